@@ -1,0 +1,513 @@
+//! The result bundle: what a run leaves behind, and how it is written so that
+//! nothing finished is ever lost.
+//!
+//! `run.json` holds everything a reader needs; `raw/` holds each trial's
+//! histograms (HdrHistogram V2, deflated, base64: what other tools read too)
+//! and its interval series. The file is replaced atomically after every trial.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The version of the result format; a bundle of another one is refused.
+pub const SCHEMA: u32 = 1;
+
+/// A whole run: `run.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Run {
+    /// The version of this format.
+    pub schema: u32,
+    /// The run's name: the last part of its folder's name.
+    pub name: String,
+    /// When it began, RFC 3339 with offset.
+    pub created: String,
+    /// The seed of everything random in it: order, arrivals, bootstrap.
+    pub seed: u64,
+    /// Whether every planned trial was made (or has failed for a reason).
+    pub complete: bool,
+    /// The machine.
+    pub host: Host,
+    /// What ran.
+    pub versions: Versions,
+    /// How quiet the machine was before the first trial.
+    pub noise: Noise,
+    /// What was asked for.
+    pub plan: Plan,
+    /// One cell for each lab, size, shape and load.
+    pub cells: Vec<Cell>,
+    /// Labs that were asked for and could not run, with the reason.
+    pub skipped: Vec<Skipped>,
+}
+
+/// The machine a run was made on.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Host {
+    /// Host name.
+    pub name: String,
+    /// CPU model as the kernel names it.
+    pub cpu: String,
+    /// Logical CPUs this process may use.
+    pub cores: usize,
+    /// Kernel release and architecture.
+    pub kernel: String,
+    /// Installed memory, bytes.
+    pub memory_bytes: u64,
+    /// CPU frequency governor, where the kernel shows one.
+    pub governor: Option<String>,
+    /// The kernel's clock source: `tsc` is cheap to read, others may not be.
+    pub clocksource: Option<String>,
+    /// The hypervisor's mark, where the CPU shows one.
+    pub virtualized: bool,
+    /// Load averages (1, 5, 15 minutes) at the start.
+    pub load: [f64; 3],
+}
+
+/// What ran.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Versions {
+    /// This program's version.
+    pub lab: String,
+    /// Its source revision, `-dirty` when it had uncommitted changes.
+    pub git: Option<String>,
+    /// The compiler it was built with.
+    pub rustc: String,
+    /// Broker name to version, as the broker says it.
+    pub brokers: BTreeMap<String, String>,
+    /// Client library to version.
+    pub crates: BTreeMap<String, String>,
+}
+
+/// How quiet the machine was: an idle thread's oversleep, measured before the first trial.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Noise {
+    /// Median oversleep of a 1 ms sleep, ns.
+    pub oversleep_p50_ns: u64,
+    /// 99th percentile of it, ns.
+    pub oversleep_p99_ns: u64,
+    /// Its maximum, ns.
+    pub oversleep_max_ns: u64,
+    /// Share of CPU time stolen by the hypervisor meanwhile, 0 to 1.
+    pub steal: f64,
+    /// Share of the machine's CPU time used by others meanwhile, 0 to 1.
+    pub foreign_cpu: f64,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Plan {
+    /// `quick`, `standard`, `full`, or the plan file's name.
+    pub name: String,
+    /// Names and globs of labs.
+    pub labs: Vec<String>,
+    /// Declared message sizes, bytes.
+    pub sizes: Vec<u64>,
+    /// Loads each lab is put under.
+    pub loads: Vec<Load>,
+    /// Trials of each cell.
+    pub trials: usize,
+    /// Warm-up before each measurement, seconds.
+    pub warmup_s: f64,
+    /// Measured time of each trial, seconds.
+    pub seconds: f64,
+    /// Longest wait for what is in flight at the end, seconds.
+    pub drain_s: f64,
+    /// Senders (requesters, publishers, producers) of each trial.
+    pub senders: usize,
+    /// Receivers (responders, subscribers, workers, consumers) of each trial.
+    pub receivers: usize,
+    /// Most messages sent and not yet received by the slowest receiver, for `max` loads; null: no bound.
+    pub window: Option<u64>,
+    /// Knobs set from outside.
+    pub knobs: BTreeMap<String, usize>,
+    /// CPUs the roles were pinned to, where they were.
+    pub cpus: Option<String>,
+}
+
+/// How messages are offered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Load {
+    /// As fast as the window allows (closed loop), or at a rate (open loop).
+    pub kind: LoadKind,
+    /// Messages a second over all senders, for `rate`.
+    pub rate: Option<f64>,
+    /// How the scheduled times are spaced, for `rate`.
+    pub arrivals: Option<Arrivals>,
+}
+
+/// Closed or open loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LoadKind {
+    /// Closed loop, for throughput.
+    Max,
+    /// Open loop, for latency.
+    Rate,
+}
+
+/// How scheduled send times are spaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Arrivals {
+    /// Equal gaps.
+    Constant,
+    /// Exponential gaps from the run's seed.
+    Poisson,
+}
+
+impl Load {
+    /// `max`, or `1000/s`.
+    pub fn label(&self) -> String {
+        match (self.kind, self.rate) {
+            (LoadKind::Max, _) | (_, None) => "max".to_owned(),
+            (LoadKind::Rate, Some(rate)) => match self.arrivals {
+                Some(Arrivals::Poisson) => format!("{rate}/s poisson"),
+                _ => format!("{rate}/s"),
+            },
+        }
+    }
+}
+
+/// One lab under one load with one size and shape.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Cell {
+    /// Unique in the run, and the stem of its files in `raw/`: `pubsub-redis.64B.1x1.max`.
+    pub id: String,
+    /// The lab.
+    pub lab: String,
+    /// Its pattern.
+    pub pattern: String,
+    /// Its transport.
+    pub transport: String,
+    /// Its variant.
+    pub variant: Option<String>,
+    /// What survives: `at-most-once`, `at-least-once`, `durable`.
+    pub guarantee: String,
+    /// Why the guarantee is lower than the lab's own, where it is.
+    pub guarantee_note: Option<String>,
+    /// What happens when the receiver is too slow: `waits`, `drops`, `disconnects`, `stores`.
+    pub overload: String,
+    /// The broker in between, if any.
+    pub broker: Option<String>,
+    /// Where the lab's code is read.
+    pub source: String,
+    /// Declared message size, bytes; a 32-byte header is part of it.
+    pub size: u64,
+    /// Senders.
+    pub senders: usize,
+    /// Receivers.
+    pub receivers: usize,
+    /// The load.
+    pub load: Load,
+    /// Knobs the lab read, with their values.
+    pub knobs: BTreeMap<String, usize>,
+    /// Every trial, in the order made.
+    pub trials: Vec<Trial>,
+    /// What the good trials say together; null while there is none.
+    pub summary: Option<Summary>,
+}
+
+/// One trial of a cell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Trial {
+    /// 0, 1, 2 …
+    pub index: usize,
+    /// Place in the random order of all trials.
+    pub position: usize,
+    /// Seed of this trial's arrivals.
+    pub seed: u64,
+    /// Why it failed; null for a good trial.
+    pub failed: Option<String>,
+    /// Received in the measured window, messages a second. For publish/subscribe all subscribers together.
+    pub throughput_per_s: f64,
+    /// What became of every message, warm-up and drain included.
+    pub counts: Counts,
+    /// Latency from the scheduled time.
+    pub response_ns: Percentiles,
+    /// Latency from the send.
+    pub service_ns: Percentiles,
+    /// From scheduled time to send.
+    pub lag_ns: Percentiles,
+    /// From send to confirmation, where the pattern has one.
+    pub confirm_ns: Option<Percentiles>,
+    /// What it cost, by role (`sender`, `receiver`, `worker` … and `broker`).
+    pub cost: BTreeMap<String, Cost>,
+    /// What was going on beside it.
+    pub noise: Noise,
+    /// What is not to be believed about it.
+    pub flags: Vec<Flag>,
+}
+
+/// What became of the messages. Numbers are messages; for publish/subscribe,
+/// `received`, `lost` and what follows count deliveries, one a subscriber.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Counts {
+    /// Accepted by the client.
+    pub sent: u64,
+    /// Distinct messages received.
+    pub received: u64,
+    /// Deliveries expected, not refused, and not received.
+    pub lost: u64,
+    /// The client said no.
+    pub refused: u64,
+    /// Lost, and never confirmed.
+    pub unconfirmed_lost: u64,
+    /// Lost although confirmed.
+    pub confirmed_lost: u64,
+    /// In flight when a role was killed: neither lost nor delivered can be said.
+    pub indeterminate: u64,
+    /// Received again.
+    pub duplicated: u64,
+    /// Of these, marked as redelivered by the transport.
+    pub redelivered: u64,
+    /// Received after a later one of the same sender.
+    pub reordered: u64,
+    /// How far back the furthest reordered one was, messages.
+    pub reorder_distance: u64,
+    /// Checksum or header wrong.
+    pub corrupt: u64,
+    /// Belonged to another run or role.
+    pub misrouted: u64,
+    /// Received before it was sent, by the clock: an error, counted.
+    pub negative: u64,
+    /// Times the window was given up because nothing moved.
+    pub window_resets: u64,
+}
+
+/// Percentiles in nanoseconds. One that is withheld for too few samples is
+/// null: pX needs at least 10/(1-X) of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Percentiles {
+    /// Median.
+    pub p50: Option<u64>,
+    /// 90th.
+    pub p90: Option<u64>,
+    /// 99th.
+    pub p99: Option<u64>,
+    /// 99.9th.
+    pub p999: Option<u64>,
+    /// Maximum.
+    pub max: Option<u64>,
+    /// Samples.
+    pub count: u64,
+}
+
+/// What a role (all its instances together) or the broker cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Cost {
+    /// CPU time, user and system, per message the receivers got, ns.
+    pub cpu_ns_per_msg: f64,
+    /// Context switches per message; null where they cannot be read.
+    pub switches_per_msg: Option<f64>,
+    /// Peak resident memory, bytes.
+    pub rss_bytes: u64,
+}
+
+/// A median with a bootstrap interval (95 %).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Estimate {
+    /// The median of the trials.
+    pub median: f64,
+    /// Lower end of the interval.
+    pub low: f64,
+    /// Upper end of the interval.
+    pub high: f64,
+}
+
+/// What the good trials of a cell say together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Summary {
+    /// Received messages a second.
+    pub throughput_per_s: Estimate,
+    /// Sums over the trials (distance: the maximum).
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// From the merged histograms.
+    pub response_ns: Percentiles,
+    /// From the merged histograms.
+    pub service_ns: Percentiles,
+    /// From the merged histograms.
+    pub lag_ns: Percentiles,
+    /// From the merged histograms.
+    pub confirm_ns: Option<Percentiles>,
+    /// Medians over the trials.
+    pub cost: BTreeMap<String, Cost>,
+    /// Every flag that at least one good trial has, and `too-few-samples`.
+    pub flags: Vec<Flag>,
+}
+
+/// Why a figure is not to be believed as it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flag {
+    /// The load generator, not the lab, set the figure.
+    GeneratorLimited,
+    /// The two halves of the measurement differ by more than a fifth.
+    Unsteady,
+    /// Too few samples for the 99th percentile.
+    TooFewSamples,
+    /// A message was received before it was sent, by the clock.
+    NegativeLatency,
+    /// Others used the machine, or the hypervisor took it away.
+    NoisyMachine,
+}
+
+impl Flag {
+    /// The name in results.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::GeneratorLimited => "generator-limited",
+            Self::Unsteady => "unsteady",
+            Self::TooFewSamples => "too-few-samples",
+            Self::NegativeLatency => "negative-latency",
+            Self::NoisyMachine => "noisy-machine",
+        }
+    }
+}
+
+/// A lab that was asked for and could not run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Skipped {
+    /// The lab.
+    pub lab: String,
+    /// Why, and what to do about it.
+    pub reason: String,
+}
+
+/// One trial's raw recording: `raw/CELL.TRIAL.json`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Raw {
+    /// HdrHistogram of response times in ns, V2 deflated, base64; empty text: no samples.
+    pub response: String,
+    /// Of service times.
+    pub service: String,
+    /// Of lag.
+    pub lag: String,
+    /// Of confirmation times.
+    pub confirm: String,
+    /// Length of an interval of `series`, ns.
+    pub interval_ns: u64,
+    /// Where the measured window begins, in ns from the start of `series`.
+    pub measure_from_ns: u64,
+    /// What each interval saw, from the common start on.
+    pub series: Vec<Interval>,
+}
+
+/// What one interval of a trial saw, over all receivers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Interval {
+    /// Messages received.
+    pub received: u64,
+    /// Largest response time of them, ns; 0 where none was received.
+    pub max_ns: u64,
+    /// Sum of their response times, ns, for the mean.
+    pub sum_ns: u64,
+}
+
+/// A bundle on disk.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    dir: PathBuf,
+}
+
+impl Bundle {
+    /// Makes the folder for a new bundle; refuses one that has something in it.
+    pub fn create(dir: &Path) -> Result<Self> {
+        if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
+            bail!(
+                "{} exists and is not empty; choose another --out, or continue it with --resume",
+                dir.display()
+            );
+        }
+        fs::create_dir_all(dir.join("raw")).with_context(|| {
+            format!("cannot create the result folder {}; choose a writable one with --out", dir.display())
+        })?;
+        Ok(Self { dir: dir.to_owned() })
+    }
+
+    /// Opens a bundle that exists and reads its run.
+    pub fn open(dir: &Path) -> Result<(Self, Run)> {
+        let path = dir.join("run.json");
+        let text = fs::read_to_string(&path).with_context(|| {
+            format!("{} is not a result bundle: cannot read {}", dir.display(), path.display())
+        })?;
+        // The schema is looked at first: another version may not parse as this one.
+        let value: serde_json::Value = serde_json::from_str(&text).with_context(|| {
+            format!(
+                "{} is damaged: it is not valid JSON. Files in raw/ are intact; run the benchmark again into a new --out",
+                path.display()
+            )
+        })?;
+        match value.get("schema").and_then(serde_json::Value::as_u64) {
+            Some(found) if found == u64::from(SCHEMA) => {}
+            Some(found) => bail!(
+                "{} has result schema {found}, and this program reads schema {SCHEMA}; use the version of `lab` that wrote it",
+                path.display()
+            ),
+            None => bail!("{} has no `schema` field: it is not a result of this program", path.display()),
+        }
+        let run = serde_json::from_value(value)
+            .with_context(|| format!("{} does not follow result schema {SCHEMA}", path.display()))?;
+        Ok((Self { dir: dir.to_owned() }, run))
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Replaces `run.json` atomically.
+    pub fn save(&self, run: &Run) -> Result<()> {
+        self.write("run.json", &pretty(run)?)
+    }
+
+    /// Writes one trial's raw recording.
+    pub fn save_raw(&self, cell: &str, trial: usize, raw: &Raw) -> Result<()> {
+        self.write(&format!("raw/{cell}.{trial}.json"), &pretty(raw)?)
+    }
+
+    /// Reads one trial's raw recording.
+    pub fn raw(&self, cell: &str, trial: usize) -> Result<Raw> {
+        let path = self.dir.join(format!("raw/{cell}.{trial}.json"));
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
+    }
+
+    /// Writes a file of the bundle: beside it first, then moved over the old one,
+    /// so that a crash or a full disk leaves the old one whole.
+    pub fn write(&self, name: &str, content: &str) -> Result<()> {
+        let path = self.dir.join(name);
+        let attempt = || -> std::io::Result<()> {
+            let parent = path.parent().unwrap_or(&self.dir);
+            fs::create_dir_all(parent)?;
+            let mut file = tempfile::NamedTempFile::new_in(parent)?;
+            file.write_all(content.as_bytes())?;
+            file.as_file().sync_all()?;
+            use std::os::unix::fs::PermissionsExt as _;
+            file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        attempt().with_context(|| {
+            format!(
+                "cannot write {}; free some space (or mend its permissions) and go on with --resume",
+                path.display()
+            )
+        })
+    }
+}
+
+fn pretty<T: Serialize>(value: &T) -> Result<String> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// The JSON schema of `run.json`, generated from the types above.
+pub fn schema() -> Result<String> {
+    pretty(&schemars::schema_for!(Run))
+}

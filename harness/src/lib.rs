@@ -1,0 +1,2 @@
+//! Measures the labs.
+pub mod bundle;

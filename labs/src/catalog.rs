@@ -1,0 +1,151 @@
+//! The list of labs. Everything that walks labs walks this.
+
+use std::fmt;
+
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload};
+use crate::oneway::{self, OneWay};
+use crate::pipeline::{self, Pipeline};
+use crate::pubsub::{self, PubSub};
+use crate::queue::{self, Queue};
+use crate::reqrep::{self, RequestReply};
+
+/// Sees every lab once, with its type.
+pub trait Visitor {
+    /// A one-way lab.
+    fn one_way<L: OneWay>(&mut self);
+    /// A request/reply lab.
+    fn request_reply<L: RequestReply>(&mut self);
+    /// A publish/subscribe lab.
+    fn pub_sub<L: PubSub>(&mut self);
+    /// A pipeline lab.
+    fn pipeline<L: Pipeline>(&mut self);
+    /// A queued-delivery lab.
+    fn queue<L: Queue>(&mut self);
+}
+
+/// Shows `visitor` every lab, in the order in which they are listed.
+pub fn visit(visitor: &mut impl Visitor) {}
+
+/// The five patterns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Pattern {
+    /// Sender to receiver, nothing comes back.
+    OneWay,
+    /// A question and its answer.
+    RequestReply,
+    /// One to all who listen.
+    PubSub,
+    /// Tasks shared among workers, results collected.
+    Pipeline,
+    /// A queue answers for the message until it is done with.
+    Queue,
+}
+
+impl Pattern {
+    /// Every pattern, in reading order.
+    pub const ALL: [Self; 5] = [Self::OneWay, Self::RequestReply, Self::PubSub, Self::Pipeline, Self::Queue];
+
+    /// The first word of a lab's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OneWay => "oneway",
+            Self::RequestReply => "reqrep",
+            Self::PubSub => "pubsub",
+            Self::Pipeline => "pipeline",
+            Self::Queue => "queue",
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What the catalog says of a lab.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// `pubsub-redis`.
+    pub name: String,
+    /// The pattern it implements.
+    pub pattern: Pattern,
+    /// The transport it runs over.
+    pub transport: &'static str,
+    /// What tells it apart from another lab of the same pattern and transport.
+    pub variant: Option<&'static str>,
+    /// The broker it needs.
+    pub broker: Option<Broker>,
+    /// What survives.
+    pub guarantee: Guarantee,
+    /// What happens when the receiver is too slow.
+    pub overload: Overload,
+    /// Whether joining is confirmed.
+    pub join: Join,
+    /// The file to read, from the top of the project.
+    pub source: String,
+    /// What is particular: how replies match, which filters there are, how
+    /// tasks are shared.
+    pub note: String,
+}
+
+impl Entry {
+    /// The entry of a lab.
+    pub fn of<L: Lab>(pattern: Pattern, note: String) -> Self {
+        Self {
+            name: name::<L>(pattern),
+            pattern,
+            transport: L::TRANSPORT,
+            variant: L::VARIANT,
+            broker: L::BROKER,
+            guarantee: L::GUARANTEE,
+            overload: L::OVERLOAD,
+            join: L::JOIN,
+            source: source::<L>(),
+            note,
+        }
+    }
+}
+
+/// The lab's name: pattern, transport, variant.
+pub fn name<L: Lab>(pattern: Pattern) -> String {
+    match L::VARIANT {
+        Some(variant) => format!("{pattern}-{}-{variant}", L::TRANSPORT),
+        None => format!("{pattern}-{}", L::TRANSPORT),
+    }
+}
+
+/// `labs::pubsub::redis::RedisChannels` is read in `labs/src/pubsub/redis.rs`.
+fn source<L: Lab>() -> String {
+    let path = std::any::type_name::<L>();
+    let module = path.rsplit_once("::").map_or(path, |(module, _)| module);
+    let (krate, rest) = module.split_once("::").unwrap_or((module, "lib"));
+    format!("{krate}/src/{}.rs", rest.replace("::", "/"))
+}
+
+/// Every lab of the catalog.
+pub fn entries() -> Vec<Entry> {
+    #[derive(Default)]
+    struct Describe(Vec<Entry>);
+    impl Visitor for Describe {
+        fn one_way<L: OneWay>(&mut self) {
+            self.0.push(Entry::of::<L>(Pattern::OneWay, String::new()));
+        }
+        fn request_reply<L: RequestReply>(&mut self) {
+            self.0.push(Entry::of::<L>(Pattern::RequestReply, format!("matching: {}", L::MATCHING)));
+        }
+        fn pub_sub<L: PubSub>(&mut self) {
+            let kinds: Vec<String> = L::FILTERS.iter().map(ToString::to_string).collect();
+            self.0.push(Entry::of::<L>(Pattern::PubSub, format!("filters: {}", kinds.join(", "))));
+        }
+        fn pipeline<L: Pipeline>(&mut self) {
+            self.0.push(Entry::of::<L>(Pattern::Pipeline, format!("sharing: {}", L::SHARING)));
+        }
+        fn queue<L: Queue>(&mut self) {
+            self.0.push(Entry::of::<L>(Pattern::Queue, String::new()));
+        }
+    }
+    let mut describe = Describe::default();
+    visit(&mut describe);
+    describe.0
+}

@@ -1,0 +1,348 @@
+//! What every lab is, and where it runs.
+//!
+//! Four words are never mixed in this crate: a message is *accepted* when the
+//! client took it, *written* when it left the process, *confirmed* when the
+//! other side took responsibility for it, and *received* when the far role has
+//! it in hand. A client that cannot tell when it has written says so.
+
+use std::any::{Any, TypeId};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result, bail};
+use tokio::sync::watch;
+
+/// One pattern over one transport.
+pub trait Lab: Sized + 'static {
+    /// `"redis"`: with the pattern (and a variant) it is the lab's name, `pubsub-redis`.
+    const TRANSPORT: &'static str;
+    /// Tells two labs of one pattern and transport apart: `zeromq-dealer`.
+    const VARIANT: Option<&'static str> = None;
+    /// The broker in between; `None` where the peers talk directly.
+    const BROKER: Option<Broker>;
+    /// What survives.
+    const GUARANTEE: Guarantee;
+    /// What happens when the receiving side is too slow.
+    const OVERLOAD: Overload;
+    /// Whether a role that joins knows that it has joined.
+    const JOIN: Join;
+
+    /// Connects to the place. Nothing is sent or subscribed yet.
+    async fn open(place: &Place) -> Result<Self>;
+
+    /// Called once, after all roles have left: nothing stays in the broker.
+    /// Removing what was never there is not an error.
+    async fn remove(place: &Place) -> Result<()>;
+}
+
+/// The servers that can stand between the peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Broker {
+    /// Redis, or a server that speaks its protocol.
+    Redis,
+    /// RabbitMQ over AMQP 0-9-1.
+    RabbitMq,
+}
+
+impl Broker {
+    /// Every broker a lab can ask for.
+    pub const ALL: [Self; 2] = [Self::Redis, Self::RabbitMq];
+
+    /// The name used on the command line and in results.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Redis => "redis",
+            Self::RabbitMq => "rabbitmq",
+        }
+    }
+}
+
+/// What a lab promises about a message it has taken responsibility for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Guarantee {
+    /// Each message arrives once or not at all. In steady state none is lost.
+    AtMostOnce,
+    /// A confirmed message arrives at least once while the broker (or the peer
+    /// that holds it) lives; a crash of the consumer loses none.
+    AtLeastOnce,
+    /// As above, and confirmed messages survive kill -9 of the broker's process.
+    Durable,
+}
+
+impl Guarantee {
+    /// The words used in reports and results.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AtMostOnce => "at-most-once",
+            Self::AtLeastOnce => "at-least-once",
+            Self::Durable => "durable",
+        }
+    }
+}
+
+/// What happens to new messages when the receiving side does not keep up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Overload {
+    /// The sender waits: back-pressure reaches it.
+    Waits,
+    /// Messages are dropped, silently or counted.
+    Drops,
+    /// The slow receiver is disconnected.
+    Disconnects,
+    /// They are stored until the receiver comes for them, within memory or disk.
+    Stores,
+}
+
+impl Overload {
+    /// The words used in reports and results.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waits => "waits",
+            Self::Drops => "drops",
+            Self::Disconnects => "disconnects",
+            Self::Stores => "stores",
+        }
+    }
+}
+
+/// Whether the call that joins (subscribes, connects) returns with certainty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Join {
+    /// Live when the call returns: the other side has said so.
+    Confirmed,
+    /// The peer cannot tell us: send probes until one comes through.
+    Probed,
+}
+
+impl Join {
+    /// The words used in listings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Probed => "probed",
+        }
+    }
+}
+
+macro_rules! display_as_str {
+    ($($type:ty),*) => {$(
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    )*};
+}
+display_as_str!(Broker, Guarantee, Overload, Join);
+
+/// Where a run happens: the broker's address, or a registry of peers; a name
+/// no other run uses; the knobs.
+///
+/// Peer to peer, one side binds port 0 and calls [`Place::announce`]; the other
+/// awaits [`Place::peers`]. Binders are: receiver, responder, publisher,
+/// ventilator, sink, producer. In-process labs meet through [`Place::meet`].
+#[derive(Clone)]
+pub struct Place {
+    name: String,
+    part: String,
+    role: String,
+    url: Option<String>,
+    bind: Arc<BTreeMap<String, String>>,
+    directory: Arc<Directory>,
+    knobs: Arc<Knobs>,
+    commons: Arc<Commons>,
+}
+
+impl Place {
+    /// A place called `name`; no other run may use it. `url` is the broker's
+    /// address, where the lab has a broker.
+    ///
+    /// Addresses announced here are told to its own peers at once, which is
+    /// what roles in one process want; see [`Place::with_directory`].
+    pub fn new(name: &str, url: Option<&str>) -> Self {
+        Self {
+            name: name.to_owned(),
+            part: String::new(),
+            role: "role".to_owned(),
+            url: url.map(str::to_owned),
+            bind: Arc::default(),
+            directory: Arc::new(Directory::local(1)),
+            knobs: Arc::default(),
+            commons: Arc::default(),
+        }
+    }
+
+    /// Uses `directory` for announcements and peers.
+    pub fn with_directory(mut self, directory: Arc<Directory>) -> Self {
+        self.directory = directory;
+        self
+    }
+
+    /// Sets knobs from outside; a lab that asks for one gets this value.
+    pub fn with_knobs(mut self, set: BTreeMap<String, usize>) -> Self {
+        self.knobs = Arc::new(Knobs { set, read: Mutex::default() });
+        self
+    }
+
+    /// Shares in-process meeting points with every place made from `commons`.
+    pub fn with_commons(mut self, commons: Arc<Commons>) -> Self {
+        self.commons = commons;
+        self
+    }
+
+    /// Says which role this is (`subscriber-1`): unique in the run.
+    pub fn with_role(mut self, role: &str) -> Self {
+        role.clone_into(&mut self.role);
+        self
+    }
+
+    /// The addresses to bind, by part: a restarted binder gets its old one.
+    pub fn with_bind(mut self, bind: BTreeMap<String, String>) -> Self {
+        self.bind = Arc::new(bind);
+        self
+    }
+
+    /// A named part of this place, with its own addresses and names: a
+    /// pipeline has the parts `tasks`, `results` and `control`.
+    pub fn part(&self, part: &str) -> Self {
+        let part = if self.part.is_empty() { part.to_owned() } else { format!("{}.{part}", self.part) };
+        Self { part, ..self.clone() }
+    }
+
+    /// The name of this place (and part): for queues, channels, exchanges, keys.
+    pub fn name(&self) -> String {
+        if self.part.is_empty() { self.name.clone() } else { format!("{}.{}", self.name, self.part) }
+    }
+
+    /// Which role this is; unique in the run.
+    pub fn role(&self) -> &str {
+        &self.role
+    }
+
+    /// The broker's address.
+    pub fn url(&self) -> Result<&str> {
+        self.url.as_deref().context("this lab needs a broker, and the place has no URL")
+    }
+
+    /// The address a peer-to-peer lab binds: a free port on loopback, or the
+    /// one this role had before it was restarted.
+    pub fn bind_address(&self) -> &str {
+        self.bind.get(&self.part).map_or("127.0.0.1:0", String::as_str)
+    }
+
+    /// Tells the other roles where this one listens.
+    pub fn announce(&self, address: impl fmt::Display) {
+        self.directory.announce(&self.part, address.to_string());
+    }
+
+    /// The addresses of all binders of this part, once they are known.
+    pub async fn peers(&self) -> Result<Vec<String>> {
+        self.directory.peers(&self.part).await
+    }
+
+    /// The only binder's address; an error where there are several.
+    pub async fn peer(&self) -> Result<String> {
+        match <[String; 1]>::try_from(self.peers().await?) {
+            Ok([address]) => Ok(address),
+            Err(several) => bail!("this lab talks to one peer, and there are {}: {several:?}", several.len()),
+        }
+    }
+
+    /// A number a student may turn: what was set from outside, else `default`.
+    /// Whatever a lab reads here is recorded with the result.
+    pub fn knob(&self, name: &str, default: usize) -> usize {
+        let value = self.knobs.set.get(name).copied().unwrap_or(default);
+        lock(&self.knobs.read).insert(name.to_owned(), value);
+        value
+    }
+
+    /// Every knob that was read so far, with its value.
+    pub fn knobs_read(&self) -> BTreeMap<String, usize> {
+        lock(&self.knobs.read).clone()
+    }
+
+    /// Where in-process roles meet: the first to come makes the thing.
+    pub fn meet<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Arc<T> {
+        let mut things = lock(&self.commons.things);
+        let thing = things
+            .entry((self.name(), TypeId::of::<T>()))
+            .or_insert_with(|| Arc::new(make()) as Arc<dyn Any + Send + Sync>);
+        Arc::clone(thing).downcast().unwrap_or_else(|_| unreachable!("the key holds the type"))
+    }
+
+    /// Forgets every meeting point of this place and its parts.
+    pub fn part_ways(&self) {
+        let name = self.name();
+        let inside = format!("{name}.");
+        lock(&self.commons.things).retain(|(key, _), _| *key != name && !key.starts_with(&inside));
+    }
+}
+
+#[derive(Default)]
+struct Knobs {
+    set: BTreeMap<String, usize>,
+    read: Mutex<BTreeMap<String, usize>>,
+}
+
+/// Meeting points of in-process roles, shared by their places.
+#[derive(Default)]
+pub struct Commons {
+    things: Mutex<HashMap<(String, TypeId), Arc<dyn Any + Send + Sync>>>,
+}
+
+/// Who listens where. Roles announce; whoever conducts the run collects the
+/// announcements of all binders and tells everybody.
+pub struct Directory {
+    announced: watch::Sender<Vec<(String, String)>>,
+    told: watch::Sender<BTreeMap<String, Vec<String>>>,
+    /// How many binders a part has, where announcing is telling.
+    local: Option<usize>,
+}
+
+impl Directory {
+    /// A directory in which announcing is telling: `binders` roles of one
+    /// process share it, and peers are known when that many have announced.
+    pub fn local(binders: usize) -> Self {
+        Self { announced: watch::Sender::default(), told: watch::Sender::default(), local: Some(binders) }
+    }
+
+    /// A directory conducted from outside, through [`Directory::tell`].
+    pub fn conducted() -> Self {
+        Self { local: None, ..Self::local(0) }
+    }
+
+    fn announce(&self, part: &str, address: String) {
+        self.announced.send_modify(|list| list.push((part.to_owned(), address)));
+        if let Some(binders) = self.local {
+            let list = self.announced.borrow().clone();
+            let here: Vec<String> = list.into_iter().filter(|(p, _)| p == part).map(|(_, a)| a).collect();
+            if here.len() >= binders {
+                self.tell(part, here);
+            }
+        }
+    }
+
+    /// What this process's roles have announced, `(part, address)`, as it grows.
+    pub fn announcements(&self) -> watch::Receiver<Vec<(String, String)>> {
+        self.announced.subscribe()
+    }
+
+    /// Tells waiting roles the addresses of all binders of a part.
+    pub fn tell(&self, part: &str, addresses: Vec<String>) {
+        self.told.send_modify(|told| {
+            told.insert(part.to_owned(), addresses);
+        });
+    }
+
+    async fn peers(&self, part: &str) -> Result<Vec<String>> {
+        let mut told = self.told.subscribe();
+        let told = told.wait_for(|told| told.contains_key(part)).await.context("the run is over")?;
+        Ok(told[part].clone())
+    }
+}
+
+/// A poisoned lock here guards plain data that is valid after every statement.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

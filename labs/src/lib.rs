@@ -1,0 +1,27 @@
+//! Messaging patterns as short files you can read, run, break and measure.
+//!
+//! Five patterns, each one contract and a folder of labs; a lab is one file
+//! that speaks the pattern over one transport. Read in this order: [`lab`]
+//! says what every lab is and where it runs, [`topic`] what topics and filters
+//! are, then a pattern's module for its contract, then any lab beside it.
+//! [`catalog`] lists them all.
+//!
+//! What is *not* here: no measuring clock, no command line, no broker's life
+//! cycle. The harness measures exactly this code, from the outside.
+#![expect(
+    async_fn_in_trait,
+    reason = "a role is one thread with one runtime: futures need no Send bound, \
+              and static dispatch costs nothing per message"
+)]
+
+pub mod lab;
+pub mod topic;
+
+pub mod oneway;
+pub mod pipeline;
+pub mod pubsub;
+pub mod queue;
+pub mod reqrep;
+
+pub mod catalog;
+pub mod wire;

@@ -1,0 +1,54 @@
+//! Publish/subscribe: the publisher does not know who listens; every
+//! subscriber whose filter matches gets its own copy.
+//!
+//! Shape: N publishers over a broker, 1 peer to peer at least; M subscribers.
+//! Peer to peer, the publisher binds.
+
+use anyhow::Result;
+use bytes::Bytes;
+
+use crate::lab::Lab;
+use crate::topic::{Filter, FilterKind, Topic};
+
+/// What a subscriber gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// What it was published under.
+    pub topic: Topic,
+    /// The message.
+    pub body: Bytes,
+}
+
+/// Publishes.
+pub trait Publisher {
+    /// Returns when the message is accepted; waits when the buffer is full,
+    /// unless the lab drops, as its `OVERLOAD` says.
+    async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()>;
+    /// Returns when everything accepted is written, as far as the client can tell.
+    async fn flush(&mut self) -> Result<()>;
+    /// Drains what is left and leaves.
+    async fn close(self) -> Result<()>;
+}
+
+/// Hears what matches its filter, from now on.
+pub trait Subscriber {
+    /// The next event. Cancel-safe. `None` only when no publisher can come any
+    /// more; an error where the broker has cut this subscriber off.
+    async fn next(&mut self) -> Result<Option<Event>>;
+}
+
+/// The publish/subscribe contract.
+pub trait PubSub: Lab {
+    /// The filters this transport can express; any other is refused by name.
+    const FILTERS: &'static [FilterKind];
+    /// How many publishers the lab can have; `None`: any number.
+    const PUBLISHERS: Option<usize> = None;
+    /// The publishing end.
+    type Publisher: Publisher;
+    /// The listening end.
+    type Subscriber: Subscriber;
+    /// Joins as a publisher.
+    async fn publisher(&self) -> Result<Self::Publisher>;
+    /// Joins as a subscriber of everything that matches `filter`.
+    async fn subscriber(&self, filter: &Filter) -> Result<Self::Subscriber>;
+}

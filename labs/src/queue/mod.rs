@@ -1,0 +1,62 @@
+//! Queued delivery: a queue takes responsibility for a message until a
+//! consumer has said that it is done with it.
+//!
+//! Shape: N producers, M competing consumers.
+
+use anyhow::Result;
+use bytes::Bytes;
+
+use crate::lab::Lab;
+
+/// Hands messages over to the queue.
+pub trait Producer {
+    /// Resolves when the message is confirmed: responsibility has moved to the
+    /// queue. Takes `&self`, so that many can be in flight; awaiting one after
+    /// the other measures wake-ups, not the queue.
+    async fn send(&self, body: Bytes) -> Result<()>;
+    /// Leaves. Whatever was not confirmed before is not promised.
+    async fn close(self) -> Result<()>;
+}
+
+/// One delivery of one message.
+#[derive(Debug)]
+pub struct Delivery<Item, Receipt> {
+    /// The message.
+    pub item: Item,
+    /// 1 for the first delivery. Above 1 the transport has marked it as a
+    /// redelivery; where it only says "again", 2 stands for two or more.
+    pub attempt: u32,
+    /// Settles the delivery, once.
+    pub receipt: Receipt,
+}
+
+/// Takes messages from the queue and settles them.
+pub trait Consumer {
+    /// What is delivered: a body, or an event with its topic.
+    type Item;
+    /// What settles a delivery; `()` where nothing is acknowledged.
+    type Receipt;
+    /// The next delivery. Cancel-safe. At most the agreed number is unsettled.
+    async fn next(&mut self) -> Result<Option<Delivery<Self::Item, Self::Receipt>>>;
+    /// Done with it: accepted, may be batched until [`Consumer::flush`].
+    async fn ack(&mut self, receipt: Self::Receipt) -> Result<()>;
+    /// Not done with it: deliver it again. Accepted, may be batched.
+    async fn nack(&mut self, receipt: Self::Receipt) -> Result<()>;
+    /// All that was settled is known to the other side.
+    async fn flush(&mut self) -> Result<()>;
+    /// Leaves; what is unsettled goes back.
+    async fn close(self) -> Result<()>;
+}
+
+/// The queued-delivery contract.
+pub trait Queue: Lab {
+    /// The handing-over end.
+    type Producer: Producer;
+    /// The taking end.
+    type Consumer: Consumer<Item = Bytes>;
+    /// Joins as a producer.
+    async fn producer(&self) -> Result<Self::Producer>;
+    /// Joins as a consumer with at most `prefetch` unsettled deliveries. Call
+    /// it twice, and the two compete.
+    async fn consumer(&self, prefetch: u16) -> Result<Self::Consumer>;
+}

@@ -1,0 +1,66 @@
+//! Request/reply: two one-way channels, and a way to tell which reply belongs
+//! to which request.
+//!
+//! Shape: N requesters, M responders. Peer to peer, responders bind.
+
+use std::fmt;
+
+use anyhow::Result;
+use bytes::Bytes;
+
+use crate::lab::Lab;
+
+/// How a reply finds its request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Matching {
+    /// One request at a time: the next reply is the reply.
+    Lockstep,
+    /// A correlation identifier travels with the request and comes back.
+    CorrelationId,
+    /// Every request carries an address of its own to reply to.
+    ReplyAddress,
+}
+
+impl fmt::Display for Matching {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Lockstep => "lockstep",
+            Self::CorrelationId => "correlation identifier",
+            Self::ReplyAddress => "reply address",
+        })
+    }
+}
+
+/// Asks.
+pub trait Requester {
+    /// Sends the request and returns its reply. Many may be in flight; labs
+    /// that work in lockstep take turns inside. Dropping the future abandons
+    /// the request: its late reply is dropped, never handed to another.
+    async fn ask(&self, request: Bytes) -> Result<Bytes>;
+}
+
+/// Answers.
+pub trait Responder {
+    /// Where a reply goes; by value, so that a request is answered once.
+    type ReplyTo;
+    /// The next request. Cancel-safe. Replies accepted earlier are written
+    /// before this waits. `None` only when no requester can come any more.
+    async fn next(&mut self) -> Result<Option<(Bytes, Self::ReplyTo)>>;
+    /// Accepts the reply; it is written at the latest when [`Responder::next`]
+    /// has to wait. A requester that has gone is not an error.
+    async fn reply(&mut self, to: Self::ReplyTo, body: Bytes) -> Result<()>;
+}
+
+/// The request/reply contract.
+pub trait RequestReply: Lab {
+    /// How replies find their requests.
+    const MATCHING: Matching;
+    /// The asking end.
+    type Requester: Requester;
+    /// The answering end.
+    type Responder: Responder;
+    /// Joins as a requester.
+    async fn requester(&self) -> Result<Self::Requester>;
+    /// Joins as a responder.
+    async fn responder(&self) -> Result<Self::Responder>;
+}
