@@ -24,7 +24,24 @@ pub trait Visitor {
 }
 
 /// Shows `visitor` every lab, in the order in which they are listed.
-pub fn visit(visitor: &mut impl Visitor) {}
+pub fn visit(visitor: &mut impl Visitor) {
+    visitor.one_way::<oneway::inproc::Inproc>();
+    visitor.one_way::<oneway::tcp::Tcp>();
+    visitor.one_way::<oneway::zeromq::ZeroMq>();
+
+    visitor.request_reply::<reqrep::inproc::Inproc>();
+    visitor.request_reply::<reqrep::tcp::Tcp>();
+    visitor.request_reply::<reqrep::zeromq::ZeroMq>();
+    visitor.request_reply::<reqrep::zeromq_dealer::ZeroMqDealer>();
+
+    visitor.pub_sub::<pubsub::inproc::Inproc>();
+    visitor.pub_sub::<pubsub::tcp::Tcp>();
+    visitor.pub_sub::<pubsub::zeromq::ZeroMq>();
+
+    visitor.pipeline::<pipeline::inproc::Inproc>();
+    visitor.pipeline::<pipeline::tcp::Tcp>();
+    visitor.pipeline::<pipeline::zeromq::ZeroMq>();
+}
 
 /// The five patterns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -49,6 +49,22 @@ impl fmt::Display for Topic {
     }
 }
 
+/// Reads topics off the wire; one that repeats costs no allocation.
+#[derive(Debug, Default)]
+pub struct TopicReader {
+    last: Option<Topic>,
+}
+
+impl TopicReader {
+    /// The topic that these bytes spell.
+    pub fn read(&mut self, bytes: &[u8]) -> Result<Topic> {
+        match &self.last {
+            Some(last) if last.as_str().as_bytes() == bytes => Ok(last.clone()),
+            _ => Ok(self.last.insert(Topic::new(std::str::from_utf8(bytes)?)?).clone()),
+        }
+    }
+}
+
 /// The dialects of filters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FilterKind {

@@ -7,6 +7,10 @@ use bytes::Bytes;
 
 use crate::lab::Lab;
 
+pub mod inproc;
+pub mod tcp;
+pub mod zeromq;
+
 /// Sends messages to whoever receives at this place.
 pub trait Sender {
     /// Returns when the message is accepted: it may still sit in a buffer of

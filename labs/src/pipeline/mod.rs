@@ -14,6 +14,10 @@ use crate::oneway::Sender;
 use crate::pubsub::PubSub;
 use crate::queue::Consumer;
 
+pub mod inproc;
+pub mod tcp;
+pub mod zeromq;
+
 /// Which of the two stages an end belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stage {

@@ -10,6 +10,10 @@ use bytes::Bytes;
 use crate::lab::Lab;
 use crate::topic::{Filter, FilterKind, Topic};
 
+pub mod inproc;
+pub mod tcp;
+pub mod zeromq;
+
 /// What a subscriber gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {

@@ -10,6 +10,11 @@ use bytes::Bytes;
 
 use crate::lab::Lab;
 
+pub mod inproc;
+pub mod tcp;
+pub mod zeromq;
+pub mod zeromq_dealer;
+
 /// How a reply finds its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Matching {

@@ -1,1 +1,7 @@
-//! What several labs of one family share.
+//! What several labs of one family share: framing and connections for the
+//! peer-to-peer labs, and what each client library needs to be used well.
+
+pub mod hub;
+pub mod link;
+pub mod pending;
+pub mod zmq;

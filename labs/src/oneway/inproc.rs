@@ -1,0 +1,105 @@
+//! One-way inside one process: a bounded channel.
+//!
+//! Nothing is copied and nothing is written; what this lab measures is the
+//! price of handing over, and so the floor of the harness itself. A full
+//! channel makes the sender wait. The messages die with the process.
+//!
+//! Run it with `just lab oneway-inproc`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::{OneWay, Receiver, Sender};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+
+/// Messages the channel holds before the sender has to wait.
+const DEPTH: usize = 1024;
+/// Messages taken out of the channel in one go.
+const BATCH: usize = 128;
+
+/// `oneway-inproc`.
+pub struct Inproc {
+    channel: Arc<Channel>,
+    batch: usize,
+}
+
+struct Channel {
+    sender: mpsc::Sender<Bytes>,
+    receiver: Mutex<Option<mpsc::Receiver<Bytes>>>,
+}
+
+impl Lab for Inproc {
+    const TRANSPORT: &'static str = "inproc";
+    const BROKER: Option<Broker> = None;
+    const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
+    const OVERLOAD: Overload = Overload::Waits;
+    const JOIN: Join = Join::Confirmed;
+
+    async fn open(place: &Place) -> Result<Self> {
+        let depth = place.knob("depth", DEPTH);
+        let channel = place.meet(|| {
+            let (sender, receiver) = mpsc::channel(depth);
+            Channel { sender, receiver: Mutex::new(Some(receiver)) }
+        });
+        Ok(Self { channel, batch: place.knob("batch", BATCH) })
+    }
+
+    async fn remove(place: &Place) -> Result<()> {
+        place.part_ways();
+        Ok(())
+    }
+}
+
+impl OneWay for Inproc {
+    type Sender = InprocSender;
+    type Receiver = InprocReceiver;
+
+    async fn sender(&self) -> Result<InprocSender> {
+        Ok(InprocSender(self.channel.sender.clone()))
+    }
+
+    async fn receiver(&self) -> Result<InprocReceiver> {
+        let mut slot = self.channel.receiver.lock().unwrap_or_else(PoisonError::into_inner);
+        let channel = slot.take().context("a one-way channel has one receiver, and it is here already")?;
+        Ok(InprocReceiver { channel, batch: self.batch, taken: Vec::new() })
+    }
+}
+
+/// The sending end.
+pub struct InprocSender(mpsc::Sender<Bytes>);
+
+impl Sender for InprocSender {
+    async fn send(&mut self, body: Bytes) -> Result<()> {
+        self.0.send(body).await.context("the receiver has left")
+    }
+
+    /// The channel is the wire: what was accepted is written.
+    async fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn close(self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The receiving end.
+pub struct InprocReceiver {
+    channel: mpsc::Receiver<Bytes>,
+    batch: usize,
+    /// Taken out of the channel and not yet handed on, in reverse.
+    taken: Vec<Bytes>,
+}
+
+impl Receiver for InprocReceiver {
+    async fn recv(&mut self) -> Result<Option<Bytes>> {
+        if self.taken.is_empty() {
+            self.channel.recv_many(&mut self.taken, self.batch).await;
+            self.taken.reverse();
+        }
+        Ok(self.taken.pop())
+    }
+}

@@ -1,0 +1,89 @@
+//! One-way over plain TCP: length-prefixed frames, nothing else.
+//!
+//! The receiver listens, senders connect. TCP keeps order and loses nothing
+//! while the connection lives; when the receiver is slow, its window closes
+//! and the sender waits. A broken connection loses what was on its way, and
+//! neither side can say how much that was.
+//!
+//! Run it with `just lab oneway-tcp`.
+
+use anyhow::Result;
+use bytes::Bytes;
+
+use super::{OneWay, Receiver, Sender};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::wire::hub::Hub;
+use crate::wire::link::Link;
+
+/// Bytes collected before they are written without being asked to. One system
+/// call costs as much as hundreds of small messages.
+const WRITE: usize = 64 << 10;
+
+/// `oneway-tcp`.
+pub struct Tcp {
+    place: Place,
+    write: usize,
+}
+
+impl Lab for Tcp {
+    const TRANSPORT: &'static str = "tcp";
+    const BROKER: Option<Broker> = None;
+    const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
+    const OVERLOAD: Overload = Overload::Waits;
+    const JOIN: Join = Join::Confirmed;
+
+    async fn open(place: &Place) -> Result<Self> {
+        Ok(Self { place: place.clone(), write: place.knob("write-bytes", WRITE) })
+    }
+
+    async fn remove(_: &Place) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl OneWay for Tcp {
+    type Sender = TcpSender;
+    type Receiver = TcpReceiver;
+
+    async fn sender(&self) -> Result<TcpSender> {
+        let link = Link::connect(&self.place.peer().await?).await?;
+        Ok(TcpSender { link, write: self.write })
+    }
+
+    async fn receiver(&self) -> Result<TcpReceiver> {
+        Ok(TcpReceiver(Hub::bind(&self.place).await?))
+    }
+}
+
+/// The sending end: one connection.
+pub struct TcpSender {
+    link: Link,
+    write: usize,
+}
+
+impl Sender for TcpSender {
+    async fn send(&mut self, body: Bytes) -> Result<()> {
+        self.link.put(&[&body])?;
+        if self.link.unwritten() >= self.write {
+            self.link.flush().await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        self.link.flush().await
+    }
+
+    async fn close(mut self) -> Result<()> {
+        self.link.flush().await
+    }
+}
+
+/// The receiving end: a connection from each sender.
+pub struct TcpReceiver(Hub);
+
+impl Receiver for TcpReceiver {
+    async fn recv(&mut self) -> Result<Option<Bytes>> {
+        Ok(self.0.next().await?.map(|(_, body)| body))
+    }
+}

@@ -1,0 +1,99 @@
+//! One-way over ØMQ: a PUSH socket and a PULL socket.
+//!
+//! ØMQ hands messages over instead of streams of bytes and keeps a queue for
+//! each peer inside the socket. The crate's queue is deep and has no knob, so
+//! this lab adds the high-water mark that libzmq has: beyond it the sender
+//! waits. What is queued when the process dies is lost.
+//!
+//! Run it with `just lab oneway-zeromq`.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use zeromq::{PullSocket, PushSocket, Socket, SocketRecv, SocketSend};
+
+use super::{OneWay, Receiver, Sender};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::wire::zmq::{self, Gauge};
+
+/// Messages inside the socket before the sender waits: the high-water mark.
+const HIGH_WATER: usize = 1000;
+/// How long [`Sender::close`] waits for the socket to empty: ØMQ's linger.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// `oneway-zeromq`.
+pub struct ZeroMq {
+    place: Place,
+    high_water: usize,
+}
+
+impl Lab for ZeroMq {
+    const TRANSPORT: &'static str = "zeromq";
+    const BROKER: Option<Broker> = None;
+    const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
+    const OVERLOAD: Overload = Overload::Waits;
+    const JOIN: Join = Join::Confirmed;
+
+    async fn open(place: &Place) -> Result<Self> {
+        Ok(Self { place: place.clone(), high_water: place.knob("high-water", HIGH_WATER) })
+    }
+
+    async fn remove(_: &Place) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl OneWay for ZeroMq {
+    type Sender = ZeroMqSender;
+    type Receiver = ZeroMqReceiver;
+
+    async fn sender(&self) -> Result<ZeroMqSender> {
+        let mut socket = PushSocket::new();
+        zmq::connect(&mut socket, &self.place).await?;
+        Ok(ZeroMqSender { socket, gauge: Gauge::default(), high_water: self.high_water })
+    }
+
+    async fn receiver(&self) -> Result<ZeroMqReceiver> {
+        let mut socket = PullSocket::new();
+        zmq::bind(&mut socket, &self.place).await?;
+        Ok(ZeroMqReceiver(socket))
+    }
+}
+
+/// The sending end: a PUSH socket.
+pub struct ZeroMqSender {
+    socket: PushSocket,
+    gauge: Gauge,
+    high_water: usize,
+}
+
+impl Sender for ZeroMqSender {
+    async fn send(&mut self, body: Bytes) -> Result<()> {
+        if self.gauge.queued() >= self.high_water {
+            self.gauge.drained().await;
+        }
+        self.socket.send(self.gauge.count(body).into()).await.context("the receiver has left")
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        self.gauge.drained().await;
+        Ok(())
+    }
+
+    async fn close(self) -> Result<()> {
+        let left = self.gauge.drained_within(LINGER).await;
+        ensure!(left == 0, "{left} messages were still in the socket after {LINGER:?}");
+        Ok(())
+    }
+}
+
+/// The receiving end: a PULL socket.
+pub struct ZeroMqReceiver(PullSocket);
+
+impl Receiver for ZeroMqReceiver {
+    /// ØMQ hides peers that come and go, so this never returns `None`.
+    async fn recv(&mut self) -> Result<Option<Bytes>> {
+        zmq::single(self.0.recv().await.context("the PULL socket broke")?).map(Some)
+    }
+}

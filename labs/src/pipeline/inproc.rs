@@ -1,0 +1,118 @@
+//! A pipeline inside one process: two bounded channels, from which any number
+//! of workers take.
+//!
+//! Whoever is free takes the next task, so a slow worker gets less. Nothing
+//! is acknowledged: a worker that ends takes the task in its hands with it.
+//!
+//! Run it with `just lab pipeline-inproc`.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use async_channel as mpmc;
+use bytes::Bytes;
+
+use super::{Pipeline, Sharing, Stage};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::oneway::Sender;
+use crate::pubsub;
+use crate::queue::{Consumer, Delivery};
+
+/// Messages a stage holds before whoever hands on has to wait.
+const DEPTH: usize = 1024;
+
+/// `pipeline-inproc`.
+pub struct Inproc(Place);
+
+struct Channel {
+    enter: mpmc::Sender<Bytes>,
+    leave: mpmc::Receiver<Bytes>,
+}
+
+impl Lab for Inproc {
+    const TRANSPORT: &'static str = "inproc";
+    const BROKER: Option<Broker> = None;
+    const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
+    const OVERLOAD: Overload = Overload::Waits;
+    const JOIN: Join = Join::Confirmed;
+
+    async fn open(place: &Place) -> Result<Self> {
+        Ok(Self(place.clone()))
+    }
+
+    async fn remove(place: &Place) -> Result<()> {
+        place.part_ways();
+        Ok(())
+    }
+}
+
+impl Pipeline for Inproc {
+    const SHARING: Sharing = Sharing::OnDemand;
+    type Push = InprocPush;
+    type Pull = InprocPull;
+    type Control = pubsub::inproc::Inproc;
+
+    async fn push(&self, stage: Stage) -> Result<InprocPush> {
+        Ok(InprocPush(self.stage(stage).enter.clone()))
+    }
+
+    async fn pull(&self, stage: Stage) -> Result<InprocPull> {
+        Ok(InprocPull(self.stage(stage).leave.clone()))
+    }
+}
+
+impl Inproc {
+    fn stage(&self, stage: Stage) -> Arc<Channel> {
+        let depth = self.0.knob("depth", DEPTH);
+        self.0.part(stage.part()).meet(|| {
+            let (enter, leave) = mpmc::bounded(depth);
+            Channel { enter, leave }
+        })
+    }
+}
+
+/// The end that hands on.
+pub struct InprocPush(mpmc::Sender<Bytes>);
+
+impl Sender for InprocPush {
+    async fn send(&mut self, body: Bytes) -> Result<()> {
+        self.0.send(body).await.context("the other side has left")
+    }
+
+    /// The channel is the wire: what was accepted is written.
+    async fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn close(self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The end that takes.
+pub struct InprocPull(mpmc::Receiver<Bytes>);
+
+impl Consumer for InprocPull {
+    type Item = Bytes;
+    type Receipt = ();
+
+    async fn next(&mut self) -> Result<Option<Delivery<Bytes, ()>>> {
+        Ok(self.0.recv().await.ok().map(|item| Delivery { item, attempt: 1, receipt: () }))
+    }
+
+    async fn ack(&mut self, (): ()) -> Result<()> {
+        Ok(())
+    }
+
+    async fn nack(&mut self, (): ()) -> Result<()> {
+        bail!("a channel does not take a task back")
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn close(self) -> Result<()> {
+        Ok(())
+    }
+}

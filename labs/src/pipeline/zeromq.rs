@@ -1,0 +1,143 @@
+//! A pipeline over ØMQ: PUSH and PULL sockets, twice.
+//!
+//! PUSH deals tasks out in turn to the workers that are connected, whether
+//! they keep up or not: a slow worker gets as many as a fast one. A ventilator
+//! that starts alone waits for the first worker, and that one may get the
+//! whole first batch. What a dead worker had queued is lost.
+//!
+//! Run it with `just lab pipeline-zeromq`.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use zeromq::{PullSocket, PushSocket, Socket, SocketEvent, SocketRecv, SocketSend, ZmqError, ZmqMessage};
+
+use super::{Pipeline, Sharing, Stage};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::oneway::Sender;
+use crate::pubsub;
+use crate::queue::{Consumer, Delivery};
+use crate::wire::zmq::{self, Gauge};
+
+/// Messages inside a socket before whoever hands on waits: the high-water mark.
+const HIGH_WATER: usize = 1000;
+/// How long closing waits for the socket to empty: ØMQ's linger.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// `pipeline-zeromq`.
+pub struct ZeroMq {
+    place: Place,
+    high_water: usize,
+}
+
+impl Lab for ZeroMq {
+    const TRANSPORT: &'static str = "zeromq";
+    const BROKER: Option<Broker> = None;
+    const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
+    const OVERLOAD: Overload = Overload::Waits;
+    const JOIN: Join = Join::Confirmed;
+
+    async fn open(place: &Place) -> Result<Self> {
+        Ok(Self { place: place.clone(), high_water: place.knob("high-water", HIGH_WATER) })
+    }
+
+    async fn remove(_: &Place) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Pipeline for ZeroMq {
+    const SHARING: Sharing = Sharing::RoundRobin;
+    type Push = ZeroMqPush;
+    type Pull = ZeroMqPull;
+    type Control = pubsub::zeromq::ZeroMq;
+
+    async fn push(&self, stage: Stage) -> Result<ZeroMqPush> {
+        let place = self.place.part(stage.part());
+        let mut socket = PushSocket::new();
+        let events = Box::new(socket.monitor());
+        match stage {
+            Stage::Tasks => zmq::bind(&mut socket, &place).await?,
+            Stage::Results => zmq::connect(&mut socket, &place).await?,
+        }
+        Ok(ZeroMqPush { socket, events, gauge: Gauge::default(), high_water: self.high_water })
+    }
+
+    async fn pull(&self, stage: Stage) -> Result<ZeroMqPull> {
+        let place = self.place.part(stage.part());
+        let mut socket = PullSocket::new();
+        match stage {
+            Stage::Tasks => zmq::connect(&mut socket, &place).await?,
+            Stage::Results => zmq::bind(&mut socket, &place).await?,
+        }
+        Ok(ZeroMqPull(socket))
+    }
+}
+
+/// The end that hands on: a PUSH socket.
+pub struct ZeroMqPush {
+    socket: PushSocket,
+    events: Box<dyn Stream<Item = SocketEvent> + Unpin>,
+    gauge: Gauge,
+    high_water: usize,
+}
+
+impl Sender for ZeroMqPush {
+    async fn send(&mut self, body: Bytes) -> Result<()> {
+        if self.gauge.queued() >= self.high_water {
+            self.gauge.drained().await;
+        }
+        let mut message = ZmqMessage::from(self.gauge.count(body));
+        // Without a peer PUSH fails at once and gives the message back.
+        while let Err(error) = self.socket.send(message).await {
+            let ZmqError::ReturnToSender { message: back, .. } = error else {
+                return Err(error).context("the PUSH socket broke");
+            };
+            self.events.next().await.context("the PUSH socket has closed")?;
+            message = back;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        self.gauge.drained().await;
+        Ok(())
+    }
+
+    async fn close(self) -> Result<()> {
+        let left = self.gauge.drained_within(LINGER).await;
+        ensure!(left == 0, "{left} messages were still in the socket after {LINGER:?}");
+        Ok(())
+    }
+}
+
+/// The end that takes: a PULL socket.
+pub struct ZeroMqPull(PullSocket);
+
+impl Consumer for ZeroMqPull {
+    type Item = Bytes;
+    type Receipt = ();
+
+    async fn next(&mut self) -> Result<Option<Delivery<Bytes, ()>>> {
+        let item = zmq::single(self.0.recv().await.context("the PULL socket broke")?)?;
+        Ok(Some(Delivery { item, attempt: 1, receipt: () }))
+    }
+
+    async fn ack(&mut self, (): ()) -> Result<()> {
+        Ok(())
+    }
+
+    async fn nack(&mut self, (): ()) -> Result<()> {
+        bail!("PUSH does not take a task back")
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn close(self) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+//! Publish/subscribe inside one process: a list of subscribers, each with its
+//! filter and its own bounded channel.
+//!
+//! This is the observer pattern with queues in between. The publisher waits
+//! for the slowest subscriber, so one that stops reading stops everybody.
+//! Whoever subscribes late has missed what was published before.
+//!
+//! Run it with `just lab pubsub-inproc`.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+
+use super::{Event, PubSub, Publisher, Subscriber};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::topic::{Filter, FilterKind, Topic};
+
+/// Events that wait for one subscriber before the publisher has to wait.
+const DEPTH: usize = 1024;
+
+/// `pubsub-inproc`.
+pub struct Inproc {
+    listeners: Arc<watch::Sender<Vec<Listener>>>,
+    depth: usize,
+}
+
+#[derive(Clone)]
+struct Listener {
+    filter: Filter,
+    events: mpsc::Sender<Event>,
+}
+
+impl Lab for Inproc {
+    const TRANSPORT: &'static str = "inproc";
+    const BROKER: Option<Broker> = None;
+    const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
+    const OVERLOAD: Overload = Overload::Waits;
+    const JOIN: Join = Join::Confirmed;
+
+    async fn open(place: &Place) -> Result<Self> {
+        Ok(Self { listeners: place.meet(watch::Sender::default), depth: place.knob("depth", DEPTH) })
+    }
+
+    async fn remove(place: &Place) -> Result<()> {
+        place.part_ways();
+        Ok(())
+    }
+}
+
+impl PubSub for Inproc {
+    const FILTERS: &'static [FilterKind] =
+        &[FilterKind::All, FilterKind::Exact, FilterKind::Prefix, FilterKind::Glob, FilterKind::Words];
+    type Publisher = InprocPublisher;
+    type Subscriber = InprocSubscriber;
+
+    async fn publisher(&self) -> Result<InprocPublisher> {
+        let mut listeners = self.listeners.subscribe();
+        let known = listeners.borrow_and_update().clone();
+        Ok(InprocPublisher { listeners, known })
+    }
+
+    async fn subscriber(&self, filter: &Filter) -> Result<InprocSubscriber> {
+        filter.require(Self::TRANSPORT, Self::FILTERS)?;
+        let (events, inbox) = mpsc::channel(self.depth);
+        let listener = Listener { filter: filter.clone(), events };
+        self.listeners.send_modify(|all| {
+            all.retain(|other| !other.events.is_closed());
+            all.push(listener);
+        });
+        Ok(InprocSubscriber(inbox))
+    }
+}
+
+/// The publishing end: looks at the list again only when it has changed.
+pub struct InprocPublisher {
+    listeners: watch::Receiver<Vec<Listener>>,
+    known: Vec<Listener>,
+}
+
+impl Publisher for InprocPublisher {
+    async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()> {
+        if self.listeners.has_changed().unwrap_or(false) {
+            self.known = self.listeners.borrow_and_update().clone();
+        }
+        for listener in self.known.iter().filter(|listener| listener.filter.matches(topic)) {
+            // A subscriber that has left is not an error: nobody promised it anything.
+            let _ = listener.events.send(Event { topic: topic.clone(), body: body.clone() }).await;
+        }
+        Ok(())
+    }
+
+    /// The channels are the wire: what was accepted is written.
+    async fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn close(self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The listening end.
+pub struct InprocSubscriber(mpsc::Receiver<Event>);
+
+impl Subscriber for InprocSubscriber {
+    async fn next(&mut self) -> Result<Option<Event>> {
+        Ok(self.0.recv().await)
+    }
+}

@@ -1,0 +1,120 @@
+//! Publish/subscribe over ØMQ's PUB and SUB sockets.
+//!
+//! The publisher filters: a subscription is a prefix of bytes, and the topic
+//! is the first frame. Nothing confirms a subscription (the "slow joiner":
+//! whoever publishes at once is not heard), and for a subscriber that does not
+//! keep up PUB drops, silently, beyond its queue of 100,000 messages.
+//!
+//! Run it with `just lab pubsub-zeromq`.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use zeromq::{PubSocket, Socket, SocketRecv, SocketSend, SubSocket, ZmqMessage};
+
+use super::{Event, PubSub, Publisher, Subscriber};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::topic::{Filter, FilterKind, Topic, TopicReader};
+use crate::wire::zmq::{self, Gauge};
+
+/// Messages accepted before the publisher lets the socket's own task run. PUB
+/// never waits: without a pause it fills its queue and drops the rest.
+const BATCH: usize = 128;
+/// How long [`Publisher::close`] waits for the socket to empty: ØMQ's linger.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// `pubsub-zeromq`.
+pub struct ZeroMq {
+    place: Place,
+    batch: usize,
+}
+
+impl Lab for ZeroMq {
+    const TRANSPORT: &'static str = "zeromq";
+    const BROKER: Option<Broker> = None;
+    const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
+    const OVERLOAD: Overload = Overload::Drops;
+    const JOIN: Join = Join::Probed;
+
+    async fn open(place: &Place) -> Result<Self> {
+        Ok(Self { place: place.clone(), batch: place.knob("batch", BATCH).max(1) })
+    }
+
+    async fn remove(_: &Place) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl PubSub for ZeroMq {
+    const FILTERS: &'static [FilterKind] = &[FilterKind::All, FilterKind::Prefix];
+    const PUBLISHERS: Option<usize> = Some(1);
+    type Publisher = ZeroMqPublisher;
+    type Subscriber = ZeroMqSubscriber;
+
+    async fn publisher(&self) -> Result<ZeroMqPublisher> {
+        let mut socket = PubSocket::new();
+        zmq::bind(&mut socket, &self.place).await?;
+        Ok(ZeroMqPublisher { socket, gauge: Gauge::default(), batch: self.batch, since_pause: 0 })
+    }
+
+    async fn subscriber(&self, filter: &Filter) -> Result<ZeroMqSubscriber> {
+        filter.require(Self::TRANSPORT, Self::FILTERS)?;
+        let mut socket = SubSocket::new();
+        zmq::connect(&mut socket, &self.place).await?;
+        let prefix = if let Filter::Prefix(prefix) = filter { prefix } else { "" };
+        socket.subscribe(prefix).await.context("cannot subscribe")?;
+        Ok(ZeroMqSubscriber { socket, topics: TopicReader::default() })
+    }
+}
+
+/// The publishing end: a PUB socket.
+pub struct ZeroMqPublisher {
+    socket: PubSocket,
+    gauge: Gauge,
+    batch: usize,
+    since_pause: usize,
+}
+
+impl Publisher for ZeroMqPublisher {
+    async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()> {
+        let mut message = ZmqMessage::from(Bytes::copy_from_slice(topic.as_str().as_bytes()));
+        message.push_back(self.gauge.count(body));
+        self.socket.send(message).await.context("the PUB socket broke")?;
+        self.since_pause += 1;
+        if self.since_pause >= self.batch {
+            self.since_pause = 0;
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        self.since_pause = 0;
+        self.gauge.drained().await;
+        Ok(())
+    }
+
+    async fn close(self) -> Result<()> {
+        let left = self.gauge.drained_within(LINGER).await;
+        ensure!(left == 0, "{left} messages were still in the socket after {LINGER:?}");
+        Ok(())
+    }
+}
+
+/// The listening end: a SUB socket.
+pub struct ZeroMqSubscriber {
+    socket: SubSocket,
+    topics: TopicReader,
+}
+
+impl Subscriber for ZeroMqSubscriber {
+    /// ØMQ hides peers that come and go, so this never returns `None`.
+    async fn next(&mut self) -> Result<Option<Event>> {
+        let frames = self.socket.recv().await.context("the SUB socket broke")?.into_vec();
+        let [topic, body] = &frames[..] else {
+            anyhow::bail!("an event of {} frames; expected a topic and a body", frames.len());
+        };
+        Ok(Some(Event { topic: self.topics.read(topic)?, body: body.clone() }))
+    }
+}

@@ -1,0 +1,94 @@
+//! Request/reply inside one process: each request brings along the channel its
+//! reply goes to.
+//!
+//! That one-shot channel is the return address in its purest form: it names
+//! one request, works once, and vanishes with the one who asked. Responders
+//! share a queue; whoever is free takes the next request.
+//!
+//! Run it with `just lab reqrep-inproc`.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use async_channel as mpmc;
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::{Matching, RequestReply, Requester, Responder};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+
+/// Requests that wait for a responder before the next one who asks has to wait.
+const DEPTH: usize = 1024;
+
+/// `reqrep-inproc`.
+pub struct Inproc(Arc<Requests>);
+
+type Request = (Bytes, oneshot::Sender<Bytes>);
+
+struct Requests {
+    enter: mpmc::Sender<Request>,
+    leave: mpmc::Receiver<Request>,
+}
+
+impl Lab for Inproc {
+    const TRANSPORT: &'static str = "inproc";
+    const BROKER: Option<Broker> = None;
+    const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
+    const OVERLOAD: Overload = Overload::Waits;
+    const JOIN: Join = Join::Confirmed;
+
+    async fn open(place: &Place) -> Result<Self> {
+        let depth = place.knob("depth", DEPTH);
+        Ok(Self(place.meet(|| {
+            let (enter, leave) = mpmc::bounded(depth);
+            Requests { enter, leave }
+        })))
+    }
+
+    async fn remove(place: &Place) -> Result<()> {
+        place.part_ways();
+        Ok(())
+    }
+}
+
+impl RequestReply for Inproc {
+    const MATCHING: Matching = Matching::ReplyAddress;
+    type Requester = InprocRequester;
+    type Responder = InprocResponder;
+
+    async fn requester(&self) -> Result<InprocRequester> {
+        Ok(InprocRequester(self.0.enter.clone()))
+    }
+
+    async fn responder(&self) -> Result<InprocResponder> {
+        Ok(InprocResponder(self.0.leave.clone()))
+    }
+}
+
+/// The asking end.
+pub struct InprocRequester(mpmc::Sender<Request>);
+
+impl Requester for InprocRequester {
+    async fn ask(&self, request: Bytes) -> Result<Bytes> {
+        let (address, reply) = oneshot::channel();
+        self.0.send((request, address)).await.context("all responders have left")?;
+        reply.await.context("the responder dropped the request without a reply")
+    }
+}
+
+/// The answering end.
+pub struct InprocResponder(mpmc::Receiver<Request>);
+
+impl Responder for InprocResponder {
+    type ReplyTo = oneshot::Sender<Bytes>;
+
+    async fn next(&mut self) -> Result<Option<(Bytes, Self::ReplyTo)>> {
+        Ok(self.0.recv().await.ok())
+    }
+
+    async fn reply(&mut self, to: Self::ReplyTo, body: Bytes) -> Result<()> {
+        // Nobody waits any more: the reply is late, and this is where it ends.
+        let _ = to.send(body);
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! Request/reply over ØMQ's REQ and REP sockets: strictly in turn.
+//!
+//! REQ sends one request and then refuses everything but its reply; REP must
+//! answer one request before it sees the next. No identifier is needed, since
+//! only one reply can be meant. The price: one lost reply blocks the socket
+//! for good. This lab does what the ØMQ guide calls "Lazy Pirate": a request
+//! that was given up costs the socket, and the next one gets a new socket.
+//!
+//! Run it with `just lab reqrep-zeromq`, and compare `reqrep-zeromq-dealer`.
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use tokio::sync::Mutex;
+use zeromq::{RepSocket, ReqSocket, Socket, SocketRecv, SocketSend};
+
+use super::{Matching, RequestReply, Requester, Responder};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::wire::zmq;
+
+/// `reqrep-zeromq`.
+pub struct ZeroMq(Place);
+
+impl Lab for ZeroMq {
+    const TRANSPORT: &'static str = "zeromq";
+    const BROKER: Option<Broker> = None;
+    const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
+    const OVERLOAD: Overload = Overload::Waits;
+    const JOIN: Join = Join::Confirmed;
+
+    async fn open(place: &Place) -> Result<Self> {
+        Ok(Self(place.clone()))
+    }
+
+    async fn remove(_: &Place) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl RequestReply for ZeroMq {
+    const MATCHING: Matching = Matching::Lockstep;
+    type Requester = ZeroMqRequester;
+    type Responder = ZeroMqResponder;
+
+    async fn requester(&self) -> Result<ZeroMqRequester> {
+        let turn = Turn { socket: connected(&self.0).await?, unanswered: false };
+        Ok(ZeroMqRequester { place: self.0.clone(), turn: Mutex::new(turn) })
+    }
+
+    async fn responder(&self) -> Result<ZeroMqResponder> {
+        let mut socket = RepSocket::new();
+        zmq::bind(&mut socket, &self.0).await?;
+        Ok(ZeroMqResponder { socket, requests: 0, owes_reply: false })
+    }
+}
+
+async fn connected(place: &Place) -> Result<ReqSocket> {
+    let mut socket = ReqSocket::new();
+    zmq::connect(&mut socket, place).await?;
+    Ok(socket)
+}
+
+/// The asking end. Those who ask at once take turns at the mutex.
+pub struct ZeroMqRequester {
+    place: Place,
+    turn: Mutex<Turn>,
+}
+
+struct Turn {
+    socket: ReqSocket,
+    /// A request went out whose reply nobody has taken.
+    unanswered: bool,
+}
+
+impl Requester for ZeroMqRequester {
+    async fn ask(&self, request: Bytes) -> Result<Bytes> {
+        let mut turn = self.turn.lock().await;
+        if turn.unanswered {
+            // Whoever asked before gave up. The old socket takes the late reply with it.
+            turn.socket = connected(&self.place).await?;
+        }
+        turn.unanswered = true;
+        turn.socket.send(request.into()).await.context("the request could not be sent")?;
+        let reply = turn.socket.recv().await.context("the responder has left")?;
+        turn.unanswered = false;
+        zmq::single(reply)
+    }
+}
+
+/// The answering end. REP knows whom to answer: the one who asked last.
+pub struct ZeroMqResponder {
+    socket: RepSocket,
+    requests: u64,
+    owes_reply: bool,
+}
+
+impl Responder for ZeroMqResponder {
+    /// The number of the request; REP can answer none but the last.
+    type ReplyTo = u64;
+
+    async fn next(&mut self) -> Result<Option<(Bytes, u64)>> {
+        loop {
+            match self.socket.recv().await {
+                Ok(request) => {
+                    self.requests += 1;
+                    self.owes_reply = true;
+                    return Ok(Some((zmq::single(request)?, self.requests)));
+                }
+                // The socket outlives a requester whose connection broke.
+                Err(zeromq::ZmqError::Codec(_)) => {}
+                Err(error) => return Err(error).context("the REP socket broke"),
+            }
+        }
+    }
+
+    async fn reply(&mut self, to: u64, body: Bytes) -> Result<()> {
+        ensure!(
+            to == self.requests && self.owes_reply,
+            "REP answers in turn: request {to} is not the one that waits for its reply"
+        );
+        self.owes_reply = false;
+        match self.socket.send(body.into()).await {
+            // The requester has gone; nobody is there to hear it.
+            Ok(()) | Err(zeromq::ZmqError::ReturnToSender { .. } | zeromq::ZmqError::Codec(_)) => Ok(()),
+            Err(error) => Err(error).context("the reply could not be sent"),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Request/reply over ØMQ's DEALER and ROUTER sockets: many in flight.
+//!
+//! DEALER and ROUTER are REQ and REP without the turn-taking. ROUTER puts the
+//! requester's identity in front of each message it receives and takes it off
+//! each one it sends: that is the return address. Which request is answered is
+//! said by a correlation identifier, a frame of eight bytes before an empty
+//! one, where a plain REP socket would leave it in place and send it back.
+//!
+//! Run it with `just lab reqrep-zeromq-dealer`.
+
+use anyhow::{Context, Result, anyhow};
+use bytes::Bytes;
+use tokio::task::JoinSet;
+use zeromq::{
+    DealerRecvHalf, DealerSendHalf, DealerSocket, RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage,
+};
+
+use super::{Matching, RequestReply, Requester, Responder};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::wire::pending::Pending;
+use crate::wire::zmq;
+
+/// `reqrep-zeromq-dealer`.
+pub struct ZeroMqDealer(Place);
+
+impl Lab for ZeroMqDealer {
+    const TRANSPORT: &'static str = "zeromq";
+    const VARIANT: Option<&'static str> = Some("dealer");
+    const BROKER: Option<Broker> = None;
+    const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
+    const OVERLOAD: Overload = Overload::Waits;
+    const JOIN: Join = Join::Confirmed;
+
+    async fn open(place: &Place) -> Result<Self> {
+        Ok(Self(place.clone()))
+    }
+
+    async fn remove(_: &Place) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl RequestReply for ZeroMqDealer {
+    const MATCHING: Matching = Matching::CorrelationId;
+    type Requester = DealerRequester;
+    type Responder = RouterResponder;
+
+    async fn requester(&self) -> Result<DealerRequester> {
+        let mut socket = DealerSocket::new();
+        zmq::connect(&mut socket, &self.0).await?;
+        let (send, recv) = socket.split();
+        let (pending, mut reader) = (Pending::default(), JoinSet::new());
+        reader.spawn(hand_out(recv, pending.clone()));
+        Ok(DealerRequester { send: tokio::sync::Mutex::new(send), pending, _reader: reader })
+    }
+
+    async fn responder(&self) -> Result<RouterResponder> {
+        let mut socket = RouterSocket::new();
+        zmq::bind(&mut socket, &self.0).await?;
+        Ok(RouterResponder(socket))
+    }
+}
+
+/// The asking end: a DEALER socket, one half for asking, one for replies.
+pub struct DealerRequester {
+    send: tokio::sync::Mutex<DealerSendHalf>,
+    pending: Pending,
+    _reader: JoinSet<()>,
+}
+
+impl Requester for DealerRequester {
+    async fn ask(&self, request: Bytes) -> Result<Bytes> {
+        let ticket = self.pending.register()?;
+        let id = Bytes::copy_from_slice(&ticket.id().to_be_bytes());
+        let envelope = message(vec![id, Bytes::new(), request])?;
+        self.send.lock().await.send(envelope).await.context("the responder has left")?;
+        ticket.reply().await
+    }
+}
+
+/// Gives each reply to the one who waits for it; a late one to nobody.
+async fn hand_out(mut replies: DealerRecvHalf, pending: Pending) {
+    while let Ok(reply) = replies.recv().await {
+        let [id, _, body] = &reply.into_vec()[..] else { continue };
+        let Ok(id) = <[u8; 8]>::try_from(&id[..]) else { continue };
+        pending.hand_out(u64::from_be_bytes(id), body.clone());
+    }
+    pending.close();
+}
+
+/// The answering end: a ROUTER socket.
+pub struct RouterResponder(RouterSocket);
+
+impl Responder for RouterResponder {
+    /// All frames before the body: the requester's identity, and what it put
+    /// in front of the empty frame.
+    type ReplyTo = Vec<Bytes>;
+
+    async fn next(&mut self) -> Result<Option<(Bytes, Vec<Bytes>)>> {
+        let mut frames = self.0.recv().await.context("the ROUTER socket broke")?.into_vec();
+        let body = frames.pop().context("a request without a frame")?;
+        Ok(Some((body, frames)))
+    }
+
+    async fn reply(&mut self, mut to: Vec<Bytes>, body: Bytes) -> Result<()> {
+        to.push(body);
+        // A requester that has left is no longer known by its identity.
+        let _ = self.0.send(message(to)?).await;
+        Ok(())
+    }
+}
+
+fn message(frames: Vec<Bytes>) -> Result<ZmqMessage> {
+    ZmqMessage::try_from(frames).map_err(|_| anyhow!("a ØMQ message needs a frame"))
+}

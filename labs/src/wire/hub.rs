@@ -1,0 +1,119 @@
+//! The binding side of a peer-to-peer lab: a listener and everyone who came.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use tokio::net::TcpListener;
+
+use super::link::Link;
+use crate::lab::Place;
+
+/// Which connection a frame came from. Numbers are never used again.
+pub type Guest = usize;
+
+/// Accepts connections, reads frames from all of them in turn, and writes to each.
+pub struct Hub {
+    listener: TcpListener,
+    links: Vec<Option<Link>>,
+    /// Where to look first: everyone gets a turn.
+    turn: usize,
+}
+
+impl Hub {
+    /// Binds a free port (or the one it had before) and announces it.
+    pub async fn bind(place: &Place) -> Result<Self> {
+        let address = place.bind_address();
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen on {address}; is the port in use?"))?;
+        place.announce(listener.local_addr()?);
+        Ok(Self { listener, links: Vec::new(), turn: 0 })
+    }
+
+    /// The next frame from anyone. What was put is written while this waits.
+    /// `None` when guests came and all have left. Cancel-safe.
+    pub async fn next(&mut self) -> Result<Option<(Guest, Bytes)>> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// Accepts a frame for a guest; `false` if it has left.
+    pub fn put(&mut self, guest: Guest, parts: &[&[u8]]) -> Result<bool> {
+        match self.links.get_mut(guest) {
+            Some(Some(link)) => link.put(parts).map(|()| true),
+            _ => Ok(false),
+        }
+    }
+
+    /// Bytes accepted for a guest and not yet written.
+    pub fn unwritten(&self, guest: Guest) -> usize {
+        self.links.get(guest).and_then(Option::as_ref).map_or(0, Link::unwritten)
+    }
+
+    /// Writes all that was put. Guests who have left are forgotten.
+    pub async fn flush(&mut self) {
+        poll_fn(|cx| if self.write_all(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<(Guest, Bytes)>>> {
+        loop {
+            // Stay with one guest while it has whole frames, then move on.
+            for _ in 0..self.links.len() {
+                let guest = self.turn % self.links.len();
+                if let Some(link) = &mut self.links[guest]
+                    && let Some(frame) = link.buffered()?
+                {
+                    return Poll::Ready(Ok(Some((guest, frame))));
+                }
+                self.turn = guest + 1;
+            }
+            let progress = self.accept(cx)? | self.read(cx);
+            self.write_all(cx);
+            if !self.links.is_empty() && self.links.iter().all(Option::is_none) {
+                return Poll::Ready(Ok(None));
+            }
+            if !progress {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn accept(&mut self, cx: &mut Context<'_>) -> Result<bool> {
+        let mut any = false;
+        while let Poll::Ready(accepted) = self.listener.poll_accept(cx) {
+            let (stream, _) = accepted.context("cannot accept a connection")?;
+            self.links.push(Some(Link::new(stream)?));
+            any = true;
+        }
+        Ok(any)
+    }
+
+    /// A connection that ends or breaks is a guest who has left.
+    fn read(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut any = false;
+        for slot in &mut self.links {
+            let Some(link) = slot else { continue };
+            match link.poll_fill(cx) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(read)) if read > 0 => any = true,
+                Poll::Ready(_) => (*slot, any) = (None, true),
+            }
+        }
+        any
+    }
+
+    /// Whether everything is written.
+    fn write_all(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut done = true;
+        for slot in &mut self.links {
+            let Some(link) = slot else { continue };
+            match link.poll_flush(cx) {
+                Poll::Pending => done = false,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => *slot = None,
+            }
+        }
+        done
+    }
+}

@@ -1,0 +1,170 @@
+//! A TCP connection that carries frames: four bytes of length, big-endian,
+//! then that many bytes. Plain enough for ten lines of Python on the far end.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use anyhow::{Context as _, Result, bail};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio::net::TcpStream;
+
+/// Longest frame, bytes. A length above it is a broken or hostile peer.
+pub const MAX_FRAME: usize = 16 << 20;
+
+/// Bytes asked of the kernel in one read.
+const READ: usize = 256 << 10;
+
+/// Appends one frame made of `parts` to `out`.
+pub fn encode(parts: &[&[u8]], out: &mut BytesMut) -> Result<()> {
+    let len: usize = parts.iter().map(|part| part.len()).sum();
+    let Some(prefix) = u32::try_from(len).ok().filter(|_| len <= MAX_FRAME) else {
+        bail!("a frame of {len} bytes is too long; at most {MAX_FRAME} are possible");
+    };
+    out.reserve(4 + len);
+    out.put_u32(prefix);
+    for part in parts {
+        out.put_slice(part);
+    }
+    Ok(())
+}
+
+/// Takes the first whole frame off `input`, if there is one.
+pub fn decode(input: &mut BytesMut) -> Result<Option<Bytes>> {
+    let Some(prefix) = input.first_chunk::<4>() else { return Ok(None) };
+    let len = u32::from_be_bytes(*prefix) as usize;
+    if len > MAX_FRAME {
+        bail!("the peer announces a frame of {len} bytes; at most {MAX_FRAME} are possible");
+    }
+    if input.len() < 4 + len {
+        return Ok(None);
+    }
+    input.advance(4);
+    Ok(Some(input.split_to(len).freeze()))
+}
+
+/// One connection with its two buffers.
+pub struct Link {
+    stream: TcpStream,
+    input: BytesMut,
+    output: BytesMut,
+}
+
+impl Link {
+    /// Connects to a peer that has announced itself.
+    pub async fn connect(address: &str) -> Result<Self> {
+        let stream = TcpStream::connect(address)
+            .await
+            .with_context(|| format!("cannot connect to {address}; is the other side running?"))?;
+        Self::new(stream)
+    }
+
+    /// Takes over an open connection. Nagle's algorithm is off: what is
+    /// flushed is on its way.
+    pub fn new(stream: TcpStream) -> Result<Self> {
+        stream.set_nodelay(true).context("cannot set TCP_NODELAY")?;
+        Ok(Self { stream, input: BytesMut::with_capacity(READ), output: BytesMut::new() })
+    }
+
+    /// Accepts a frame; it is written by the next flush.
+    pub fn put(&mut self, parts: &[&[u8]]) -> Result<()> {
+        encode(parts, &mut self.output)
+    }
+
+    /// Bytes accepted and not yet written.
+    pub fn unwritten(&self) -> usize {
+        self.output.len()
+    }
+
+    /// Writes all that was accepted.
+    pub async fn flush(&mut self) -> Result<()> {
+        poll_fn(|cx| self.poll_flush(cx)).await.context("the connection broke while writing")
+    }
+
+    /// The next frame; `None` after the peer has closed. Cancel-safe.
+    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            if let Some(frame) = self.buffered()? {
+                return Ok(Some(frame));
+            }
+            if poll_fn(|cx| self.poll_fill(cx)).await.context("the connection broke while reading")? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// A frame that has already been read.
+    pub fn buffered(&mut self) -> Result<Option<Bytes>> {
+        decode(&mut self.input)
+    }
+
+    /// Reads what there is; 0 bytes mean that the peer has closed.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_read_ready(cx))?;
+            self.input.reserve(READ);
+            match self.stream.try_read_buf(&mut self.input) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    /// Writes until nothing is left.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.output.is_empty() {
+            ready!(self.stream.poll_write_ready(cx))?;
+            match self.stream.try_write(&self.output) {
+                Ok(written) => self.output.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// However the bytes are cut up on their way, the frames come out whole and in order.
+        #[test]
+        fn frames_survive_any_fragmentation(
+            frames in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 0..20),
+            cuts in proptest::collection::vec(1usize..97, 1..20),
+        ) {
+            let mut sent = BytesMut::new();
+            for frame in &frames {
+                let (head, tail) = frame.split_at(frame.len() / 2);
+                encode(&[head, tail], &mut sent).expect("short frames");
+            }
+            let (mut input, mut received, mut cut) = (BytesMut::new(), Vec::new(), cuts.iter().cycle());
+            while !sent.is_empty() {
+                let step = (*cut.next().expect("a cycle")).min(sent.len());
+                input.extend_from_slice(&sent.split_to(step));
+                while let Some(frame) = decode(&mut input).expect("valid frames") {
+                    received.push(frame.to_vec());
+                }
+            }
+            prop_assert_eq!(received, frames);
+            prop_assert!(input.is_empty());
+        }
+
+        /// Foreign bytes give frames or an error, never a panic or an endless loop.
+        #[test]
+        fn foreign_bytes_do_no_harm(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut input = BytesMut::from(&bytes[..]);
+            while let Ok(Some(_)) = decode(&mut input) {}
+        }
+    }
+
+    #[test]
+    fn a_frame_that_is_too_long_is_refused_on_both_sides() {
+        assert!(encode(&[&vec![0; MAX_FRAME + 1]], &mut BytesMut::new()).is_err());
+        let mut input = BytesMut::from(&[0xff, 0xff, 0xff, 0xff][..]);
+        assert!(decode(&mut input).is_err());
+    }
+}
