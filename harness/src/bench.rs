@@ -1,0 +1,343 @@
+//! A whole run: every cell of a plan, trial by trial, in random order, written
+//! down as it goes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use labs::lab::{Broker, Guarantee};
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom as _;
+use rand::{Rng as _, SeedableRng as _};
+
+use crate::broker::{self, Options, Server, Source};
+use crate::bundle::{Bundle, Cell, Load, LoadKind, Plan, Run, SCHEMA, Skipped};
+use crate::conduct::Housing;
+use crate::noise::Meter;
+use crate::role::Handle;
+use crate::trial::{self, Spec, Watch};
+use crate::{guard, host, load, plan, stats};
+
+/// What a run needs besides its plan.
+pub struct Request<'a> {
+    /// Every lab there is.
+    pub handles: &'a [Handle],
+    /// What to measure.
+    pub plan: Plan,
+    /// The user's own brokers, by name.
+    pub urls: BTreeMap<String, String>,
+    /// The seed of everything random.
+    pub seed: u64,
+    /// The folder of the bundle.
+    pub out: &'a Path,
+    /// Go on with a bundle that is there.
+    pub resume: bool,
+    /// A missing broker is an error, not a skipped lab.
+    pub strict: bool,
+}
+
+/// How a run tells its progress.
+pub trait Progress {
+    /// So many trials are to be made.
+    fn begin(&mut self, trials: usize, skipped: &[Skipped]);
+    /// A broker is being started.
+    fn broker(&mut self, broker: Broker);
+    /// A trial goes on.
+    fn watch(&mut self, cell: &Cell, watch: &Watch<'_>);
+    /// A trial has ended; about so many seconds are left.
+    fn trial(&mut self, cell: &Cell, made: usize, left_s: f64);
+}
+
+/// One trial that is to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Step {
+    cell: usize,
+    trial: usize,
+}
+
+/// The trials that share one start of a broker.
+struct Block {
+    broker: Option<(Broker, bool)>,
+    steps: Vec<Step>,
+}
+
+/// Makes every trial of the plan. What was finished is on disk at every moment.
+pub async fn run(request: &Request<'_>, progress: &mut impl Progress) -> Result<Run> {
+    let plan = &request.plan;
+    plan::check(plan)?;
+    let wanted = plan::select(request.handles, &plan.labs)?;
+    for handle in &wanted {
+        trial::check_shape(handle, plan.senders, plan.receivers)?;
+    }
+    let cpus = plan.cpus.as_deref().map(plan::parse_cpus).transpose()?.unwrap_or_default();
+    let (handles, sources, skipped) = available(wanted, &request.urls, request.strict)?;
+    let (bundle, mut run) = open(request, &handles, skipped)?;
+    let mut order = SmallRng::seed_from_u64(run.seed);
+    let blocks = schedule(&run, &handles, &mut order);
+    let total: usize = blocks.iter().map(|block| block.steps.len()).sum();
+    progress.begin(total, &run.skipped);
+    let null_rates: BTreeMap<u64, f64> =
+        plan.sizes.iter().map(|&size| Ok((size, load::null_rate(usize::try_from(size)?)?))).collect::<Result<_>>()?;
+    let (began, mut made, mut position) = (Instant::now(), 0, run.cells.iter().map(|cell| cell.trials.len()).sum());
+    for block in blocks {
+        let mut server = match block.broker {
+            None => None,
+            Some((which, durable)) => {
+                progress.broker(which);
+                let options = Options { durable, dir: &guard::session_dir() };
+                match Server::start(which, &sources[&which], &options).await {
+                    Ok(server) => Some(server),
+                    Err(error) => {
+                        // Its trials have failed for this reason; the run goes on.
+                        for step in &block.steps {
+                            let reason = format!("{which} does not start: {error:#}");
+                            fail(&mut run, *step, position, reason);
+                            (made, position) = (made + 1, position + 1);
+                            progress.trial(&run.cells[step.cell], made, left(began, made, total));
+                        }
+                        bundle.save(&run)?;
+                        continue;
+                    }
+                }
+            }
+        };
+        if let Some(server) = &server {
+            run.versions.brokers.insert(server.broker().to_string(), server.version().to_owned());
+            note_settings(&mut run, server, &block);
+        }
+        for step in &block.steps {
+            let cell = &run.cells[step.cell];
+            let handle = plan::lab(&handles, &cell.lab)?;
+            let spec = Spec {
+                handle: handle.clone(),
+                size: usize::try_from(cell.size)?,
+                load: cell.load.clone(),
+                senders: cell.senders,
+                receivers: cell.receivers,
+                warmup: plan.warmup_s,
+                seconds: plan.seconds,
+                drain: plan.drain_s,
+                window: plan.window,
+                knobs: plan.knobs.clone(),
+                seed: order.random(),
+                housing: Housing { threads: handle.entry.transport == "inproc", cpus: cpus.clone() },
+                null_rate: null_rates.get(&cell.size).copied().unwrap_or(f64::INFINITY),
+            };
+            let dead = server.as_mut().and_then(|server| server.died());
+            if let Some(gone) = dead {
+                // One trial has failed with it; the others get a new one.
+                if let (Some((which, durable)), Some(old)) = (block.broker, server.take()) {
+                    drop(gone);
+                    let _ = old.stop().await;
+                    progress.broker(which);
+                    let options = Options { durable, dir: &guard::session_dir() };
+                    server = Server::start(which, &sources[&which], &options).await.ok();
+                }
+            }
+            if block.broker.is_some() && server.is_none() {
+                fail(&mut run, *step, position, "the broker died and could not be started again".to_owned());
+            } else {
+                let outcome = trial::run(&spec, server.as_mut(), step.trial, position, |watch| {
+                    progress.watch(cell, watch);
+                })
+                .await?;
+                let cell = &mut run.cells[step.cell];
+                bundle.save_raw(&cell.id, step.trial, &outcome.raw)?;
+                cell.knobs.extend(outcome.knobs);
+                cell.trials.retain(|trial| trial.index != step.trial);
+                cell.trials.push(outcome.trial);
+                cell.trials.sort_by_key(|trial| trial.index);
+                summarize(&bundle, cell, run.seed);
+            }
+            bundle.save(&run)?;
+            (made, position) = (made + 1, position + 1);
+            progress.trial(&run.cells[step.cell], made, left(began, made, total));
+        }
+        if let Some(server) = server {
+            server.stop().await?;
+        }
+    }
+    run.complete = true;
+    bundle.save(&run)?;
+    Ok(run)
+}
+
+fn left(began: Instant, made: usize, total: usize) -> f64 {
+    began.elapsed().as_secs_f64() / made.max(1) as f64 * (total - made) as f64
+}
+
+/// Which of the labs can run here, from which brokers, and which cannot.
+type Available = (Vec<Handle>, BTreeMap<Broker, Source>, Vec<Skipped>);
+
+fn available(wanted: Vec<Handle>, urls: &BTreeMap<String, String>, strict: bool) -> Result<Available> {
+    let mut sources = BTreeMap::new();
+    let mut missing = BTreeMap::new();
+    for broker in wanted.iter().filter_map(|handle| handle.entry.broker) {
+        match broker::find(broker, urls) {
+            Ok(source) => drop(sources.insert(broker, source)),
+            Err(why) => drop(missing.insert(broker, why.to_string())),
+        }
+    }
+    let (mut handles, mut skipped) = (Vec::new(), Vec::new());
+    for handle in wanted {
+        match handle.entry.broker.and_then(|broker| missing.get(&broker)) {
+            Some(reason) if strict => bail!("{} cannot run: {reason}", handle.entry.name),
+            Some(reason) => skipped.push(Skipped { lab: handle.entry.name, reason: reason.clone() }),
+            None => handles.push(handle),
+        }
+    }
+    ensure!(!handles.is_empty(), "none of these labs can run here: {}", skipped[0].reason);
+    Ok((handles, sources, skipped))
+}
+
+/// A new bundle, or the one to go on with.
+fn open(request: &Request<'_>, handles: &[Handle], skipped: Vec<Skipped>) -> Result<(Bundle, Run)> {
+    if request.resume {
+        let (bundle, run) = Bundle::open(request.out)?;
+        ensure!(
+            run.plan == request.plan,
+            "{} was made with another plan; give the same labs and options as then, or a new --out",
+            request.out.display()
+        );
+        return Ok((bundle, run));
+    }
+    let bundle = Bundle::create(request.out)?;
+    let meter = Meter::start();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let noise = meter.stop();
+    let plan = &request.plan;
+    let mut cells = Vec::new();
+    for handle in handles {
+        for &size in &plan.sizes {
+            for load in &plan.loads {
+                cells.push(cell(handle, size, plan, load));
+            }
+        }
+    }
+    let run = Run {
+        schema: SCHEMA,
+        name: request.out.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+        created: jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+        seed: request.seed,
+        complete: false,
+        host: host::host(),
+        versions: host::versions(),
+        noise,
+        plan: plan.clone(),
+        cells,
+        skipped,
+    };
+    bundle.save(&run)?;
+    Ok((bundle, run))
+}
+
+fn cell(handle: &Handle, size: u64, plan: &Plan, load: &Load) -> Cell {
+    let entry = &handle.entry;
+    let label = match load.kind {
+        LoadKind::Max => "max".to_owned(),
+        LoadKind::Rate => load.label().replace("/s", "ps").replace(' ', "-"),
+    };
+    Cell {
+        id: format!("{}.{size}B.{}x{}.{label}", entry.name, plan.senders, plan.receivers),
+        lab: entry.name.clone(),
+        pattern: entry.pattern.to_string(),
+        transport: entry.transport.to_owned(),
+        variant: entry.variant.map(str::to_owned),
+        guarantee: entry.guarantee.to_string(),
+        guarantee_note: None,
+        overload: entry.overload.to_string(),
+        broker: entry.broker.map(|broker| broker.to_string()),
+        source: entry.source.clone(),
+        size,
+        senders: plan.senders,
+        receivers: plan.receivers,
+        load: load.clone(),
+        knobs: BTreeMap::new(),
+        trials: Vec::new(),
+        summary: None,
+    }
+}
+
+/// What is still to be done, in random order: round by round, broker by broker
+/// (one lives at a time and is new in each round), trial by trial.
+fn schedule(run: &Run, handles: &[Handle], random: &mut SmallRng) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    for trial in 0..run.plan.trials {
+        let mut round: BTreeMap<Option<(Broker, bool)>, Vec<Step>> = BTreeMap::new();
+        for (at, cell) in run.cells.iter().enumerate() {
+            let Some(handle) = handles.iter().find(|handle| handle.entry.name == cell.lab) else { continue };
+            let durable = handle.entry.guarantee == Guarantee::Durable && handle.entry.broker == Some(Broker::Redis);
+            let key = handle.entry.broker.map(|broker| (broker, durable));
+            if !cell.trials.iter().any(|done| done.index == trial && done.failed.is_none()) {
+                round.entry(key).or_default().push(Step { cell: at, trial });
+            }
+        }
+        let mut round: Vec<Block> = round
+            .into_iter()
+            .map(|(broker, mut steps)| {
+                steps.shuffle(random);
+                Block { broker, steps }
+            })
+            .collect();
+        round.shuffle(random);
+        blocks.extend(round);
+    }
+    blocks
+}
+
+/// A trial that could not even begin.
+fn fail(run: &mut Run, step: Step, position: usize, reason: String) {
+    let cell = &mut run.cells[step.cell];
+    cell.trials.retain(|trial| trial.index != step.trial);
+    cell.trials.push(crate::bundle::Trial {
+        index: step.trial,
+        position,
+        seed: 0,
+        failed: Some(reason),
+        throughput_per_s: 0.0,
+        counts: crate::bundle::Counts::default(),
+        response_ns: crate::bundle::Percentiles::default(),
+        service_ns: crate::bundle::Percentiles::default(),
+        lag_ns: crate::bundle::Percentiles::default(),
+        confirm_ns: None,
+        cost: BTreeMap::new(),
+        noise: crate::bundle::Noise::default(),
+        flags: Vec::new(),
+    });
+    cell.trials.sort_by_key(|trial| trial.index);
+}
+
+/// What the broker's settings allow to promise.
+fn note_settings(run: &mut Run, server: &Server, block: &Block) {
+    let Some((limit, why)) = server.guarantee_limit() else { return };
+    for step in &block.steps {
+        let cell = &mut run.cells[step.cell];
+        if cell.guarantee == Guarantee::Durable.as_str() && limit < Guarantee::Durable {
+            cell.guarantee = limit.to_string();
+            cell.guarantee_note = Some(why.clone());
+        }
+    }
+}
+
+/// What the good trials say together, from the recordings on disk.
+fn summarize(bundle: &Bundle, cell: &mut Cell, seed: u64) {
+    let good = cell.trials.iter().filter(|trial| trial.failed.is_none());
+    let raws: Vec<_> = good.filter_map(|trial| bundle.raw(&cell.id, trial.index).ok()).collect();
+    cell.summary = stats::summarize(&cell.trials, &raws, cell.load.kind == LoadKind::Rate, seed);
+}
+
+/// The folder a run is written to when none is given.
+pub fn default_out(name: &str) -> Result<std::path::PathBuf> {
+    let host = host::host().name;
+    let host: String = host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
+    let stem = format!("{}-{host}-{name}", jiff::Zoned::now().strftime("%Y-%m-%d"));
+    let results = Path::new("results");
+    for number in 1..1000 {
+        let dir = results.join(if number == 1 { stem.clone() } else { format!("{stem}-{number}") });
+        if !dir.exists() {
+            return Ok(dir);
+        }
+    }
+    Err(anyhow::anyhow!("results/ has 999 runs of today already")).context("give a folder with --out")
+}

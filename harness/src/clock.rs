@@ -1,0 +1,84 @@
+//! The one measuring clock: CLOCK_MONOTONIC, in nanoseconds. All processes of
+//! one host read the same one, so that times may cross between them.
+
+use std::os::fd::OwnedFd;
+
+use anyhow::{Context, Result};
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
+    timerfd_create, timerfd_settime,
+};
+use tokio::io::unix::AsyncFd;
+
+/// Nanoseconds in a second.
+pub const SECOND: u64 = 1_000_000_000;
+
+/// Now, in ns since the clock's own beginning.
+#[inline]
+pub fn now() -> u64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    time.tv_sec.unsigned_abs() * SECOND + time.tv_nsec.unsigned_abs()
+}
+
+/// Seconds as nanoseconds.
+pub fn seconds(seconds: f64) -> u64 {
+    (seconds * SECOND as f64) as u64
+}
+
+/// Wakes at absolute times, to microseconds: `tokio::time` has ticks of a
+/// millisecond and cannot pace.
+pub struct Pacer {
+    timer: AsyncFd<OwnedFd>,
+}
+
+impl Pacer {
+    /// A timer on the current runtime.
+    pub fn new() -> Result<Self> {
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, flags).context("cannot create a timer")?;
+        Ok(Self { timer: AsyncFd::register(timer).context("cannot watch a timer")? })
+    }
+
+    /// Returns at `at` (ns of [`now`]) or, if that is past, at once. Cancel-safe.
+    pub async fn sleep_until(&self, at: u64) -> Result<()> {
+        if at <= now() {
+            return Ok(());
+        }
+        let value = Timespec { tv_sec: (at / SECOND) as i64, tv_nsec: (at % SECOND) as i64 };
+        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+        timerfd_settime(self.timer.get_ref(), TimerfdTimerFlags::ABSTIME, &once)
+            .context("cannot set a timer")?;
+        loop {
+            let mut ready = self.timer.readable().await.context("cannot wait for a timer")?;
+            let mut expirations = [0; 8];
+            match ready.try_io(|timer| Ok(rustix::io::read(timer.get_ref(), &mut expirations)?)) {
+                Ok(read) => return read.map(|_| ()).context("cannot read a timer"),
+                Err(_would_block) => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn the_pacer_never_wakes_early() {
+        let pacer = Pacer::new().expect("a timer");
+        for wait in [0, 1, 10_000, 300_000, 2_000_000] {
+            let at = now() + wait;
+            pacer.sleep_until(at).await.expect("a wake-up");
+            assert!(now() >= at);
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_cancelled_sleep_does_not_shorten_the_next() {
+        let pacer = Pacer::new().expect("a timer");
+        let long = now() + 3_000_000;
+        let _ = tokio::time::timeout(std::time::Duration::ZERO, pacer.sleep_until(now() + 100_000)).await;
+        pacer.sleep_until(long).await.expect("a wake-up");
+        assert!(now() >= long);
+    }
+}

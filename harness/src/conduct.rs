@@ -1,0 +1,350 @@
+//! Conducts the roles of one run: starts them, introduces them to each other,
+//! hears what they say, and sees them out. Knows no pattern's meaning.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use labs::lab::Commons;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::Child;
+use tokio::sync::mpsc;
+
+use crate::process;
+use crate::role::protocol::{FromRole, Init, Kind, Report, ToRole};
+use crate::role::{Handle, Outbox, Peers};
+
+/// Lines of a role's stderr that are kept, for when it dies.
+const LAST_WORDS: usize = 12;
+
+/// What is heard of a role.
+#[derive(Debug, Clone)]
+pub enum Heard {
+    /// It said something.
+    Line(FromRole),
+    /// It has left the stage; `Some`: not as it should, and why.
+    Left(Option<String>),
+}
+
+/// How roles live.
+#[derive(Debug, Clone, Default)]
+pub struct Housing {
+    /// As threads of this process, for in-process transports.
+    pub threads: bool,
+    /// CPUs to pin the roles' processes to, one each in turn; empty: no pinning.
+    pub cpus: Vec<usize>,
+}
+
+/// One role on the stage.
+pub struct Actor {
+    /// Its name: `sender-0`.
+    pub name: String,
+    /// What it does.
+    pub kind: Kind,
+    /// What it bound, by part.
+    pub bound: BTreeMap<String, String>,
+    /// It has said that it is ready.
+    pub ready: bool,
+    /// It has said that it is done.
+    pub done: bool,
+    /// It has left.
+    pub left: bool,
+    /// Its report, once it came.
+    pub report: Option<Report>,
+    lines: mpsc::UnboundedSender<ToRole>,
+    pid: Option<u32>,
+}
+
+impl Actor {
+    /// Its process, while it has one.
+    pub fn pid(&self) -> Option<u32> {
+        self.pid.filter(|_| !self.left)
+    }
+}
+
+/// The roles of one run.
+pub struct Cast {
+    /// Everyone, in the order they were asked for.
+    pub actors: Vec<Actor>,
+    heard: mpsc::UnboundedReceiver<(usize, Heard)>,
+    /// Kept so that `heard` never ends, and for roles that come later.
+    mouth: mpsc::UnboundedSender<(usize, Heard)>,
+    housing: Housing,
+    commons: Arc<Commons>,
+    binds: bool,
+    measured: bool,
+}
+
+impl Cast {
+    /// Starts all roles before any is awaited.
+    pub fn start(handle: &Handle, inits: Vec<Init>, housing: Housing) -> Result<Self> {
+        let (mouth, heard) = mpsc::unbounded_channel();
+        let binds = handle.entry.broker.is_none() && !housing.threads;
+        let measured = inits.iter().any(|init| init.measure.is_some());
+        let commons = Arc::default();
+        let mut cast = Self { actors: Vec::new(), heard, mouth, housing, commons, binds, measured };
+        for init in inits {
+            cast.add(handle, init)?;
+        }
+        Ok(cast)
+    }
+
+    /// One more role; its number is its place in [`Cast::actors`].
+    pub fn add(&mut self, handle: &Handle, init: Init) -> Result<usize> {
+        let (number, name, kind) = (self.actors.len(), init.role(), init.kind);
+        let (lines, inbox) = mpsc::unbounded_channel();
+        let mouth = self.mouth.clone();
+        let pid = if self.housing.threads {
+            thread(handle, init, inbox, number, mouth, Arc::clone(&self.commons))?;
+            None
+        } else {
+            let cpu = (!self.housing.cpus.is_empty()).then(|| self.housing.cpus[number % self.housing.cpus.len()]);
+            Some(spawn(init, inbox, number, mouth, cpu)?)
+        };
+        self.actors.push(Actor {
+            name,
+            kind,
+            bound: BTreeMap::new(),
+            ready: false,
+            done: false,
+            left: false,
+            report: None,
+            lines,
+            pid,
+        });
+        Ok(number)
+    }
+
+    /// Says something to one role. One that has left does not hear it.
+    pub fn tell(&self, number: usize, line: ToRole) {
+        let _ = self.actors[number].lines.send(line);
+    }
+
+    /// Says something to everybody.
+    pub fn tell_all(&self, line: &ToRole) {
+        for actor in &self.actors {
+            let _ = actor.lines.send(line.clone());
+        }
+    }
+
+    /// The next thing heard; what it says about an actor is noted already.
+    /// Cancel-safe.
+    pub async fn hear(&mut self) -> (usize, Heard) {
+        // The channel cannot end: this end holds a sender.
+        let Some((number, heard)) = self.heard.recv().await else { std::future::pending().await };
+        let actor = &mut self.actors[number];
+        match &heard {
+            Heard::Line(FromRole::Bound { part, address }) => {
+                actor.bound.insert(part.clone(), address.clone());
+                self.introduce();
+            }
+            Heard::Line(FromRole::Ready) => actor.ready = true,
+            Heard::Line(FromRole::Done { .. }) => actor.done = true,
+            Heard::Line(FromRole::Report(report)) => actor.report = Some((**report).clone()),
+            Heard::Line(_) => {}
+            Heard::Left(_) => actor.left = true,
+        }
+        (number, heard)
+    }
+
+    /// Once all binders have announced themselves, everybody is told.
+    fn introduce(&self) {
+        let mut peers = Peers::new();
+        for actor in &self.actors {
+            for part in actor.kind.binds(self.measured) {
+                match actor.bound.get(*part) {
+                    Some(address) => peers.entry((*part).to_owned()).or_default().push(address.clone()),
+                    // A binder that left will not announce itself any more.
+                    None if actor.left => {}
+                    None => return,
+                }
+            }
+        }
+        self.tell_all(&ToRole::Peers { peers });
+    }
+
+    /// The names of those who are not ready.
+    pub fn not_ready(&self) -> Vec<&str> {
+        self.actors.iter().filter(|actor| !actor.ready && !actor.left).map(|actor| actor.name.as_str()).collect()
+    }
+
+    /// Waits until everyone has joined. An error if one leaves before that, or
+    /// the time is over.
+    pub async fn gather(&mut self, patience: Duration) -> Result<()> {
+        let all = async {
+            while !self.not_ready().is_empty() {
+                let (number, heard) = self.hear().await;
+                let name = &self.actors[number].name;
+                match heard {
+                    Heard::Line(FromRole::Failed { error }) => bail!("{name} could not join: {error}"),
+                    Heard::Left(why) => {
+                        bail!("{name} left before it had joined: {}", why.unwrap_or_else(|| "without a word".into()))
+                    }
+                    Heard::Line(_) => {}
+                }
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(patience, all).await {
+            Ok(joined) => joined,
+            Err(_) => bail!("{} did not join within {} s", self.not_ready().join(", "), patience.as_secs()),
+        }
+    }
+
+    /// Kills a role's process with SIGKILL.
+    pub fn kill(&self, number: usize) -> Result<()> {
+        let pid = self.actors[number].pid().context("this role has no process of its own")?;
+        process::signal(pid, rustix::process::Signal::KILL);
+        Ok(())
+    }
+
+    /// Whether this lab's peers find each other through announcements.
+    pub fn is_peer_to_peer(&self) -> bool {
+        self.binds
+    }
+
+    /// Tells everyone to stop and waits until they have left; whoever stays too
+    /// long is killed. What they still say is noted; the complaints are returned.
+    pub async fn dismiss(&mut self, patience: Duration) -> Vec<String> {
+        self.tell_all(&ToRole::Stop);
+        let mut complaints = Vec::new();
+        let all = async {
+            while self.actors.iter().any(|actor| !actor.left) {
+                let (number, heard) = self.hear().await;
+                let name = &self.actors[number].name;
+                match heard {
+                    Heard::Line(FromRole::Failed { error }) => complaints.push(format!("{name}: {error}")),
+                    Heard::Left(Some(why)) => complaints.push(format!("{name}: {why}")),
+                    _ => {}
+                }
+            }
+        };
+        if tokio::time::timeout(patience, all).await.is_err() {
+            for number in 0..self.actors.len() {
+                if !self.actors[number].left {
+                    let name = &self.actors[number].name;
+                    complaints.push(format!("{name} did not stop within {} s and was killed", patience.as_secs()));
+                    // A thread cannot be killed; it ends with the process.
+                    let _ = self.kill(number);
+                }
+            }
+        }
+        complaints
+    }
+}
+
+/// A role as a thread of this process, with a runtime of its own.
+fn thread(
+    handle: &Handle,
+    init: Init,
+    inbox: mpsc::UnboundedReceiver<ToRole>,
+    number: usize,
+    mouth: mpsc::UnboundedSender<(usize, Heard)>,
+    commons: Arc<Commons>,
+) -> Result<()> {
+    let (run, name, said) = (handle.run, init.role(), mouth.clone());
+    let outbox: Outbox = Arc::new(move |line| drop(said.send((number, Heard::Line(line)))));
+    let play = move || {
+        // What goes wrong has been said through the outbox; a panic has not.
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(init, inbox, outbox, commons)));
+        let why = done.is_err().then(|| "it panicked; its message is on stderr".to_owned());
+        drop(mouth.send((number, Heard::Left(why))));
+    };
+    std::thread::Builder::new().name(name).spawn(play).context("cannot start a thread for a role")?;
+    Ok(())
+}
+
+/// A role as a process: this program again.
+fn spawn(
+    init: Init,
+    mut inbox: mpsc::UnboundedReceiver<ToRole>,
+    number: usize,
+    mouth: mpsc::UnboundedSender<(usize, Heard)>,
+    cpu: Option<usize>,
+) -> Result<u32> {
+    let mut command = std::process::Command::new(process::this_program());
+    command.arg("role").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if let Some(cpu) = cpu {
+        command.arg("--cpu").arg(cpu.to_string());
+    }
+    process::die_with_parent(&mut command);
+    // Ctrl-C is for the conductor, who then dismisses the roles.
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let mut child = tokio::process::Command::from(command)
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("cannot start a process for {}", init.role()))?;
+    let pid = child.id().context("the role's process ended at once")?;
+    let mut input = child.stdin.take().context("no stdin")?;
+    tokio::spawn(async move {
+        let mut line = ToRole::Init(Box::new(init));
+        loop {
+            let Ok(mut text) = serde_json::to_vec(&line) else { break };
+            text.push(b'\n');
+            // A role that has gone is noticed by the one who reads its output.
+            if input.write_all(&text).await.is_err() {
+                break;
+            }
+            match inbox.recv().await {
+                Some(next) => line = next,
+                None => break,
+            }
+        }
+    });
+    tokio::spawn(attend(child, number, mouth));
+    Ok(pid)
+}
+
+/// Hears a process out, then says how it left.
+async fn attend(mut child: Child, number: usize, mouth: mpsc::UnboundedSender<(usize, Heard)>) {
+    let last_words: Arc<Mutex<VecDeque<String>>> = Arc::default();
+    let errors = child.stderr.take().map(|stderr| {
+        let last_words = Arc::clone(&last_words);
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(stderr).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let mut words = last_words.lock().unwrap_or_else(PoisonError::into_inner);
+                if words.len() == LAST_WORDS {
+                    words.pop_front();
+                }
+                words.push_back(line);
+            }
+        })
+    });
+    if let Some(stdout) = child.stdout.take() {
+        let mut lines = BufReader::new(stdout).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            if let Ok(line) = serde_json::from_str(&line) {
+                drop(mouth.send((number, Heard::Line(line))));
+            }
+        }
+    }
+    let status = child.wait().await;
+    if let Some(errors) = errors {
+        let _ = errors.await;
+    }
+    let why = status.map_or_else(|error| Some(error.to_string()), |status| how(status, &last_words));
+    drop(mouth.send((number, Heard::Left(why))));
+}
+
+fn how(status: ExitStatus, last_words: &Mutex<VecDeque<String>>) -> Option<String> {
+    use std::os::unix::process::ExitStatusExt as _;
+    if status.success() {
+        return None;
+    }
+    let mut why = match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(9)) => "killed by signal 9 (SIGKILL)".to_owned(),
+        (None, Some(7)) => "killed by signal 7 (SIGBUS): the folder of the accounts is probably full".to_owned(),
+        (None, Some(signal)) => format!("killed by signal {signal}"),
+        (None, None) => status.to_string(),
+    };
+    let words = last_words.lock().unwrap_or_else(PoisonError::into_inner);
+    if !words.is_empty() {
+        why.push_str("; its last words:");
+        words.iter().for_each(|line| why.push_str(&format!("\n    {line}")));
+    }
+    Some(why)
+}

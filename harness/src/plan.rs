@@ -1,0 +1,282 @@
+//! What a benchmark is to measure: the built-in plans, plan files, and what the
+//! command line changes in them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use labs::catalog::Pattern;
+use labs::topic::glob;
+use serde::Deserialize;
+
+use crate::bundle::{Arrivals, Load, LoadKind, Plan};
+use crate::load::check_rate;
+use crate::role::Handle;
+use crate::stamp::HEADER;
+
+/// Longest message, bytes: every transport of the catalog carries it.
+pub const MAX_SIZE: u64 = 8 << 20;
+/// Most messages in flight in a closed loop.
+pub const WINDOW: u64 = 32_768;
+
+/// The names of the built-in plans.
+pub const BUILT_IN: [&str; 3] = ["quick", "standard", "full"];
+
+/// A built-in plan, or the one in a file.
+pub fn load(name: &str) -> Result<Plan> {
+    let base = Plan {
+        name: name.to_owned(),
+        sizes: vec![64],
+        loads: vec![max(), rate(1000.0, Arrivals::Constant)],
+        trials: 3,
+        warmup_s: 0.3,
+        seconds: 1.2,
+        drain_s: 5.0,
+        senders: 1,
+        receivers: 1,
+        window: Some(WINDOW),
+        ..Plan::default()
+    };
+    Ok(match name {
+        "quick" => base,
+        "standard" => Plan { trials: 7, warmup_s: 0.5, seconds: 2.0, ..base },
+        "full" => Plan { sizes: vec![32, 1024, 65_536, 1 << 20], trials: 10, warmup_s: 1.0, seconds: 5.0, ..base },
+        file if file.contains(['.', '/']) => from_file(Path::new(file), base)?,
+        other => {
+            let hint = nearest(other, BUILT_IN).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+            bail!("there is no plan `{other}`{hint} Plans are quick, standard and full, or a file such as `plans/mine.toml`");
+        }
+    })
+}
+
+/// The load of a closed loop.
+pub fn max() -> Load {
+    Load { kind: LoadKind::Max, rate: None, arrivals: None }
+}
+
+/// The load of an open loop.
+pub fn rate(per_s: f64, arrivals: Arrivals) -> Load {
+    Load { kind: LoadKind::Rate, rate: Some(per_s), arrivals: Some(arrivals) }
+}
+
+/// `max`, or messages a second.
+pub fn parse_load(text: &str, arrivals: Arrivals) -> Result<Load> {
+    if text == "max" {
+        return Ok(max());
+    }
+    let Ok(per_s) = text.replace('_', "").parse::<f64>() else {
+        bail!("`{text}` is not a load: give `max` or messages a second, as in `--load 1000`");
+    };
+    Ok(rate(check_rate(per_s)?, arrivals))
+}
+
+/// A plan file. What it does not say is as in the quick plan.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PlanFile {
+    labs: Option<Vec<String>>,
+    sizes: Option<Vec<u64>>,
+    loads: Option<Vec<toml::Value>>,
+    arrivals: Option<Arrivals>,
+    trials: Option<usize>,
+    warmup_s: Option<f64>,
+    seconds: Option<f64>,
+    drain_s: Option<f64>,
+    senders: Option<usize>,
+    receivers: Option<usize>,
+    /// 0: no window.
+    window: Option<u64>,
+    knobs: Option<BTreeMap<String, usize>>,
+    cpus: Option<String>,
+}
+
+fn from_file(path: &Path, base: Plan) -> Result<Plan> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the plan {}; the built-in plans are quick, standard and full", path.display()))?;
+    let file: PlanFile = toml::from_str(&text).with_context(|| format!("{} is not a plan", path.display()))?;
+    let arrivals = file.arrivals.unwrap_or(Arrivals::Constant);
+    let loads = match file.loads {
+        None => base.loads,
+        Some(loads) => loads
+            .iter()
+            .map(|load| parse_load(&load.as_str().map_or_else(|| load.to_string(), str::to_owned), arrivals))
+            .collect::<Result<_>>()
+            .with_context(|| format!("in {}", path.display()))?,
+    };
+    Ok(Plan {
+        name: path.file_stem().map_or_else(|| base.name.clone(), |stem| stem.to_string_lossy().into_owned()),
+        labs: file.labs.unwrap_or(base.labs),
+        sizes: file.sizes.unwrap_or(base.sizes),
+        loads,
+        trials: file.trials.unwrap_or(base.trials),
+        warmup_s: file.warmup_s.unwrap_or(base.warmup_s),
+        seconds: file.seconds.unwrap_or(base.seconds),
+        drain_s: file.drain_s.unwrap_or(base.drain_s),
+        senders: file.senders.unwrap_or(base.senders),
+        receivers: file.receivers.unwrap_or(base.receivers),
+        window: file.window.map_or(base.window, |window| (window > 0).then_some(window)),
+        knobs: file.knobs.unwrap_or(base.knobs),
+        cpus: file.cpus.or(base.cpus),
+    })
+}
+
+/// Refuses what cannot be measured, naming the value.
+pub fn check(plan: &Plan) -> Result<()> {
+    ensure!(!plan.sizes.is_empty() && !plan.loads.is_empty(), "a plan needs at least one size and one load");
+    for &size in &plan.sizes {
+        ensure!(
+            size >= HEADER as u64,
+            "a message of {size} bytes has no room for the {HEADER}-byte header every measured message carries; use --size {HEADER} or more"
+        );
+        ensure!(size <= MAX_SIZE, "a message of {size} bytes is longer than the {MAX_SIZE} bytes that all transports carry");
+    }
+    for load in &plan.loads {
+        load.rate.map(check_rate).transpose()?;
+    }
+    ensure!((1..=1000).contains(&plan.trials), "{} trials cannot be made; give 1 to 1000", plan.trials);
+    ensure!(
+        plan.seconds.is_finite() && (0.1..=600.0).contains(&plan.seconds),
+        "a trial of {} s cannot be measured; give 0.1 to 600 seconds",
+        plan.seconds
+    );
+    ensure!(
+        plan.warmup_s.is_finite() && (0.0..=600.0).contains(&plan.warmup_s),
+        "a warm-up of {} s makes no sense; give 0 to 600 seconds",
+        plan.warmup_s
+    );
+    ensure!(
+        plan.drain_s.is_finite() && (0.1..=600.0).contains(&plan.drain_s),
+        "a drain deadline of {} s makes no sense; give 0.1 to 600 seconds",
+        plan.drain_s
+    );
+    ensure!(plan.window != Some(0), "a window of 0 lets nothing through; give at least 1, or `--window none`");
+    Ok(())
+}
+
+/// The labs that names, globs and patterns ask for, in catalog order; all of
+/// them for no names at all.
+pub fn select(handles: &[Handle], wanted: &[String]) -> Result<Vec<Handle>> {
+    let mut chosen = vec![wanted.is_empty(); handles.len()];
+    for want in wanted {
+        let is_pattern = Pattern::ALL.iter().any(|pattern| pattern.as_str() == want);
+        let mut found = false;
+        for (handle, chosen) in handles.iter().zip(&mut chosen) {
+            let hit = glob(want, &handle.entry.name) || (is_pattern && handle.entry.pattern.as_str() == want);
+            *chosen |= hit;
+            found |= hit;
+        }
+        if !found {
+            return Err(unknown(handles, want));
+        }
+    }
+    Ok(handles.iter().zip(chosen).filter(|(_, chosen)| *chosen).map(|(handle, _)| handle.clone()).collect())
+}
+
+/// The lab of this name.
+pub fn lab<'a>(handles: &'a [Handle], name: &str) -> Result<&'a Handle> {
+    handles.iter().find(|handle| handle.entry.name == name).ok_or_else(|| unknown(handles, name))
+}
+
+fn unknown(handles: &[Handle], name: &str) -> anyhow::Error {
+    let names = handles.iter().map(|handle| handle.entry.name.as_str());
+    if name.contains(['*', '?', '[']) {
+        return anyhow::anyhow!("no lab matches `{name}`; `lab list` shows them all (quote the glob, or the shell expands it)");
+    }
+    match nearest(name, names) {
+        Some(near) => anyhow::anyhow!("there is no lab `{name}`; did you mean `{near}`? `lab list` shows them all"),
+        None => anyhow::anyhow!("there is no lab `{name}`; `lab list` shows them all"),
+    }
+}
+
+/// The name most like this one, if any is like it at all.
+pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    names
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+/// CPUs as `0,2-3`.
+pub fn parse_cpus(text: &str) -> Result<Vec<usize>> {
+    let bad = || format!("`{text}` is not a list of CPUs; write it as `0,2-3`");
+    let mut cpus = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (usize, usize) = (
+            first.trim().parse().with_context(bad)?,
+            last.trim().parse().with_context(bad)?,
+        );
+        ensure!(first <= last && last < 4096, bad());
+        cpus.extend(first..=last);
+    }
+    Ok(cpus)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan_file(text: &str) -> Result<Plan> {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("mine.toml");
+        std::fs::write(&path, text).expect("a file");
+        load(path.to_str().expect("a path"))
+    }
+
+    #[test]
+    fn a_plan_file_says_what_differs_from_quick() {
+        let plan = plan_file("labs = ['pubsub']\nloads = ['max', 500, 2_000.5]\ntrials = 9\nwindow = 0").expect("a plan");
+        assert_eq!((plan.name.as_str(), plan.trials, plan.window), ("mine", 9, None));
+        let labels: Vec<String> = plan.loads.iter().map(Load::label).collect();
+        assert_eq!(labels, ["max", "500/s", "2000.5/s"]);
+        assert_eq!(plan.sizes, load("quick").expect("quick").sizes);
+    }
+
+    #[test]
+    fn a_wrong_key_is_named_with_those_that_exist() {
+        let error = format!("{:#}", plan_file("trails = 9").expect_err("refused"));
+        assert!(error.contains("trails") && error.contains("trials") && error.contains("mine.toml"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_refused_by_value() {
+        let bad = |change: fn(&mut Plan), value: &str| {
+            let mut plan = load("quick").expect("quick");
+            change(&mut plan);
+            let error = check(&plan).expect_err("refused").to_string();
+            assert!(error.contains(value), "{error}");
+        };
+        bad(|plan| plan.sizes = vec![31], "31");
+        bad(|plan| plan.sizes = vec![MAX_SIZE + 1], "8388609");
+        bad(|plan| plan.loads = vec![rate(0.0, Arrivals::Constant)], "0");
+        bad(|plan| plan.trials = 0, "0 trials");
+        bad(|plan| plan.seconds = 0.0, "0 s");
+        bad(|plan| plan.drain_s = f64::NAN, "NaN");
+        bad(|plan| plan.window = Some(0), "window of 0");
+        for name in BUILT_IN {
+            check(&load(name).expect("a plan")).expect("a plan that can be measured");
+        }
+    }
+
+    #[test]
+    fn loads_and_cpus_are_read_or_refused() {
+        assert_eq!(parse_load("max", Arrivals::Constant).expect("max").label(), "max");
+        assert_eq!(parse_load("10_000", Arrivals::Poisson).expect("a rate").label(), "10000/s poisson");
+        for bad in ["0", "-3", "fast", "", "inf"] {
+            assert!(parse_load(bad, Arrivals::Constant).is_err(), "{bad}");
+        }
+        assert_eq!(parse_cpus("0,2-3").expect("CPUs"), [0, 2, 3]);
+        for bad in ["", "a", "3-1", "1-99999"] {
+            assert!(parse_cpus(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_gets_the_nearest_one() {
+        assert_eq!(nearest("standart", BUILT_IN), Some("standard"));
+        assert_eq!(nearest("zzz", BUILT_IN), None);
+        assert!(load("standart").expect_err("unknown").to_string().contains("did you mean `standard`?"));
+    }
+}

@@ -1,0 +1,214 @@
+//! Offers the load to whatever takes messages one way: a sender, a publisher,
+//! a ventilator.
+
+use anyhow::Result;
+use bytes::Bytes;
+
+use super::{Patience, Stage, knob};
+use crate::account::Counters;
+use crate::bundle::LoadKind;
+use crate::clock::{self, Pacer};
+use crate::load::Schedule;
+use crate::record::{Ledger, Progress, Window};
+use crate::stamp::MARKER;
+
+/// Messages handed over before a flush, in a closed loop.
+const BATCH: usize = 256;
+/// How often a full window is looked at again, ns.
+const LOOK: u64 = 50_000;
+/// A window in which nothing moves for this long has lost its messages, where
+/// the transport may lose them. ns.
+const GIVE_UP: u64 = 500_000_000;
+/// Gap between markers, ns.
+const MARK: u64 = 20_000_000;
+
+/// What takes messages one way.
+pub(super) trait Outlet {
+    async fn put(&mut self, body: Bytes) -> Result<()>;
+    async fn flush(&mut self) -> Result<()>;
+}
+
+/// Offers the whole load, then says that it is done.
+pub(super) async fn drive(
+    stage: &Stage,
+    outlet: &mut impl Outlet,
+    ledger: &mut Ledger,
+    room: Room,
+    window: Window,
+) -> Result<()> {
+    let measure = stage.measure()?;
+    let pacer = Pacer::new()?;
+    pacer.sleep_until(window.start).await?;
+    let mut pump = Pump { outlet, ledger, patience: Patience::new() };
+    match Schedule::new(&measure.load, measure.seed, stage.init.index, stage.init.senders) {
+        None => closed(stage, &mut pump, room, &pacer, window).await?,
+        Some(schedule) => open(&mut pump, schedule, &pacer, window).await?,
+    }
+    pump.outlet.flush().await?;
+    ledger.done();
+    stage.done(ledger.sent());
+    Ok(())
+}
+
+struct Pump<'a, O> {
+    outlet: &'a mut O,
+    ledger: &'a mut Ledger,
+    patience: Patience,
+}
+
+impl<O: Outlet> Pump<'_, O> {
+    #[inline]
+    async fn send(&mut self, scheduled: u64, now: u64) -> Result<()> {
+        let (sequence, body) = self.ledger.next(scheduled, now)?;
+        match self.outlet.put(body).await {
+            Ok(()) => self.patience.good(),
+            Err(error) => {
+                self.ledger.refuse(sequence);
+                self.patience.bad(error)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// As fast as the window allows.
+async fn closed<O: Outlet>(
+    stage: &Stage,
+    pump: &mut Pump<'_, O>,
+    mut room: Room,
+    pacer: &Pacer,
+    window: Window,
+) -> Result<()> {
+    let batch = knob(&stage.place, "flush-every", BATCH);
+    let mut unflushed = 0;
+    loop {
+        let now = clock::now();
+        if now >= window.to {
+            return Ok(());
+        }
+        if !room.has(pump.ledger.sent()) {
+            pump.outlet.flush().await?;
+            unflushed = 0;
+            pacer.sleep_until(clock::now() + LOOK).await?;
+            room.give_up_if_stuck(pump.ledger);
+            continue;
+        }
+        pump.send(now, now).await?;
+        unflushed += 1;
+        if unflushed >= batch {
+            pump.outlet.flush().await?;
+            unflushed = 0;
+        }
+    }
+}
+
+/// At the scheduled times. On each wake, all that is due is sent, then flushed.
+async fn open<O: Outlet>(
+    pump: &mut Pump<'_, O>,
+    schedule: Schedule,
+    pacer: &Pacer,
+    window: Window,
+) -> Result<()> {
+    let mut unflushed = false;
+    for due in schedule {
+        let due = window.start + due;
+        if due >= window.to {
+            break;
+        }
+        let mut now = clock::now();
+        if due > now {
+            if std::mem::take(&mut unflushed) {
+                pump.outlet.flush().await?;
+            }
+            pacer.sleep_until(due).await?;
+            now = clock::now();
+        }
+        pump.send(due, now).await?;
+        unflushed = true;
+    }
+    Ok(())
+}
+
+/// Sends markers until the conductor says stop: on a transport that keeps
+/// order, a marker that comes through says that all before it has come.
+pub(super) async fn mark(stage: &Stage, outlet: &mut impl Outlet, ledger: &mut Ledger) -> Result<()> {
+    let pacer = Pacer::new()?;
+    let mut stop = std::pin::pin!(stage.stop());
+    loop {
+        outlet.put(ledger.special(MARKER)).await?;
+        outlet.flush().await?;
+        tokio::select! {
+            biased;
+            () = &mut stop => return Ok(()),
+            slept = pacer.sleep_until(clock::now() + MARK) => slept?,
+        }
+    }
+}
+
+/// Closes the loop: at most so many messages sent and not yet received by the
+/// slowest receiver, as the receivers' accounts say.
+pub(crate) struct Room {
+    limit: u64,
+    producer: usize,
+    receivers: Vec<Counters>,
+    progress: Progress,
+    /// The transport may lose messages.
+    lossy: bool,
+    /// Sent messages are known to fit up to here without looking again.
+    known_good: u64,
+    last_seen: (u64, u64),
+    written_off: u64,
+}
+
+impl Room {
+    /// The room a producer has. `kind` are the receivers whose accounts count:
+    /// all of them for [`Progress::Highest`], their sum for [`Progress::Count`].
+    pub(crate) fn open(stage: &Stage, receivers: &[String], progress: Progress, lossy: bool) -> Result<Self> {
+        let measure = stage.measure()?;
+        let closed = measure.load.kind == LoadKind::Max;
+        let limit = measure.window.filter(|_| closed).unwrap_or(u64::MAX);
+        let share = (limit / stage.init.senders as u64).max(1);
+        let receivers = receivers.iter().map(|role| Counters::open(&measure.accounts, role));
+        Ok(Self {
+            limit: share,
+            producer: stage.init.index,
+            receivers: receivers.collect::<Result<_>>()?,
+            progress,
+            lossy,
+            known_good: 0,
+            last_seen: (0, clock::now()),
+            written_off: 0,
+        })
+    }
+
+    /// Whether another message fits.
+    #[inline]
+    pub(crate) fn has(&mut self, sent: u64) -> bool {
+        if sent < self.known_good {
+            return true;
+        }
+        self.known_good = (self.received() + self.written_off).saturating_add(self.limit);
+        sent < self.known_good
+    }
+
+    fn received(&self) -> u64 {
+        let each = self.receivers.iter().map(|counters| counters.progress(self.producer));
+        match self.progress {
+            Progress::Highest => each.min().unwrap_or(u64::MAX),
+            Progress::Count => each.sum(),
+        }
+    }
+
+    /// Where messages may be lost, a window in which nothing moves is empty.
+    fn give_up_if_stuck(&mut self, ledger: &mut Ledger) {
+        let (received, now) = (self.received(), clock::now());
+        if received != self.last_seen.0 {
+            self.last_seen = (received, now);
+        } else if self.lossy && now - self.last_seen.1 > GIVE_UP {
+            self.written_off = ledger.sent().saturating_sub(received);
+            self.last_seen.1 = now;
+            self.known_good = 0;
+            ledger.reset_window();
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! The measured loops: one file a pattern, generic over the contract. They are
+//! the only ones there are; every lab is driven by these, whether its roles are
+//! processes of their own or threads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use labs::catalog::{self, Pattern, Visitor};
+use labs::lab::{Commons, Directory, Lab, Place};
+use labs::oneway::OneWay;
+use labs::pipeline::Pipeline;
+use labs::pubsub::PubSub;
+use labs::queue::Queue;
+use labs::reqrep::RequestReply;
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::{self, Pacer};
+use crate::cost::Usage;
+use crate::record::{Books, Ledger, Progress, Window};
+use crate::stats;
+
+pub mod protocol;
+
+mod drive;
+mod oneway;
+mod pipeline;
+mod play;
+mod pubsub;
+mod queue;
+mod reqrep;
+
+use protocol::{Act, Event, FromRole, Init, Measure, Report, ToRole};
+
+/// Threads of a role's runtime; 0 is one current-thread runtime, where a
+/// message costs no hop between threads.
+const RUNTIME_THREADS: usize = 0;
+
+/// Runs one role of one lab; made from the lab's type, called once a run.
+pub type RoleFn = fn(Init, mpsc::UnboundedReceiver<ToRole>, Outbox, Arc<Commons>) -> Result<()>;
+/// Removes what a lab has left in the broker.
+pub type RemoveFn = fn(&Place) -> Result<()>;
+
+/// Where a role's lines go.
+pub type Outbox = Arc<dyn Fn(FromRole) + Send + Sync>;
+
+/// How to run a lab without knowing its type.
+#[derive(Clone)]
+pub struct Handle {
+    /// What the catalog says of it.
+    pub entry: catalog::Entry,
+    /// Runs a role.
+    pub run: RoleFn,
+    /// Cleans up.
+    pub remove: RemoveFn,
+    /// Most publishers, where there is a limit.
+    pub publishers: Option<usize>,
+}
+
+/// Every lab of the catalog, ready to run.
+pub fn handles() -> Vec<Handle> {
+    let mut handles = Handles::default();
+    catalog::visit(&mut handles);
+    handles.0
+}
+
+/// Collects handles; also used for labs that are not in the catalog.
+#[derive(Default)]
+pub struct Handles(pub Vec<Handle>);
+
+impl Handles {
+    fn push<L: Lab>(&mut self, pattern: Pattern, note: String, run: RoleFn) {
+        let entry = catalog::Entry::of::<L>(pattern, note);
+        self.0.push(Handle { entry, run, remove: remove::<L>, publishers: None });
+    }
+}
+
+impl Visitor for Handles {
+    fn one_way<L: OneWay>(&mut self) {
+        self.push::<L>(Pattern::OneWay, String::new(), |init, inbox, outbox, commons| {
+            stage(init, inbox, outbox, commons, oneway::run::<L>)
+        });
+    }
+    fn request_reply<L: RequestReply>(&mut self) {
+        self.push::<L>(
+            Pattern::RequestReply,
+            format!("matching: {}", L::MATCHING),
+            |init, inbox, outbox, commons| stage(init, inbox, outbox, commons, reqrep::run::<L>),
+        );
+    }
+    fn pub_sub<L: PubSub>(&mut self) {
+        let kinds: Vec<String> = L::FILTERS.iter().map(ToString::to_string).collect();
+        self.push::<L>(
+            Pattern::PubSub,
+            format!("filters: {}", kinds.join(", ")),
+            |init, inbox, outbox, commons| stage(init, inbox, outbox, commons, pubsub::run::<L>),
+        );
+        if let Some(handle) = self.0.last_mut() {
+            handle.publishers = L::PUBLISHERS;
+        }
+    }
+    fn pipeline<L: Pipeline>(&mut self) {
+        self.push::<L>(
+            Pattern::Pipeline,
+            format!("sharing: {}", L::SHARING),
+            |init, inbox, outbox, commons| stage(init, inbox, outbox, commons, pipeline::run::<L>),
+        );
+        if let Some(handle) = self.0.last_mut() {
+            handle.remove = remove_pipeline::<L>;
+        }
+    }
+    fn queue<L: Queue>(&mut self) {
+        self.push::<L>(Pattern::Queue, String::new(), |init, inbox, outbox, commons| {
+            stage(init, inbox, outbox, commons, queue::run::<L>)
+        });
+    }
+}
+
+fn remove<L: Lab>(place: &Place) -> Result<()> {
+    runtime(0)?.block_on(L::remove(place))
+}
+
+fn remove_pipeline<L: Pipeline>(place: &Place) -> Result<()> {
+    runtime(0)?.block_on(async {
+        L::remove(place).await?;
+        <L::Control as Lab>::remove(&place.part("control")).await
+    })
+}
+
+/// A runtime for one role (or one errand).
+pub fn runtime(threads: usize) -> Result<tokio::runtime::Runtime> {
+    let mut builder = match threads {
+        0 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder.worker_threads(threads.max(1)).enable_all().build().context("cannot start a runtime")
+}
+
+/// Sets the stage for a role, lets it play, and tells how it went.
+fn stage<F: Future<Output = Result<()>>>(
+    init: Init,
+    inbox: mpsc::UnboundedReceiver<ToRole>,
+    outbox: Outbox,
+    commons: Arc<Commons>,
+    play: impl FnOnce(Stage) -> F,
+) -> Result<()> {
+    let role = init.role();
+    let directory = Arc::new(Directory::conducted());
+    let place = Place::new(&init.name, init.url.as_deref())
+        .with_role(&role)
+        .with_directory(Arc::clone(&directory))
+        .with_bind(init.bind.clone())
+        .with_knobs(init.knobs.clone())
+        .with_commons(commons);
+    let threads = place.knob("runtime-threads", RUNTIME_THREADS);
+    let failed = Arc::clone(&outbox);
+    let result = runtime(threads)?.block_on(async {
+        let (start, started) = watch::channel(None);
+        let (stop, stopped) = watch::channel(false);
+        let (act, acts) = mpsc::unbounded_channel();
+        tokio::spawn(listen(inbox, Arc::clone(&directory), start, stop, act));
+        tokio::spawn(announce(directory, Arc::clone(&outbox)));
+        play(Stage { init, place, outbox, started, stopped, acts }).await
+    });
+    if let Err(error) = &result {
+        failed(FromRole::Failed { error: format!("{error:#}") });
+    }
+    result
+}
+
+/// Takes the conductor's lines as they come, whatever the role is busy with.
+async fn listen(
+    mut inbox: mpsc::UnboundedReceiver<ToRole>,
+    directory: Arc<Directory>,
+    start: watch::Sender<Option<u64>>,
+    stop: watch::Sender<bool>,
+    act: mpsc::UnboundedSender<Act>,
+) {
+    while let Some(line) = inbox.recv().await {
+        match line {
+            ToRole::Init(_) => {}
+            ToRole::Peers { peers } => {
+                peers.into_iter().for_each(|(part, addresses)| directory.tell(&part, addresses));
+            }
+            ToRole::Go { start: at } => start.send_modify(|start| *start = Some(at)),
+            // A role that has ended needs no more telling.
+            ToRole::Act(what) => drop(act.send(what)),
+            ToRole::Stop => stop.send_modify(|stop| *stop = true),
+        }
+    }
+    // The conductor has gone: there is nobody to play for.
+    stop.send_modify(|stop| *stop = true);
+    std::future::pending::<()>().await;
+}
+
+async fn announce(directory: Arc<Directory>, outbox: Outbox) {
+    let mut announcements = directory.announcements();
+    let mut told = 0;
+    loop {
+        let list = announcements.borrow_and_update().clone();
+        for (part, address) in &list[told..] {
+            outbox(FromRole::Bound { part: part.clone(), address: address.clone() });
+        }
+        told = list.len();
+        if announcements.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What a role has around it while it plays.
+pub(crate) struct Stage {
+    init: Init,
+    place: Place,
+    outbox: Outbox,
+    started: watch::Receiver<Option<u64>>,
+    stopped: watch::Receiver<bool>,
+    acts: mpsc::UnboundedReceiver<Act>,
+}
+
+impl Stage {
+    fn measure(&self) -> Result<&Measure> {
+        self.init.measure.as_ref().context("this role was not told what to measure")
+    }
+
+    /// Tells that the role has joined.
+    fn ready(&self) {
+        (self.outbox)(FromRole::Ready);
+    }
+
+    /// The common start. Call [`Stage::ready`] first.
+    async fn go(&self) -> Result<Window> {
+        let measure = self.measure()?;
+        let mut started = self.started.clone();
+        let start = started.wait_for(Option::is_some).await.context("the conductor has gone")?;
+        let start = start.unwrap_or_default();
+        let from = start + measure.warmup_ns;
+        Ok(Window { start, from, to: from + measure.measure_ns })
+    }
+
+    /// Returns when the conductor says stop.
+    fn stop(&self) -> impl Future<Output = ()> + use<> {
+        let mut stopped = self.stopped.clone();
+        async move {
+            // An error means that the conductor has gone, which is a stop as well.
+            let _ = stopped.wait_for(|stop| *stop).await;
+        }
+    }
+
+    fn event(&self, event: Event) {
+        (self.outbox)(FromRole::Event(event));
+    }
+
+    fn ledger(&self, window: Window) -> Result<Ledger> {
+        let measure = self.measure()?;
+        let (role, index) = (self.init.role(), self.init.index);
+        Ledger::open(&measure.accounts, &role, self.init.run, index, measure.size, window)
+    }
+
+    fn books(&self, progress: Progress, window: Window) -> Result<Books> {
+        let measure = self.measure()?;
+        let latencies = measure.load.kind == crate::bundle::LoadKind::Rate;
+        let producers = 0..self.init.senders;
+        Books::open(
+            &measure.accounts,
+            &self.init.role(),
+            self.init.run,
+            producers,
+            progress,
+            latencies,
+            window,
+        )
+    }
+
+    /// Reads the cost of the measured window, beside the role.
+    fn meter(&self, window: Window) -> Result<Meter> {
+        let threads = self.measure()?.threads;
+        let pacer = Pacer::new()?;
+        let usage = tokio::spawn(async move {
+            pacer.sleep_until(window.from).await?;
+            let own = || if threads { Usage::of_thread() } else { Usage::of_self() };
+            let before = own()?;
+            pacer.sleep_until(window.to).await?;
+            Ok(own()? - before)
+        });
+        Ok(Meter { usage })
+    }
+
+    fn done(&self, sent: u64) {
+        (self.outbox)(FromRole::Done { sent });
+    }
+
+    /// The role's last line.
+    async fn report(&self, ledger: Option<Ledger>, books: Option<Books>, meter: Meter) -> Result<()> {
+        let usage = meter.usage.await.context("the meter has stopped")??;
+        let mut report = Report {
+            cpu_ns: usage.cpu_ns,
+            switches: usage.switches,
+            rss_bytes: usage.rss_bytes,
+            knobs: self.place.knobs_read(),
+            ..Report::default()
+        };
+        if let Some(ledger) = ledger {
+            report.lag = stats::encode(&ledger.lag)?;
+            report.confirm = stats::encode(&ledger.confirm)?;
+        }
+        if let Some(books) = books {
+            report.measured = books.measured;
+            report.response = stats::encode(&books.response)?;
+            report.service = stats::encode(&books.service)?;
+            report.series = books.series;
+        }
+        (self.outbox)(FromRole::Report(Box::new(report)));
+        Ok(())
+    }
+}
+
+struct Meter {
+    usage: tokio::task::JoinHandle<Result<Usage>>,
+}
+
+/// Runs the role that the first line of stdin asks for; for a process of its own.
+pub fn main(handles: &[Handle]) -> Result<()> {
+    use std::io::{BufRead as _, Write as _};
+    let (lines, inbox) = mpsc::unbounded_channel();
+    let mut input = std::io::stdin().lock().lines();
+    let first = input.next().context("no init line came")??;
+    let ToRole::Init(init) = serde_json::from_str(&first).context("the first line is not an init line")?
+    else {
+        anyhow::bail!("the first line must be an init line");
+    };
+    let handle = handles
+        .iter()
+        .find(|handle| handle.entry.name == init.lab)
+        .with_context(|| format!("there is no lab `{}`", init.lab))?;
+    drop(input);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            match serde_json::from_str(&line) {
+                Ok(line) => drop(lines.send(line)),
+                Err(error) => eprintln!("not a line of the protocol: {error}: {line}"),
+            }
+        }
+        // The conductor has gone; a role has no life of its own.
+        drop(lines);
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        std::process::exit(1);
+    });
+    let outbox: Outbox = Arc::new(|line| {
+        let Ok(mut text) = serde_json::to_string(&line) else { return };
+        text.push('\n');
+        let mut out = std::io::stdout().lock();
+        // Nobody listens any more: the reader thread will see the same and end us.
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    });
+    (handle.run)(*init, inbox, outbox, Arc::default())
+}
+
+/// For errors that come one after the other: the first few are refusals, then
+/// it is a failure.
+struct Patience(u32);
+
+impl Patience {
+    const LIMIT: u32 = 10;
+
+    fn new() -> Self {
+        Self(0)
+    }
+
+    fn good(&mut self) {
+        self.0 = 0;
+    }
+
+    fn bad(&mut self, error: anyhow::Error) -> Result<()> {
+        self.0 += 1;
+        if self.0 >= Self::LIMIT {
+            return Err(error.context(format!("{} messages in a row were refused", self.0)));
+        }
+        Ok(())
+    }
+}
+
+/// Knobs of the harness itself, recorded with those of the labs.
+pub(crate) fn knob(place: &Place, name: &str, default: usize) -> usize {
+    place.knob(name, default).max(1)
+}
+
+/// Part names to addresses, as [`ToRole::Peers`] carries them.
+pub type Peers = BTreeMap<String, Vec<String>>;
+
+/// The time a role has to leave the stage after it was told to stop, ns.
+pub const LEAVE: u64 = 5 * clock::SECOND;

@@ -1,0 +1,71 @@
+//! One-way, measured: senders offer the load, one receiver takes it.
+
+use anyhow::Result;
+use bytes::Bytes;
+use labs::lab::{Lab, Overload};
+use labs::oneway::{OneWay, Receiver, Sender};
+
+use super::drive::{self, Outlet, Room};
+use super::protocol::Kind;
+use super::{Stage, play};
+use crate::record::Progress;
+
+pub(super) async fn run<L: OneWay>(stage: Stage) -> Result<()> {
+    let lab = L::open(&stage.place).await?;
+    match (stage.init.kind, stage.init.measure.is_some()) {
+        (Kind::Sender, true) => send::<L>(&stage, lab.sender().await?).await,
+        (Kind::Sender, false) => play::outlet(stage, Way(lab.sender().await?)).await,
+        (_, true) => receive(&stage, lab.receiver().await?).await,
+        (_, false) => play::receiver(stage, lab.receiver().await?).await,
+    }
+}
+
+/// A sender as an outlet.
+pub(super) struct Way<S>(pub(super) S);
+
+impl<S: Sender> Outlet for Way<S> {
+    #[inline]
+    async fn put(&mut self, body: Bytes) -> Result<()> {
+        self.0.send(body).await
+    }
+    async fn flush(&mut self) -> Result<()> {
+        self.0.flush().await
+    }
+}
+
+async fn send<L: OneWay>(stage: &Stage, sender: L::Sender) -> Result<()> {
+    stage.ready();
+    let window = stage.go().await?;
+    let meter = stage.meter(window)?;
+    let room = Room::open(stage, &["receiver-0".to_owned()], Progress::Highest, lossy::<L>())?;
+    let mut ledger = stage.ledger(window)?;
+    let mut outlet = Way(sender);
+    drive::drive(stage, &mut outlet, &mut ledger, room, window).await?;
+    drive::mark(stage, &mut outlet, &mut ledger).await?;
+    outlet.0.close().await?;
+    stage.report(Some(ledger), None, meter).await
+}
+
+/// Whether the lab's overload policy loses messages.
+pub(super) fn lossy<L: Lab>() -> bool {
+    matches!(L::OVERLOAD, Overload::Drops | Overload::Disconnects)
+}
+
+async fn receive(stage: &Stage, mut receiver: impl Receiver) -> Result<()> {
+    stage.ready();
+    let window = stage.go().await?;
+    let meter = stage.meter(window)?;
+    let mut books = stage.books(Progress::Highest, window)?;
+    let mut stop = std::pin::pin!(stage.stop());
+    loop {
+        tokio::select! {
+            biased;
+            body = receiver.recv() => match body? {
+                Some(body) => drop(books.take(&body, false)),
+                None => break stop.await,
+            },
+            () = &mut stop => break,
+        }
+    }
+    stage.report(None, Some(books), meter).await
+}

@@ -1,0 +1,109 @@
+//! A pipeline, measured end to end: due at the ventilator, received at the
+//! sink. A worker does no work of its own; what is measured is the plumbing.
+
+use anyhow::Result;
+use futures_util::FutureExt;
+use labs::oneway::Sender;
+use labs::pipeline::{Pipeline, Stage as Part};
+use labs::queue::Consumer;
+
+use super::drive::{self, Room};
+use super::oneway::{Way, lossy};
+use super::protocol::Kind;
+use super::queue::consume;
+use super::{Stage, knob, play};
+use crate::record::Progress;
+
+/// Results handed on before they are flushed and their tasks settled, while
+/// tasks keep coming.
+const WORKER_BATCH: usize = 64;
+
+pub(super) async fn run<L: Pipeline>(stage: Stage) -> Result<()> {
+    let lab = L::open(&stage.place).await?;
+    match (stage.init.kind, stage.init.measure.is_some()) {
+        (Kind::Ventilator, true) => ventilate::<L>(&stage, lab.push(Part::Tasks).await?).await,
+        (Kind::Ventilator, false) => play::outlet(stage, Way(lab.push(Part::Tasks).await?)).await,
+        (Kind::Worker, measured) => {
+            // The way out first: a worker that has taken a task must be able to hand it on.
+            let results = lab.push(Part::Results).await?;
+            let tasks = lab.pull(Part::Tasks).await?;
+            match measured {
+                true => work(&stage, tasks, results).await,
+                false => play::worker(stage, tasks, results).await,
+            }
+        }
+        (_, true) => {
+            let results = lab.pull(Part::Results).await?;
+            stage.ready();
+            let window = stage.go().await?;
+            consume(&stage, results, window).await
+        }
+        (_, false) => play::consumer(stage, lab.pull(Part::Results).await?).await,
+    }
+}
+
+async fn ventilate<L: Pipeline>(stage: &Stage, tasks: L::Push) -> Result<()> {
+    stage.ready();
+    let window = stage.go().await?;
+    let meter = stage.meter(window)?;
+    let room = Room::open(stage, &["sink-0".to_owned()], Progress::Count, lossy::<L>())?;
+    let mut ledger = stage.ledger(window)?;
+    let mut outlet = Way(tasks);
+    drive::drive(stage, &mut outlet, &mut ledger, room, window).await?;
+    stage.stop().await;
+    outlet.0.close().await?;
+    stage.report(Some(ledger), None, meter).await
+}
+
+async fn work<C: Consumer<Item = bytes::Bytes>>(
+    stage: &Stage,
+    mut tasks: C,
+    mut results: impl Sender,
+) -> Result<()> {
+    stage.ready();
+    let window = stage.go().await?;
+    let meter = stage.meter(window)?;
+    let batch = knob(&stage.place, "worker-batch", WORKER_BATCH);
+    let mut stop = std::pin::pin!(stage.stop());
+    let mut settled = Vec::new();
+    loop {
+        let task = match tasks.next().now_or_never() {
+            Some(task) => task?,
+            None => {
+                settle(&mut tasks, &mut results, &mut settled).await?;
+                tokio::select! {
+                    biased;
+                    task = tasks.next() => task?,
+                    () = &mut stop => break,
+                }
+            }
+        };
+        let Some(task) = task else { break stop.await };
+        results.send(task.item).await?;
+        settled.push(task.receipt);
+        if settled.len() >= batch {
+            settle(&mut tasks, &mut results, &mut settled).await?;
+        }
+    }
+    settle(&mut tasks, &mut results, &mut settled).await?;
+    tasks.close().await?;
+    results.close().await?;
+    stage.report(None, None, meter).await
+}
+
+/// Results first, then the tasks they came from: whoever dies in between
+/// leaves a task that will be done again, never one that is lost.
+async fn settle<C: Consumer>(
+    tasks: &mut C,
+    results: &mut impl Sender,
+    settled: &mut Vec<C::Receipt>,
+) -> Result<()> {
+    if settled.is_empty() {
+        return Ok(());
+    }
+    results.flush().await?;
+    for receipt in settled.drain(..) {
+        tasks.ack(receipt).await?;
+    }
+    tasks.flush().await
+}

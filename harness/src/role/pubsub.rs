@@ -1,0 +1,144 @@
+//! Publish/subscribe, measured: publishers offer the load, every subscriber
+//! takes all of it.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use labs::lab::Join;
+use labs::pubsub::{PubSub, Publisher, Subscriber};
+use labs::topic::{Filter, FilterKind, Topic};
+
+use super::drive::{self, Outlet, Room};
+use super::oneway::lossy;
+use super::protocol::Kind;
+use super::{Stage, play};
+use crate::clock::{self, Pacer, SECOND};
+use crate::record::{Books, Ledger, Progress, Seen, Window};
+use crate::stamp::PROBE;
+
+/// What is published under when measuring.
+const TOPIC: &str = "lab.bench";
+/// Gap between probes, ns.
+const PROBING: u64 = 2_000_000;
+
+pub(super) async fn run<L: PubSub>(stage: Stage) -> Result<()> {
+    let lab = L::open(&stage.place).await?;
+    match (stage.init.kind, stage.init.measure.is_some()) {
+        (Kind::Publisher, true) => publish::<L>(&stage, lab.publisher().await?).await,
+        (Kind::Publisher, false) => play::publisher(stage, lab.publisher().await?).await,
+        (_, measured) => {
+            let filter = filter::<L>(stage.init.filter.as_deref(), measured)?;
+            let subscriber = lab.subscriber(&filter).await?;
+            match measured {
+                true => listen::<L>(&stage, subscriber).await,
+                false => play::subscriber(stage, subscriber).await,
+            }
+        }
+    }
+}
+
+/// What was asked for; else, when measuring, the narrowest filter the
+/// transport can express.
+fn filter<L: PubSub>(asked: Option<&str>, measured: bool) -> Result<Filter> {
+    match asked {
+        Some(text) => text.parse(),
+        None if !measured => Ok(Filter::All),
+        None if L::FILTERS.contains(&FilterKind::Exact) => Ok(Filter::Exact(Topic::new(TOPIC)?)),
+        None if L::FILTERS.contains(&FilterKind::Prefix) => Ok(Filter::Prefix(TOPIC.to_owned())),
+        None => Ok(Filter::All),
+    }
+}
+
+struct Channel<P> {
+    publisher: P,
+    topic: Topic,
+}
+
+impl<P: Publisher> Outlet for Channel<P> {
+    #[inline]
+    async fn put(&mut self, body: Bytes) -> Result<()> {
+        self.publisher.publish(&self.topic, body).await
+    }
+    async fn flush(&mut self) -> Result<()> {
+        self.publisher.flush().await
+    }
+}
+
+async fn publish<L: PubSub>(stage: &Stage, publisher: L::Publisher) -> Result<()> {
+    let mut outlet = Channel { publisher, topic: Topic::new(TOPIC)? };
+    stage.ready();
+    let window = if L::JOIN == Join::Probed { probe(stage, &mut outlet).await? } else { stage.go().await? };
+    let meter = stage.meter(window)?;
+    let listeners: Vec<String> =
+        (0..stage.init.receivers).map(|index| format!("subscriber-{index}")).collect();
+    let room = Room::open(stage, &listeners, Progress::Highest, lossy::<L>())?;
+    let mut ledger = stage.ledger(window)?;
+    drive::drive(stage, &mut outlet, &mut ledger, room, window).await?;
+    drive::mark(stage, &mut outlet, &mut ledger).await?;
+    outlet.publisher.close().await?;
+    stage.report(Some(ledger), None, meter).await
+}
+
+/// Publishes probes until the conductor has heard that everyone saw one.
+async fn probe(stage: &Stage, outlet: &mut impl Outlet) -> Result<Window> {
+    let never = Window { start: 0, from: 0, to: 0 };
+    let mut ledger: Ledger = stage.ledger(never)?;
+    let pacer = Pacer::new()?;
+    let mut go = std::pin::pin!(stage.go());
+    loop {
+        outlet.put(ledger.special(PROBE)).await?;
+        outlet.flush().await?;
+        tokio::select! {
+            biased;
+            window = &mut go => return window,
+            slept = pacer.sleep_until(clock::now() + PROBING) => slept?,
+        }
+    }
+}
+
+async fn listen<L: PubSub>(stage: &Stage, mut subscriber: L::Subscriber) -> Result<()> {
+    if L::JOIN == Join::Probed {
+        await_probes(stage, &mut subscriber).await?;
+    }
+    stage.ready();
+    // Probes go on until everyone has seen one: they must not pile up meanwhile.
+    let window = {
+        let mut go = std::pin::pin!(stage.go());
+        loop {
+            tokio::select! {
+                biased;
+                window = &mut go => break window?,
+                event = subscriber.next(), if L::JOIN == Join::Probed => drop(event?),
+            }
+        }
+    };
+    let meter = stage.meter(window)?;
+    let mut books = stage.books(Progress::Highest, window)?;
+    let mut stop = std::pin::pin!(stage.stop());
+    loop {
+        tokio::select! {
+            biased;
+            event = subscriber.next() => match event? {
+                Some(event) => drop(books.take(&event.body, false)),
+                None => break stop.await,
+            },
+            () = &mut stop => break,
+        }
+    }
+    stage.report(None, Some(books), meter).await
+}
+
+/// Joined when a probe of every publisher has come through.
+async fn await_probes(stage: &Stage, subscriber: &mut impl Subscriber) -> Result<()> {
+    let far = clock::now() + 3600 * SECOND;
+    let mut books: Books = stage.books(Progress::Highest, Window { start: far, from: far, to: far })?;
+    let mut seen = BTreeSet::new();
+    while seen.len() < stage.init.senders {
+        let event = subscriber.next().await?.context("the publisher closed before a probe came")?;
+        if let Seen::Probe(publisher) = books.take(&event.body, false) {
+            seen.insert(publisher);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! Queued delivery, measured: producers keep many messages in flight until
+//! they are confirmed, consumers settle what they received.
+
+use anyhow::Result;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use labs::queue::{Consumer, Producer, Queue};
+
+use super::drive::Room;
+use super::protocol::Kind;
+use super::{Patience, Stage, knob, play};
+use crate::bundle::LoadKind;
+use crate::clock::{self, Pacer};
+use crate::load::Schedule;
+use crate::record::{Progress, Window};
+
+/// Messages sent and not yet confirmed, in a closed loop.
+const IN_FLIGHT: usize = 512;
+/// The same at a rate: beyond it, what is due waits, and lag shows it.
+const IN_FLIGHT_OPEN: usize = 10_000;
+/// Deliveries a consumer holds unsettled.
+const PREFETCH: usize = 256;
+/// Settled deliveries that wait for a flush.
+const ACK_BATCH: usize = 64;
+/// How often a full window is looked at again, ns.
+const LOOK: u64 = 100_000;
+
+pub(super) async fn run<L: Queue>(stage: Stage) -> Result<()> {
+    let lab = L::open(&stage.place).await?;
+    let prefetch = u16::try_from(knob(&stage.place, "prefetch", PREFETCH)).unwrap_or(u16::MAX);
+    match (stage.init.kind, stage.init.measure.is_some()) {
+        (Kind::Producer, true) => produce(&stage, lab.producer().await?).await,
+        (Kind::Producer, false) => play::producer(stage, lab.producer().await?).await,
+        (_, true) => {
+            let consumer = lab.consumer(prefetch).await?;
+            stage.ready();
+            let window = stage.go().await?;
+            consume(&stage, consumer, window).await
+        }
+        (_, false) => {
+            let prefetch = u16::try_from(knob(&stage.place, "play-prefetch", 2)).unwrap_or(u16::MAX);
+            play::consumer(stage, lab.consumer(prefetch).await?).await
+        }
+    }
+}
+
+async fn produce(stage: &Stage, producer: impl Producer) -> Result<()> {
+    stage.ready();
+    let window = stage.go().await?;
+    let meter = stage.meter(window)?;
+    let measure = stage.measure()?;
+    let consumers: Vec<String> = (0..stage.init.receivers).map(|index| format!("consumer-{index}")).collect();
+    let mut room = Room::open(stage, &consumers, Progress::Count, false)?;
+    let mut ledger = stage.ledger(window)?;
+    let mut schedule = Schedule::new(&measure.load, measure.seed, stage.init.index, stage.init.senders);
+    let limit = match measure.load.kind {
+        LoadKind::Max => knob(&stage.place, "in-flight", IN_FLIGHT),
+        LoadKind::Rate => IN_FLIGHT_OPEN,
+    };
+    let pacer = Pacer::new()?;
+    pacer.sleep_until(window.start).await?;
+    let mut due = schedule.as_mut().and_then(Iterator::next).map(|first| window.start + first);
+    let mut patience = Patience::new();
+    let mut in_flight = FuturesUnordered::new();
+    let mut stop = std::pin::pin!(stage.stop());
+    let mut told = false;
+    loop {
+        let mut full;
+        // Everything that is due and fits is sent before anything is awaited.
+        loop {
+            let now = clock::now();
+            let scheduled = due.unwrap_or(now);
+            full = !room.has(ledger.sent());
+            if scheduled > now || scheduled >= window.to || in_flight.len() >= limit || full {
+                break;
+            }
+            let (sequence, body) = ledger.next(scheduled, now)?;
+            in_flight.push(producer.send(body).map(move |sent| (sequence, now, sent)));
+            due = schedule.as_mut().and_then(Iterator::next).map(|next| window.start + next);
+        }
+        let ended = due.unwrap_or_else(clock::now) >= window.to;
+        if ended && in_flight.is_empty() && !std::mem::replace(&mut told, true) {
+            ledger.done();
+            stage.done(ledger.sent());
+        }
+        let wake = if full { clock::now() + LOOK } else { due.unwrap_or(window.to) };
+        tokio::select! {
+            biased;
+            Some((sequence, sent, confirmed)) = in_flight.next() => match confirmed {
+                Ok(()) => {
+                    patience.good();
+                    ledger.confirm(sequence, sent);
+                }
+                Err(error) => {
+                    ledger.refuse(sequence);
+                    patience.bad(error)?;
+                }
+            },
+            slept = pacer.sleep_until(wake), if !ended && in_flight.len() < limit => slept?,
+            () = &mut stop => break,
+        }
+    }
+    // What is still in flight was never confirmed: the account says so.
+    drop(in_flight);
+    producer.close().await?;
+    stage.report(Some(ledger), None, meter).await
+}
+
+/// Takes and settles until stopped; a pipeline's sink does the same.
+pub(super) async fn consume<C>(stage: &Stage, mut consumer: C, window: Window) -> Result<()>
+where
+    C: Consumer<Item = bytes::Bytes>,
+{
+    let meter = stage.meter(window)?;
+    let mut books = stage.books(Progress::Count, window)?;
+    let mut stop = std::pin::pin!(stage.stop());
+    let mut unflushed = 0;
+    loop {
+        // Acknowledgements go out in batches while deliveries keep coming, and
+        // at once when they do not.
+        let delivery = match consumer.next().now_or_never() {
+            Some(delivery) => delivery?,
+            None => {
+                if std::mem::take(&mut unflushed) > 0 {
+                    consumer.flush().await?;
+                }
+                tokio::select! {
+                    biased;
+                    delivery = consumer.next() => delivery?,
+                    () = &mut stop => break,
+                }
+            }
+        };
+        let Some(delivery) = delivery else { break stop.await };
+        books.take(&delivery.item, delivery.attempt > 1);
+        consumer.ack(delivery.receipt).await?;
+        books.acked();
+        unflushed += 1;
+        if unflushed >= ACK_BATCH {
+            consumer.flush().await?;
+            unflushed = 0;
+        }
+    }
+    consumer.close().await?;
+    stage.report(None, Some(books), meter).await
+}

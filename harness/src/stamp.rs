@@ -1,0 +1,149 @@
+//! The 32 bytes in front of every measured message: who sent it, which one it
+//! is, when it was due, and a checksum over all of it.
+
+use bytes::{Bytes, BytesMut};
+
+/// Length of the header, bytes. It is part of the declared message size.
+pub const HEADER: usize = 32;
+
+/// Sequence number of a probe: sent before the start, to see who listens.
+pub const PROBE: u64 = u64::MAX;
+/// Sequence number of a marker: sent after the last message. On transports
+/// that keep order, what has not come before it will not come any more.
+pub const MARKER: u64 = u64::MAX - 1;
+
+const CHECKSUM_AT: usize = 28;
+/// Messages are cut from chunks of this many bytes, to save an allocation each.
+const CHUNK: usize = 64 << 10;
+
+/// What the header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// The run; a message of another one has lost its way.
+    pub run: u32,
+    /// The sender's number.
+    pub producer: u32,
+    /// 0, 1, 2 … for each sender.
+    pub sequence: u64,
+    /// When it was due, ns of CLOCK_MONOTONIC.
+    pub scheduled: u64,
+    /// How much later than that it was sent, ns; saturates at 4.29 s.
+    pub lag: u32,
+}
+
+impl Stamp {
+    /// When it was sent, ns.
+    pub fn sent(&self) -> u64 {
+        self.scheduled + u64::from(self.lag)
+    }
+
+    /// Writes the header into the first 32 bytes of `message` and the checksum
+    /// of everything.
+    ///
+    /// # Panics
+    /// If the message is shorter than the header.
+    #[inline]
+    pub fn write(&self, message: &mut [u8]) {
+        message[0..4].copy_from_slice(&self.run.to_le_bytes());
+        message[4..8].copy_from_slice(&self.producer.to_le_bytes());
+        message[8..16].copy_from_slice(&self.sequence.to_le_bytes());
+        message[16..24].copy_from_slice(&self.scheduled.to_le_bytes());
+        message[24..28].copy_from_slice(&self.lag.to_le_bytes());
+        let checksum = checksum(message);
+        message[CHECKSUM_AT..HEADER].copy_from_slice(&checksum.to_le_bytes());
+    }
+
+    /// Reads the header; `None` if the message is too short or the checksum
+    /// is wrong.
+    #[inline]
+    pub fn read(message: &[u8]) -> Option<Self> {
+        let header: &[u8; HEADER] = message.first_chunk()?;
+        let number =
+            |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let long = |at: usize| u64::from(number(at)) | u64::from(number(at + 4)) << 32;
+        (number(CHECKSUM_AT) == checksum(message)).then(|| Self {
+            run: number(0),
+            producer: number(4),
+            sequence: long(8),
+            scheduled: long(16),
+            lag: number(24),
+        })
+    }
+}
+
+/// CRC-32C of everything but the checksum's own four bytes.
+#[inline]
+fn checksum(message: &[u8]) -> u32 {
+    let before = crc32c::crc32c(&message[..CHECKSUM_AT]);
+    if message.len() == HEADER { before } else { crc32c::crc32c_append(before, &message[HEADER..]) }
+}
+
+/// Makes messages of one size.
+pub struct Mint {
+    message: Vec<u8>,
+    chunk: BytesMut,
+}
+
+impl Mint {
+    /// Messages of `size` bytes, header included; the caller has checked that
+    /// the header fits. The payload is a fixed pattern that does not compress
+    /// to nothing.
+    pub fn new(size: usize) -> Self {
+        let mut noise = 0x9e37_79b9_7f4a_7c15_u64;
+        let message = std::iter::repeat_with(|| {
+            noise = noise.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            (noise >> 56) as u8
+        });
+        Self { message: message.take(size.max(HEADER)).collect(), chunk: BytesMut::new() }
+    }
+
+    /// The next message.
+    #[inline]
+    pub fn message(&mut self, stamp: &Stamp) -> Bytes {
+        stamp.write(&mut self.message);
+        if self.chunk.capacity() < self.message.len() {
+            self.chunk.reserve(CHUNK.max(self.message.len()));
+        }
+        self.chunk.extend_from_slice(&self.message);
+        self.chunk.split().freeze()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            run: u32, producer: u32, sequence: u64, scheduled: u64, lag: u32, size in HEADER..400,
+        ) {
+            let stamp = Stamp { run, producer, sequence, scheduled, lag };
+            let message = Mint::new(size).message(&stamp);
+            prop_assert_eq!(message.len(), size);
+            prop_assert_eq!(Stamp::read(&message), Some(stamp));
+        }
+
+        #[test]
+        fn any_changed_bit_is_noticed(size in HEADER..200, at: prop::sample::Index, bit in 0..8) {
+            let stamp = Stamp { run: 1, producer: 2, sequence: 3, scheduled: 4, lag: 5 };
+            let mut message = Mint::new(size).message(&stamp).to_vec();
+            let at = at.index(message.len());
+            message[at] ^= 1 << bit;
+            prop_assert_eq!(Stamp::read(&message), None);
+        }
+
+        #[test]
+        fn foreign_bytes_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let _ = Stamp::read(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_cut_message_is_noticed() {
+        let stamp = Stamp { run: 1, producer: 2, sequence: 3, scheduled: 4, lag: 5 };
+        let message = Mint::new(64).message(&stamp);
+        assert!((0..64).all(|len| Stamp::read(&message[..len]).is_none()));
+    }
+}

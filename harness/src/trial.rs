@@ -1,0 +1,560 @@
+//! One trial: the roles of one lab under one load, from joining to the last
+//! message accounted for.
+
+use std::collections::BTreeMap;
+use std::future::{Future, pending};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use labs::catalog::Pattern;
+use labs::lab::Place;
+
+use crate::account::{self, Bitmap, Counter, Counters, Set};
+use crate::broker::Server;
+use crate::bundle::{Cost, Counts, Flag, Interval, Load, LoadKind, Noise, Raw, Trial};
+use crate::clock::{self, SECOND};
+use crate::conduct::{Cast, Heard, Housing};
+use crate::cost::Usage;
+use crate::noise::Meter;
+use crate::record::INTERVAL;
+use crate::role::protocol::{FromRole, Init, Kind, Measure, ToRole, roles};
+use crate::role::{Handle, LEAVE};
+use crate::stats;
+
+/// How long roles may take to join. A cold client and a busy machine included.
+const JOIN: Duration = Duration::from_secs(30);
+/// From the word to the common start, ns: everyone has heard it by then.
+const COUNTDOWN: u64 = 20_000_000;
+/// How often accounts are looked at while messages drain.
+const LOOK: Duration = Duration::from_millis(2);
+/// How often while they are measured: seldom, since looking costs CPU as well.
+const PEEK: Duration = Duration::from_millis(25);
+
+/// What a trial is to be.
+#[derive(Clone)]
+pub struct Spec {
+    /// The lab.
+    pub handle: Handle,
+    /// Declared message size, bytes.
+    pub size: usize,
+    /// The load.
+    pub load: Load,
+    /// Senders, requesters, publishers, producers.
+    pub senders: usize,
+    /// Receivers, responders, subscribers, workers, consumers.
+    pub receivers: usize,
+    /// Warm-up, seconds.
+    pub warmup: f64,
+    /// Measured time, seconds.
+    pub seconds: f64,
+    /// Longest wait for messages in flight while nothing arrives, seconds.
+    pub drain: f64,
+    /// Most messages sent and not yet received, for `max` loads.
+    pub window: Option<u64>,
+    /// Knobs set from outside.
+    pub knobs: BTreeMap<String, usize>,
+    /// Seed of arrivals.
+    pub seed: u64,
+    /// Where roles live.
+    pub housing: Housing,
+    /// What the generator can offer to a transport that does nothing, messages a second.
+    pub null_rate: f64,
+}
+
+/// What came of it.
+pub struct Outcome {
+    /// The result; failed trials have one too.
+    pub trial: Trial,
+    /// The recording.
+    pub raw: Raw,
+    /// Knobs that were read.
+    pub knobs: BTreeMap<String, usize>,
+}
+
+/// A number that no other run on this host has at this time.
+pub fn run_number() -> u32 {
+    let mixed = (clock::now() ^ (u64::from(std::process::id()) << 40)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 32) as u32
+}
+
+/// How many of each kind there are.
+pub fn crowd(pattern: Pattern, senders: usize, receivers: usize) -> Vec<(Kind, usize)> {
+    let kinds = roles(pattern);
+    match pattern {
+        Pattern::Pipeline => vec![(kinds[0], senders), (kinds[1], receivers), (kinds[2], 1)],
+        _ => vec![(kinds[0], senders), (kinds[1], receivers)],
+    }
+}
+
+/// Whether a lab has this shape; the error says which it has.
+pub fn check_shape(handle: &Handle, senders: usize, receivers: usize) -> Result<()> {
+    let name = &handle.entry.name;
+    if senders == 0 || receivers == 0 {
+        bail!("{name} cannot run with {senders} senders and {receivers} receivers; give at least 1 of each");
+    }
+    if senders > account::MAX_PRODUCERS {
+        bail!("{senders} senders are more than can be accounted for ({})", account::MAX_PRODUCERS);
+    }
+    match handle.entry.pattern {
+        Pattern::OneWay if receivers != 1 => {
+            bail!("{name} has 1 receiver, not {receivers}: one-way goes from N senders to 1 receiver; use --receivers 1")
+        }
+        Pattern::Pipeline if senders != 1 => {
+            bail!("{name} has 1 ventilator, not {senders}: a pipeline is 1 ventilator, N workers, 1 sink; use --senders 1")
+        }
+        Pattern::PubSub if handle.publishers.is_some_and(|most| senders > most) => {
+            bail!("{name} has 1 publisher, not {senders}: its peers talk directly; use --senders 1, or a brokered lab")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Runs a trial. `Err` only for what is no result: an interruption, or a bug.
+/// Whatever goes wrong with the lab or its broker is a failed trial.
+pub async fn run(
+    spec: &Spec,
+    mut broker: Option<&mut Server>,
+    index: usize,
+    position: usize,
+    watch: impl FnMut(&Watch<'_>),
+) -> Result<Outcome> {
+    let accounts = account::new_dir()?;
+    let run = run_number();
+    let name = format!("lab-{run:08x}");
+    let url = broker.as_ref().map(|server| server.url().to_owned());
+    let measure = Measure {
+        accounts: accounts.path().to_owned(),
+        load: spec.load.clone(),
+        size: spec.size,
+        seed: spec.seed,
+        warmup_ns: clock::seconds(spec.warmup),
+        measure_ns: clock::seconds(spec.seconds),
+        window: spec.window,
+        threads: spec.housing.threads,
+    };
+    let mut inits = Vec::new();
+    for (kind, count) in crowd(spec.handle.entry.pattern, spec.senders, spec.receivers) {
+        inits.extend((0..count).map(|index| Init {
+            lab: spec.handle.entry.name.clone(),
+            kind,
+            index,
+            senders: spec.senders,
+            receivers: spec.receivers,
+            run,
+            name: name.clone(),
+            url: url.clone(),
+            knobs: spec.knobs.clone(),
+            bind: BTreeMap::new(),
+            filter: None,
+            measure: Some(measure.clone()),
+        }));
+    }
+    let meter = Meter::start();
+    let mut cast = Cast::start(&spec.handle, inits, spec.housing.clone())?;
+    let mut stage = Performance { spec, cast: &mut cast, accounts: accounts.path(), measured: None };
+    let mut failed = stage.play(broker.as_deref_mut(), watch).await.err().map(|error| format!("{error:#}"));
+    let measured = stage.measured;
+    let complaints = cast.dismiss(Duration::from_nanos(LEAVE + clock::seconds(spec.drain))).await;
+    if failed.is_none() && !complaints.is_empty() {
+        failed = Some(complaints.join("; "));
+    }
+    let noise = meter.stop();
+    let gone = broker.as_mut().and_then(|server| server.died());
+    if let Some(gone) = &gone {
+        failed = Some(format!("the broker died: {gone}"));
+    }
+    if gone.is_none()
+        && let Err(error) = remove(&spec.handle, &name, url.as_deref()).await
+    {
+        failed.get_or_insert(format!("something stays in the broker: {error:#}"));
+    }
+    let counts = settle(spec, accounts.path())?;
+    Ok(evaluate(spec, &cast, counts, noise, measured, failed, index, position))
+}
+
+/// Removes what the run has left in the broker. It has a runtime of its own,
+/// as every errand of a lab.
+pub async fn remove(handle: &Handle, name: &str, url: Option<&str>) -> Result<()> {
+    let (remove, place) = (handle.remove, Place::new(name, url));
+    let errand = tokio::task::spawn_blocking(move || remove(&place));
+    match tokio::time::timeout(Duration::from_secs(10), errand).await {
+        Ok(done) => done?,
+        Err(_) => bail!("removing it took longer than 10 s"),
+    }
+}
+
+/// What can be seen of a trial while it runs.
+pub struct Watch<'a> {
+    /// Seconds since the common start; negative before it.
+    pub at: f64,
+    /// Messages sent so far.
+    pub sent: u64,
+    /// Messages received so far, by all receivers.
+    pub received: u64,
+    /// What is going on.
+    pub what: &'a str,
+}
+
+/// The broker's cost in the measured window.
+#[derive(Debug, Clone, Copy)]
+struct Measured {
+    broker: Option<Usage>,
+}
+
+struct Performance<'a> {
+    spec: &'a Spec,
+    cast: &'a mut Cast,
+    accounts: &'a Path,
+    measured: Option<Measured>,
+}
+
+impl Performance<'_> {
+    async fn play(&mut self, mut broker: Option<&mut Server>, mut watch: impl FnMut(&Watch<'_>)) -> Result<()> {
+        watch(&Watch { at: -1.0, sent: 0, received: 0, what: "joining" });
+        let patience = JOIN;
+        until_dead(&mut broker, self.cast.gather(patience)).await?;
+        let start = clock::now() + COUNTDOWN;
+        self.cast.tell_all(&ToRole::Go { start });
+        let from = start + clock::seconds(self.spec.warmup);
+        let to = from + clock::seconds(self.spec.seconds);
+        let accounts = Accounts::open(self.spec, self.accounts)?;
+        let pids = broker.as_ref().and_then(|server| server.pids());
+        let usage = || pids.as_ref().map(|pids| Usage::of_tree(pids));
+        let mut books: (Option<Usage>, Option<Usage>) = (None, None);
+        // Messages move until all is sent, then until all has arrived. What
+        // stands still for longer than the drain deadline has failed.
+        let drain = clock::seconds(self.spec.drain);
+        let mut last_move = (0, to);
+        let mut next_check = 0;
+        loop {
+            // The broker's cost is read when the measured window opens and closes.
+            let wake = if books.0.is_none() { from } else { to };
+            let pause = match wake.saturating_sub(clock::now()) {
+                0 => LOOK,
+                until => Duration::from_nanos(until).min(PEEK),
+            };
+            tokio::select! {
+                (number, heard) = self.cast.hear() => self.heed(number, heard)?,
+                () = tokio::time::sleep(pause) => {}
+            }
+            let now = clock::now();
+            if now >= wake && books.1.is_none() {
+                let slot = if books.0.is_none() { &mut books.0 } else { &mut books.1 };
+                *slot = Some(usage().unwrap_or_default());
+            }
+            let (sent, received) = accounts.moved();
+            if received != last_move.0 {
+                last_move = (received, now.max(to));
+            }
+            if now >= next_check {
+                next_check = now + SECOND / 10;
+                if let Some(gone) = broker.as_mut().and_then(|server| server.died()) {
+                    bail!("the broker died: {gone}");
+                }
+                let what = if now < from { "warming up" } else if now < to { "measuring" } else { "draining" };
+                watch(&Watch { at: (now as f64 - start as f64) / 1e9, sent, received, what });
+            }
+            if now < to || books.1.is_none() {
+                continue;
+            }
+            let pids_measured = pids.is_some();
+            let (before, after) = (books.0.unwrap_or_default(), books.1.unwrap_or_default());
+            self.measured = Some(Measured { broker: pids_measured.then(|| after - before) });
+            if self.all_sent() && accounts.complete() {
+                return Ok(());
+            }
+            if now - last_move.1 > drain {
+                let seconds = self.spec.drain;
+                bail!(
+                    "stalled: nothing was received for {seconds} s with {} of {sent} messages still to come{}",
+                    accounts.missing(),
+                    if self.all_sent() { "" } else { ", and the sender is stuck" }
+                );
+            }
+        }
+    }
+
+    fn all_sent(&self) -> bool {
+        let first = roles(self.spec.handle.entry.pattern)[0];
+        self.cast.actors.iter().filter(|actor| actor.kind == first).all(|actor| actor.done)
+    }
+
+    fn heed(&self, number: usize, heard: Heard) -> Result<()> {
+        let name = &self.cast.actors[number].name;
+        match heard {
+            Heard::Line(FromRole::Failed { error }) => bail!("{name}: {error}"),
+            Heard::Left(why) => bail!("{name} crashed: {}", why.unwrap_or_else(|| "it left without a word".into())),
+            Heard::Line(_) => Ok(()),
+        }
+    }
+}
+
+/// Waits for something, unless the broker dies first.
+async fn until_dead<T>(broker: &mut Option<&mut Server>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let death = async {
+        let Some(server) = broker else { return pending().await };
+        loop {
+            if let Some(gone) = server.died() {
+                return gone;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        gone = death => bail!("the broker died: {gone}"),
+    }
+}
+
+/// The accounts of a trial as they grow.
+struct Accounts {
+    senders: Vec<Counters>,
+    receivers: Vec<Counters>,
+    /// Every receiver gets every message.
+    copies: u64,
+    /// Markers tell when nothing more will come.
+    markers: u64,
+}
+
+impl Accounts {
+    fn open(spec: &Spec, dir: &Path) -> Result<Self> {
+        let all = |kind: Kind, count: usize| -> Result<Vec<Counters>> {
+            (0..count).map(|index| Counters::open(dir, &format!("{kind}-{index}"))).collect()
+        };
+        let pattern = spec.handle.entry.pattern;
+        let (receiver, receivers) = receivers(spec);
+        Ok(Self {
+            senders: all(roles(pattern)[0], spec.senders)?,
+            receivers: all(receiver, receivers)?,
+            copies: if pattern == Pattern::PubSub { spec.receivers as u64 } else { 1 },
+            markers: match pattern {
+                Pattern::OneWay | Pattern::PubSub => spec.senders as u64,
+                _ => u64::MAX,
+            },
+        })
+    }
+
+    fn sum(all: &[Counters], counter: Counter) -> u64 {
+        all.iter().map(|counters| counters.get(counter)).sum()
+    }
+
+    fn moved(&self) -> (u64, u64) {
+        (Self::sum(&self.senders, Counter::Sent), Self::sum(&self.receivers, Counter::Received))
+    }
+
+    fn missing(&self) -> u64 {
+        let (sent, received) = self.moved();
+        let refused = Self::sum(&self.senders, Counter::Refused);
+        (sent.saturating_sub(refused) * self.copies).saturating_sub(received)
+    }
+
+    /// All has arrived; or every sender's marker has, and what had not come
+    /// before it on a transport that keeps order will not come any more.
+    fn complete(&self) -> bool {
+        self.missing() == 0 || self.receivers.iter().all(|counters| counters.get(Counter::Markers) >= self.markers)
+    }
+}
+
+/// Who receives, in the sense of the account, and how many they are.
+fn receivers(spec: &Spec) -> (Kind, usize) {
+    match spec.handle.entry.pattern {
+        Pattern::OneWay => (Kind::Receiver, 1),
+        Pattern::RequestReply => (Kind::Requester, spec.senders),
+        Pattern::PubSub => (Kind::Subscriber, spec.receivers),
+        Pattern::Pipeline => (Kind::Sink, 1),
+        Pattern::Queue => (Kind::Consumer, spec.receivers),
+    }
+}
+
+/// The final account, from the files that the roles kept.
+fn settle(spec: &Spec, dir: &Path) -> Result<Counts> {
+    let pattern = spec.handle.entry.pattern;
+    let sender = roles(pattern)[0];
+    let (receiver, count) = receivers(spec);
+    let names: Vec<String> = (0..count).map(|index| format!("{receiver}-{index}")).collect();
+    let mut counts = Counts::default();
+    for name in &names {
+        let counters = Counters::open(dir, name)?;
+        counts.duplicated += counters.get(Counter::Duplicated);
+        counts.redelivered += counters.get(Counter::Redelivered);
+        counts.reordered += counters.get(Counter::Reordered);
+        counts.reorder_distance = counts.reorder_distance.max(counters.get(Counter::ReorderDistance));
+        counts.corrupt += counters.get(Counter::Corrupt);
+        counts.misrouted += counters.get(Counter::Misrouted);
+        counts.negative += counters.get(Counter::Negative);
+    }
+    for producer in 0..spec.senders {
+        let role = format!("{sender}-{producer}");
+        let counters = Counters::open(dir, &role)?;
+        let sent = counters.get(Counter::Sent);
+        counts.sent += sent;
+        counts.refused += counters.get(Counter::Refused);
+        counts.window_resets += counters.get(Counter::WindowResets);
+        let confirmed = Bitmap::existing(dir, &role, Set::Confirmed, producer)?;
+        let refused = Bitmap::existing(dir, &role, Set::Refused, producer)?;
+        let received = |name: &String| Bitmap::open(dir, name, Set::Received, producer);
+        // Subscribers each expect everything; all others share it.
+        let groups: Vec<Vec<Bitmap>> = if pattern == Pattern::PubSub {
+            names.iter().map(|name| Ok(vec![received(name)?])).collect::<Result<_>>()?
+        } else {
+            vec![names.iter().map(received).collect::<Result<_>>()?]
+        };
+        for group in groups {
+            let fate = account::fate(sent, &group, confirmed.as_ref(), refused.as_ref())?;
+            counts.received += fate.received;
+            counts.duplicated += fate.overlap;
+            counts.lost += fate.lost;
+            counts.confirmed_lost += fate.confirmed_lost;
+            counts.unconfirmed_lost += fate.lost - fate.confirmed_lost;
+        }
+    }
+    Ok(counts)
+}
+
+/// Puts everything together and says what is not to be believed.
+#[expect(clippy::too_many_arguments, reason = "all that is known of a trial comes together here, once")]
+fn evaluate(
+    spec: &Spec,
+    cast: &Cast,
+    counts: Counts,
+    noise: Noise,
+    measured: Option<Measured>,
+    mut failed: Option<String>,
+    index: usize,
+    position: usize,
+) -> Outcome {
+    let reports = || cast.actors.iter().filter_map(|actor| Some((actor.kind, actor.report.as_ref()?)));
+    let merged = |pick: fn(&crate::role::protocol::Report) -> &String| {
+        let mut sum = stats::new_histogram();
+        for (_, report) in reports() {
+            if let Ok(part) = stats::decode(pick(report)) {
+                // Same bounds on both sides: adding cannot fail.
+                let _ = sum.add(&part);
+            }
+        }
+        sum
+    };
+    let response = merged(|report| &report.response);
+    let service = merged(|report| &report.service);
+    let lag = merged(|report| &report.lag);
+    let confirm = merged(|report| &report.confirm);
+    let received: u64 = reports().map(|(_, report)| report.measured).sum();
+    if failed.is_none() && received == 0 {
+        failed = Some("nothing was received in the measured time".to_owned());
+    }
+    let mut series: Vec<Interval> = Vec::new();
+    for (_, report) in reports() {
+        series.resize(series.len().max(report.series.len()), Interval::default());
+        for (sum, part) in series.iter_mut().zip(&report.series) {
+            sum.received += part.received;
+            sum.max_ns = sum.max_ns.max(part.max_ns);
+            sum.sum_ns += part.sum_ns;
+        }
+    }
+    let mut cost: BTreeMap<String, Cost> = BTreeMap::new();
+    for (kind, report) in reports() {
+        let usage = Usage { cpu_ns: report.cpu_ns, switches: report.switches, rss_bytes: report.rss_bytes };
+        let one = usage.per_message(received);
+        let sum = cost.entry(kind.to_string()).or_default();
+        sum.cpu_ns_per_msg += one.cpu_ns_per_msg;
+        sum.switches_per_msg = Some(sum.switches_per_msg.unwrap_or(0.0) + one.switches_per_msg.unwrap_or(0.0));
+        // Threads share one process's memory; processes add up.
+        sum.rss_bytes =
+            if spec.housing.threads { one.rss_bytes.max(sum.rss_bytes) } else { sum.rss_bytes + one.rss_bytes };
+    }
+    if let Some(usage) = measured.and_then(|measured| measured.broker) {
+        cost.insert("broker".to_owned(), usage.per_message(received));
+    }
+    let knobs = reports().flat_map(|(_, report)| report.knobs.clone()).collect();
+    let encode = |histogram| stats::encode(histogram).unwrap_or_default();
+    let raw = Raw {
+        response: encode(&response),
+        service: encode(&service),
+        lag: encode(&lag),
+        confirm: encode(&confirm),
+        interval_ns: INTERVAL,
+        measure_from_ns: clock::seconds(spec.warmup),
+        series,
+    };
+    let mut trial = Trial {
+        index,
+        position,
+        seed: spec.seed,
+        failed,
+        throughput_per_s: received as f64 / spec.seconds,
+        counts,
+        response_ns: stats::percentiles(&response),
+        service_ns: stats::percentiles(&service),
+        lag_ns: stats::percentiles(&lag),
+        confirm_ns: (!confirm.is_empty()).then(|| stats::percentiles(&confirm)),
+        cost,
+        noise,
+        flags: Vec::new(),
+    };
+    trial.flags = flags(&trial, &raw, &spec.load, spec.seconds, spec.null_rate);
+    Outcome { trial, raw, knobs }
+}
+
+/// Two halves of a measurement may differ by this share of the whole.
+const STEADY: f64 = 0.2;
+/// Lag may be this share of the response at the 99th percentile before the
+/// generator, not the lab, is what was measured.
+const LAG_SHARE: f64 = 0.5;
+/// Shares of CPU time that others, or the hypervisor, may take.
+const FOREIGN: f64 = 0.1;
+const STEAL: f64 = 0.02;
+/// An idle thread may oversleep by this much at the 99th percentile, ns, where
+/// the load itself does not keep the CPUs busy.
+const OVERSLEEP: u64 = 2_000_000;
+
+/// What is not to be believed about a trial. `null_rate` is what the generator
+/// can offer to a transport that does nothing, messages a second: it must be
+/// twice the load. Pure, so that each rule can be shown to hold.
+pub fn flags(trial: &Trial, raw: &Raw, load: &Load, seconds: f64, null_rate: f64) -> Vec<Flag> {
+    let mut flags = Vec::new();
+    let open_loop = load.kind == LoadKind::Rate;
+    if open_loop {
+        let limited = match (trial.lag_ns.p99, trial.response_ns.p99) {
+            (Some(lag), Some(response)) => lag as f64 > LAG_SHARE * response as f64,
+            _ => false,
+        };
+        let slow = load.rate.is_some_and(|rate| null_rate < 2.0 * rate);
+        if limited || slow {
+            flags.push(Flag::GeneratorLimited);
+        }
+        if trial.response_ns.p99.is_none() {
+            flags.push(Flag::TooFewSamples);
+        }
+    }
+    if !steady(raw, seconds) {
+        flags.push(Flag::Unsteady);
+    }
+    if trial.counts.negative > 0 {
+        flags.push(Flag::NegativeLatency);
+    }
+    let noise = &trial.noise;
+    if noise.foreign_cpu > FOREIGN || noise.steal > STEAL || (open_loop && noise.oversleep_p99_ns > OVERSLEEP) {
+        flags.push(Flag::NoisyMachine);
+    }
+    flags.sort_unstable();
+    flags
+}
+
+/// Whether both halves of the measured window moved about as much.
+fn steady(raw: &Raw, seconds: f64) -> bool {
+    if raw.interval_ns == 0 {
+        return true;
+    }
+    let first = raw.measure_from_ns.div_ceil(raw.interval_ns) as usize;
+    let count = (clock::seconds(seconds) / raw.interval_ns) as usize;
+    let received = |range: std::ops::Range<usize>| -> f64 {
+        range.map(|at| raw.series.get(at).map_or(0, |interval| interval.received) as f64).sum()
+    };
+    let half = count / 2;
+    if half == 0 {
+        return true;
+    }
+    let (early, late) = (received(first..first + half), received(first + half..first + 2 * half));
+    (early - late).abs() <= STEADY * (early + late) / 2.0
+}
