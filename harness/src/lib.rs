@@ -1,10 +1,37 @@
 //! Measures the labs, and proves its own numbers.
-pub mod account;
+//!
+//! In reading order: what a run leaves behind ([`bundle`]), how time and
+//! messages are marked ([`clock`], [`stamp`]), how they are accounted for and
+//! recorded ([`account`], [`record`]), how load is offered ([`load`]), the
+//! measured loops themselves ([`role`]), who conducts them ([`conduct`],
+//! [`trial`], [`bench`]), where brokers come from ([`broker`]), and what is
+//! made of the result ([`stats`], [`report`]).
+
 pub mod bundle;
+
 pub mod clock;
-pub mod cost;
-pub mod load;
-pub mod record;
-pub mod role;
 pub mod stamp;
+
+pub mod account;
+pub mod record;
+
+pub mod load;
+
+pub mod role;
+
+pub mod conduct;
+pub mod trial;
+
+pub mod plan;
+pub mod bench;
+
+pub mod broker;
+pub mod cost;
+pub mod doctor;
+pub mod guard;
+pub mod host;
+pub mod noise;
+pub mod process;
+
+pub mod report;
 pub mod stats;

@@ -1,0 +1,44 @@
+//! Records what this program was built from, for the result bundle.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Client libraries whose versions belong to a result.
+const CRATES: [&str; 4] = ["lapin", "redis", "tokio", "zeromq"];
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-env-changed=RUSTC");
+    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+    println!("cargo:rustc-env=LAB_RUSTC={}", said(&rustc, &["--version"]).unwrap_or_default());
+
+    // Empty without git, or in sources that were unpacked from an archive.
+    let revision = said("git", &["describe", "--always", "--dirty", "--exclude=*"]).unwrap_or_default();
+    println!("cargo:rustc-env=LAB_GIT={revision}");
+    // `dirty` can change with any source: cargo then runs this again.
+    for path in ["src", "../labs/src", "../Cargo.lock"] {
+        println!("cargo:rerun-if-changed={path}");
+    }
+    for name in ["HEAD", "index"] {
+        // Asked of git, because in a worktree these files are elsewhere.
+        let path = said("git", &["rev-parse", "--path-format=absolute", "--git-path", name]);
+        if let Some(path) = path.filter(|path| Path::new(path).exists()) {
+            println!("cargo:rerun-if-changed={path}");
+        }
+    }
+
+    let lock = std::fs::read_to_string("../Cargo.lock").unwrap_or_default();
+    let versions: Vec<String> = CRATES
+        .iter()
+        .filter_map(|name| {
+            let after = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?.1;
+            Some(format!("{name}={}", after.split('"').next()?))
+        })
+        .collect();
+    println!("cargo:rustc-env=LAB_CRATES={}", versions.join(" "));
+}
+
+fn said(program: &str, args: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(args).output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

@@ -1,0 +1,193 @@
+//! Where brokers are found, and what is missing when they are not.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use labs::lab::Broker;
+
+use super::Source;
+
+/// Looked into after PATH: a student's PATH often lacks the `sbin` ones.
+const PROGRAMS: [&str; 6] =
+    ["/usr/local/bin", "/usr/local/sbin", "/usr/bin", "/usr/sbin", "/opt/redis/bin", "/opt/valkey/bin"];
+/// `*` stands for a version; the newest wins.
+const LAUNCHERS: [&str; 7] = [
+    "/usr/lib/rabbitmq/bin",
+    "/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin",
+    "/usr/lib64/rabbitmq/lib/rabbitmq_server-*/sbin",
+    "/usr/local/lib/rabbitmq/lib/rabbitmq_server-*/sbin",
+    "/opt/rabbitmq/sbin",
+    "/opt/rabbitmq_server-*/sbin",
+    "/usr/share/rabbitmq/sbin",
+];
+const ERLANGS: [&str; 4] =
+    ["/usr/lib/erlang/bin", "/usr/lib64/erlang/bin", "/usr/local/lib/erlang/bin", "/opt/erlang/bin"];
+
+/// A broker that is not here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// Which one.
+    pub broker: Broker,
+    /// What was looked for and not found.
+    pub reason: String,
+    /// The one command that would mend it.
+    pub remedy: String,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is missing: {}; run `{}`", self.broker, self.reason, self.remedy)
+    }
+}
+
+impl std::error::Error for Missing {}
+
+/// The broker's source: the user's own address where `urls` (broker name to
+/// address) has one, else a program on PATH or where packages put it.
+pub fn find(broker: Broker, urls: &BTreeMap<String, String>) -> Result<Source, Missing> {
+    find_on(broker, urls, &std::env::var_os("PATH").unwrap_or_default())
+}
+
+/// As [`find`], with another PATH.
+pub fn find_on(broker: Broker, urls: &BTreeMap<String, String>, path: &OsStr) -> Result<Source, Missing> {
+    if let Some(url) = urls.get(broker.as_str()) {
+        return Ok(Source::Url(url.clone()));
+    }
+    let missing =
+        |reason: &str| Missing { broker, reason: reason.to_owned(), remedy: "just brokers".to_owned() };
+    match broker {
+        Broker::Redis => ["redis-server", "valkey-server"]
+            .iter()
+            .find_map(|name| program(name, path, &PROGRAMS))
+            .map(Source::Program)
+            .ok_or_else(|| {
+                missing("neither redis-server nor valkey-server is on PATH or where packages put it")
+            }),
+        Broker::RabbitMq => {
+            let launcher = launcher(path)
+                .ok_or_else(|| missing("rabbitmq-server is neither on PATH nor where packages put it"))?;
+            erlang(path).map_err(|what| {
+                missing(&format!("{} is here, but Erlang's `{what}` is not", launcher.display()))
+            })?;
+            Ok(Source::Program(launcher))
+        }
+    }
+}
+
+/// Erlang's programs.
+pub(super) struct Erlang {
+    pub(super) bin: PathBuf,
+    pub(super) epmd: PathBuf,
+}
+
+/// Finds them, or says which one is missing.
+pub(super) fn erlang(path: &OsStr) -> Result<Erlang, &'static str> {
+    let erl = program("erl", path, &ERLANGS).or_else(|| program("erl", path, &PROGRAMS)).ok_or("erl")?;
+    let beside = erl.canonicalize().ok().and_then(|erl| {
+        let root = erl.parent()?.parent()?.display().to_string();
+        expand(&format!("{root}/erts-*/bin"))
+            .into_iter()
+            .map(|dir| dir.join("epmd"))
+            .find(|epmd| runnable(epmd))
+    });
+    let epmd = beside.or_else(|| program("epmd", path, &PROGRAMS)).ok_or("epmd")?;
+    Ok(Erlang { bin: erl.parent().map(Path::to_owned).unwrap_or_default(), epmd })
+}
+
+/// The launcher inside the package: what most packages put on PATH is a wrapper
+/// that insists on the system's user and folders.
+fn launcher(path: &OsStr) -> Option<PathBuf> {
+    let home = std::env::var_os("RABBITMQ_HOME").map(|home| PathBuf::from(home).join("sbin"));
+    let packaged = LAUNCHERS.iter().flat_map(|pattern| expand(pattern));
+    home.into_iter()
+        .chain(std::env::split_paths(path))
+        .chain(packaged)
+        .map(|dir| dir.join("rabbitmq-server"))
+        .filter(|launcher| runnable(launcher))
+        .find(|launcher| {
+            launcher.canonicalize().is_ok_and(|real| real.with_file_name("rabbitmq-env").is_file())
+        })
+}
+
+fn program(name: &str, path: &OsStr, after: &[&str]) -> Option<PathBuf> {
+    std::env::split_paths(path)
+        .chain(after.iter().map(PathBuf::from))
+        .map(|dir| dir.join(name))
+        .find(|program| program.is_absolute() && runnable(program))
+}
+
+fn runnable(program: &Path) -> bool {
+    program.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// Folders that match a path in which one part may hold a `*`, newest version first.
+fn expand(pattern: &str) -> Vec<PathBuf> {
+    let Some((before, after)) = pattern.split_once('*') else { return vec![PathBuf::from(pattern)] };
+    let (parent, prefix) = before.rsplit_once('/').unwrap_or((".", before));
+    let mut versions: Vec<(Vec<u64>, PathBuf)> = std::fs::read_dir(parent)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let version = entry.file_name().to_string_lossy().strip_prefix(prefix)?.to_owned();
+            let numbers = version.split('.').map(|part| part.parse().unwrap_or(0)).collect();
+            Some((numbers, entry.path().join(after.trim_start_matches('/'))))
+        })
+        .collect();
+    versions.sort();
+    versions.into_iter().rev().map(|(_, path)| path).collect()
+}
+
+/// Asks a broker's program for its version, without starting the broker.
+pub fn version_of(broker: Broker, program: &Path) -> Result<String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let home = tempfile::tempdir()
+        .context("cannot make a folder for temporary files; set TMPDIR to one you may write to")?;
+    let (asked, arg) = match broker {
+        Broker::Redis => (program.to_owned(), "--version"),
+        Broker::RabbitMq => (program.with_file_name("rabbitmqctl"), "version"),
+    };
+    let mut command = Command::new(&asked);
+    command.arg(arg).env("HOME", home.path()).stdin(Stdio::null());
+    if let (Broker::RabbitMq, Ok(erlang)) = (broker, erlang(&path)) {
+        command.env("PATH", with(&erlang.bin, &path));
+    }
+    let text = output(command).with_context(|| format!("cannot ask {} for its version", asked.display()))?;
+    // "Redis server v=7.0.15 sha=…", or the bare version.
+    let version = text.split_whitespace().find_map(|word| word.strip_prefix("v=")).or(text.lines().last());
+    version
+        .map(|version| version.trim().to_owned())
+        .with_context(|| format!("{} says no version", asked.display()))
+}
+
+/// PATH with a folder put in front.
+pub(super) fn with(first: &Path, path: &OsStr) -> OsString {
+    let dirs = std::iter::once(first.to_owned()).chain(std::env::split_paths(path));
+    std::env::join_paths(dirs).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Standard output of a short command, which is given 20 s.
+fn output(mut command: Command) -> Result<String> {
+    crate::process::die_with_parent(&mut command);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while child.try_wait()?.is_none() {
+        if Instant::now() > deadline {
+            crate::process::kill_tree(&[child.id()])?;
+            child.wait()?;
+            bail!("it did not answer within 20 s");
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        bail!("it ended with {}", output.status);
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

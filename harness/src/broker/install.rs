@@ -1,0 +1,170 @@
+//! Installing what is missing with the system's package manager.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use labs::lab::Broker;
+
+use super::Missing;
+
+/// A package manager: what refreshes its lists, what installs, and its names of the brokers.
+struct Manager {
+    program: &'static str,
+    refresh: &'static [&'static str],
+    install: &'static [&'static str],
+    redis: &'static str,
+    rabbitmq: &'static str,
+}
+
+const MANAGERS: [Manager; 4] = [
+    Manager {
+        program: "apt-get",
+        refresh: &["update"],
+        install: &["install", "-y", "--no-install-recommends"],
+        redis: "redis-server",
+        rabbitmq: "rabbitmq-server",
+    },
+    Manager {
+        program: "dnf",
+        refresh: &["makecache"],
+        install: &["install", "-y"],
+        redis: "valkey",
+        rabbitmq: "rabbitmq-server",
+    },
+    Manager {
+        program: "apk",
+        refresh: &["update"],
+        install: &["add"],
+        redis: "redis",
+        rabbitmq: "rabbitmq-server",
+    },
+    Manager {
+        program: "pacman",
+        refresh: &["-Sy"],
+        install: &["-S", "--noconfirm", "--needed"],
+        redis: "valkey",
+        rabbitmq: "rabbitmq",
+    },
+];
+
+impl Manager {
+    fn package(&self, broker: Broker) -> &'static str {
+        match broker {
+            Broker::Redis => self.redis,
+            Broker::RabbitMq => self.rabbitmq,
+        }
+    }
+
+    /// The two commands, as lists of words: no shell reads them.
+    fn commands(&self, missing: &[Missing], prefix: &[&str]) -> [Vec<String>; 2] {
+        // Debian's packages start a service when they are installed, unless the
+        // system says it is in single-user mode. The lab wants the programs only.
+        let quiet: &[&str] = match self.program {
+            "apt-get" => &["env", "RUNLEVEL=1", "DEBIAN_FRONTEND=noninteractive"],
+            _ => &[],
+        };
+        let words = |own: &[&str], more: Vec<&str>| {
+            [prefix, quiet, &[self.program], own, &more]
+                .concat()
+                .iter()
+                .map(|word| (*word).to_owned())
+                .collect()
+        };
+        let packages = missing.iter().map(|missing| self.package(missing.broker)).collect();
+        [words(self.refresh, Vec::new()), words(self.install, packages)]
+    }
+}
+
+/// Installs missing brokers with the system's package manager: says what it will
+/// do, asks on a terminal unless `assume_yes`, and goes on without one.
+pub fn install(missing: &[Missing], assume_yes: bool) -> Result<()> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.iter().map(|missing| missing.broker.as_str()).collect::<Vec<_>>().join(" and ");
+    let Some(manager) = MANAGERS.iter().find(|manager| answers(manager.program, "--version")) else {
+        bail!(
+            "no package manager that is known here (apt-get, dnf, apk, pacman); install {names} by hand, \
+             or use running ones with --url BROKER=URL"
+        );
+    };
+    let terminal = std::io::stdin().is_terminal();
+    let prefix: &[&str] = match (rustix::process::geteuid().is_root(), terminal) {
+        (true, _) => &[],
+        (false, true) => &["sudo"],
+        // Without a terminal nobody can type a password: sudo has to fail at once.
+        (false, false) => &["sudo", "-n"],
+    };
+    let commands = manager.commands(missing, prefix);
+    eprintln!("To install {names}, this will run:");
+    for command in &commands {
+        eprintln!("  {}", command.join(" "));
+    }
+    eprintln!("System services are not wanted: the lab starts private brokers of its own.");
+    if terminal && !assume_yes && !agreed()? {
+        bail!(
+            "nothing was installed; run the commands above by hand, or use running brokers with --url BROKER=URL"
+        );
+    }
+    for command in &commands {
+        run(command)?;
+    }
+    eprintln!("If a service was started all the same: systemctl disable --now SERVICE");
+    Ok(())
+}
+
+fn agreed() -> Result<bool> {
+    eprint!("Go on? [Y/n] ");
+    std::io::stderr().flush().context("cannot write to the terminal")?;
+    let mut line = String::new();
+    let read = std::io::stdin().read_line(&mut line).context("cannot read the answer")?;
+    Ok(read > 0 && matches!(line.trim().to_lowercase().as_str(), "" | "y" | "yes"))
+}
+
+fn answers(program: &str, arg: &str) -> bool {
+    let mut command = Command::new(program);
+    command.arg(arg).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+fn run(words: &[String]) -> Result<()> {
+    let by_hand = words.iter().filter(|word| *word != "-n").cloned().collect::<Vec<_>>().join(" ");
+    let Some((program, args)) = words.split_first() else { return Ok(()) };
+    let status = Command::new(program)
+        .args(args)
+        .status()
+        .with_context(|| format!("cannot run {program}; as an administrator, run `{by_hand}` by hand"))?;
+    if !status.success() {
+        bail!("`{}` ended with {status}; as an administrator, run `{by_hand}` by hand", words.join(" "));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_what_is_shown() {
+        let missing = [Broker::Redis, Broker::RabbitMq].map(|broker| Missing {
+            broker,
+            reason: String::new(),
+            remedy: String::new(),
+        });
+        let quiet = "env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive";
+        for (manager, prefix, expected) in [
+            (
+                0,
+                &["sudo", "-n"][..],
+                format!(
+                    "sudo -n {quiet} apt-get install -y --no-install-recommends redis-server rabbitmq-server"
+                ),
+            ),
+            (2, &[], "apk add redis rabbitmq-server".to_owned()),
+            (3, &["sudo"], "sudo pacman -S --noconfirm --needed valkey rabbitmq".to_owned()),
+        ] {
+            assert_eq!(MANAGERS[manager].commands(&missing, prefix)[1].join(" "), expected);
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! RabbitMQ over AMQP 0-9-1.
+//!
+//! A private node is a whole Erlang system of its own: its own name service
+//! (epmd) in the foreground, its own cookie, ports, configuration and data, no
+//! plugins. Nothing of the system's configuration is read. On a quiet two-core
+//! machine it answers after about four seconds; loading the code takes nearly
+//! all of them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::{Connection, ConnectionProperties};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::private::{Plan, Private, Start};
+use super::{About, Options, find, ports};
+
+/// Whether idle schedulers spin before they sleep. Spinning wins microseconds on
+/// a machine with cores to spare and takes the roles' CPU on a small one. `none`
+/// is also what newer RabbitMQ versions choose.
+const BUSY_WAIT: &str = "none";
+
+pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let erlang = find::erlang(&path).map_err(|what| {
+        anyhow!("Erlang's `{what}` is not on PATH or where packages put it; run `just brokers`")
+    })?;
+    let dir = super::folder("rabbitmq", options)?;
+    let (amqp, distribution, epmd) = (ports::free()?, ports::free()?, ports::free()?);
+    // The password keeps two private nodes apart: whoever takes our port does not know it.
+    let password = format!("{:032x}", super::random()?);
+    let home = dir.path().display().to_string();
+    let inside = |name: &str| dir.path().join(name).display().to_string();
+    let write = |name: &str, text: &str| {
+        std::fs::write(dir.path().join(name), text)
+            .with_context(|| format!("cannot write {}; is the disk full?", inside(name)))
+    };
+    write(
+        "rabbitmq.conf",
+        &format!(
+            "listeners.tcp.1 = 127.0.0.1:{amqp}\ndefault_user = lab\ndefault_pass = {password}\n\
+             log.console = true\nlog.console.level = info\nlog.file = false\n"
+        ),
+    )?;
+    write("enabled_plugins", "[].\n")?;
+    write("rabbitmq-env.conf", "")?;
+
+    let mut env: Vec<(String, String)> = [
+        ("HOME", home.clone()),
+        ("TMPDIR", home.clone()),
+        ("LC_ALL", "C.UTF-8".to_owned()),
+        ("PATH", format!("{}:{}", erlang.bin.display(), super::system_path())),
+        ("ERL_EPMD_PORT", epmd.to_string()),
+        ("ERL_EPMD_ADDRESS", "127.0.0.1".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .to_vec();
+    let epmd_start = Start {
+        log: "epmd",
+        program: erlang.epmd,
+        args: ["-address", "127.0.0.1", "-port", &epmd.to_string()].map(str::to_owned).to_vec(),
+        env: env.clone(),
+        listens: Some(epmd),
+    };
+    let node = format!("lab-{amqp}@localhost");
+    // With the name given here the distribution is up before RabbitMQ looks for
+    // it, which saves it a second Erlang system that would start an epmd.
+    let start_args = format!(
+        "-noinput -start_epmd false -sname {node} -kernel inet_dist_use_interface {{127,0,0,1}} \
+         -kernel inet_dist_listen_min {distribution} -kernel inet_dist_listen_max {distribution}"
+    );
+    env.extend(
+        [
+            ("ERL_CRASH_DUMP_SECONDS", "0".to_owned()),
+            ("RABBITMQ_CONF_ENV_FILE", inside("rabbitmq-env.conf")),
+            ("RABBITMQ_CONFIG_FILE", inside("rabbitmq.conf")),
+            ("RABBITMQ_ADVANCED_CONFIG_FILE", inside("advanced.config")),
+            ("RABBITMQ_ENABLED_PLUGINS_FILE", inside("enabled_plugins")),
+            ("RABBITMQ_BASE", home.clone()),
+            ("RABBITMQ_MNESIA_BASE", inside("data")),
+            ("RABBITMQ_LOG_BASE", inside("log")),
+            ("RABBITMQ_PID_FILE", inside("pid")),
+            ("RABBITMQ_NODENAME", node),
+            ("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1".to_owned()),
+            ("RABBITMQ_NODE_PORT", amqp.to_string()),
+            ("RABBITMQ_DIST_PORT", distribution.to_string()),
+            ("RABBITMQ_SCHEDULER_BUSY_WAIT_THRESHOLD", BUSY_WAIT.to_owned()),
+            // The launcher then becomes the node, instead of a shell that waits for it.
+            ("RABBITMQ_ALLOW_INPUT", "1".to_owned()),
+            ("RABBITMQ_SERVER_START_ARGS", start_args),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    let plan = Plan {
+        url: format!("amqp://lab:{password}@127.0.0.1:{amqp}/%2f"),
+        programs: vec![
+            epmd_start,
+            Start { log: "rabbitmq", program: program.to_owned(), args: Vec::new(), env, listens: None },
+        ],
+        patience: Duration::from_secs(60),
+        interval: Duration::from_millis(20),
+        advice: "check that `localhost` is in /etc/hosts and that Erlang fits RabbitMQ, or use a running one with \
+                 --url rabbitmq=amqp://USER:PASSWORD@HOST"
+            .to_owned(),
+    };
+    Private::start(dir, plan)
+}
+
+pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
+    let remedy = || {
+        format!(
+            "cannot talk to RabbitMQ at {}; is it running, and are address and password right?",
+            without_password(url)
+        )
+    };
+    let connection = Connection::connect(url, ConnectionProperties::default()).await.with_context(remedy)?;
+    let _ = connection.close(200, "checked".into()).await;
+    let mut settings = BTreeMap::new();
+    let greeting = greeting(url).await.unwrap_or_default();
+    let version = text_of(&greeting, "version").unwrap_or_else(|| "unknown".to_owned());
+    for name in ["product", "platform", "cluster_name"] {
+        if let Some(value) = text_of(&greeting, name) {
+            settings.insert(name.to_owned(), value);
+        }
+    }
+    if private.is_some() {
+        settings.insert("plugins".to_owned(), "none".to_owned());
+        settings.insert("scheduler_busy_wait".to_owned(), BUSY_WAIT.to_owned());
+    }
+    Ok(About { version, settings, limit: None })
+}
+
+/// The first frame a server sends, which carries what it says about itself; the
+/// client library keeps it to itself.
+async fn greeting(url: &str) -> Result<Vec<u8>> {
+    let uri: AMQPUri = url.parse().map_err(|error| anyhow!("{error}"))?;
+    ensure!(uri.scheme == AMQPScheme::AMQP, "only plain AMQP can be asked");
+    let mut stream = TcpStream::connect((uri.authority.host.as_str(), uri.authority.port)).await?;
+    stream.write_all(b"AMQP\x00\x00\x09\x01").await?;
+    // Frame: type (1 byte), channel (2), length (4), payload, end mark.
+    let mut head = [0; 7];
+    let read = async {
+        stream.read_exact(&mut head).await?;
+        let length = u32::from_be_bytes([head[3], head[4], head[5], head[6]]).min(65_536);
+        let mut payload = vec![0; length as usize];
+        stream.read_exact(&mut payload).await?;
+        anyhow::Ok(payload)
+    };
+    tokio::time::timeout(Duration::from_secs(5), read).await.context("no greeting within 5 s")?
+}
+
+/// A long string in a field table: the name with its length, `S`, a length of four bytes, the text.
+fn text_of(table: &[u8], name: &str) -> Option<String> {
+    let mut key = vec![name.len() as u8];
+    key.extend_from_slice(name.as_bytes());
+    key.push(b'S');
+    let at = table.windows(key.len()).position(|window| window == key)? + key.len();
+    let length = u32::from_be_bytes(table.get(at..at + 4)?.try_into().ok()?) as usize;
+    Some(String::from_utf8_lossy(table.get(at + 4..at + 4 + length)?).into_owned())
+}
+
+/// An address fit to be shown.
+pub fn without_password(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_found_in_a_greeting() {
+        let table = b"\x00\x00\x07productS\x00\x00\x00\x08RabbitMQ\x07versionS\x00\x00\x00\x063.10.8\x04rest";
+        for (name, expected) in
+            [("version", Some("3.10.8")), ("product", Some("RabbitMQ")), ("platform", None)]
+        {
+            assert_eq!(text_of(table, name).as_deref(), expected, "{name}");
+        }
+        assert_eq!(text_of(b"\x07versionS\x00\x00\x00\xff3", "version"), None, "cut short");
+    }
+
+    #[test]
+    fn errors_show_no_password() {
+        for (url, expected) in [
+            ("amqp://me:se@cret@host:5672/%2f", "amqp://…@host:5672/%2f"),
+            ("amqp://host", "amqp://host"),
+            ("nonsense", "nonsense"),
+        ] {
+            assert_eq!(without_password(url), expected);
+        }
+    }
+}

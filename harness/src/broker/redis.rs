@@ -1,0 +1,116 @@
+//! Redis and what speaks like it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use labs::lab::Guarantee;
+use redis::aio::MultiplexedConnection;
+
+use super::private::{Plan, Private, Start};
+use super::{About, Options, ports};
+
+/// The settings that decide what a lab over Redis can promise, and how it behaves under pressure.
+const SETTINGS: [&str; 5] = ["appendonly", "appendfsync", "save", "maxmemory", "client-output-buffer-limit"];
+
+pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
+    let dir = super::folder("redis", options)?;
+    let port = ports::free()?.to_string();
+    let path = dir.path().display().to_string();
+    let append = if options.durable { "yes" } else { "no" };
+    // Everything sits on the command line: no file of the system's is read.
+    let args: Vec<String> = [
+        ["--port", &port],
+        ["--bind", "127.0.0.1"],
+        ["--protected-mode", "yes"],
+        ["--daemonize", "no"],
+        ["--dir", &path],
+        ["--save", ""],
+        ["--appendonly", append],
+        // What is written survives kill -9 of the process at once; once a second it goes to the disk.
+        ["--appendfsync", "everysec"],
+    ]
+    .concat()
+    .into_iter()
+    .map(str::to_owned)
+    .collect();
+    let env = vec![
+        ("PATH".to_owned(), super::system_path()),
+        ("HOME".to_owned(), path),
+        ("LC_ALL".to_owned(), "C".to_owned()),
+    ];
+    let plan = Plan {
+        url: format!("redis://127.0.0.1:{port}"),
+        programs: vec![Start { log: "redis", program: program.to_owned(), args, env, listens: None }],
+        patience: Duration::from_secs(20),
+        interval: Duration::from_millis(5),
+        advice: format!(
+            "try `{} --port 0 --save ''` by hand, or install it again with `just brokers`",
+            program.display()
+        ),
+    };
+    Private::start(dir, plan)
+}
+
+pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
+    let remedy = || {
+        format!("cannot talk to Redis at {url}; is it running, and is the address right (redis://HOST:PORT)?")
+    };
+    let client = redis::Client::open(url).with_context(remedy)?;
+    let mut connection = client.get_multiplexed_async_connection().await.with_context(remedy)?;
+    let _: String = redis::cmd("PING").query_async(&mut connection).await.with_context(remedy)?;
+    if let Some(private) = private {
+        // Another broker may have taken the port: ours is the one that works in our folder.
+        let dir = config(&mut connection, "dir").await?;
+        ensure!(same(&dir, private.dir()), "another Redis answers at {url}");
+    }
+    let info: String =
+        redis::cmd("INFO").arg("server").query_async(&mut connection).await.with_context(remedy)?;
+    let field =
+        |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+    let version = match (field("valkey_version"), field("redis_version")) {
+        (Some(valkey), _) => format!("valkey {valkey}"),
+        (None, redis) => redis.unwrap_or("unknown").to_owned(),
+    };
+    let mut settings = BTreeMap::new();
+    for name in SETTINGS {
+        // A hosted Redis may not let its settings be read.
+        if let Ok(value) = config(&mut connection, name).await {
+            settings.insert(name.to_owned(), value);
+        }
+    }
+    let limit = match settings.get("appendonly").map(String::as_str) {
+        Some("yes") => None,
+        Some(value) => Some((
+            Guarantee::AtLeastOnce,
+            format!("appendonly is `{value}`: kill -9 of Redis loses what it confirmed"),
+        )),
+        None => Some((
+            Guarantee::AtLeastOnce,
+            "Redis does not let `appendonly` be read, so durability is not known".to_owned(),
+        )),
+    };
+    Ok(About { version, settings, limit })
+}
+
+async fn config(connection: &mut MultiplexedConnection, name: &str) -> Result<String> {
+    let values: BTreeMap<String, String> = redis::cmd("CONFIG")
+        .arg("GET")
+        .arg(name)
+        .query_async(connection)
+        .await
+        .with_context(|| format!("cannot read the Redis setting `{name}`"))?;
+    values
+        .into_iter()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value)
+        .with_context(|| format!("Redis has no setting `{name}`"))
+}
+
+fn same(one: &str, other: &Path) -> bool {
+    match (std::fs::canonicalize(one), std::fs::canonicalize(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
+}

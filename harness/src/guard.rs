@@ -1,0 +1,243 @@
+//! No child and no broker outlives `lab`, not even when `lab` is killed with
+//! SIGKILL or a broker puts itself into the background.
+//!
+//! Three processes run the same program with the same arguments. The *front* is
+//! what the user started. It starts the *guard*, which is a child subreaper (the
+//! orphans below it become its own children) and starts the *worker*, which does
+//! the work. The guard holds the reading end of a pipe whose other end only the
+//! front has: end of file means that the front is gone. When the worker ends, or
+//! the front does, the guard kills every descendant, removes the session's folder
+//! and ends with the worker's exit code. Should the guard itself be killed, the
+//! kernel kills the worker (parent death signal), and the front, a subreaper as
+//! well, sweeps up what is left.
+
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, exit};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rustix::io::FdFlags;
+use rustix::process::{Signal, WaitOptions};
+use tokio::io::AsyncReadExt as _;
+use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
+
+use crate::process;
+
+/// `guard:PARENT:FD:DIR` or `worker:PARENT::DIR`. It counts only for a child of
+/// PARENT, so that a `lab` started further down gets a guard of its own.
+const VARIABLE: &str = "LAB_GUARD";
+
+struct Post {
+    role: String,
+    fd: Option<RawFd>,
+    dir: PathBuf,
+}
+
+/// Puts the rest of the program under guard. It returns in the worker only; the
+/// front and the guard exit from here, with the worker's exit code (128 + the
+/// signal's number if a signal ended it). Call it before any thread is started
+/// and after the arguments have been checked.
+pub fn enter() -> Result<()> {
+    match post() {
+        None => front(),
+        Some(post) if post.role == "guard" => guard(&post),
+        Some(_) => Ok(()),
+    }
+}
+
+/// The folder for everything temporary of this session; it is removed at the
+/// end, whatever the end is. Without a guard (in tests) it is the system's
+/// folder for temporary files, where whoever makes something removes it.
+pub fn session_dir() -> PathBuf {
+    post().map_or_else(std::env::temp_dir, |post| post.dir)
+}
+
+/// The root of this session's process tree: the guard, or this process.
+pub fn session_root() -> u32 {
+    match post() {
+        Some(_) => parent(),
+        None => std::process::id(),
+    }
+}
+
+fn parent() -> u32 {
+    rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get() as u32)
+}
+
+fn post() -> Option<Post> {
+    let value = std::env::var(VARIABLE).ok()?;
+    let mut parts = value.splitn(4, ':');
+    let role = parts.next()?.to_owned();
+    (parts.next()?.parse::<u32>().ok()? == parent()).then_some(())?;
+    let fd = parts.next()?.parse().ok();
+    Some(Post { role, fd, dir: PathBuf::from(parts.next()?) })
+}
+
+/// This program again, with the same arguments.
+fn again(role: &str, fd: Option<RawFd>, dir: &Path) -> Command {
+    // While the file is being replaced (a build is running), only the kernel still has it.
+    let exe = std::env::current_exe().ok().filter(|exe| exe.exists());
+    let mut command = Command::new(exe.unwrap_or_else(|| PathBuf::from("/proc/self/exe")));
+    let mut args = std::env::args_os();
+    if let Some(name) = args.next() {
+        command.arg0(name);
+    }
+    let fd = fd.map(|fd| fd.to_string()).unwrap_or_default();
+    let value = format!("{role}:{}:{fd}:{}", std::process::id(), dir.display());
+    command.args(args).env(VARIABLE, value);
+    command
+}
+
+/// Terminal and supervisor speak to the whole group or to the front only: the
+/// keyboard's signals reach the worker by themselves, the others are passed on.
+struct Signals {
+    ignored: [Stream; 2],
+    term: Stream,
+    hangup: Stream,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            ignored: [listen(SignalKind::interrupt())?, listen(SignalKind::quit())?],
+            term: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next signal to pass on.
+    async fn next(&mut self) -> Signal {
+        let [interrupt, quit] = &mut self.ignored;
+        loop {
+            tokio::select! {
+                _ = self.term.recv() => return Signal::TERM,
+                _ = self.hangup.recv() => return Signal::HUP,
+                _ = interrupt.recv() => {}
+                _ = quit.recv() => {}
+            }
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a tokio runtime")
+}
+
+fn subreaper() -> Result<()> {
+    // The kernel reads the argument as a truth value; which process it names is of no interest to it.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .context("cannot become a child subreaper: Linux 3.4 or newer is needed")
+}
+
+fn front() -> Result<()> {
+    subreaper()?;
+    let temp = std::env::temp_dir();
+    let dir = tempfile::Builder::new().prefix("lab-").tempdir_in(&temp).with_context(|| {
+        format!("cannot make a folder in {}; set TMPDIR to a folder you may write to", temp.display())
+    })?;
+    let (reader, _writer) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context("cannot make a pipe")?;
+    let mut command = again("guard", Some(reader.as_raw_fd()), dir.path());
+    let inherited = reader.as_raw_fd();
+    #[expect(
+        unsafe_code,
+        reason = "between fork and exec; one async-signal-safe system call on a descriptor that is open"
+    )]
+    // SAFETY: `reader` outlives the spawn below, so the descriptor is open in the child.
+    unsafe {
+        command.pre_exec(move || {
+            let fd = std::os::fd::BorrowedFd::borrow_raw(inherited);
+            Ok(rustix::io::fcntl_setfd(fd, FdFlags::empty())?)
+        });
+    }
+    let (status, died) = runtime()?.block_on(async {
+        let mut signals = Signals::new()?;
+        let mut child =
+            tokio::process::Command::from(command).spawn().context("cannot start the guard process")?;
+        drop(reader);
+        let pid = child.id().unwrap_or(0);
+        loop {
+            tokio::select! {
+                status = child.wait() => {
+                    let status = status.context("cannot wait for the guard process")?;
+                    return anyhow::Ok((status, status.signal().is_some()));
+                }
+                sent = signals.next() => process::signal(pid, sent),
+            }
+        }
+    })?;
+    if died {
+        sweep();
+    }
+    // The guard has removed it already, unless it was killed.
+    let _ = dir.close();
+    exit(code(status))
+}
+
+fn guard(post: &Post) -> Result<()> {
+    let fd =
+        post.fd.with_context(|| format!("{VARIABLE} names no descriptor; it is not for setting by hand"))?;
+    #[expect(unsafe_code, reason = "the descriptor was inherited on purpose and its number handed over")]
+    // SAFETY: the front made it for this process, and nothing else here knows its number.
+    let pipe = unsafe { OwnedFd::from_raw_fd(fd) };
+    rustix::io::fcntl_setfd(&pipe, FdFlags::CLOEXEC).context("cannot use the pipe to the front process")?;
+    subreaper()?;
+    let mut command = again("worker", None, &post.dir);
+    process::die_with_parent(&mut command);
+    let status = runtime()?.block_on(async {
+        let mut signals = Signals::new()?;
+        let mut ended = signal(SignalKind::child()).context("cannot listen for signals")?;
+        let mut front = tokio::net::unix::pipe::Receiver::from_owned_fd(pipe)
+            .context("cannot read the pipe to the front process")?;
+        let worker = command.spawn().context("cannot start the worker process")?.id();
+        let mut byte = [0];
+        let mut watched = true;
+        loop {
+            // Everything that ended is reaped here: the worker, and orphans that became ours.
+            while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+                if pid.as_raw_nonzero().get() as u32 == worker {
+                    return anyhow::Ok(ExitStatus::from_raw(status.as_raw()));
+                }
+            }
+            tokio::select! {
+                _ = ended.recv() => {}
+                _ = front.read(&mut byte), if watched => {
+                    watched = false;
+                    process::signal(worker, Signal::KILL);
+                }
+                sent = signals.next() => process::signal(worker, sent),
+            }
+        }
+    });
+    sweep();
+    let _ = std::fs::remove_dir_all(&post.dir);
+    exit(code(status?))
+}
+
+/// Kills and reaps everything below this process until nothing is left.
+fn sweep() {
+    let own = std::process::id();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let rest: Vec<u32> = process::tree(&[own]).into_iter().filter(|&pid| pid != own).collect();
+        for &pid in &rest {
+            process::signal(pid, Signal::KILL);
+        }
+        while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
+        if rest.is_empty() {
+            return;
+        }
+        if Instant::now() > deadline {
+            eprintln!("lab: these processes do not end after SIGKILL: {rest:?}; look at them with `ps`");
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn code(status: ExitStatus) -> i32 {
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1)
+}
