@@ -1,2 +1,4 @@
 //! Measures the labs.
 pub mod bundle;
+pub mod report;
+pub mod stats;
