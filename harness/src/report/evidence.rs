@@ -75,9 +75,9 @@ impl<'a> Sheet<'a> {
         setting(self.first())
     }
 
-    /// `max`, or `1000/s`.
-    pub(super) fn load(&self) -> String {
-        self.first().load.label()
+    /// `maximum load`, or `1 000/s`.
+    pub(super) fn load_text(&self) -> String {
+        if self.is_max() { "maximum load".to_owned() } else { super::number::load(&self.first().load) }
     }
 
     /// A stem for file names.

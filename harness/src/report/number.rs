@@ -1,5 +1,7 @@
 //! Numbers as people read them: units that fit, thin spaces between thousands.
 
+use crate::bundle::{Arrivals, Load, LoadKind};
+
 /// U+202F, the narrow space that never breaks: between thousands, and before a unit.
 const THIN: char = '\u{202f}';
 
@@ -61,6 +63,17 @@ pub(super) fn share(value: f64) -> String {
         format!("<{THIN}0.01{THIN}%")
     } else {
         format!("{}{THIN}%", three_digits(percent))
+    }
+}
+
+/// `max`, or `1 000/s`, with the arrivals where they are not constant.
+pub(super) fn load(load: &Load) -> String {
+    match (load.kind, load.rate) {
+        (LoadKind::Max, _) | (_, None) => "max".to_owned(),
+        (LoadKind::Rate, Some(offered)) => {
+            let arrivals = if load.arrivals == Some(Arrivals::Poisson) { ", Poisson" } else { "" };
+            format!("{}/s{arrivals}", rate(offered))
+        }
     }
 }
 

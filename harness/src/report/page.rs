@@ -7,6 +7,7 @@ mod trials;
 use serde::Serialize;
 
 use super::evidence::{Sheet, pattern_title};
+use super::number;
 use super::plots::Picture;
 use crate::bundle::{Flag, LoadKind, Run};
 use crate::stats;
@@ -43,7 +44,8 @@ pub(super) struct Page {
 #[derive(Serialize)]
 struct Figure {
     file: String,
-    caption: String,
+    title: String,
+    about: String,
     svg: String,
 }
 
@@ -99,7 +101,8 @@ pub(super) fn page(run: &Run, sheets: &[Sheet<'_>], pictures: Vec<Picture>) -> P
         }
     }
     for picture in pictures {
-        let figure = Figure { file: picture.file, caption: picture.caption, svg: picture.svg };
+        let figure =
+            Figure { file: picture.file, title: picture.title, about: picture.about, svg: picture.svg };
         match picture.pattern.and_then(|id| patterns.iter_mut().find(|pattern| pattern.id == id)) {
             Some(pattern) => pattern.figures.push(figure),
             None => overview = Some(figure),
@@ -136,7 +139,7 @@ fn failed(run: &Run) -> Vec<Failed> {
     let trials = run.cells.iter().flat_map(|cell| cell.trials.iter().map(move |trial| (cell, trial)));
     trials
         .filter_map(|(cell, trial)| {
-            let what = format!("{}, load {}, trial {}", cell.lab, cell.load.label(), trial.index + 1);
+            let what = format!("{}, load {}, trial {}", cell.lab, number::load(&cell.load), trial.index + 1);
             Some(Failed { what, reason: trial.failed.clone()? })
         })
         .collect()

@@ -129,7 +129,10 @@ fn no_figure_stands_without_its_account() {
     assert!(html.contains(
         "lost</th><th scope=\"col\">duplic.</th><th scope=\"col\">reord.</th><th scope=\"col\">corrupt"
     ));
-    assert!(html.contains("1 (0.1\u{202f}%)"), "a loss is shown with its share");
+    assert!(
+        readme.contains("1 (0.1\u{202f}%)") && html.contains("<span class=\"share\">0.1\u{202f}%"),
+        "a loss is shown with its share"
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::super::number;
 use super::Fact;
-use super::trials::{load_label, median_steal};
+use super::trials::median_steal;
 use crate::bundle::{Arrivals, Host, LoadKind, Noise, Plan, Run, Versions};
 
 /// `23 labs, 46 cells, 138 trials (1 failed)`.
@@ -45,7 +45,7 @@ pub(super) fn machine(host: &Host) -> Vec<Fact> {
         |value: &Option<String>| value.clone().unwrap_or_else(|| "not shown by the kernel".to_owned());
     vec![
         Fact::new("Host", &host.name),
-        Fact::new("CPU", format!("{}, {} logical", host.cpu, plural(host.cores, "core", "cores"))),
+        Fact::new("CPU", format!("{}, {}", host.cpu, plural(host.cores, "logical CPU", "logical CPUs"))),
         Fact::new("Memory", number::bytes(host.memory_bytes)),
         Fact::new("Kernel", &host.kernel),
         Fact::new("Frequency governor", known(&host.governor)),
@@ -85,7 +85,7 @@ pub(super) fn plan(run: &Run) -> Vec<Fact> {
     let mut facts = vec![
         Fact::new("Plan", &plan.name),
         Fact::new("Labs asked for", list(plan.labs.clone())),
-        Fact::new("Loads", list(plan.loads.iter().map(load_label).collect())),
+        Fact::new("Loads", list(plan.loads.iter().map(number::load).collect())),
         Fact::new("Message size", list(plan.sizes.iter().map(|size| number::bytes(*size)).collect())),
         Fact::new("Senders → receivers", format!("{} → {}", plan.senders, plan.receivers)),
         Fact::new("Trials", format!("{} of each cell, in random order", plan.trials)),

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::super::evidence::{Sheet, setting, short_name};
 use super::super::{number, palette};
 use super::trials;
-use crate::bundle::{Cell, Counts, Percentiles};
+use crate::bundle::{Cell, Counts, LoadKind, Percentiles};
 
 /// A pattern's table.
 #[derive(Serialize)]
@@ -37,6 +37,8 @@ struct Row {
     rate: Option<Latency>,
     overload: String,
     flags: Vec<&'static str>,
+    /// `1 of 3 trials failed`, where not all of them did.
+    failures: Vec<String>,
 }
 
 /// What was measured, or why there is nothing.
@@ -62,6 +64,8 @@ struct Latency {
 #[derive(Serialize, Default)]
 pub(super) struct Account {
     pub(super) lost: String,
+    /// The share of what was expected, where something was lost.
+    pub(super) lost_share: Option<String>,
     pub(super) duplicated: String,
     pub(super) reordered: String,
     pub(super) corrupt: String,
@@ -69,13 +73,10 @@ pub(super) struct Account {
 
 impl Account {
     pub(super) fn of(counts: &Counts) -> Self {
-        let mut lost = number::count(counts.lost);
-        if counts.lost > 0 {
-            let expected = (counts.lost + counts.received) as f64;
-            lost += &format!(" ({})", number::share(counts.lost as f64 / expected));
-        }
+        let expected = counts.lost.saturating_add(counts.received);
         Self {
-            lost,
+            lost: number::count(counts.lost),
+            lost_share: (counts.lost > 0).then(|| number::share(counts.lost as f64 / expected as f64)),
             duplicated: number::count(counts.duplicated),
             reordered: number::count(counts.reordered),
             corrupt: number::count(counts.corrupt),
@@ -103,7 +104,7 @@ pub(super) fn answer(sheets: &[&Sheet<'_>]) -> Answer {
     }
     let mut settings: Vec<String> = sheets.iter().map(|sheet| sheet.setting()).collect();
     settings.dedup();
-    let rates: Vec<String> = loads(false).map(|sheet| trials::load_text(sheet)).collect();
+    let rates: Vec<String> = loads(false).map(|sheet| sheet.load_text()).collect();
     Answer {
         groups,
         has_max: loads(true).next().is_some(),
@@ -132,6 +133,7 @@ fn place_rate(groups: &mut Vec<Group>, guarantee: &str, cell: &Cell) {
             row.flags.extend(flags.into_iter().map(crate::bundle::Flag::as_str));
             row.flags.sort_unstable();
             row.flags.dedup();
+            row.failures.extend(failures(cell));
         }
         None => push(groups, guarantee, row(cell, None, Some(latency(cell)))),
     }
@@ -148,6 +150,7 @@ fn row(cell: &Cell, max: Option<Speed>, rate: Option<Latency>) -> Row {
         rate,
         overload: cell.overload.clone(),
         flags: trials::flags(cell).into_iter().map(crate::bundle::Flag::as_str).collect(),
+        failures: failures(cell).into_iter().collect(),
     }
 }
 
@@ -166,7 +169,7 @@ fn latency(cell: &Cell) -> Latency {
     let response = cell.summary.as_ref().map(|summary| summary.response_ns).unwrap_or_default();
     Latency {
         failed: failure(cell),
-        load: trials::load_label(&cell.load),
+        load: number::load(&cell.load),
         p50: percentile(&response, response.p50),
         p99: percentile(&response, response.p99),
         account: account(cell),
@@ -193,4 +196,12 @@ fn failure(cell: &Cell) -> Option<String> {
     }
     let reason = cell.trials.iter().find_map(|trial| trial.failed.clone());
     Some(reason.map_or_else(|| "not measured yet".to_owned(), |reason| format!("failed: {reason}")))
+}
+
+/// That a figure rests on fewer trials than were made.
+fn failures(cell: &Cell) -> Option<String> {
+    let failed = cell.trials.iter().filter(|trial| trial.failed.is_some()).count();
+    let load = if cell.load.kind == LoadKind::Max { "max" } else { "rate" };
+    (failed > 0 && cell.summary.is_some())
+        .then(|| format!("{load}: {failed} of {} trials failed", cell.trials.len()))
 }

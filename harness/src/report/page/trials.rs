@@ -6,7 +6,7 @@ use super::super::evidence::{Sheet, short_name};
 use super::super::number;
 use super::answer::percentile;
 use super::median_of;
-use crate::bundle::{Arrivals, Cell, Counts, Flag, Load, LoadKind, Percentiles, Trial};
+use crate::bundle::{Cell, Counts, Flag, Percentiles, Trial};
 
 /// The trials of one sheet.
 #[derive(Serialize)]
@@ -49,7 +49,7 @@ struct CostRow {
 pub(super) fn table(sheet: &Sheet<'_>) -> TrialTable {
     let cells = sheet.by_guarantee().into_iter().flat_map(|(_, cells)| cells);
     TrialTable {
-        title: format!("{}, {}", load_text(sheet), sheet.setting()),
+        title: format!("{}, {}", sheet.load_text(), sheet.setting()),
         is_rate: !sheet.is_max(),
         labs: cells.map(lab).collect(),
     }
@@ -140,25 +140,6 @@ pub(super) fn flags(cell: &Cell) -> Vec<Flag> {
 
 fn join(flags: &[Flag]) -> String {
     flags.iter().map(|flag| flag.as_str()).collect::<Vec<_>>().join(", ")
-}
-
-/// `maximum load`, or `1 000 messages/s`.
-pub(super) fn load_text(sheet: &Sheet<'_>) -> String {
-    sheet.cells.first().map_or_else(String::new, |cell| match cell.load.kind {
-        LoadKind::Max => "maximum load".to_owned(),
-        LoadKind::Rate => load_label(&cell.load),
-    })
-}
-
-/// `max`, or `1 000/s`, with the arrivals where they are not constant.
-pub(super) fn load_label(load: &Load) -> String {
-    match (load.kind, load.rate) {
-        (LoadKind::Max, _) | (_, None) => "max".to_owned(),
-        (LoadKind::Rate, Some(rate)) => {
-            let arrivals = if load.arrivals == Some(Arrivals::Poisson) { ", Poisson" } else { "" };
-            format!("{}/s{arrivals}", number::rate(rate))
-        }
-    }
 }
 
 /// The median steal over all trials of a run's cells, 0 to 1.

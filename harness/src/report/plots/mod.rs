@@ -17,8 +17,10 @@ pub(super) struct Picture {
     pub(super) file: String,
     /// The pattern it belongs to; none for the overview.
     pub(super) pattern: Option<String>,
-    /// One sentence under it.
-    pub(super) caption: String,
+    /// What it is: `Throughput, 64 B, 1 → 1, maximum load`.
+    pub(super) title: String,
+    /// How it is read.
+    pub(super) about: String,
     /// SVG without a ground.
     pub(super) svg: String,
 }
@@ -33,21 +35,23 @@ pub(super) fn draw(evidence: &Evidence<'_>, sheets: &[Sheet<'_>]) -> Result<Vec<
         pictures.push(Picture {
             file: "plots/overview.svg".to_owned(),
             pattern: None,
-            caption: caption.to_owned(),
+            title: "Overview".to_owned(),
+            about: caption.to_owned(),
             svg: canvas.svg(caption)?,
         });
     }
     for sheet in sheets {
         let has_max = sheets.iter().any(|other| other.pattern == sheet.pattern && other.is_max());
-        let (setting, load) = (sheet.setting(), sheet.load());
+        let (setting, load) = (sheet.setting(), sheet.load_text());
         let mut add = |kind: &str, canvas: Option<super::figure::Canvas>, caption: String| -> Result<()> {
             let Some(canvas) = canvas else { return Ok(()) };
-            let alt = format!("{}, {setting}, load {load}. {caption}", pattern_title(sheet.pattern));
+            let title = format!("{}: {kind}, {load}, {setting}", pattern_title(sheet.pattern));
             pictures.push(Picture {
                 file: format!("plots/{}.{kind}.svg", sheet.stem()),
                 pattern: Some(sheet.pattern.to_owned()),
-                svg: canvas.svg(&alt)?,
-                caption: alt,
+                svg: canvas.svg(&format!("{title}. {caption}"))?,
+                title,
+                about: caption,
             });
             Ok(())
         };
