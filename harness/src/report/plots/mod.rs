@@ -30,7 +30,7 @@ pub(super) fn draw(evidence: &Evidence<'_>, sheets: &[Sheet<'_>]) -> Result<Vec<
     let mut pictures = Vec::new();
     if let Some(canvas) = overview::draw(sheets) {
         let caption = "Throughput at maximum load, every pattern and transport, on one logarithmic scale: \
-                       the median (line), its 95 % interval (bar) and every trial (dot). Labs are grouped by what they \
+                       the median (line), its 95\u{202f}% interval (bar) and every trial (dot). Labs are grouped by what they \
                        guarantee; compare within a group.";
         pictures.push(Picture {
             file: "plots/overview.svg".to_owned(),
@@ -56,7 +56,7 @@ pub(super) fn draw(evidence: &Evidence<'_>, sheets: &[Sheet<'_>]) -> Result<Vec<
             Ok(())
         };
         if sheet.is_max() {
-            let caption = "Messages a second at the receivers: median (bar), 95 % bootstrap interval (whiskers), every \
+            let caption = "Messages a second at the receivers: median (bar), 95\u{202f}% bootstrap interval (whiskers), every \
                            trial (dot), and what was lost, duplicated, reordered or corrupt.";
             add("throughput", Some(throughput::draw(sheet)), caption.to_owned())?;
         } else {

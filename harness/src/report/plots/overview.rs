@@ -11,8 +11,8 @@ use super::throughput::values;
 use crate::bundle::Cell;
 
 const COLUMNS: usize = 3;
-const PANEL: f64 = 330.0;
-const LABELS: f64 = 112.0;
+const PANEL: f64 = 350.0;
+const LABELS: f64 = 124.0;
 const VALUES: f64 = 62.0;
 
 pub(super) fn draw(sheets: &[Sheet<'_>]) -> Option<Canvas> {
@@ -42,7 +42,7 @@ pub(super) fn draw(sheets: &[Sheet<'_>]) -> Option<Canvas> {
             canvas.line(vec![(x, y + 22.0), (x + PANEL - 24.0, y + 22.0)], palette::MUTED, 1.0);
             layout.axis(&mut canvas, sheet, &scale, number::short);
             for (cell, middle) in layout.names(&mut canvas, sheet) {
-                mark(&mut canvas, cell, middle, &scale, x + PANEL - 24.0);
+                mark(&mut canvas, cell, middle, &scale, (x + LABELS, x + PANEL - 24.0));
             }
         }
         let tallest = row.iter().map(|sheet| layout(0.0, 0.0).height(sheet)).fold(0.0, f64::max);
@@ -50,7 +50,7 @@ pub(super) fn draw(sheets: &[Sheet<'_>]) -> Option<Canvas> {
     }
     for note in [
         "messages/s at the receivers, logarithmic scale",
-        "dots: trials; bar: 95 % interval of the median",
+        "dots: trials; bar: 95\u{202f}% interval of the median",
         "* lost, duplicated, reordered or corrupt: see table",
     ] {
         canvas.text(note, (12.0, y), NOTE);
@@ -60,7 +60,7 @@ pub(super) fn draw(sheets: &[Sheet<'_>]) -> Option<Canvas> {
     Some(canvas)
 }
 
-fn mark(canvas: &mut Canvas, cell: &Cell, y: f64, scale: &Scale, right: f64) {
+fn mark(canvas: &mut Canvas, cell: &Cell, y: f64, scale: &Scale, (left, right): (f64, f64)) {
     let Some(summary) = &cell.summary else {
         canvas.text("failed", (right, y), NOTE.right());
         return;
@@ -68,11 +68,13 @@ fn mark(canvas: &mut Canvas, cell: &Cell, y: f64, scale: &Scale, right: f64) {
     let colour = palette::transport(&cell.transport);
     let speed = summary.throughput_per_s;
     let (low, high) = (scale.at(speed.low), scale.at(speed.high));
+    let x = scale.at(speed.median);
+    // A guide for the eye; on a logarithmic scale its length says nothing.
+    canvas.rect((left, y - 1.0), (x, y + 1.0), colour.mix(0.5));
     canvas.rect((low - 1.0, y - 4.0), (high + 1.0, y + 4.0), colour.mix(0.4));
     for trial in cell.trials.iter().filter(|trial| trial.failed.is_none()) {
         canvas.dot((scale.at(trial.throughput_per_s), y), 2.25, colour);
     }
-    let x = scale.at(speed.median);
     canvas.line(vec![(x, y - 6.5), (x, y + 6.5)], palette::INK, 1.5);
     let counts = &summary.counts;
     let clean = counts.lost + counts.duplicated + counts.reordered + counts.corrupt == 0;
