@@ -58,8 +58,7 @@ pub fn bootstrap(values: &[f64], seed: u64) -> Estimate {
 /// `None` where a side is empty or has a value that is not positive: such a
 /// ratio says nothing.
 pub fn ratio(a: &[f64], b: &[f64], seed: u64) -> Option<Estimate> {
-    // Negated, so that a NaN is refused too.
-    if a.iter().chain(b).any(|value| !(*value > 0.0)) {
+    if a.iter().chain(b).any(|value| value.is_nan() || *value <= 0.0) {
         return None;
     }
     let point = median(a)? / median(b)?;

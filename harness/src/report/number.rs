@@ -44,6 +44,11 @@ pub(super) fn time(ns: f64) -> String {
     format!("{}{THIN}{unit}", three_digits(value))
 }
 
+/// A time at an axis, where zero needs no unit.
+pub(super) fn tick_time(ns: f64) -> String {
+    if ns == 0.0 { "0".to_owned() } else { time(ns) }
+}
+
 /// A size: `64 B`, `1.5 KiB`, `3.84 GiB`.
 pub(super) fn bytes(value: u64) -> String {
     let mut size = value as f64;

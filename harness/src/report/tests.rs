@@ -135,6 +135,30 @@ fn no_figure_stands_without_its_account() {
     );
 }
 
+/// Several sizes and rates: more rows and columns, and every row has all of them.
+#[test]
+fn tables_stay_whole_with_several_settings() {
+    let (html, readme) = drawn(|dir| {
+        small(dir, |run| {
+            let mut more = run.cells.clone();
+            for cell in &mut more {
+                match cell.load.rate {
+                    Some(_) => cell.load.rate = Some(5_000.0),
+                    None => cell.size = 1_024,
+                }
+            }
+            run.cells.extend(more);
+        });
+    });
+    let mut columns = None;
+    for line in readme.lines() {
+        let cells = line.starts_with('|').then(|| line.replace("\\|", "").matches('|').count());
+        assert!(columns.is_none() || cells.is_none() || columns == cells, "{line}");
+        columns = cells;
+    }
+    assert!(readme.contains("5\u{202f}000/s") && html.contains("1\u{202f}KiB"));
+}
+
 #[test]
 fn an_unfinished_run_says_so_first_and_a_failure_is_not_hidden() {
     let (html, readme) = drawn(|dir| small(dir, |run| run.complete = false));

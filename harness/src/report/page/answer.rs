@@ -1,11 +1,13 @@
 //! The answer: one row a lab, speed and latency each with what it did to the messages.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::super::evidence::{Sheet, setting, short_name};
 use super::super::{number, palette};
 use super::trials;
-use crate::bundle::{Cell, Counts, LoadKind, Percentiles};
+use crate::bundle::{Cell, Counts, Flag, LoadKind, Percentiles};
 
 /// A pattern's table.
 #[derive(Serialize)]
@@ -36,7 +38,10 @@ struct Row {
     max: Option<Speed>,
     rate: Option<Latency>,
     overload: String,
-    flags: Vec<&'static str>,
+    /// What is not to be believed; with the load in front where only one of two has it.
+    flags: Vec<String>,
+    #[serde(skip)]
+    raised: Vec<(LoadKind, Flag)>,
     /// `1 of 3 trials failed`, where not all of them did.
     failures: Vec<String>,
 }
@@ -102,6 +107,9 @@ pub(super) fn answer(sheets: &[&Sheet<'_>]) -> Answer {
             }
         }
     }
+    for row in groups.iter_mut().flat_map(|group| &mut group.rows) {
+        row.flags = flags(row);
+    }
     let mut settings: Vec<String> = sheets.iter().map(|sheet| sheet.setting()).collect();
     settings.dedup();
     let rates: Vec<String> = loads(false).map(|sheet| sheet.load_text()).collect();
@@ -129,14 +137,25 @@ fn place_rate(groups: &mut Vec<Group>, guarantee: &str, cell: &Cell) {
     match same.find(|row| row.rate.is_none()) {
         Some(row) => {
             row.rate = Some(latency(cell));
-            let flags = trials::flags(cell);
-            row.flags.extend(flags.into_iter().map(crate::bundle::Flag::as_str));
-            row.flags.sort_unstable();
-            row.flags.dedup();
+            row.raised.extend(trials::flags(cell).into_iter().map(|flag| (LoadKind::Rate, flag)));
             row.failures.extend(failures(cell));
         }
         None => push(groups, guarantee, row(cell, None, Some(latency(cell)))),
     }
+}
+
+fn flags(row: &Row) -> Vec<String> {
+    let all: BTreeSet<Flag> = row.raised.iter().map(|(_, flag)| *flag).collect();
+    all.into_iter()
+        .map(|flag| {
+            let at = |kind: LoadKind| row.raised.contains(&(kind, flag));
+            match (row.max.is_some() && row.rate.is_some(), at(LoadKind::Max)) {
+                (true, true) if !at(LoadKind::Rate) => format!("max: {}", flag.as_str()),
+                (true, false) => format!("rate: {}", flag.as_str()),
+                _ => flag.as_str().to_owned(),
+            }
+        })
+        .collect()
 }
 
 fn row(cell: &Cell, max: Option<Speed>, rate: Option<Latency>) -> Row {
@@ -149,7 +168,8 @@ fn row(cell: &Cell, max: Option<Speed>, rate: Option<Latency>) -> Row {
         max,
         rate,
         overload: cell.overload.clone(),
-        flags: trials::flags(cell).into_iter().map(crate::bundle::Flag::as_str).collect(),
+        flags: Vec::new(),
+        raised: trials::flags(cell).into_iter().map(|flag| (cell.load.kind, flag)).collect(),
         failures: failures(cell).into_iter().collect(),
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn draw(sheet: &Sheet<'_>) -> Option<Canvas> {
     let mut canvas = Canvas::new(WIDTH, bottom + 46.0);
     let pixels = (12.0 + LABELS, WIDTH - 100.0);
     let scale = Scale::linear(sheet.cells.iter().map(|cell| total(cell)).fold(0.0, f64::max), pixels);
-    layout.axis(&mut canvas, sheet, &scale, |value| number::time(value));
+    layout.axis(&mut canvas, sheet, &scale, number::tick_time);
     canvas.text("CPU time per message", (f64::midpoint(pixels.0, pixels.1), bottom + 34.0), NOTE.centre());
 
     let mut x = pixels.0;

@@ -6,7 +6,7 @@ use super::super::evidence::{Evidence, Recording, Sheet, short_name};
 use super::super::figure::{Canvas, HEAD, NOTE, Point};
 use super::super::scale::Scale;
 use super::super::{number, palette};
-use crate::bundle::{Cell, Raw};
+use crate::bundle::{Cell, Interval, Raw};
 
 const WIDTH: f64 = 800.0;
 const COLUMNS: usize = 3;
@@ -15,6 +15,8 @@ const GAP: f64 = 16.0;
 const PANEL: f64 = (WIDTH - LEFT - 12.0 - GAP * 2.0) / 3.0;
 const PLOT: f64 = 110.0;
 const ROW: f64 = PLOT + 54.0;
+/// More points than this in a panel are a smear, and make a large file.
+const MOST_INTERVALS: usize = 120;
 
 pub(super) fn draw(evidence: &Evidence<'_>, sheet: &Sheet<'_>) -> Option<Canvas> {
     let ordered = sheet.by_guarantee().into_iter().flat_map(|(_, cells)| cells);
@@ -84,10 +86,19 @@ fn maxima(raw: &Raw) -> impl Iterator<Item = (f64, f64)> + '_ {
     intervals(raw).map(|(at, interval)| (at, interval.max_ns as f64))
 }
 
-/// The intervals in which something was received, with the seconds of their middle.
-fn intervals(raw: &Raw) -> impl Iterator<Item = (f64, &crate::bundle::Interval)> {
-    let seconds = raw.interval_ns as f64 / 1e9;
-    let all = raw.series.iter().enumerate();
-    all.filter(|(_, interval)| interval.received > 0)
-        .map(move |(n, interval)| ((n as f64 + 0.5) * seconds, interval))
+/// The intervals in which something was received, with the seconds of their
+/// middle. Neighbours are put together where there are more than a panel shows.
+fn intervals(raw: &Raw) -> impl Iterator<Item = (f64, Interval)> + '_ {
+    let together = raw.series.len().div_ceil(MOST_INTERVALS).max(1);
+    let seconds = raw.interval_ns as f64 / 1e9 * together as f64;
+    raw.series
+        .chunks(together)
+        .map(|chunk| Interval {
+            received: chunk.iter().map(|interval| interval.received).sum(),
+            max_ns: chunk.iter().map(|interval| interval.max_ns).max().unwrap_or_default(),
+            sum_ns: chunk.iter().map(|interval| interval.sum_ns).sum(),
+        })
+        .enumerate()
+        .filter(|(_, interval)| interval.received > 0)
+        .map(move |(index, interval)| ((index as f64 + 0.5) * seconds, interval))
 }

@@ -204,13 +204,16 @@ pub(super) fn small(dir: &Path, change: impl Fn(&mut Run)) {
     bundle.save(&run).expect("it writes");
 }
 
+/// A lab without its pattern, what it guarantees, and its messages a second.
+type LabAt<'a> = (&'a str, &'a str, f64);
+
 /// Twenty-four labs with plausible speeds and tails.
 pub(super) fn full(dir: &Path) {
     let bundle = Bundle::create(dir).expect("a new folder");
     let mut rng = SmallRng::seed_from_u64(3);
     let mut run = run("all-transports");
     let (most, least, durable) = ("at-most-once", "at-least-once", "durable");
-    let groups: [(&str, &[(&str, &str, f64)]); 5] = [
+    let groups: [(&str, &[LabAt<'_>]); 5] = [
         (
             "oneway",
             &[
