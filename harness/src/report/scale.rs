@@ -29,8 +29,10 @@ impl Scale {
             (least, most) = (least.min(value), most.max(value));
         }
         if least > most {
-            (least, most) = (1.0, 10.0);
+            (least, most) = (1.1, 10.0);
         }
+        // A little room, so that the least does not lie on the edge.
+        let least = least / 1.1;
         let low = marks(least).filter(|mark| *mark <= least * 1.000_1).last().unwrap_or(least);
         let high = marks(most).find(|mark| *mark >= most * 0.999_9).unwrap_or(most);
         // Less than a decade would exaggerate differences.

@@ -47,7 +47,11 @@ fn row(canvas: &mut Canvas, cell: &Cell, y: f64, scale: &Scale, pixels: (f64, f6
         canvas.dot((scale.at(trial.throughput_per_s), y), 2.25, palette::INK.mix(0.75));
     }
     canvas.text(format!("{}/s", number::short(speed.median)), (pixels.1 + 74.0, y), LABEL.right());
-    canvas.text(NOTE.fit(&account(&summary.counts), VALUES - 88.0), (pixels.1 + 84.0, y), NOTE);
+    let lines = account(&summary.counts);
+    let top = y - 6.0 * (lines.len() as f64 - 1.0);
+    for (line, text) in lines.iter().enumerate() {
+        canvas.text(NOTE.fit(text, VALUES - 88.0), (pixels.1 + 84.0, top + 12.0 * line as f64), NOTE);
+    }
 }
 
 /// An interval as a line with ends.
@@ -76,17 +80,23 @@ pub(super) fn values(cell: &Cell) -> Vec<f64> {
     values
 }
 
-/// Stands beside every speed: `lost 0`, or all that went wrong.
-fn account(counts: &Counts) -> String {
-    let mut text = format!("lost {}", number::count(counts.lost));
-    for (name, value) in
-        [("corrupt", counts.corrupt), ("dup.", counts.duplicated), ("reord.", counts.reordered)]
-    {
-        if value > 0 {
-            text += &format!(" · {name} {}", number::count(value));
-        }
+/// Stands beside every speed: `lost 0`, and on a second line what else went wrong.
+fn account(counts: &Counts) -> Vec<String> {
+    let short = |name: &str, value: u64| format!("{name} {}", number::short(value as f64));
+    let mut first = short("lost", counts.lost);
+    if counts.corrupt > 0 {
+        first += &format!(" · {}", short("corrupt", counts.corrupt));
     }
-    text
+    let second: Vec<String> = [("dup.", counts.duplicated), ("reord.", counts.reordered)]
+        .into_iter()
+        .filter(|(_, value)| *value > 0)
+        .map(|(name, value)| short(name, value))
+        .collect();
+    let mut lines = vec![first];
+    if !second.is_empty() {
+        lines.push(second.join(" · "));
+    }
+    lines
 }
 
 fn why_failed(cell: &Cell) -> String {
