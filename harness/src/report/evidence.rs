@@ -1,0 +1,173 @@
+//! What the plots and tables are made from: the run's cells in the order they
+//! are shown, and the recordings of the trials at a rate.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use hdrhistogram::Histogram;
+
+use crate::bundle::{Bundle, Cell, LoadKind, Raw, Run};
+use crate::stats;
+
+/// A run with the recordings that the plots need.
+pub(super) struct Evidence<'a> {
+    pub(super) run: &'a Run,
+    recordings: BTreeMap<&'a str, Recording>,
+}
+
+/// What the good trials of a cell recorded.
+pub(super) struct Recording {
+    /// Response times of all good trials, ns.
+    pub(super) response: Histogram<u64>,
+    /// The good trials' own recordings, for their interval series.
+    pub(super) trials: Vec<Raw>,
+}
+
+impl<'a> Evidence<'a> {
+    /// Reads the recordings of all good trials at a rate; those of other
+    /// trials hold nothing that is drawn.
+    pub(super) fn read(bundle: &Bundle, run: &'a Run) -> Result<Self> {
+        let mut recordings = BTreeMap::new();
+        for cell in run.cells.iter().filter(|cell| cell.load.kind == LoadKind::Rate) {
+            let mut recording = Recording { response: stats::new_histogram(), trials: Vec::new() };
+            for trial in cell.trials.iter().filter(|trial| trial.failed.is_none()) {
+                let raw = bundle.raw(&cell.id, trial.index).and_then(|raw| {
+                    recording.response.add(stats::decode(&raw.response)?)?;
+                    Ok(raw)
+                });
+                recording.trials.push(raw.with_context(|| {
+                    format!(
+                        "the recording {}/raw/{}.{}.json is missing or damaged, and the plots are drawn from it; \
+                         copy it back from where the bundle came from, or measure again with `lab bench --resume --out {}`",
+                        bundle.dir().display(), cell.id, trial.index, bundle.dir().display()
+                    )
+                })?);
+            }
+            recordings.insert(cell.id.as_str(), recording);
+        }
+        Ok(Self { run, recordings })
+    }
+
+    /// The recording of a cell at a rate.
+    pub(super) fn recording(&self, cell: &Cell) -> Option<&Recording> {
+        self.recordings.get(cell.id.as_str())
+    }
+}
+
+/// The cells of one pattern that may stand in one picture: same size, same
+/// shape, same load.
+pub(super) struct Sheet<'a> {
+    pub(super) pattern: &'a str,
+    pub(super) cells: Vec<&'a Cell>,
+}
+
+impl<'a> Sheet<'a> {
+    fn first(&self) -> &'a Cell {
+        self.cells[0]
+    }
+
+    pub(super) fn is_max(&self) -> bool {
+        self.first().load.kind == LoadKind::Max
+    }
+
+    /// `64 B, 1 → 1`: message size, senders and receivers.
+    pub(super) fn setting(&self) -> String {
+        setting(self.first())
+    }
+
+    /// `maximum load`, or `1 000/s`.
+    pub(super) fn load_text(&self) -> String {
+        if self.is_max() { "maximum load".to_owned() } else { super::number::load(&self.first().load) }
+    }
+
+    /// A stem for file names.
+    pub(super) fn stem(&self) -> String {
+        let cell = self.first();
+        let text = format!(
+            "{}.{}B.{}x{}.{}",
+            self.pattern,
+            cell.size,
+            cell.senders,
+            cell.receivers,
+            cell.load.label()
+        );
+        let plain = |c: char| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '-' };
+        text.trim_end_matches("/s").replace("/s", "").chars().map(plain).collect()
+    }
+
+    /// The cells under the guarantee they have, weakest first: unlike
+    /// guarantees are never ranked together.
+    pub(super) fn by_guarantee(&self) -> Vec<(&'a str, Vec<&'a Cell>)> {
+        let mut groups: BTreeMap<(usize, &str), Vec<&Cell>> = BTreeMap::new();
+        for cell in &self.cells {
+            groups.entry(guarantee_order(&cell.guarantee)).or_default().push(cell);
+        }
+        groups.into_iter().map(|((_, name), cells)| (name, cells)).collect()
+    }
+}
+
+/// All sheets of a run, in the order of patterns, sizes, shapes and loads.
+pub(super) fn sheets(run: &Run) -> Vec<Sheet<'_>> {
+    let mut sheets: Vec<Sheet<'_>> = Vec::new();
+    for cell in &run.cells {
+        let same = |other: &Cell| {
+            (&other.pattern, other.size, other.senders, other.receivers, &other.load)
+                == (&cell.pattern, cell.size, cell.senders, cell.receivers, &cell.load)
+        };
+        match sheets.iter_mut().find(|sheet| same(sheet.first())) {
+            Some(sheet) => sheet.cells.push(cell),
+            None => sheets.push(Sheet { pattern: &cell.pattern, cells: vec![cell] }),
+        }
+    }
+    for sheet in &mut sheets {
+        // Fastest first; a cell without a result last. Groups are made later.
+        sheet.cells.sort_by(|a, b| throughput(b).total_cmp(&throughput(a)));
+    }
+    sheets.sort_by(|a, b| {
+        let key = |sheet: &Sheet<'_>| {
+            let cell = sheet.first();
+            (cell.size, cell.senders, cell.receivers, !sheet.is_max())
+        };
+        let rate = |sheet: &Sheet<'_>| sheet.first().load.rate.unwrap_or(0.0);
+        (pattern_order(a.pattern).cmp(&pattern_order(b.pattern)))
+            .then_with(|| key(a).cmp(&key(b)))
+            .then_with(|| rate(a).total_cmp(&rate(b)))
+    });
+    sheets
+}
+
+fn throughput(cell: &Cell) -> f64 {
+    cell.summary.as_ref().map_or(-1.0, |summary| summary.throughput_per_s.median)
+}
+
+/// `64 B, 1 → 1`.
+pub(super) fn setting(cell: &Cell) -> String {
+    format!("{}, {} → {}", super::number::bytes(cell.size), cell.senders, cell.receivers)
+}
+
+/// The lab's name without its pattern, which the reader sees already.
+pub(super) fn short_name(cell: &Cell) -> &str {
+    cell.lab.strip_prefix(&cell.pattern).and_then(|rest| rest.strip_prefix('-')).unwrap_or(&cell.lab)
+}
+
+const PATTERNS: [(&str, &str); 5] = [
+    ("oneway", "One-way"),
+    ("reqrep", "Request/reply"),
+    ("pubsub", "Publish/subscribe"),
+    ("pipeline", "Pipeline"),
+    ("queue", "Queue"),
+];
+
+fn pattern_order(name: &str) -> (usize, &str) {
+    (PATTERNS.iter().position(|(known, _)| *known == name).unwrap_or(PATTERNS.len()), name)
+}
+
+/// A pattern's name for people.
+pub(super) fn pattern_title(name: &str) -> &str {
+    PATTERNS.iter().find(|(known, _)| *known == name).map_or(name, |(_, title)| title)
+}
+
+fn guarantee_order(name: &str) -> (usize, &str) {
+    let order = ["at-most-once", "at-least-once", "durable"];
+    (order.iter().position(|known| *known == name).unwrap_or(order.len()), name)
+}

@@ -1,0 +1,149 @@
+//! The index of all bundles in a folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use super::evidence::{Sheet, pattern_title, sheets};
+use super::{number, render};
+use crate::bundle::{Bundle, Run};
+
+/// How far below the results folder bundles are looked for.
+const DEPTH: usize = 3;
+
+#[derive(Serialize)]
+struct Entry {
+    link: String,
+    date: String,
+    name: String,
+    host: String,
+    labs: usize,
+    unfinished: bool,
+    report: bool,
+    headlines: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Damaged {
+    link: String,
+    reason: String,
+}
+
+#[derive(Serialize)]
+struct Index {
+    runs: Vec<Entry>,
+    damaged: Vec<Damaged>,
+}
+
+/// Writes `README.md` in `results_dir`: every bundle below it, newest first,
+/// with its headline numbers. A damaged one is listed as that, with the reason.
+///
+/// # Errors
+/// When the folder cannot be read, or the index not be written.
+pub fn index(results_dir: &Path) -> Result<()> {
+    let mut found = Vec::new();
+    bundles(results_dir, DEPTH, &mut found)
+        .with_context(|| format!("cannot read the results folder {}", results_dir.display()))?;
+    let (mut runs, mut damaged) = (Vec::new(), Vec::new());
+    for dir in found {
+        let link = link(dir.strip_prefix(results_dir).unwrap_or(&dir));
+        match Bundle::open(&dir) {
+            Ok((_, run)) => runs.push((instant(&run), entry(link, &dir, &run))),
+            Err(error) => damaged.push(Damaged { link, reason: format!("{error:#}") }),
+        }
+    }
+    runs.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.link.cmp(&b.1.link)));
+    let runs: Vec<Entry> = runs.into_iter().map(|(_, entry)| entry).collect();
+    damaged.sort_by(|a, b| a.link.cmp(&b.link));
+    let template = include_str!("templates/index.md");
+    let text = render::render("README.md", template, Index { runs, damaged })?;
+    write(results_dir, &text)
+}
+
+/// Replaces the index atomically.
+fn write(dir: &Path, text: &str) -> Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = dir.join("README.md");
+    let attempt = || -> std::io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+        file.persist(&path)?;
+        Ok(())
+    };
+    attempt()
+        .with_context(|| format!("cannot write {}; check its folder's permissions and space", path.display()))
+}
+
+fn bundles(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if !path.is_dir() || path.is_symlink() {
+            continue;
+        }
+        if path.join("run.json").exists() {
+            found.push(path);
+        } else if depth > 1 {
+            bundles(&path, depth - 1, found)?;
+        }
+    }
+    Ok(())
+}
+
+/// When a run began, to sort by; one that cannot be read is the oldest.
+fn instant(run: &Run) -> i128 {
+    run.created.parse::<jiff::Timestamp>().map_or(i128::MIN, |time| time.as_nanosecond())
+}
+
+fn entry(link: String, dir: &Path, run: &Run) -> Entry {
+    let mut labs: Vec<&str> = run.cells.iter().map(|cell| cell.lab.as_str()).collect();
+    labs.sort_unstable();
+    labs.dedup();
+    Entry {
+        link,
+        date: run.created.chars().take(10).collect(),
+        name: run.name.clone(),
+        host: format!("{}, {} × {}", run.host.name, run.host.cores, run.host.cpu),
+        labs: labs.len(),
+        unfinished: !run.complete,
+        report: dir.join("report.html").exists(),
+        headlines: sheets(run).iter().filter(|sheet| sheet.is_max()).flat_map(headlines).collect(),
+    }
+}
+
+/// For each guarantee, from the slowest to the fastest, and what was lost:
+/// `One-way at-most-once 43.1 k – 9.12 M/s, lost 0`.
+fn headlines(sheet: &Sheet<'_>) -> Vec<String> {
+    let groups = sheet.by_guarantee().into_iter();
+    groups
+        .filter_map(|(guarantee, cells)| {
+            let good: Vec<_> = cells.iter().filter_map(|cell| cell.summary.as_ref()).collect();
+            let speeds = || good.iter().map(|summary| summary.throughput_per_s.median);
+            let (least, most) = (speeds().fold(f64::MAX, f64::min), speeds().fold(0.0, f64::max));
+            let lost: u64 = good.iter().map(|summary| summary.counts.lost).sum();
+            let range = match good.len() {
+                0 => return None,
+                1 => number::short(most),
+                _ => format!("{} – {}", number::short(least), number::short(most)),
+            };
+            let title = pattern_title(sheet.pattern);
+            Some(format!("{title}, {guarantee}: {range}/s, lost {}", number::count(lost)))
+        })
+        .collect()
+}
+
+/// A relative address: what a folder's name may hold and an address may not is encoded.
+fn link(path: &Path) -> String {
+    let mut link = String::new();
+    for byte in path.to_string_lossy().bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_./".contains(&byte) {
+            link.push(char::from(byte));
+        } else {
+            link += &format!("%{byte:02X}");
+        }
+    }
+    link
+}

@@ -1,0 +1,68 @@
+//! The report of a run, drawn from its bundle alone: plots, one HTML file to
+//! send on, and a README. Nothing here runs anything.
+
+mod evidence;
+mod figure;
+mod index;
+mod number;
+mod page;
+mod palette;
+mod plots;
+mod render;
+mod scale;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+pub use index::index;
+
+use crate::bundle::Bundle;
+use evidence::Evidence;
+use serde::Serialize;
+
+/// What [`draw`] wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The report to open or send: one file, nothing beside it is needed.
+    pub html: PathBuf,
+    /// The same answer as Markdown, for a code host.
+    pub readme: PathBuf,
+    /// The plots, SVG, overview first.
+    pub plots: Vec<PathBuf>,
+}
+
+/// What the templates are given.
+#[derive(Serialize)]
+struct File<'a> {
+    page: &'a page::Page,
+    style: &'a str,
+}
+
+/// Draws the bundle in `dir`: `plots/*.svg`, `report.html` and `README.md`,
+/// each replaced atomically. The same bundle gives the same files.
+///
+/// # Errors
+/// When `run.json` is missing, damaged or of another schema, a good trial's
+/// recording is missing, or a file cannot be written; the file is named.
+pub fn draw(dir: &Path) -> Result<Written> {
+    let (bundle, run) = Bundle::open(dir)?;
+    let evidence = Evidence::read(&bundle, &run)?;
+    let sheets = evidence::sheets(evidence.run);
+    let pictures = plots::draw(&evidence, &sheets)?;
+
+    let mut plots = Vec::new();
+    for picture in &pictures {
+        bundle.write(&picture.file, &figure::standalone(&picture.svg))?;
+        plots.push(dir.join(&picture.file));
+    }
+    let page = page::page(&run, &sheets, pictures);
+    let style = include_str!("templates/style.css");
+    let html = include_str!("templates/report.html");
+    let html = render::render("report.html", html, File { page: &page, style })?;
+    bundle.write("report.html", &html)?;
+    let readme = include_str!("templates/readme.md");
+    bundle.write("README.md", &render::render("README.md", readme, File { page: &page, style })?)?;
+    Ok(Written { html: dir.join("report.html"), readme: dir.join("README.md"), plots })
+}

@@ -1,0 +1,191 @@
+//! What the report says, as text ready to be set: the same for HTML and Markdown.
+
+mod about;
+mod answer;
+mod trials;
+
+use serde::Serialize;
+
+use super::evidence::{Sheet, pattern_title};
+use super::number;
+use super::plots::Picture;
+use crate::bundle::{Flag, LoadKind, Run};
+use crate::stats;
+#[cfg(test)]
+pub(super) use about::command;
+use answer::Answer;
+use trials::TrialTable;
+
+/// Everything the templates show.
+#[derive(Serialize)]
+pub(super) struct Page {
+    name: String,
+    created: String,
+    /// What is missing, where the run is unfinished.
+    unfinished: Option<String>,
+    summary: String,
+    overview: Option<Figure>,
+    patterns: Vec<Pattern>,
+    failed: Vec<Failed>,
+    skipped: Vec<Failed>,
+    machine: Vec<Fact>,
+    versions: Vec<Fact>,
+    noise: Vec<Fact>,
+    plan: Vec<Fact>,
+    knobs: Vec<Fact>,
+    notes: Vec<Fact>,
+    flags: Vec<FlagText>,
+    command: String,
+    /// Whether any load was closed-loop, or at a rate.
+    has_max: bool,
+    has_rate: bool,
+}
+
+#[derive(Serialize)]
+struct Figure {
+    file: String,
+    title: String,
+    about: String,
+    svg: String,
+}
+
+#[derive(Serialize)]
+struct Pattern {
+    id: String,
+    title: String,
+    answer: Answer,
+    figures: Vec<Figure>,
+    trials: Vec<TrialTable>,
+}
+
+/// Something that did not run, or failed.
+#[derive(Serialize)]
+struct Failed {
+    what: String,
+    reason: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct Fact {
+    key: String,
+    value: String,
+}
+
+impl Fact {
+    fn new(key: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { key: key.into(), value: value.into() }
+    }
+}
+
+#[derive(Serialize)]
+struct FlagText {
+    name: &'static str,
+    meaning: &'static str,
+    raised: bool,
+}
+
+/// Sets a run and its pictures as text.
+pub(super) fn page(run: &Run, sheets: &[Sheet<'_>], pictures: Vec<Picture>) -> Page {
+    let mut overview = None;
+    let mut patterns: Vec<Pattern> = Vec::new();
+    for sheet in sheets {
+        if patterns.last().is_none_or(|pattern| pattern.id != sheet.pattern) {
+            let own: Vec<&Sheet<'_>> = sheets.iter().filter(|other| other.pattern == sheet.pattern).collect();
+            patterns.push(Pattern {
+                id: sheet.pattern.to_owned(),
+                title: pattern_title(sheet.pattern).to_owned(),
+                answer: answer::answer(&own),
+                figures: Vec::new(),
+                trials: own.iter().map(|sheet| trials::table(sheet)).collect(),
+            });
+        }
+    }
+    for picture in pictures {
+        let figure =
+            Figure { file: picture.file, title: picture.title, about: picture.about, svg: picture.svg };
+        match picture.pattern.and_then(|id| patterns.iter_mut().find(|pattern| pattern.id == id)) {
+            Some(pattern) => pattern.figures.push(figure),
+            None => overview = Some(figure),
+        }
+    }
+    let has = |kind: LoadKind| run.cells.iter().any(|cell| cell.load.kind == kind);
+    Page {
+        name: run.name.clone(),
+        created: run.created.clone(),
+        unfinished: about::unfinished(run),
+        summary: about::summary(run),
+        overview,
+        patterns,
+        failed: failed(run),
+        skipped: run
+            .skipped
+            .iter()
+            .map(|skipped| Failed { what: skipped.lab.clone(), reason: skipped.reason.clone() })
+            .collect(),
+        machine: about::machine(&run.host),
+        versions: about::versions(&run.versions),
+        noise: about::noise(&run.noise),
+        plan: about::plan(run),
+        knobs: about::knobs(run),
+        notes: notes(run),
+        flags: flags(run),
+        command: about::command(&run.plan),
+        has_max: has(LoadKind::Max),
+        has_rate: has(LoadKind::Rate),
+    }
+}
+
+fn failed(run: &Run) -> Vec<Failed> {
+    let trials = run.cells.iter().flat_map(|cell| cell.trials.iter().map(move |trial| (cell, trial)));
+    trials
+        .filter_map(|(cell, trial)| {
+            let what = format!("{}, load {}, trial {}", cell.lab, number::load(&cell.load), trial.index + 1);
+            Some(Failed { what, reason: trial.failed.clone()? })
+        })
+        .collect()
+}
+
+/// Guarantees that are lower than the labs' own, each said once.
+fn notes(run: &Run) -> Vec<Fact> {
+    let mut notes: Vec<Fact> = Vec::new();
+    for cell in &run.cells {
+        if let Some(note) = &cell.guarantee_note
+            && notes.iter().all(|known| known.key != cell.lab)
+        {
+            notes.push(Fact::new(&cell.lab, note));
+        }
+    }
+    notes
+}
+
+fn flags(run: &Run) -> Vec<FlagText> {
+    let meaning = |flag: Flag| match flag {
+        Flag::GeneratorLimited => {
+            "The load generator, not the lab, set the figure: messages left late, so the lab can do at least this."
+        }
+        Flag::Unsteady => {
+            "The two halves of the measurement differ by more than a fifth: not a settled figure."
+        }
+        Flag::TooFewSamples => "Fewer than 1 000 samples: the 99th percentile is withheld. Measure longer.",
+        Flag::NegativeLatency => {
+            "A message was received before it was sent, by the clock: times are not to be believed."
+        }
+        Flag::NoisyMachine => "Others used the machine, or the hypervisor took it away, during a trial.",
+    };
+    let all = [
+        Flag::GeneratorLimited,
+        Flag::Unsteady,
+        Flag::TooFewSamples,
+        Flag::NegativeLatency,
+        Flag::NoisyMachine,
+    ];
+    let raised = |flag: Flag| run.cells.iter().any(|cell| trials::flags(cell).contains(&flag));
+    all.into_iter()
+        .map(|flag| FlagText { name: flag.as_str(), meaning: meaning(flag), raised: raised(flag) })
+        .collect()
+}
+
+/// The median of what trials say, where there is one: used beside a trial's own figures.
+fn median_of(values: impl Iterator<Item = f64>) -> Option<f64> {
+    stats::median(&values.collect::<Vec<_>>())
+}

@@ -1,0 +1,166 @@
+//! The machine, the versions, the plan, and how to make the run again.
+
+use super::super::number;
+use super::Fact;
+use super::trials::median_steal;
+use crate::bundle::{Arrivals, Host, LoadKind, Noise, Plan, Run, Versions};
+
+/// `23 labs, 46 cells, 138 trials (1 failed)`.
+pub(super) fn summary(run: &Run) -> String {
+    let mut labs: Vec<&str> = run.cells.iter().map(|cell| cell.lab.as_str()).collect();
+    labs.sort_unstable();
+    labs.dedup();
+    let trials = || run.cells.iter().flat_map(|cell| &cell.trials);
+    let failed = trials().filter(|trial| trial.failed.is_some()).count();
+    let mut parts = vec![plural(labs.len(), "lab", "labs"), plural(trials().count(), "trial", "trials")];
+    if failed > 0 {
+        parts.push(format!("{failed} failed"));
+    }
+    if !run.skipped.is_empty() {
+        parts.push(format!("{} skipped", plural(run.skipped.len(), "lab", "labs")));
+    }
+    parts.join(", ")
+}
+
+fn plural(count: usize, one: &str, many: &str) -> String {
+    format!("{} {}", number::count(count as u64), if count == 1 { one } else { many })
+}
+
+/// What is missing, where a run was interrupted.
+pub(super) fn unfinished(run: &Run) -> Option<String> {
+    let made: usize = run.cells.iter().map(|cell| cell.trials.len()).sum();
+    let planned = run.cells.len() * run.plan.trials;
+    (!run.complete).then(|| {
+        format!(
+            "This run is unfinished: {} of {} planned trials were made. What is shown is what there is; \
+             go on with: lab bench --resume.",
+            number::count(made as u64),
+            number::count(planned.max(made) as u64)
+        )
+    })
+}
+
+pub(super) fn machine(host: &Host) -> Vec<Fact> {
+    let known =
+        |value: &Option<String>| value.clone().unwrap_or_else(|| "not shown by the kernel".to_owned());
+    vec![
+        Fact::new("Host", &host.name),
+        Fact::new("CPU", format!("{}, {}", host.cpu, plural(host.cores, "logical CPU", "logical CPUs"))),
+        Fact::new("Memory", number::bytes(host.memory_bytes)),
+        Fact::new("Kernel", &host.kernel),
+        Fact::new("Frequency governor", known(&host.governor)),
+        Fact::new("Clock source", known(&host.clocksource)),
+        Fact::new("Virtual machine", if host.virtualized { "yes" } else { "no" }),
+        Fact::new("Load average", host.load.map(|load| format!("{load:.2}")).join(", ")),
+    ]
+}
+
+pub(super) fn versions(versions: &Versions) -> Vec<Fact> {
+    let mut facts = vec![Fact::new("lab", &versions.lab)];
+    if let Some(git) = &versions.git {
+        facts.push(Fact::new("Revision", git));
+    }
+    facts.push(Fact::new("Compiler", &versions.rustc));
+    facts.extend(
+        versions.brokers.iter().map(|(name, version)| Fact::new(format!("{name} (broker)"), version)),
+    );
+    facts
+        .extend(versions.crates.iter().map(|(name, version)| Fact::new(format!("{name} (client)"), version)));
+    facts
+}
+
+pub(super) fn noise(noise: &Noise) -> Vec<Fact> {
+    vec![
+        Fact::new("Oversleep of a 1 ms sleep, median", number::time(noise.oversleep_p50_ns as f64)),
+        Fact::new("99th percentile", number::time(noise.oversleep_p99_ns as f64)),
+        Fact::new("Maximum", number::time(noise.oversleep_max_ns as f64)),
+        Fact::new("CPU time stolen by the hypervisor", number::share(noise.steal)),
+        Fact::new("CPU time used by others", number::share(noise.foreign_cpu)),
+    ]
+}
+
+pub(super) fn plan(run: &Run) -> Vec<Fact> {
+    let plan = &run.plan;
+    let list = |values: Vec<String>| values.join(", ");
+    let mut facts = vec![
+        Fact::new("Plan", &plan.name),
+        Fact::new("Labs asked for", list(plan.labs.clone())),
+        Fact::new("Loads", list(plan.loads.iter().map(number::load).collect())),
+        Fact::new("Message size", list(plan.sizes.iter().map(|size| number::bytes(*size)).collect())),
+        Fact::new("Senders → receivers", format!("{} → {}", plan.senders, plan.receivers)),
+        Fact::new("Trials", format!("{} of each cell, in random order", plan.trials)),
+        Fact::new(
+            "Each trial",
+            format!(
+                "{} s warm-up, {} s measured, drain up to {} s",
+                plan.warmup_s, plan.seconds, plan.drain_s
+            ),
+        ),
+        Fact::new("Window at maximum load", plan.window.map_or_else(|| "none".to_owned(), number::count)),
+        Fact::new("CPUs", plan.cpus.clone().unwrap_or_else(|| "not pinned".to_owned())),
+        Fact::new("Seed", run.seed.to_string()),
+    ];
+    if let Some(steal) = median_steal(&run.cells) {
+        facts.push(Fact::new("CPU stolen during trials, median", number::share(steal)));
+    }
+    facts
+}
+
+/// Each lab's knobs with their values, said once.
+pub(super) fn knobs(run: &Run) -> Vec<Fact> {
+    let mut facts: Vec<Fact> = Vec::new();
+    for cell in run.cells.iter().filter(|cell| !cell.knobs.is_empty()) {
+        if facts.iter().all(|fact| fact.key != cell.lab) {
+            let knobs: Vec<String> =
+                cell.knobs.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+            facts.push(Fact::new(&cell.lab, knobs.join(", ")));
+        }
+    }
+    facts
+}
+
+/// The command that makes the run again, with everything the plan says.
+pub(in crate::report) fn command(plan: &Plan) -> String {
+    let mut words = vec!["lab".to_owned(), "bench".to_owned()];
+    words.extend(plan.labs.iter().map(|lab| quoted(lab)));
+    let mut option = |name: &str, value: &str| {
+        words.push(format!("--{name}"));
+        words.push(quoted(value));
+    };
+    option("plan", &plan.name);
+    for load in &plan.loads {
+        match (load.kind, load.rate) {
+            (LoadKind::Rate, Some(rate)) => option("load", &rate.to_string()),
+            _ => option("load", "max"),
+        }
+    }
+    if plan.loads.iter().any(|load| load.arrivals == Some(Arrivals::Poisson)) {
+        option("arrivals", "poisson");
+    }
+    for size in &plan.sizes {
+        option("size", &size.to_string());
+    }
+    option("trials", &plan.trials.to_string());
+    option("seconds", &plan.seconds.to_string());
+    option("drain", &plan.drain_s.to_string());
+    option("senders", &plan.senders.to_string());
+    option("receivers", &plan.receivers.to_string());
+    option("window", &plan.window.map_or_else(|| "none".to_owned(), |window| window.to_string()));
+    for (knob, value) in &plan.knobs {
+        option("set", &format!("{knob}={value}"));
+    }
+    if let Some(cpus) = &plan.cpus {
+        option("cpus", cpus);
+    }
+    words.join(" ")
+}
+
+/// A word for a POSIX shell.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}

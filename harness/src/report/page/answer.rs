@@ -1,0 +1,227 @@
+//! The answer: one row a lab, speed and latency each with what it did to the messages.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::super::evidence::{Sheet, setting, short_name};
+use super::super::{number, palette};
+use super::trials;
+use crate::bundle::{Cell, Counts, Flag, LoadKind, Percentiles};
+
+/// A pattern's table.
+#[derive(Serialize)]
+pub(super) struct Answer {
+    groups: Vec<Group>,
+    has_max: bool,
+    has_rate: bool,
+    /// `64 B, 1 → 1`, where it is the same in all rows.
+    setting: Option<String>,
+    /// The rate, where it is the same in all rows.
+    rate: Option<String>,
+}
+
+/// The labs of one guarantee.
+#[derive(Serialize)]
+struct Group {
+    guarantee: String,
+    rows: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    lab: String,
+    short: String,
+    source: String,
+    colour: String,
+    setting: String,
+    max: Option<Speed>,
+    rate: Option<Latency>,
+    overload: String,
+    /// What is not to be believed; with the load in front where only one of two has it.
+    flags: Vec<String>,
+    #[serde(skip)]
+    raised: Vec<(LoadKind, Flag)>,
+    /// `1 of 3 trials failed`, where not all of them did.
+    failures: Vec<String>,
+}
+
+/// What was measured, or why there is nothing.
+#[derive(Serialize)]
+struct Speed {
+    failed: Option<String>,
+    median: String,
+    low: String,
+    high: String,
+    account: Account,
+}
+
+#[derive(Serialize)]
+struct Latency {
+    failed: Option<String>,
+    load: String,
+    p50: String,
+    p99: String,
+    account: Account,
+}
+
+/// Stands beside every figure.
+#[derive(Serialize, Default)]
+pub(super) struct Account {
+    pub(super) lost: String,
+    /// The share of what was expected, where something was lost.
+    pub(super) lost_share: Option<String>,
+    pub(super) duplicated: String,
+    pub(super) reordered: String,
+    pub(super) corrupt: String,
+}
+
+impl Account {
+    pub(super) fn of(counts: &Counts) -> Self {
+        let expected = counts.lost.saturating_add(counts.received);
+        Self {
+            lost: number::count(counts.lost),
+            lost_share: (counts.lost > 0).then(|| number::share(counts.lost as f64 / expected as f64)),
+            duplicated: number::count(counts.duplicated),
+            reordered: number::count(counts.reordered),
+            corrupt: number::count(counts.corrupt),
+        }
+    }
+}
+
+/// The answer of one pattern, from all its sheets.
+pub(super) fn answer(sheets: &[&Sheet<'_>]) -> Answer {
+    let loads = |max: bool| sheets.iter().filter(move |sheet| sheet.is_max() == max);
+    let mut groups: Vec<Group> = Vec::new();
+    for sheet in loads(true) {
+        for (guarantee, cells) in sheet.by_guarantee() {
+            for cell in cells {
+                push(&mut groups, guarantee, row(cell, Some(speed(cell)), None));
+            }
+        }
+    }
+    for sheet in loads(false) {
+        for (guarantee, cells) in sheet.by_guarantee() {
+            for cell in cells {
+                place_rate(&mut groups, guarantee, cell);
+            }
+        }
+    }
+    for row in groups.iter_mut().flat_map(|group| &mut group.rows) {
+        row.flags = flags(row);
+    }
+    let mut settings: Vec<String> = sheets.iter().map(|sheet| sheet.setting()).collect();
+    settings.dedup();
+    let rates: Vec<String> = loads(false).map(|sheet| sheet.load_text()).collect();
+    Answer {
+        groups,
+        has_max: loads(true).next().is_some(),
+        has_rate: loads(false).next().is_some(),
+        setting: (settings.len() == 1).then(|| settings.remove(0)),
+        rate: (rates.windows(2).all(|pair| pair[0] == pair[1])).then(|| rates.first().cloned()).flatten(),
+    }
+}
+
+fn push(groups: &mut Vec<Group>, guarantee: &str, row: Row) {
+    match groups.iter_mut().find(|group| group.guarantee == guarantee) {
+        Some(group) => group.rows.push(row),
+        None => groups.push(Group { guarantee: guarantee.to_owned(), rows: vec![row] }),
+    }
+}
+
+/// Beside the speed of the same lab and setting, where that has no rate yet.
+fn place_rate(groups: &mut Vec<Group>, guarantee: &str, cell: &Cell) {
+    let rows =
+        groups.iter_mut().filter(|group| group.guarantee == guarantee).flat_map(|group| &mut group.rows);
+    let mut same = rows.filter(|row| row.lab == cell.lab && row.setting == setting(cell));
+    match same.find(|row| row.rate.is_none()) {
+        Some(row) => {
+            row.rate = Some(latency(cell));
+            row.raised.extend(trials::flags(cell).into_iter().map(|flag| (LoadKind::Rate, flag)));
+            row.failures.extend(failures(cell));
+        }
+        None => push(groups, guarantee, row(cell, None, Some(latency(cell)))),
+    }
+}
+
+fn flags(row: &Row) -> Vec<String> {
+    let all: BTreeSet<Flag> = row.raised.iter().map(|(_, flag)| *flag).collect();
+    all.into_iter()
+        .map(|flag| {
+            let at = |kind: LoadKind| row.raised.contains(&(kind, flag));
+            match (row.max.is_some() && row.rate.is_some(), at(LoadKind::Max)) {
+                (true, true) if !at(LoadKind::Rate) => format!("max: {}", flag.as_str()),
+                (true, false) => format!("rate: {}", flag.as_str()),
+                _ => flag.as_str().to_owned(),
+            }
+        })
+        .collect()
+}
+
+fn row(cell: &Cell, max: Option<Speed>, rate: Option<Latency>) -> Row {
+    Row {
+        lab: cell.lab.clone(),
+        short: short_name(cell).to_owned(),
+        source: cell.source.clone(),
+        colour: palette::hex(palette::transport(&cell.transport)),
+        setting: setting(cell),
+        max,
+        rate,
+        overload: cell.overload.clone(),
+        flags: Vec::new(),
+        raised: trials::flags(cell).into_iter().map(|flag| (cell.load.kind, flag)).collect(),
+        failures: failures(cell).into_iter().collect(),
+    }
+}
+
+fn speed(cell: &Cell) -> Speed {
+    let estimate = cell.summary.as_ref().map(|summary| summary.throughput_per_s).unwrap_or_default();
+    Speed {
+        failed: failure(cell),
+        median: number::rate(estimate.median),
+        low: number::short(estimate.low),
+        high: number::short(estimate.high),
+        account: account(cell),
+    }
+}
+
+fn latency(cell: &Cell) -> Latency {
+    let response = cell.summary.as_ref().map(|summary| summary.response_ns).unwrap_or_default();
+    Latency {
+        failed: failure(cell),
+        load: number::load(&cell.load),
+        p50: percentile(&response, response.p50),
+        p99: percentile(&response, response.p99),
+        account: account(cell),
+    }
+}
+
+fn account(cell: &Cell) -> Account {
+    cell.summary.as_ref().map(|summary| Account::of(&summary.counts)).unwrap_or_default()
+}
+
+/// A percentile, or that it is withheld, or a dash where nothing was recorded.
+pub(super) fn percentile(all: &Percentiles, value: Option<u64>) -> String {
+    match value {
+        Some(ns) => number::time(ns as f64),
+        None if all.count > 0 => "withheld".to_owned(),
+        None => "–".to_owned(),
+    }
+}
+
+/// Why a cell has nothing to show.
+fn failure(cell: &Cell) -> Option<String> {
+    if cell.summary.is_some() {
+        return None;
+    }
+    let reason = cell.trials.iter().find_map(|trial| trial.failed.clone());
+    Some(reason.map_or_else(|| "not measured yet".to_owned(), |reason| format!("failed: {reason}")))
+}
+
+/// That a figure rests on fewer trials than were made.
+fn failures(cell: &Cell) -> Option<String> {
+    let failed = cell.trials.iter().filter(|trial| trial.failed.is_some()).count();
+    let load = if cell.load.kind == LoadKind::Max { "max" } else { "rate" };
+    (failed > 0 && cell.summary.is_some())
+        .then(|| format!("{load}: {failed} of {} trials failed", cell.trials.len()))
+}

@@ -1,0 +1,63 @@
+//! The layout that bar plots share: one row a lab, under a header for each guarantee.
+
+use super::super::evidence::{Sheet, short_name};
+use super::super::figure::{Canvas, HEAD, LABEL, NOTE, Point};
+use super::super::palette;
+use super::super::scale::Scale;
+use crate::bundle::Cell;
+
+/// Measures of the layout, px.
+#[derive(Clone, Copy)]
+pub(super) struct Layout {
+    /// Top left corner.
+    pub(super) origin: Point,
+    /// From the left edge to where bars begin.
+    pub(super) labels: f64,
+    /// Height of a row.
+    pub(super) row: f64,
+    /// Height of a header with the space above it.
+    pub(super) head: f64,
+}
+
+impl Layout {
+    /// The height that a sheet needs, px, without its axis.
+    pub(super) fn height(&self, sheet: &Sheet<'_>) -> f64 {
+        sheet.by_guarantee().iter().map(|(_, cells)| self.head + self.row * cells.len() as f64).sum()
+    }
+
+    /// Draws headers and names, and gives each cell with the middle of its row.
+    pub(super) fn names<'a>(&self, canvas: &mut Canvas, sheet: &Sheet<'a>) -> Vec<(&'a Cell, f64)> {
+        let mut rows = Vec::new();
+        let (left, mut y) = self.origin;
+        for (guarantee, cells) in sheet.by_guarantee() {
+            canvas.text(guarantee, (left, y + self.head - 12.0), HEAD);
+            y += self.head;
+            for cell in cells {
+                let middle = y + self.row / 2.0;
+                let colour = palette::transport(&cell.transport);
+                canvas.rect((left, middle - 4.0), (left + 8.0, middle + 4.0), colour);
+                let name = LABEL.fit(short_name(cell), self.labels - 22.0);
+                canvas.text(name, (left + 14.0, middle), LABEL);
+                rows.push((cell, middle));
+                y += self.row;
+            }
+        }
+        rows
+    }
+
+    /// Grid lines and their labels below, for a sheet; `label` names a value.
+    pub(super) fn axis(
+        &self,
+        canvas: &mut Canvas,
+        sheet: &Sheet<'_>,
+        scale: &Scale,
+        label: impl Fn(f64) -> String,
+    ) {
+        let (top, bottom) = (self.origin.1 + self.head - 2.0, self.origin.1 + self.height(sheet) + 4.0);
+        for tick in scale.ticks() {
+            let x = scale.at(tick);
+            canvas.grid((x, top), (x, bottom));
+            canvas.text(label(tick), (x, bottom + 11.0), NOTE.centre());
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Templates to text. What comes from a run is escaped by the kind of file it
+//! goes into, so that no template can forget to.
+
+use anyhow::{Context as _, Result};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
+use serde::Serialize;
+
+/// Fills in a template; `name` ends in `.html` or `.md`, which decides the escaping.
+pub(super) fn render(name: &str, template: &str, context: impl Serialize) -> Result<String> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    environment.set_auto_escape_callback(|name| {
+        if name.ends_with(".md") { AutoEscape::Custom("markdown".into()) } else { AutoEscape::Html }
+    });
+    environment.set_formatter(|out, state, value| match state.auto_escape() {
+        AutoEscape::Custom(_) if value.is_safe() => Ok(write!(out, "{value}")?),
+        AutoEscape::Custom(_) => Ok(out.write_str(&markdown(&value.to_string()))?),
+        _ => minijinja::escape_formatter(out, state, value),
+    });
+    environment.add_filter("code", |text: &str| Value::from_safe_string(code(text)));
+    environment.add_filter("block", |text: &str| Value::from_safe_string(text.replace("```", "` ` `")));
+    environment
+        .render_named_str(name, template, Value::from(Serde(&context)))
+        .with_context(|| format!("the template of {name} does not fit the report"))
+}
+
+/// Text that Markdown shows as it is, also in the cell of a table.
+fn markdown(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' => escaped.push(' '),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '&' => escaped.push_str("&amp;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '#' => {
+                escaped.push('\\');
+                escaped.push(c);
+            }
+            _ => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// Text as code within a line; what would end it, or the cell around it, is left out.
+fn code(text: &str) -> String {
+    format!("`{}`", text.replace(['`', '|', '\n', '\r'], " "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_escaped_for_the_file_it_goes_into() {
+        let check = |name: &str, template: &str, text: &str, expected: &str| {
+            let made = render(name, template, minijinja::context! { text }).expect("it renders");
+            assert_eq!(made, expected);
+        };
+        check("a.html", "{{ text }}", "<b>&\"", "&lt;b&gt;&amp;&quot;");
+        check("a.md", "{{ text }}", "<b> a_b | [x](y)\n", "&lt;b&gt; a\\_b \\| \\[x\\](y) ");
+        check("a.md", "{{ text | code }}", "a`b|c_d", "`a b c_d`");
+        assert!(render("a.html", "{{ missing }}", ()).is_err());
+    }
+}

@@ -1,0 +1,198 @@
+mod fixture;
+mod text;
+
+use std::fs;
+use std::path::Path;
+
+use super::*;
+use crate::bundle::Skipped;
+use fixture::{full, small};
+
+/// Draws a bundle in a folder of its own, and gives the HTML and the README.
+fn drawn(make: impl Fn(&Path)) -> (String, String) {
+    let dir = tempfile::tempdir().expect("a folder");
+    make(dir.path());
+    let written = draw(dir.path()).expect("it draws");
+    let read = |path: &Path| fs::read_to_string(path).expect("it was written");
+    (read(&written.html), read(&written.readme))
+}
+
+fn failure(make: impl Fn(&Path)) -> String {
+    let dir = tempfile::tempdir().expect("a folder");
+    make(dir.path());
+    format!("{:#}", draw(dir.path()).expect_err("it is damaged"))
+}
+
+#[test]
+fn the_readme_of_a_small_run() {
+    let (_, readme) = drawn(|dir| small(dir, |_| {}));
+    insta::assert_snapshot!(readme);
+}
+
+/// A run as large as the real ones; left in `target/` to be looked at.
+#[test]
+fn a_full_run_draws_every_plot() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/report-example");
+    let _ = fs::remove_dir_all(&dir);
+    full(&dir);
+    let written = draw(&dir).expect("it draws");
+    let kinds = |kind: &str| {
+        written.plots.iter().filter(|path| path.to_string_lossy().contains(&format!(".{kind}.svg"))).count()
+    };
+    assert_eq!((kinds("throughput"), kinds("latency"), kinds("timeline"), kinds("cost")), (5, 5, 5, 5));
+    assert!(written.plots[0].ends_with("plots/overview.svg"));
+    assert!(written.plots.iter().all(|path| path.exists()));
+    let html = fs::read_to_string(&written.html).expect("it was written");
+    for outside in ["src=", "<link", "@import", "url("] {
+        assert!(!html.contains(outside), "the report would load something: {outside}");
+    }
+}
+
+#[test]
+fn the_same_bundle_gives_the_same_files() {
+    let make = |dir: &Path| small(dir, |_| {});
+    assert_eq!(drawn(make), drawn(make));
+}
+
+#[test]
+fn a_damaged_bundle_names_the_file_and_the_remedy() {
+    let check = |make: &dyn Fn(&Path), expected: &[&str]| {
+        let error = failure(make);
+        for part in expected {
+            assert!(error.contains(part), "{part:?} is not in: {error}");
+        }
+    };
+    check(&|_| {}, &["run.json", "not a result bundle"]);
+    check(
+        &|dir| {
+            small(dir, |_| {});
+            let text = fs::read_to_string(dir.join("run.json")).expect("it was written");
+            fs::write(dir.join("run.json"), &text[..text.len() / 2]).expect("it is writable");
+        },
+        &["run.json", "damaged", "again"],
+    );
+    check(&|dir| small(dir, |run| run.schema = 99), &["run.json", "schema 99", "version of `lab`"]);
+    check(
+        &|dir| {
+            small(dir, |_| {});
+            fs::remove_file(dir.join("raw/oneway-tcp.64B.1x1.1000.1.json")).expect("it is there");
+        },
+        &["raw/oneway-tcp.64B.1x1.1000.1.json", "copy it back", "lab bench"],
+    );
+    check(
+        &|dir| {
+            small(dir, |_| {});
+            let raw = dir.join("raw/oneway-tcp.64B.1x1.1000.0.json");
+            fs::write(raw, r#"{"response":"?","service":"","lag":"","confirm":"","interval_ns":1,"measure_from_ns":0,"series":[]}"#)
+                .expect("it is writable");
+        },
+        &["raw/oneway-tcp.64B.1x1.1000.0.json", "damaged"],
+    );
+}
+
+#[test]
+fn hostile_text_is_shown_and_never_run() {
+    let evil = "<script>alert(1)</script>";
+    let (html, readme) = drawn(|dir| {
+        small(dir, |run| {
+            run.name = evil.to_owned();
+            run.host.name = evil.to_owned();
+            run.plan.knobs.insert(evil.to_owned(), 1);
+            run.skipped.push(Skipped { lab: evil.to_owned(), reason: format!("\"><img src=x> | {evil}") });
+            run.cells[0].lab = evil.to_owned();
+            run.cells[0].guarantee = format!("<b>{evil}");
+            run.cells[0].source = format!("\" onmouseover=\"{evil}");
+            run.cells[0].trials[0].failed = Some(evil.to_owned());
+        });
+    });
+    assert_eq!(html.matches("<script>").count(), 1, "only the report's own");
+    assert!(!html.contains("<img") && !html.contains("<b>") && !html.contains("\" onmouseover"));
+    assert!(html.contains("&lt;script&gt;"));
+    assert!(!readme.split("```").next().unwrap_or_default().contains("<script>"));
+}
+
+/// Every speed and every latency stands with what was lost, duplicated, reordered, corrupt.
+#[test]
+fn no_figure_stands_without_its_account() {
+    let (html, readme) = drawn(|dir| small(dir, |_| {}));
+    let mut rows = 0;
+    for line in readme.lines().filter(|line| line.starts_with("| lab |")) {
+        for figure in ["max messages/s", "response p50 | p99"] {
+            assert!(line.contains(&format!("{figure} | lost | duplicated | reordered | corrupt")), "{line}");
+        }
+    }
+    for line in readme.lines().filter(|line| line.starts_with("| oneway-") || line.starts_with("| queue-")) {
+        assert_eq!(line.replace("\\|", "").matches('|').count(), 15, "a cell is missing: {line}");
+        rows += 1;
+    }
+    assert_eq!(rows, 5);
+    assert!(html.contains(
+        "lost</th><th scope=\"col\">duplic.</th><th scope=\"col\">reord.</th><th scope=\"col\">corrupt"
+    ));
+    assert!(
+        readme.contains("1 (0.1\u{202f}%)") && html.contains("<span class=\"share\">0.1\u{202f}%"),
+        "a loss is shown with its share"
+    );
+}
+
+/// Several sizes and rates: more rows and columns, and every row has all of them.
+#[test]
+fn tables_stay_whole_with_several_settings() {
+    let (html, readme) = drawn(|dir| {
+        small(dir, |run| {
+            let mut more = run.cells.clone();
+            for cell in &mut more {
+                match cell.load.rate {
+                    Some(_) => cell.load.rate = Some(5_000.0),
+                    None => cell.size = 1_024,
+                }
+            }
+            run.cells.extend(more);
+        });
+    });
+    let mut columns = None;
+    for line in readme.lines() {
+        let cells = line.starts_with('|').then(|| line.replace("\\|", "").matches('|').count());
+        assert!(columns.is_none() || cells.is_none() || columns == cells, "{line}");
+        columns = cells;
+    }
+    assert!(readme.contains("5\u{202f}000/s") && html.contains("1\u{202f}KiB"));
+}
+
+#[test]
+fn an_unfinished_run_says_so_first_and_a_failure_is_not_hidden() {
+    let (html, readme) = drawn(|dir| small(dir, |run| run.complete = false));
+    let place = |text: &str, what: &str| text.find(what).unwrap_or(usize::MAX);
+    assert!(place(&html, "This run is unfinished") < place(&html, "id=\"answer\""));
+    assert!(place(&readme, "This run is unfinished") < place(&readme, "## "));
+    for text in [&html, &readme] {
+        assert!(text.contains("failed: the broker did not come up"));
+        assert!(text.contains("nats-server is not installed"));
+    }
+}
+
+#[test]
+fn an_empty_run_still_gives_a_report() {
+    let (html, readme) = drawn(|dir| small(dir, |run| run.cells.clear()));
+    assert!(html.contains("nats-server is not installed") && readme.contains("## Machine"));
+}
+
+#[test]
+fn the_index_lists_runs_newest_first_and_damaged_ones_with_the_reason() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let run = |name: &str, created: &str| {
+        small(&dir.path().join(name), |run| {
+            run.name = name.to_owned();
+            run.created = created.to_owned();
+        });
+    };
+    run("older", "2026-01-02T03:04:05+01:00");
+    run("newer", "2026-01-02T03:04:05+00:00"); // an hour later
+    run("odd name", "2025-01-01T00:00:00Z");
+    fs::create_dir(dir.path().join("broken")).expect("a folder");
+    fs::write(dir.path().join("broken/run.json"), "{").expect("it is writable");
+    fs::create_dir(dir.path().join("something else")).expect("a folder");
+    index(dir.path()).expect("it writes");
+    let text = fs::read_to_string(dir.path().join("README.md")).expect("it was written");
+    insta::assert_snapshot!(text.replace(&dir.path().display().to_string(), "RESULTS"));
+}
