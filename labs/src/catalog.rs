@@ -24,7 +24,10 @@ pub trait Visitor {
 }
 
 /// Shows `visitor` every lab, in the order in which they are listed.
-pub fn visit(visitor: &mut impl Visitor) {}
+pub fn visit(visitor: &mut impl Visitor) {
+    visitor.one_way::<oneway::redis::RedisList>();
+    visitor.pub_sub::<pubsub::redis::RedisChannels>();
+}
 
 /// The five patterns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

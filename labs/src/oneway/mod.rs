@@ -2,6 +2,8 @@
 //!
 //! Shape: N senders, 1 receiver. Peer to peer, the receiver binds.
 
+pub mod redis;
+
 use anyhow::Result;
 use bytes::Bytes;
 

@@ -4,6 +4,8 @@
 //! Shape: N publishers over a broker, 1 peer to peer at least; M subscribers.
 //! Peer to peer, the publisher binds.
 
+pub mod redis;
+
 use anyhow::Result;
 use bytes::Bytes;
 

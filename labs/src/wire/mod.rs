@@ -1,1 +1,3 @@
 //! What several labs of one family share.
+
+pub(crate) mod redis;
