@@ -26,7 +26,11 @@ pub trait Visitor {
 /// Shows `visitor` every lab, in the order in which they are listed.
 pub fn visit(visitor: &mut impl Visitor) {
     visitor.one_way::<oneway::redis::RedisList>();
+    visitor.request_reply::<reqrep::redis::RedisLists>();
     visitor.pub_sub::<pubsub::redis::RedisChannels>();
+    visitor.pipeline::<pipeline::redis::RedisLists>();
+    visitor.queue::<queue::redis::RedisList>();
+    visitor.queue::<queue::redis_stream::RedisStream>();
 }
 
 /// The five patterns.

@@ -95,7 +95,11 @@ impl Sender for ListSender {
     async fn send(&mut self, body: Bytes) -> Result<()> {
         self.bytes += body.len();
         self.batch.push(body);
-        if self.batch.len() >= self.count || self.bytes >= PIPELINE_BYTES { self.push().await } else { Ok(()) }
+        if self.batch.len() >= self.count || self.bytes >= PIPELINE_BYTES {
+            self.push().await
+        } else {
+            Ok(())
+        }
     }
 
     /// Redis answers a push when the list has it: more than written, confirmed.

@@ -116,7 +116,11 @@ impl Publisher for ChannelPublisher {
         publish.arg("PUBLISH").arg(&self.channel).arg(&body[..]);
         self.pipeline.add_command(publish);
         self.bytes += body.len();
-        if self.pipeline.len() >= self.batch || self.bytes >= PIPELINE_BYTES { self.write().await } else { Ok(()) }
+        if self.pipeline.len() >= self.batch || self.bytes >= PIPELINE_BYTES {
+            self.write().await
+        } else {
+            Ok(())
+        }
     }
 
     /// Redis answers a `PUBLISH` when it has queued the copies: so these are written.
@@ -151,7 +155,8 @@ impl ChannelSubscriber {
             if self.unread.capacity() - self.unread.len() < READ_BYTES / 8 {
                 self.unread.reserve(READ_BYTES);
             }
-            let read = self.socket.read_buf(&mut self.unread).await.context("lost the connection to Redis")?;
+            let read =
+                self.socket.read_buf(&mut self.unread).await.context("lost the connection to Redis")?;
             ensure!(read > 0, "Redis has cut this subscriber off: it fell too far behind, or Redis stopped");
         }
     }

@@ -3,6 +3,9 @@
 //!
 //! Shape: N producers, M competing consumers.
 
+pub mod redis;
+pub mod redis_stream;
+
 use anyhow::Result;
 use bytes::Bytes;
 

@@ -3,6 +3,8 @@
 //!
 //! Shape: N requesters, M responders. Peer to peer, responders bind.
 
+pub mod redis;
+
 use std::fmt;
 
 use anyhow::Result;

@@ -55,7 +55,8 @@ impl Redis {
         let ConnectionAddr::Tcp(host, port) = info.addr() else {
             bail!("{} is not a TCP address, as subscribing needs", info.addr());
         };
-        let mut socket = TcpStream::connect((host.as_str(), *port)).await.context("cannot connect to Redis")?;
+        let mut socket =
+            TcpStream::connect((host.as_str(), *port)).await.context("cannot connect to Redis")?;
         socket.set_nodelay(true)?;
         if let Some(password) = info.redis_settings().password() {
             let user = info.redis_settings().username().unwrap_or("default");
