@@ -26,11 +26,16 @@ pub trait Visitor {
 /// Shows `visitor` every lab, in the order in which they are listed.
 pub fn visit(visitor: &mut impl Visitor) {
     visitor.one_way::<oneway::redis::RedisList>();
+    visitor.one_way::<oneway::rabbitmq::RabbitMq>();
     visitor.request_reply::<reqrep::redis::RedisLists>();
+    visitor.request_reply::<reqrep::rabbitmq::RabbitMq>();
     visitor.pub_sub::<pubsub::redis::RedisChannels>();
+    visitor.pub_sub::<pubsub::rabbitmq::RabbitMq>();
     visitor.pipeline::<pipeline::redis::RedisLists>();
+    visitor.pipeline::<pipeline::rabbitmq::RabbitMq>();
     visitor.queue::<queue::redis::RedisList>();
     visitor.queue::<queue::redis_stream::RedisStream>();
+    visitor.queue::<queue::rabbitmq::RabbitMq>();
 }
 
 /// The five patterns.

@@ -2,6 +2,7 @@
 //!
 //! Shape: N senders, 1 receiver. Peer to peer, the receiver binds.
 
+pub mod rabbitmq;
 pub mod redis;
 
 use anyhow::Result;

@@ -4,6 +4,7 @@
 //! Shape: 1 ventilator, N workers, 1 sink. Peer to peer, ventilator and sink
 //! bind, so that workers can come and go.
 
+pub mod rabbitmq;
 pub mod redis;
 
 use std::fmt;

@@ -4,6 +4,7 @@
 //! Shape: N publishers over a broker, 1 peer to peer at least; M subscribers.
 //! Peer to peer, the publisher binds.
 
+pub mod rabbitmq;
 pub mod redis;
 
 use anyhow::Result;

@@ -3,6 +3,7 @@
 //!
 //! Shape: N producers, M competing consumers.
 
+pub mod rabbitmq;
 pub mod redis;
 pub mod redis_stream;
 

@@ -3,6 +3,7 @@
 //!
 //! Shape: N requesters, M responders. Peer to peer, responders bind.
 
+pub mod rabbitmq;
 pub mod redis;
 
 use std::fmt;

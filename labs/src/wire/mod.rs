@@ -1,3 +1,4 @@
 //! What several labs of one family share.
 
+pub(crate) mod amqp;
 pub(crate) mod redis;
