@@ -77,9 +77,13 @@ pub async fn run(request: &Request<'_>, progress: &mut impl Progress) -> Result<
     let blocks = schedule(&run, &handles, &mut order);
     let total: usize = blocks.iter().map(|block| block.steps.len()).sum();
     progress.begin(total, &run.skipped);
-    let null_rates: BTreeMap<u64, f64> =
-        plan.sizes.iter().map(|&size| Ok((size, load::null_rate(usize::try_from(size)?)?))).collect::<Result<_>>()?;
-    let (began, mut made, mut position) = (Instant::now(), 0, run.cells.iter().map(|cell| cell.trials.len()).sum());
+    let null_rates: BTreeMap<u64, f64> = plan
+        .sizes
+        .iter()
+        .map(|&size| Ok((size, load::null_rate(usize::try_from(size)?)?)))
+        .collect::<Result<_>>()?;
+    let (began, mut made, mut position) =
+        (Instant::now(), 0, run.cells.iter().map(|cell| cell.trials.len()).sum());
     for block in blocks {
         let mut server = match block.broker {
             None => None,
@@ -148,7 +152,7 @@ pub async fn run(request: &Request<'_>, progress: &mut impl Progress) -> Result<
                 cell.trials.retain(|trial| trial.index != step.trial);
                 cell.trials.push(outcome.trial);
                 cell.trials.sort_by_key(|trial| trial.index);
-                summarize(&bundle, cell, run.seed);
+                summarize(&bundle, cell, run.seed)?;
             }
             bundle.save(&run)?;
             (made, position) = (made + 1, position + 1);
@@ -222,7 +226,7 @@ fn open(request: &Request<'_>, handles: &[Handle], skipped: Vec<Skipped>) -> Res
         seed: request.seed,
         complete: false,
         host: host::host(),
-        versions: host::versions(),
+        versions: host::versions(BTreeMap::new()),
         noise,
         plan: plan.clone(),
         cells,
@@ -267,7 +271,8 @@ fn schedule(run: &Run, handles: &[Handle], random: &mut SmallRng) -> Vec<Block> 
         let mut round: BTreeMap<Option<(Broker, bool)>, Vec<Step>> = BTreeMap::new();
         for (at, cell) in run.cells.iter().enumerate() {
             let Some(handle) = handles.iter().find(|handle| handle.entry.name == cell.lab) else { continue };
-            let durable = handle.entry.guarantee == Guarantee::Durable && handle.entry.broker == Some(Broker::Redis);
+            let durable =
+                handle.entry.guarantee == Guarantee::Durable && handle.entry.broker == Some(Broker::Redis);
             let key = handle.entry.broker.map(|broker| (broker, durable));
             if !cell.trials.iter().any(|done| done.index == trial && done.failed.is_none()) {
                 round.entry(key).or_default().push(Step { cell: at, trial });
@@ -321,16 +326,18 @@ fn note_settings(run: &mut Run, server: &Server, block: &Block) {
 }
 
 /// What the good trials say together, from the recordings on disk.
-fn summarize(bundle: &Bundle, cell: &mut Cell, seed: u64) {
-    let good = cell.trials.iter().filter(|trial| trial.failed.is_none());
-    let raws: Vec<_> = good.filter_map(|trial| bundle.raw(&cell.id, trial.index).ok()).collect();
-    cell.summary = stats::summarize(&cell.trials, &raws, cell.load.kind == LoadKind::Rate, seed);
+fn summarize(bundle: &Bundle, cell: &mut Cell, seed: u64) -> Result<()> {
+    let raws: Vec<_> =
+        cell.trials.iter().map(|trial| bundle.raw(&cell.id, trial.index).unwrap_or_default()).collect();
+    cell.summary = stats::summarize(cell, &raws, seed)?;
+    Ok(())
 }
 
 /// The folder a run is written to when none is given.
 pub fn default_out(name: &str) -> Result<std::path::PathBuf> {
     let host = host::host().name;
-    let host: String = host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
+    let host: String =
+        host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
     let stem = format!("{}-{host}-{name}", jiff::Zoned::now().strftime("%Y-%m-%d"));
     let results = Path::new("results");
     for number in 1..1000 {

@@ -36,7 +36,13 @@ impl Pacer {
     pub fn new() -> Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags).context("cannot create a timer")?;
-        Ok(Self { timer: AsyncFd::register(timer).context("cannot watch a timer")? })
+        #[expect(
+            unsafe_code,
+            reason = "the call asks for what OwnedFd gives: the descriptor stays open and the same"
+        )]
+        // SAFETY: `OwnedFd` owns its descriptor until it is dropped, which the `AsyncFd` does.
+        let timer = unsafe { AsyncFd::register(timer) };
+        Ok(Self { timer: timer.context("cannot watch a timer")? })
     }
 
     /// Returns at `at` (ns of [`now`]) or, if that is past, at once. Cancel-safe.

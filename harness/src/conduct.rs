@@ -100,7 +100,8 @@ impl Cast {
             thread(handle, init, inbox, number, mouth, Arc::clone(&self.commons))?;
             None
         } else {
-            let cpu = (!self.housing.cpus.is_empty()).then(|| self.housing.cpus[number % self.housing.cpus.len()]);
+            let cpu =
+                (!self.housing.cpus.is_empty()).then(|| self.housing.cpus[number % self.housing.cpus.len()]);
             Some(spawn(init, inbox, number, mouth, cpu)?)
         };
         self.actors.push(Actor {
@@ -167,7 +168,11 @@ impl Cast {
 
     /// The names of those who are not ready.
     pub fn not_ready(&self) -> Vec<&str> {
-        self.actors.iter().filter(|actor| !actor.ready && !actor.left).map(|actor| actor.name.as_str()).collect()
+        self.actors
+            .iter()
+            .filter(|actor| !actor.ready && !actor.left)
+            .map(|actor| actor.name.as_str())
+            .collect()
     }
 
     /// Waits until everyone has joined. An error if one leaves before that, or
@@ -180,7 +185,10 @@ impl Cast {
                 match heard {
                     Heard::Line(FromRole::Failed { error }) => bail!("{name} could not join: {error}"),
                     Heard::Left(why) => {
-                        bail!("{name} left before it had joined: {}", why.unwrap_or_else(|| "without a word".into()))
+                        bail!(
+                            "{name} left before it had joined: {}",
+                            why.unwrap_or_else(|| "without a word".into())
+                        )
                     }
                     Heard::Line(_) => {}
                 }
@@ -225,7 +233,8 @@ impl Cast {
             for number in 0..self.actors.len() {
                 if !self.actors[number].left {
                     let name = &self.actors[number].name;
-                    complaints.push(format!("{name} did not stop within {} s and was killed", patience.as_secs()));
+                    complaints
+                        .push(format!("{name} did not stop within {} s and was killed", patience.as_secs()));
                     // A thread cannot be killed; it ends with the process.
                     let _ = self.kill(number);
                 }
@@ -248,7 +257,8 @@ fn thread(
     let outbox: Outbox = Arc::new(move |line| drop(said.send((number, Heard::Line(line)))));
     let play = move || {
         // What goes wrong has been said through the outbox; a panic has not.
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(init, inbox, outbox, commons)));
+        let done =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(init, inbox, outbox, commons)));
         let why = done.is_err().then(|| "it panicked; its message is on stderr".to_owned());
         drop(mouth.send((number, Heard::Left(why))));
     };
@@ -337,7 +347,9 @@ fn how(status: ExitStatus, last_words: &Mutex<VecDeque<String>>) -> Option<Strin
     let mut why = match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(9)) => "killed by signal 9 (SIGKILL)".to_owned(),
-        (None, Some(7)) => "killed by signal 7 (SIGBUS): the folder of the accounts is probably full".to_owned(),
+        (None, Some(7)) => {
+            "killed by signal 7 (SIGBUS): the folder of the accounts is probably full".to_owned()
+        }
         (None, Some(signal)) => format!("killed by signal {signal}"),
         (None, None) => status.to_string(),
     };

@@ -77,9 +77,7 @@ fn post() -> Option<Post> {
 
 /// This program again, with the same arguments.
 fn again(role: &str, fd: Option<RawFd>, dir: &Path) -> Command {
-    // While the file is being replaced (a build is running), only the kernel still has it.
-    let exe = std::env::current_exe().ok().filter(|exe| exe.exists());
-    let mut command = Command::new(exe.unwrap_or_else(|| PathBuf::from("/proc/self/exe")));
+    let mut command = Command::new(process::this_program());
     let mut args = std::env::args_os();
     if let Some(name) = args.next() {
         command.arg0(name);

@@ -22,8 +22,9 @@ pub mod role;
 pub mod conduct;
 pub mod trial;
 
-pub mod plan;
 pub mod bench;
+pub mod cli;
+pub mod plan;
 
 pub mod broker;
 pub mod cost;

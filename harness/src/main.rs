@@ -1,1 +1,7 @@
-fn main() {}
+//! `lab`: the command line of the messaging lab.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    harness::cli::main()
+}

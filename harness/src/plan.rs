@@ -40,11 +40,16 @@ pub fn load(name: &str) -> Result<Plan> {
     Ok(match name {
         "quick" => base,
         "standard" => Plan { trials: 7, warmup_s: 0.5, seconds: 2.0, ..base },
-        "full" => Plan { sizes: vec![32, 1024, 65_536, 1 << 20], trials: 10, warmup_s: 1.0, seconds: 5.0, ..base },
+        "full" => {
+            Plan { sizes: vec![32, 1024, 65_536, 1 << 20], trials: 10, warmup_s: 1.0, seconds: 5.0, ..base }
+        }
         file if file.contains(['.', '/']) => from_file(Path::new(file), base)?,
         other => {
-            let hint = nearest(other, BUILT_IN).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-            bail!("there is no plan `{other}`{hint} Plans are quick, standard and full, or a file such as `plans/mine.toml`");
+            let hint =
+                nearest(other, BUILT_IN).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+            bail!(
+                "there is no plan `{other}`{hint} Plans are quick, standard and full, or a file such as `plans/mine.toml`"
+            );
         }
     })
 }
@@ -91,9 +96,11 @@ struct PlanFile {
 }
 
 fn from_file(path: &Path, base: Plan) -> Result<Plan> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the plan {}; the built-in plans are quick, standard and full", path.display()))?;
-    let file: PlanFile = toml::from_str(&text).with_context(|| format!("{} is not a plan", path.display()))?;
+    let text = std::fs::read_to_string(path).with_context(|| {
+        format!("cannot read the plan {}; the built-in plans are quick, standard and full", path.display())
+    })?;
+    let file: PlanFile =
+        toml::from_str(&text).with_context(|| format!("{} is not a plan", path.display()))?;
     let arrivals = file.arrivals.unwrap_or(Arrivals::Constant);
     let loads = match file.loads {
         None => base.loads,
@@ -128,7 +135,10 @@ pub fn check(plan: &Plan) -> Result<()> {
             size >= HEADER as u64,
             "a message of {size} bytes has no room for the {HEADER}-byte header every measured message carries; use --size {HEADER} or more"
         );
-        ensure!(size <= MAX_SIZE, "a message of {size} bytes is longer than the {MAX_SIZE} bytes that all transports carry");
+        ensure!(
+            size <= MAX_SIZE,
+            "a message of {size} bytes is longer than the {MAX_SIZE} bytes that all transports carry"
+        );
     }
     for load in &plan.loads {
         load.rate.map(check_rate).transpose()?;
@@ -149,7 +159,10 @@ pub fn check(plan: &Plan) -> Result<()> {
         "a drain deadline of {} s makes no sense; give 0.1 to 600 seconds",
         plan.drain_s
     );
-    ensure!(plan.window != Some(0), "a window of 0 lets nothing through; give at least 1, or `--window none`");
+    ensure!(
+        plan.window != Some(0),
+        "a window of 0 lets nothing through; give at least 1, or `--window none`"
+    );
     Ok(())
 }
 
@@ -180,10 +193,14 @@ pub fn lab<'a>(handles: &'a [Handle], name: &str) -> Result<&'a Handle> {
 fn unknown(handles: &[Handle], name: &str) -> anyhow::Error {
     let names = handles.iter().map(|handle| handle.entry.name.as_str());
     if name.contains(['*', '?', '[']) {
-        return anyhow::anyhow!("no lab matches `{name}`; `lab list` shows them all (quote the glob, or the shell expands it)");
+        return anyhow::anyhow!(
+            "no lab matches `{name}`; `lab list` shows them all (quote the glob, or the shell expands it)"
+        );
     }
     match nearest(name, names) {
-        Some(near) => anyhow::anyhow!("there is no lab `{name}`; did you mean `{near}`? `lab list` shows them all"),
+        Some(near) => {
+            anyhow::anyhow!("there is no lab `{name}`; did you mean `{near}`? `lab list` shows them all")
+        }
         None => anyhow::anyhow!("there is no lab `{name}`; `lab list` shows them all"),
     }
 }
@@ -204,10 +221,8 @@ pub fn parse_cpus(text: &str) -> Result<Vec<usize>> {
     let mut cpus = Vec::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (usize, usize) = (
-            first.trim().parse().with_context(bad)?,
-            last.trim().parse().with_context(bad)?,
-        );
+        let (first, last): (usize, usize) =
+            (first.trim().parse().with_context(bad)?, last.trim().parse().with_context(bad)?);
         ensure!(first <= last && last < 4096, bad());
         cpus.extend(first..=last);
     }
@@ -227,7 +242,8 @@ mod tests {
 
     #[test]
     fn a_plan_file_says_what_differs_from_quick() {
-        let plan = plan_file("labs = ['pubsub']\nloads = ['max', 500, 2_000.5]\ntrials = 9\nwindow = 0").expect("a plan");
+        let plan = plan_file("labs = ['pubsub']\nloads = ['max', 500, 2_000.5]\ntrials = 9\nwindow = 0")
+            .expect("a plan");
         assert_eq!((plan.name.as_str(), plan.trials, plan.window), ("mine", 9, None));
         let labels: Vec<String> = plan.loads.iter().map(Load::label).collect();
         assert_eq!(labels, ["max", "500/s", "2000.5/s"]);
@@ -237,7 +253,10 @@ mod tests {
     #[test]
     fn a_wrong_key_is_named_with_those_that_exist() {
         let error = format!("{:#}", plan_file("trails = 9").expect_err("refused"));
-        assert!(error.contains("trails") && error.contains("trials") && error.contains("mine.toml"), "{error}");
+        assert!(
+            error.contains("trails") && error.contains("trials") && error.contains("mine.toml"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,13 @@ pub fn die_with_parent(command: &mut Command) {
             if alive { Ok(()) } else { Err(std::io::ErrorKind::BrokenPipe.into()) }
         });
     }
+}
+
+/// This program, to be started again in another role. While its file is being
+/// replaced (a build is running), only the kernel still has it.
+pub fn this_program() -> PathBuf {
+    let exe = std::env::current_exe().ok().filter(|exe| exe.exists());
+    exe.unwrap_or_else(|| PathBuf::from("/proc/self/exe"))
 }
 
 /// Every process below `roots`, and the roots themselves where they still run.

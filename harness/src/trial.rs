@@ -98,13 +98,19 @@ pub fn check_shape(handle: &Handle, senders: usize, receivers: usize) -> Result<
     }
     match handle.entry.pattern {
         Pattern::OneWay if receivers != 1 => {
-            bail!("{name} has 1 receiver, not {receivers}: one-way goes from N senders to 1 receiver; use --receivers 1")
+            bail!(
+                "{name} has 1 receiver, not {receivers}: one-way goes from N senders to 1 receiver; use --receivers 1"
+            )
         }
         Pattern::Pipeline if senders != 1 => {
-            bail!("{name} has 1 ventilator, not {senders}: a pipeline is 1 ventilator, N workers, 1 sink; use --senders 1")
+            bail!(
+                "{name} has 1 ventilator, not {senders}: a pipeline is 1 ventilator, N workers, 1 sink; use --senders 1"
+            )
         }
         Pattern::PubSub if handle.publishers.is_some_and(|most| senders > most) => {
-            bail!("{name} has 1 publisher, not {senders}: its peers talk directly; use --senders 1, or a brokered lab")
+            bail!(
+                "{name} has 1 publisher, not {senders}: its peers talk directly; use --senders 1, or a brokered lab"
+            )
         }
         _ => Ok(()),
     }
@@ -210,7 +216,11 @@ struct Performance<'a> {
 }
 
 impl Performance<'_> {
-    async fn play(&mut self, mut broker: Option<&mut Server>, mut watch: impl FnMut(&Watch<'_>)) -> Result<()> {
+    async fn play(
+        &mut self,
+        mut broker: Option<&mut Server>,
+        mut watch: impl FnMut(&Watch<'_>),
+    ) -> Result<()> {
         watch(&Watch { at: -1.0, sent: 0, received: 0, what: "joining" });
         let patience = JOIN;
         until_dead(&mut broker, self.cast.gather(patience)).await?;
@@ -252,7 +262,13 @@ impl Performance<'_> {
                 if let Some(gone) = broker.as_mut().and_then(|server| server.died()) {
                     bail!("the broker died: {gone}");
                 }
-                let what = if now < from { "warming up" } else if now < to { "measuring" } else { "draining" };
+                let what = if now < from {
+                    "warming up"
+                } else if now < to {
+                    "measuring"
+                } else {
+                    "draining"
+                };
                 watch(&Watch { at: (now as f64 - start as f64) / 1e9, sent, received, what });
             }
             if now < to || books.1.is_none() {
@@ -284,7 +300,9 @@ impl Performance<'_> {
         let name = &self.cast.actors[number].name;
         match heard {
             Heard::Line(FromRole::Failed { error }) => bail!("{name}: {error}"),
-            Heard::Left(why) => bail!("{name} crashed: {}", why.unwrap_or_else(|| "it left without a word".into())),
+            Heard::Left(why) => {
+                bail!("{name} crashed: {}", why.unwrap_or_else(|| "it left without a word".into()))
+            }
             Heard::Line(_) => Ok(()),
         }
     }
@@ -352,7 +370,8 @@ impl Accounts {
     /// All has arrived; or every sender's marker has, and what had not come
     /// before it on a transport that keeps order will not come any more.
     fn complete(&self) -> bool {
-        self.missing() == 0 || self.receivers.iter().all(|counters| counters.get(Counter::Markers) >= self.markers)
+        self.missing() == 0
+            || self.receivers.iter().all(|counters| counters.get(Counter::Markers) >= self.markers)
     }
 }
 
@@ -458,10 +477,14 @@ fn evaluate(
         let one = usage.per_message(received);
         let sum = cost.entry(kind.to_string()).or_default();
         sum.cpu_ns_per_msg += one.cpu_ns_per_msg;
-        sum.switches_per_msg = Some(sum.switches_per_msg.unwrap_or(0.0) + one.switches_per_msg.unwrap_or(0.0));
+        sum.switches_per_msg =
+            Some(sum.switches_per_msg.unwrap_or(0.0) + one.switches_per_msg.unwrap_or(0.0));
         // Threads share one process's memory; processes add up.
-        sum.rss_bytes =
-            if spec.housing.threads { one.rss_bytes.max(sum.rss_bytes) } else { sum.rss_bytes + one.rss_bytes };
+        sum.rss_bytes = if spec.housing.threads {
+            one.rss_bytes.max(sum.rss_bytes)
+        } else {
+            sum.rss_bytes + one.rss_bytes
+        };
     }
     if let Some(usage) = measured.and_then(|measured| measured.broker) {
         cost.insert("broker".to_owned(), usage.per_message(received));
@@ -534,7 +557,8 @@ pub fn flags(trial: &Trial, raw: &Raw, load: &Load, seconds: f64, null_rate: f64
         flags.push(Flag::NegativeLatency);
     }
     let noise = &trial.noise;
-    if noise.foreign_cpu > FOREIGN || noise.steal > STEAL || (open_loop && noise.oversleep_p99_ns > OVERSLEEP) {
+    if noise.foreign_cpu > FOREIGN || noise.steal > STEAL || (open_loop && noise.oversleep_p99_ns > OVERSLEEP)
+    {
         flags.push(Flag::NoisyMachine);
     }
     flags.sort_unstable();

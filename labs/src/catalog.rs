@@ -28,19 +28,31 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.one_way::<oneway::inproc::Inproc>();
     visitor.one_way::<oneway::tcp::Tcp>();
     visitor.one_way::<oneway::zeromq::ZeroMq>();
+    visitor.one_way::<oneway::redis::RedisList>();
+    visitor.one_way::<oneway::rabbitmq::RabbitMq>();
 
     visitor.request_reply::<reqrep::inproc::Inproc>();
     visitor.request_reply::<reqrep::tcp::Tcp>();
     visitor.request_reply::<reqrep::zeromq::ZeroMq>();
     visitor.request_reply::<reqrep::zeromq_dealer::ZeroMqDealer>();
+    visitor.request_reply::<reqrep::redis::RedisLists>();
+    visitor.request_reply::<reqrep::rabbitmq::RabbitMq>();
 
     visitor.pub_sub::<pubsub::inproc::Inproc>();
     visitor.pub_sub::<pubsub::tcp::Tcp>();
     visitor.pub_sub::<pubsub::zeromq::ZeroMq>();
+    visitor.pub_sub::<pubsub::redis::RedisChannels>();
+    visitor.pub_sub::<pubsub::rabbitmq::RabbitMq>();
 
     visitor.pipeline::<pipeline::inproc::Inproc>();
     visitor.pipeline::<pipeline::tcp::Tcp>();
     visitor.pipeline::<pipeline::zeromq::ZeroMq>();
+    visitor.pipeline::<pipeline::redis::RedisLists>();
+    visitor.pipeline::<pipeline::rabbitmq::RabbitMq>();
+
+    visitor.queue::<queue::redis::RedisList>();
+    visitor.queue::<queue::redis_stream::RedisStream>();
+    visitor.queue::<queue::rabbitmq::RabbitMq>();
 }
 
 /// The five patterns.

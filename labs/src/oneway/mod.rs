@@ -8,6 +8,8 @@ use bytes::Bytes;
 use crate::lab::Lab;
 
 pub mod inproc;
+pub mod rabbitmq;
+pub mod redis;
 pub mod tcp;
 pub mod zeromq;
 

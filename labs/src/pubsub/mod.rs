@@ -11,6 +11,8 @@ use crate::lab::Lab;
 use crate::topic::{Filter, FilterKind, Topic};
 
 pub mod inproc;
+pub mod rabbitmq;
+pub mod redis;
 pub mod tcp;
 pub mod zeromq;
 

@@ -8,6 +8,10 @@ use bytes::Bytes;
 
 use crate::lab::Lab;
 
+pub mod rabbitmq;
+pub mod redis;
+pub mod redis_stream;
+
 /// Hands messages over to the queue.
 pub trait Producer {
     /// Resolves when the message is confirmed: responsibility has moved to the

@@ -1,7 +1,9 @@
 //! What several labs of one family share: framing and connections for the
 //! peer-to-peer labs, and what each client library needs to be used well.
 
+pub(crate) mod amqp;
 pub mod hub;
 pub mod link;
 pub mod pending;
+pub(crate) mod redis;
 pub mod zmq;

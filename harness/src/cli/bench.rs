@@ -1,0 +1,238 @@
+//! `lab bench`: measures, and leaves a bundle with its report.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, ValueEnum};
+
+use super::progress::{Live, thousands};
+use super::{BrokerArgs, Usage, interruptible, usage};
+use crate::bench::{self, Request};
+use crate::bundle::{self, Bundle, LoadKind, Plan, Run};
+use crate::role::{self, Handle};
+use crate::{guard, plan, report, trial};
+
+#[derive(Debug, Args)]
+pub(super) struct BenchArgs {
+    /// Names, globs (quoted: 'pubsub-*') or patterns (pubsub); all labs without one
+    labs: Vec<String>,
+    /// quick (about 5 minutes for all labs), standard (15), full (hours), or a TOML file
+    #[arg(long, default_value = "quick")]
+    plan: String,
+    /// `max`, or messages a second; may be given several times
+    #[arg(long)]
+    load: Vec<String>,
+    /// How scheduled send times are spaced, for rates
+    #[arg(long, value_enum, default_value = "constant")]
+    arrivals: Arrivals,
+    /// Message size in bytes, the 32-byte header included; may be given several times
+    #[arg(long, value_name = "BYTES")]
+    size: Vec<u64>,
+    /// Trials of each cell
+    #[arg(long)]
+    trials: Option<usize>,
+    /// Measured time of each trial
+    #[arg(long, value_name = "S")]
+    seconds: Option<f64>,
+    /// Warm-up before it
+    #[arg(long, value_name = "S")]
+    warmup: Option<f64>,
+    /// Senders, requesters, publishers or producers
+    #[arg(long)]
+    senders: Option<usize>,
+    /// Receivers, responders, subscribers, workers or consumers
+    #[arg(long)]
+    receivers: Option<usize>,
+    /// Most messages sent and not yet received, for `max`; `none` shows the overload policy
+    #[arg(long)]
+    window: Option<String>,
+    /// Turn a knob of a lab or of the harness; knobs are recorded with the result
+    #[arg(long = "set", value_name = "KNOB=VALUE")]
+    set: Vec<String>,
+    /// Pin the roles to these CPUs, one each in turn, as in `0,2-3`
+    #[arg(long, value_name = "LIST")]
+    cpus: Option<String>,
+    /// Longest wait for messages in flight while none arrives
+    #[arg(long, value_name = "S")]
+    drain: Option<f64>,
+    /// Seed of order, arrivals and bootstrap; recorded
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Go on with the interrupted run in --out
+    #[arg(long, requires = "out")]
+    resume: bool,
+    /// Where to write; a new folder below results/ without it
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print the run as JSON at the end
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    brokers: BrokerArgs,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Arrivals {
+    /// Equal gaps
+    Constant,
+    /// Exponential gaps from the seed
+    Poisson,
+}
+
+pub(super) fn main(args: BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
+    let urls = args.brokers.urls()?;
+    let plan = match (&args.out, args.resume) {
+        // What is gone on with says itself what it is.
+        (Some(out), true) => Bundle::open(out)?.1.plan,
+        _ => usage(read(&args))?,
+    };
+    usage(plan::check(&plan))?;
+    for handle in usage(plan::select(handles, &plan.labs))? {
+        usage(trial::check_shape(&handle, plan.senders, plan.receivers))?;
+    }
+    usage(plan.cpus.as_deref().map(plan::parse_cpus).transpose())?;
+    let out = args.out.clone().map_or_else(|| bench::default_out(&plan.name), Ok)?;
+    guard::enter()?;
+    let request = Request {
+        handles,
+        plan,
+        urls,
+        seed: args.seed.unwrap_or_else(rand::random),
+        out: &out,
+        resume: args.resume,
+        strict: std::env::var("CI").is_ok_and(|ci| ci == "true"),
+    };
+    let runtime = role::runtime(0)?;
+    let mut live = Live::new();
+    let done = runtime.block_on(interruptible(bench::run(&request, &mut live)));
+    // Nothing of the run is left to wait for but blocked errands.
+    runtime.shutdown_background();
+    let Some(run) = done else {
+        let (_, run) = Bundle::open(&out)?;
+        let made: usize = run.cells.iter().map(|cell| cell.trials.len()).sum();
+        if made > 0 {
+            report::draw(&out)?;
+        }
+        eprintln!(
+            "\ninterrupted after {made} of {} trials, which are kept. Go on with:\n  lab bench --resume --out {}",
+            run.cells.len() * run.plan.trials,
+            out.display()
+        );
+        return Ok(ExitCode::from(130));
+    };
+    let run = run?;
+    let written = report::draw(&out)?;
+    // The index lists every bundle in the folder; elsewhere it is not ours to write.
+    if let Some(results) =
+        out.parent().filter(|above| above.file_name().is_some_and(|name| name == "results"))
+    {
+        report::index(results)?;
+    }
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&run)?);
+    } else {
+        print_summary(&run);
+    }
+    eprintln!("\nThe report: {}", written.html.display());
+    let failed =
+        run.cells.iter().flat_map(|cell| &cell.trials).filter(|trial| trial.failed.is_some()).count();
+    if failed > 0 {
+        eprintln!(
+            "{failed} trials failed; the report says why. Try them again with:\n  lab bench --resume --out {}",
+            out.display()
+        );
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The plan, with what the command line changes in it.
+fn read(args: &BenchArgs) -> Result<Plan> {
+    let mut plan = plan::load(&args.plan)?;
+    let arrivals = match args.arrivals {
+        Arrivals::Constant => bundle::Arrivals::Constant,
+        Arrivals::Poisson => bundle::Arrivals::Poisson,
+    };
+    if !args.labs.is_empty() {
+        plan.labs.clone_from(&args.labs);
+    }
+    if args.load.is_empty() {
+        for load in &mut plan.loads {
+            if load.kind == LoadKind::Rate && matches!(args.arrivals, Arrivals::Poisson) {
+                load.arrivals = Some(arrivals);
+            }
+        }
+    } else {
+        plan.loads = args.load.iter().map(|load| plan::parse_load(load, arrivals)).collect::<Result<_>>()?;
+    }
+    if !args.size.is_empty() {
+        plan.sizes.clone_from(&args.size);
+    }
+    plan.trials = args.trials.unwrap_or(plan.trials);
+    plan.seconds = args.seconds.unwrap_or(plan.seconds);
+    plan.warmup_s = args.warmup.unwrap_or(plan.warmup_s);
+    plan.drain_s = args.drain.unwrap_or(plan.drain_s);
+    plan.senders = args.senders.unwrap_or(plan.senders);
+    plan.receivers = args.receivers.unwrap_or(plan.receivers);
+    plan.cpus = args.cpus.clone().or(plan.cpus);
+    match args.window.as_deref() {
+        None => {}
+        Some("none") => plan.window = None,
+        Some(number) => {
+            plan.window = Some(
+                number
+                    .parse()
+                    .with_context(|| format!("`{number}` is not a window: give a number, or `none`"))?,
+            );
+        }
+    }
+    for setting in &args.set {
+        let parsed = setting.split_once('=').and_then(|(name, value)| Some((name, value.parse().ok()?)));
+        let Some((name, value)) = parsed else {
+            bail!(Usage(format!(
+                "`{setting}` is not KNOB=VALUE with a whole number, as in `--set batch=64`"
+            )));
+        };
+        plan.knobs.insert(name.to_owned(), value);
+    }
+    Ok(plan)
+}
+
+/// The answer in short, on stdout.
+fn print_summary(run: &Run) {
+    let mut table = comfy_table::Table::new();
+    table.load_preset(comfy_table::presets::NOTHING);
+    table.set_header([
+        "LAB",
+        "SIZE",
+        "LOAD",
+        "RECEIVED/S",
+        "P50",
+        "P99",
+        "LOST",
+        "DUP",
+        "GUARANTEE",
+        "FLAGS",
+    ]);
+    for cell in &run.cells {
+        let micros = |ns: Option<u64>| ns.map_or("-".to_owned(), |ns| format!("{:.0} µs", ns as f64 / 1e3));
+        let mut row = vec![cell.lab.clone(), cell.size.to_string(), cell.load.label()];
+        match &cell.summary {
+            Some(summary) => {
+                let open = cell.load.kind == LoadKind::Rate;
+                row.push(thousands(summary.throughput_per_s.median));
+                row.push(if open { micros(summary.response_ns.p50) } else { "-".to_owned() });
+                row.push(if open { micros(summary.response_ns.p99) } else { "-".to_owned() });
+                row.push(summary.counts.lost.to_string());
+                row.push(summary.counts.duplicated.to_string());
+                row.push(cell.guarantee.clone());
+                let flags: Vec<&str> = summary.flags.iter().map(|flag| flag.as_str()).collect();
+                row.push(flags.join(" "));
+            }
+            None => row.push("failed".to_owned()),
+        }
+        table.add_row(row);
+    }
+    println!("{}", table.trim_fmt());
+}

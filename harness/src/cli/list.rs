@@ -1,0 +1,95 @@
+//! `lab list`: the catalog.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use labs::lab::Broker;
+use serde::Serialize;
+
+use super::{BrokerArgs, usage};
+use crate::role::Handle;
+use crate::{broker, plan};
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// Names, globs (quoted: 'pubsub-*') or patterns (pubsub); all labs without one
+    labs: Vec<String>,
+    /// Print a JSON array
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    brokers: BrokerArgs,
+}
+
+/// One lab, as scripts read it.
+#[derive(Serialize)]
+struct Row<'a> {
+    name: &'a str,
+    pattern: &'a str,
+    transport: &'a str,
+    variant: Option<&'a str>,
+    /// `peer-to-peer` or `brokered`.
+    topology: &'a str,
+    broker: Option<&'a str>,
+    guarantee: &'a str,
+    overload: &'a str,
+    join: &'a str,
+    note: &'a str,
+    source: &'a str,
+    runs: bool,
+    why_not: Option<String>,
+}
+
+pub(super) fn main(args: &ListArgs, handles: &[Handle]) -> Result<ExitCode> {
+    let urls = args.brokers.urls()?;
+    let chosen = usage(plan::select(handles, &args.labs))?;
+    let missing: BTreeMap<Broker, String> = Broker::ALL
+        .into_iter()
+        .filter_map(|broker| Some((broker, broker::find(broker, &urls).err()?.to_string())))
+        .collect();
+    let rows: Vec<Row<'_>> = chosen.iter().map(|handle| row(handle, &missing)).collect();
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&rows)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = Table::new();
+    table.load_preset(NOTHING).set_header(["LAB", "", "GUARANTEE", "OVERLOAD", "PARTICULAR", "READ"]);
+    for row in &rows {
+        let name = if row.runs { row.name.to_owned() } else { format!("{} (cannot run)", row.name) };
+        table.add_row([&name, row.topology, row.guarantee, row.overload, row.note, row.source]);
+    }
+    writeln!(out, "{}", table.trim_fmt())?;
+    for (broker, why) in &missing {
+        if rows.iter().any(|row| row.broker == Some(broker.as_str())) {
+            writeln!(out, "\nLabs over {broker} cannot run here: {why}")?;
+        }
+    }
+    writeln!(out, "\nRun one with `lab run NAME`; measure them with `lab bench`.")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row<'a>(handle: &'a Handle, missing: &BTreeMap<Broker, String>) -> Row<'a> {
+    let entry = &handle.entry;
+    let why_not = entry.broker.and_then(|broker| missing.get(&broker)).cloned();
+    Row {
+        name: &entry.name,
+        pattern: entry.pattern.as_str(),
+        transport: entry.transport,
+        variant: entry.variant,
+        topology: if entry.broker.is_some() { "brokered" } else { "peer-to-peer" },
+        broker: entry.broker.map(Broker::as_str),
+        guarantee: entry.guarantee.as_str(),
+        overload: entry.overload.as_str(),
+        join: entry.join.as_str(),
+        note: &entry.note,
+        source: &entry.source,
+        runs: why_not.is_none(),
+        why_not,
+    }
+}

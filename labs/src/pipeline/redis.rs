@@ -1,0 +1,71 @@
+//! A pipeline over Redis lists: one queue of tasks, one of results. A worker
+//! moves a few tasks at a time to its own list, and acks each by removing it
+//! there: the queue of `queue/redis.rs`, twice, filled by the sender of
+//! `oneway/redis.rs`. The channel of `pubsub/redis.rs` carries `stop`.
+//!
+//! Tasks go to whoever asks next. Promises: the tasks of a worker that dies go
+//! to another when its lease is over, and since a result is confirmed before
+//! its task is acked, no result is lost; some may come twice. Loses everything
+//! with Redis, unless that runs with `appendonly yes`.
+//!
+//! Run it: `just lab pipeline-redis`.
+
+use anyhow::Result;
+
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::oneway::redis::ListSender;
+use crate::pipeline::{Pipeline, Sharing, Stage};
+use crate::pubsub::redis::RedisChannels;
+use crate::queue::redis::{ListConsumer, queue};
+use crate::wire::redis::{self as wire, Redis};
+
+/// Tasks a worker holds at once. Fewer are shared out more evenly, more cost
+/// fewer round trips.
+const PREFETCH: usize = 32;
+
+/// Two queues and a channel.
+pub struct RedisLists {
+    place: Place,
+    redis: Redis,
+}
+
+impl Lab for RedisLists {
+    const TRANSPORT: &'static str = "redis";
+    const BROKER: Option<Broker> = Some(Broker::Redis);
+    const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
+    const OVERLOAD: Overload = Overload::Stores;
+    const JOIN: Join = Join::Confirmed;
+
+    async fn open(place: &Place) -> Result<Self> {
+        Ok(Self { place: place.clone(), redis: Redis::at(place).await? })
+    }
+
+    async fn remove(place: &Place) -> Result<()> {
+        for stage in [Stage::Tasks, Stage::Results] {
+            wire::remove_keys(&place.part(stage.part())).await?;
+        }
+        RedisChannels::remove(&place.part("control")).await
+    }
+}
+
+impl Pipeline for RedisLists {
+    const SHARING: Sharing = Sharing::OnDemand;
+    type Push = ListSender;
+    type Pull = ListConsumer;
+    type Control = RedisChannels;
+
+    async fn push(&self, stage: Stage) -> Result<ListSender> {
+        let place = self.place.part(stage.part());
+        ListSender::to(&place, &self.redis, queue(&place)).await
+    }
+
+    async fn pull(&self, stage: Stage) -> Result<ListConsumer> {
+        let prefetch = match stage {
+            Stage::Tasks => self.place.knob("prefetch", PREFETCH),
+            // There is one sink, and nobody to share with.
+            Stage::Results => 1024,
+        };
+        let prefetch = u16::try_from(prefetch).unwrap_or(u16::MAX);
+        ListConsumer::join(&self.place.part(stage.part()), &self.redis, prefetch).await
+    }
+}

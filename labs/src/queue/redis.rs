@@ -1,0 +1,306 @@
+//! A queue on Redis lists, by the reliable-queue idiom: `LMOVE` takes an item
+//! off the queue and onto the consumer's own list in one step, and an ack
+//! removes it there. An item is always on some list.
+//!
+//! A consumer shows that it lives by a key that expires. Whoever notices that
+//! it has not been renewed moves the items of that consumer to the list of
+//! those to be delivered again; a nack moves there too. What comes from that
+//! list has been delivered before, perhaps often: its attempt is 2.
+//!
+//! Survives: kill -9 of a consumer (its items are back after `LEASE_MS`), and
+//! of Redis with `appendonly yes`. A power cut loses up to a second of it. A
+//! consumer that stalls longer than its lease gets its items taken: twice done.
+//!
+//! Run it: `just lab queue-redis`. Watch it: `redis-cli LLEN PLACE:queue`.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use redis::aio::MultiplexedConnection;
+use redis::{Pipeline, RedisResult};
+use tokio::task::JoinHandle;
+
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::queue::{Consumer, Delivery, Producer, Queue};
+use crate::wire::redis::{self as wire, Asked, Outbox, Redis};
+
+/// A consumer that shows no sign of life for this long loses its items, in milliseconds.
+const LEASE_MS: usize = 2_000;
+/// How long to wait at an empty queue before looking for items to deliver again, in milliseconds.
+const WAIT_MS: usize = 100;
+/// Acks in one pipeline.
+const ACKS: usize = 128;
+
+/// A list, and one more for every consumer.
+pub struct RedisList {
+    place: Place,
+    redis: Redis,
+}
+
+impl Lab for RedisList {
+    const TRANSPORT: &'static str = "redis";
+    const BROKER: Option<Broker> = Some(Broker::Redis);
+    const GUARANTEE: Guarantee = Guarantee::Durable;
+    const OVERLOAD: Overload = Overload::Stores;
+    const JOIN: Join = Join::Confirmed;
+
+    async fn open(place: &Place) -> Result<Self> {
+        Ok(Self { place: place.clone(), redis: Redis::at(place).await? })
+    }
+
+    async fn remove(place: &Place) -> Result<()> {
+        wire::remove_keys(place).await
+    }
+}
+
+impl Queue for RedisList {
+    type Producer = ListProducer;
+    type Consumer = ListConsumer;
+
+    async fn producer(&self) -> Result<ListProducer> {
+        Ok(ListProducer { connection: self.redis.connect().await?, queue: queue(&self.place) })
+    }
+
+    async fn consumer(&self, prefetch: u16) -> Result<ListConsumer> {
+        ListConsumer::join(&self.place, &self.redis, prefetch).await
+    }
+}
+
+/// Pushes at the tail of the queue.
+pub struct ListProducer {
+    connection: MultiplexedConnection,
+    queue: String,
+}
+
+impl Producer for ListProducer {
+    /// Confirmed: Redis has answered, so the item is on the list (and in the log).
+    async fn send(&self, body: Bytes) -> Result<()> {
+        // The connection is shared: what other sends push travels in the same write.
+        let mut connection = self.connection.clone();
+        let mut push = redis::cmd("RPUSH");
+        push.arg(&self.queue).arg(&body[..]);
+        push.exec_async(&mut connection).await.context("the item is not confirmed")
+    }
+
+    async fn close(self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Moves items to a list of its own, and removes them there when they are done with.
+pub struct ListConsumer {
+    lists: Lists,
+    connection: MultiplexedConnection,
+    outbox: Outbox,
+    settled: Pipeline,
+    taken: VecDeque<(Vec<u8>, u32)>,
+    asked: Asked<Vec<(Vec<u8>, u32)>>,
+    /// Items on our list: handed out and unsettled, or about to be.
+    held: usize,
+    prefetch: usize,
+    /// How many items came the last time: a quiet queue is not asked for hundreds.
+    came: usize,
+    lease: JoinHandle<()>,
+}
+
+impl ListConsumer {
+    pub(crate) async fn join(place: &Place, redis: &Redis, prefetch: u16) -> Result<Self> {
+        let mut shared = redis.connect().await?;
+        let lists = Lists::of_a_new_consumer(place, &mut shared).await.context("cannot join the queue")?;
+        lists.renew(&mut shared).await.context("cannot join the queue")?;
+        lists.reclaim(&mut shared).await.context("cannot take over from consumers that have gone")?;
+        let lease = tokio::spawn(lists.clone().keep_alive(shared.clone()));
+        Ok(Self {
+            lists,
+            connection: redis.connect_to_wait().await?,
+            outbox: Outbox::new(shared),
+            settled: redis::pipe(),
+            taken: VecDeque::new(),
+            asked: Asked::nothing(),
+            held: 0,
+            prefetch: usize::from(prefetch).max(1),
+            came: 1,
+            lease,
+        })
+    }
+
+    async fn write_settled(&mut self) -> Result<()> {
+        self.outbox.room().await?;
+        if self.settled.is_empty() {
+            return Ok(());
+        }
+        self.outbox.put(std::mem::replace(&mut self.settled, redis::pipe()))
+    }
+}
+
+impl Consumer for ListConsumer {
+    type Item = Bytes;
+    type Receipt = Bytes;
+
+    async fn next(&mut self) -> Result<Option<Delivery<Bytes, Bytes>>> {
+        loop {
+            if let Some((item, attempt)) = self.taken.pop_front() {
+                let item = Bytes::from(item);
+                return Ok(Some(Delivery { receipt: item.clone(), item, attempt }));
+            }
+            self.write_settled().await?;
+            let count = (self.came * 2).min(self.prefetch - self.held);
+            if count == 0 && !self.asked.is_asked() {
+                // All we may hold is handed out. Settling needs `&mut self`, so
+                // whoever waits here has given this future up by then.
+                return std::future::pending().await;
+            }
+            let take = || take(self.connection.clone(), self.lists.clone(), count);
+            self.taken = self.asked.or_ask(take).await?.into();
+            self.held += self.taken.len();
+            self.came = self.taken.len().max(1);
+        }
+    }
+
+    /// `LREM` removes the first item with this body: of two alike, either will do.
+    async fn ack(&mut self, receipt: Bytes) -> Result<()> {
+        self.held -= 1;
+        self.settled.cmd("LREM").arg(&self.lists.own).arg(1).arg(&receipt[..]);
+        if self.settled.len() >= ACKS { self.write_settled().await } else { Ok(()) }
+    }
+
+    async fn nack(&mut self, receipt: Bytes) -> Result<()> {
+        self.held -= 1;
+        // Both or neither: the item may not vanish in between, nor double.
+        self.settled.atomic();
+        self.settled.cmd("LREM").arg(&self.lists.own).arg(1).arg(&receipt[..]);
+        self.settled.cmd("RPUSH").arg(&self.lists.again).arg(&receipt[..]);
+        if self.settled.len() >= ACKS { self.write_settled().await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        self.write_settled().await?;
+        self.outbox.drain().await
+    }
+
+    async fn close(mut self) -> Result<()> {
+        self.flush().await?;
+        // What was asked for may still come onto our list: wait, it is not long.
+        if self.asked.is_asked() {
+            self.asked.or_ask(|| std::future::ready(Ok(Vec::new()))).await?;
+        }
+        self.lease.abort();
+        self.lists.leave(&mut self.connection, &self.lists.me).await.context("cannot leave the queue")
+    }
+}
+
+impl Drop for ListConsumer {
+    /// Without a close the items stay ours until the lease is over.
+    fn drop(&mut self) {
+        self.lease.abort();
+    }
+}
+
+/// Up to `count` items, each with its attempt: first one of those to be
+/// delivered again, then new ones, in one pipeline; waits only for new ones.
+async fn take(
+    mut redis: MultiplexedConnection,
+    lists: Lists,
+    count: usize,
+) -> RedisResult<Vec<(Vec<u8>, u32)>> {
+    let mut moves = redis::pipe();
+    for from in std::iter::once(&lists.again).chain(std::iter::repeat_n(&lists.queue, count - 1)) {
+        moves.cmd("LMOVE").arg(from).arg(&lists.own).arg("LEFT").arg("RIGHT");
+    }
+    let moved: Vec<Option<Vec<u8>>> = moves.query_async(&mut redis).await?;
+    let attempts = std::iter::once(2).chain(std::iter::repeat(1));
+    let mut taken: Vec<_> =
+        moved.into_iter().zip(attempts).filter_map(|(item, n)| Some((item?, n))).collect();
+    if taken.is_empty() {
+        let mut wait = redis::cmd("BLMOVE");
+        wait.arg(&lists.queue).arg(&lists.own).arg("LEFT").arg("RIGHT").arg(lists.wait.as_secs_f64());
+        let item: Option<Vec<u8>> = wait.query_async(&mut redis).await?;
+        taken.extend(item.map(|item| (item, 1)));
+    }
+    Ok(taken)
+}
+
+/// The keys of a queue, as one consumer sees them.
+#[derive(Clone)]
+struct Lists {
+    place: String,
+    me: String,
+    queue: String,
+    again: String,
+    own: String,
+    lease: Duration,
+    wait: Duration,
+}
+
+impl Lists {
+    async fn of_a_new_consumer(place: &Place, redis: &mut MultiplexedConnection) -> RedisResult<Self> {
+        let name = place.name();
+        let me: u64 = redis::cmd("INCR").arg(format!("{name}:joined")).query_async(redis).await?;
+        let ms = |knob, default| Duration::from_millis(place.knob(knob, default).max(1) as u64);
+        Ok(Self {
+            queue: queue(place),
+            again: format!("{name}:again"),
+            own: format!("{name}:held:{me}"),
+            me: me.to_string(),
+            lease: ms("lease-ms", LEASE_MS),
+            wait: ms("wait-ms", WAIT_MS),
+            place: name,
+        })
+    }
+
+    fn key(&self, kind: &str, consumer: &str) -> String {
+        format!("{}:{kind}:{consumer}", self.place)
+    }
+
+    async fn keep_alive(self, mut redis: MultiplexedConnection) {
+        // An error is no news to the consumer: its own next command fails, too.
+        while self.renew(&mut redis).await.is_ok() && self.reclaim(&mut redis).await.is_ok() {
+            tokio::time::sleep(self.lease / 3).await;
+        }
+    }
+
+    async fn renew(&self, redis: &mut MultiplexedConnection) -> RedisResult<()> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("SADD").arg(format!("{}:consumers", self.place)).arg(&self.me);
+        let alive = self.key("alive", &self.me);
+        pipeline.cmd("SET").arg(alive).arg("").arg("PX").arg(self.lease.as_millis() as u64);
+        pipeline.exec_async(redis).await
+    }
+
+    /// Moves the items of consumers whose lease is over to those to be delivered again.
+    async fn reclaim(&self, redis: &mut MultiplexedConnection) -> RedisResult<()> {
+        let consumers = format!("{}:consumers", self.place);
+        let others: Vec<String> = redis::cmd("SMEMBERS").arg(consumers).query_async(redis).await?;
+        for other in others {
+            let alive: bool = redis::cmd("EXISTS").arg(self.key("alive", &other)).query_async(redis).await?;
+            if !alive {
+                self.leave(redis, &other).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts back, in their order, what is on a consumer's list. Several may do
+    /// this at once: each item moves once.
+    async fn leave(&self, redis: &mut MultiplexedConnection, consumer: &str) -> RedisResult<()> {
+        let held = self.key("held", consumer);
+        loop {
+            let mut back = redis::cmd("LMOVE");
+            back.arg(&held).arg(&self.again).arg("RIGHT").arg("LEFT");
+            if back.query_async::<Option<Vec<u8>>>(redis).await?.is_none() {
+                break;
+            }
+        }
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("DEL").arg(self.key("alive", consumer));
+        pipeline.cmd("SREM").arg(format!("{}:consumers", self.place)).arg(consumer);
+        pipeline.exec_async(redis).await
+    }
+}
+
+/// The list of items not yet taken.
+pub(crate) fn queue(place: &Place) -> String {
+    format!("{}:queue", place.name())
+}

@@ -1,0 +1,181 @@
+//! Request/reply over RabbitMQ: one queue of requests on which responders
+//! compete; the return address and the correlation identifier travel in the
+//! properties that AMQP has for them, `reply-to` and `correlation-id`.
+//!
+//! The return address is RabbitMQ's direct reply-to: no queue at all, but a
+//! way back to the requester's channel, so replies are routed and not stored.
+//! Promises: a reply reaches the `ask` it answers or nobody. Loses: a request
+//! whose responder dies, and a reply whose requester has gone, so a caller who
+//! must not wait for ever needs a timeout.
+//!
+//! Run it: `just lab reqrep-rabbitmq`.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use lapin::options::{BasicConsumeOptions, BasicPublishOptions};
+use lapin::types::ShortString;
+use lapin::{BasicProperties, Consumer};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::reqrep::{Matching, RequestReply, Requester, Responder};
+use crate::wire::amqp::{self, Link, Outbox};
+
+/// RabbitMQ's name for "back to the channel that published this".
+const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
+
+/// A transient queue of requests.
+pub struct RabbitMq {
+    place: Place,
+}
+
+impl Lab for RabbitMq {
+    const TRANSPORT: &'static str = "rabbitmq";
+    const BROKER: Option<Broker> = Some(Broker::RabbitMq);
+    const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
+    const OVERLOAD: Overload = Overload::Stores;
+    const JOIN: Join = Join::Confirmed;
+
+    async fn open(place: &Place) -> Result<Self> {
+        let link = Link::to(place).await?;
+        link.declare(&place.name(), false).await?;
+        link.close().await?;
+        Ok(Self { place: place.clone() })
+    }
+
+    async fn remove(place: &Place) -> Result<()> {
+        amqp::delete_queue(place).await
+    }
+}
+
+impl RequestReply for RabbitMq {
+    const MATCHING: Matching = Matching::CorrelationId;
+    type Requester = QueueRequester;
+    type Responder = QueueResponder;
+
+    async fn requester(&self) -> Result<QueueRequester> {
+        let link = Link::to(&self.place).await?;
+        let no_ack = BasicConsumeOptions { no_ack: true, ..Default::default() };
+        // On the channel that publishes the requests, as direct reply-to demands.
+        let replies = link.consume(DIRECT_REPLY_TO, no_ack).await?;
+        let waiting = Waiting::default();
+        let reader = tokio::spawn(read_replies(replies, waiting.clone()));
+        Ok(QueueRequester { link, requests: self.place.name(), next: AtomicU64::new(1), waiting, reader })
+    }
+
+    async fn responder(&self) -> Result<QueueResponder> {
+        let link = Link::to(&self.place).await?;
+        let no_ack = BasicConsumeOptions { no_ack: true, ..Default::default() };
+        let requests = link.consume(&self.place.name(), no_ack).await?;
+        let default_exchange = String::new();
+        Ok(QueueResponder { requests, replies: Outbox::new(link, default_exchange) })
+    }
+}
+
+/// Asks with a correlation identifier of its own for every request.
+pub struct QueueRequester {
+    link: Link,
+    requests: String,
+    next: AtomicU64,
+    waiting: Waiting,
+    reader: JoinHandle<()>,
+}
+
+impl Requester for QueueRequester {
+    async fn ask(&self, request: Bytes) -> Result<Bytes> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed).to_string();
+        let (asker, reply) = oneshot::channel();
+        self.waiting.lock().insert(id.clone(), asker);
+        // However this ends, by a reply or by giving up, nobody waits afterwards.
+        let _entry = Entry { waiting: &self.waiting, id: &id };
+        let properties = BasicProperties::default()
+            .with_reply_to(DIRECT_REPLY_TO.into())
+            .with_correlation_id(id.as_str().into());
+        let (queue, options) = (self.requests.as_str().into(), BasicPublishOptions::default());
+        let publish = self.link.channel.basic_publish("".into(), queue, options, &request, properties);
+        publish.await.context("cannot publish the request")?;
+        reply.await.context("the consumer that gets the replies is gone")
+    }
+}
+
+impl Drop for QueueRequester {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// Answers from the shared queue, and publishes replies where the request says.
+pub struct QueueResponder {
+    requests: Consumer,
+    replies: Outbox,
+}
+
+/// The return address and the correlation identifier, as the request had them.
+pub struct ReplyTo {
+    address: ShortString,
+    id: Option<ShortString>,
+}
+
+impl Responder for QueueResponder {
+    type ReplyTo = ReplyTo;
+
+    async fn next(&mut self) -> Result<Option<(Bytes, ReplyTo)>> {
+        loop {
+            let request = amqp::next(&mut self.requests).await?;
+            // What has no return address cannot be answered, and is dropped.
+            if let Some(address) = request.properties.reply_to().clone() {
+                let id = request.properties.correlation_id().clone();
+                return Ok(Some((request.data.into(), ReplyTo { address, id })));
+            }
+        }
+    }
+
+    /// Handed to the client's own thread, which writes it without being asked.
+    async fn reply(&mut self, to: ReplyTo, body: Bytes) -> Result<()> {
+        let mut properties = BasicProperties::default();
+        if let Some(id) = to.id {
+            properties = properties.with_correlation_id(id);
+        }
+        self.replies.publish(to.address.as_str(), body, properties).await
+    }
+}
+
+/// Hands every reply to the ask that waits for it; a late one has nobody.
+async fn read_replies(mut replies: Consumer, waiting: Waiting) {
+    while let Ok(reply) = amqp::next(&mut replies).await {
+        let id = reply.properties.correlation_id().as_ref();
+        if let Some(asker) = id.and_then(|id| waiting.lock().remove(id.as_str())) {
+            // The asker may have given up this very moment.
+            _ = asker.send(reply.data.into());
+        }
+    }
+    // Whoever waits learns that no reply can come. Later asks fail as they publish.
+    waiting.lock().clear();
+}
+
+/// Who waits for which correlation identifier.
+#[derive(Clone, Default)]
+struct Waiting(Arc<Mutex<HashMap<String, oneshot::Sender<Bytes>>>>);
+
+impl Waiting {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, oneshot::Sender<Bytes>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes its entry away when the ask ends.
+struct Entry<'a> {
+    waiting: &'a Waiting,
+    id: &'a str,
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        self.waiting.lock().remove(self.id);
+    }
+}

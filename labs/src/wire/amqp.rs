@@ -1,0 +1,303 @@
+//! What the RabbitMQ labs share: a connection, publishing with many messages
+//! on their way, and acks that settle many deliveries with one frame.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt};
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicPublishOptions,
+    BasicQosOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer};
+
+use crate::lab::Place;
+
+/// Messages on their way at once. Awaiting each before the next would measure
+/// how fast two threads wake each other: the client writes on one of its own.
+const ON_THEIR_WAY: usize = 1024;
+/// And at most this much of them, however few they are.
+const BYTES_ON_THEIR_WAY: usize = 4 * 1024 * 1024;
+
+/// A connection with one channel on it. RabbitMQ holds back a connection that
+/// publishes too fast, acks and all, so every end of a lab has its own.
+pub(crate) struct Link {
+    pub(crate) channel: Rc<Channel>,
+    connection: Connection,
+}
+
+impl Link {
+    pub(crate) async fn to(place: &Place) -> Result<Self> {
+        let url = place.url()?;
+        let properties = ConnectionProperties::default().with_connection_name(place.role().into());
+        let connection = Connection::connect(url, properties)
+            .await
+            .with_context(|| format!("cannot connect to RabbitMQ at {url}"))?;
+        let channel = Rc::new(connection.create_channel().await.context("cannot open a channel")?);
+        Ok(Self { channel, connection })
+    }
+
+    /// Declares a queue; whoever comes first makes it. A durable queue
+    /// survives a restart of the broker, its persistent messages with it.
+    pub(crate) async fn declare(&self, queue: &str, durable: bool) -> Result<()> {
+        let options = QueueDeclareOptions { durable, ..Default::default() };
+        let declared = self.channel.queue_declare(queue.into(), options, FieldTable::default()).await;
+        declared.with_context(|| format!("cannot declare the queue {queue}"))?;
+        Ok(())
+    }
+
+    /// Starts a consumer; live when this returns.
+    pub(crate) async fn consume(&self, queue: &str, options: BasicConsumeOptions) -> Result<Consumer> {
+        let consume = self.channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
+        consume.await.with_context(|| format!("cannot consume from {queue}"))
+    }
+
+    /// Returns when RabbitMQ has handled everything written on this channel
+    /// before: a channel is served in order, and this asks for an answer.
+    pub(crate) async fn barrier(&self) -> Result<()> {
+        self.channel.basic_qos(0, BasicQosOptions { global: true }).await.context("RabbitMQ did not answer")
+    }
+
+    /// Says good-bye: what was delivered here and not acked goes back.
+    pub(crate) async fn close(self) -> Result<()> {
+        self.channel.close(200, "done".into()).await.context("cannot close the channel")?;
+        self.connection.close(200, "done".into()).await.context("cannot close the connection")
+    }
+}
+
+/// Deletes a queue with what is in it; one that never was is no error to RabbitMQ.
+pub(crate) async fn delete_queue(place: &Place) -> Result<()> {
+    let link = Link::to(place).await?;
+    let deleted = link.channel.queue_delete(place.name().into(), QueueDeleteOptions::default()).await;
+    deleted.context("cannot delete the queue")?;
+    link.close().await
+}
+
+/// The next delivery of a consumer; an error when there cannot be one any more.
+pub(crate) async fn next(consumer: &mut Consumer) -> Result<Delivery> {
+    let next = consumer.next().await;
+    next.context("RabbitMQ has cancelled this consumer")?.context("lost the consumer")
+}
+
+/// Frames handed to the client's own thread, in order, and not yet written.
+struct OnTheirWay {
+    frames: VecDeque<(usize, Pin<Box<dyn Future<Output = Result<()>>>>)>,
+    bytes: usize,
+}
+
+impl OnTheirWay {
+    const fn none() -> Self {
+        Self { frames: VecDeque::new(), bytes: 0 }
+    }
+
+    /// Waits until more may follow. Cancel-safe.
+    async fn room(&mut self) -> Result<()> {
+        if self.frames.len() >= ON_THEIR_WAY || self.bytes >= BYTES_ON_THEIR_WAY {
+            // Half at once, or each message would wait for a wake-up of its own.
+            self.wait(ON_THEIR_WAY / 2).await?;
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, bytes: usize, frame: impl Future<Output = Result<()>> + 'static) -> Result<()> {
+        let mut frame = frame.boxed_local();
+        // A future does nothing until it is polled: the first poll hands over.
+        match (&mut frame).now_or_never() {
+            Some(written) => written?,
+            None => {
+                self.bytes += bytes;
+                self.frames.push_back((bytes, frame));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until at most `left` are left. Cancel-safe.
+    async fn wait(&mut self, left: usize) -> Result<()> {
+        while self.frames.len() > left || self.bytes >= BYTES_ON_THEIR_WAY {
+            let Some((bytes, frame)) = self.frames.front_mut() else { break };
+            let written = frame.await;
+            self.bytes -= *bytes;
+            self.frames.pop_front();
+            written?;
+        }
+        Ok(())
+    }
+}
+
+/// Publishes to one exchange.
+pub(crate) struct Outbox {
+    link: Link,
+    exchange: String,
+    confirms: bool,
+    on_their_way: OnTheirWay,
+}
+
+impl Outbox {
+    /// An outbox whose messages are gone when they are written.
+    pub(crate) fn new(link: Link, exchange: String) -> Self {
+        Self { link, exchange, confirms: false, on_their_way: OnTheirWay::none() }
+    }
+
+    /// An outbox whose messages are on their way until RabbitMQ has confirmed them.
+    pub(crate) async fn confirming(link: Link, exchange: String) -> Result<Self> {
+        confirm(&link.channel).await?;
+        Ok(Self { confirms: true, ..Self::new(link, exchange) })
+    }
+
+    pub(crate) async fn publish(
+        &mut self,
+        key: &str,
+        body: Bytes,
+        properties: BasicProperties,
+    ) -> Result<()> {
+        self.on_their_way.room().await?;
+        let (channel, exchange, key) = (self.link.channel.clone(), self.exchange.as_str().into(), key.into());
+        let (bytes, confirms) = (body.len(), self.confirms);
+        self.on_their_way.put(bytes, async move {
+            if confirms {
+                publish_confirmed(&channel, key, &body, properties).await
+            } else {
+                let options = BasicPublishOptions::default();
+                let published = channel.basic_publish(exchange, key, options, &body, properties).await;
+                // Without confirms there is nothing more to wait for.
+                published.map(drop).context("cannot publish")
+            }
+        })
+    }
+
+    /// Everything published is confirmed, or, without confirms, has been
+    /// handled by RabbitMQ, whatever came of it.
+    pub(crate) async fn flush(&mut self) -> Result<()> {
+        self.on_their_way.wait(0).await?;
+        if self.confirms { Ok(()) } else { self.link.barrier().await }
+    }
+
+    pub(crate) async fn close(mut self) -> Result<()> {
+        self.flush().await?;
+        self.link.close().await
+    }
+}
+
+/// From now on, RabbitMQ confirms what is published on this channel.
+pub(crate) async fn confirm(channel: &Channel) -> Result<()> {
+    channel.confirm_select(ConfirmSelectOptions::default()).await.context("RabbitMQ will not confirm")
+}
+
+/// Publishes to a queue. Returns when RabbitMQ has confirmed the message; a
+/// message that has no queue to go to is an error (`mandatory`), not a loss.
+pub(crate) async fn publish_confirmed(
+    channel: &Channel,
+    queue: ShortString,
+    body: &[u8],
+    properties: BasicProperties,
+) -> Result<()> {
+    let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+    let written =
+        channel.basic_publish("".into(), queue, options, body, properties).await.context("cannot publish")?;
+    match written.await.context("the message is not confirmed")? {
+        Confirmation::Ack(None) => Ok(()),
+        Confirmation::Ack(Some(_)) => bail!("RabbitMQ returned the message: its queue is gone"),
+        Confirmation::Nack(_) | Confirmation::NotRequested => bail!("RabbitMQ did not take the message"),
+    }
+}
+
+/// Consumes with acks, at most `prefetch` deliveries unsettled.
+pub(crate) struct Inbox {
+    link: Link,
+    consumer: Consumer,
+    on_their_way: OnTheirWay,
+    /// Every delivery up to this tag is settled, and RabbitMQ knows.
+    settled: u64,
+    /// Later ones that are settled, and whether RabbitMQ knows.
+    later: BTreeMap<u64, bool>,
+    untold: usize,
+    batch: usize,
+}
+
+impl Inbox {
+    pub(crate) async fn new(link: Link, queue: &str, prefetch: u16) -> Result<Self> {
+        // Before consuming, or the first deliveries would come without a limit.
+        let prefetch = prefetch.max(1);
+        link.channel
+            .basic_qos(prefetch, BasicQosOptions::default())
+            .await
+            .context("cannot set the prefetch")?;
+        let consumer = link.consume(queue, BasicConsumeOptions::default()).await?;
+        // Half the prefetch: RabbitMQ delivers on while acks are on their way.
+        let batch = (usize::from(prefetch) / 2).clamp(1, 128);
+        let (on_their_way, later) = (OnTheirWay::none(), BTreeMap::new());
+        Ok(Self { link, consumer, on_their_way, settled: 0, later, untold: 0, batch })
+    }
+
+    /// The next delivery; acks that wait for company go before this waits. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Result<Delivery> {
+        if let Some(delivery) = next(&mut self.consumer).now_or_never() {
+            return delivery;
+        }
+        self.tell().await?;
+        next(&mut self.consumer).await
+    }
+
+    pub(crate) async fn ack(&mut self, tag: u64) -> Result<()> {
+        self.later.insert(tag, false);
+        self.untold += 1;
+        if self.untold >= self.batch { self.tell().await } else { Ok(()) }
+    }
+
+    pub(crate) async fn nack(&mut self, tag: u64) -> Result<()> {
+        self.on_their_way.room().await?;
+        self.later.insert(tag, true);
+        let channel = self.link.channel.clone();
+        self.on_their_way.put(0, async move {
+            let options = BasicNackOptions { requeue: true, ..Default::default() };
+            channel.basic_nack(tag, options).await.context("cannot nack")
+        })
+    }
+
+    /// Acks with one frame all that came before the first unsettled delivery,
+    /// and one by one what was settled out of order.
+    async fn tell(&mut self) -> Result<()> {
+        self.on_their_way.room().await?;
+        let mut all_up_to = None;
+        while let Some(known) = self.later.remove(&(self.settled + 1)) {
+            self.settled += 1;
+            // The frame must name a tag that is still open.
+            all_up_to = if known { all_up_to } else { Some(self.settled) };
+        }
+        let mut acks: Vec<(u64, bool)> = all_up_to.map(|tag| (tag, true)).into_iter().collect();
+        if self.untold > 0 {
+            for (tag, known) in self.later.iter_mut().filter(|(_, known)| !**known) {
+                *known = true;
+                acks.push((*tag, false));
+            }
+        }
+        self.untold = 0;
+        for (tag, multiple) in acks {
+            let channel = self.link.channel.clone();
+            self.on_their_way.put(0, async move {
+                channel.basic_ack(tag, BasicAckOptions { multiple }).await.context("cannot ack")
+            })?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn flush(&mut self) -> Result<()> {
+        self.tell().await?;
+        self.on_their_way.wait(0).await?;
+        self.link.barrier().await
+    }
+
+    pub(crate) async fn close(mut self) -> Result<()> {
+        self.flush().await?;
+        let tag = self.consumer.tag();
+        self.link.channel.basic_cancel(tag, BasicCancelOptions::default()).await.context("cannot cancel")?;
+        self.link.close().await
+    }
+}
