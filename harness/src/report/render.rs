@@ -21,6 +21,7 @@ pub(super) fn render(name: &str, template: &str, context: impl Serialize) -> Res
         _ => minijinja::escape_formatter(out, state, value),
     });
     environment.add_filter("code", |text: &str| Value::from_safe_string(code(text)));
+    environment.add_filter("prose", |text: &str| Value::from_safe_string(prose(text)));
     environment.add_filter("block", |text: &str| Value::from_safe_string(text.replace("```", "` ` `")));
     environment
         .render_named_str(name, template, Value::from(Serde(&context)))
@@ -51,6 +52,20 @@ fn code(text: &str) -> String {
     format!("`{}`", text.replace(['`', '|', '\n', '\r'], " "))
 }
 
+/// A message as HTML: escaped, and what stands between backticks set as code.
+fn prose(text: &str) -> String {
+    let escaped = minijinja::HtmlEscape(text).to_string();
+    let parts: Vec<&str> = escaped.split('`').collect();
+    if parts.len().is_multiple_of(2) {
+        return escaped; // a backtick without its other half is only a backtick
+    }
+    let set = parts.iter().enumerate().map(|(index, part)| match index % 2 {
+        0 => (*part).to_owned(),
+        _ => format!("<code>{part}</code>"),
+    });
+    set.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +79,8 @@ mod tests {
         check("a.html", "{{ text }}", "<b>&\"", "&lt;b&gt;&amp;&quot;");
         check("a.md", "{{ text }}", "<b> a_b | [x](y)\n", "&lt;b&gt; a\\_b \\| \\[x\\](y) ");
         check("a.md", "{{ text | code }}", "a`b|c_d", "`a b c_d`");
+        check("a.html", "{{ text | prose }}", "run `a<b` ok", "run <code>a&lt;b</code> ok");
+        check("a.html", "{{ text | prose }}", "<b> `", "&lt;b&gt; `");
         assert!(render("a.html", "{{ missing }}", ()).is_err());
     }
 }

@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn values_map_to_pixels_and_stay_inside() {
-        let scale = Scale::log([1.0, 100.0].into_iter(), (0.0, 200.0));
+        let scale = Scale::log([1.2, 100.0].into_iter(), (0.0, 200.0));
         assert!((scale.at(10.0) - 100.0).abs() < 1e-6);
         assert_eq!((scale.at(0.0), scale.at(1e9)), (0.0, 200.0));
     }

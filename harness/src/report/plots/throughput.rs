@@ -11,7 +11,7 @@ use crate::bundle::{Cell, Counts};
 
 const WIDTH: f64 = 800.0;
 const LABELS: f64 = 150.0;
-const VALUES: f64 = 200.0;
+const VALUES: f64 = 230.0;
 
 /// Above this factor between fastest and slowest, a linear axis would show
 /// some as nothing.
