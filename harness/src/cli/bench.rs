@@ -98,7 +98,7 @@ pub(super) fn main(args: BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
         handles,
         plan,
         urls,
-        seed: args.seed.unwrap_or_else(rand::random),
+        seed: args.seed.unwrap_or_else(fresh_seed),
         out: &out,
         resume: args.resume,
         strict: std::env::var("CI").is_ok_and(|ci| ci == "true"),
@@ -202,7 +202,7 @@ fn read(args: &BenchArgs) -> Result<Plan> {
 /// The answer in short, on stdout.
 fn print_summary(run: &Run) {
     let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
+    table.load_style(comfy_table::TableStyle::new());
     table.set_header([
         "LAB",
         "SIZE",
@@ -235,4 +235,9 @@ fn print_summary(run: &Run) {
         table.add_row(row);
     }
     println!("{}", table.trim_fmt());
+}
+
+/// A seed for those who do not care; it is recorded all the same.
+fn fresh_seed() -> u64 {
+    jiff::Timestamp::now().as_nanosecond() as u64
 }

@@ -6,8 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use comfy_table::Table;
-use comfy_table::presets::NOTHING;
+use comfy_table::{Table, TableStyle};
 use labs::lab::Broker;
 use serde::Serialize;
 
@@ -59,7 +58,14 @@ pub(super) fn main(args: &ListArgs, handles: &[Handle]) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_header(["LAB", "", "GUARANTEE", "OVERLOAD", "PARTICULAR", "READ"]);
+    table.load_style(TableStyle::new()).set_header([
+        "LAB",
+        "",
+        "GUARANTEE",
+        "OVERLOAD",
+        "PARTICULAR",
+        "READ",
+    ]);
     for row in &rows {
         let name = if row.runs { row.name.to_owned() } else { format!("{} (cannot run)", row.name) };
         table.add_row([&name, row.topology, row.guarantee, row.overload, row.note, row.source]);
