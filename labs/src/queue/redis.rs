@@ -120,7 +120,7 @@ impl ListConsumer {
             asked: Asked::nothing(),
             held: 0,
             prefetch: usize::from(prefetch).max(1),
-            came: 1,
+            came: 0,
             wait: ms("wait-ms", WAIT_MS),
             lease,
         })
@@ -146,7 +146,8 @@ impl Consumer for ListConsumer {
                 return Ok(Some(Delivery { receipt: item.clone(), item, attempt }));
             }
             self.write_settled().await?;
-            let count = (self.came * 2).min(self.prefetch - self.held);
+            // One of them is asked of the list of redeliveries, which is mostly empty.
+            let count = ((self.came + 1) * 2).min(self.prefetch - self.held);
             if count == 0 && !self.asked.is_asked() {
                 // All we may hold is handed out. Settling needs `&mut self`, so
                 // whoever waits here has given this future up by then.
@@ -155,7 +156,7 @@ impl Consumer for ListConsumer {
             let take = || take(self.connection.clone(), self.lists.clone(), count, self.wait);
             self.taken = self.asked.or_ask(take).await?.into();
             self.held += self.taken.len();
-            self.came = self.taken.len().max(1);
+            self.came = self.taken.len();
         }
     }
 
