@@ -7,9 +7,11 @@
 //! those to be delivered again; a nack moves there too. What comes from that
 //! list has been delivered before, perhaps often: its attempt is 2.
 //!
-//! Survives: kill -9 of a consumer (its items are back after `LEASE_MS`), and
-//! of Redis with `appendonly yes`. A power cut loses up to a second of it. A
-//! consumer that stalls longer than its lease gets its items taken: twice done.
+//! Survives: kill -9 of a consumer (its items are back after `LEASE_MS`); with
+//! `appendonly yes` that of Redis, and with `appendfsync always` a power cut.
+//! The default, `everysec`, puts off writing while the disk is busy: kill -9
+//! then loses what was confirmed meanwhile. A consumer that stalls longer than
+//! its lease gets its items taken: twice done.
 //!
 //! Run it: `just lab queue-redis`. Watch it: `redis-cli LLEN PLACE:queue`.
 
