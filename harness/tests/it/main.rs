@@ -16,7 +16,7 @@ fn main() {
 
 /// A trial whose error is shown with all its causes.
 fn trial(name: &str, test: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
-    Trial::test(name, move || test().map_err(|error| format!("{error:?}").into()))
+    Trial::test(name, move || test().map_err(|error| format!("{error:#}").into()))
 }
 
 /// Waits for a condition, not for a time; gives up after 20 s.
