@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use crate::{trial, wait_until};
 
 /// Every trial of this file.
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         needs(Broker::Redis, "redis_lives_and_leaves_nothing", redis_lives),
         needs(Broker::Redis, "durable_redis_keeps_data_over_a_restart", redis_restarts),
@@ -207,7 +207,8 @@ async fn rabbitmq_pair() -> Result<()> {
     one.restart().await?;
     println!("a RabbitMQ node's restart: {:?}", before.elapsed());
     ensure!(one.url() == url, "another address after the restart");
-    ensure!(get(&one, "kept").await?.as_deref() == Some(&b"body"[..]), "a confirmed message has gone");
+    let kept = get(&one, "kept").await?;
+    ensure!(kept.as_deref() == Some(&b"body"[..]), "the confirmed message came back as {kept:?}");
 
     let family: Vec<u32> =
         [&one, &other].iter().flat_map(|server| tree(&server.pids().unwrap_or_default())).collect();

@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use crate::{trial, wait_until};
 
 /// Every trial of this file.
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("guard::killed_front_leaves_nothing", || leaves_nothing(Victim::Front)),
         trial("guard::killed_guard_leaves_nothing", || leaves_nothing(Victim::Guard)),
