@@ -201,13 +201,13 @@ async fn rabbitmq_pair() -> Result<()> {
     listeners(&family, 6)?;
 
     publish(&one, "kept").await?;
-    ensure!(get(&other, "kept").await?.is_none(), "one node's queue is in the other");
+    ensure!(get(&other, "kept").await.is_err(), "one node's queue is in the other");
     let url = one.url().to_owned();
     let before = std::time::Instant::now();
     one.restart().await?;
     println!("a RabbitMQ node's restart: {:?}", before.elapsed());
     ensure!(one.url() == url, "another address after the restart");
-    let kept = get(&one, "kept").await?;
+    let kept = get(&one, "kept").await.context("the queue has gone")?;
     ensure!(kept.as_deref() == Some(&b"body"[..]), "the confirmed message came back as {kept:?}");
 
     let family: Vec<u32> =
@@ -238,8 +238,9 @@ async fn publish(server: &Server, queue: &str) -> Result<()> {
 async fn get(server: &Server, queue: &str) -> Result<Option<Vec<u8>>> {
     let connection = Connection::connect(server.url(), ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
-    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
-    channel.queue_declare(queue.into(), durable, Default::default()).await?;
+    // Passive: a queue that has gone is an error here, and not made anew.
+    let passive = QueueDeclareOptions { passive: true, durable: true, ..Default::default() };
+    channel.queue_declare(queue.into(), passive, Default::default()).await?;
     let message = channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await?;
     connection.close(200, "".into()).await?;
     Ok(message.map(|message| message.delivery.data.to_vec()))
