@@ -109,10 +109,14 @@ fn launcher(path: &OsStr) -> Option<PathBuf> {
         .chain(std::env::split_paths(path))
         .chain(packaged)
         .map(|dir| dir.join("rabbitmq-server"))
-        .filter(|launcher| runnable(launcher))
-        .find(|launcher| {
-            launcher.canonicalize().is_ok_and(|real| real.with_file_name("rabbitmq-env").is_file())
-        })
+        .find(|launcher| runnable(launcher) && is_launcher(launcher))
+}
+
+/// The wrapper, too, may lie beside the launcher; its file has another name.
+fn is_launcher(program: &Path) -> bool {
+    program.canonicalize().is_ok_and(|real| {
+        real.file_name() == program.file_name() && real.with_file_name("rabbitmq-env").is_file()
+    })
 }
 
 fn program(name: &str, path: &OsStr, after: &[&str]) -> Option<PathBuf> {

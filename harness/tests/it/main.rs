@@ -1,0 +1,32 @@
+//! The integration tests, as one program.
+
+mod brokers;
+mod guard;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use libtest_mimic::{Arguments, Trial};
+
+fn main() {
+    let args = Arguments::from_args();
+    let trials = [guard::trials(), brokers::trials()].into_iter().flatten().collect();
+    libtest_mimic::run(&args, trials).exit();
+}
+
+/// A trial whose error is shown with all its causes.
+fn trial(name: &str, test: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
+    Trial::test(name, move || test().map_err(|error| format!("{error:#}").into()))
+}
+
+/// Waits for a condition, not for a time; gives up after 20 s.
+fn wait_until(what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition()? {
+        if Instant::now() > deadline {
+            bail!("gave up waiting until {what}");
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
