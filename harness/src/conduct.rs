@@ -115,6 +115,8 @@ impl Cast {
             lines,
             pid,
         });
+        // Whoever comes late is introduced like everybody else.
+        self.introduce();
         Ok(number)
     }
 
@@ -152,6 +154,9 @@ impl Cast {
 
     /// Once all binders have announced themselves, everybody is told.
     fn introduce(&self) {
+        if !self.binds {
+            return;
+        }
         let mut peers = Peers::new();
         for actor in &self.actors {
             for part in actor.kind.binds(self.measured) {
@@ -275,7 +280,12 @@ fn spawn(
     cpu: Option<usize>,
 ) -> Result<u32> {
     let mut command = std::process::Command::new(process::this_program());
-    command.arg("role").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // The name is for those who look with `ps`; the role learns it from its first line.
+    command
+        .args(["role", "--name", &init.role()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     if let Some(cpu) = cpu {
         command.arg("--cpu").arg(cpu.to_string());
     }
