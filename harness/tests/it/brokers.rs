@@ -194,6 +194,13 @@ async fn rabbitmq_pair() -> Result<()> {
         tokio::join!(start(Broker::RabbitMq, true, &one_dir), start(Broker::RabbitMq, true, &other_dir));
     let (mut one, other) = (one?, other?);
     println!("two RabbitMQ nodes at once: {:?}", begin.elapsed());
+    let Source::Program(program) = broker::find(Broker::RabbitMq, &BTreeMap::new())? else {
+        bail!("no program")
+    };
+    ensure!(
+        broker::version_of(Broker::RabbitMq, &program)? == one.version(),
+        "the package says another version"
+    );
     ensure!(one.version().starts_with(|first: char| first.is_ascii_digit()), "version {:?}", one.version());
     let family: Vec<u32> =
         [&one, &other].iter().flat_map(|server| tree(&server.pids().unwrap_or_default())).collect();
