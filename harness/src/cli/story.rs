@@ -123,10 +123,15 @@ impl Story<'_> {
                 "The answers came in another order than the questions; each found its own all the same.",
             );
         }
-        self.conclude(&format!(
-            "What told them apart: {}.",
-            self.handle.entry.note.trim_start_matches("matching: ")
-        ));
+        self.conclude(match self.handle.entry.note.trim_start_matches("matching: ") {
+            "lockstep" => {
+                "What told them apart: the turn. One question at a time, so the next answer is the answer."
+            }
+            "reply address" => {
+                "What told them apart: the address. Each question brought along where its answer goes."
+            }
+            _ => "What told them apart: a correlation identifier that the answer brings back.",
+        });
         Ok(())
     }
 

@@ -311,30 +311,35 @@ where
 {
     stage.ready();
     let mut open: VecDeque<Delivery<String, C::Receipt>> = VecDeque::new();
-    let mut auto = None;
+    let mut auto: Option<Duration> = None;
     loop {
-        let act = tokio::select! {
-            act = stage.act() => match act {
-                None => break,
-                Some(Act::Auto { work_ms }) => {
-                    auto = Some(Duration::from_millis(work_ms));
-                    continue;
-                }
-                Some(act) => act,
-            },
-            delivery = consumer.next() => {
-                let Some(delivery) = delivery? else {
-                    stage.say(What::Ended, "no more can come");
-                    stage.stop().await;
-                    break;
-                };
-                let (text, attempt) = (text(&delivery.item), delivery.attempt);
-                stage.event(Event { attempt: Some(attempt), ..Event::new(What::Received, text.clone()) });
-                open.push_back(Delivery { item: text, attempt, receipt: delivery.receipt });
-                let Some(work) = auto else { continue };
+        let act = match auto.filter(|_| !open.is_empty()) {
+            // Whatever is open is worked on, also what came before the word did.
+            Some(work) => {
                 tokio::time::sleep(work).await;
                 Act::Ack
             }
+            None => tokio::select! {
+                act = stage.act() => match act {
+                    None => break,
+                    Some(Act::Auto { work_ms }) => {
+                        auto = Some(Duration::from_millis(work_ms));
+                        continue;
+                    }
+                    Some(act) => act,
+                },
+                delivery = consumer.next() => {
+                    let Some(delivery) = delivery? else {
+                        stage.say(What::Ended, "no more can come");
+                        stage.stop().await;
+                        break;
+                    };
+                    let (text, attempt) = (text(&delivery.item), delivery.attempt);
+                    stage.event(Event { attempt: Some(attempt), ..Event::new(What::Received, text.clone()) });
+                    open.push_back(Delivery { item: text, attempt, receipt: delivery.receipt });
+                    continue;
+                }
+            },
         };
         if !matches!(act, Act::Ack | Act::Nack) {
             stage.cannot(&act);
