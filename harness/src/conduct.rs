@@ -220,29 +220,40 @@ impl Cast {
 
     /// Tells everyone to stop and waits until they have left; whoever stays too
     /// long is killed. What they still say is noted; the complaints are returned.
+    ///
+    /// Peer to peer, those who connected leave before those who listen, as
+    /// guests do: a listener that goes first would break their connections.
     pub async fn dismiss(&mut self, patience: Duration) -> Vec<String> {
-        self.tell_all(&ToRole::Stop);
         let mut complaints = Vec::new();
-        let all = async {
-            while self.actors.iter().any(|actor| !actor.left) {
-                let (number, heard) = self.hear().await;
-                let name = &self.actors[number].name;
-                match heard {
-                    Heard::Line(FromRole::Failed { error }) => complaints.push(format!("{name}: {error}")),
-                    Heard::Left(Some(why)) => complaints.push(format!("{name}: {why}")),
-                    _ => {}
-                }
+        let guest = |actor: &Actor| self.binds && actor.bound.is_empty();
+        let (guests, hosts): (Vec<usize>, Vec<usize>) =
+            (0..self.actors.len()).partition(|&number| guest(&self.actors[number]));
+        for leaving in [guests, hosts] {
+            for &number in &leaving {
+                self.tell(number, ToRole::Stop);
             }
-        };
-        if tokio::time::timeout(patience, all).await.is_err() {
-            for number in 0..self.actors.len() {
-                if !self.actors[number].left {
+            let all = async {
+                while leaving.iter().any(|&number| !self.actors[number].left) {
+                    let (number, heard) = self.hear().await;
                     let name = &self.actors[number].name;
-                    complaints
-                        .push(format!("{name} did not stop within {} s and was killed", patience.as_secs()));
-                    // A thread cannot be killed; it ends with the process.
-                    let _ = self.kill(number);
+                    match heard {
+                        Heard::Line(FromRole::Failed { error }) => {
+                            complaints.push(format!("{name}: {error}"))
+                        }
+                        Heard::Left(Some(why)) => complaints.push(format!("{name}: {why}")),
+                        _ => {}
+                    }
                 }
+            };
+            if tokio::time::timeout(patience, all).await.is_ok() {
+                continue;
+            }
+            for &number in leaving.iter().filter(|&&number| !self.actors[number].left) {
+                let name = &self.actors[number].name;
+                complaints
+                    .push(format!("{name} did not stop within {} s and was killed", patience.as_secs()));
+                // A thread cannot be killed; it ends with the process.
+                let _ = self.kill(number);
             }
         }
         complaints
