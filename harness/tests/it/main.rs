@@ -2,6 +2,7 @@
 
 mod brokers;
 mod guard;
+mod story;
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use libtest_mimic::{Arguments, Trial};
 
 fn main() {
     let args = Arguments::from_args();
-    let trials = [guard::trials(), brokers::trials()].into_iter().flatten().collect();
+    let trials = [guard::trials(), brokers::trials(), story::trials()].into_iter().flatten().collect();
     libtest_mimic::run(&args, trials).exit();
 }
 
@@ -29,4 +30,18 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result
         std::thread::sleep(Duration::from_millis(2));
     }
     Ok(())
+}
+
+/// The program under test.
+fn lab(args: &[&str]) -> std::process::Command {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lab"));
+    command.args(args).stdin(std::process::Stdio::null());
+    command
+}
+
+/// Whether tests over this broker are ignored here. With `CI=true` none is:
+/// they fail instead.
+fn is_missing(broker: labs::lab::Broker) -> bool {
+    let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+    !ci && harness::broker::find(broker, &std::collections::BTreeMap::new()).is_err()
 }
