@@ -39,7 +39,7 @@ pub fn load(name: &str) -> Result<Plan> {
     };
     Ok(match name {
         "quick" => base,
-        "standard" => Plan { trials: 7, warmup_s: 0.5, seconds: 2.0, ..base },
+        "standard" => Plan { trials: 5, warmup_s: 0.5, seconds: 2.0, ..base },
         "full" => {
             Plan { sizes: vec![32, 1024, 65_536, 1 << 20], trials: 10, warmup_s: 1.0, seconds: 5.0, ..base }
         }
