@@ -1,0 +1,1 @@
+pub(super) fn trials() -> Vec<libtest_mimic::Trial> { Vec::new() }
