@@ -111,7 +111,10 @@ fn launcher(path: &OsStr) -> Option<PathBuf> {
         .map(|dir| dir.join("rabbitmq-server"))
         .filter(|launcher| runnable(launcher))
         .find(|launcher| {
-            launcher.canonicalize().is_ok_and(|real| real.with_file_name("rabbitmq-env").is_file())
+            // The wrapper sits beside links to the package's scripts, but under another name.
+            launcher.canonicalize().is_ok_and(|real| {
+                real.ends_with("rabbitmq-server") && real.with_file_name("rabbitmq-env").is_file()
+            })
         })
 }
 

@@ -21,10 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(3);
 type Whole = Faulty<SAYS_WAITS>;
 
 pub(super) fn trials() -> Vec<Trial> {
-    let one_way = |promise, fault, because| proof("oneway", oneway::promises::<Whole>, promise, fault, because);
-    let req_rep = |promise, fault, because| proof("reqrep", reqrep::promises::<Whole>, promise, fault, because);
-    let pub_sub = |promise, fault, because| proof("pubsub", pubsub::promises::<Whole>, promise, fault, because);
-    let line = |promise, fault, because| proof("pipeline", pipeline::promises::<Whole>, promise, fault, because);
+    let one_way =
+        |promise, fault, because| proof("oneway", oneway::promises::<Whole>, promise, fault, because);
+    let req_rep =
+        |promise, fault, because| proof("reqrep", reqrep::promises::<Whole>, promise, fault, because);
+    let pub_sub =
+        |promise, fault, because| proof("pubsub", pubsub::promises::<Whole>, promise, fault, because);
+    let line =
+        |promise, fault, because| proof("pipeline", pipeline::promises::<Whole>, promise, fault, because);
     let store = |promise, fault, because| proof("queue", queue::promises::<Whole>, promise, fault, because);
     vec![
         one_way("order", SWAPS, "came after"),
@@ -94,13 +98,18 @@ fn says<const SAYS: u8>(what: &'static str, fault: usize, because: &'static str)
     trial(format!("broken::oneway_overload_{what}"), None, move || {
         let check = overload::overload::<oneway::Way<Faulty<SAYS>>>;
         let promise = Promise::of::<Faulty<SAYS>, _>("overload", check);
-        noticed(&promise, Site::new(what, None)?.with(&[("fault", fault)]), because)
+        let site = Site::new(what, None)?.with(&[("fault", fault)]);
+        fails(&promise, site, because)
     })
 }
 
 /// The check fails, names the promise, and says why.
 fn noticed(promise: &Promise, site: Site, because: &str) -> Result<()> {
-    let Err(error) = promise.hold(site.with_patience(PATIENCE)) else {
+    fails(promise, site.with_patience(PATIENCE), because)
+}
+
+fn fails(promise: &Promise, site: Site, because: &str) -> Result<()> {
+    let Err(error) = promise.hold(site) else {
         bail!("the promise `{}` is broken, and the suite does not notice", promise.name);
     };
     let text = format!("{error:#}");

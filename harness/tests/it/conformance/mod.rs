@@ -30,9 +30,10 @@ use labs::pubsub::PubSub;
 use labs::queue::Queue;
 use labs::reqrep::RequestReply;
 use libtest_mimic::{Completion, Failed, Trial};
+use tokio::task::unconstrained;
 
-pub(crate) use place::end;
 use place::Site;
+pub(crate) use place::end;
 
 /// No check takes this long, on however slow a machine.
 const TOO_LONG: Duration = Duration::from_secs(120);
@@ -61,11 +62,13 @@ impl Promise {
         Self { name: name.to_owned(), check }
     }
 
-    /// Runs the check; an error begins with the promise's name.
+    /// Runs the check; an error begins with the promise's name. All roles are
+    /// futures of one task here, and each has a task of its own in life: so they
+    /// do not share one task's budget of steps.
     fn hold(&self, site: Site) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime
-            .block_on(async { tokio::time::timeout(TOO_LONG, (self.check)(site)).await })
+            .block_on(async { tokio::time::timeout(TOO_LONG, unconstrained((self.check)(site))).await })
             .context("the check does not end")
             .flatten()
             .with_context(|| self.name.clone())
@@ -123,11 +126,7 @@ impl Visitor for Suite {
 
 /// A test that needs a broker is ignored, with the reason, where there is
 /// none; under CI it fails.
-fn trial(
-    name: String,
-    broker: Option<Broker>,
-    run: impl FnOnce() -> Result<()> + Send + 'static,
-) -> Trial {
+fn trial(name: String, broker: Option<Broker>, run: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
     Trial::ignorable_test(name, move || {
         match broker.map(place::program).transpose() {
             Err(missing) if std::env::var_os("CI").is_none_or(|ci| ci.is_empty() || ci == "false") => {

@@ -166,8 +166,9 @@ async fn on_demand<L: Pipeline>(site: Site) -> Result<()> {
     let all = async {
         tokio::select! {
             biased;
-            vented = async { tokio::try_join!(venting, quickly) } => vented.map(drop),
+            done = quickly => done,
             ended = slowly => ended,
+            Err(error) = venting => Err(error),
         }
     };
     let shared = site.soon("the fast worker gets most of the tasks", all).await;

@@ -19,18 +19,65 @@ const PROBE: &[u8] = b"probe";
 const TOPIC: &str = "it.stream";
 
 const TOPICS: [&str; 18] = [
-    "chat", "chat.rust", "chat.rust.help", "chat.go", "chatter", "chat-rust", "Chat.rust", "a", "b", "ab",
-    "a.b", "a.b.c", "a.c", "a.x.b", "a_b", "weather.eu.de.berlin", "weather.us", "help",
+    "chat",
+    "chat.rust",
+    "chat.rust.help",
+    "chat.go",
+    "chatter",
+    "chat-rust",
+    "Chat.rust",
+    "a",
+    "b",
+    "ab",
+    "a.b",
+    "a.b.c",
+    "a.c",
+    "a.x.b",
+    "a_b",
+    "weather.eu.de.berlin",
+    "weather.us",
+    "help",
 ];
 
 /// Each matches at least one of the topics.
 const FILTERS: [&str; 37] = [
-    "all", "exact:chat", "exact:chat.rust", "exact:a.b.c", "prefix:", "prefix:chat", "prefix:chat.",
-    "prefix:chat.r", "prefix:a", "prefix:weather.eu.de.berlin", "glob:*", "glob:chat.*", "glob:chat*",
-    "glob:*rust*", "glob:ch?t", "glob:ch[a-c]t", "glob:ch[^b]t", "glob:ch[c-a]t", "glob:[ab]", "glob:a?b",
-    "glob:*.*.*", "glob:\\chat", "glob:chat\\.rust", "glob:**t", "glob:[^a-z]hat.rust", "words:chat",
-    "words:chat.*", "words:chat.#", "words:#", "words:*", "words:*.*", "words:#.help", "words:#.rust.#",
-    "words:a.#.b", "words:a.*.#", "words:*.rust.*", "words:weather.#.berlin",
+    "all",
+    "exact:chat",
+    "exact:chat.rust",
+    "exact:a.b.c",
+    "prefix:",
+    "prefix:chat",
+    "prefix:chat.",
+    "prefix:chat.r",
+    "prefix:a",
+    "prefix:weather.eu.de.berlin",
+    "glob:*",
+    "glob:chat.*",
+    "glob:chat*",
+    "glob:*rust*",
+    "glob:ch?t",
+    "glob:ch[a-c]t",
+    "glob:ch[^b]t",
+    "glob:ch[c-a]t",
+    "glob:[ab]",
+    "glob:a?b",
+    "glob:*.*.*",
+    "glob:\\chat",
+    "glob:chat\\.rust",
+    "glob:**t",
+    "glob:[^a-z]hat.rust",
+    "words:chat",
+    "words:chat.*",
+    "words:chat.#",
+    "words:#",
+    "words:*",
+    "words:*.*",
+    "words:#.help",
+    "words:#.rust.#",
+    "words:a.#.b",
+    "words:a.*.#",
+    "words:*.rust.*",
+    "words:weather.#.berlin",
 ];
 
 pub(super) fn promises<L: PubSub>() -> Vec<Promise> {
@@ -272,13 +319,14 @@ async fn publishers<L: PubSub>(site: Site) -> Result<()> {
     let (lab, topic) = (L::open(&site.place()).await?, Topic::new(TOPIC)?);
     let subscriber = lab.subscriber(&Filter::All).await?;
     let mut publishers = try_join_all((0..3).map(|_| lab.publisher())).await?;
-    let publishing = try_join_all(publishers.drain(..).zip(0..).map(async |(mut publisher, who): (_, u64)| {
-        for number in 0..EACH {
-            publisher.publish(&topic, message(who * EACH + number, 64)).await?;
-            tokio::task::yield_now().await;
-        }
-        publisher.close().await
-    }));
+    let publishing =
+        try_join_all(publishers.drain(..).zip(0..).map(async |(mut publisher, who): (_, u64)| {
+            for number in 0..EACH {
+                publisher.publish(&topic, message(who * EACH + number, 64)).await?;
+                tokio::task::yield_now().await;
+            }
+            publisher.close().await
+        }));
     let mut rx = In(subscriber);
     let hearing = async {
         let (mut heard, mut last) = (Vec::new(), [None; 3]);

@@ -140,7 +140,12 @@ async fn once<L: Queue>(site: Site) -> Result<()> {
     let consumers = [lab.consumer(8).await?, lab.consumer(8).await?];
     let producer = lab.producer().await?;
     // A last one for each: whoever has taken one takes no more.
-    let sending = send(&site, producer, (0..EACH).chain([END, END]));
+    let mut tx = Out(producer);
+    let sending = async {
+        tx.put((0..EACH).map(|number| message(number, 64)).collect()).await?;
+        tx.put(vec![message(END, 64)]).await?;
+        tx.put(vec![message(END, 64)]).await
+    };
     let taking = try_join_all(consumers.map(async |consumer| {
         let mut rx = In::new(consumer);
         let came = stream::take_all(&mut rx).await?;

@@ -15,6 +15,8 @@ use super::{Promise, promises};
 
 /// Requests in flight at once.
 const AT_ONCE: u64 = 300;
+/// Requests a responder holds open, where it may hold several.
+const OPEN: usize = 16;
 /// Requests that nobody waits for any more.
 const ABANDONED: u64 = 1_000;
 
@@ -46,8 +48,12 @@ async fn ask(requester: &impl Requester, number: u64) -> Result<()> {
 }
 
 /// Answers for ever; where several requests may be open, the newest first.
-async fn serve<L: RequestReply>(responder: &mut L::Responder, answered: &Cell<u64>) -> Result<()> {
-    let most = if L::MATCHING == Matching::Lockstep { 1 } else { 16 };
+async fn serve<L: RequestReply>(
+    responder: &mut L::Responder,
+    answered: &Cell<u64>,
+    most: usize,
+) -> Result<()> {
+    let most = if L::MATCHING == Matching::Lockstep { 1 } else { most };
     let mut open = VecDeque::new();
     loop {
         let next = match open.len() {
@@ -62,6 +68,8 @@ async fn serve<L: RequestReply>(responder: &mut L::Responder, answered: &Cell<u6
                     responder.reply(to, reply_to(&request)).await?;
                     answered.set(answered.get() + 1);
                 }
+                // Those who share the work come to their turn.
+                tokio::task::yield_now().await;
             }
         }
     }
@@ -78,7 +86,7 @@ async fn while_served<L: RequestReply, T>(
         tokio::select! {
             biased;
             done = asking => done,
-            ended = serve::<L>(responder, &answered) => match ended {
+            ended = serve::<L>(responder, &answered, OPEN) => match ended {
                 Err(error) => Err(error.context("the responder broke")),
                 Ok(()) => bail!("the responder ended"),
             },
@@ -201,7 +209,8 @@ async fn shares<L: RequestReply>(site: Site) -> Result<()> {
     let responders = try_join_all((0..RESPONDERS).map(|_| lab.responder()));
     let (requester, mut responders) = tokio::try_join!(lab.requester(), responders)?;
     let answered = [const { Cell::new(0) }; RESPONDERS];
-    let serving = responders.iter_mut().zip(&answered).map(|(responder, count)| serve::<L>(responder, count));
+    let serving =
+        responders.iter_mut().zip(&answered).map(|(responder, count)| serve::<L>(responder, count, 1));
     let asking = async {
         let mut number = 0;
         while answered.iter().any(|count| count.get() == 0) {
@@ -223,8 +232,7 @@ async fn shares<L: RequestReply>(site: Site) -> Result<()> {
 /// A requester that has gone with its requests open is no trouble to the responder.
 async fn vanished<L: RequestReply>(site: Site) -> Result<()> {
     let lab = L::open(&site.place()).await?;
-    let (gone, stays, mut responder) =
-        tokio::try_join!(lab.requester(), lab.requester(), lab.responder())?;
+    let (gone, stays, mut responder) = tokio::try_join!(lab.requester(), lab.requester(), lab.responder())?;
     let open = if L::MATCHING == Matching::Lockstep { 1 } else { 20 };
     let mut taken = Vec::new();
     let taking = async {
@@ -299,8 +307,8 @@ async fn apart<L: RequestReply>(site: Site) -> Result<()> {
         tokio::select! {
             biased;
             asked = asking => asked.map(drop),
-            ended = serve::<L>(&mut here.1, &answered_here) => ended,
-            ended = serve::<L>(&mut there.1, &answered_there) => ended,
+            ended = serve::<L>(&mut here.1, &answered_here, OPEN) => ended,
+            ended = serve::<L>(&mut there.1, &answered_there, OPEN) => ended,
         }
     };
     site.soon("every request is answered", both).await?;
@@ -371,7 +379,7 @@ async fn overload<L: RequestReply>(site: Site) -> Result<()> {
         for when in noise(1, 50) {
             a_moment(when).await;
         }
-        serve::<L>(&mut responder, &answered).await
+        serve::<L>(&mut responder, &answered, OPEN).await
     };
     let both = async {
         tokio::select! {

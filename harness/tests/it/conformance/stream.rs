@@ -336,7 +336,10 @@ async fn leave_messages<S: Stream>(site: &Site) -> Result<()> {
     for _ in 0..10 {
         site.soon("a message comes", take(&mut rx)).await?;
     }
-    Ok(())
+    // And some that nobody reads.
+    drop(rx);
+    tx.put((0..50).map(|number| message(number, 32)).collect()).await?;
+    tx.flush().await
 }
 
 async fn no_keys_and_clients(site: &Site) -> Result<()> {

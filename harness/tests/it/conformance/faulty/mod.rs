@@ -144,7 +144,7 @@ impl Push {
         }
         let mut tank = self.tank.lock();
         if self.fault == FORGETS && tank.ready.len() >= DEPTH {
-            return;
+            tank.ready.pop_front();
         }
         if self.fault == TWICE {
             tank.put(body.clone());

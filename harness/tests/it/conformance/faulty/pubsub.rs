@@ -50,7 +50,7 @@ impl PubSub for Faulty<SAYS_WAITS> {
             filter.require(Self::TRANSPORT, Self::FILTERS)?;
         }
         let filter = if self.fault == IGNORES_FILTER { Filter::All } else { filter.clone() };
-        let mut listener = Listener { exchange: self.meet(), filter, inbox: Arc::default(), live: false, fault: self.fault };
+        let mut listener = Listener { exchange: self.meet(), filter, inbox: Arc::default(), live: false };
         if self.fault != JOINS_LATE {
             listener.join();
         }
@@ -94,7 +94,6 @@ pub(in super::super) struct Listener {
     filter: Filter,
     inbox: Arc<Topics>,
     live: bool,
-    fault: usize,
 }
 
 impl Listener {
