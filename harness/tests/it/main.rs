@@ -1,18 +1,29 @@
 //! The integration tests, as one program.
 
 mod brokers;
+mod conformance;
 mod guard;
 mod story;
 
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use libtest_mimic::{Arguments, Trial};
 
-fn main() {
+fn main() -> ExitCode {
+    // Roles are processes of this program, as they are of `lab`.
+    if std::env::args().nth(1).as_deref() == Some("role") {
+        return match harness::role::main(&harness::role::handles()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
     let args = Arguments::from_args();
-    let trials = [guard::trials(), brokers::trials(), story::trials()].into_iter().flatten().collect();
-    libtest_mimic::run(&args, trials).exit();
+    let trials = [guard::trials(), brokers::trials(), conformance::trials(), story::trials()];
+    let conclusion = libtest_mimic::run(&args, trials.into_iter().flatten().collect());
+    conformance::end();
+    conclusion.exit_code()
 }
 
 /// A trial whose error is shown with all its causes.
@@ -20,9 +31,10 @@ fn trial(name: &str, test: impl FnOnce() -> Result<()> + Send + 'static) -> Tria
     Trial::test(name, move || test().map_err(|error| format!("{error:#}").into()))
 }
 
-/// Waits for a condition, not for a time; gives up after 20 s.
+/// Waits for a condition, not for a time; gives up after a minute, which only a
+/// test that fails ever takes.
 fn wait_until(what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !condition()? {
         if Instant::now() > deadline {
             bail!("gave up waiting until {what}");

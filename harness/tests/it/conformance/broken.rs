@@ -1,0 +1,164 @@
+//! For each promise a lab that breaks exactly this one, and the proof that the
+//! suite notices: the check passes where nothing is broken, and fails for the
+//! broken lab, for the reason it was made to find.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use labs::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use labs::oneway::{self as way, OneWay};
+use labs::queue::redis::RedisList;
+use libtest_mimic::Trial;
+
+use super::faulty::fault::*;
+use super::faulty::{Faulty, SAYS_DISCONNECTS, SAYS_DROPS, SAYS_STORES, SAYS_WAITS};
+use super::place::Site;
+use super::{Promise, oneway, overload, pipeline, pubsub, queue, reqrep, trial};
+
+/// How long a broken lab is waited for: what it does not do, it never does.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+type Whole = Faulty<SAYS_WAITS>;
+
+pub(super) fn trials() -> Vec<Trial> {
+    let one_way =
+        |promise, fault, because| proof("oneway", oneway::promises::<Whole>, promise, fault, because);
+    let req_rep =
+        |promise, fault, because| proof("reqrep", reqrep::promises::<Whole>, promise, fault, because);
+    let pub_sub =
+        |promise, fault, because| proof("pubsub", pubsub::promises::<Whole>, promise, fault, because);
+    let line =
+        |promise, fault, because| proof("pipeline", pipeline::promises::<Whole>, promise, fault, because);
+    let store = |promise, fault, because| proof("queue", queue::promises::<Whole>, promise, fault, because);
+    vec![
+        one_way("order", SWAPS, "came after"),
+        one_way("loss", LOSES, "messages are missing"),
+        one_way("bytes", DAMAGES, "others came"),
+        one_way("flush", LAZY_FLUSH, "a flushed message comes without a further send: not within"),
+        one_way("cancel", DROPS_TAKEN, ""),
+        one_way("close", CLOSES_EARLY, "messages came after the close"),
+        one_way("apart", HEARS_OTHERS, "the other place was heard"),
+        one_way("remove", LEAVES_THINGS, "from before the removal came"),
+        one_way("overload", NEVER_WAITS, "the sender does not wait"),
+        one_way("senders", DEAF, "all of every sender comes: not within"),
+        says::<SAYS_STORES>("stores", FORGETS, "messages are missing"),
+        says::<SAYS_DROPS>("drops", NEVER_WAITS, "nothing was dropped"),
+        says::<SAYS_DISCONNECTS>("disconnects", NEVER_WAITS, "was never cut off"),
+        req_rep("matching", WRONG_REPLY, "got a reply that is not its own"),
+        req_rep("late", LATE_REPLY, "got a reply that is not its own"),
+        req_rep("cancelled", LATE_REPLY, "got a reply that is not its own"),
+        req_rep("abandoned", LEAKS, "no slot is free"),
+        req_rep("shares", ONE_RESPONDER, "every responder has answered: not within"),
+        req_rep("vanished", FRAGILE, "the requester has gone"),
+        req_rep("cancel", DROPS_TAKEN, "every request is answered: not within"),
+        req_rep("bytes", DAMAGES, "damaged reply"),
+        req_rep("apart", HEARS_OTHERS, "requests were made, and"),
+        req_rep("remove", LEAVES_THINGS, "from before the removal came"),
+        pub_sub("filters", IGNORES_FILTER, "which it does not match"),
+        pub_sub("refuses", TAKES_ANY_FILTER, "was accepted"),
+        pub_sub("copies", ONE_COPY, "of 3"),
+        pub_sub("late", REPLAYS, "from before it joined came"),
+        pub_sub("joined", JOINS_LATE, "the first event after joining is heard: not within"),
+        line("once", TWICE, "came more than once"),
+        line("redelivered", NEVER_AGAIN, "messages have not come"),
+        line("sharing", UNFAIR, "the fast worker gets most of the tasks: not within"),
+        line("control", ONE_COPY, "stop reaches every worker: not within"),
+        store("confirmed", CONFIRMS_EARLY, "messages have not come"),
+        store("once", TWICE, "came more than once"),
+        store("prefetch", IGNORES_PREFETCH, "were unsettled"),
+        store("ack", ACKED_AGAIN, "was acked and came again"),
+        store("nack", UNMARKED, "is marked as attempt 1"),
+        store("redelivered", NEVER_AGAIN, "messages have not come"),
+        store("returns", KEEPS, "messages have not come"),
+        trial("broken::queue_durable".to_owned(), Some(Broker::Redis), forgetful),
+        trial("broken::oneway_traces".to_owned(), Some(Broker::Redis), litters),
+    ]
+}
+
+fn proof(
+    pattern: &str,
+    promises: fn() -> Vec<Promise>,
+    name: &'static str,
+    fault: usize,
+    because: &'static str,
+) -> Trial {
+    let what = format!("{pattern}_{name}");
+    trial(format!("broken::{what}"), None, move || {
+        let Some(promise) = promises().into_iter().find(|promise| promise.name.ends_with(name)) else {
+            bail!("there is no check of `{name}`");
+        };
+        let site = || Site::new(&what, None);
+        promise.hold(site()?).map_err(|error| error.context("a lab that keeps it is accused"))?;
+        noticed(&promise, site()?.with(&[("fault", fault)]), because)
+    })
+}
+
+/// A lab that does otherwise than it says it does under overload.
+fn says<const SAYS: u8>(what: &'static str, fault: usize, because: &'static str) -> Trial {
+    trial(format!("broken::oneway_overload_{what}"), None, move || {
+        let check = overload::overload::<oneway::Way<Faulty<SAYS>>>;
+        let promise = Promise::of::<Faulty<SAYS>, _>("overload", check);
+        let site = Site::new(what, None)?.with(&[("fault", fault)]);
+        fails(&promise, site, because)
+    })
+}
+
+/// The check fails, names the promise, and says why.
+fn noticed(promise: &Promise, site: Site, because: &str) -> Result<()> {
+    fails(promise, site.with_patience(PATIENCE), because)
+}
+
+fn fails(promise: &Promise, site: Site, because: &str) -> Result<()> {
+    let Err(error) = promise.hold(site) else {
+        bail!("the promise `{}` is broken, and the suite does not notice", promise.name);
+    };
+    let text = format!("{error:#}");
+    ensure!(text.starts_with(&format!("{}: ", promise.name)), "the error does not name the promise: {text}");
+    ensure!(text.contains(because), "the check failed for another reason than `{because}`: {text}");
+    Ok(())
+}
+
+/// A durable queue over a Redis that keeps no log.
+fn forgetful() -> Result<()> {
+    let promise = Promise::of::<RedisList, _>("durable", |site| queue::survives::<RedisList>(site, false));
+    let site = Site::new("durable", Some(Broker::Redis))?;
+    noticed(&promise, site, "messages have not come: a delivery comes: not within")
+}
+
+/// Leaves a key behind.
+fn litters() -> Result<()> {
+    for promise in oneway::promises::<Litter>().iter().filter(|promise| promise.name == "traces") {
+        noticed(promise, Site::new("traces", Some(Broker::Redis))?, "stay in Redis")?;
+    }
+    Ok(())
+}
+
+/// The list of `oneway-redis`, never removed.
+struct Litter(way::redis::RedisList);
+
+impl Lab for Litter {
+    const TRANSPORT: &'static str = "litter";
+    const BROKER: Option<Broker> = Some(Broker::Redis);
+    const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
+    const OVERLOAD: Overload = Overload::Waits;
+    const JOIN: Join = Join::Confirmed;
+
+    async fn open(place: &Place) -> Result<Self> {
+        way::redis::RedisList::open(place).await.map(Self)
+    }
+
+    async fn remove(_: &Place) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl OneWay for Litter {
+    type Sender = way::redis::ListSender;
+    type Receiver = way::redis::ListReceiver;
+    async fn sender(&self) -> Result<Self::Sender> {
+        self.0.sender().await
+    }
+    async fn receiver(&self) -> Result<Self::Receiver> {
+        self.0.receiver().await
+    }
+}

@@ -1,0 +1,310 @@
+//! A lab in memory that keeps every promise, and variants of it that break
+//! exactly one each: what the checks are tried on.
+
+mod pubsub;
+mod reqrep;
+mod tank;
+
+use std::sync::{Arc, LazyLock};
+
+use anyhow::{Result, bail};
+use bytes::Bytes;
+use labs::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use labs::oneway::{OneWay, Receiver, Sender};
+use labs::pipeline::{Pipeline, Sharing, Stage};
+use labs::queue::{Consumer, Delivery, Producer, Queue};
+
+use tank::{Tank, pause};
+
+/// The ways to break a promise: values of the knob `fault`.
+pub(super) mod fault {
+    macro_rules! faults {
+        ($($name:ident)+) => { faults!(0, $($name)+); };
+        ($n:expr, $name:ident $($rest:ident)*) => {
+            pub(in super::super) const $name: usize = $n;
+            faults!($n + 1, $($rest)*);
+        };
+        ($n:expr,) => {};
+    }
+    faults! {
+        NONE SWAPS LOSES DAMAGES LAZY_FLUSH DROPS_TAKEN CLOSES_EARLY HEARS_OTHERS LEAVES_THINGS
+        NEVER_WAITS FORGETS DEAF
+        IGNORES_FILTER TAKES_ANY_FILTER ONE_COPY REPLAYS JOINS_LATE
+        WRONG_REPLY LATE_REPLY ONE_RESPONDER FRAGILE LEAKS
+        TWICE NEVER_AGAIN UNFAIR
+        CONFIRMS_EARLY IGNORES_PREFETCH ACKED_AGAIN UNMARKED KEEPS
+    }
+}
+use fault::*;
+
+/// Messages before the sender has to wait.
+const DEPTH: usize = 1000;
+
+/// What the lab says of overload: a const, so a parameter of its type.
+pub(super) const SAYS_WAITS: u8 = 0;
+pub(super) const SAYS_STORES: u8 = 1;
+pub(super) const SAYS_DROPS: u8 = 2;
+pub(super) const SAYS_DISCONNECTS: u8 = 3;
+
+/// The lab; the knob `fault` says which promise it breaks.
+pub(super) struct Faulty<const SAYS: u8> {
+    place: Place,
+    fault: usize,
+}
+
+impl<const SAYS: u8> Faulty<SAYS> {
+    fn meet<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        static EVERYBODY: LazyLock<Place> = LazyLock::new(|| Place::new("everybody", None));
+        let place = if self.fault == HEARS_OTHERS { &*EVERYBODY } else { &self.place };
+        place.meet(T::default)
+    }
+
+    fn part(&self, stage: Stage) -> Self {
+        Self { place: self.place.part(stage.part()), fault: self.fault }
+    }
+}
+
+impl<const SAYS: u8> Lab for Faulty<SAYS> {
+    const TRANSPORT: &'static str = "faulty";
+    const BROKER: Option<Broker> = None;
+    const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
+    const OVERLOAD: Overload = match SAYS {
+        SAYS_STORES => Overload::Stores,
+        SAYS_DROPS => Overload::Drops,
+        SAYS_DISCONNECTS => Overload::Disconnects,
+        _ => Overload::Waits,
+    };
+    const JOIN: Join = Join::Confirmed;
+
+    async fn open(place: &Place) -> Result<Self> {
+        Ok(Self { place: place.clone(), fault: place.knob("fault", NONE) })
+    }
+
+    async fn remove(place: &Place) -> Result<()> {
+        if place.knob("fault", NONE) != LEAVES_THINGS {
+            place.part_ways();
+        }
+        Ok(())
+    }
+}
+
+impl<const SAYS: u8> OneWay for Faulty<SAYS> {
+    type Sender = Push;
+    type Receiver = Hand;
+    async fn sender(&self) -> Result<Push> {
+        Ok(Push::into(self.meet(), self.fault))
+    }
+    async fn receiver(&self) -> Result<Hand> {
+        Ok(Hand::of(self.meet(), usize::MAX, self.fault))
+    }
+}
+
+impl Queue for Faulty<SAYS_WAITS> {
+    type Producer = Push;
+    type Consumer = Hand;
+    async fn producer(&self) -> Result<Push> {
+        Ok(Push::into(self.meet(), self.fault))
+    }
+    async fn consumer(&self, prefetch: u16) -> Result<Hand> {
+        Ok(Hand::of(self.meet(), usize::from(prefetch), self.fault))
+    }
+}
+
+impl Pipeline for Faulty<SAYS_WAITS> {
+    const SHARING: Sharing = Sharing::OnDemand;
+    type Push = Push;
+    type Pull = Hand;
+    type Control = Self;
+    async fn push(&self, stage: Stage) -> Result<Push> {
+        Ok(Push::into(self.part(stage).meet(), self.fault))
+    }
+    async fn pull(&self, stage: Stage) -> Result<Hand> {
+        Ok(Hand::of(self.part(stage).meet(), 4, self.fault))
+    }
+}
+
+/// Puts into the tank.
+pub(super) struct Push {
+    tank: Arc<Tank>,
+    fault: usize,
+    number: usize,
+    put: usize,
+    kept: std::cell::RefCell<Vec<Bytes>>,
+}
+
+impl Push {
+    fn into(tank: Arc<Tank>, fault: usize) -> Self {
+        let number = tank.lock().another_sender();
+        Self { tank, fault, number, put: 0, kept: Default::default() }
+    }
+
+    async fn pour(&self, body: Bytes) {
+        while !matches!(self.fault, FORGETS | NEVER_WAITS) && self.tank.lock().ready.len() >= DEPTH {
+            pause().await;
+        }
+        let mut tank = self.tank.lock();
+        if self.fault == FORGETS && tank.ready.len() >= DEPTH {
+            tank.ready.pop_front();
+        }
+        if self.fault == TWICE {
+            tank.put(body.clone());
+        }
+        tank.put(body);
+    }
+}
+
+impl Sender for Push {
+    async fn send(&mut self, mut body: Bytes) -> Result<()> {
+        self.put += 1;
+        match self.fault {
+            LOSES if self.put.is_multiple_of(100) => return Ok(()),
+            DEAF if self.number > 2 => return Ok(()),
+            // What a careless use of text does to bytes.
+            DAMAGES => body = String::from_utf8_lossy(&body).into_owned().into(),
+            // Held back for one, ten, or every other message.
+            SWAPS if self.put % 100 == 50 => return Ok(self.kept.get_mut().push(body)),
+            CLOSES_EARLY if self.put % 10 != 9 => return Ok(self.kept.get_mut().push(body)),
+            LAZY_FLUSH if self.kept.get_mut().is_empty() => return Ok(self.kept.get_mut().push(body)),
+            _ => {}
+        }
+        let kept = std::mem::take(self.kept.get_mut());
+        match self.fault {
+            SWAPS => {
+                self.pour(body).await;
+                for kept in kept {
+                    self.pour(kept).await;
+                }
+            }
+            _ => {
+                for body in kept.into_iter().chain([body]) {
+                    self.pour(body).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn close(self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Producer for Push {
+    async fn send(&self, body: Bytes) -> Result<()> {
+        if self.fault == CONFIRMS_EARLY && self.kept.borrow().len() < 10 {
+            self.kept.borrow_mut().push(body);
+            return Ok(());
+        }
+        for body in self.kept.take().into_iter().chain([body]) {
+            self.pour(body).await;
+        }
+        Ok(())
+    }
+
+    async fn close(self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Takes out of the tank; what is not acked goes back when it goes.
+pub(super) struct Hand {
+    tank: Arc<Tank>,
+    fault: usize,
+    number: u64,
+    most: usize,
+    held: Vec<tank::Item>,
+    acked: Vec<tank::Item>,
+}
+
+impl Hand {
+    fn of(tank: Arc<Tank>, most: usize, fault: usize) -> Self {
+        let number = tank.lock().another_receiver();
+        Self { tank, fault, number, most, held: Vec::new(), acked: Vec::new() }
+    }
+
+    async fn take(&mut self) -> tank::Item {
+        loop {
+            let room = self.held.len() < self.most || matches!(self.fault, IGNORES_PREFETCH | UNFAIR);
+            let own = (self.fault == UNFAIR).then_some(self.number);
+            let item = room.then(|| self.tank.lock().take(own)).flatten();
+            if let Some(item) = item {
+                if self.fault == DROPS_TAKEN {
+                    // Given up here, the item is gone.
+                    tokio::task::yield_now().await;
+                }
+                return item;
+            }
+            pause().await;
+        }
+    }
+
+    fn give_back(&mut self) {
+        let mut tank = self.tank.lock();
+        if self.fault == ACKED_AGAIN {
+            self.held.append(&mut self.acked);
+        }
+        if self.fault == NEVER_AGAIN {
+            self.held.clear();
+        }
+        for mut item in self.held.drain(..).rev() {
+            item.attempt += u32::from(self.fault != UNMARKED);
+            tank.ready.push_front(item);
+        }
+    }
+}
+
+impl Receiver for Hand {
+    async fn recv(&mut self) -> Result<Option<Bytes>> {
+        Ok(Some(self.take().await.body))
+    }
+}
+
+impl Consumer for Hand {
+    type Item = Bytes;
+    type Receipt = u64;
+
+    async fn next(&mut self) -> Result<Option<Delivery<Bytes, u64>>> {
+        let item = self.take().await;
+        self.held.push(item.clone());
+        Ok(Some(Delivery { item: item.body, attempt: item.attempt, receipt: item.number }))
+    }
+
+    async fn ack(&mut self, receipt: u64) -> Result<()> {
+        let Some(at) = self.held.iter().position(|item| item.number == receipt) else {
+            bail!("no delivery {receipt} is open");
+        };
+        let item = self.held.remove(at);
+        self.acked.push(item);
+        Ok(())
+    }
+
+    async fn nack(&mut self, receipt: u64) -> Result<()> {
+        self.ack(receipt).await?;
+        if let Some(mut item) = self.acked.pop() {
+            item.attempt += u32::from(self.fault != UNMARKED);
+            self.tank.lock().ready.push_back(item);
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn close(mut self) -> Result<()> {
+        if self.fault == KEEPS {
+            self.held.clear();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Hand {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}

@@ -1,0 +1,142 @@
+//! Request/reply in memory.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
+use labs::reqrep::{Matching, RequestReply, Requester, Responder};
+use tokio::sync::oneshot;
+
+use super::fault::*;
+use super::tank::pause;
+use super::{Faulty, SAYS_WAITS};
+
+/// Requests that may be open where those given up are never forgotten.
+const SLOTS: u64 = 900;
+
+#[derive(Default)]
+pub(super) struct Desk(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    asked: u64,
+    answered: u64,
+    requests: VecDeque<(u64, Bytes)>,
+    waiting: BTreeMap<u64, oneshot::Sender<Bytes>>,
+    responders: usize,
+    /// A reply that was held back, to be mixed up with the next.
+    kept: Option<(u64, Bytes)>,
+}
+
+impl Desk {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RequestReply for Faulty<SAYS_WAITS> {
+    const MATCHING: Matching = Matching::CorrelationId;
+    type Requester = Asker;
+    type Responder = Answerer;
+
+    async fn requester(&self) -> Result<Asker> {
+        Ok(Asker { desk: self.meet(), fault: self.fault })
+    }
+
+    async fn responder(&self) -> Result<Answerer> {
+        let desk: Arc<Desk> = self.meet();
+        let number = desk.lock().responders;
+        desk.lock().responders += 1;
+        Ok(Answerer { desk, number, fault: self.fault })
+    }
+}
+
+pub(in super::super) struct Asker {
+    desk: Arc<Desk>,
+    fault: usize,
+}
+
+/// Forgets a request that was given up.
+struct Forget<'a>(&'a Desk, u64);
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.0.lock().waiting.remove(&self.1);
+    }
+}
+
+impl Requester for Asker {
+    async fn ask(&self, request: Bytes) -> Result<Bytes> {
+        let (asker, reply) = oneshot::channel();
+        let id = {
+            let mut state = self.desk.lock();
+            if self.fault == LEAKS && state.asked - state.answered > SLOTS {
+                bail!("no slot is free for this request");
+            }
+            state.asked += 1;
+            let id = state.asked;
+            state.requests.push_back((id, request));
+            state.waiting.insert(id, asker);
+            id
+        };
+        let _forget = Forget(&self.desk, id);
+        let reply = reply.await.context("the request was dropped")?;
+        self.desk.lock().answered += 1;
+        Ok(reply)
+    }
+}
+
+pub(in super::super) struct Answerer {
+    desk: Arc<Desk>,
+    number: usize,
+    fault: usize,
+}
+
+impl Responder for Answerer {
+    type ReplyTo = u64;
+
+    async fn next(&mut self) -> Result<Option<(Bytes, u64)>> {
+        loop {
+            let deaf = self.fault == ONE_RESPONDER && self.number > 0;
+            let request = if deaf { None } else { self.desk.lock().requests.pop_front() };
+            if let Some((id, body)) = request {
+                if self.fault == DROPS_TAKEN {
+                    // Given up here, the request is gone.
+                    tokio::task::yield_now().await;
+                }
+                return Ok(Some((body, id)));
+            }
+            pause().await;
+        }
+    }
+
+    async fn reply(&mut self, mut to: u64, mut body: Bytes) -> Result<()> {
+        let mut state = self.desk.lock();
+        if self.fault == WRONG_REPLY && state.waiting.len() > 1 {
+            match state.kept.replace((to, body.clone())) {
+                None => return Ok(()),
+                Some((kept_to, kept)) => {
+                    state.kept = None;
+                    if let Some(asker) = state.waiting.remove(&to) {
+                        let _ = asker.send(kept);
+                    }
+                    to = kept_to;
+                }
+            }
+        }
+        if self.fault == LATE_REPLY {
+            // As if there were no identifier: whoever has waited longest gets it.
+            to = state.waiting.keys().next().copied().unwrap_or(to);
+        }
+        if self.fault == DAMAGES {
+            body = String::from_utf8_lossy(&body).into_owned().into();
+        }
+        match state.waiting.remove(&to) {
+            Some(asker) => drop(asker.send(body)),
+            None if self.fault == FRAGILE => bail!("the requester has gone"),
+            None => {}
+        }
+        Ok(())
+    }
+}

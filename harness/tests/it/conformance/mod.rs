@@ -1,0 +1,140 @@
+//! Every lab of the catalog is held to what it promises.
+//!
+//! A check is one function, generic over a contract; it fails with an error
+//! that begins with the promise's name. Walking the catalog applies the checks
+//! of a pattern to each of its labs, so that a new lab needs no line here.
+//! `broken` shows for each promise that its check can fail: it runs it against
+//! labs that break exactly this promise.
+
+mod broken;
+mod cast;
+mod faulty;
+mod oneway;
+mod overload;
+mod pipeline;
+mod place;
+mod pubsub;
+mod queue;
+mod reqrep;
+mod stream;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use futures_util::future::LocalBoxFuture;
+use labs::catalog::{self, Pattern, Visitor};
+use labs::lab::{Broker, Lab};
+use labs::oneway::OneWay;
+use labs::pipeline::Pipeline;
+use labs::pubsub::PubSub;
+use labs::queue::Queue;
+use labs::reqrep::RequestReply;
+use libtest_mimic::{Completion, Failed, Trial};
+use tokio::task::unconstrained;
+
+use place::Site;
+pub(crate) use place::end;
+
+/// No check takes this long, on however slow a machine.
+const TOO_LONG: Duration = Duration::from_secs(120);
+
+/// One promise, and the check that holds a lab to it.
+pub(crate) struct Promise {
+    name: String,
+    check: Check,
+}
+
+type Check = Box<dyn Fn(Site) -> LocalBoxFuture<'static, Result<()>> + Send>;
+
+impl Promise {
+    /// After the check, the lab is removed: nothing it did touches another.
+    fn of<L: Lab, F>(name: &str, check: fn(Site) -> F) -> Self
+    where
+        F: Future<Output = Result<()>> + 'static,
+    {
+        let check: Check = Box::new(move |site| {
+            Box::pin(async move {
+                let place = site.place();
+                check(site).await?;
+                L::remove(&place).await.context("cannot remove what the check has left")
+            })
+        });
+        Self { name: name.to_owned(), check }
+    }
+
+    /// Runs the check; an error begins with the promise's name. All roles are
+    /// futures of one task here, and each has a task of its own in life: so they
+    /// do not share one task's budget of steps.
+    fn hold(&self, site: Site) -> Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime
+            .block_on(async { tokio::time::timeout(TOO_LONG, unconstrained((self.check)(site))).await })
+            .context("the check does not end")
+            .flatten()
+            .with_context(|| self.name.clone())
+    }
+}
+
+/// `promises![L: order, loss]`: checks named after the promise, each generic over the lab.
+macro_rules! promises {
+    ($lab:ty: $($name:ident),+ $(,)?) => {
+        vec![$($crate::conformance::Promise::of::<$lab, _>(stringify!($name), $name::<$lab>)),+]
+    };
+}
+use promises;
+
+/// The checks of every lab, and the proof that each can fail.
+pub(crate) fn trials() -> Vec<Trial> {
+    let mut suite = Suite(Vec::new());
+    catalog::visit(&mut suite);
+    suite.0.extend(broken::trials());
+    suite.0.extend(cast::trials());
+    suite.0
+}
+
+struct Suite(Vec<Trial>);
+
+impl Suite {
+    fn add<L: Lab>(&mut self, pattern: Pattern, promises: Vec<Promise>) {
+        let lab = catalog::name::<L>(pattern);
+        for promise in promises {
+            let (lab, name) = (lab.clone(), format!("conformance::{lab}::{}", promise.name));
+            self.0.push(trial(name, L::BROKER, move || {
+                promise.hold(Site::new(&format!("{lab}-{}", promise.name), L::BROKER)?)
+            }));
+        }
+    }
+}
+
+impl Visitor for Suite {
+    fn one_way<L: OneWay>(&mut self) {
+        self.add::<L>(Pattern::OneWay, oneway::promises::<L>());
+    }
+    fn request_reply<L: RequestReply>(&mut self) {
+        self.add::<L>(Pattern::RequestReply, reqrep::promises::<L>());
+    }
+    fn pub_sub<L: PubSub>(&mut self) {
+        self.add::<L>(Pattern::PubSub, pubsub::promises::<L>());
+    }
+    fn pipeline<L: Pipeline>(&mut self) {
+        self.add::<L>(Pattern::Pipeline, pipeline::promises::<L>());
+    }
+    fn queue<L: Queue>(&mut self) {
+        self.add::<L>(Pattern::Queue, queue::promises::<L>());
+    }
+}
+
+/// A test that needs a broker is ignored, with the reason, where there is
+/// none; under CI it fails.
+fn trial(name: String, broker: Option<Broker>, run: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
+    Trial::ignorable_test(name, move || {
+        match broker.map(place::program).transpose() {
+            Err(missing) if std::env::var_os("CI").is_none_or(|ci| ci.is_empty() || ci == "false") => {
+                return Ok(Completion::ignored_with(missing));
+            }
+            Err(missing) => return Err(Failed::from(missing.to_string())),
+            Ok(_) => {}
+        }
+        run().map(|()| Completion::Completed).map_err(|error| Failed::from(format!("{error:#}")))
+    })
+}

@@ -1,0 +1,164 @@
+//! Where a check runs: a name that no other check uses, in a shared private
+//! broker that lives as long as the test program.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use harness::broker::{self, Options, Server, Source};
+use labs::lab::{Broker, Commons, Directory, Place};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+/// How long a condition is waited for. Far more than a slow machine needs:
+/// only a broken promise takes as long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The knobs that say when a delivery that nobody settles goes to another, in milliseconds.
+const CLAIMS: [&str; 2] = ["lease-ms", "claim-ms"];
+/// Longer than any check: nothing is taken from a consumer that lives.
+const NEVER_CLAIM: usize = 600_000;
+
+/// Where a check runs.
+#[derive(Clone)]
+pub(crate) struct Site {
+    name: String,
+    url: Option<String>,
+    commons: Arc<Commons>,
+    knobs: BTreeMap<String, usize>,
+    patience: Duration,
+}
+
+impl Site {
+    /// A site of its own, in the shared broker where it needs one.
+    pub(crate) fn new(what: &str, broker: Option<Broker>) -> Result<Self> {
+        let url = broker.map(shared).transpose()?;
+        Ok(Self::at(what, url))
+    }
+
+    /// A site of its own, at this broker.
+    pub(crate) fn at(what: &str, url: Option<String>) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("it-{}-{number}-{what}", std::process::id());
+        let knobs = CLAIMS.iter().map(|knob| ((*knob).to_owned(), NEVER_CLAIM)).collect();
+        Self { name, url, commons: Arc::default(), knobs, patience: PATIENCE }
+    }
+
+    /// The same, and conditions are waited for no longer than this.
+    pub(crate) fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// The same with knobs.
+    pub(crate) fn with(mut self, knobs: &[(&str, usize)]) -> Self {
+        self.knobs.extend(knobs.iter().map(|(knob, value)| ((*knob).to_owned(), *value)));
+        self
+    }
+
+    /// The same, where a delivery that nobody settles soon goes to another.
+    pub(crate) fn claiming_soon(self) -> Self {
+        let soon = CLAIMS.map(|knob| (knob, 300));
+        self.with(&soon).with(&[("look-ms", 20), ("wait-ms", 20)])
+    }
+
+    /// A neighbour, whose name begins with this one's.
+    pub(crate) fn beside(&self) -> Self {
+        Self { name: format!("{}-2", self.name), ..self.clone() }
+    }
+
+    /// The place, for roles that join together.
+    pub(crate) fn place(&self) -> Place {
+        self.place_of(1)
+    }
+
+    /// The place, where so many roles bind.
+    pub(crate) fn place_of(&self, binders: usize) -> Place {
+        Place::new(&self.name, self.url.as_deref())
+            .with_commons(Arc::clone(&self.commons))
+            .with_directory(Arc::new(Directory::local(binders)))
+            .with_knobs(self.knobs.clone())
+    }
+
+    /// What happens soon, or an error that says what did not.
+    pub(crate) async fn soon<T>(&self, what: &str, event: impl Future<Output = Result<T>>) -> Result<T> {
+        match tokio::time::timeout(self.patience, event).await {
+            Ok(done) => done,
+            Err(_) => Err(anyhow!("{what}: not within {} s", self.patience.as_secs_f32())),
+        }
+    }
+
+    /// The broker's address.
+    pub(crate) fn url(&self) -> Result<&str> {
+        self.url.as_deref().context("no broker")
+    }
+
+    /// This site at another broker.
+    pub(crate) fn moved_to(&self, server: &Server) -> Self {
+        Self { url: Some(server.url().to_owned()), ..self.clone() }
+    }
+}
+
+/// The program of a broker, or why there is none.
+pub(crate) fn program(broker: Broker) -> Result<Source, broker::Missing> {
+    broker::find(broker, &BTreeMap::new())
+}
+
+/// A broker of one's own, to be killed or looked into; its folder goes with the second.
+pub(crate) async fn own(broker: Broker, durable: bool) -> Result<(Server, TempDir)> {
+    let dir = tempfile::tempdir().context("no folder for a broker")?;
+    let server = Server::start(broker, &program(broker)?, &Options { durable, dir: dir.path() }).await?;
+    Ok((server, dir))
+}
+
+struct Shared {
+    url: Result<String, String>,
+    keeper: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
+}
+
+static SHARED: [OnceLock<Shared>; Broker::ALL.len()] = [const { OnceLock::new() }; Broker::ALL.len()];
+
+/// The address of the broker that tests share; the first to ask starts it.
+fn shared(broker: Broker) -> Result<String> {
+    let slot = Broker::ALL.iter().position(|other| *other == broker).context("an unknown broker")?;
+    SHARED[slot].get_or_init(|| start(broker)).url.clone().map_err(|error| anyhow!(error))
+}
+
+/// A broker is killed when the thread that started it ends, and tests' threads
+/// come and go: so it has one of its own.
+fn start(broker: Broker) -> Shared {
+    let (started, url) = std::sync::mpsc::channel();
+    let (stop, stopped) = oneshot::channel();
+    let keep = async move || {
+        let (server, dir) = match own(broker, true).await {
+            Ok(own) => own,
+            Err(error) => return drop(started.send(Err(format!("{error:#}")))),
+        };
+        let _ = started.send(Ok(server.url().to_owned()));
+        let _ = stopped.await;
+        if let Err(error) = server.stop().await {
+            eprintln!("{broker} could not be stopped: {error:#}");
+        }
+        drop(dir);
+    };
+    let keeper = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime for the broker's keeper").block_on(keep());
+    });
+    let url = url.recv().unwrap_or_else(|_| Err("the broker's keeper has panicked".to_owned()));
+    Shared { url, keeper: Mutex::new(Some((stop, keeper))) }
+}
+
+/// Stops what was started for all tests.
+pub(crate) fn end() {
+    for shared in SHARED.iter().filter_map(OnceLock::get) {
+        if let Some((stop, keeper)) = shared.keeper.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let _ = stop.send(());
+            let _ = keeper.join();
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Queued delivery: what every stream owes, and who answers for a message when.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use labs::lab::{Guarantee, Place};
+use labs::queue::{Consumer, Delivery, Producer, Queue};
+
+use super::place::{Site, own};
+use super::stream::{self, END, Rx, Stream, Tx, each_once, message, number};
+use super::{Promise, promises};
+
+/// Sends in flight at once.
+const WINDOW: usize = 256;
+/// Deliveries a stream's consumer may hold.
+const PREFETCH: u16 = 64;
+/// How long "nothing comes" is watched. There can be no marker behind what must
+/// not come, and waiting too short a time only shows less.
+const NOTHING: Duration = Duration::from_millis(250);
+
+pub(super) fn promises<L: Queue>() -> Vec<Promise> {
+    let mut promises = stream::promises::<Line<L>>("");
+    promises.extend(promises![L: confirmed, once, prefetch, ack, nack, redelivered, returns]);
+    if L::GUARANTEE == Guarantee::Durable && L::BROKER.is_some() {
+        promises.extend(promises![L: durable]);
+    }
+    promises
+}
+
+pub(super) struct Line<L>(PhantomData<L>);
+
+impl<L: Queue> Stream for Line<L> {
+    type Lab = L;
+    type Tx = Out<L::Producer>;
+    type Rx = In<L::Consumer>;
+    async fn join(place: &Place) -> Result<(Self::Tx, Self::Rx)> {
+        let lab = L::open(place).await?;
+        let (producer, consumer) = tokio::try_join!(lab.producer(), lab.consumer(PREFETCH))?;
+        Ok((Out(producer), In::new(consumer)))
+    }
+}
+
+pub(super) struct Out<P>(P);
+
+impl<P: Producer> Tx for Out<P> {
+    async fn put(&mut self, bodies: Vec<Bytes>) -> Result<()> {
+        for window in bodies.chunks(WINDOW) {
+            try_join_all(window.iter().map(|body| self.0.send(body.clone()))).await?;
+        }
+        Ok(())
+    }
+    /// Each is confirmed already.
+    async fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+    async fn close(self) -> Result<()> {
+        self.0.close().await
+    }
+}
+
+/// Takes, and acks what it took.
+pub(super) struct In<C: Consumer> {
+    consumer: C,
+    receipt: Option<C::Receipt>,
+}
+
+impl<C: Consumer> In<C> {
+    pub(super) fn new(consumer: C) -> Self {
+        Self { consumer, receipt: None }
+    }
+}
+
+impl<C: Consumer<Item = Bytes>> Rx for In<C> {
+    async fn get(&mut self) -> Result<Option<Bytes>> {
+        let delivery = self.consumer.next().await?;
+        Ok(delivery.map(|delivery| {
+            self.receipt = Some(delivery.receipt);
+            delivery.item
+        }))
+    }
+    async fn settle(&mut self) -> Result<()> {
+        match self.receipt.take() {
+            Some(receipt) => self.consumer.ack(receipt).await,
+            None => Ok(()),
+        }
+    }
+}
+
+type Held<C> = Delivery<Bytes, <C as Consumer>::Receipt>;
+
+/// The next delivery, soon.
+pub(super) async fn next<C: Consumer<Item = Bytes>>(site: &Site, consumer: &mut C) -> Result<Held<C>> {
+    let next = async { consumer.next().await?.context("the consumer says that nothing can come any more") };
+    site.soon("a delivery comes", next).await
+}
+
+async fn send<P: Producer>(site: &Site, producer: P, numbers: impl Iterator<Item = u64>) -> Result<()> {
+    let mut tx = Out(producer);
+    let bodies = numbers.map(|number| message(number, 64)).collect();
+    site.soon("all is confirmed", tx.put(bodies)).await?;
+    tx.close().await
+}
+
+/// Takes and acks until all of `expected` have come: how often each was delivered at least.
+pub(super) async fn attempts<C: Consumer<Item = Bytes>>(
+    site: &Site,
+    consumer: &mut C,
+    expected: impl Iterator<Item = u64>,
+) -> Result<BTreeMap<u64, u32>> {
+    let (mut missing, mut attempts): (Vec<u64>, _) = (expected.collect(), BTreeMap::new());
+    while !missing.is_empty() {
+        let delivery = next(site, consumer).await;
+        let delivery = delivery.with_context(|| format!("{} messages have not come", missing.len()))?;
+        let number = number(&delivery.item)?;
+        attempts.entry(number).or_insert(delivery.attempt);
+        missing.retain(|expected| *expected != number);
+        consumer.ack(delivery.receipt).await?;
+    }
+    consumer.flush().await?;
+    Ok(attempts)
+}
+
+/// Confirmed is held: the producer may go, and a consumer may come later.
+async fn confirmed<L: Queue>(site: Site) -> Result<()> {
+    let lab = L::open(&site.place()).await?;
+    send(&site, lab.producer().await?, 0..500).await?;
+    let mut consumer = lab.consumer(PREFETCH).await?;
+    attempts(&site, &mut consumer, 0..500).await?;
+    consumer.close().await
+}
+
+/// Competing consumers: in steady state each message goes to one, once.
+async fn once<L: Queue>(site: Site) -> Result<()> {
+    const EACH: u64 = 1_000;
+    let lab = L::open(&site.place()).await?;
+    let consumers = [lab.consumer(8).await?, lab.consumer(8).await?];
+    let producer = lab.producer().await?;
+    // A last one for each: whoever has taken one takes no more.
+    let mut tx = Out(producer);
+    let sending = async {
+        tx.put((0..EACH).map(|number| message(number, 64)).collect()).await?;
+        tx.put(vec![message(END, 64)]).await?;
+        tx.put(vec![message(END, 64)]).await
+    };
+    let taking = try_join_all(consumers.map(async |consumer| {
+        let mut rx = In::new(consumer);
+        let came = stream::take_all(&mut rx).await?;
+        rx.consumer.close().await?;
+        anyhow::Ok(came)
+    }));
+    let both = async { tokio::try_join!(sending, taking) };
+    let ((), came) = site.soon("the last messages come", both).await?;
+    each_once(&came.concat(), 0..EACH)
+}
+
+/// No more than the agreed number is handed out and unsettled.
+async fn prefetch<L: Queue>(site: Site) -> Result<()> {
+    for prefetch in [1, 4] {
+        let lab = L::open(&site.place()).await?;
+        send(&site, lab.producer().await?, 0..20).await?;
+        let mut consumer = lab.consumer(prefetch).await?;
+        let mut held = VecDeque::new();
+        for _ in 0..3 {
+            while held.len() < usize::from(prefetch) {
+                held.push_back(next(&site, &mut consumer).await?);
+            }
+            let more = tokio::time::timeout(NOTHING, consumer.next()).await;
+            ensure!(more.is_err(), "a delivery came while {prefetch} were unsettled, the agreed most");
+            // One settled makes room for one.
+            if let Some(oldest) = held.pop_front() {
+                consumer.ack(oldest.receipt).await?;
+                consumer.flush().await?;
+            }
+        }
+        drop(consumer);
+        L::remove(&site.place()).await?;
+    }
+    Ok(())
+}
+
+/// What was acked does not come again; what was not does.
+async fn ack<L: Queue>(site: Site) -> Result<()> {
+    let site = site.claiming_soon();
+    let lab = L::open(&site.place()).await?;
+    send(&site, lab.producer().await?, 0..10).await?;
+    let mut first = lab.consumer(10).await?;
+    for _ in 0..10 {
+        let delivery = next(&site, &mut first).await?;
+        if number(&delivery.item)? % 2 == 0 {
+            first.ack(delivery.receipt).await?;
+        }
+    }
+    first.flush().await?;
+    drop(first);
+    let mut second = lab.consumer(10).await?;
+    let came = attempts(&site, &mut second, (0..10).filter(|number| number % 2 == 1)).await?;
+    // What comes again does so before what is sent now, or with it.
+    send(&site, lab.producer().await?, [END].into_iter()).await?;
+    let last = attempts(&site, &mut second, [END].into_iter()).await?;
+    let acked = came.keys().chain(last.keys()).find(|number| **number % 2 == 0);
+    ensure!(acked.is_none(), "message {acked:?} was acked and came again");
+    second.close().await
+}
+
+/// What was nacked comes again and says so.
+async fn nack<L: Queue>(site: Site) -> Result<()> {
+    let lab = L::open(&site.place()).await?;
+    send(&site, lab.producer().await?, 0..1).await?;
+    let mut consumer = lab.consumer(4).await?;
+    for time in 1..=3 {
+        let delivery = next(&site, &mut consumer).await?;
+        let attempt = delivery.attempt;
+        ensure!((time > 1) == (attempt > 1), "delivery {time} of a message is marked as attempt {attempt}");
+        consumer.nack(delivery.receipt).await?;
+        consumer.flush().await?;
+    }
+    attempts(&site, &mut consumer, 0..1).await?;
+    consumer.close().await
+}
+
+/// The deliveries of a consumer that has gone without a word come again, marked.
+async fn redelivered<L: Queue>(site: Site) -> Result<()> {
+    let site = site.claiming_soon();
+    let lab = L::open(&site.place()).await?;
+    send(&site, lab.producer().await?, 0..20).await?;
+    let mut first = lab.consumer(5).await?;
+    let mut taken = Vec::new();
+    for _ in 0..5 {
+        taken.push(number(&next(&site, &mut first).await?.item)?);
+    }
+    drop(first);
+    let mut second = lab.consumer(5).await?;
+    let came = attempts(&site, &mut second, 0..20).await?;
+    for number in taken {
+        let attempt = came[&number];
+        ensure!(attempt > 1, "message {number} came again, marked as attempt {attempt}");
+    }
+    second.close().await
+}
+
+/// A consumer that closes gives back at once what it has not settled.
+async fn returns<L: Queue>(site: Site) -> Result<()> {
+    let lab = L::open(&site.place()).await?;
+    send(&site, lab.producer().await?, 0..20).await?;
+    let mut first = lab.consumer(8).await?;
+    for _ in 0..5 {
+        next(&site, &mut first).await?;
+    }
+    first.close().await?;
+    let mut second = lab.consumer(8).await?;
+    attempts(&site, &mut second, 0..20).await?;
+    second.close().await
+}
+
+/// What was confirmed survives kill -9 of the broker.
+async fn durable<L: Queue>(site: Site) -> Result<()> {
+    survives::<L>(site, true).await
+}
+
+/// As [`durable`]; a broker without its durable settings is one that must fail.
+pub(super) async fn survives<L: Queue>(site: Site, settings: bool) -> Result<()> {
+    let broker = L::BROKER.context("a lab without a broker has none to kill")?;
+    let (mut server, dir) = own(broker, settings).await?;
+    let there = site.moved_to(&server).claiming_soon();
+    let lab = L::open(&there.place()).await?;
+    let producer = lab.producer().await?;
+    let mut tx = Out(producer);
+    let bodies = (0..1_000).map(|number| message(number, 64)).collect();
+    there.soon("all is confirmed", tx.put(bodies)).await?;
+    server.restart().await?;
+    drop((tx, lab));
+    let lab = L::open(&there.place()).await?;
+    let mut consumer = lab.consumer(PREFETCH).await?;
+    let came = attempts(&there, &mut consumer, 0..1_000).await;
+    came.context("confirmed before kill -9")?;
+    consumer.close().await?;
+    server.stop().await?;
+    drop(dir);
+    Ok(())
+}
