@@ -1,0 +1,39 @@
+//! The integration tests, as one program.
+
+mod bundles;
+mod cli;
+mod failures;
+mod lab;
+mod tidy;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use libtest_mimic::{Arguments, Trial};
+
+fn main() {
+    let args = Arguments::from_args();
+    let trials = [tidy::trials(), cli::trials(), bundles::trials(), failures::trials()]
+        .into_iter()
+        .flatten()
+        .collect();
+    libtest_mimic::run(&args, trials).exit();
+}
+
+/// A trial whose error is shown with all its causes.
+fn trial(name: &str, test: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
+    Trial::test(name, move || test().map_err(|error| format!("{error:#}").into()))
+}
+
+/// Waits for a condition, not for a time; gives up after a minute, which only a
+/// test that fails ever takes.
+fn wait_until(what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !condition()? {
+        if Instant::now() > deadline {
+            bail!("gave up waiting until {what}");
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
