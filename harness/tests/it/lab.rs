@@ -164,13 +164,13 @@ impl Drop for Live {
     }
 }
 
+/// Redis writes its address behind its name: only the first word of an argument counts.
 fn is_called(pid: u32, word: &str) -> bool {
-    procfs::process::Process::new(pid as i32).and_then(|process| process.cmdline()).is_ok_and(|line| {
-        line.iter().take(2).any(|arg| {
-            arg == word
-                || arg.ends_with(&format!("/{word}"))
-                || arg.split_whitespace().next().is_some_and(|first| first.ends_with(&format!("/{word}")))
-        })
+    let process = procfs::process::Process::new(pid as i32);
+    let line = process.and_then(|process| process.cmdline()).unwrap_or_default();
+    line.iter().take(2).any(|arg| {
+        let first = arg.split_whitespace().next().unwrap_or_default();
+        first.rsplit('/').next() == Some(word)
     })
 }
 
