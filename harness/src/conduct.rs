@@ -115,6 +115,8 @@ impl Cast {
             lines,
             pid,
         });
+        // Whoever comes late is introduced like everybody else.
+        self.introduce();
         Ok(number)
     }
 
@@ -152,6 +154,9 @@ impl Cast {
 
     /// Once all binders have announced themselves, everybody is told.
     fn introduce(&self) {
+        if !self.binds {
+            return;
+        }
         let mut peers = Peers::new();
         for actor in &self.actors {
             for part in actor.kind.binds(self.measured) {
@@ -215,29 +220,40 @@ impl Cast {
 
     /// Tells everyone to stop and waits until they have left; whoever stays too
     /// long is killed. What they still say is noted; the complaints are returned.
+    ///
+    /// Peer to peer, those who connected leave before those who listen, as
+    /// guests do: a listener that goes first would break their connections.
     pub async fn dismiss(&mut self, patience: Duration) -> Vec<String> {
-        self.tell_all(&ToRole::Stop);
         let mut complaints = Vec::new();
-        let all = async {
-            while self.actors.iter().any(|actor| !actor.left) {
-                let (number, heard) = self.hear().await;
-                let name = &self.actors[number].name;
-                match heard {
-                    Heard::Line(FromRole::Failed { error }) => complaints.push(format!("{name}: {error}")),
-                    Heard::Left(Some(why)) => complaints.push(format!("{name}: {why}")),
-                    _ => {}
-                }
+        let guest = |actor: &Actor| self.binds && actor.bound.is_empty();
+        let (guests, hosts): (Vec<usize>, Vec<usize>) =
+            (0..self.actors.len()).partition(|&number| guest(&self.actors[number]));
+        for leaving in [guests, hosts] {
+            for &number in &leaving {
+                self.tell(number, ToRole::Stop);
             }
-        };
-        if tokio::time::timeout(patience, all).await.is_err() {
-            for number in 0..self.actors.len() {
-                if !self.actors[number].left {
+            let all = async {
+                while leaving.iter().any(|&number| !self.actors[number].left) {
+                    let (number, heard) = self.hear().await;
                     let name = &self.actors[number].name;
-                    complaints
-                        .push(format!("{name} did not stop within {} s and was killed", patience.as_secs()));
-                    // A thread cannot be killed; it ends with the process.
-                    let _ = self.kill(number);
+                    match heard {
+                        Heard::Line(FromRole::Failed { error }) => {
+                            complaints.push(format!("{name}: {error}"))
+                        }
+                        Heard::Left(Some(why)) => complaints.push(format!("{name}: {why}")),
+                        _ => {}
+                    }
                 }
+            };
+            if tokio::time::timeout(patience, all).await.is_ok() {
+                continue;
+            }
+            for &number in leaving.iter().filter(|&&number| !self.actors[number].left) {
+                let name = &self.actors[number].name;
+                complaints
+                    .push(format!("{name} did not stop within {} s and was killed", patience.as_secs()));
+                // A thread cannot be killed; it ends with the process.
+                let _ = self.kill(number);
             }
         }
         complaints
@@ -275,7 +291,12 @@ fn spawn(
     cpu: Option<usize>,
 ) -> Result<u32> {
     let mut command = std::process::Command::new(process::this_program());
-    command.arg("role").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // The name is for those who look with `ps`; the role learns it from its first line.
+    command
+        .args(["role", "--name", &init.role()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     if let Some(cpu) = cpu {
         command.arg("--cpu").arg(cpu.to_string());
     }

@@ -4,7 +4,7 @@
 //! messages are marked ([`clock`], [`stamp`]), how they are accounted for and
 //! recorded ([`account`], [`record`]), how load is offered ([`load`]), the
 //! measured loops themselves ([`role`]), who conducts them ([`conduct`],
-//! [`trial`], [`bench`]), where brokers come from ([`broker`]), and what is
+//! [`trial`], [`verdict`], [`bench`]), where brokers come from ([`broker`]), and what is
 //! made of the result ([`stats`], [`report`]).
 
 pub mod bundle;
@@ -21,6 +21,7 @@ pub mod role;
 
 pub mod conduct;
 pub mod trial;
+pub mod verdict;
 
 pub mod bench;
 pub mod cli;

@@ -10,17 +10,16 @@ use anyhow::{Result, bail};
 use labs::catalog::Pattern;
 use labs::lab::Place;
 
-use crate::account::{self, Bitmap, Counter, Counters, Set};
+use crate::account::{self, Counter, Counters};
 use crate::broker::Server;
-use crate::bundle::{Cost, Counts, Flag, Interval, Load, LoadKind, Noise, Raw, Trial};
+use crate::bundle::{Load, Raw, Trial};
 use crate::clock::{self, SECOND};
 use crate::conduct::{Cast, Heard, Housing};
 use crate::cost::Usage;
 use crate::noise::Meter;
-use crate::record::INTERVAL;
 use crate::role::protocol::{FromRole, Init, Kind, Measure, ToRole, roles};
 use crate::role::{Handle, LEAVE};
-use crate::stats;
+use crate::verdict::{self, Seen};
 
 /// How long roles may take to join. A cold client and a busy machine included.
 const JOIN: Duration = Duration::from_secs(30);
@@ -175,8 +174,14 @@ pub async fn run(
     {
         failed.get_or_insert(format!("something stays in the broker: {error:#}"));
     }
-    let counts = settle(spec, accounts.path())?;
-    Ok(evaluate(spec, &cast, counts, noise, measured, failed, index, position))
+    let seen = Seen {
+        reports: cast.actors.iter().filter_map(|actor| Some((actor.kind, actor.report.as_ref()?))).collect(),
+        counts: verdict::settle(spec, accounts.path())?,
+        noise,
+        broker: measured,
+        failed,
+    };
+    Ok(verdict::evaluate(spec, seen, index, position))
 }
 
 /// Removes what the run has left in the broker. It has a runtime of its own,
@@ -202,17 +207,12 @@ pub struct Watch<'a> {
     pub what: &'a str,
 }
 
-/// The broker's cost in the measured window.
-#[derive(Debug, Clone, Copy)]
-struct Measured {
-    broker: Option<Usage>,
-}
-
 struct Performance<'a> {
     spec: &'a Spec,
     cast: &'a mut Cast,
     accounts: &'a Path,
-    measured: Option<Measured>,
+    /// The broker's cost in the measured window.
+    measured: Option<Usage>,
 }
 
 impl Performance<'_> {
@@ -274,9 +274,9 @@ impl Performance<'_> {
             if now < to || books.1.is_none() {
                 continue;
             }
-            let pids_measured = pids.is_some();
-            let (before, after) = (books.0.unwrap_or_default(), books.1.unwrap_or_default());
-            self.measured = Some(Measured { broker: pids_measured.then(|| after - before) });
+            if pids.is_some() {
+                self.measured = Some(books.1.unwrap_or_default() - books.0.unwrap_or_default());
+            }
             if self.all_sent() && accounts.complete() {
                 return Ok(());
             }
@@ -376,7 +376,7 @@ impl Accounts {
 }
 
 /// Who receives, in the sense of the account, and how many they are.
-fn receivers(spec: &Spec) -> (Kind, usize) {
+pub(crate) fn receivers(spec: &Spec) -> (Kind, usize) {
     match spec.handle.entry.pattern {
         Pattern::OneWay => (Kind::Receiver, 1),
         Pattern::RequestReply => (Kind::Requester, spec.senders),
@@ -384,201 +384,4 @@ fn receivers(spec: &Spec) -> (Kind, usize) {
         Pattern::Pipeline => (Kind::Sink, 1),
         Pattern::Queue => (Kind::Consumer, spec.receivers),
     }
-}
-
-/// The final account, from the files that the roles kept.
-fn settle(spec: &Spec, dir: &Path) -> Result<Counts> {
-    let pattern = spec.handle.entry.pattern;
-    let sender = roles(pattern)[0];
-    let (receiver, count) = receivers(spec);
-    let names: Vec<String> = (0..count).map(|index| format!("{receiver}-{index}")).collect();
-    let mut counts = Counts::default();
-    for name in &names {
-        let counters = Counters::open(dir, name)?;
-        counts.duplicated += counters.get(Counter::Duplicated);
-        counts.redelivered += counters.get(Counter::Redelivered);
-        counts.reordered += counters.get(Counter::Reordered);
-        counts.reorder_distance = counts.reorder_distance.max(counters.get(Counter::ReorderDistance));
-        counts.corrupt += counters.get(Counter::Corrupt);
-        counts.misrouted += counters.get(Counter::Misrouted);
-        counts.negative += counters.get(Counter::Negative);
-    }
-    for producer in 0..spec.senders {
-        let role = format!("{sender}-{producer}");
-        let counters = Counters::open(dir, &role)?;
-        let sent = counters.get(Counter::Sent);
-        counts.sent += sent;
-        counts.refused += counters.get(Counter::Refused);
-        counts.window_resets += counters.get(Counter::WindowResets);
-        let confirmed = Bitmap::existing(dir, &role, Set::Confirmed, producer)?;
-        let refused = Bitmap::existing(dir, &role, Set::Refused, producer)?;
-        let received = |name: &String| Bitmap::open(dir, name, Set::Received, producer);
-        // Subscribers each expect everything; all others share it.
-        let groups: Vec<Vec<Bitmap>> = if pattern == Pattern::PubSub {
-            names.iter().map(|name| Ok(vec![received(name)?])).collect::<Result<_>>()?
-        } else {
-            vec![names.iter().map(received).collect::<Result<_>>()?]
-        };
-        for group in groups {
-            let fate = account::fate(sent, &group, confirmed.as_ref(), refused.as_ref())?;
-            counts.received += fate.received;
-            counts.duplicated += fate.overlap;
-            counts.lost += fate.lost;
-            counts.confirmed_lost += fate.confirmed_lost;
-            counts.unconfirmed_lost += fate.lost - fate.confirmed_lost;
-        }
-    }
-    Ok(counts)
-}
-
-/// Puts everything together and says what is not to be believed.
-#[expect(clippy::too_many_arguments, reason = "all that is known of a trial comes together here, once")]
-fn evaluate(
-    spec: &Spec,
-    cast: &Cast,
-    counts: Counts,
-    noise: Noise,
-    measured: Option<Measured>,
-    mut failed: Option<String>,
-    index: usize,
-    position: usize,
-) -> Outcome {
-    let reports = || cast.actors.iter().filter_map(|actor| Some((actor.kind, actor.report.as_ref()?)));
-    let merged = |pick: fn(&crate::role::protocol::Report) -> &String| {
-        let mut sum = stats::new_histogram();
-        for (_, report) in reports() {
-            if let Ok(part) = stats::decode(pick(report)) {
-                // Same bounds on both sides: adding cannot fail.
-                let _ = sum.add(&part);
-            }
-        }
-        sum
-    };
-    let response = merged(|report| &report.response);
-    let service = merged(|report| &report.service);
-    let lag = merged(|report| &report.lag);
-    let confirm = merged(|report| &report.confirm);
-    let received: u64 = reports().map(|(_, report)| report.measured).sum();
-    if failed.is_none() && received == 0 {
-        failed = Some("nothing was received in the measured time".to_owned());
-    }
-    let mut series: Vec<Interval> = Vec::new();
-    for (_, report) in reports() {
-        series.resize(series.len().max(report.series.len()), Interval::default());
-        for (sum, part) in series.iter_mut().zip(&report.series) {
-            sum.received += part.received;
-            sum.max_ns = sum.max_ns.max(part.max_ns);
-            sum.sum_ns += part.sum_ns;
-        }
-    }
-    let mut cost: BTreeMap<String, Cost> = BTreeMap::new();
-    for (kind, report) in reports() {
-        let usage = Usage { cpu_ns: report.cpu_ns, switches: report.switches, rss_bytes: report.rss_bytes };
-        let one = usage.per_message(received);
-        let sum = cost.entry(kind.to_string()).or_default();
-        sum.cpu_ns_per_msg += one.cpu_ns_per_msg;
-        sum.switches_per_msg =
-            Some(sum.switches_per_msg.unwrap_or(0.0) + one.switches_per_msg.unwrap_or(0.0));
-        // Threads share one process's memory; processes add up.
-        sum.rss_bytes = if spec.housing.threads {
-            one.rss_bytes.max(sum.rss_bytes)
-        } else {
-            sum.rss_bytes + one.rss_bytes
-        };
-    }
-    if let Some(usage) = measured.and_then(|measured| measured.broker) {
-        cost.insert("broker".to_owned(), usage.per_message(received));
-    }
-    let knobs = reports().flat_map(|(_, report)| report.knobs.clone()).collect();
-    let encode = |histogram| stats::encode(histogram).unwrap_or_default();
-    let raw = Raw {
-        response: encode(&response),
-        service: encode(&service),
-        lag: encode(&lag),
-        confirm: encode(&confirm),
-        interval_ns: INTERVAL,
-        measure_from_ns: clock::seconds(spec.warmup),
-        series,
-    };
-    let mut trial = Trial {
-        index,
-        position,
-        seed: spec.seed,
-        failed,
-        throughput_per_s: received as f64 / spec.seconds,
-        counts,
-        response_ns: stats::percentiles(&response),
-        service_ns: stats::percentiles(&service),
-        lag_ns: stats::percentiles(&lag),
-        confirm_ns: (!confirm.is_empty()).then(|| stats::percentiles(&confirm)),
-        cost,
-        noise,
-        flags: Vec::new(),
-    };
-    trial.flags = flags(&trial, &raw, &spec.load, spec.seconds, spec.null_rate);
-    Outcome { trial, raw, knobs }
-}
-
-/// Two halves of a measurement may differ by this share of the whole.
-const STEADY: f64 = 0.2;
-/// Lag may be this share of the response at the 99th percentile before the
-/// generator, not the lab, is what was measured.
-const LAG_SHARE: f64 = 0.5;
-/// Shares of CPU time that others, or the hypervisor, may take.
-const FOREIGN: f64 = 0.1;
-const STEAL: f64 = 0.02;
-/// An idle thread may oversleep by this much at the 99th percentile, ns, where
-/// the load itself does not keep the CPUs busy.
-const OVERSLEEP: u64 = 2_000_000;
-
-/// What is not to be believed about a trial. `null_rate` is what the generator
-/// can offer to a transport that does nothing, messages a second: it must be
-/// twice the load. Pure, so that each rule can be shown to hold.
-pub fn flags(trial: &Trial, raw: &Raw, load: &Load, seconds: f64, null_rate: f64) -> Vec<Flag> {
-    let mut flags = Vec::new();
-    let open_loop = load.kind == LoadKind::Rate;
-    if open_loop {
-        let limited = match (trial.lag_ns.p99, trial.response_ns.p99) {
-            (Some(lag), Some(response)) => lag as f64 > LAG_SHARE * response as f64,
-            _ => false,
-        };
-        let slow = load.rate.is_some_and(|rate| null_rate < 2.0 * rate);
-        if limited || slow {
-            flags.push(Flag::GeneratorLimited);
-        }
-        if trial.response_ns.p99.is_none() {
-            flags.push(Flag::TooFewSamples);
-        }
-    }
-    if !steady(raw, seconds) {
-        flags.push(Flag::Unsteady);
-    }
-    if trial.counts.negative > 0 {
-        flags.push(Flag::NegativeLatency);
-    }
-    let noise = &trial.noise;
-    if noise.foreign_cpu > FOREIGN || noise.steal > STEAL || (open_loop && noise.oversleep_p99_ns > OVERSLEEP)
-    {
-        flags.push(Flag::NoisyMachine);
-    }
-    flags.sort_unstable();
-    flags
-}
-
-/// Whether both halves of the measured window moved about as much.
-fn steady(raw: &Raw, seconds: f64) -> bool {
-    if raw.interval_ns == 0 {
-        return true;
-    }
-    let first = raw.measure_from_ns.div_ceil(raw.interval_ns) as usize;
-    let count = (clock::seconds(seconds) / raw.interval_ns) as usize;
-    let received = |range: std::ops::Range<usize>| -> f64 {
-        range.map(|at| raw.series.get(at).map_or(0, |interval| interval.received) as f64).sum()
-    };
-    let half = count / 2;
-    if half == 0 {
-        return true;
-    }
-    let (early, late) = (received(first..first + half), received(first + half..first + 2 * half));
-    (early - late).abs() <= STEADY * (early + late) / 2.0
 }

@@ -1,7 +1,7 @@
 //! Where brokers are found, and what is missing when they are not.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -109,10 +109,14 @@ fn launcher(path: &OsStr) -> Option<PathBuf> {
         .chain(std::env::split_paths(path))
         .chain(packaged)
         .map(|dir| dir.join("rabbitmq-server"))
-        .filter(|launcher| runnable(launcher))
-        .find(|launcher| {
-            launcher.canonicalize().is_ok_and(|real| real.with_file_name("rabbitmq-env").is_file())
-        })
+        .find(|launcher| runnable(launcher) && is_launcher(launcher))
+}
+
+/// The wrapper, too, may lie beside the launcher; its file has another name.
+fn is_launcher(program: &Path) -> bool {
+    program.canonicalize().is_ok_and(|real| {
+        real.file_name() == program.file_name() && real.with_file_name("rabbitmq-env").is_file()
+    })
 }
 
 fn program(name: &str, path: &OsStr, after: &[&str]) -> Option<PathBuf> {
@@ -144,32 +148,28 @@ fn expand(pattern: &str) -> Vec<PathBuf> {
     versions.into_iter().rev().map(|(_, path)| path).collect()
 }
 
-/// Asks a broker's program for its version, without starting the broker.
+/// A broker program's version, without starting the broker. Redis is asked;
+/// RabbitMQ's package is read, because its tools leave an epmd behind that
+/// listens on every address.
 pub fn version_of(broker: Broker, program: &Path) -> Result<String> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let home = tempfile::tempdir()
-        .context("cannot make a folder for temporary files; set TMPDIR to one you may write to")?;
-    let (asked, arg) = match broker {
-        Broker::Redis => (program.to_owned(), "--version"),
-        Broker::RabbitMq => (program.with_file_name("rabbitmqctl"), "version"),
-    };
-    let mut command = Command::new(&asked);
-    command.arg(arg).env("HOME", home.path()).stdin(Stdio::null());
-    if let (Broker::RabbitMq, Ok(erlang)) = (broker, erlang(&path)) {
-        command.env("PATH", with(&erlang.bin, &path));
+    let shown = program.display();
+    if broker == Broker::RabbitMq {
+        let real = program.canonicalize().with_context(|| format!("cannot find {shown}"))?;
+        let root = real.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
+        let version =
+            std::fs::read_dir(root.join("plugins")).into_iter().flatten().flatten().find_map(|entry| {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let version = name.strip_prefix("rabbit-")?;
+                Some(version.strip_suffix(".ez").unwrap_or(version).to_owned())
+            });
+        return version.with_context(|| format!("{} holds no plugins/rabbit-VERSION", root.display()));
     }
-    let text = output(command).with_context(|| format!("cannot ask {} for its version", asked.display()))?;
-    // "Redis server v=7.0.15 sha=…", or the bare version.
-    let version = text.split_whitespace().find_map(|word| word.strip_prefix("v=")).or(text.lines().last());
-    version
-        .map(|version| version.trim().to_owned())
-        .with_context(|| format!("{} says no version", asked.display()))
-}
-
-/// PATH with a folder put in front.
-pub(super) fn with(first: &Path, path: &OsStr) -> OsString {
-    let dirs = std::iter::once(first.to_owned()).chain(std::env::split_paths(path));
-    std::env::join_paths(dirs).unwrap_or_else(|_| path.to_owned())
+    let mut command = Command::new(program);
+    command.arg("--version").stdin(Stdio::null());
+    let text = output(command).with_context(|| format!("cannot ask {shown} for its version"))?;
+    // "Redis server v=7.0.15 sha=…"
+    let version = text.split_whitespace().find_map(|word| word.strip_prefix("v="));
+    version.map(str::to_owned).with_context(|| format!("{shown} --version says no version, but `{text}`"))
 }
 
 /// Standard output of a short command, which is given 20 s.

@@ -28,8 +28,11 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
         ["--dir", &path],
         ["--save", ""],
         ["--appendonly", append],
-        // What is written survives kill -9 of the process at once; once a second it goes to the disk.
-        ["--appendfsync", "everysec"],
+        // With `no` each command is in the kernel's hands before it is answered, and so
+        // survives kill -9 of the process. With `everysec` it does not: while an fsync
+        // runs, Redis puts off its writes for up to two seconds and answers all the same.
+        // A power cut loses what the kernel has not written yet; only `always` has an answer to that.
+        ["--appendfsync", "no"],
     ]
     .concat()
     .into_iter()
@@ -80,18 +83,26 @@ pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
             settings.insert(name.to_owned(), value);
         }
     }
-    let limit = match settings.get("appendonly").map(String::as_str) {
-        Some("yes") => None,
-        Some(value) => Some((
-            Guarantee::AtLeastOnce,
-            format!("appendonly is `{value}`: kill -9 of Redis loses what it confirmed"),
-        )),
-        None => Some((
-            Guarantee::AtLeastOnce,
-            "Redis does not let `appendonly` be read, so durability is not known".to_owned(),
-        )),
-    };
+    let limit = limit(&settings).map(|why| (Guarantee::AtLeastOnce, why));
     Ok(About { version, settings, limit })
+}
+
+/// Why confirmed messages may not survive kill -9 with these settings.
+fn limit(settings: &BTreeMap<String, String>) -> Option<String> {
+    let setting = |name: &str| settings.get(name).map(String::as_str);
+    match (setting("appendonly"), setting("appendfsync")) {
+        (Some("yes"), Some("no" | "always")) => None,
+        (Some("yes"), Some(sync)) => Some(format!(
+            "appendfsync is `{sync}`: while an fsync runs, Redis confirms before it writes, and kill -9 loses that"
+        )),
+        (Some(value), _) if value != "yes" => {
+            Some(format!("appendonly is `{value}`: kill -9 of Redis loses what it confirmed"))
+        }
+        _ => Some(
+            "Redis does not let `appendonly` and `appendfsync` be read, so durability is not known"
+                .to_owned(),
+        ),
+    }
 }
 
 async fn config(connection: &mut MultiplexedConnection, name: &str) -> Result<String> {
@@ -112,5 +123,23 @@ fn same(one: &str, other: &Path) -> bool {
     match (std::fs::canonicalize(one), std::fs::canonicalize(other)) {
         (Ok(one), Ok(other)) => one == other,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_settings_that_survive_a_kill_are_durable() {
+        let limited = |append: &str, sync: &str| {
+            let settings = [("appendonly", append), ("appendfsync", sync)];
+            limit(&settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
+        };
+        assert_eq!(limited("yes", "no"), None);
+        assert_eq!(limited("yes", "always"), None);
+        assert!(limited("yes", "everysec").expect("limited").contains("everysec"));
+        assert!(limited("no", "always").expect("limited").contains("appendonly is `no`"));
+        assert!(limit(&BTreeMap::new()).is_some());
     }
 }

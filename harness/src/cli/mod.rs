@@ -17,6 +17,7 @@ mod play;
 mod progress;
 mod report;
 mod run;
+mod story;
 
 /// Messaging patterns you can read, run, break and measure.
 ///
@@ -63,6 +64,9 @@ struct DoctorArgs {
 
 #[derive(Debug, Args)]
 struct RoleArgs {
+    /// What it is called, for `ps`
+    #[arg(long)]
+    name: Option<String>,
     /// Pin the process to this CPU
     #[arg(long)]
     cpu: Option<usize>,
@@ -154,6 +158,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Role(args) => {
+            drop(args.name);
             if let Some(cpu) = args.cpu {
                 let mut set = rustix::thread::CpuSet::new();
                 set.set(cpu);

@@ -1,11 +1,153 @@
-use crate::role::Handle;
+//! `lab run`: a lab's story, two seconds of measurement, and where to read on.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::Duration;
+
 use anyhow::Result;
 use clap::Args;
-use std::process::ExitCode;
+use serde_json::json;
+
+use super::progress::thousands;
+use super::story::{self, Telling};
+use super::{BrokerArgs, interruptible, lab};
+use crate::broker::{self, Options, Server};
+use crate::bundle::{Arrivals, Load, LoadKind, Trial};
+use crate::conduct::Housing;
+use crate::role::{self, Handle};
+use crate::trial::{self, Spec};
+use crate::{guard, load, plan};
+
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
+    /// The lab, as in `pubsub-redis`; `lab list` shows them all
     lab: String,
+    /// Seconds between the steps of the story; 0.2 on a terminal, none without one
+    #[arg(long, value_name = "S")]
+    pace: Option<f64>,
+    /// Tell the story only, do not measure
+    #[arg(long)]
+    no_measure: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    brokers: BrokerArgs,
 }
-pub(super) fn main(_: &RunArgs, _: &[Handle]) -> Result<ExitCode> {
-    Ok(ExitCode::FAILURE)
+
+pub(super) fn main(args: &RunArgs, handles: &[Handle]) -> Result<ExitCode> {
+    use std::io::IsTerminal as _;
+    let handle = lab(handles, &args.lab)?;
+    let urls = args.brokers.urls()?;
+    let calm = if std::io::stdout().is_terminal() { 0.2 } else { 0.0 };
+    let pace = args.pace.unwrap_or(calm);
+    let pace = super::usage(Duration::try_from_secs_f64(pace).map_err(|error| {
+        anyhow::anyhow!("a pace of {pace} s cannot be kept ({error}); give seconds, as in `--pace 1`")
+    }))?;
+    guard::enter()?;
+    let runtime = role::runtime(0)?;
+    let telling = Telling { json: args.json, pace };
+    let done = runtime.block_on(interruptible(run(handle, urls, &telling, !args.no_measure)));
+    runtime.shutdown_background();
+    match done {
+        Some(done) => done.map(|()| ExitCode::SUCCESS),
+        None => Ok(ExitCode::from(130)),
+    }
+}
+
+async fn run(
+    handle: &Handle,
+    urls: BTreeMap<String, String>,
+    telling: &Telling,
+    measure: bool,
+) -> Result<()> {
+    let entry = &handle.entry;
+    let mut server = None;
+    if let Some(which) = entry.broker {
+        let source = broker::find(which, &urls).map_err(|why| anyhow::anyhow!("{why}"))?;
+        if !urls.contains_key(which.as_str()) {
+            eprintln!("starting a private {which} …");
+        }
+        let options = Options { durable: true, dir: &guard::session_dir() };
+        server = Some(Server::start(which, &source, &options).await?);
+    }
+    let over = match &server {
+        Some(server) => format!("{} {}", server.broker(), server.version()),
+        None => "no broker: the peers talk directly".to_owned(),
+    };
+    if !telling.json {
+        println!("{}: {}\n", entry.name, over);
+    }
+    let url = server.as_ref().map(|server| server.url().to_owned());
+    story::tell(handle, url.as_deref(), telling).await?;
+    if measure {
+        measured(handle, server.as_mut(), telling).await?;
+    }
+    if telling.json {
+        println!("{}", json!({ "read": entry.source }));
+    } else {
+        println!("\n  guarantee: {}; when the receiver is too slow: {}", entry.guarantee, entry.overload);
+        println!("  read on:   {}  (the contract: labs/src/{}/mod.rs)", entry.source, entry.pattern);
+        println!("  measure:   lab bench {}", entry.name);
+    }
+    if let Some(server) = server {
+        server.stop().await?;
+    }
+    Ok(())
+}
+
+/// One second as fast as it goes, one second at a calm rate.
+async fn measured(handle: &Handle, mut server: Option<&mut Server>, telling: &Telling) -> Result<()> {
+    let calm = Load { kind: LoadKind::Rate, rate: Some(1000.0), arrivals: Some(Arrivals::Constant) };
+    for load in [plan::max(), calm] {
+        let size = 64;
+        let spec = Spec {
+            handle: handle.clone(),
+            size,
+            load: load.clone(),
+            senders: 1,
+            receivers: 1,
+            warmup: 0.2,
+            seconds: 1.0,
+            drain: 5.0,
+            window: Some(plan::WINDOW),
+            knobs: BTreeMap::new(),
+            seed: 1,
+            housing: Housing { threads: handle.entry.transport == "inproc", cpus: Vec::new() },
+            null_rate: load::null_rate(size)?,
+        };
+        let outcome = trial::run(&spec, server.as_deref_mut(), 0, 0, |_| {}).await?;
+        tell(&load, &outcome.trial, telling);
+    }
+    Ok(())
+}
+
+fn tell(load: &Load, trial: &Trial, telling: &Telling) {
+    if telling.json {
+        println!("{}", json!({ "load": load, "trial": trial }));
+        return;
+    }
+    if load.kind == LoadKind::Max {
+        println!();
+    }
+    let counts = &trial.counts;
+    let account =
+        format!("{} lost, {} duplicated, {} reordered", counts.lost, counts.duplicated, counts.reordered);
+    let micros =
+        |ns: Option<u64>| ns.map_or("withheld".to_owned(), |ns| format!("{:.0} µs", ns as f64 / 1e3));
+    match (&trial.failed, load.kind) {
+        (Some(reason), _) => println!("  measured at {}: failed: {reason}", load.label()),
+        (None, LoadKind::Max) => {
+            println!(
+                "  measured, 64 B, flat out:  {} received a second; {account}",
+                thousands(trial.throughput_per_s)
+            );
+        }
+        (None, LoadKind::Rate) => println!(
+            "  measured, 64 B, {}:  response p50 {}, p99 {}; {account}",
+            load.label(),
+            micros(trial.response_ns.p50),
+            micros(trial.response_ns.p99)
+        ),
+    }
 }

@@ -2,10 +2,13 @@
 //! the only ones there are; every lab is driven by these, whether its roles are
 //! processes of their own or threads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use labs::catalog::{self, Pattern, Visitor};
 use labs::lab::{Commons, Directory, Lab, Place};
 use labs::oneway::OneWay;
@@ -377,6 +380,43 @@ impl Patience {
             return Err(error.context(format!("{} messages in a row were refused", self.0)));
         }
         Ok(())
+    }
+}
+
+/// Many messages on their way at once. Each is started in the order in which
+/// it is added: a plain `FuturesUnordered` starts them in any order, and the
+/// disorder would be the harness's own.
+struct InFlight<'a, T> {
+    waiting: FuturesUnordered<LocalBoxFuture<'a, T>>,
+    /// Those that were through at once.
+    done: VecDeque<T>,
+}
+
+impl<'a, T> InFlight<'a, T> {
+    fn new() -> Self {
+        Self { waiting: FuturesUnordered::new(), done: VecDeque::new() }
+    }
+
+    fn len(&self) -> usize {
+        self.waiting.len() + self.done.len()
+    }
+
+    /// Starts one. It is woken like the others, so what it found out while it
+    /// was started is not lost.
+    fn add(&mut self, work: impl Future<Output = T> + 'a) {
+        let mut work = work.boxed_local();
+        match (&mut work).now_or_never() {
+            Some(done) => self.done.push_back(done),
+            None => self.waiting.push(work),
+        }
+    }
+
+    /// The next that is through; `None` when there is none. Cancel-safe.
+    async fn next(&mut self) -> Option<T> {
+        match self.done.pop_front() {
+            Some(done) => Some(done),
+            None => self.waiting.next().await,
+        }
     }
 }
 

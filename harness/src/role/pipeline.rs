@@ -3,9 +3,12 @@
 
 use anyhow::Result;
 use futures_util::FutureExt;
+use labs::lab::Lab as _;
 use labs::oneway::Sender;
 use labs::pipeline::{Pipeline, Stage as Part};
+use labs::pubsub::PubSub as _;
 use labs::queue::Consumer;
+use labs::topic::Filter;
 
 use super::drive::{self, Room};
 use super::oneway::{Way, lossy};
@@ -29,7 +32,11 @@ pub(super) async fn run<L: Pipeline>(stage: Stage) -> Result<()> {
             let tasks = lab.pull(Part::Tasks).await?;
             match measured {
                 true => work(&stage, tasks, results).await,
-                false => play::worker(stage, tasks, results).await,
+                false => {
+                    let control = L::Control::open(&stage.place.part("control")).await?;
+                    let orders = control.subscriber(&Filter::All).await?;
+                    play::worker(stage, tasks, results, orders).await
+                }
             }
         }
         (_, true) => {
@@ -38,7 +45,11 @@ pub(super) async fn run<L: Pipeline>(stage: Stage) -> Result<()> {
             let window = stage.go().await?;
             consume(&stage, results, window).await
         }
-        (_, false) => play::consumer(stage, lab.pull(Part::Results).await?).await,
+        (_, false) => {
+            let control = L::Control::open(&stage.place.part("control")).await?;
+            let orders = control.publisher().await?;
+            play::sink(stage, lab.pull(Part::Results).await?, orders).await
+        }
     }
 }
 

@@ -18,10 +18,12 @@ use labs::topic::Topic;
 use super::Stage;
 use super::drive::Outlet;
 use super::oneway::Way;
-use super::protocol::{Act, Event, What};
+use super::protocol::{Act, Event, FromRole, What};
 
 /// What is published under when no topic is given.
 const TOPIC: &str = "play";
+/// What the control channel carries to end all workers.
+const STOP: &str = "stop";
 
 fn text(body: &Bytes) -> String {
     String::from_utf8_lossy(body).into_owned()
@@ -216,18 +218,75 @@ pub(super) async fn producer(mut stage: Stage, producer: impl Producer) -> Resul
     producer.close().await
 }
 
-/// A consumer, or a sink: settles the oldest delivery when told, or by itself.
-pub(super) async fn consumer<C: Consumer<Item = Bytes>>(stage: Stage, consumer: C) -> Result<()> {
-    settle(stage, consumer, None::<Way<Nobody>>).await
+/// A consumer: settles the oldest delivery when told, or by itself.
+pub(super) async fn consumer<C: Consumer<Item = Bytes>>(mut stage: Stage, consumer: C) -> Result<()> {
+    settle(&mut stage, consumer, None::<Way<Nobody>>).await
 }
 
-/// A worker: a result is on its way before its task is settled.
+/// A worker: a result is on its way before its task is settled. It leaves when
+/// the control channel says `stop`.
 pub(super) async fn worker<C: Consumer<Item = Bytes>>(
-    stage: Stage,
+    mut stage: Stage,
     tasks: C,
     results: impl Sender,
+    mut orders: impl Subscriber,
 ) -> Result<()> {
-    settle(stage, tasks, Some(Way(results))).await
+    let outbox = stage.outbox.clone();
+    tokio::select! {
+        ended = settle(&mut stage, tasks, Some(Way(results))) => return ended,
+        stop = heard_stop(&mut orders) => stop?,
+    }
+    outbox(FromRole::Event(Event::new(What::Ended, STOP)));
+    stage.stop().await;
+    Ok(())
+}
+
+async fn heard_stop(orders: &mut impl Subscriber) -> Result<()> {
+    while let Some(order) = orders.next().await? {
+        if order.body == STOP {
+            return Ok(());
+        }
+    }
+    pending().await
+}
+
+/// A sink: collects results, and says `stop` (or whatever it is told to) to
+/// all workers.
+pub(super) async fn sink<C: Consumer<Item = Bytes>>(
+    mut stage: Stage,
+    mut results: C,
+    mut orders: impl Publisher,
+) -> Result<()> {
+    stage.ready();
+    let control = Topic::new("control")?;
+    loop {
+        tokio::select! {
+            act = stage.act() => match act {
+                None => break,
+                Some(Act::Say { text, .. }) => {
+                    orders.publish(&control, text.clone().into()).await?;
+                    orders.flush().await?;
+                    stage.event(Event { topic: Some(control.to_string()), ..Event::new(What::Written, text) });
+                }
+                // A sink settles by itself, always.
+                Some(Act::Auto { .. }) => {}
+                Some(other) => stage.cannot(&other),
+            },
+            result = results.next() => {
+                let Some(result) = result? else {
+                    stage.say(What::Ended, "every worker has left");
+                    stage.stop().await;
+                    break;
+                };
+                let event = Event::new(What::Received, text(&result.item));
+                stage.event(Event { attempt: Some(result.attempt), ..event });
+                results.ack(result.receipt).await?;
+                results.flush().await?;
+            }
+        }
+    }
+    results.close().await?;
+    orders.close().await
 }
 
 /// Stands in for the results of a consumer, which has none.
@@ -245,37 +304,42 @@ impl Sender for Nobody {
     }
 }
 
-async fn settle<C, S>(mut stage: Stage, mut consumer: C, mut results: Option<Way<S>>) -> Result<()>
+async fn settle<C, S>(stage: &mut Stage, mut consumer: C, mut results: Option<Way<S>>) -> Result<()>
 where
     C: Consumer<Item = Bytes>,
     S: Sender,
 {
     stage.ready();
     let mut open: VecDeque<Delivery<String, C::Receipt>> = VecDeque::new();
-    let mut auto = None;
+    let mut auto: Option<Duration> = None;
     loop {
-        let act = tokio::select! {
-            act = stage.act() => match act {
-                None => break,
-                Some(Act::Auto { work_ms }) => {
-                    auto = Some(Duration::from_millis(work_ms));
-                    continue;
-                }
-                Some(act) => act,
-            },
-            delivery = consumer.next() => {
-                let Some(delivery) = delivery? else {
-                    stage.say(What::Ended, "no more can come");
-                    stage.stop().await;
-                    break;
-                };
-                let (text, attempt) = (text(&delivery.item), delivery.attempt);
-                stage.event(Event { attempt: Some(attempt), ..Event::new(What::Received, text.clone()) });
-                open.push_back(Delivery { item: text, attempt, receipt: delivery.receipt });
-                let Some(work) = auto else { continue };
+        let act = match auto.filter(|_| !open.is_empty()) {
+            // Whatever is open is worked on, also what came before the word did.
+            Some(work) => {
                 tokio::time::sleep(work).await;
                 Act::Ack
             }
+            None => tokio::select! {
+                act = stage.act() => match act {
+                    None => break,
+                    Some(Act::Auto { work_ms }) => {
+                        auto = Some(Duration::from_millis(work_ms));
+                        continue;
+                    }
+                    Some(act) => act,
+                },
+                delivery = consumer.next() => {
+                    let Some(delivery) = delivery? else {
+                        stage.say(What::Ended, "no more can come");
+                        stage.stop().await;
+                        break;
+                    };
+                    let (text, attempt) = (text(&delivery.item), delivery.attempt);
+                    stage.event(Event { attempt: Some(attempt), ..Event::new(What::Received, text.clone()) });
+                    open.push_back(Delivery { item: text, attempt, receipt: delivery.receipt });
+                    continue;
+                }
+            },
         };
         if !matches!(act, Act::Ack | Act::Nack) {
             stage.cannot(&act);

@@ -2,13 +2,12 @@
 //! they are confirmed, consumers settle what they received.
 
 use anyhow::Result;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 use labs::queue::{Consumer, Producer, Queue};
 
 use super::drive::Room;
 use super::protocol::Kind;
-use super::{Patience, Stage, knob, play};
+use super::{InFlight, Patience, Stage, knob, play};
 use crate::bundle::LoadKind;
 use crate::clock::{self, Pacer};
 use crate::load::Schedule;
@@ -61,7 +60,7 @@ async fn produce(stage: &Stage, producer: impl Producer) -> Result<()> {
     pacer.sleep_until(window.start).await?;
     let mut due = schedule.as_mut().and_then(Iterator::next).map(|first| window.start + first);
     let mut patience = Patience::new();
-    let mut in_flight = FuturesUnordered::new();
+    let mut in_flight = InFlight::new();
     let mut stop = std::pin::pin!(stage.stop());
     let mut told = false;
     loop {
@@ -75,11 +74,11 @@ async fn produce(stage: &Stage, producer: impl Producer) -> Result<()> {
                 break;
             }
             let (sequence, body) = ledger.next(scheduled, now)?;
-            in_flight.push(producer.send(body).map(move |sent| (sequence, now, sent)));
+            in_flight.add(producer.send(body).map(move |sent| (sequence, now, sent)));
             due = schedule.as_mut().and_then(Iterator::next).map(|next| window.start + next);
         }
         let ended = due.unwrap_or_else(clock::now) >= window.to;
-        if ended && in_flight.is_empty() && !std::mem::replace(&mut told, true) {
+        if ended && in_flight.len() == 0 && !std::mem::replace(&mut told, true) {
             ledger.done();
             stage.done(ledger.sent());
         }

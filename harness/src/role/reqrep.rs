@@ -3,12 +3,10 @@
 
 use anyhow::Result;
 use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use labs::reqrep::{RequestReply, Requester, Responder};
 
 use super::protocol::Kind;
-use super::{Patience, Stage, knob, play};
+use super::{InFlight, Patience, Stage, knob, play};
 use crate::bundle::LoadKind;
 use crate::clock::{self, Pacer};
 use crate::load::Schedule;
@@ -47,7 +45,7 @@ async fn ask(stage: &Stage, requester: impl Requester) -> Result<()> {
     pacer.sleep_until(window.start).await?;
     let mut due = schedule.as_mut().and_then(Iterator::next).map(|first| window.start + first);
     let mut patience = Patience::new();
-    let mut in_flight = FuturesUnordered::new();
+    let mut in_flight = InFlight::new();
     let mut stop = std::pin::pin!(stage.stop());
     let mut told = false;
     loop {
@@ -59,11 +57,11 @@ async fn ask(stage: &Stage, requester: impl Requester) -> Result<()> {
                 break;
             }
             let (sequence, body) = ledger.next(scheduled, now)?;
-            in_flight.push(one(&requester, sequence, body));
+            in_flight.add(one(&requester, sequence, body));
             due = schedule.as_mut().and_then(Iterator::next).map(|next| window.start + next);
         }
         let ended = due.unwrap_or_else(clock::now) >= window.to;
-        if ended && in_flight.is_empty() && !std::mem::replace(&mut told, true) {
+        if ended && in_flight.len() == 0 && !std::mem::replace(&mut told, true) {
             ledger.done();
             stage.done(ledger.sent());
         }

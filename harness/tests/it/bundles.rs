@@ -16,7 +16,7 @@ use libtest_mimic::Trial;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::lab::{Live, lab, needs, read, run, text};
+use crate::program::{Live, lab, needs, read, run, text};
 use crate::{trial, wait_until};
 
 /// Every trial of this file.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use harness::role;
 use libtest_mimic::Trial;
 
-use crate::lab::{run, text};
+use crate::program::{run, text};
 use crate::trial;
 
 /// Every trial of this file.

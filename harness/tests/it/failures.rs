@@ -11,7 +11,7 @@ use libtest_mimic::Trial;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::lab::{Live, needs, read, text, used};
+use crate::program::{Live, needs, read, text, used};
 use crate::{trial, wait_until};
 
 /// Every trial of this file.
@@ -56,12 +56,12 @@ fn made(dir: &Path) -> Result<Vec<(Cell, Result_)>> {
 
 fn killed_role() -> Result<()> {
     let (dir, mut live) = bench(&["oneway-tcp"], &["--trials", "2", "--seconds", "2"])?;
-    let role = live.until_at_work("role", AT_WORK)?;
+    let role = live.until_at_work("receiver-0", AT_WORK)?;
     signal(role, Signal::KILL);
     live.end()?.expect(1)?.told(&["FAILED: ", "SIGKILL", "1 trials failed", "--resume"])?;
     let trials = made(dir.path())?;
     let reason = trials[0].1.failed.as_deref().context("the trial did not fail")?;
-    ensure!(reason.starts_with("sender-0 ") || reason.starts_with("receiver-0 "), "{reason}");
+    ensure!(reason.starts_with("receiver-0 "), "{reason}");
     ensure!(trials.len() == 2 && trials[1].1.failed.is_none(), "{:?}", trials[1].1.failed);
     Ok(())
 }

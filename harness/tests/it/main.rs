@@ -1,9 +1,11 @@
 //! The integration tests, as one program.
 
+mod brokers;
 mod bundles;
 mod cli;
 mod failures;
-mod lab;
+mod guard;
+mod program;
 mod tidy;
 
 use std::time::{Duration, Instant};
@@ -13,11 +15,15 @@ use libtest_mimic::{Arguments, Trial};
 
 fn main() {
     let args = Arguments::from_args();
-    let trials = [tidy::trials(), cli::trials(), bundles::trials(), failures::trials()]
-        .into_iter()
-        .flatten()
-        .collect();
-    libtest_mimic::run(&args, trials).exit();
+    let trials = [
+        tidy::trials(),
+        cli::trials(),
+        guard::trials(),
+        brokers::trials(),
+        bundles::trials(),
+        failures::trials(),
+    ];
+    libtest_mimic::run(&args, trials.into_iter().flatten().collect()).exit();
 }
 
 /// A trial whose error is shown with all its causes.

@@ -16,7 +16,8 @@ use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::oneway::redis::ListSender;
 use crate::pipeline::{Pipeline, Sharing, Stage};
 use crate::pubsub::redis::RedisChannels;
-use crate::queue::redis::{ListConsumer, queue};
+use crate::queue::redis::ListConsumer;
+use crate::wire::lease::queue;
 use crate::wire::redis::{self as wire, Redis};
 
 /// Tasks a worker holds at once. Fewer are shared out more evenly, more cost

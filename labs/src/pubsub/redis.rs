@@ -9,22 +9,19 @@
 //!
 //! Run it: `just lab pubsub-redis`. Listen in: `redis-cli PSUBSCRIBE 'PLACE:*'`.
 
-use anyhow::{Context, Result, bail, ensure};
-use bytes::{Bytes, BytesMut};
+use anyhow::{Context, Result};
+use bytes::Bytes;
 use redis::{Cmd, Pipeline};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt;
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
 use crate::topic::{Filter, FilterKind, Topic};
 use crate::wire::redis::{Outbox, PIPELINE_BYTES, Redis, literally};
+use crate::wire::resp::Replies;
 
 /// `PUBLISH` commands in one pipeline: 1 waits for nothing and writes each alone.
 const BATCH: usize = 256;
-/// How much a subscriber reads at once. It reads only when it has nothing left,
-/// so what it cannot handle waits at Redis, whose limit then decides.
-const READ_BYTES: usize = 64 * 1024;
 
 /// Channels named after the place and the topic.
 pub struct RedisChannels {
@@ -78,11 +75,10 @@ impl PubSub for RedisChannels {
         };
         let mut socket = self.redis.socket().await?;
         socket.write_all(&redis::cmd(command).arg(channel).get_packed_command()).await?;
-        let mut subscriber =
-            ChannelSubscriber { socket, channels, unread: BytesMut::new(), latest: Topic::new("none")? };
+        let mut replies = Replies::of(socket);
         // Redis's confirmation: from here on, nothing is missed.
-        subscriber.reply().await.with_context(|| format!("cannot subscribe to {filter}"))?;
-        Ok(subscriber)
+        replies.last_two().await.with_context(|| format!("cannot subscribe to {filter}"))?;
+        Ok(ChannelSubscriber { replies, channels, latest: Topic::new("none")? })
     }
 }
 
@@ -138,70 +134,21 @@ impl Publisher for ChannelPublisher {
 /// unbounded channel, and a slow subscriber would fill its memory instead of
 /// being cut off.
 pub struct ChannelSubscriber {
-    socket: TcpStream,
+    replies: Replies,
     channels: String,
-    unread: BytesMut,
     /// Events on one topic come in runs: its text is checked once a run.
     latest: Topic,
 }
 
-impl ChannelSubscriber {
-    /// The last two strings of the next reply: its channel and its body.
-    async fn reply(&mut self) -> Result<(Bytes, Bytes)> {
-        loop {
-            if let Some(reply) = split_reply(&mut self.unread)? {
-                return Ok(reply);
-            }
-            if self.unread.capacity() - self.unread.len() < READ_BYTES / 8 {
-                self.unread.reserve(READ_BYTES);
-            }
-            let read =
-                self.socket.read_buf(&mut self.unread).await.context("lost the connection to Redis")?;
-            ensure!(read > 0, "Redis has cut this subscriber off: it fell too far behind, or Redis stopped");
-        }
-    }
-}
-
 impl Subscriber for ChannelSubscriber {
     async fn next(&mut self) -> Result<Option<Event>> {
-        let (channel, body) = self.reply().await?;
+        let (channel, body) = self.replies.last_two().await?;
         let topic = channel.get(self.channels.len()..).context("a message from another place's channel")?;
         if topic != self.latest.as_str().as_bytes() {
             self.latest = Topic::new(std::str::from_utf8(topic).context("a channel that is not text")?)?;
         }
         Ok(Some(Event { topic: self.latest.clone(), body }))
     }
-}
-
-/// Splits off one whole reply: `*3 message CHANNEL BODY`, `*4 pmessage PATTERN
-/// CHANNEL BODY`, or the confirmation of a subscription, which ends in a number.
-fn split_reply(unread: &mut BytesMut) -> Result<Option<(Bytes, Bytes)>> {
-    let Some((_, parts, mut at)) = header(unread, 0)? else { return Ok(None) };
-    let (mut channel, mut body) = (0..0, 0..0);
-    for _ in 0..parts {
-        let Some((kind, number, start)) = header(unread, at)? else { return Ok(None) };
-        let length = if kind == b'$' { number } else { 0 };
-        channel = std::mem::replace(&mut body, start..start + length);
-        at = if kind == b'$' { start + length + 2 } else { start };
-    }
-    if unread.len() < at {
-        return Ok(None);
-    }
-    let reply = unread.split_to(at).freeze();
-    Ok(Some((reply.slice(channel), reply.slice(body))))
-}
-
-/// A kind and a number, as in `$64\r\n`, and where the next thing starts.
-fn header(unread: &[u8], at: usize) -> Result<Option<(u8, usize, usize)>> {
-    let rest = unread.get(at..).unwrap_or_default();
-    let Some(end) = rest.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
-    let line = std::str::from_utf8(&rest[..end]).context("Redis sent what is not its protocol")?;
-    if let Some(error) = line.strip_prefix('-') {
-        bail!("Redis refused: {}", error.trim_end());
-    }
-    let number = line.get(1..).and_then(|digits| digits.trim_end().parse().ok());
-    let number = number.with_context(|| format!("Redis sent `{line}` where a number was due"))?;
-    Ok(Some((rest[0], number, at + end + 1)))
 }
 
 fn prefix(place: &Place) -> String {

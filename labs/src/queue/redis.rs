@@ -7,9 +7,11 @@
 //! those to be delivered again; a nack moves there too. What comes from that
 //! list has been delivered before, perhaps often: its attempt is 2.
 //!
-//! Survives: kill -9 of a consumer (its items are back after `LEASE_MS`), and
-//! of Redis with `appendonly yes`. A power cut loses up to a second of it. A
-//! consumer that stalls longer than its lease gets its items taken: twice done.
+//! Survives: kill -9 of a consumer (its items are back after `LEASE_MS`); with
+//! `appendonly yes` that of Redis, and with `appendfsync always` a power cut.
+//! The default, `everysec`, puts off writing while the disk is busy: kill -9
+//! then loses what was confirmed meanwhile. A consumer that stalls longer than
+//! its lease gets its items taken: twice done.
 //!
 //! Run it: `just lab queue-redis`. Watch it: `redis-cli LLEN PLACE:queue`.
 
@@ -20,10 +22,10 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisResult};
-use tokio::task::JoinHandle;
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::queue::{Consumer, Delivery, Producer, Queue};
+use crate::wire::lease::{Lease, Lists, queue};
 use crate::wire::redis::{self as wire, Asked, Outbox, Redis};
 
 /// A consumer that shows no sign of life for this long loses its items, in milliseconds.
@@ -102,16 +104,15 @@ pub struct ListConsumer {
     prefetch: usize,
     /// How many items came the last time: a quiet queue is not asked for hundreds.
     came: usize,
-    lease: JoinHandle<()>,
+    wait: Duration,
+    lease: Lease,
 }
 
 impl ListConsumer {
     pub(crate) async fn join(place: &Place, redis: &Redis, prefetch: u16) -> Result<Self> {
-        let mut shared = redis.connect().await?;
-        let lists = Lists::of_a_new_consumer(place, &mut shared).await.context("cannot join the queue")?;
-        lists.renew(&mut shared).await.context("cannot join the queue")?;
-        lists.reclaim(&mut shared).await.context("cannot take over from consumers that have gone")?;
-        let lease = tokio::spawn(lists.clone().keep_alive(shared.clone()));
+        let ms = |knob, default| Duration::from_millis(place.knob(knob, default).max(1) as u64);
+        let shared = redis.connect().await?;
+        let (lists, lease) = Lists::join(place, ms("lease-ms", LEASE_MS), shared.clone()).await?;
         Ok(Self {
             lists,
             connection: redis.connect_to_wait().await?,
@@ -121,7 +122,8 @@ impl ListConsumer {
             asked: Asked::nothing(),
             held: 0,
             prefetch: usize::from(prefetch).max(1),
-            came: 1,
+            came: 0,
+            wait: ms("wait-ms", WAIT_MS),
             lease,
         })
     }
@@ -146,16 +148,17 @@ impl Consumer for ListConsumer {
                 return Ok(Some(Delivery { receipt: item.clone(), item, attempt }));
             }
             self.write_settled().await?;
-            let count = (self.came * 2).min(self.prefetch - self.held);
+            // One of them is asked of the list of redeliveries, which is mostly empty.
+            let count = ((self.came + 1) * 2).min(self.prefetch - self.held);
             if count == 0 && !self.asked.is_asked() {
                 // All we may hold is handed out. Settling needs `&mut self`, so
                 // whoever waits here has given this future up by then.
                 return std::future::pending().await;
             }
-            let take = || take(self.connection.clone(), self.lists.clone(), count);
+            let take = || take(self.connection.clone(), self.lists.clone(), count, self.wait);
             self.taken = self.asked.or_ask(take).await?.into();
             self.held += self.taken.len();
-            self.came = self.taken.len().max(1);
+            self.came = self.taken.len();
         }
     }
 
@@ -186,15 +189,7 @@ impl Consumer for ListConsumer {
         if self.asked.is_asked() {
             self.asked.or_ask(|| std::future::ready(Ok(Vec::new()))).await?;
         }
-        self.lease.abort();
-        self.lists.leave(&mut self.connection, &self.lists.me).await.context("cannot leave the queue")
-    }
-}
-
-impl Drop for ListConsumer {
-    /// Without a close the items stay ours until the lease is over.
-    fn drop(&mut self) {
-        self.lease.abort();
+        self.lists.leave(self.lease, self.outbox.connection()).await
     }
 }
 
@@ -204,6 +199,7 @@ async fn take(
     mut redis: MultiplexedConnection,
     lists: Lists,
     count: usize,
+    wait: Duration,
 ) -> RedisResult<Vec<(Vec<u8>, u32)>> {
     let mut moves = redis::pipe();
     for from in std::iter::once(&lists.again).chain(std::iter::repeat_n(&lists.queue, count - 1)) {
@@ -214,93 +210,10 @@ async fn take(
     let mut taken: Vec<_> =
         moved.into_iter().zip(attempts).filter_map(|(item, n)| Some((item?, n))).collect();
     if taken.is_empty() {
-        let mut wait = redis::cmd("BLMOVE");
-        wait.arg(&lists.queue).arg(&lists.own).arg("LEFT").arg("RIGHT").arg(lists.wait.as_secs_f64());
-        let item: Option<Vec<u8>> = wait.query_async(&mut redis).await?;
+        let mut next = redis::cmd("BLMOVE");
+        next.arg(&lists.queue).arg(&lists.own).arg("LEFT").arg("RIGHT").arg(wait.as_secs_f64());
+        let item: Option<Vec<u8>> = next.query_async(&mut redis).await?;
         taken.extend(item.map(|item| (item, 1)));
     }
     Ok(taken)
-}
-
-/// The keys of a queue, as one consumer sees them.
-#[derive(Clone)]
-struct Lists {
-    place: String,
-    me: String,
-    queue: String,
-    again: String,
-    own: String,
-    lease: Duration,
-    wait: Duration,
-}
-
-impl Lists {
-    async fn of_a_new_consumer(place: &Place, redis: &mut MultiplexedConnection) -> RedisResult<Self> {
-        let name = place.name();
-        let me: u64 = redis::cmd("INCR").arg(format!("{name}:joined")).query_async(redis).await?;
-        let ms = |knob, default| Duration::from_millis(place.knob(knob, default).max(1) as u64);
-        Ok(Self {
-            queue: queue(place),
-            again: format!("{name}:again"),
-            own: format!("{name}:held:{me}"),
-            me: me.to_string(),
-            lease: ms("lease-ms", LEASE_MS),
-            wait: ms("wait-ms", WAIT_MS),
-            place: name,
-        })
-    }
-
-    fn key(&self, kind: &str, consumer: &str) -> String {
-        format!("{}:{kind}:{consumer}", self.place)
-    }
-
-    async fn keep_alive(self, mut redis: MultiplexedConnection) {
-        // An error is no news to the consumer: its own next command fails, too.
-        while self.renew(&mut redis).await.is_ok() && self.reclaim(&mut redis).await.is_ok() {
-            tokio::time::sleep(self.lease / 3).await;
-        }
-    }
-
-    async fn renew(&self, redis: &mut MultiplexedConnection) -> RedisResult<()> {
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("SADD").arg(format!("{}:consumers", self.place)).arg(&self.me);
-        let alive = self.key("alive", &self.me);
-        pipeline.cmd("SET").arg(alive).arg("").arg("PX").arg(self.lease.as_millis() as u64);
-        pipeline.exec_async(redis).await
-    }
-
-    /// Moves the items of consumers whose lease is over to those to be delivered again.
-    async fn reclaim(&self, redis: &mut MultiplexedConnection) -> RedisResult<()> {
-        let consumers = format!("{}:consumers", self.place);
-        let others: Vec<String> = redis::cmd("SMEMBERS").arg(consumers).query_async(redis).await?;
-        for other in others {
-            let alive: bool = redis::cmd("EXISTS").arg(self.key("alive", &other)).query_async(redis).await?;
-            if !alive {
-                self.leave(redis, &other).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Puts back, in their order, what is on a consumer's list. Several may do
-    /// this at once: each item moves once.
-    async fn leave(&self, redis: &mut MultiplexedConnection, consumer: &str) -> RedisResult<()> {
-        let held = self.key("held", consumer);
-        loop {
-            let mut back = redis::cmd("LMOVE");
-            back.arg(&held).arg(&self.again).arg("RIGHT").arg("LEFT");
-            if back.query_async::<Option<Vec<u8>>>(redis).await?.is_none() {
-                break;
-            }
-        }
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("DEL").arg(self.key("alive", consumer));
-        pipeline.cmd("SREM").arg(format!("{}:consumers", self.place)).arg(consumer);
-        pipeline.exec_async(redis).await
-    }
-}
-
-/// The list of items not yet taken.
-pub(crate) fn queue(place: &Place) -> String {
-    format!("{}:queue", place.name())
 }

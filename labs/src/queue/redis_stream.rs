@@ -7,9 +7,10 @@
 //! of one that is too slow, come again, with Redis's own count of deliveries. A
 //! nack makes an entry look that old at once.
 //!
-//! Survives: kill -9 of a consumer, and of Redis with `appendonly yes`; a power
-//! cut loses up to a second. An entry handled for longer than `CLAIM_MS` is
-//! handled twice.
+//! Survives: kill -9 of a consumer; with `appendonly yes` that of Redis, unless
+//! `appendfsync everysec`, the default, has put off writing because the disk is
+//! busy; with `appendfsync always` a power cut. An entry handled for longer
+//! than `CLAIM_MS` is handled twice.
 //!
 //! Run it: `just lab queue-redis-stream`. Watch it: `redis-cli XINFO GROUPS PLACE:stream`.
 

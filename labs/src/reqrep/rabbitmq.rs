@@ -10,21 +10,17 @@
 //!
 //! Run it: `just lab reqrep-rabbitmq`.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions};
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Consumer};
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::reqrep::{Matching, RequestReply, Requester, Responder};
 use crate::wire::amqp::{self, Link, Outbox};
+use crate::wire::pending::Pending;
 
 /// RabbitMQ's name for "back to the channel that published this".
 const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
@@ -63,9 +59,9 @@ impl RequestReply for RabbitMq {
         let no_ack = BasicConsumeOptions { no_ack: true, ..Default::default() };
         // On the channel that publishes the requests, as direct reply-to demands.
         let replies = link.consume(DIRECT_REPLY_TO, no_ack).await?;
-        let waiting = Waiting::default();
-        let reader = tokio::spawn(read_replies(replies, waiting.clone()));
-        Ok(QueueRequester { link, requests: self.place.name(), next: AtomicU64::new(1), waiting, reader })
+        let pending = Pending::default();
+        let reader = tokio::spawn(read_replies(replies, pending.clone()));
+        Ok(QueueRequester { link, requests: self.place.name(), pending, reader })
     }
 
     async fn responder(&self) -> Result<QueueResponder> {
@@ -81,25 +77,20 @@ impl RequestReply for RabbitMq {
 pub struct QueueRequester {
     link: Link,
     requests: String,
-    next: AtomicU64,
-    waiting: Waiting,
+    pending: Pending,
     reader: JoinHandle<()>,
 }
 
 impl Requester for QueueRequester {
     async fn ask(&self, request: Bytes) -> Result<Bytes> {
-        let id = self.next.fetch_add(1, Ordering::Relaxed).to_string();
-        let (asker, reply) = oneshot::channel();
-        self.waiting.lock().insert(id.clone(), asker);
-        // However this ends, by a reply or by giving up, nobody waits afterwards.
-        let _entry = Entry { waiting: &self.waiting, id: &id };
+        let ticket = self.pending.register()?;
         let properties = BasicProperties::default()
             .with_reply_to(DIRECT_REPLY_TO.into())
-            .with_correlation_id(id.as_str().into());
+            .with_correlation_id(ticket.id().to_string().into());
         let (queue, options) = (self.requests.as_str().into(), BasicPublishOptions::default());
         let publish = self.link.channel.basic_publish("".into(), queue, options, &request, properties);
         publish.await.context("cannot publish the request")?;
-        reply.await.context("the consumer that gets the replies is gone")
+        ticket.reply().await
     }
 }
 
@@ -145,37 +136,13 @@ impl Responder for QueueResponder {
     }
 }
 
-/// Hands every reply to the ask that waits for it; a late one has nobody.
-async fn read_replies(mut replies: Consumer, waiting: Waiting) {
+/// Hands every reply to the ask that waits for it.
+async fn read_replies(mut replies: Consumer, pending: Pending) {
     while let Ok(reply) = amqp::next(&mut replies).await {
         let id = reply.properties.correlation_id().as_ref();
-        if let Some(asker) = id.and_then(|id| waiting.lock().remove(id.as_str())) {
-            // The asker may have given up this very moment.
-            _ = asker.send(reply.data.into());
+        if let Some(id) = id.and_then(|id| id.as_str().parse().ok()) {
+            pending.hand_out(id, reply.data.into());
         }
     }
-    // Whoever waits learns that no reply can come. Later asks fail as they publish.
-    waiting.lock().clear();
-}
-
-/// Who waits for which correlation identifier.
-#[derive(Clone, Default)]
-struct Waiting(Arc<Mutex<HashMap<String, oneshot::Sender<Bytes>>>>);
-
-impl Waiting {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, oneshot::Sender<Bytes>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Takes its entry away when the ask ends.
-struct Entry<'a> {
-    waiting: &'a Waiting,
-    id: &'a str,
-}
-
-impl Drop for Entry<'_> {
-    fn drop(&mut self) {
-        self.waiting.lock().remove(self.id);
-    }
+    pending.close();
 }

@@ -11,18 +11,16 @@
 //!
 //! Run it: `just lab reqrep-redis`.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashSet, VecDeque};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::reqrep::{Matching, RequestReply, Requester, Responder};
+use crate::wire::pending::Pending;
 use crate::wire::redis::{self as wire, Asked, Outbox, Redis};
 
 /// Requests or replies popped with one command, and replies in one pipeline.
@@ -65,16 +63,15 @@ impl RequestReply for RedisLists {
             .await
             .context("cannot get a number of our own")?;
         let replies = key(&self.place, &format!("replies:{number}"));
-        let waiting = Waiting::default();
+        let pending = Pending::default();
         let count = self.place.knob("batch", BATCH).max(1);
         let reader =
-            read_replies(self.redis.connect_to_wait().await?, replies.clone(), count, waiting.clone());
+            read_replies(self.redis.connect_to_wait().await?, replies.clone(), count, pending.clone());
         Ok(ListRequester {
             connection,
             requests: key(&self.place, "requests"),
             replies,
-            next: AtomicU64::new(1),
-            waiting,
+            pending,
             reader: tokio::spawn(reader),
         })
     }
@@ -98,24 +95,21 @@ pub struct ListRequester {
     connection: MultiplexedConnection,
     requests: String,
     replies: String,
-    next: AtomicU64,
-    waiting: Waiting,
+    pending: Pending,
     reader: JoinHandle<()>,
 }
 
 impl Requester for ListRequester {
     async fn ask(&self, request: Bytes) -> Result<Bytes> {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let reply = self.waiting.expect(id)?;
-        // However this ends, by a reply or by giving up, nobody waits afterwards.
-        let _entry = Entry { waiting: &self.waiting, id };
-        let message = [format!("{} {id}\n", self.replies).as_bytes(), &request].concat();
+        let ticket = self.pending.register()?;
+        let line = format!("{} {}\n", self.replies, ticket.id());
+        let message = [line.as_bytes(), &request].concat();
         // The connection is shared: requests of other asks travel in the same write.
         let mut connection = self.connection.clone();
         let mut push = redis::cmd("RPUSH");
         push.arg(&self.requests).arg(message);
         push.exec_async(&mut connection).await.context("cannot push the request")?;
-        reply.await.context("the connection that brings the replies is gone")
+        ticket.reply().await
     }
 }
 
@@ -191,62 +185,18 @@ impl ListResponder {
     }
 }
 
-/// Hands every reply to the ask that waits for it; a late one has nobody.
-async fn read_replies(connection: MultiplexedConnection, list: String, count: usize, waiting: Waiting) {
+/// Hands every reply to the ask that waits for it.
+async fn read_replies(connection: MultiplexedConnection, list: String, count: usize, pending: Pending) {
     while let Ok(replies) = wire::take(connection.clone(), list.clone(), count).await {
-        for reply in replies {
-            if let Some((line, body)) = split_line(&Bytes::from(reply))
-                && let Some(asker) =
-                    std::str::from_utf8(&line).ok().and_then(|id| waiting.take(id.parse().ok()?))
+        for reply in replies.into_iter().map(Bytes::from) {
+            if let Some((line, body)) = split_line(&reply)
+                && let Some(id) = std::str::from_utf8(&line).ok().and_then(|id| id.parse().ok())
             {
-                // The asker may have given up this very moment.
-                _ = asker.send(body);
+                pending.hand_out(id, body);
             }
         }
     }
-    waiting.give_up();
-}
-
-/// Who waits for which correlation identifier; `None` when replies cannot come any more.
-#[derive(Clone)]
-struct Waiting(Arc<Mutex<Option<HashMap<u64, oneshot::Sender<Bytes>>>>>);
-
-impl Default for Waiting {
-    fn default() -> Self {
-        Self(Arc::new(Mutex::new(Some(HashMap::new()))))
-    }
-}
-
-impl Waiting {
-    fn expect(&self, id: u64) -> Result<oneshot::Receiver<Bytes>> {
-        let (asker, reply) = oneshot::channel();
-        self.locked(|map| map.insert(id, asker)).context("the connection that brings the replies is gone")?;
-        Ok(reply)
-    }
-
-    fn take(&self, id: u64) -> Option<oneshot::Sender<Bytes>> {
-        self.locked(|map| map.remove(&id)).flatten()
-    }
-
-    fn give_up(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    fn locked<T>(&self, act: impl FnOnce(&mut HashMap<u64, oneshot::Sender<Bytes>>) -> T) -> Option<T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(act)
-    }
-}
-
-/// Takes its entry away when the ask ends.
-struct Entry<'a> {
-    waiting: &'a Waiting,
-    id: u64,
-}
-
-impl Drop for Entry<'_> {
-    fn drop(&mut self) {
-        self.waiting.take(self.id);
-    }
+    pending.close();
 }
 
 fn split_line(message: &Bytes) -> Option<(Bytes, Bytes)> {

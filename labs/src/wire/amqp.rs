@@ -1,9 +1,7 @@
 //! What the RabbitMQ labs share: a connection, publishing with many messages
 //! on their way, and acks that settle many deliveries with one frame.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::future::Future;
-use std::pin::Pin;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
@@ -18,6 +16,7 @@ use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer};
 
 use crate::lab::Place;
+use crate::wire::window::Window;
 
 /// Messages on their way at once. Awaiting each before the next would measure
 /// how fast two threads wake each other: the client writes on one of its own.
@@ -61,7 +60,8 @@ impl Link {
     /// Returns when RabbitMQ has handled everything written on this channel
     /// before: a channel is served in order, and this asks for an answer.
     pub(crate) async fn barrier(&self) -> Result<()> {
-        self.channel.basic_qos(0, BasicQosOptions { global: true }).await.context("RabbitMQ did not answer")
+        // The cheapest question there is: it concerns only consumers yet to come.
+        self.channel.basic_qos(0, BasicQosOptions::default()).await.context("RabbitMQ did not answer")
     }
 
     /// Says good-bye: what was delivered here and not acked goes back.
@@ -85,64 +85,18 @@ pub(crate) async fn next(consumer: &mut Consumer) -> Result<Delivery> {
     next.context("RabbitMQ has cancelled this consumer")?.context("lost the consumer")
 }
 
-/// Frames handed to the client's own thread, in order, and not yet written.
-struct OnTheirWay {
-    frames: VecDeque<(usize, Pin<Box<dyn Future<Output = Result<()>>>>)>,
-    bytes: usize,
-}
-
-impl OnTheirWay {
-    const fn none() -> Self {
-        Self { frames: VecDeque::new(), bytes: 0 }
-    }
-
-    /// Waits until more may follow. Cancel-safe.
-    async fn room(&mut self) -> Result<()> {
-        if self.frames.len() >= ON_THEIR_WAY || self.bytes >= BYTES_ON_THEIR_WAY {
-            // Half at once, or each message would wait for a wake-up of its own.
-            self.wait(ON_THEIR_WAY / 2).await?;
-        }
-        Ok(())
-    }
-
-    fn put(&mut self, bytes: usize, frame: impl Future<Output = Result<()>> + 'static) -> Result<()> {
-        let mut frame = frame.boxed_local();
-        // A future does nothing until it is polled: the first poll hands over.
-        match (&mut frame).now_or_never() {
-            Some(written) => written?,
-            None => {
-                self.bytes += bytes;
-                self.frames.push_back((bytes, frame));
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits until at most `left` are left. Cancel-safe.
-    async fn wait(&mut self, left: usize) -> Result<()> {
-        while self.frames.len() > left || self.bytes >= BYTES_ON_THEIR_WAY {
-            let Some((bytes, frame)) = self.frames.front_mut() else { break };
-            let written = frame.await;
-            self.bytes -= *bytes;
-            self.frames.pop_front();
-            written?;
-        }
-        Ok(())
-    }
-}
-
 /// Publishes to one exchange.
 pub(crate) struct Outbox {
     link: Link,
     exchange: String,
     confirms: bool,
-    on_their_way: OnTheirWay,
+    on_their_way: Window,
 }
 
 impl Outbox {
     /// An outbox whose messages are gone when they are written.
     pub(crate) fn new(link: Link, exchange: String) -> Self {
-        Self { link, exchange, confirms: false, on_their_way: OnTheirWay::none() }
+        Self { link, exchange, confirms: false, on_their_way: window() }
     }
 
     /// An outbox whose messages are on their way until RabbitMQ has confirmed them.
@@ -175,7 +129,7 @@ impl Outbox {
     /// Everything published is confirmed, or, without confirms, has been
     /// handled by RabbitMQ, whatever came of it.
     pub(crate) async fn flush(&mut self) -> Result<()> {
-        self.on_their_way.wait(0).await?;
+        self.on_their_way.drain().await?;
         if self.confirms { Ok(()) } else { self.link.barrier().await }
     }
 
@@ -212,7 +166,7 @@ pub(crate) async fn publish_confirmed(
 pub(crate) struct Inbox {
     link: Link,
     consumer: Consumer,
-    on_their_way: OnTheirWay,
+    on_their_way: Window,
     /// Every delivery up to this tag is settled, and RabbitMQ knows.
     settled: u64,
     /// Later ones that are settled, and whether RabbitMQ knows.
@@ -232,7 +186,7 @@ impl Inbox {
         let consumer = link.consume(queue, BasicConsumeOptions::default()).await?;
         // Half the prefetch: RabbitMQ delivers on while acks are on their way.
         let batch = (usize::from(prefetch) / 2).clamp(1, 128);
-        let (on_their_way, later) = (OnTheirWay::none(), BTreeMap::new());
+        let (on_their_way, later) = (window(), BTreeMap::new());
         Ok(Self { link, consumer, on_their_way, settled: 0, later, untold: 0, batch })
     }
 
@@ -290,7 +244,7 @@ impl Inbox {
 
     pub(crate) async fn flush(&mut self) -> Result<()> {
         self.tell().await?;
-        self.on_their_way.wait(0).await?;
+        self.on_their_way.drain().await?;
         self.link.barrier().await
     }
 
@@ -300,4 +254,8 @@ impl Inbox {
         self.link.channel.basic_cancel(tag, BasicCancelOptions::default()).await.context("cannot cancel")?;
         self.link.close().await
     }
+}
+
+const fn window() -> Window {
+    Window::new(ON_THEIR_WAY, BYTES_ON_THEIR_WAY)
 }

@@ -3,7 +3,10 @@
 
 pub(crate) mod amqp;
 pub mod hub;
+pub(crate) mod lease;
 pub mod link;
 pub mod pending;
 pub(crate) mod redis;
+pub(crate) mod resp;
+pub(crate) mod window;
 pub mod zmq;

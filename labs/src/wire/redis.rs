@@ -1,12 +1,10 @@
 //! What the Redis labs share: how they connect, how they keep many commands
 //! on their way without losing an answer, and how they wait for one.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use futures_util::FutureExt;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, Pipeline, RedisResult};
@@ -14,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::lab::Place;
+use crate::wire::window::Window;
 
 /// Pipelines on their way at once: enough to keep the server busy while the
 /// next one is filled, few enough that a sender soon waits for a slow server.
@@ -81,49 +80,35 @@ impl Redis {
 /// to be answered, in order, and every answer is read.
 pub(crate) struct Outbox {
     connection: MultiplexedConnection,
-    unanswered: VecDeque<Pin<Box<dyn Future<Output = RedisResult<()>>>>>,
+    unanswered: Window,
 }
 
 impl Outbox {
     pub(crate) fn new(connection: MultiplexedConnection) -> Self {
-        Self { connection, unanswered: VecDeque::new() }
+        Self { connection, unanswered: Window::new(ON_THEIR_WAY, usize::MAX) }
+    }
+
+    /// The connection, for commands that must come after all that was put before.
+    pub(crate) fn connection(&self) -> MultiplexedConnection {
+        self.connection.clone()
     }
 
     /// Waits until another pipeline may be put. Cancel-safe.
     pub(crate) async fn room(&mut self) -> Result<()> {
-        while self.unanswered.len() >= ON_THEIR_WAY {
-            self.answer().await?;
-        }
-        Ok(())
+        self.unanswered.room().await
     }
 
     /// Hands a pipeline to the connection's task, which writes it when this one yields.
     pub(crate) fn put(&mut self, pipeline: Pipeline) -> Result<()> {
         let mut connection = self.connection.clone();
-        let mut answer = async move { pipeline.exec_async(&mut connection).await }.boxed_local();
-        // A future does nothing until it is polled: the first poll hands over.
-        match (&mut answer).now_or_never() {
-            Some(answer) => answer.context("Redis refused")?,
-            None => self.unanswered.push_back(answer),
-        }
-        Ok(())
+        self.unanswered.put(0, async move {
+            pipeline.exec_async(&mut connection).await.context("a command to Redis failed")
+        })
     }
 
     /// Waits until Redis has answered everything. Cancel-safe.
     pub(crate) async fn drain(&mut self) -> Result<()> {
-        while !self.unanswered.is_empty() {
-            self.answer().await?;
-        }
-        Ok(())
-    }
-
-    async fn answer(&mut self) -> Result<()> {
-        if let Some(oldest) = self.unanswered.front_mut() {
-            let answer = oldest.await;
-            self.unanswered.pop_front();
-            answer.context("Redis refused")?;
-        }
-        Ok(())
+        self.unanswered.drain().await
     }
 }
 

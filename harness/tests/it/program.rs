@@ -126,8 +126,8 @@ impl Live {
         Ok(rustix::process::kill_process_group(pid, sent)?)
     }
 
-    /// The processes below it with this word among their first two arguments
-    /// (`role`, or the name of a broker's program).
+    /// The processes below it with this word among their first arguments: the
+    /// name of a role (`sender-0`), or `role` for any, or of a broker's program.
     pub(crate) fn below(&self, word: &str) -> Vec<u32> {
         tree(&[self.pid()]).into_iter().filter(|&pid| is_called(pid, word)).collect()
     }
@@ -168,7 +168,7 @@ impl Drop for Live {
 fn is_called(pid: u32, word: &str) -> bool {
     let process = procfs::process::Process::new(pid as i32);
     let line = process.and_then(|process| process.cmdline()).unwrap_or_default();
-    line.iter().take(2).any(|arg| {
+    line.iter().take(4).any(|arg| {
         let first = arg.split_whitespace().next().unwrap_or_default();
         first.rsplit('/').next() == Some(word)
     })

@@ -1,0 +1,313 @@
+//! What a trial comes to: the account settled, the recordings merged, and what
+//! is not to be believed flagged.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+use labs::catalog::Pattern;
+
+use crate::account::{self, Bitmap, Counter, Counters, Set};
+use crate::bundle::{Cost, Counts, Flag, Interval, Load, LoadKind, Noise, Raw, Trial};
+use crate::clock;
+use crate::cost::Usage;
+use crate::record::INTERVAL;
+use crate::role::protocol::{Kind, Report, roles};
+use crate::stats;
+use crate::trial::{Outcome, Spec, receivers};
+
+/// The final account, from the files that the roles kept.
+pub fn settle(spec: &Spec, dir: &Path) -> Result<Counts> {
+    let pattern = spec.handle.entry.pattern;
+    let sender = roles(pattern)[0];
+    let (receiver, count) = receivers(spec);
+    let names: Vec<String> = (0..count).map(|index| format!("{receiver}-{index}")).collect();
+    let mut counts = Counts::default();
+    for name in &names {
+        let counters = Counters::open(dir, name)?;
+        counts.duplicated += counters.get(Counter::Duplicated);
+        counts.redelivered += counters.get(Counter::Redelivered);
+        counts.reordered += counters.get(Counter::Reordered);
+        counts.reorder_distance = counts.reorder_distance.max(counters.get(Counter::ReorderDistance));
+        counts.corrupt += counters.get(Counter::Corrupt);
+        counts.misrouted += counters.get(Counter::Misrouted);
+        counts.negative += counters.get(Counter::Negative);
+    }
+    for producer in 0..spec.senders {
+        let role = format!("{sender}-{producer}");
+        let counters = Counters::open(dir, &role)?;
+        let sent = counters.get(Counter::Sent);
+        counts.sent += sent;
+        counts.refused += counters.get(Counter::Refused);
+        counts.window_resets += counters.get(Counter::WindowResets);
+        let confirmed = Bitmap::existing(dir, &role, Set::Confirmed, producer)?;
+        let refused = Bitmap::existing(dir, &role, Set::Refused, producer)?;
+        let received = |name: &String| Bitmap::open(dir, name, Set::Received, producer);
+        // Subscribers each expect everything; all others share it.
+        let groups: Vec<Vec<Bitmap>> = if pattern == Pattern::PubSub {
+            names.iter().map(|name| Ok(vec![received(name)?])).collect::<Result<_>>()?
+        } else {
+            vec![names.iter().map(received).collect::<Result<_>>()?]
+        };
+        for group in groups {
+            let fate = account::fate(sent, &group, confirmed.as_ref(), refused.as_ref())?;
+            counts.received += fate.received;
+            counts.duplicated += fate.overlap;
+            counts.lost += fate.lost;
+            counts.confirmed_lost += fate.confirmed_lost;
+            counts.unconfirmed_lost += fate.lost - fate.confirmed_lost;
+        }
+    }
+    Ok(counts)
+}
+
+/// All that was seen of a trial.
+pub struct Seen<'a> {
+    /// What the roles reported.
+    pub reports: Vec<(Kind, &'a Report)>,
+    /// What became of the messages.
+    pub counts: Counts,
+    /// What was going on beside it.
+    pub noise: Noise,
+    /// What the broker used in the measured window.
+    pub broker: Option<Usage>,
+    /// Why it failed.
+    pub failed: Option<String>,
+}
+
+/// Puts everything together and says what is not to be believed.
+pub fn evaluate(spec: &Spec, seen: Seen<'_>, index: usize, position: usize) -> Outcome {
+    let Seen { reports, counts, noise, broker, mut failed } = seen;
+    let reports = || reports.iter().copied();
+    let merged = |pick: fn(&Report) -> &String| {
+        let mut sum = stats::new_histogram();
+        for (_, report) in reports() {
+            if let Ok(part) = stats::decode(pick(report)) {
+                // Same bounds on both sides: adding cannot fail.
+                let _ = sum.add(&part);
+            }
+        }
+        sum
+    };
+    let response = merged(|report| &report.response);
+    let service = merged(|report| &report.service);
+    let lag = merged(|report| &report.lag);
+    let confirm = merged(|report| &report.confirm);
+    let received: u64 = reports().map(|(_, report)| report.measured).sum();
+    if failed.is_none() && received == 0 {
+        failed = Some("nothing was received in the measured time".to_owned());
+    }
+    let mut series: Vec<Interval> = Vec::new();
+    for (_, report) in reports() {
+        series.resize(series.len().max(report.series.len()), Interval::default());
+        for (sum, part) in series.iter_mut().zip(&report.series) {
+            sum.received += part.received;
+            sum.max_ns = sum.max_ns.max(part.max_ns);
+            sum.sum_ns += part.sum_ns;
+        }
+    }
+    let mut cost: BTreeMap<String, Cost> = BTreeMap::new();
+    for (kind, report) in reports() {
+        let usage = Usage { cpu_ns: report.cpu_ns, switches: report.switches, rss_bytes: report.rss_bytes };
+        let one = usage.per_message(received);
+        let sum = cost.entry(kind.to_string()).or_default();
+        sum.cpu_ns_per_msg += one.cpu_ns_per_msg;
+        sum.switches_per_msg =
+            Some(sum.switches_per_msg.unwrap_or(0.0) + one.switches_per_msg.unwrap_or(0.0));
+        // Threads share one process's memory; processes add up.
+        sum.rss_bytes = if spec.housing.threads {
+            one.rss_bytes.max(sum.rss_bytes)
+        } else {
+            sum.rss_bytes + one.rss_bytes
+        };
+    }
+    if let Some(usage) = broker {
+        cost.insert("broker".to_owned(), usage.per_message(received));
+    }
+    let knobs = reports().flat_map(|(_, report)| report.knobs.clone()).collect();
+    let encode = |histogram| stats::encode(histogram).unwrap_or_default();
+    let raw = Raw {
+        response: encode(&response),
+        service: encode(&service),
+        lag: encode(&lag),
+        confirm: encode(&confirm),
+        interval_ns: INTERVAL,
+        measure_from_ns: clock::seconds(spec.warmup),
+        series,
+    };
+    let mut trial = Trial {
+        index,
+        position,
+        seed: spec.seed,
+        failed,
+        throughput_per_s: received as f64 / spec.seconds,
+        counts,
+        response_ns: stats::percentiles(&response),
+        service_ns: stats::percentiles(&service),
+        lag_ns: stats::percentiles(&lag),
+        confirm_ns: (!confirm.is_empty()).then(|| stats::percentiles(&confirm)),
+        cost,
+        noise,
+        flags: Vec::new(),
+    };
+    trial.flags = flags(&trial, &raw, &spec.load, spec.seconds, spec.null_rate);
+    Outcome { trial, raw, knobs }
+}
+
+/// Two halves of a measurement may differ by this share of the whole.
+const STEADY: f64 = 0.2;
+/// Lag may be this share of the response at the 99th percentile before the
+/// generator, not the lab, is what was measured.
+const LAG_SHARE: f64 = 0.5;
+/// Shares of CPU time that others, or the hypervisor, may take.
+const FOREIGN: f64 = 0.1;
+const STEAL: f64 = 0.02;
+/// An idle thread may oversleep by this much at the 99th percentile, ns, where
+/// the load itself does not keep the CPUs busy.
+const OVERSLEEP: u64 = 2_000_000;
+
+/// What is not to be believed about a trial. `null_rate` is what the generator
+/// can offer to a transport that does nothing, messages a second: it must be
+/// twice the load. Pure, so that each rule can be shown to hold.
+pub fn flags(trial: &Trial, raw: &Raw, load: &Load, seconds: f64, null_rate: f64) -> Vec<Flag> {
+    let mut flags = Vec::new();
+    let open_loop = load.kind == LoadKind::Rate;
+    if open_loop {
+        let limited = match (trial.lag_ns.p99, trial.response_ns.p99) {
+            (Some(lag), Some(response)) => lag as f64 > LAG_SHARE * response as f64,
+            _ => false,
+        };
+        let slow = load.rate.is_some_and(|rate| null_rate < 2.0 * rate);
+        if limited || slow {
+            flags.push(Flag::GeneratorLimited);
+        }
+        if trial.response_ns.p99.is_none() {
+            flags.push(Flag::TooFewSamples);
+        }
+    }
+    if !steady(raw, seconds) {
+        flags.push(Flag::Unsteady);
+    }
+    if trial.counts.negative > 0 {
+        flags.push(Flag::NegativeLatency);
+    }
+    let noise = &trial.noise;
+    if noise.foreign_cpu > FOREIGN || noise.steal > STEAL || (open_loop && noise.oversleep_p99_ns > OVERSLEEP)
+    {
+        flags.push(Flag::NoisyMachine);
+    }
+    flags.sort_unstable();
+    flags
+}
+
+/// Whether both halves of the measured window moved about as much.
+fn steady(raw: &Raw, seconds: f64) -> bool {
+    if raw.interval_ns == 0 {
+        return true;
+    }
+    let first = raw.measure_from_ns.div_ceil(raw.interval_ns) as usize;
+    let count = (clock::seconds(seconds) / raw.interval_ns) as usize;
+    let received = |range: std::ops::Range<usize>| -> f64 {
+        range.map(|at| raw.series.get(at).map_or(0, |interval| interval.received) as f64).sum()
+    };
+    let half = count / 2;
+    if half == 0 {
+        return true;
+    }
+    let (early, late) = (received(first..first + half), received(first + half..first + 2 * half));
+    (early - late).abs() <= STEADY * (early + late) / 2.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::{Arrivals, Percentiles};
+    use crate::plan;
+
+    /// One second at 1,000 a second, with nothing wrong.
+    fn fine() -> (Trial, Raw, Load) {
+        let latency =
+            |p99| Percentiles { p50: Some(p99 / 2), p99: Some(p99), count: 1000, ..Percentiles::default() };
+        let trial = Trial {
+            index: 0,
+            position: 0,
+            seed: 0,
+            failed: None,
+            throughput_per_s: 1000.0,
+            counts: Counts { sent: 1200, received: 1200, ..Counts::default() },
+            response_ns: latency(200_000),
+            service_ns: latency(150_000),
+            lag_ns: latency(50_000),
+            confirm_ns: None,
+            cost: BTreeMap::new(),
+            noise: Noise::default(),
+            flags: Vec::new(),
+        };
+        let interval = Interval { received: 50, max_ns: 200_000, sum_ns: 5_000_000 };
+        let raw = Raw {
+            interval_ns: INTERVAL,
+            measure_from_ns: 200_000_000,
+            series: vec![interval; 24],
+            ..Raw::default()
+        };
+        (trial, raw, plan::rate(1000.0, Arrivals::Constant))
+    }
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut Trial, &mut Raw, &mut Load), expected: &[Flag]) {
+        let (mut trial, mut raw, mut load) = fine();
+        change(&mut trial, &mut raw, &mut load);
+        assert_eq!(flags(&trial, &raw, &load, 1.0, 1e7), expected);
+    }
+
+    #[test]
+    fn a_good_trial_has_no_flag() {
+        check(|_, _, _| {}, &[]);
+    }
+
+    #[test]
+    fn a_generator_that_is_late_is_what_was_measured() {
+        check(|trial, _, _| trial.lag_ns.p99 = Some(100_001), &[Flag::GeneratorLimited]);
+        check(|trial, _, _| trial.lag_ns.p99 = Some(100_000), &[]);
+    }
+
+    #[test]
+    fn a_generator_must_be_able_to_do_twice_the_load() {
+        let (trial, raw, load) = fine();
+        assert_eq!(flags(&trial, &raw, &load, 1.0, 1999.0), [Flag::GeneratorLimited]);
+        assert_eq!(flags(&trial, &raw, &load, 1.0, 2000.0), []);
+    }
+
+    #[test]
+    fn halves_that_differ_are_unsteady() {
+        // The first half is cut until it differs by more than a fifth of the mean.
+        let cut = |to: u64| {
+            move |_: &mut Trial, raw: &mut Raw, _: &mut Load| {
+                raw.series[4..14].iter_mut().for_each(|interval| interval.received = to);
+            }
+        };
+        check(cut(41), &[]);
+        check(cut(40), &[Flag::Unsteady]);
+        // Warm-up does not count.
+        check(|_, raw, _| raw.series[0].received = 0, &[]);
+    }
+
+    #[test]
+    fn too_few_samples_and_negative_latencies_are_said() {
+        check(|trial, _, _| trial.response_ns.p99 = None, &[Flag::TooFewSamples]);
+        check(|trial, _, _| trial.counts.negative = 1, &[Flag::NegativeLatency]);
+    }
+
+    #[test]
+    fn noise_counts_where_it_can_matter() {
+        check(|trial, _, _| trial.noise.foreign_cpu = 0.11, &[Flag::NoisyMachine]);
+        check(|trial, _, _| trial.noise.steal = 0.03, &[Flag::NoisyMachine]);
+        check(|trial, _, _| trial.noise.oversleep_p99_ns = OVERSLEEP + 1, &[Flag::NoisyMachine]);
+        // Flat out, the load itself keeps the CPUs from an idle thread.
+        let busy = |trial: &mut Trial, _: &mut Raw, load: &mut Load| {
+            trial.noise.oversleep_p99_ns = OVERSLEEP + 1;
+            *load = plan::max();
+        };
+        check(busy, &[]);
+    }
+}

@@ -1,0 +1,323 @@
+//! Private brokers: they start, stay to themselves, survive what they should,
+//! and leave nothing.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::future::Future;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use harness::broker::{self, Options, Server, Source};
+use harness::cost::Usage;
+use harness::process::{runs, tree};
+use labs::lab::{Broker, Guarantee};
+use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
+use lapin::{BasicProperties, Connection, ConnectionProperties};
+use libtest_mimic::Trial;
+use tempfile::TempDir;
+
+use crate::{trial, wait_until};
+
+/// Every trial of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        needs(Broker::Redis, "redis_lives_and_leaves_nothing", redis_lives),
+        needs(Broker::Redis, "durable_redis_keeps_data_over_a_restart", redis_restarts),
+        needs(Broker::Redis, "redis_pauses_and_resumes", redis_pauses),
+        needs(Broker::Redis, "url_is_checked_and_its_guarantee_read", redis_by_url),
+        needs(Broker::RabbitMq, "rabbitmq_pair_keeps_apart_restarts_and_leaves_nothing", rabbitmq_pair),
+        trial("brokers::failed_start_shows_the_log", failed_start),
+        trial("brokers::taken_port_leads_to_another", taken_port),
+        trial("brokers::missing_names_the_one_command", missing),
+    ]
+}
+
+/// A trial that is ignored, and says why, where the broker is missing; on CI it fails.
+fn needs<F>(broker: Broker, name: &str, test: fn() -> F) -> Trial
+where
+    F: Future<Output = Result<()>> + 'static,
+{
+    let name = format!("brokers::{name}");
+    match broker::find(broker, &BTreeMap::new()) {
+        Ok(_) => trial(&name, move || block_on(test())),
+        Err(missing) if std::env::var("CI").is_ok_and(|ci| ci == "true") => {
+            trial(&name, move || Err(missing.clone().into()))
+        }
+        Err(missing) => {
+            eprintln!("{name} is left out: {missing}");
+            trial(&name, || Ok(())).with_ignored_flag(true)
+        }
+    }
+}
+
+fn block_on(test: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(test)
+}
+
+async fn start(broker: Broker, durable: bool, dir: &TempDir) -> Result<Server> {
+    let source = broker::find(broker, &BTreeMap::new())?;
+    Server::start(broker, &source, &Options { durable, dir: dir.path() }).await
+}
+
+/// Nothing but loopback addresses listen, and something does.
+fn listeners(pids: &[u32], at_least: usize) -> Result<()> {
+    let mut sockets = std::collections::BTreeSet::new();
+    for &pid in pids {
+        for fd in procfs::process::Process::new(pid as i32)?.fd()?.flatten() {
+            if let procfs::process::FDTarget::Socket(inode) = fd.target {
+                sockets.insert(inode);
+            }
+        }
+    }
+    let entries = procfs::net::tcp()?.into_iter().chain(procfs::net::tcp6()?);
+    let listening: Vec<_> = entries
+        .filter(|entry| entry.state == procfs::net::TcpState::Listen && sockets.contains(&entry.inode))
+        .map(|entry| entry.local_address)
+        .collect();
+    ensure!(listening.len() >= at_least, "only {listening:?} listen");
+    ensure!(listening.iter().all(|address| address.ip().is_loopback()), "{listening:?} listen");
+    Ok(())
+}
+
+fn empty(dir: &TempDir) -> Result<()> {
+    let left: Vec<_> = fs::read_dir(dir.path())?.flatten().map(|entry| entry.file_name()).collect();
+    ensure!(left.is_empty(), "left behind: {left:?}");
+    Ok(())
+}
+
+async fn redis(server: &Server) -> Result<redis::aio::MultiplexedConnection> {
+    Ok(redis::Client::open(server.url())?.get_multiplexed_async_connection().await?)
+}
+
+async fn redis_lives() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut server = start(Broker::Redis, false, &dir).await?;
+    ensure!(
+        server.version().starts_with(|first: char| first.is_ascii_digit() || first == 'v'),
+        "{}",
+        server.version()
+    );
+    ensure!(server.settings().get("appendonly").map(String::as_str) == Some("no"), "{:?}", server.settings());
+    let limit = server.guarantee_limit().context("no limit although nothing is kept")?;
+    ensure!(limit.0 == Guarantee::AtLeastOnce, "{limit:?}");
+    ensure!(server.died().is_none(), "it is said to have died");
+    let pids = server.pids().context("no pids")?;
+    listeners(&pids, 1)?;
+    ensure!(Usage::of_tree(&pids).rss_bytes > 1 << 20, "its memory is not seen");
+    server.kill()?;
+    ensure!(!pids.iter().any(|&pid| runs(pid)), "it survived kill");
+    server.stop().await?;
+    empty(&dir)?;
+    // Dropped instead of stopped, it leaves nothing either.
+    let server = start(Broker::Redis, false, &dir).await?;
+    let pids = server.pids().context("no pids")?;
+    drop(server);
+    ensure!(!pids.iter().any(|&pid| runs(pid)), "it survived its drop");
+    empty(&dir)
+}
+
+async fn redis_restarts() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut server = start(Broker::Redis, true, &dir).await?;
+    ensure!(server.guarantee_limit().is_none(), "{:?}", server.guarantee_limit());
+    let (url, pids) = (server.url().to_owned(), server.pids());
+    let _: () = redis::cmd("SET").arg("kept").arg("yes").query_async(&mut redis(&server).await?).await?;
+    server.restart().await?;
+    ensure!(server.url() == url && server.pids() != pids, "another port, or the same process");
+    let kept: Option<String> = redis::cmd("GET").arg("kept").query_async(&mut redis(&server).await?).await?;
+    ensure!(kept.as_deref() == Some("yes"), "the data have gone");
+    // One that was ended by somebody else is noticed, and its end is told.
+    let pid = server.pids().context("no pids")?[0];
+    harness::process::signal(pid, rustix::process::Signal::KILL);
+    let mut end = None;
+    wait_until("the death is noticed", || {
+        end = server.died();
+        Ok(end.is_some())
+    })?;
+    let end = end.unwrap_or_default();
+    ensure!(end.contains("signal: 9") && end.contains("Ready to accept"), "{end}");
+    server.stop().await?;
+    empty(&dir)
+}
+
+async fn redis_pauses() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut server = start(Broker::Redis, false, &dir).await?;
+    let pid = server.pids().context("no pids")?[0];
+    let mut connection = redis(&server).await?;
+    let state = || Ok::<_, anyhow::Error>(procfs::process::Process::new(pid as i32)?.stat()?.state);
+    server.pause()?;
+    wait_until("it stands still", || Ok(state()? == 'T'))?;
+    server.resume()?;
+    wait_until("it goes on", || Ok(state()? != 'T'))?;
+    let _: String = redis::cmd("PING").query_async(&mut connection).await?;
+    // A paused one can be stopped as well.
+    server.pause()?;
+    server.stop().await?;
+    empty(&dir)
+}
+
+async fn redis_by_url() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let own = start(Broker::Redis, true, &dir).await?;
+    let source = Source::Url(own.url().to_owned());
+    let options = Options { durable: true, dir: dir.path() };
+    let mut server = Server::start(Broker::Redis, &source, &options).await?;
+    ensure!(server.guarantee_limit().is_none() && server.pids().is_none(), "it is not taken for what it is");
+    ensure!(server.kill().is_err() && server.pause().is_err(), "the user's own broker can be killed");
+    let _: () = redis::cmd("CONFIG")
+        .arg("SET")
+        .arg("appendonly")
+        .arg("no")
+        .query_async(&mut redis(&own).await?)
+        .await?;
+    let server = Server::start(Broker::Redis, &source, &options).await?;
+    let (guarantee, reason) = server.guarantee_limit().context("its guarantee is not lowered")?;
+    ensure!(guarantee == Guarantee::AtLeastOnce && reason.contains("appendonly"), "{reason}");
+    server.stop().await?;
+    ensure!(own.pids().is_some_and(|pids| runs(pids[0])), "stop ended the user's own broker");
+    own.stop().await?;
+    match Server::start(Broker::Redis, &source, &options).await {
+        Ok(_) => bail!("nothing answers there, and it was taken for a broker"),
+        Err(error) => ensure!(format!("{error:#}").contains("is it running"), "{error:#}"),
+    }
+    Ok(())
+}
+
+async fn rabbitmq_pair() -> Result<()> {
+    let (one_dir, other_dir) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let begin = std::time::Instant::now();
+    let (one, other) =
+        tokio::join!(start(Broker::RabbitMq, true, &one_dir), start(Broker::RabbitMq, true, &other_dir));
+    let (mut one, other) = (one?, other?);
+    println!("two RabbitMQ nodes at once: {:?}", begin.elapsed());
+    let Source::Program(program) = broker::find(Broker::RabbitMq, &BTreeMap::new())? else {
+        bail!("no program")
+    };
+    ensure!(
+        broker::version_of(Broker::RabbitMq, &program)? == one.version(),
+        "the package says another version"
+    );
+    ensure!(one.version().starts_with(|first: char| first.is_ascii_digit()), "version {:?}", one.version());
+    let family: Vec<u32> =
+        [&one, &other].iter().flat_map(|server| tree(&server.pids().unwrap_or_default())).collect();
+    // AMQP, distribution and epmd, of each.
+    listeners(&family, 6)?;
+
+    publish(&one, "kept").await?;
+    ensure!(get(&other, "kept").await.is_err(), "one node's queue is in the other");
+    let url = one.url().to_owned();
+    let before = std::time::Instant::now();
+    one.restart().await?;
+    println!("a RabbitMQ node's restart: {:?}", before.elapsed());
+    ensure!(one.url() == url, "another address after the restart");
+    let kept = get(&one, "kept").await.context("the queue has gone")?;
+    ensure!(kept.as_deref() == Some(&b"body"[..]), "the confirmed message came back as {kept:?}");
+
+    let family: Vec<u32> =
+        [&one, &other].iter().flat_map(|server| tree(&server.pids().unwrap_or_default())).collect();
+    one.stop().await?;
+    drop(other);
+    wait_until("every process has ended", || Ok(!family.iter().any(|&pid| runs(pid))))?;
+    empty(&one_dir)?;
+    empty(&other_dir)
+}
+
+async fn publish(server: &Server, queue: &str) -> Result<()> {
+    let connection = Connection::connect(server.url(), ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+    channel.queue_declare(queue.into(), durable, Default::default()).await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    let persistent = BasicProperties::default().with_delivery_mode(2);
+    let confirmed = channel
+        .basic_publish("".into(), queue.into(), BasicPublishOptions::default(), b"body", persistent)
+        .await?
+        .await?;
+    ensure!(confirmed.is_ack(), "{confirmed:?}");
+    connection.close(200, "".into()).await?;
+    Ok(())
+}
+
+async fn get(server: &Server, queue: &str) -> Result<Option<Vec<u8>>> {
+    let connection = Connection::connect(server.url(), ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    // Passive: a queue that has gone is an error here, and not made anew.
+    let passive = QueueDeclareOptions { passive: true, durable: true, ..Default::default() };
+    channel.queue_declare(queue.into(), passive, Default::default()).await?;
+    let message = channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await?;
+    connection.close(200, "".into()).await?;
+    Ok(message.map(|message| message.delivery.data.to_vec()))
+}
+
+/// A `redis-server` of our own making, found through PATH.
+fn fake(dir: &Path, script: &str) -> Result<Source> {
+    let program = dir.join("redis-server");
+    fs::write(&program, format!("#!/bin/sh\n{script}\n"))?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    Ok(broker::find_on(Broker::Redis, &BTreeMap::new(), &OsString::from(dir))?)
+}
+
+fn failed_start() -> Result<()> {
+    let (bin, dir) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let source = fake(bin.path(), "echo 'no such luck' >&2; exit 1")?;
+    block_on(async {
+        match Server::start(Broker::Redis, &source, &Options { durable: false, dir: dir.path() }).await {
+            Ok(_) => bail!("a program that ends at once was taken for a broker"),
+            Err(error) => {
+                let text = format!("{error:#}");
+                for part in ["no such luck", "exit status: 1", "just brokers"] {
+                    ensure!(text.contains(part), "{part:?} is not in: {text}");
+                }
+                Ok(())
+            }
+        }
+    })?;
+    empty(&dir)
+}
+
+fn taken_port() -> Result<()> {
+    let Ok(Source::Program(real)) = broker::find(Broker::Redis, &BTreeMap::new()) else {
+        ensure!(
+            !std::env::var("CI").is_ok_and(|ci| ci == "true"),
+            "redis-server is missing; run `just brokers`"
+        );
+        eprintln!("left out: redis-server is missing; run `just brokers`");
+        return Ok(());
+    };
+    let (bin, dir) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let taken = listener.local_addr()?.port();
+    // The first time the port that was chosen is replaced by one that is taken.
+    let mark = bin.path().join("tried");
+    let script = format!(
+        "mark='{}'\n[ -e \"$mark\" ] && exec {real} \"$@\"\n: >\"$mark\"\nexec {real} \"$@\" --port {taken}",
+        mark.display(),
+        real = real.display()
+    );
+    let source = fake(bin.path(), &script)?;
+    block_on(async {
+        let server =
+            Server::start(Broker::Redis, &source, &Options { durable: false, dir: dir.path() }).await?;
+        ensure!(mark.exists(), "the first attempt was not made");
+        let _: String = redis::cmd("PING").query_async(&mut redis(&server).await?).await?;
+        server.stop().await
+    })?;
+    empty(&dir)
+}
+
+fn missing() -> Result<()> {
+    let nobody = BTreeMap::from([("redis".to_owned(), "redis://127.0.0.1:1".to_owned())]);
+    let source = broker::find_on(Broker::Redis, &nobody, &OsString::new())?;
+    ensure!(source == Source::Url("redis://127.0.0.1:1".to_owned()), "{source:?}");
+    let missing = broker::Missing {
+        broker: Broker::RabbitMq,
+        reason: "it is nowhere".to_owned(),
+        remedy: "just brokers".to_owned(),
+    };
+    ensure!(missing.to_string() == "rabbitmq is missing: it is nowhere; run `just brokers`", "{missing}");
+    Ok(())
+}
