@@ -25,8 +25,8 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// CPU time after which a role is certainly sending or receiving, ticks of 10 ms:
-/// joining takes a tenth of it.
-const AT_WORK: u64 = 20;
+/// joining takes a fraction of it.
+const AT_WORK: u64 = 10;
 
 fn bench(labs: &[&str], more: &[&str]) -> Result<(TempDir, Live)> {
     let dir = tempfile::tempdir()?;
@@ -55,7 +55,7 @@ fn made(dir: &Path) -> Result<Vec<(Cell, Result_)>> {
 }
 
 fn killed_role() -> Result<()> {
-    let (dir, mut live) = bench(&["oneway-tcp"], &["--trials", "2", "--seconds", "2"])?;
+    let (dir, mut live) = bench(&["oneway-tcp"], &["--trials", "2", "--seconds", "3"])?;
     let role = live.until_at_work("receiver-0", AT_WORK)?;
     signal(role, Signal::KILL);
     live.end()?.expect(1)?.told(&["FAILED: ", "SIGKILL", "1 trials failed", "--resume"])?;
@@ -67,7 +67,7 @@ fn killed_role() -> Result<()> {
 }
 
 fn killed_broker() -> Result<()> {
-    let (dir, mut live) = bench(&["oneway-redis", "reqrep-redis"], &["--trials", "1", "--seconds", "2"])?;
+    let (dir, mut live) = bench(&["oneway-redis", "reqrep-redis"], &["--trials", "1", "--seconds", "3"])?;
     live.until_at_work("role", AT_WORK)?;
     signal(redis(&live)?, Signal::KILL);
     live.end()?.expect(1)?.told(&["FAILED: the broker died", "1 trials failed"])?;
@@ -79,7 +79,7 @@ fn killed_broker() -> Result<()> {
 }
 
 fn paused_too_long() -> Result<()> {
-    let args = ["--trials", "1", "--seconds", "1", "--drain", "1"];
+    let args = ["--trials", "1", "--seconds", "3", "--drain", "1"];
     let (dir, mut live) = bench(&["oneway-redis", "oneway-inproc"], &args)?;
     live.until_at_work("role", AT_WORK)?;
     let paused = redis(&live)?;
@@ -94,7 +94,7 @@ fn paused_too_long() -> Result<()> {
 }
 
 fn paused_shortly() -> Result<()> {
-    let (dir, mut live) = bench(&["oneway-redis"], &["--trials", "1", "--seconds", "2", "--drain", "60"])?;
+    let (dir, mut live) = bench(&["oneway-redis"], &["--trials", "1", "--seconds", "3", "--drain", "60"])?;
     live.until_at_work("role", AT_WORK)?;
     let paused = redis(&live)?;
     signal(paused, Signal::STOP);
