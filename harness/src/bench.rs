@@ -107,7 +107,10 @@ pub async fn run(request: &Request<'_>, progress: &mut impl Progress) -> Result<
             }
         };
         if let Some(server) = &server {
-            run.versions.brokers.insert(server.broker().to_string(), server.version().to_owned());
+            let name = server.broker().to_string();
+            let variant = if block.broker.is_some_and(|(_, durable)| durable) { " (durable)" } else { "" };
+            run.versions.settings.insert(format!("{name}{variant}"), server.settings().clone());
+            run.versions.brokers.insert(name, server.version().to_owned());
             note_settings(&mut run, server, &block);
         }
         for step in &block.steps {

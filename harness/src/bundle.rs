@@ -78,6 +78,9 @@ pub struct Versions {
     pub rustc: String,
     /// Broker name to version, as the broker says it.
     pub brokers: BTreeMap<String, String>,
+    /// Broker name to its settings in effect, as read back or as given to a private one.
+    #[serde(default)]
+    pub settings: BTreeMap<String, BTreeMap<String, String>>,
     /// Client library to version.
     pub crates: BTreeMap<String, String>,
 }

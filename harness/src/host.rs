@@ -39,6 +39,7 @@ pub fn versions(brokers: BTreeMap<String, String>) -> Versions {
         git: Some(env!("LAB_GIT")).filter(|revision| !revision.is_empty()).map(str::to_owned),
         rustc: env!("LAB_RUSTC").to_owned(),
         brokers,
+        settings: BTreeMap::new(),
         crates: crates.map(|(name, version)| (name.to_owned(), version.to_owned())).collect(),
     }
 }

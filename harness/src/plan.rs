@@ -197,6 +197,9 @@ fn unknown(handles: &[Handle], name: &str) -> anyhow::Error {
             "no lab matches `{name}`; `lab list` shows them all (quote the glob, or the shell expands it)"
         );
     }
+    if let Some((_, why)) = labs::catalog::ABSENT.iter().find(|(absent, _)| *absent == name) {
+        return anyhow::anyhow!("there is no lab `{name}`, on purpose: {why}");
+    }
     match nearest(name, names) {
         Some(near) => {
             anyhow::anyhow!("there is no lab `{name}`; did you mean `{near}`? `lab list` shows them all")

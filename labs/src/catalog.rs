@@ -55,6 +55,12 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.queue::<queue::rabbitmq::RabbitMq>();
 }
 
+/// Names that look as if there should be a lab, and why there is none.
+pub const ABSENT: [(&str, &str); 1] = [(
+    "queue-inproc",
+    "a queue takes responsibility for messages, and one that dies with the process of its users can take none",
+)];
+
 /// The five patterns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Pattern {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use comfy_table::{Table, TableStyle};
+use labs::catalog::ABSENT;
 use labs::lab::Broker;
 use serde::Serialize;
 
@@ -74,6 +75,11 @@ pub(super) fn main(args: &ListArgs, handles: &[Handle]) -> Result<ExitCode> {
     for (broker, why) in &missing {
         if rows.iter().any(|row| row.broker == Some(broker.as_str())) {
             writeln!(out, "\nLabs over {broker} cannot run here: {why}")?;
+        }
+    }
+    if args.labs.is_empty() {
+        for (name, why) in ABSENT {
+            writeln!(out, "\nThere is no {name}: {why}.")?;
         }
     }
     writeln!(out, "\nRun one with `lab run NAME`; measure them with `lab bench`.")?;

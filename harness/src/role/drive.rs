@@ -19,6 +19,9 @@ const LOOK: u64 = 50_000;
 /// A window in which nothing moves for this long has lost its messages, where
 /// the transport may lose them. ns.
 const GIVE_UP: u64 = 500_000_000;
+/// Most bytes in flight in a closed loop, whatever the window: a window of large
+/// messages would fill a broker's memory, or its limit for one subscriber (Redis: 32 MB).
+pub(crate) const WINDOW_BYTES: u64 = 16 << 20;
 /// Gap between markers, ns.
 const MARK: u64 = 20_000_000;
 
@@ -167,6 +170,8 @@ impl Room {
         let measure = stage.measure()?;
         let closed = measure.load.kind == LoadKind::Max;
         let limit = measure.window.filter(|_| closed).unwrap_or(u64::MAX);
+        let limit =
+            if limit == u64::MAX { limit } else { limit.min(WINDOW_BYTES / measure.size.max(1) as u64) };
         let share = (limit / stage.init.senders as u64).max(1);
         let receivers = receivers.iter().map(|role| Counters::open(&measure.accounts, role));
         Ok(Self {

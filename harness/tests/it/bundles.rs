@@ -16,8 +16,8 @@ use libtest_mimic::Trial;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::program::{Live, lab, needs, read, run, text};
-use crate::{trial, wait_until};
+use crate::program::{Live, needs, read, run, text};
+use crate::{lab, trial, wait_until};
 
 /// Every trial of this file.
 pub(crate) fn trials() -> Vec<Trial> {

@@ -35,11 +35,12 @@ const LIST: [&str; 5] =
 /// Name, arguments, and what has to be said: the value, and what to do.
 type Usage = (&'static str, &'static [&'static str], &'static [&'static str]);
 
-const USAGE: [Usage; 22] = [
+const USAGE: [Usage; 23] = [
     ("no_command", &[], &["Usage: lab"]),
     ("unknown_lab", &["bench", "pubsub-rediss"], &["`pubsub-rediss`", "did you mean `pubsub-redis`?"]),
     ("unknown_lab_in_list", &["list", "onway-tcp"], &["`onway-tcp`", "did you mean `oneway-tcp`?"]),
     ("lab_like_nothing", &["bench", "zzz"], &["no lab `zzz`", "`lab list`"]),
+    ("lab_that_is_absent_on_purpose", &["bench", "queue-inproc"], &["`queue-inproc`, on purpose: "]),
     ("glob_without_match", &["bench", "pubsub-x*"], &["no lab matches `pubsub-x*`", "`lab list`"]),
     ("size_below_the_header", &["bench", "oneway-tcp", "--size", "31"], &["31 bytes", "--size 32"]),
     ("size_too_long", &["bench", "oneway-tcp", "--size", "8388609"], &["8388609 bytes"]),

@@ -6,6 +6,7 @@ mod cli;
 mod failures;
 mod guard;
 mod program;
+mod story;
 mod tidy;
 
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ fn main() {
         cli::trials(),
         guard::trials(),
         brokers::trials(),
+        story::trials(),
         bundles::trials(),
         failures::trials(),
     ];
@@ -42,4 +44,19 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result
         std::thread::sleep(Duration::from_millis(2));
     }
     Ok(())
+}
+
+/// The program under test, with nothing of the tester's own terminal in it.
+fn lab(args: &[&str]) -> std::process::Command {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lab"));
+    command.args(args).stdin(std::process::Stdio::null());
+    command.env_remove("CI").env_remove("COLUMNS").env_remove("LAB_GUARD");
+    command
+}
+
+/// Whether tests over this broker are ignored here. With `CI=true` none is:
+/// they fail instead.
+fn is_missing(broker: labs::lab::Broker) -> bool {
+    let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+    !ci && harness::broker::find(broker, &std::collections::BTreeMap::new()).is_err()
 }

@@ -1,6 +1,5 @@
 //! The `lab` program as the tests use it: run to the end, or started and watched.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -9,21 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, ensure};
-use harness::broker;
 use harness::bundle::{Bundle, Run};
 use harness::process::{signal, tree};
 use labs::lab::Broker;
 use libtest_mimic::Trial;
 use rustix::process::Signal;
 
-use crate::{trial, wait_until};
-
-/// The program that a user types, with nothing of the tester's own terminal in it.
-pub(crate) fn lab(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lab"));
-    command.args(args).env_remove("CI").env_remove("COLUMNS").env_remove("LAB_GUARD").stdin(Stdio::null());
-    command
-}
+use crate::{is_missing, lab, trial, wait_until};
 
 /// What a program that has ended leaves behind.
 #[derive(Debug)]
@@ -181,16 +172,7 @@ pub(crate) fn used(pid: u32) -> u64 {
         .map_or(0, |stat| stat.utime + stat.stime)
 }
 
-/// A trial that is ignored, and says why, where the broker is missing; on CI it fails.
+/// A trial that is ignored where the broker is missing; on CI it fails instead.
 pub(crate) fn needs(broker: Broker, name: &str, test: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
-    match broker::find(broker, &BTreeMap::new()) {
-        Ok(_) => trial(name, test),
-        Err(missing) if std::env::var("CI").is_ok_and(|ci| ci == "true") => {
-            trial(name, move || Err(missing.into()))
-        }
-        Err(missing) => {
-            eprintln!("{name} is left out: {missing}");
-            trial(name, || Ok(())).with_ignored_flag(true)
-        }
-    }
+    trial(name, test).with_ignored_flag(is_missing(broker))
 }

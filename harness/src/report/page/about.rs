@@ -66,6 +66,10 @@ pub(super) fn versions(versions: &Versions) -> Vec<Fact> {
     );
     facts
         .extend(versions.crates.iter().map(|(name, version)| Fact::new(format!("{name} (client)"), version)));
+    for (broker, settings) in &versions.settings {
+        let pairs: Vec<String> = settings.iter().map(|(name, value)| format!("{name} = {value:?}")).collect();
+        facts.push(Fact::new(format!("{broker} (settings)"), pairs.join(", ")));
+    }
     facts
 }
 

@@ -62,6 +62,7 @@ fn run(name: &str) -> Run {
             git: Some("56cbd8d".to_owned()),
             rustc: "1.95.0".to_owned(),
             brokers: pairs(&[("redis", "7.0.15"), ("rabbitmq", "3.10.8")]),
+            settings: [("redis".to_owned(), pairs(&[("appendonly", "no"), ("save", "")]))].into(),
             crates: pairs(&[("redis", "1.8.0"), ("lapin", "4.12.3"), ("zeromq", "0.7.0")]),
         },
         noise: Noise {

@@ -1,0 +1,105 @@
+//! `lab run`: the story is told by what happens, and so it changes with it.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use harness::role;
+use labs::catalog::Pattern;
+use libtest_mimic::{Failed, Trial};
+use serde_json::Value;
+
+use crate::lab;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let mut trials: Vec<Trial> = role::handles()
+        .into_iter()
+        .map(|handle| {
+            let name = handle.entry.name.clone();
+            let missing = handle.entry.broker.is_some_and(crate::is_missing);
+            Trial::test(format!("story::{name}"), move || told(&handle.entry)).with_ignored_flag(missing)
+        })
+        .collect();
+    trials.push(Trial::test("story::a_killed_receiver_is_another_story", killed_receiver));
+    trials.push(Trial::test("story::ends_with_a_measurement_and_what_to_read", measured));
+    trials
+}
+
+/// The conclusions of a story.
+fn conclusions(lines: &[Value]) -> Vec<String> {
+    lines.iter().filter_map(|line| line["conclusion"].as_str().map(str::to_owned)).collect()
+}
+
+fn told(entry: &labs::catalog::Entry) -> Result<(), Failed> {
+    let output = lab(&["run", &entry.name, "--no-measure", "--json"]).output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        return Err(format!("{}\n{text}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    let lines: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let said = conclusions(&lines).join("\n");
+    let wanted: &[&str] = match entry.pattern {
+        Pattern::OneWay => &["3 written, 3 received, in the same order."],
+        Pattern::RequestReply => &["4 asked, 4 answered, 4 of the answers belong to their question."],
+        Pattern::PubSub => {
+            &["subscriber-0 heard 3, subscriber-1 with its filter 1, and subscriber-2, who came late, 1."]
+        }
+        Pattern::Pipeline => &["12 tasks, 12 results", "2 of 2 workers went home"],
+        Pattern::Queue => &["consumer-0 acknowledged one;", "comes again, and says so"],
+    };
+    for wanted in wanted {
+        if !said.contains(wanted) {
+            return Err(format!("the story does not say `{wanted}`:\n{text}").into());
+        }
+    }
+    Ok(())
+}
+
+/// The receiver is killed as soon as it has joined: nothing can arrive any more.
+fn killed_receiver() -> Result<(), Failed> {
+    let mut story = lab(&["run", "oneway-zeromq", "--no-measure", "--json", "--pace", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut said = Vec::new();
+    for line in BufReader::new(story.stdout.take().ok_or("no stdout")?).lines() {
+        let line: Value = serde_json::from_str(&line?)?;
+        if line["role"] == "receiver-0" && line["what"] == "joined" {
+            kill_role(story.id(), "receiver-0")?;
+        }
+        said.push(line);
+    }
+    story.wait()?;
+    let gone = said.iter().any(|line| line["role"] == "receiver-0" && line["what"] == "is gone");
+    let told = said.iter().any(|line| line["text"].as_str().is_some_and(|text| text.contains("SIGKILL")));
+    let all_arrived = conclusions(&said).iter().any(|said| said.contains("3 received"));
+    match (gone, told, all_arrived) {
+        (true, true, false) => Ok(()),
+        _ => Err(format!("the story goes on as if nothing had happened: {said:#?}").into()),
+    }
+}
+
+/// Kills the process of a role below `root`, by the name it bears in the process list.
+fn kill_role(root: u32, role: &str) -> Result<(), Failed> {
+    for pid in harness::process::tree(&[root]) {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let mut args = line.split(|byte| *byte == 0);
+        if args.any(|arg| arg == b"role") && args.any(|arg| arg == role.as_bytes()) {
+            harness::process::signal(pid, rustix::process::Signal::KILL);
+            return Ok(());
+        }
+    }
+    Err(format!("no process of {role} below {root}").into())
+}
+
+fn measured() -> Result<(), Failed> {
+    let output = lab(&["run", "oneway-inproc"]).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    for wanted in
+        ["received a second; 0 lost", "response p50", "labs/src/oneway/inproc.rs", "lab bench oneway-inproc"]
+    {
+        if !text.contains(wanted) {
+            return Err(format!("`{wanted}` is missing:\n{text}").into());
+        }
+    }
+    Ok(())
+}
