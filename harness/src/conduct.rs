@@ -316,8 +316,7 @@ fn spawn(
     let mut input = child.stdin.take().context("no stdin")?;
     tokio::spawn(async move {
         let mut line = ToRole::Init(Box::new(init));
-        loop {
-            let Ok(mut text) = serde_json::to_vec(&line) else { break };
+        while let Ok(mut text) = serde_json::to_vec(&line) {
             text.push(b'\n');
             // A role that has gone is noticed by the one who reads its output.
             if input.write_all(&text).await.is_err() {

@@ -109,9 +109,11 @@ fn labs_know_no_clock() -> Result<()> {
     Ok(())
 }
 
-/// Modules of the harness, and the only modules of it that each may import. Also
+/// A part of the harness, the only modules of it that this part may import, and
 /// the part of `labs` that it may know, where that is not all of it.
-const MAY_IMPORT: [(&str, &[&str], Option<&[&str]>); 4] = [
+type Rule = (&'static str, &'static [&'static str], Option<&'static [&'static str]>);
+
+const MAY_IMPORT: [Rule; 4] = [
     (
         "harness/src/role",
         &["role", "load", "stamp", "record", "account", "clock", "cost", "stats", "bundle"],
