@@ -73,7 +73,10 @@ pub struct Cast {
     mouth: mpsc::UnboundedSender<(usize, Heard)>,
     housing: Housing,
     commons: Arc<Commons>,
+    /// Peers find each other through announcements.
     binds: bool,
+    /// No broker stands between the peers.
+    direct: bool,
     measured: bool,
 }
 
@@ -81,10 +84,11 @@ impl Cast {
     /// Starts all roles before any is awaited.
     pub fn start(handle: &Handle, inits: Vec<Init>, housing: Housing) -> Result<Self> {
         let (mouth, heard) = mpsc::unbounded_channel();
-        let binds = handle.entry.broker.is_none() && !housing.threads;
+        let direct = handle.entry.broker.is_none();
+        let binds = direct && !housing.threads;
         let measured = inits.iter().any(|init| init.measure.is_some());
         let commons = Arc::default();
-        let mut cast = Self { actors: Vec::new(), heard, mouth, housing, commons, binds, measured };
+        let mut cast = Self { actors: Vec::new(), heard, mouth, housing, commons, binds, direct, measured };
         for init in inits {
             cast.add(handle, init)?;
         }
@@ -221,11 +225,12 @@ impl Cast {
     /// Tells everyone to stop and waits until they have left; whoever stays too
     /// long is killed. What they still say is noted; the complaints are returned.
     ///
-    /// Peer to peer, those who connected leave before those who listen, as
-    /// guests do: a listener that goes first would break their connections.
+    /// Peer to peer, in one process as well, those who connected leave before
+    /// those who listen, as guests do: a listener that goes first would break
+    /// their connections.
     pub async fn dismiss(&mut self, patience: Duration) -> Vec<String> {
         let mut complaints = Vec::new();
-        let guest = |actor: &Actor| self.binds && actor.bound.is_empty();
+        let guest = |actor: &Actor| self.direct && actor.kind.binds(self.measured).is_empty();
         let (guests, hosts): (Vec<usize>, Vec<usize>) =
             (0..self.actors.len()).partition(|&number| guest(&self.actors[number]));
         for leaving in [guests, hosts] {
@@ -311,8 +316,7 @@ fn spawn(
     let mut input = child.stdin.take().context("no stdin")?;
     tokio::spawn(async move {
         let mut line = ToRole::Init(Box::new(init));
-        loop {
-            let Ok(mut text) = serde_json::to_vec(&line) else { break };
+        while let Ok(mut text) = serde_json::to_vec(&line) {
             text.push(b'\n');
             // A role that has gone is noticed by the one who reads its output.
             if input.write_all(&text).await.is_err() {

@@ -80,12 +80,12 @@ enum Arrivals {
     Poisson,
 }
 
-pub(super) fn main(args: BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
+pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     let urls = args.brokers.urls()?;
     let plan = match (&args.out, args.resume) {
         // What is gone on with says itself what it is.
         (Some(out), true) => Bundle::open(out)?.1.plan,
-        _ => usage(read(&args))?,
+        _ => usage(read(args))?,
     };
     usage(plan::check(&plan))?;
     for handle in usage(plan::select(handles, &plan.labs))? {

@@ -37,7 +37,7 @@ enum Command {
     /// Tell a lab's story with real messages, then measure it for two seconds
     Run(run::RunArgs),
     /// Measure labs and write a result bundle with plots and a report
-    Bench(bench::BenchArgs),
+    Bench(Box<bench::BenchArgs>),
     /// Play one role by hand; two terminals hold a conversation
     Play(play::PlayArgs),
     /// Draw the plots and reports of bundles again, from the bundles alone
@@ -145,7 +145,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::List(args) => list::main(&args, &handles),
         Command::Run(args) => run::main(&args, &handles),
-        Command::Bench(args) => bench::main(args, &handles),
+        Command::Bench(args) => bench::main(&args, &handles),
         Command::Play(args) => play::main(&args, &handles),
         Command::Report(args) => report::main(&args),
         Command::Doctor(args) => {

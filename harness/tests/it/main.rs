@@ -1,9 +1,14 @@
 //! The integration tests, as one program.
 
 mod brokers;
+mod bundles;
+mod cli;
 mod conformance;
+mod failures;
 mod guard;
+mod lab;
 mod story;
+mod tidy;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -20,7 +25,16 @@ fn main() -> ExitCode {
         };
     }
     let args = Arguments::from_args();
-    let trials = [guard::trials(), brokers::trials(), conformance::trials(), story::trials()];
+    let trials = [
+        tidy::trials(),
+        guard::trials(),
+        cli::trials(),
+        bundles::trials(),
+        brokers::trials(),
+        failures::trials(),
+        conformance::trials(),
+        story::trials(),
+    ];
     let conclusion = libtest_mimic::run(&args, trials.into_iter().flatten().collect());
     conformance::end();
     conclusion.exit_code()
@@ -42,13 +56,6 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result
         std::thread::sleep(Duration::from_millis(2));
     }
     Ok(())
-}
-
-/// The program under test.
-fn lab(args: &[&str]) -> std::process::Command {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lab"));
-    command.args(args).stdin(std::process::Stdio::null());
-    command
 }
 
 /// Whether tests over this broker are ignored here. With `CI=true` none is:

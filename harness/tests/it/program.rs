@@ -1,0 +1,178 @@
+//! The `lab` program as the tests use it: run to the end, or started and watched.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result, ensure};
+use harness::bundle::{Bundle, Run};
+use harness::process::{signal, tree};
+use labs::lab::Broker;
+use libtest_mimic::Trial;
+use rustix::process::Signal;
+
+use crate::{is_missing, lab, trial, wait_until};
+
+/// What a program that has ended leaves behind.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ran {
+    /// Fails, with everything that was said, unless the exit code is this one.
+    pub(crate) fn expect(self, code: i32) -> Result<Self> {
+        ensure!(self.code == code, "exit code {}, not {code}\n{}{}", self.code, self.out, self.err);
+        Ok(self)
+    }
+
+    /// Fails unless the user was told all of this.
+    pub(crate) fn told(&self, words: &[&str]) -> Result<()> {
+        for word in words {
+            ensure!(self.err.contains(word), "`{word}` was not said, but:\n{}", self.err);
+        }
+        Ok(())
+    }
+}
+
+/// Runs `lab` to its end.
+pub(crate) fn run(args: &[&str]) -> Result<Ran> {
+    let output = lab(args).output()?;
+    Ok(Ran {
+        code: code(output.status),
+        out: String::from_utf8(output.stdout)?,
+        err: String::from_utf8(output.stderr)?,
+    })
+}
+
+fn code(status: ExitStatus) -> i32 {
+    use std::os::unix::process::ExitStatusExt as _;
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+/// A path as an argument.
+pub(crate) fn text(path: &Path) -> Result<&str> {
+    path.to_str().with_context(|| format!("{} is not text", path.display()))
+}
+
+/// The run in a bundle.
+pub(crate) fn read(bundle: &Path) -> Result<Run> {
+    Ok(Bundle::open(bundle)?.1)
+}
+
+/// A `lab` that runs. Dropping it ends it, and its guard ends what is below it.
+pub(crate) struct Live {
+    child: Child,
+    said: Arc<Mutex<String>>,
+    ear: Option<JoinHandle<()>>,
+}
+
+impl Live {
+    /// Starts it in a process group of its own, as a shell does.
+    pub(crate) fn start(args: &[&str]) -> Result<Self> {
+        Self::spawn(lab(args))
+    }
+
+    pub(crate) fn spawn(mut command: Command) -> Result<Self> {
+        let mut child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let stderr = child.stderr.take().context("no pipe")?;
+        let said: Arc<Mutex<String>> = Arc::default();
+        let heard = Arc::clone(&said);
+        let ear = std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut said = heard.lock().unwrap_or_else(PoisonError::into_inner);
+                said.push_str(&line);
+                said.push('\n');
+            }
+        });
+        Ok(Self { child, said, ear: Some(ear) })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has said on stderr so far.
+    pub(crate) fn said(&self) -> String {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until it has said this.
+    pub(crate) fn until_said(&mut self, words: &str) -> Result<()> {
+        wait_until(&format!("`{words}` is said"), || {
+            let there = self.said().contains(words);
+            ensure!(there || self.child.try_wait()?.is_none(), "it ended and said:\n{}", self.said());
+            Ok(there)
+        })
+    }
+
+    /// Sends a signal to its whole group, as a terminal does.
+    pub(crate) fn signal_group(&self, sent: Signal) -> Result<()> {
+        let pid = rustix::process::Pid::from_raw(self.pid() as i32).context("no process")?;
+        Ok(rustix::process::kill_process_group(pid, sent)?)
+    }
+
+    /// The processes below it with this word among their first arguments: the
+    /// name of a role (`sender-0`), or `role` for any, or of a broker's program.
+    pub(crate) fn below(&self, word: &str) -> Vec<u32> {
+        tree(&[self.pid()]).into_iter().filter(|&pid| is_called(pid, word)).collect()
+    }
+
+    /// Waits until such a process has used some CPU time: it is at work.
+    pub(crate) fn until_at_work(&mut self, word: &str, ticks: u64) -> Result<u32> {
+        let mut found = None;
+        wait_until(&format!("a `{word}` is at work"), || {
+            ensure!(self.child.try_wait()?.is_none(), "it ended and said:\n{}", self.said());
+            found = self.below(word).into_iter().find(|&pid| used(pid) >= ticks);
+            Ok(found.is_some())
+        })?;
+        found.context("it has gone")
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(mut self) -> Result<Ran> {
+        let mut out = String::new();
+        self.child.stdout.take().context("no pipe")?.read_to_string(&mut out)?;
+        let status = self.child.wait()?;
+        if let Some(ear) = self.ear.take() {
+            ear.join().map_err(|_| anyhow::anyhow!("the reader of stderr panicked"))?;
+        }
+        Ok(Ran { code: code(status), out, err: self.said() })
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            signal(self.child.id(), Signal::KILL);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Redis writes its address behind its name: only the first word of an argument counts.
+fn is_called(pid: u32, word: &str) -> bool {
+    let process = procfs::process::Process::new(pid as i32);
+    let line = process.and_then(|process| process.cmdline()).unwrap_or_default();
+    line.iter().take(4).any(|arg| {
+        let first = arg.split_whitespace().next().unwrap_or_default();
+        first.rsplit('/').next() == Some(word)
+    })
+}
+
+/// CPU time of a process so far, ticks.
+pub(crate) fn used(pid: u32) -> u64 {
+    procfs::process::Process::new(pid as i32)
+        .and_then(|process| process.stat())
+        .map_or(0, |stat| stat.utime + stat.stime)
+}
+
+/// A trial that is ignored where the broker is missing; on CI it fails instead.
+pub(crate) fn needs(broker: Broker, name: &str, test: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
+    trial(name, test).with_ignored_flag(is_missing(broker))
+}

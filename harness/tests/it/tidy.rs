@@ -1,0 +1,251 @@
+//! What has to stay true of the source: who may import whom, files that can be
+//! read in one sitting, links that lead somewhere.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use harness::role;
+use libtest_mimic::Trial;
+
+use crate::trial;
+
+/// Every trial of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("tidy::labs_know_neither_harness_nor_clock", labs_know_no_clock),
+        trial("tidy::modules_import_only_what_they_may", imports),
+        trial("tidy::files_can_be_read_in_one_sitting", lengths),
+        trial("tidy::labs_open_with_what_they_are", openings),
+        trial("tidy::readme_links_every_lab", readme_matrix),
+        trial("tidy::links_lead_somewhere", links),
+        trial("tidy::committed_schema_is_the_current_one", schema),
+        trial("tidy::exceptions_are_expected_not_allowed", no_allow),
+    ]
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+}
+
+/// Files with this ending below a folder of the project, with their text.
+fn files(below: &str, ending: &str) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    let mut next = vec![root().join(below)];
+    while let Some(path) = next.pop() {
+        if path.is_dir() {
+            for entry in fs::read_dir(&path).with_context(|| format!("{}", path.display()))? {
+                next.push(entry?.path());
+            }
+        } else if path.extension().is_some_and(|found| found == ending) {
+            let name = path.strip_prefix(root())?.display().to_string();
+            found.push((name, fs::read_to_string(&path)?));
+        }
+    }
+    ensure!(!found.is_empty(), "there is no .{ending} file in {below}");
+    found.sort();
+    Ok(found)
+}
+
+/// The code without comments and without the tests at the end of a file.
+fn code(text: &str) -> String {
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text);
+    code.lines().map(|line| line.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n")
+}
+
+fn is_test(name: &str) -> bool {
+    name.ends_with("/tests.rs") || name.contains("/tests/")
+}
+
+/// What follows `path` (as in `crate::`) in the code, also in braces: the
+/// modules that are imported from there.
+fn imported(code: &str, path: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (at, _) in code.match_indices(path) {
+        let rest = &code[at + path.len()..];
+        let word = |text: &str| -> String {
+            text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+        };
+        let Some(list) = rest.strip_prefix('{') else {
+            found.insert(word(rest));
+            continue;
+        };
+        let (mut depth, mut start) = (1, 0);
+        for (index, char) in list.char_indices() {
+            match char {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                ',' if depth == 1 => {
+                    found.insert(word(&list[start..index]));
+                    start = index + 1;
+                }
+                _ => {}
+            }
+            if depth == 0 {
+                found.insert(word(&list[start..index]));
+                break;
+            }
+        }
+    }
+    found.remove("");
+    found
+}
+
+fn labs_know_no_clock() -> Result<()> {
+    let manifest = fs::read_to_string(root().join("labs/Cargo.toml"))?;
+    ensure!(!manifest.contains("harness"), "labs/Cargo.toml depends on the harness");
+    for (name, text) in files("labs/src", "rs")? {
+        let code = code(&text);
+        for word in ["harness", "Instant", "SystemTime", "clock", "elapsed"] {
+            // A deadline of tokio's is a timer; nothing can be measured with it but by `elapsed`.
+            let timer = word == "Instant" && code.contains("use tokio::time::Instant;");
+            ensure!(
+                timer || !code.contains(word),
+                "{name} has `{word}`: labs neither measure nor know who does"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A part of the harness, the only modules of it that this part may import, and
+/// the part of `labs` that it may know, where that is not all of it.
+type Rule = (&'static str, &'static [&'static str], Option<&'static [&'static str]>);
+
+const MAY_IMPORT: [Rule; 4] = [
+    (
+        "harness/src/role",
+        &["role", "load", "stamp", "record", "account", "clock", "cost", "stats", "bundle"],
+        None,
+    ),
+    ("harness/src/report", &["report", "bundle", "stats"], Some(&[])),
+    ("harness/src/stats", &["stats", "bundle"], Some(&[])),
+    ("harness/src/broker", &["broker", "process", "cost", "guard"], Some(&["lab"])),
+];
+
+fn imports() -> Result<()> {
+    for (folder, may, labs) in MAY_IMPORT {
+        for (name, text) in files(folder, "rs")?.into_iter().filter(|(name, _)| !is_test(name)) {
+            let code = code(&text);
+            for module in imported(&code, "crate::") {
+                ensure!(
+                    may.contains(&module.as_str()),
+                    "{name} imports `crate::{module}`; it may import {may:?}"
+                );
+            }
+            let Some(labs) = labs else { continue };
+            for module in imported(&code, "labs::") {
+                ensure!(
+                    labs.contains(&module.as_str()),
+                    "{name} imports `labs::{module}`; it may import {labs:?}"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A file of this many lines can be read in one sitting.
+const LONGEST: usize = 400;
+
+/// Longer ones, each with its reason.
+const LONGER: [(&str, &str); 4] = [
+    ("harness/src/bundle.rs", "the result format in one place: more documentation than code"),
+    ("harness/src/cli/story.rs", "one story a pattern, to be read one after the other"),
+    ("harness/src/record.rs", "half of it shows that its counts are exact"),
+    ("harness/src/role/mod.rs", "what all roles share: each part is small and none is used alone"),
+];
+
+fn lengths() -> Result<()> {
+    for (name, text) in [files("labs", "rs")?, files("harness", "rs")?].concat() {
+        let (lines, excused) = (text.lines().count(), LONGER.iter().any(|(longer, _)| *longer == name));
+        ensure!(lines <= LONGEST || excused, "{name} has {lines} lines; what could be a file of its own?");
+        ensure!(lines > LONGEST || !excused, "{name} has {lines} lines and needs no exception any more");
+    }
+    Ok(())
+}
+
+fn openings() -> Result<()> {
+    for handle in role::handles() {
+        let entry = &handle.entry;
+        let text = fs::read_to_string(root().join(&entry.source)).with_context(|| entry.source.clone())?;
+        let opening: Vec<&str> = text.lines().take_while(|line| line.starts_with("//!")).collect();
+        ensure!(opening.len() >= 3, "{} does not open by saying what it is", entry.source);
+        let command = format!("`just lab {}`", entry.name);
+        ensure!(
+            opening.join("\n").contains(&command),
+            "the opening of {} does not name {command}",
+            entry.source
+        );
+    }
+    Ok(())
+}
+
+fn readme_matrix() -> Result<()> {
+    let readme = fs::read_to_string(root().join("README.md"))?;
+    for handle in role::handles() {
+        let link = format!("[`{}`]({})", handle.entry.name, handle.entry.source);
+        ensure!(readme.contains(&link), "the README's table lacks {link}");
+    }
+    Ok(())
+}
+
+fn links() -> Result<()> {
+    let mut documents = files("docs", "md")?;
+    for name in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"] {
+        documents.push((name.to_owned(), fs::read_to_string(root().join(name))?));
+    }
+    let mut seen = 0;
+    for (name, text) in documents {
+        let folder = root().join(&name).parent().map(Path::to_owned).unwrap_or_default();
+        for (at, _) in text.match_indices("](") {
+            let target = text[at + 2..].split(')').next().unwrap_or_default();
+            if target.contains("://") || target.starts_with("mailto:") {
+                continue;
+            }
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let path = if file.is_empty() { root().join(&name) } else { folder.join(file) };
+            ensure!(path.exists(), "{name} links to {target}, which is not there");
+            if !anchor.is_empty() && path.extension().is_some_and(|ending| ending == "md") {
+                let there = anchors(&fs::read_to_string(&path)?);
+                ensure!(there.contains(anchor), "{name} links to {target}; its headings are {there:?}");
+            }
+            seen += 1;
+        }
+    }
+    ensure!(seen > 50, "only {seen} links were found: the test no longer sees them");
+    Ok(())
+}
+
+/// The anchors that code hosts and mdBook make of headings.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    headings
+        .map(|line| {
+            let title = line.trim_start_matches('#').trim().to_lowercase();
+            let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+            kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+        })
+        .collect()
+}
+
+fn schema() -> Result<()> {
+    let committed = fs::read_to_string(root().join("docs/schema.json"))?;
+    if committed != harness::bundle::schema()? {
+        bail!("docs/schema.json is out of date; run `lab schema > docs/schema.json`");
+    }
+    Ok(())
+}
+
+fn no_allow() -> Result<()> {
+    // In two parts, so that this file does not find itself.
+    let words = [["#[", "allow("].concat(), ["#![", "allow("].concat()];
+    for (name, text) in [files("labs", "rs")?, files("harness", "rs")?].concat() {
+        ensure!(
+            !words.iter().any(|word| text.contains(word)),
+            "{name} allows what it should expect, with a reason"
+        );
+    }
+    Ok(())
+}

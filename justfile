@@ -1,0 +1,76 @@
+# Every command people type. `./run` runs this file, and installs `just` if need be.
+# Everything is built with --release: the tests run the program that users measure with.
+
+set positional-arguments
+
+lab := env("CARGO_TARGET_DIR", "target") / "release/lab"
+tools := "PATH=\"$PATH:" + justfile_directory() + "/.tools/bin\""
+
+# List these recipes
+[private]
+default:
+    @"{{ just_executable() }}" --justfile "{{ justfile() }}" --list --unsorted
+
+# Tell a lab's story with real messages: `lab pubsub-redis`
+lab NAME *ARGS: build
+    @{{ lab }} run "$@"
+
+# Measure all labs, or those of a pattern, and write a report: `compare pubsub`
+compare *LABS: build
+    @{{ lab }} doctor --install || echo "Going on: labs that cannot run here are skipped, with the reason." >&2
+    @{{ lab }} bench --plan quick "$@"
+
+# Measure with your own settings: `bench pubsub --size 1024 --load 5000`
+bench *ARGS: build
+    @{{ lab }} bench "$@"
+
+# Play one role by hand: `play pubsub-redis subscriber`
+play LAB ROLE *ARGS: build
+    @{{ lab }} play "$@"
+
+# The catalog: `list`, `list 'queue*'`
+list *ARGS: build
+    @{{ lab }} list "$@"
+
+# Draw the plots and reports of bundles again
+report +DIRS: build
+    @{{ lab }} report "$@"
+
+# What is here, what is missing, how noisy this machine is
+doctor *ARGS: build
+    @{{ lab }} doctor "$@"
+
+# Install the brokers that are missing
+brokers: build
+    @{{ lab }} doctor --install
+
+# Every test, or those whose names hold a word: `test queue`
+test *ARGS:
+    @cargo test --release --workspace "$@"
+
+# What continuous integration runs
+ci:
+    @bash .ci/run
+
+# The linter, as strict as continuous integration
+clippy:
+    @cargo clippy --release --workspace --all-targets -- -D warnings
+
+# Format the code
+fmt:
+    @cargo fmt --all
+
+# Micro-benchmarks of the harness's hot paths, with criterion
+bench-micro *ARGS:
+    @cargo bench -p harness "$@"
+
+# This book, as HTML
+book:
+    @{{ tools }} command -v mdbook >/dev/null || cargo install mdbook --root .tools --locked
+    @{{ tools }} mdbook build docs
+    @echo "{{ justfile_directory() }}/target/book/index.html"
+
+# Builds `lab` without a word when there is nothing to build.
+[private]
+build:
+    @cargo build --release -p harness --bin lab
