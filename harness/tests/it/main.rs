@@ -6,7 +6,7 @@ mod cli;
 mod conformance;
 mod failures;
 mod guard;
-mod lab;
+mod program;
 mod story;
 mod tidy;
 
@@ -27,13 +27,13 @@ fn main() -> ExitCode {
     let args = Arguments::from_args();
     let trials = [
         tidy::trials(),
-        guard::trials(),
         cli::trials(),
-        bundles::trials(),
+        guard::trials(),
         brokers::trials(),
-        failures::trials(),
         conformance::trials(),
         story::trials(),
+        bundles::trials(),
+        failures::trials(),
     ];
     let conclusion = libtest_mimic::run(&args, trials.into_iter().flatten().collect());
     conformance::end();
@@ -56,6 +56,14 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result
         std::thread::sleep(Duration::from_millis(2));
     }
     Ok(())
+}
+
+/// The program under test, with nothing of the tester's own terminal in it.
+fn lab(args: &[&str]) -> std::process::Command {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lab"));
+    command.args(args).stdin(std::process::Stdio::null());
+    command.env_remove("CI").env_remove("COLUMNS").env_remove("LAB_GUARD");
+    command
 }
 
 /// Whether tests over this broker are ignored here. With `CI=true` none is:

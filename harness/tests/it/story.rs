@@ -8,7 +8,7 @@ use labs::catalog::Pattern;
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 
-use crate::lab::lab;
+use crate::lab;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials: Vec<Trial> = role::handles()
