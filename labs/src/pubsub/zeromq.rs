@@ -2,8 +2,13 @@
 //!
 //! The publisher filters: a subscription is a prefix of bytes, and the topic
 //! is the first frame. Nothing confirms a subscription (the "slow joiner":
-//! whoever publishes at once is not heard), and for a subscriber that does not
-//! keep up PUB drops, silently, beyond its queue of 100,000 messages.
+//! whoever publishes at once is not heard), and while a subscriber does not
+//! keep up, messages beyond the high-water mark are dropped, silently.
+//!
+//! The crate means to do that itself and never does: it puts each message into
+//! a subscriber's queue through a new sender, and each has a slot of its own.
+//! So this lab draws the line, for all subscribers at once; libzmq would draw
+//! it for the slow one alone.
 //!
 //! Run it with `just lab pubsub-zeromq`.
 
@@ -21,6 +26,8 @@ use crate::wire::zmq::{self, Gauge};
 /// Messages accepted before the publisher lets the socket's own task run. PUB
 /// never waits: without a pause it fills its queue and drops the rest.
 const BATCH: usize = 128;
+/// Messages inside the socket before more are dropped: the high-water mark.
+const HIGH_WATER: usize = 100_000;
 /// How long [`Publisher::close`] waits for the socket to empty: ØMQ's linger.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -28,6 +35,7 @@ const LINGER: Duration = Duration::from_secs(5);
 pub struct ZeroMq {
     place: Place,
     batch: usize,
+    high_water: usize,
 }
 
 impl Lab for ZeroMq {
@@ -38,7 +46,8 @@ impl Lab for ZeroMq {
     const JOIN: Join = Join::Probed;
 
     async fn open(place: &Place) -> Result<Self> {
-        Ok(Self { place: place.clone(), batch: place.knob("batch", BATCH).max(1) })
+        let (batch, high_water) = (place.knob("batch", BATCH).max(1), place.knob("high-water", HIGH_WATER));
+        Ok(Self { place: place.clone(), batch, high_water })
     }
 
     async fn remove(_: &Place) -> Result<()> {
@@ -55,7 +64,8 @@ impl PubSub for ZeroMq {
     async fn publisher(&self) -> Result<ZeroMqPublisher> {
         let mut socket = PubSocket::new();
         zmq::bind(&mut socket, &self.place).await?;
-        Ok(ZeroMqPublisher { socket, gauge: Gauge::default(), batch: self.batch, since_pause: 0 })
+        let (gauge, batch, high_water) = (Gauge::default(), self.batch, self.high_water);
+        Ok(ZeroMqPublisher { socket, gauge, batch, high_water, since_pause: 0 })
     }
 
     async fn subscriber(&self, filter: &Filter) -> Result<ZeroMqSubscriber> {
@@ -73,14 +83,17 @@ pub struct ZeroMqPublisher {
     socket: PubSocket,
     gauge: Gauge,
     batch: usize,
+    high_water: usize,
     since_pause: usize,
 }
 
 impl Publisher for ZeroMqPublisher {
     async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()> {
-        let mut message = ZmqMessage::from(Bytes::copy_from_slice(topic.as_str().as_bytes()));
-        message.push_back(self.gauge.count(body));
-        self.socket.send(message).await.context("the PUB socket broke")?;
+        if self.gauge.queued() < self.high_water {
+            let mut message = ZmqMessage::from(Bytes::copy_from_slice(topic.as_str().as_bytes()));
+            message.push_back(self.gauge.count(body));
+            self.socket.send(message).await.context("the PUB socket broke")?;
+        }
         self.since_pause += 1;
         if self.since_pause >= self.batch {
             self.since_pause = 0;

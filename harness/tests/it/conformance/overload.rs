@@ -19,7 +19,7 @@ const STILL: Duration = Duration::from_millis(400);
 /// Messages that are stored while nobody reads.
 const STORED: u64 = 20_000;
 /// What a lab that drops gets, small ones, and one that disconnects, large ones.
-const FLOOD: u64 = 500_000;
+const FLOOD: u64 = 200_000;
 const LARGE_FLOOD: u64 = 1_500;
 
 pub(super) async fn overload<S: Stream>(site: Site) -> Result<()> {
@@ -78,10 +78,11 @@ async fn stores<S: Stream>(site: Site) -> Result<()> {
 
 /// The sender never waits; the slow receiver misses some and goes on with newer ones.
 async fn drops<S: Stream>(site: Site) -> Result<()> {
+    let site = site.with(&[("high-water", 10_000)]);
     let (mut tx, mut rx) = S::join(&site.place()).await?;
     let flood = async {
         for number in 0..FLOOD {
-            tx.put(vec![message(number, 256)]).await?;
+            tx.put(vec![message(number, 512)]).await?;
         }
         Ok(())
     };

@@ -13,7 +13,7 @@ use super::tank::pause;
 use super::{Faulty, SAYS_WAITS};
 
 /// Requests that may be open where those given up are never forgotten.
-const SLOTS: u64 = 900;
+const SLOTS: u64 = 100;
 
 #[derive(Default)]
 pub(super) struct Desk(Mutex<State>);
