@@ -167,7 +167,14 @@ pub(super) async fn responder(mut stage: Stage, mut responder: impl Responder) -
                     }
                     None => stage.say(What::Failed, "no request waits for a reply"),
                 },
-                Some(Act::Auto { work_ms }) => auto = Some(Duration::from_millis(work_ms)),
+                Some(Act::Auto { work_ms }) => {
+                    let work = Duration::from_millis(work_ms);
+                    auto = Some(work);
+                    // A request may have been quicker than the word to answer by oneself.
+                    for (question, to) in open.drain(..) {
+                        answer(&stage, &mut responder, work, question, to).await?;
+                    }
+                }
                 Some(other) => stage.cannot(&other),
             },
             request = responder.next() => {
@@ -182,13 +189,25 @@ pub(super) async fn responder(mut stage: Stage, mut responder: impl Responder) -
                     open.push_back((question, to));
                     continue;
                 };
-                tokio::time::sleep(work).await;
-                let reply = format!("{} heard: {question}", stage.init.role());
-                responder.reply(to, reply.clone().into()).await?;
-                stage.event(Event { about: Some(question), ..Event::new(What::Replied, reply) });
+                answer(&stage, &mut responder, work, question, to).await?;
             }
         }
     }
+}
+
+/// Answers a question by itself, after some work.
+async fn answer<R: Responder>(
+    stage: &Stage,
+    responder: &mut R,
+    work: Duration,
+    question: String,
+    to: R::ReplyTo,
+) -> Result<()> {
+    tokio::time::sleep(work).await;
+    let reply = format!("{} heard: {question}", stage.init.role());
+    responder.reply(to, reply.clone().into()).await?;
+    stage.event(Event { about: Some(question), ..Event::new(What::Replied, reply) });
+    Ok(())
 }
 
 /// A producer: many messages may wait for their confirmation.
