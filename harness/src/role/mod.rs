@@ -405,7 +405,8 @@ impl<'a, T> InFlight<'a, T> {
     /// was started is not lost.
     fn add(&mut self, work: impl Future<Output = T> + 'a) {
         let mut work = work.boxed_local();
-        match (&mut work).now_or_never() {
+        // The start must not be put off because this task has used up its turn.
+        match tokio::task::unconstrained(&mut work).now_or_never() {
             Some(done) => self.done.push_back(done),
             None => self.waiting.push(work),
         }

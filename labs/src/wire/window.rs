@@ -6,6 +6,7 @@ use std::pin::Pin;
 
 use anyhow::Result;
 use futures_util::FutureExt;
+use tokio::task::unconstrained;
 
 type Write = Pin<Box<dyn Future<Output = Result<()>>>>;
 
@@ -42,7 +43,8 @@ impl Window {
     ) -> Result<()> {
         let mut write = write.boxed_local();
         // A future does nothing until it is polled: the first poll hands over.
-        match (&mut write).now_or_never() {
+        // It must not be put off because this task has used up its turn.
+        match unconstrained(&mut write).now_or_never() {
             Some(done) => done?,
             None => {
                 self.bytes += bytes;
