@@ -15,7 +15,7 @@ mod measure;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use comfy_table::Table;
+use comfy_table::{Table, TableStyle};
 use harness::{guard, role, stats};
 use labs::lab::Broker;
 use serde_json::json;
@@ -201,7 +201,7 @@ fn one_round(stand: &mut Stand, comparison: &Comparison) -> Result<(Option<f64>,
 
 fn print_table(all: &[Measured], rounds: usize) -> Result<()> {
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
+    table.load_style(TableStyle::new());
     table.set_header(["LAB", "FLOOR", "UNIT", "FLOOR'S", "LAB'S", "RATIO", "(MIN-MAX)", "TARGET", "REACHED"]);
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.0}"));
     for measured in all {
