@@ -60,7 +60,8 @@ fn sender(c: &mut Criterion) {
 fn receive(dir: &Path, every: u64, progress: Progress, open_loop: bool, messages: u64) -> Duration {
     // A role of its own each time: a message is taken once.
     let run = tempfile::tempdir_in(dir).expect("a folder");
-    let mut books = Books::open(run.path(), "receiver-0", RUN, 0..1, progress, open_loop, window()).expect("books");
+    let mut books =
+        Books::open(run.path(), "receiver-0", RUN, 0..1, progress, open_loop, window()).expect("books");
     let mut mint = Mint::new(SIZE);
     let mut batch: Vec<Bytes> = Vec::new();
     let (mut spent, mut sequence) = (Duration::ZERO, 0);

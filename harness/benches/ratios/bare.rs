@@ -124,7 +124,12 @@ pub(super) fn until_left(mut work: impl FnMut() -> std::io::Result<()>) -> Resul
     loop {
         match work() {
             Ok(()) => {}
-            Err(left) if matches!(left.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof) => {
+            Err(left)
+                if matches!(
+                    left.kind(),
+                    ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof
+                ) =>
+            {
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
@@ -192,9 +197,7 @@ async fn push(address: &str) -> Result<()> {
 pub(super) fn channel(_: &Stand) -> Result<f64> {
     let (sender, mut receiver) = mpsc::channel(DEPTH);
     let sending = std::thread::spawn(move || -> Result<()> {
-        role::runtime(0)?.block_on(async {
-            while sender.send(Bytes::from_static(&BODY)).await.is_ok() {}
-        });
+        role::runtime(0)?.block_on(async { while sender.send(Bytes::from_static(&BODY)).await.is_ok() {} });
         Ok(())
     });
     let receiving = std::thread::spawn(move || -> Result<f64> {

@@ -108,7 +108,10 @@ fn options(args: &[String]) -> Result<Options> {
             "--bench" => {}
             name => {
                 let known = comparisons().iter().any(|comparison| comparison.lab.contains(name));
-                ensure!(known, "nothing here is called `{name}`; say --quick, --json or a part of a lab's name");
+                ensure!(
+                    known,
+                    "nothing here is called `{name}`; say --quick, --json or a part of a lab's name"
+                );
                 options.names.push(name.to_owned());
             }
         }
@@ -161,7 +164,8 @@ fn report(args: &[String]) -> Result<()> {
     let mut stand = Stand::new()?;
     let mut all = Vec::new();
     for comparison in comparisons() {
-        let wanted = options.names.is_empty() || options.names.iter().any(|name| comparison.lab.contains(name));
+        let wanted =
+            options.names.is_empty() || options.names.iter().any(|name| comparison.lab.contains(name));
         if wanted {
             all.push(compare(&mut stand, comparison, options.rounds));
         }

@@ -9,19 +9,22 @@
 //!
 //! Run it: `just lab pubsub-redis`. Listen in: `redis-cli PSUBSCRIBE 'PLACE:*'`.
 
+use std::fmt::Write as _;
+
 use anyhow::{Context, Result, bail, ensure};
-use bytes::{Bytes, BytesMut};
-use redis::{Cmd, Pipeline};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
 use crate::topic::{Filter, FilterKind, Topic};
-use crate::wire::redis::{Outbox, PIPELINE_BYTES, Redis, literally};
+use crate::wire::redis::{PIPELINE_BYTES, Redis, literally};
 
 /// `PUBLISH` commands in one pipeline: 1 waits for nothing and writes each alone.
 const BATCH: usize = 256;
+/// Pipelines written and not yet answered: Redis works while the next is filled.
+const ON_THEIR_WAY: usize = 8;
 /// How much a subscriber reads at once. It reads only when it has nothing left,
 /// so what it cannot handle waits at Redis, whose limit then decides.
 const READ_BYTES: usize = 64 * 1024;
@@ -57,12 +60,14 @@ impl PubSub for RedisChannels {
 
     async fn publisher(&self) -> Result<ChannelPublisher> {
         Ok(ChannelPublisher {
-            outbox: Outbox::new(self.redis.connect().await?),
+            socket: self.redis.socket().await?,
             prefix: prefix(&self.place).len(),
             channel: prefix(&self.place),
             batch: self.place.knob("batch", BATCH).max(1),
-            pipeline: Pipeline::new(),
-            bytes: 0,
+            commands: BytesMut::new(),
+            unwritten: 0,
+            unanswered: 0,
+            answers: BytesMut::new(),
         })
     }
 
@@ -86,25 +91,44 @@ impl PubSub for RedisChannels {
     }
 }
 
-/// Publishes in pipelines.
+/// Publishes in pipelines. It writes Redis's protocol by hand, as the subscriber
+/// reads it: a command of the crate costs more than Redis needs to handle it.
 pub struct ChannelPublisher {
-    outbox: Outbox,
+    socket: TcpStream,
     channel: String,
     /// How much of `channel` is the same for every topic.
     prefix: usize,
     batch: usize,
-    pipeline: Pipeline,
-    bytes: usize,
+    commands: BytesMut,
+    /// Commands in `commands`, and commands written that Redis has not answered.
+    unwritten: usize,
+    unanswered: usize,
+    answers: BytesMut,
 }
 
 impl ChannelPublisher {
     async fn write(&mut self) -> Result<()> {
-        self.outbox.room().await?;
-        if self.pipeline.is_empty() {
-            return Ok(());
+        // What Redis has to say must be read, or it would stop listening.
+        self.answered(self.batch * (ON_THEIR_WAY - 1)).await?;
+        self.socket.write_all(&self.commands).await.context("lost the connection to Redis")?;
+        self.commands.clear();
+        self.unanswered += std::mem::take(&mut self.unwritten);
+        Ok(())
+    }
+
+    /// Waits until at most `left` commands are not answered.
+    async fn answered(&mut self, left: usize) -> Result<()> {
+        while self.unanswered > left {
+            let read =
+                self.socket.read_buf(&mut self.answers).await.context("lost the connection to Redis")?;
+            ensure!(read > 0, "Redis has closed the connection");
+            // An answer is `:COPIES`, on a line of its own.
+            while let Some((_, _, end)) = header(&self.answers, 0)? {
+                self.answers.advance(end);
+                self.unanswered -= 1;
+            }
         }
-        self.bytes = 0;
-        self.outbox.put(std::mem::replace(&mut self.pipeline, Pipeline::with_capacity(self.batch)))
+        Ok(())
     }
 }
 
@@ -112,11 +136,14 @@ impl Publisher for ChannelPublisher {
     async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()> {
         self.channel.truncate(self.prefix);
         self.channel.push_str(topic.as_str());
-        let mut publish = Cmd::with_capacity(3, 7 + self.channel.len() + body.len());
-        publish.arg("PUBLISH").arg(&self.channel).arg(&body[..]);
-        self.pipeline.add_command(publish);
-        self.bytes += body.len();
-        if self.pipeline.len() >= self.batch || self.bytes >= PIPELINE_BYTES {
+        self.commands.put_slice(b"*3\r\n$7\r\nPUBLISH\r\n");
+        for part in [self.channel.as_bytes(), &body] {
+            write!(self.commands, "${}\r\n", part.len())?;
+            self.commands.put_slice(part);
+            self.commands.put_slice(b"\r\n");
+        }
+        self.unwritten += 1;
+        if self.unwritten >= self.batch || self.commands.len() >= PIPELINE_BYTES {
             self.write().await
         } else {
             Ok(())
@@ -126,7 +153,7 @@ impl Publisher for ChannelPublisher {
     /// Redis answers a `PUBLISH` when it has queued the copies: so these are written.
     async fn flush(&mut self) -> Result<()> {
         self.write().await?;
-        self.outbox.drain().await
+        self.answered(0).await
     }
 
     async fn close(mut self) -> Result<()> {
