@@ -141,7 +141,7 @@ mod tests {
             let stamp = Stamp { run: 1, producer: 2, sequence: 3, scheduled: 4, lag: 5 };
             let mut message = Mint::new(size).message(&stamp).to_vec();
             let at = at.index(message.len());
-            message[at] ^= 1 << bit;
+            message[at] ^= 1_u8 << bit;
             prop_assert_eq!(Stamp::read(&message), None);
         }
 
