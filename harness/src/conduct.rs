@@ -51,6 +51,8 @@ pub struct Actor {
     pub done: bool,
     /// It has left.
     pub left: bool,
+    /// It has left otherwise than by its own will: killed, or crashed.
+    pub crashed: bool,
     /// Its report, once it came.
     pub report: Option<Report>,
     lines: mpsc::UnboundedSender<ToRole>,
@@ -115,6 +117,7 @@ impl Cast {
             ready: false,
             done: false,
             left: false,
+            crashed: false,
             report: None,
             lines,
             pid,
@@ -151,7 +154,7 @@ impl Cast {
             Heard::Line(FromRole::Done { .. }) => actor.done = true,
             Heard::Line(FromRole::Report(report)) => actor.report = Some((**report).clone()),
             Heard::Line(_) => {}
-            Heard::Left(_) => actor.left = true,
+            Heard::Left(why) => (actor.left, actor.crashed) = (true, why.is_some()),
         }
         (number, heard)
     }

@@ -1,5 +1,7 @@
 //! The 32 bytes in front of every measured message: who sent it, which one it
-//! is, when it was due, and a checksum over all of it.
+//! is, when it was due, and a checksum over all of it: CRC-32C of the payload
+//! and then of the header's first 28 bytes. In this order, because the payload
+//! stays the same from message to message and the header does not.
 
 use bytes::{Bytes, BytesMut};
 
@@ -44,12 +46,19 @@ impl Stamp {
     /// If the message is shorter than the header.
     #[inline]
     pub fn write(&self, message: &mut [u8]) {
+        let payload = crc32c::crc32c(&message[HEADER..]);
+        self.write_before(payload, message);
+    }
+
+    /// As [`Stamp::write`], where the payload's checksum is known.
+    #[inline]
+    fn write_before(&self, payload: u32, message: &mut [u8]) {
         message[0..4].copy_from_slice(&self.run.to_le_bytes());
         message[4..8].copy_from_slice(&self.producer.to_le_bytes());
         message[8..16].copy_from_slice(&self.sequence.to_le_bytes());
         message[16..24].copy_from_slice(&self.scheduled.to_le_bytes());
         message[24..28].copy_from_slice(&self.lag.to_le_bytes());
-        let checksum = checksum(message);
+        let checksum = crc32c::crc32c_append(payload, &message[..CHECKSUM_AT]);
         message[CHECKSUM_AT..HEADER].copy_from_slice(&checksum.to_le_bytes());
     }
 
@@ -74,13 +83,14 @@ impl Stamp {
 /// CRC-32C of everything but the checksum's own four bytes.
 #[inline]
 fn checksum(message: &[u8]) -> u32 {
-    let before = crc32c::crc32c(&message[..CHECKSUM_AT]);
-    if message.len() == HEADER { before } else { crc32c::crc32c_append(before, &message[HEADER..]) }
+    crc32c::crc32c_append(crc32c::crc32c(&message[HEADER..]), &message[..CHECKSUM_AT])
 }
 
 /// Makes messages of one size.
 pub struct Mint {
     message: Vec<u8>,
+    /// Checksum of the payload, the same for all of them.
+    payload: u32,
     chunk: BytesMut,
 }
 
@@ -94,13 +104,14 @@ impl Mint {
             noise = noise.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
             (noise >> 56) as u8
         });
-        Self { message: message.take(size.max(HEADER)).collect(), chunk: BytesMut::new() }
+        let message: Vec<u8> = message.take(size.max(HEADER)).collect();
+        Self { payload: crc32c::crc32c(&message[HEADER..]), message, chunk: BytesMut::new() }
     }
 
     /// The next message.
     #[inline]
     pub fn message(&mut self, stamp: &Stamp) -> Bytes {
-        stamp.write(&mut self.message);
+        stamp.write_before(self.payload, &mut self.message);
         if self.chunk.capacity() < self.message.len() {
             self.chunk.reserve(CHUNK.max(self.message.len()));
         }

@@ -176,7 +176,7 @@ pub async fn run(
     }
     let seen = Seen {
         reports: cast.actors.iter().filter_map(|actor| Some((actor.kind, actor.report.as_ref()?))).collect(),
-        counts: verdict::settle(spec, accounts.path())?,
+        counts: verdict::settle(spec, accounts.path(), cast.actors.iter().any(|actor| actor.crashed))?,
         noise,
         broker: measured,
         failed,

@@ -16,8 +16,10 @@ use crate::role::protocol::{Kind, Report, roles};
 use crate::stats;
 use crate::trial::{Outcome, Spec, receivers};
 
-/// The final account, from the files that the roles kept.
-pub fn settle(spec: &Spec, dir: &Path) -> Result<Counts> {
+/// The final account, from the files that the roles kept. Where a role was
+/// killed (`crashed`), what was on its way and not confirmed is indeterminate:
+/// neither lost nor delivered can be said of it.
+pub fn settle(spec: &Spec, dir: &Path, crashed: bool) -> Result<Counts> {
     let pattern = spec.handle.entry.pattern;
     let sender = roles(pattern)[0];
     let (receiver, count) = receivers(spec);
@@ -57,6 +59,10 @@ pub fn settle(spec: &Spec, dir: &Path) -> Result<Counts> {
             counts.confirmed_lost += fate.confirmed_lost;
             counts.unconfirmed_lost += fate.lost - fate.confirmed_lost;
         }
+    }
+    if crashed {
+        counts.indeterminate = std::mem::take(&mut counts.unconfirmed_lost);
+        counts.lost -= counts.indeterminate;
     }
     Ok(counts)
 }

@@ -157,6 +157,9 @@ pub(crate) struct Room {
     progress: Progress,
     /// The transport may lose messages.
     lossy: bool,
+    /// Once full, this much must be free before more is sent: many messages for
+    /// each wake-up, not one.
+    burst: u64,
     /// Sent messages are known to fit up to here without looking again.
     known_good: u64,
     last_seen: (u64, u64),
@@ -176,6 +179,7 @@ impl Room {
         let receivers = receivers.iter().map(|role| Counters::open(&measure.accounts, role));
         Ok(Self {
             limit: share,
+            burst: (share / 8).max(1),
             producer: stage.init.index,
             receivers: receivers.collect::<Result<_>>()?,
             progress,
@@ -192,8 +196,12 @@ impl Room {
         if sent < self.known_good {
             return true;
         }
-        self.known_good = (self.received() + self.written_off).saturating_add(self.limit);
-        sent < self.known_good
+        let fits = (self.received() + self.written_off).saturating_add(self.limit);
+        if fits < sent.saturating_add(self.burst) {
+            return false;
+        }
+        self.known_good = fits;
+        true
     }
 
     fn received(&self) -> u64 {

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use labs::lab::{Lab, Overload};
 use labs::oneway::{OneWay, Receiver, Sender};
 
@@ -58,14 +59,17 @@ async fn receive(stage: &Stage, mut receiver: impl Receiver) -> Result<()> {
     let mut books = stage.books(Progress::Highest, window)?;
     let mut stop = std::pin::pin!(stage.stop());
     loop {
-        tokio::select! {
-            biased;
-            body = receiver.recv() => match body? {
-                Some(body) => drop(books.take(&body, false)),
-                None => break stop.await,
+        // Under load the next message is there already: nothing to select from.
+        let body = match receiver.recv().now_or_never() {
+            Some(body) => body?,
+            None => tokio::select! {
+                biased;
+                body = receiver.recv() => body?,
+                () = &mut stop => break,
             },
-            () = &mut stop => break,
-        }
+        };
+        let Some(body) = body else { break stop.await };
+        books.take(&body, false);
     }
     stage.report(None, Some(books), meter).await
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use futures_util::FutureExt;
 use labs::lab::Join;
 use labs::pubsub::{PubSub, Publisher, Subscriber};
 use labs::topic::{Filter, FilterKind, Topic};
@@ -117,14 +118,17 @@ async fn listen<L: PubSub>(stage: &Stage, mut subscriber: L::Subscriber) -> Resu
     let mut books = stage.books(Progress::Highest, window)?;
     let mut stop = std::pin::pin!(stage.stop());
     loop {
-        tokio::select! {
-            biased;
-            event = subscriber.next() => match event? {
-                Some(event) => drop(books.take(&event.body, false)),
-                None => break stop.await,
+        // Under load the next event is there already: nothing to select from.
+        let event = match subscriber.next().now_or_never() {
+            Some(event) => event?,
+            None => tokio::select! {
+                biased;
+                event = subscriber.next() => event?,
+                () = &mut stop => break,
             },
-            () = &mut stop => break,
-        }
+        };
+        let Some(event) = event else { break stop.await };
+        books.take(&event.body, false);
     }
     stage.report(None, Some(books), meter).await
 }

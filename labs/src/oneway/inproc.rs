@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::{OneWay, Receiver, Sender};
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
@@ -73,7 +74,13 @@ pub struct InprocSender(mpsc::Sender<Bytes>);
 
 impl Sender for InprocSender {
     async fn send(&mut self, body: Bytes) -> Result<()> {
-        self.0.send(body).await.context("the receiver has left")
+        // Room is the rule, and then nothing has to be waited for; but a sender
+        // that never waits must still let others have their turn.
+        tokio::task::coop::consume_budget().await;
+        match self.0.try_send(body) {
+            Err(TrySendError::Full(body)) => self.0.send(body).await.context("the receiver has left"),
+            done => done.context("the receiver has left"),
+        }
     }
 
     /// The channel is the wire: what was accepted is written.

@@ -8,18 +8,16 @@
 //!
 //! Run it with `just lab pipeline-tcp`.
 
-use std::collections::BTreeMap;
-
-use anyhow::{Context, Result, bail};
-use bytes::{Buf, Bytes};
-use futures_util::FutureExt;
+use anyhow::{Result, bail};
+use bytes::Bytes;
 
 use super::{Pipeline, Sharing, Stage};
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::oneway::Sender;
 use crate::pubsub;
 use crate::queue::{Consumer, Delivery};
-use crate::wire::hub::{Guest, Hub};
+use crate::wire::credit::Ventilator;
+use crate::wire::hub::Hub;
 use crate::wire::link::Link;
 
 /// Tasks a worker holds at most: finished ones are replaced by half of this.
@@ -60,12 +58,7 @@ impl Pipeline for Tcp {
     async fn push(&self, stage: Stage) -> Result<TcpPush> {
         let place = self.place.part(stage.part());
         Ok(match stage {
-            Stage::Tasks => TcpPush::Ventilator(Ventilator {
-                hub: Hub::bind(&place).await?,
-                credits: BTreeMap::new(),
-                last: 0,
-                write: self.write,
-            }),
+            Stage::Tasks => TcpPush::Ventilator(Ventilator::bind(&place, self.write).await?),
             Stage::Results => TcpPush::Worker(Link::connect(&place.peer().await?).await?, self.write),
         })
     }
@@ -92,52 +85,6 @@ pub enum TcpPush {
     Worker(Link, usize),
 }
 
-/// Hands tasks to workers that have credit, each in turn.
-pub struct Ventilator {
-    hub: Hub,
-    credits: BTreeMap<Guest, u32>,
-    last: Guest,
-    write: usize,
-}
-
-impl Ventilator {
-    /// The next worker with credit after the last one served.
-    fn pick(&self) -> Option<Guest> {
-        let with_credit = |(_, credit): &(&Guest, &u32)| **credit > 0;
-        let after = self.credits.range(self.last + 1..).find(with_credit);
-        after.or_else(|| self.credits.iter().find(with_credit)).map(|(guest, _)| *guest)
-    }
-
-    fn credit(&mut self, news: Result<Option<(Guest, Bytes)>>) -> Result<()> {
-        let (guest, mut credit) = news?.context("all workers have left")?;
-        *self.credits.entry(guest).or_default() +=
-            credit.try_get_u32().context("a credit of the wrong length")?;
-        Ok(())
-    }
-
-    async fn hand_out(&mut self, task: Bytes) -> Result<()> {
-        loop {
-            while let Some(guest) = self.pick() {
-                if self.hub.put(guest, &[&task])? {
-                    self.last = guest;
-                    self.credits.entry(guest).and_modify(|credit| *credit -= 1);
-                    if self.hub.unwritten(guest) >= self.write {
-                        self.hub.flush().await;
-                    }
-                    return Ok(());
-                }
-                self.credits.remove(&guest);
-            }
-            let news = self.hub.next().await;
-            self.credit(news)?;
-            // Credit of the others that is here already counts as well.
-            while let Some(news @ Ok(Some(_))) = self.hub.next().now_or_never() {
-                self.credit(news)?;
-            }
-        }
-    }
-}
-
 impl Sender for TcpPush {
     async fn send(&mut self, body: Bytes) -> Result<()> {
         match self {
@@ -152,7 +99,7 @@ impl Sender for TcpPush {
     async fn flush(&mut self) -> Result<()> {
         match self {
             Self::Ventilator(ventilator) => {
-                ventilator.hub.flush().await;
+                ventilator.flush().await;
                 Ok(())
             }
             Self::Worker(link, _) => link.flush().await,

@@ -11,17 +11,18 @@
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use redis::{Cmd, Pipeline};
 use tokio::io::AsyncWriteExt;
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
 use crate::topic::{Filter, FilterKind, Topic};
-use crate::wire::redis::{Outbox, PIPELINE_BYTES, Redis, literally};
-use crate::wire::resp::Replies;
+use crate::wire::redis::{PIPELINE_BYTES, Redis, literally};
+use crate::wire::resp::{Commands, Replies};
 
 /// `PUBLISH` commands in one pipeline: 1 waits for nothing and writes each alone.
 const BATCH: usize = 256;
+/// Pipelines written and not yet answered: Redis works while the next is filled.
+const ON_THEIR_WAY: usize = 8;
 
 /// Channels named after the place and the topic.
 pub struct RedisChannels {
@@ -54,12 +55,10 @@ impl PubSub for RedisChannels {
 
     async fn publisher(&self) -> Result<ChannelPublisher> {
         Ok(ChannelPublisher {
-            outbox: Outbox::new(self.redis.connect().await?),
+            commands: Commands::to(self.redis.socket().await?),
             prefix: prefix(&self.place).len(),
             channel: prefix(&self.place),
             batch: self.place.knob("batch", BATCH).max(1),
-            pipeline: Pipeline::new(),
-            bytes: 0,
         })
     }
 
@@ -82,51 +81,43 @@ impl PubSub for RedisChannels {
     }
 }
 
-/// Publishes in pipelines.
+/// Publishes in pipelines, of which several are on their way.
 pub struct ChannelPublisher {
-    outbox: Outbox,
+    commands: Commands,
     channel: String,
     /// How much of `channel` is the same for every topic.
     prefix: usize,
     batch: usize,
-    pipeline: Pipeline,
-    bytes: usize,
-}
-
-impl ChannelPublisher {
-    async fn write(&mut self) -> Result<()> {
-        self.outbox.room().await?;
-        if self.pipeline.is_empty() {
-            return Ok(());
-        }
-        self.bytes = 0;
-        self.outbox.put(std::mem::replace(&mut self.pipeline, Pipeline::with_capacity(self.batch)))
-    }
 }
 
 impl Publisher for ChannelPublisher {
     async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()> {
         self.channel.truncate(self.prefix);
         self.channel.push_str(topic.as_str());
-        let mut publish = Cmd::with_capacity(3, 7 + self.channel.len() + body.len());
-        publish.arg("PUBLISH").arg(&self.channel).arg(&body[..]);
-        self.pipeline.add_command(publish);
-        self.bytes += body.len();
-        if self.pipeline.len() >= self.batch || self.bytes >= PIPELINE_BYTES {
+        self.commands.put(&[b"PUBLISH", self.channel.as_bytes(), &body]);
+        if self.commands.unwritten() >= self.batch || self.commands.bytes() >= PIPELINE_BYTES {
             self.write().await
         } else {
             Ok(())
         }
     }
 
-    /// Redis answers a `PUBLISH` when it has queued the copies: so these are written.
+    /// Written is not answered: what Redis has to say is read as the next are
+    /// written, and to the end when this closes.
     async fn flush(&mut self) -> Result<()> {
-        self.write().await?;
-        self.outbox.drain().await
+        self.write().await
     }
 
+    /// Redis answers a `PUBLISH` when it has queued the copies.
     async fn close(mut self) -> Result<()> {
-        self.flush().await
+        self.write().await?;
+        self.commands.answered(0).await
+    }
+}
+
+impl ChannelPublisher {
+    async fn write(&mut self) -> Result<()> {
+        self.commands.write(self.batch * (ON_THEIR_WAY - 1)).await
     }
 }
 

@@ -8,23 +8,17 @@
 //!
 //! Run it with `just lab pubsub-tcp`.
 
-use std::str;
-
 use anyhow::{Context, Result, bail, ensure};
 use bytes::{Buf, Bytes};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 use super::{Event, PubSub, Publisher, Subscriber};
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
+use crate::wire::door::{self, Door, Listener};
 use crate::wire::link::Link;
 
 /// Bytes collected for one subscriber before they are written without being asked to.
 const WRITE: usize = 64 << 10;
-/// Subscribers that have joined and wait for the publisher to take note.
-const JOINING: usize = 1024;
 
 /// `pubsub-tcp`.
 pub struct Tcp {
@@ -56,79 +50,26 @@ impl PubSub for Tcp {
     type Subscriber = TcpSubscriber;
 
     async fn publisher(&self) -> Result<TcpPublisher> {
-        let address = self.place.bind_address();
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot listen on {address}; is the port in use?"))?;
-        self.place.announce(listener.local_addr()?);
-        let (door, joined) = mpsc::channel(JOINING);
-        let mut doorman = JoinSet::new();
-        doorman.spawn(admit(listener, door));
-        Ok(TcpPublisher { joined, listeners: Vec::new(), write: self.write, _doorman: doorman })
+        Ok(TcpPublisher { door: Door::open(&self.place).await?, listeners: Vec::new(), write: self.write })
     }
 
     async fn subscriber(&self, filter: &Filter) -> Result<TcpSubscriber> {
         filter.require(Self::TRANSPORT, Self::FILTERS)?;
-        let mut link = Link::connect(&self.place.peer().await?).await?;
-        link.put(&[filter.to_string().as_bytes()])?;
-        link.flush().await?;
-        let answer = link.next().await?.context("the publisher closed the connection")?;
-        ensure!(answer == "ok", "the publisher refused the filter: {}", String::from_utf8_lossy(&answer));
+        let link = door::knock(&self.place.peer().await?, filter).await?;
         Ok(TcpSubscriber { link, topics: TopicReader::default() })
     }
 }
 
-/// Lets subscribers in, each when its filter has come.
-async fn admit(listener: TcpListener, door: mpsc::Sender<Listener>) {
-    let mut handshakes = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        let door = door.clone();
-        handshakes.spawn(async move {
-            // Whoever fails here has only not subscribed.
-            let _ = greet(stream, door).await;
-        });
-        while handshakes.try_join_next().is_some() {}
-    }
-}
-
-async fn greet(stream: TcpStream, door: mpsc::Sender<Listener>) -> Result<()> {
-    let mut link = Link::new(stream)?;
-    let text = link.next().await?.context("no filter came")?;
-    match str::from_utf8(&text)?.parse::<Filter>() {
-        Ok(filter) => {
-            // The place at the door is taken before the answer, and the answer
-            // is written before the publisher gets the connection.
-            let seat = door.reserve().await?;
-            link.put(&[b"ok"])?;
-            link.flush().await?;
-            seat.send(Listener { filter, link });
-        }
-        Err(error) => {
-            link.put(&[error.to_string().as_bytes()])?;
-            link.flush().await?;
-        }
-    }
-    Ok(())
-}
-
-struct Listener {
-    filter: Filter,
-    link: Link,
-}
-
 /// The publishing end.
 pub struct TcpPublisher {
-    joined: mpsc::Receiver<Listener>,
+    door: Door,
     listeners: Vec<Listener>,
     write: usize,
-    _doorman: JoinSet<()>,
 }
 
 impl Publisher for TcpPublisher {
     async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()> {
-        while let Ok(listener) = self.joined.try_recv() {
-            self.listeners.push(listener);
-        }
+        self.listeners.extend(self.door.newcomers());
         let (name, mut gone) = (topic.as_str().as_bytes(), Vec::new());
         let Ok(length) = u8::try_from(name.len()) else { bail!("topic `{topic}` is too long") };
         for (at, listener) in self.listeners.iter_mut().enumerate() {

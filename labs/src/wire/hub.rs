@@ -17,7 +17,7 @@ pub type Guest = usize;
 pub struct Hub {
     listener: TcpListener,
     links: Vec<Option<Link>>,
-    /// Where to look first: everyone gets a turn.
+    /// Whose turn it is: everyone gets one.
     turn: usize,
 }
 
@@ -56,17 +56,29 @@ impl Hub {
         poll_fn(|cx| if self.write_all(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
+    #[inline]
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<(Guest, Bytes)>>> {
+        // Stay with one guest while it has whole frames: most calls end here.
+        match self.buffered()? {
+            Some(next) => Poll::Ready(Ok(Some(next))),
+            None => self.poll_others(cx),
+        }
+    }
+
+    /// A frame that the guest whose turn it is has sent already.
+    #[inline]
+    fn buffered(&mut self) -> Result<Option<(Guest, Bytes)>> {
+        let Some(Some(link)) = self.links.get_mut(self.turn) else { return Ok(None) };
+        Ok(link.buffered()?.map(|frame| (self.turn, frame)))
+    }
+
+    fn poll_others(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<(Guest, Bytes)>>> {
         loop {
-            // Stay with one guest while it has whole frames, then move on.
             for _ in 0..self.links.len() {
-                let guest = self.turn % self.links.len();
-                if let Some(link) = &mut self.links[guest]
-                    && let Some(frame) = link.buffered()?
-                {
-                    return Poll::Ready(Ok(Some((guest, frame))));
+                self.turn = (self.turn + 1) % self.links.len();
+                if let Some(next) = self.buffered()? {
+                    return Poll::Ready(Ok(Some(next)));
                 }
-                self.turn = guest + 1;
             }
             let progress = self.accept(cx)? | self.read(cx);
             self.write_all(cx);

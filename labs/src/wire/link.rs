@@ -16,6 +16,7 @@ pub const MAX_FRAME: usize = 16 << 20;
 const READ: usize = 256 << 10;
 
 /// Appends one frame made of `parts` to `out`.
+#[inline]
 pub fn encode(parts: &[&[u8]], out: &mut BytesMut) -> Result<()> {
     let len: usize = parts.iter().map(|part| part.len()).sum();
     let Some(prefix) = u32::try_from(len).ok().filter(|_| len <= MAX_FRAME) else {
@@ -30,6 +31,7 @@ pub fn encode(parts: &[&[u8]], out: &mut BytesMut) -> Result<()> {
 }
 
 /// Takes the first whole frame off `input`, if there is one.
+#[inline]
 pub fn decode(input: &mut BytesMut) -> Result<Option<Bytes>> {
     let Some(prefix) = input.first_chunk::<4>() else { return Ok(None) };
     let len = u32::from_be_bytes(*prefix) as usize;
@@ -39,8 +41,9 @@ pub fn decode(input: &mut BytesMut) -> Result<Option<Bytes>> {
     if input.len() < 4 + len {
         return Ok(None);
     }
-    input.advance(4);
-    Ok(Some(input.split_to(len).freeze()))
+    let mut frame = input.split_to(4 + len).freeze();
+    frame.advance(4);
+    Ok(Some(frame))
 }
 
 /// One connection with its two buffers.
@@ -67,11 +70,13 @@ impl Link {
     }
 
     /// Accepts a frame; it is written by the next flush.
+    #[inline]
     pub fn put(&mut self, parts: &[&[u8]]) -> Result<()> {
         encode(parts, &mut self.output)
     }
 
     /// Bytes accepted and not yet written.
+    #[inline]
     pub fn unwritten(&self) -> usize {
         self.output.len()
     }
@@ -94,6 +99,7 @@ impl Link {
     }
 
     /// A frame that has already been read.
+    #[inline]
     pub fn buffered(&mut self) -> Result<Option<Bytes>> {
         decode(&mut self.input)
     }

@@ -2,6 +2,8 @@
 //! peer-to-peer labs, and what each client library needs to be used well.
 
 pub(crate) mod amqp;
+pub mod credit;
+pub mod door;
 pub mod hub;
 pub(crate) mod lease;
 pub mod link;

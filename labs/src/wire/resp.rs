@@ -1,12 +1,81 @@
-//! Redis's protocol (RESP 2), as far as a subscriber needs it: arrays of strings.
+//! Redis's protocol (RESP 2), as far as publish/subscribe needs it: commands
+//! that are answered by a number, and replies that are arrays of strings. A
+//! command of the crate costs more than Redis needs to handle it, and its
+//! stream of messages reads on into an unbounded channel.
+
+use std::io::Write as _;
 
 use anyhow::{Context, Result, bail, ensure};
-use bytes::{Bytes, BytesMut};
-use tokio::io::AsyncReadExt;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+/// Longest string Redis itself allows (`proto-max-bulk-len`).
+const LONGEST: usize = 512 << 20;
 
 /// How much is read at once.
 const READ_BYTES: usize = 64 * 1024;
+
+/// Commands on their way, each answered by a number. Not cancel-safe: whoever
+/// drops a write has given up the connection.
+pub(crate) struct Commands {
+    socket: TcpStream,
+    buffer: Vec<u8>,
+    unwritten: usize,
+    unanswered: usize,
+    answers: BytesMut,
+}
+
+impl Commands {
+    pub(crate) fn to(socket: TcpStream) -> Self {
+        Self { socket, buffer: Vec::new(), unwritten: 0, unanswered: 0, answers: BytesMut::new() }
+    }
+
+    /// Accepts a command; it is written by the next [`Commands::write`].
+    pub(crate) fn put(&mut self, parts: &[&[u8]]) {
+        // Writing to memory cannot fail.
+        let _ = write!(self.buffer, "*{}\r\n", parts.len());
+        for part in parts {
+            let _ = write!(self.buffer, "${}\r\n", part.len());
+            self.buffer.put_slice(part);
+            self.buffer.put_slice(b"\r\n");
+        }
+        self.unwritten += 1;
+    }
+
+    /// Commands accepted and not yet written, and their bytes.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.unwritten
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Writes all that was accepted, when at most `left` commands are not
+    /// answered: what Redis has to say must be read, or it would stop listening.
+    pub(crate) async fn write(&mut self, left: usize) -> Result<()> {
+        self.answered(left).await?;
+        self.socket.write_all(&self.buffer).await.context("lost the connection to Redis")?;
+        self.buffer.clear();
+        self.unanswered += std::mem::take(&mut self.unwritten);
+        Ok(())
+    }
+
+    /// Waits until at most `left` commands are not answered.
+    pub(crate) async fn answered(&mut self, left: usize) -> Result<()> {
+        while self.unanswered > left {
+            let read = self.socket.read_buf(&mut self.answers).await;
+            ensure!(read.context("lost the connection to Redis")? > 0, "Redis has closed the connection");
+            // An answer is `:NUMBER`, on a line of its own.
+            while let Some((_, _, end)) = header(&self.answers, 0)? {
+                self.answers.advance(end);
+                self.unanswered = self.unanswered.saturating_sub(1);
+            }
+        }
+        Ok(())
+    }
+}
 
 /// Replies, read when they are asked for and no further. What a slow reader
 /// leaves stays in the socket, and then at Redis.
@@ -67,6 +136,48 @@ fn header(unread: &[u8], at: usize) -> Result<Option<(u8, usize, usize)>> {
         bail!("Redis refused: {}", error.trim_end());
     }
     let number = line.get(1..).and_then(|digits| digits.trim_end().parse().ok());
-    let number = number.with_context(|| format!("Redis sent `{line}` where a number was due"))?;
+    let number: usize = number.with_context(|| format!("Redis sent `{line}` where a number was due"))?;
+    ensure!(rest[0] != b'$' || number <= LONGEST, "Redis announces a string of {number} bytes");
+    ensure!(rest[0] != b'*' || number <= 16, "Redis sent an array of {number} where a message was due");
     Ok(Some((rest[0], number, at + end + 1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn message(parts: &[Vec<u8>]) -> Vec<u8> {
+        let mut wire = format!("*{}\r\n", parts.len()).into_bytes();
+        for part in parts {
+            wire.extend(format!("${}\r\n", part.len()).into_bytes());
+            wire.extend(part);
+            wire.extend(b"\r\n");
+        }
+        wire
+    }
+
+    proptest! {
+        /// A reply that is cut anywhere is not there yet; whole, it gives its last two parts.
+        #[test]
+        fn replies_are_read_whole(
+            parts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 3..5),
+            cut: prop::sample::Index,
+        ) {
+            let wire = message(&parts);
+            let mut unread = BytesMut::from(&wire[..cut.index(wire.len())]);
+            prop_assert!(split_reply(&mut unread).expect("a beginning").is_none());
+            let mut unread = BytesMut::from(&wire[..]);
+            let (one, two) = split_reply(&mut unread).expect("valid").expect("whole");
+            prop_assert_eq!((&one[..], &two[..]), (&parts[parts.len() - 2][..], &parts[parts.len() - 1][..]));
+            prop_assert!(unread.is_empty());
+        }
+
+        /// Foreign bytes give a reply or an error, never a panic or an endless loop.
+        #[test]
+        fn foreign_bytes_do_no_harm(bytes in "[*$:+-]?[0-9]{0,22}\r?\n?[a-z*$:0-9\r\n-]{0,60}") {
+            let mut unread = BytesMut::from(bytes.as_bytes());
+            while let Ok(Some(_)) = split_reply(&mut unread) {}
+        }
+    }
 }
