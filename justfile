@@ -62,7 +62,11 @@ fmt:
 
 # Micro-benchmarks of the harness's hot paths, with criterion
 bench-micro *ARGS:
-    @cargo bench -p harness "$@"
+    @cargo bench -p harness --bench hot_path -- "$@"
+
+# The labs beside bare loops over the same transports: `ratios`, `ratios oneway-tcp --json`
+ratios *ARGS:
+    @cargo bench -p harness --bench ratios -- "$@"
 
 # This book, as HTML
 book:

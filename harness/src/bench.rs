@@ -12,7 +12,7 @@ use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
 use crate::broker::{self, Options, Server, Source};
-use crate::bundle::{Bundle, Cell, Load, LoadKind, Plan, Run, SCHEMA, Skipped};
+use crate::bundle::{Bundle, Cell, Load, LoadKind, Plan, Run, SCHEMA, Skipped, Trial};
 use crate::conduct::Housing;
 use crate::noise::Meter;
 use crate::role::Handle;
@@ -72,106 +72,139 @@ pub async fn run(request: &Request<'_>, progress: &mut impl Progress) -> Result<
     }
     let cpus = plan.cpus.as_deref().map(plan::parse_cpus).transpose()?.unwrap_or_default();
     let (handles, sources, skipped) = available(wanted, &request.urls, request.strict)?;
-    let (bundle, mut run) = open(request, &handles, skipped)?;
-    let mut order = SmallRng::seed_from_u64(run.seed);
-    let blocks = schedule(&run, &handles, &mut order);
+    let (bundle, run) = open(request, &handles, skipped)?;
+    let mut random = SmallRng::seed_from_u64(run.seed);
+    let blocks = schedule(&run, &handles, &mut random);
     let total: usize = blocks.iter().map(|block| block.steps.len()).sum();
     progress.begin(total, &run.skipped);
-    let null_rates: BTreeMap<u64, f64> = plan
-        .sizes
-        .iter()
-        .map(|&size| Ok((size, load::null_rate(usize::try_from(size)?)?)))
-        .collect::<Result<_>>()?;
-    let (began, mut made, mut position) =
-        (Instant::now(), 0, run.cells.iter().map(|cell| cell.trials.len()).sum());
+    let null_rate = |&size| Ok((size, load::null_rate(usize::try_from(size)?)?));
+    let mut work = Work {
+        handles,
+        sources,
+        cpus,
+        null_rates: plan.sizes.iter().map(null_rate).collect::<Result<_>>()?,
+        position: run.cells.iter().map(|cell| cell.trials.len()).sum(),
+        bundle,
+        run,
+        random,
+        began: Instant::now(),
+        made: 0,
+        total,
+        progress,
+    };
     for block in blocks {
-        let mut server = match block.broker {
-            None => None,
-            Some((which, durable)) => {
-                progress.broker(which);
-                let options = Options { durable, dir: &guard::session_dir() };
-                match Server::start(which, &sources[&which], &options).await {
-                    Ok(server) => Some(server),
-                    Err(error) => {
-                        // Its trials have failed for this reason; the run goes on.
-                        for step in &block.steps {
-                            let reason = format!("{which} does not start: {error:#}");
-                            fail(&mut run, *step, position, reason);
-                            (made, position) = (made + 1, position + 1);
-                            progress.trial(&run.cells[step.cell], made, left(began, made, total));
-                        }
-                        bundle.save(&run)?;
-                        continue;
-                    }
-                }
-            }
-        };
-        if let Some(server) = &server {
-            let name = server.broker().to_string();
-            let variant = if block.broker.is_some_and(|(_, durable)| durable) { " (durable)" } else { "" };
-            run.versions.settings.insert(format!("{name}{variant}"), server.settings().clone());
-            run.versions.brokers.insert(name, server.version().to_owned());
-            note_settings(&mut run, server, &block);
-        }
-        for step in &block.steps {
-            let cell = &run.cells[step.cell];
-            let handle = plan::lab(&handles, &cell.lab)?;
-            let spec = Spec {
-                handle: handle.clone(),
-                size: usize::try_from(cell.size)?,
-                load: cell.load.clone(),
-                senders: cell.senders,
-                receivers: cell.receivers,
-                warmup: plan.warmup_s,
-                seconds: plan.seconds,
-                drain: plan.drain_s,
-                window: plan.window,
-                knobs: plan.knobs.clone(),
-                seed: order.random(),
-                housing: Housing { threads: handle.entry.transport == "inproc", cpus: cpus.clone() },
-                null_rate: null_rates.get(&cell.size).copied().unwrap_or(f64::INFINITY),
-            };
-            let dead = server.as_mut().and_then(|server| server.died());
-            if let Some(gone) = dead {
-                // One trial has failed with it; the others get a new one.
-                if let (Some((which, durable)), Some(old)) = (block.broker, server.take()) {
-                    drop(gone);
-                    let _ = old.stop().await;
-                    progress.broker(which);
-                    let options = Options { durable, dir: &guard::session_dir() };
-                    server = Server::start(which, &sources[&which], &options).await.ok();
-                }
-            }
-            if block.broker.is_some() && server.is_none() {
-                fail(&mut run, *step, position, "the broker died and could not be started again".to_owned());
-            } else {
-                let outcome = trial::run(&spec, server.as_mut(), step.trial, position, |watch| {
-                    progress.watch(cell, watch);
-                })
-                .await?;
-                let cell = &mut run.cells[step.cell];
-                bundle.save_raw(&cell.id, step.trial, &outcome.raw)?;
-                cell.knobs.extend(outcome.knobs);
-                cell.trials.retain(|trial| trial.index != step.trial);
-                cell.trials.push(outcome.trial);
-                cell.trials.sort_by_key(|trial| trial.index);
-                summarize(&bundle, cell, run.seed)?;
-            }
-            bundle.save(&run)?;
-            (made, position) = (made + 1, position + 1);
-            progress.trial(&run.cells[step.cell], made, left(began, made, total));
-        }
-        if let Some(server) = server {
-            server.stop().await?;
-        }
+        work.block(&block).await?;
     }
-    run.complete = true;
-    bundle.save(&run)?;
-    Ok(run)
+    work.run.complete = true;
+    work.bundle.save(&work.run)?;
+    Ok(work.run)
 }
 
-fn left(began: Instant, made: usize, total: usize) -> f64 {
-    began.elapsed().as_secs_f64() / made.max(1) as f64 * (total - made) as f64
+/// A run that is being made.
+struct Work<'a, P> {
+    handles: Vec<Handle>,
+    sources: BTreeMap<Broker, Source>,
+    cpus: Vec<usize>,
+    null_rates: BTreeMap<u64, f64>,
+    bundle: Bundle,
+    run: Run,
+    random: SmallRng,
+    began: Instant,
+    made: usize,
+    total: usize,
+    position: usize,
+    progress: &'a mut P,
+}
+
+impl<P: Progress> Work<'_, P> {
+    /// The trials that share a broker. One that has seen a failed trial may be
+    /// dead, stuck or full: the next trial gets a new one.
+    async fn block(&mut self, block: &Block) -> Result<()> {
+        let mut server = None;
+        let mut unstartable: Option<String> = None;
+        for step in &block.steps {
+            if let (None, None, Some(kind)) = (&server, &unstartable, block.broker) {
+                match self.start(kind, block).await {
+                    Ok(started) => server = Some(started),
+                    Err(error) => unstartable = Some(format!("{} does not start: {error:#}", kind.0)),
+                }
+            }
+            let good = match &unstartable {
+                Some(reason) => self.give_up(*step, reason.clone()),
+                None => self.make(*step, server.as_mut()).await?,
+            };
+            self.bundle.save(&self.run)?;
+            (self.made, self.position) = (self.made + 1, self.position + 1);
+            let left_s =
+                self.began.elapsed().as_secs_f64() / self.made as f64 * (self.total - self.made) as f64;
+            self.progress.trial(&self.run.cells[step.cell], self.made, left_s);
+            if !good && let Some(old) = server.take() {
+                // It has failed already; what stopping it says adds nothing.
+                let _ = old.stop().await;
+            }
+        }
+        match server {
+            Some(server) => server.stop().await,
+            None => Ok(()),
+        }
+    }
+
+    async fn start(&mut self, (broker, durable): (Broker, bool), block: &Block) -> Result<Server> {
+        self.progress.broker(broker);
+        let options = Options { durable, dir: &guard::session_dir() };
+        let server = Server::start(broker, &self.sources[&broker], &options).await?;
+        let variant = if durable { " (durable)" } else { "" };
+        self.run.versions.settings.insert(format!("{broker}{variant}"), server.settings().clone());
+        self.run.versions.brokers.insert(broker.to_string(), server.version().to_owned());
+        note_settings(&mut self.run, &server, block);
+        Ok(server)
+    }
+
+    /// Makes one trial; whether it was good.
+    async fn make(&mut self, step: Step, server: Option<&mut Server>) -> Result<bool> {
+        let (plan, cell) = (&self.run.plan, &self.run.cells[step.cell]);
+        let handle = plan::lab(&self.handles, &cell.lab)?;
+        let spec = Spec {
+            handle: handle.clone(),
+            size: usize::try_from(cell.size)?,
+            load: cell.load.clone(),
+            senders: cell.senders,
+            receivers: cell.receivers,
+            warmup: plan.warmup_s,
+            seconds: plan.seconds,
+            drain: plan.drain_s,
+            window: plan.window,
+            knobs: plan.knobs.clone(),
+            seed: self.random.random(),
+            housing: Housing { threads: handle.entry.transport == "inproc", cpus: self.cpus.clone() },
+            null_rate: self.null_rates.get(&cell.size).copied().unwrap_or(f64::INFINITY),
+        };
+        let progress = &mut *self.progress;
+        let outcome =
+            trial::run(&spec, server, step.trial, self.position, |watch| progress.watch(cell, watch)).await?;
+        let good = outcome.trial.failed.is_none();
+        let cell = &mut self.run.cells[step.cell];
+        self.bundle.save_raw(&cell.id, step.trial, &outcome.raw)?;
+        cell.knobs.extend(outcome.knobs);
+        put(cell, outcome.trial);
+        summarize(&self.bundle, cell, self.run.seed)?;
+        Ok(good)
+    }
+
+    /// A trial that could not even begin.
+    fn give_up(&mut self, step: Step, reason: String) -> bool {
+        let trial =
+            Trial { index: step.trial, position: self.position, failed: Some(reason), ..Trial::default() };
+        put(&mut self.run.cells[step.cell], trial);
+        false
+    }
+}
+
+/// Puts a trial in its place; one that failed earlier makes room.
+fn put(cell: &mut Cell, trial: Trial) {
+    cell.trials.retain(|other| other.index != trial.index);
+    cell.trials.push(trial);
+    cell.trials.sort_by_key(|trial| trial.index);
 }
 
 /// Which of the labs can run here, from which brokers, and which cannot.
@@ -292,28 +325,6 @@ fn schedule(run: &Run, handles: &[Handle], random: &mut SmallRng) -> Vec<Block> 
         blocks.extend(round);
     }
     blocks
-}
-
-/// A trial that could not even begin.
-fn fail(run: &mut Run, step: Step, position: usize, reason: String) {
-    let cell = &mut run.cells[step.cell];
-    cell.trials.retain(|trial| trial.index != step.trial);
-    cell.trials.push(crate::bundle::Trial {
-        index: step.trial,
-        position,
-        seed: 0,
-        failed: Some(reason),
-        throughput_per_s: 0.0,
-        counts: crate::bundle::Counts::default(),
-        response_ns: crate::bundle::Percentiles::default(),
-        service_ns: crate::bundle::Percentiles::default(),
-        lag_ns: crate::bundle::Percentiles::default(),
-        confirm_ns: None,
-        cost: BTreeMap::new(),
-        noise: crate::bundle::Noise::default(),
-        flags: Vec::new(),
-    });
-    cell.trials.sort_by_key(|trial| trial.index);
 }
 
 /// What the broker's settings allow to promise.

@@ -215,7 +215,7 @@ pub struct Cell {
 }
 
 /// One trial of a cell.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Trial {
     /// 0, 1, 2 …
     pub index: usize,

@@ -124,11 +124,12 @@ impl Peer {
     pub(super) fn line(&mut self) -> Result<String> {
         use std::io::Read as _;
         let out = self.0.stdout.as_mut().context("no stdout")?;
-        let mut line = Vec::new();
-        for byte in out.by_ref().bytes() {
-            match byte? {
-                b'\n' => return Ok(String::from_utf8(line)?),
-                byte => line.push(byte),
+        // Byte by byte: a buffer would keep what belongs to the next line.
+        let (mut line, mut byte) = (Vec::new(), [0]);
+        while out.read(&mut byte)? == 1 {
+            match byte {
+                [b'\n'] => return Ok(String::from_utf8(line)?),
+                [byte] => line.push(byte),
             }
         }
         bail!("a process of the floor ended before it had said everything")

@@ -156,16 +156,22 @@ impl Push {
 impl Sender for Push {
     async fn send(&mut self, mut body: Bytes) -> Result<()> {
         self.put += 1;
-        match self.fault {
+        // Held back for one, ten, or every other message.
+        let holds_back = match self.fault {
             LOSES if self.put.is_multiple_of(100) => return Ok(()),
             DEAF if self.number > 2 => return Ok(()),
+            SWAPS => self.put % 100 == 50,
+            CLOSES_EARLY => self.put % 10 != 9,
+            LAZY_FLUSH => self.kept.get_mut().is_empty(),
+            _ => false,
+        };
+        if self.fault == DAMAGES {
             // What a careless use of text does to bytes.
-            DAMAGES => body = String::from_utf8_lossy(&body).into_owned().into(),
-            // Held back for one, ten, or every other message.
-            SWAPS if self.put % 100 == 50 => return Ok(self.kept.get_mut().push(body)),
-            CLOSES_EARLY if self.put % 10 != 9 => return Ok(self.kept.get_mut().push(body)),
-            LAZY_FLUSH if self.kept.get_mut().is_empty() => return Ok(self.kept.get_mut().push(body)),
-            _ => {}
+            body = String::from_utf8_lossy(&body).into_owned().into();
+        }
+        if holds_back {
+            self.kept.get_mut().push(body);
+            return Ok(());
         }
         let kept = std::mem::take(self.kept.get_mut());
         match self.fault {
