@@ -18,6 +18,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context, Result, ensure};
 use memmap2::{MmapOptions, MmapRaw};
 
+use crate::guard;
+
 /// Most producers a trial can have.
 pub const MAX_PRODUCERS: usize = 1024;
 /// Most messages a producer can send in one trial: 2^30, a bitmap of 128 MiB.
@@ -219,8 +221,9 @@ pub fn fate(
 /// Where accounts are kept: in memory where there is a RAM disk, so that
 /// measuring writes to no disk.
 pub fn new_dir() -> Result<tempfile::TempDir> {
-    let named = |dir: &Path| tempfile::Builder::new().prefix("messaging-lab-").tempdir_in(dir);
-    named(Path::new("/dev/shm"))
+    let prefix = guard::shared_prefix();
+    let named = |dir: &Path| tempfile::Builder::new().prefix(&prefix).tempdir_in(dir);
+    named(Path::new(guard::SHARED))
         .or_else(|_| named(&std::env::temp_dir()))
         .context("cannot make a folder for the accounts, neither in /dev/shm nor in the temporary folder")
 }

@@ -62,6 +62,31 @@ pub fn session_root() -> u32 {
     }
 }
 
+/// The RAM disk, where accounts are kept.
+pub const SHARED: &str = "/dev/shm";
+
+/// How the names of this session's folders in [`SHARED`] begin: the guard
+/// removes what is left of them.
+pub fn shared_prefix() -> String {
+    prefix_of(&session_dir())
+}
+
+fn prefix_of(session: &Path) -> String {
+    let name = session.file_name().unwrap_or_default().to_string_lossy();
+    format!("messaging-lab-{name}-")
+}
+
+/// Removes everything temporary of a session.
+fn clear(session: &Path) {
+    let prefix = prefix_of(session);
+    for entry in std::fs::read_dir(SHARED).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    let _ = std::fs::remove_dir_all(session);
+}
+
 fn parent() -> u32 {
     rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get() as u32)
 }
@@ -170,7 +195,8 @@ fn front() -> Result<()> {
     if died {
         sweep();
     }
-    // The guard has removed it already, unless it was killed.
+    // The guard has removed everything already, unless it was killed.
+    clear(dir.path());
     let _ = dir.close();
     exit(code(status))
 }
@@ -211,7 +237,7 @@ fn guard(post: &Post) -> Result<()> {
         }
     });
     sweep();
-    let _ = std::fs::remove_dir_all(&post.dir);
+    clear(&post.dir);
     exit(code(status?))
 }
 
