@@ -51,8 +51,10 @@ pub struct Actor {
     pub done: bool,
     /// It has left.
     pub left: bool,
-    /// It has left otherwise than by its own will: killed, or crashed.
-    pub crashed: bool,
+    /// It has said what went wrong.
+    pub failed: bool,
+    /// It has left otherwise than by its own will, and how: killed, or crashed.
+    pub crashed: Option<String>,
     /// Its report, once it came.
     pub report: Option<Report>,
     lines: mpsc::UnboundedSender<ToRole>,
@@ -117,7 +119,8 @@ impl Cast {
             ready: false,
             done: false,
             left: false,
-            crashed: false,
+            failed: false,
+            crashed: None,
             report: None,
             lines,
             pid,
@@ -153,8 +156,9 @@ impl Cast {
             Heard::Line(FromRole::Ready) => actor.ready = true,
             Heard::Line(FromRole::Done { .. }) => actor.done = true,
             Heard::Line(FromRole::Report(report)) => actor.report = Some((**report).clone()),
+            Heard::Line(FromRole::Failed { .. }) => actor.failed = true,
             Heard::Line(_) => {}
-            Heard::Left(why) => (actor.left, actor.crashed) = (true, why.is_some()),
+            Heard::Left(why) => (actor.left, actor.crashed) = (true, why.clone()),
         }
         (number, heard)
     }
@@ -211,6 +215,14 @@ impl Cast {
             Ok(joined) => joined,
             Err(_) => bail!("{} did not join within {} s", self.not_ready().join(", "), patience.as_secs()),
         }
+    }
+
+    /// Who left without a word, and how. Where one was killed, the others
+    /// complain about the peer they lost, often before its end is seen: what
+    /// happened to it is the cause, and what they say the consequence.
+    pub fn fallen(&self) -> Option<String> {
+        let fallen = self.actors.iter().find(|actor| actor.crashed.is_some() && !actor.failed)?;
+        Some(format!("{} crashed: {}", fallen.name, fallen.crashed.as_deref().unwrap_or_default()))
     }
 
     /// Kills a role's process with SIGKILL.

@@ -164,6 +164,9 @@ pub async fn run(
     if failed.is_none() && !complaints.is_empty() {
         failed = Some(complaints.join("; "));
     }
+    if let Some(fallen) = cast.fallen() {
+        failed = Some(fallen);
+    }
     let noise = meter.stop();
     let gone = broker.as_mut().and_then(|server| server.died());
     if let Some(gone) = &gone {
@@ -176,7 +179,7 @@ pub async fn run(
     }
     let seen = Seen {
         reports: cast.actors.iter().filter_map(|actor| Some((actor.kind, actor.report.as_ref()?))).collect(),
-        counts: verdict::settle(spec, accounts.path(), cast.actors.iter().any(|actor| actor.crashed))?,
+        counts: verdict::settle(spec, accounts.path(), cast.actors.iter().any(|actor| actor.crashed.is_some()))?,
         noise,
         broker: measured,
         failed,

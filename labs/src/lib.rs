@@ -3,7 +3,7 @@
 //! Five patterns, each one contract and a folder of labs; a lab is one file
 //! that speaks the pattern over one transport. Read in this order: [`lab`]
 //! says what every lab is and where it runs, [`topic`] what topics and filters
-//! are, then a pattern's module for its contract, then any lab beside it.
+//! are, [`message`] what a message can want, then a pattern's module for its contract, then any lab beside it.
 //! [`catalog`] lists them all.
 //!
 //! What is *not* here: no measuring clock, no command line, no broker's life
@@ -15,6 +15,7 @@
 )]
 
 pub mod lab;
+pub mod message;
 pub mod topic;
 
 pub mod oneway;

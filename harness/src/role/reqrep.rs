@@ -88,7 +88,7 @@ async fn ask(stage: &Stage, requester: impl Requester) -> Result<()> {
 }
 
 async fn one(requester: &impl Requester, sequence: u64, body: Bytes) -> (u64, Bytes, Result<Bytes>) {
-    let reply = requester.ask(body.clone()).await;
+    let reply = requester.ask(body.clone().into()).await.map(|reply| reply.0);
     (sequence, body, reply)
 }
 
@@ -101,7 +101,7 @@ async fn answer(stage: &Stage, mut responder: impl Responder) -> Result<()> {
         tokio::select! {
             biased;
             request = responder.next() => match request? {
-                Some((body, to)) => responder.reply(to, body).await?,
+                Some((request, to)) => responder.reply(to, request.0.into()).await?,
                 None => break stop.await,
             },
             () = &mut stop => break,

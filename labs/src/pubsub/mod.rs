@@ -8,6 +8,7 @@ use anyhow::Result;
 use bytes::Bytes;
 
 use crate::lab::Lab;
+pub use crate::message::Event;
 use crate::topic::{Filter, FilterKind, Topic};
 
 pub mod inproc;
@@ -15,15 +16,6 @@ pub mod rabbitmq;
 pub mod redis;
 pub mod tcp;
 pub mod zeromq;
-
-/// What a subscriber gets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    /// What it was published under.
-    pub topic: Topic,
-    /// The message.
-    pub body: Bytes,
-}
 
 /// Publishes.
 pub trait Publisher {

@@ -11,10 +11,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use async_channel as mpmc;
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::{Matching, RequestReply, Requester, Responder};
+use super::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 
 /// Requests that wait for a responder before the next one who asks has to wait.
@@ -23,7 +22,7 @@ const DEPTH: usize = 1024;
 /// `reqrep-inproc`.
 pub struct Inproc(Arc<Requests>);
 
-type Request = (Bytes, oneshot::Sender<Bytes>);
+type Request = (Command, oneshot::Sender<Document>);
 
 struct Requests {
     enter: mpmc::Sender<Request>,
@@ -69,7 +68,7 @@ impl RequestReply for Inproc {
 pub struct InprocRequester(mpmc::Sender<Request>);
 
 impl Requester for InprocRequester {
-    async fn ask(&self, request: Bytes) -> Result<Bytes> {
+    async fn ask(&self, request: Command) -> Result<Document> {
         let (address, reply) = oneshot::channel();
         self.0.send((request, address)).await.context("all responders have left")?;
         reply.await.context("the responder dropped the request without a reply")
@@ -80,15 +79,15 @@ impl Requester for InprocRequester {
 pub struct InprocResponder(mpmc::Receiver<Request>);
 
 impl Responder for InprocResponder {
-    type ReplyTo = oneshot::Sender<Bytes>;
+    type ReplyTo = oneshot::Sender<Document>;
 
-    async fn next(&mut self) -> Result<Option<(Bytes, Self::ReplyTo)>> {
+    async fn next(&mut self) -> Result<Option<(Command, Self::ReplyTo)>> {
         Ok(self.0.recv().await.ok())
     }
 
-    async fn reply(&mut self, to: Self::ReplyTo, body: Bytes) -> Result<()> {
+    async fn reply(&mut self, to: Self::ReplyTo, reply: Document) -> Result<()> {
         // Nobody waits any more: the reply is late, and this is where it ends.
-        let _ = to.send(body);
+        let _ = to.send(reply);
         Ok(())
     }
 }

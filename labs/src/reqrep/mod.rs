@@ -6,9 +6,9 @@
 use std::fmt;
 
 use anyhow::Result;
-use bytes::Bytes;
 
 use crate::lab::Lab;
+pub use crate::message::{Command, Document};
 
 pub mod inproc;
 pub mod rabbitmq;
@@ -43,7 +43,7 @@ pub trait Requester {
     /// Sends the request and returns its reply. Many may be in flight; labs
     /// that work in lockstep take turns inside. Dropping the future abandons
     /// the request: its late reply is dropped, never handed to another.
-    async fn ask(&self, request: Bytes) -> Result<Bytes>;
+    async fn ask(&self, request: Command) -> Result<Document>;
 }
 
 /// Answers.
@@ -52,10 +52,10 @@ pub trait Responder {
     type ReplyTo;
     /// The next request. Cancel-safe. Replies accepted earlier are written
     /// before this waits. `None` only when no requester can come any more.
-    async fn next(&mut self) -> Result<Option<(Bytes, Self::ReplyTo)>>;
+    async fn next(&mut self) -> Result<Option<(Command, Self::ReplyTo)>>;
     /// Accepts the reply; it is written at the latest when [`Responder::next`]
     /// has to wait. A requester that has gone is not an error.
-    async fn reply(&mut self, to: Self::ReplyTo, body: Bytes) -> Result<()>;
+    async fn reply(&mut self, to: Self::ReplyTo, reply: Document) -> Result<()>;
 }
 
 /// The request/reply contract.

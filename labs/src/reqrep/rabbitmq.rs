@@ -11,14 +11,13 @@
 //! Run it: `just lab reqrep-rabbitmq`.
 
 use anyhow::{Context, Result};
-use bytes::Bytes;
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions};
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Consumer};
 use tokio::task::JoinHandle;
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
-use crate::reqrep::{Matching, RequestReply, Requester, Responder};
+use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::wire::amqp::{self, Link, Outbox};
 use crate::wire::pending::Pending;
 
@@ -82,7 +81,7 @@ pub struct QueueRequester {
 }
 
 impl Requester for QueueRequester {
-    async fn ask(&self, request: Bytes) -> Result<Bytes> {
+    async fn ask(&self, request: Command) -> Result<Document> {
         let ticket = self.pending.register()?;
         let properties = BasicProperties::default()
             .with_reply_to(DIRECT_REPLY_TO.into())
@@ -90,7 +89,7 @@ impl Requester for QueueRequester {
         let (queue, options) = (self.requests.as_str().into(), BasicPublishOptions::default());
         let publish = self.link.channel.basic_publish("".into(), queue, options, &request, properties);
         publish.await.context("cannot publish the request")?;
-        ticket.reply().await
+        Ok(Document(ticket.reply().await?))
     }
 }
 
@@ -115,7 +114,7 @@ pub struct ReplyTo {
 impl Responder for QueueResponder {
     type ReplyTo = ReplyTo;
 
-    async fn next(&mut self) -> Result<Option<(Bytes, ReplyTo)>> {
+    async fn next(&mut self) -> Result<Option<(Command, ReplyTo)>> {
         loop {
             let request = amqp::next(&mut self.requests).await?;
             // What has no return address cannot be answered, and is dropped.
@@ -127,12 +126,12 @@ impl Responder for QueueResponder {
     }
 
     /// Handed to the client's own thread, which writes it without being asked.
-    async fn reply(&mut self, to: ReplyTo, body: Bytes) -> Result<()> {
+    async fn reply(&mut self, to: ReplyTo, reply: Document) -> Result<()> {
         let mut properties = BasicProperties::default();
         if let Some(id) = to.id {
             properties = properties.with_correlation_id(id);
         }
-        self.replies.publish(to.address.as_str(), body, properties).await
+        self.replies.publish(to.address.as_str(), reply.0, properties).await
     }
 }
 

@@ -19,7 +19,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::task::JoinHandle;
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
-use crate::reqrep::{Matching, RequestReply, Requester, Responder};
+use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::wire::pending::Pending;
 use crate::wire::redis::{self as wire, Asked, Outbox, Redis};
 
@@ -100,7 +100,7 @@ pub struct ListRequester {
 }
 
 impl Requester for ListRequester {
-    async fn ask(&self, request: Bytes) -> Result<Bytes> {
+    async fn ask(&self, request: Command) -> Result<Document> {
         let ticket = self.pending.register()?;
         let line = format!("{} {}\n", self.replies, ticket.id());
         let message = [line.as_bytes(), &request].concat();
@@ -109,7 +109,7 @@ impl Requester for ListRequester {
         let mut push = redis::cmd("RPUSH");
         push.arg(&self.requests).arg(message);
         push.exec_async(&mut connection).await.context("cannot push the request")?;
-        ticket.reply().await
+        Ok(Document(ticket.reply().await?))
     }
 }
 
@@ -128,7 +128,7 @@ pub struct ListResponder {
     keep_ms: usize,
     popped: VecDeque<Bytes>,
     asked: Asked<Vec<Vec<u8>>>,
-    replies: Vec<(ReplyTo, Bytes)>,
+    replies: Vec<(ReplyTo, Document)>,
 }
 
 /// The return address and the correlation identifier, as the request had them.
@@ -140,7 +140,7 @@ pub struct ReplyTo {
 impl Responder for ListResponder {
     type ReplyTo = ReplyTo;
 
-    async fn next(&mut self) -> Result<Option<(Bytes, ReplyTo)>> {
+    async fn next(&mut self) -> Result<Option<(Command, ReplyTo)>> {
         loop {
             while let Some(message) = self.popped.pop_front() {
                 // What has no return address cannot be answered, and is dropped.
@@ -148,7 +148,7 @@ impl Responder for ListResponder {
                     && let Some(space) = line.iter().rposition(|byte| *byte == b' ')
                 {
                     return Ok(Some((
-                        body,
+                        Command(body),
                         ReplyTo { list: line.slice(..space), id: line.slice(space + 1..) },
                     )));
                 }
@@ -159,8 +159,8 @@ impl Responder for ListResponder {
         }
     }
 
-    async fn reply(&mut self, to: ReplyTo, body: Bytes) -> Result<()> {
-        self.replies.push((to, body));
+    async fn reply(&mut self, to: ReplyTo, reply: Document) -> Result<()> {
+        self.replies.push((to, reply));
         if self.replies.len() >= self.batch { self.write().await } else { Ok(()) }
     }
 }

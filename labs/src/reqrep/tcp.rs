@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::{Matching, RequestReply, Requester, Responder};
+use super::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::wire::hub::{Guest, Hub};
 use crate::wire::link::Link;
@@ -74,11 +74,11 @@ pub struct TcpRequester {
 }
 
 impl Requester for TcpRequester {
-    async fn ask(&self, request: Bytes) -> Result<Bytes> {
+    async fn ask(&self, request: Command) -> Result<Document> {
         let ticket = self.pending.register()?;
         let line = &self.lines[ticket.id() as usize % self.lines.len()];
-        line.send((ticket.id(), request)).await.context("the responder has left")?;
-        ticket.reply().await
+        line.send((ticket.id(), request.0)).await.context("the responder has left")?;
+        Ok(Document(ticket.reply().await?))
     }
 }
 
@@ -116,13 +116,13 @@ pub struct TcpResponder(Hub);
 impl Responder for TcpResponder {
     type ReplyTo = (Guest, u64);
 
-    async fn next(&mut self) -> Result<Option<(Bytes, Self::ReplyTo)>> {
+    async fn next(&mut self) -> Result<Option<(Command, Self::ReplyTo)>> {
         let Some((guest, mut body)) = self.0.next().await? else { return Ok(None) };
         let id = body.try_get_u64().context("a request without an identifier")?;
-        Ok(Some((body, (guest, id))))
+        Ok(Some((Command(body), (guest, id))))
     }
 
-    async fn reply(&mut self, (guest, id): Self::ReplyTo, body: Bytes) -> Result<()> {
-        self.0.put(guest, &[&id.to_be_bytes(), &body]).map(|_| ())
+    async fn reply(&mut self, (guest, id): Self::ReplyTo, reply: Document) -> Result<()> {
+        self.0.put(guest, &[&id.to_be_bytes(), &reply]).map(|_| ())
     }
 }

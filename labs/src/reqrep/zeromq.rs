@@ -9,11 +9,10 @@
 //! Run it with `just lab reqrep-zeromq`, and compare `reqrep-zeromq-dealer`.
 
 use anyhow::{Context, Result, ensure};
-use bytes::Bytes;
 use tokio::sync::Mutex;
 use zeromq::{RepSocket, ReqSocket, Socket, SocketRecv, SocketSend};
 
-use super::{Matching, RequestReply, Requester, Responder};
+use super::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::wire::zmq;
 
@@ -72,17 +71,17 @@ struct Turn {
 }
 
 impl Requester for ZeroMqRequester {
-    async fn ask(&self, request: Bytes) -> Result<Bytes> {
+    async fn ask(&self, request: Command) -> Result<Document> {
         let mut turn = self.turn.lock().await;
         if turn.unanswered {
             // Whoever asked before gave up. The old socket takes the late reply with it.
             turn.socket = connected(&self.place).await?;
         }
         turn.unanswered = true;
-        turn.socket.send(request.into()).await.context("the request could not be sent")?;
+        turn.socket.send(request.0.into()).await.context("the request could not be sent")?;
         let reply = turn.socket.recv().await.context("the responder has left")?;
         turn.unanswered = false;
-        zmq::single(reply)
+        zmq::single(reply).map(Document)
     }
 }
 
@@ -97,13 +96,13 @@ impl Responder for ZeroMqResponder {
     /// The number of the request; REP can answer none but the last.
     type ReplyTo = u64;
 
-    async fn next(&mut self) -> Result<Option<(Bytes, u64)>> {
+    async fn next(&mut self) -> Result<Option<(Command, u64)>> {
         loop {
             match self.socket.recv().await {
                 Ok(request) => {
                     self.requests += 1;
                     self.owes_reply = true;
-                    return Ok(Some((zmq::single(request)?, self.requests)));
+                    return Ok(Some((Command(zmq::single(request)?), self.requests)));
                 }
                 // The socket outlives a requester whose connection broke.
                 Err(zeromq::ZmqError::Codec(_)) => {}
@@ -112,13 +111,13 @@ impl Responder for ZeroMqResponder {
         }
     }
 
-    async fn reply(&mut self, to: u64, body: Bytes) -> Result<()> {
+    async fn reply(&mut self, to: u64, reply: Document) -> Result<()> {
         ensure!(
             to == self.requests && self.owes_reply,
             "REP answers in turn: request {to} is not the one that waits for its reply"
         );
         self.owes_reply = false;
-        match self.socket.send(body.into()).await {
+        match self.socket.send(reply.0.into()).await {
             // The requester has gone; nobody is there to hear it.
             Ok(()) | Err(zeromq::ZmqError::ReturnToSender { .. } | zeromq::ZmqError::Codec(_)) => Ok(()),
             Err(error) => Err(error).context("the reply could not be sent"),

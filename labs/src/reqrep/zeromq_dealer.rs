@@ -15,7 +15,7 @@ use zeromq::{
     DealerRecvHalf, DealerSendHalf, DealerSocket, RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage,
 };
 
-use super::{Matching, RequestReply, Requester, Responder};
+use super::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::wire::pending::Pending;
 use crate::wire::zmq;
@@ -69,12 +69,12 @@ pub struct DealerRequester {
 }
 
 impl Requester for DealerRequester {
-    async fn ask(&self, request: Bytes) -> Result<Bytes> {
+    async fn ask(&self, request: Command) -> Result<Document> {
         let ticket = self.pending.register()?;
         let id = Bytes::copy_from_slice(&ticket.id().to_be_bytes());
-        let envelope = message(vec![id, Bytes::new(), request])?;
+        let envelope = message(vec![id, Bytes::new(), request.0])?;
         self.send.lock().await.send(envelope).await.context("the responder has left")?;
-        ticket.reply().await
+        Ok(Document(ticket.reply().await?))
     }
 }
 
@@ -96,14 +96,14 @@ impl Responder for RouterResponder {
     /// in front of the empty frame.
     type ReplyTo = Vec<Bytes>;
 
-    async fn next(&mut self) -> Result<Option<(Bytes, Vec<Bytes>)>> {
+    async fn next(&mut self) -> Result<Option<(Command, Vec<Bytes>)>> {
         let mut frames = self.0.recv().await.context("the ROUTER socket broke")?.into_vec();
         let body = frames.pop().context("a request without a frame")?;
-        Ok(Some((body, frames)))
+        Ok(Some((Command(body), frames)))
     }
 
-    async fn reply(&mut self, mut to: Vec<Bytes>, body: Bytes) -> Result<()> {
-        to.push(body);
+    async fn reply(&mut self, mut to: Vec<Bytes>, reply: Document) -> Result<()> {
+        to.push(reply.0);
         // A requester that has left is no longer known by its identity.
         let _ = self.0.send(message(to)?).await;
         Ok(())

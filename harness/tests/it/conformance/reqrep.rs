@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::{join_all, try_join_all};
-use labs::reqrep::{Matching, RequestReply, Requester, Responder};
+use labs::reqrep::{Document, Matching, RequestReply, Requester, Responder};
 
 use super::place::Site;
 use super::stream::{self, a_moment, message, noise};
@@ -36,13 +36,13 @@ async fn join<L: RequestReply>(site: &Site) -> Result<(L::Requester, L::Responde
 }
 
 /// The one reply to a request.
-fn reply_to(request: &[u8]) -> Bytes {
-    b"re: ".iter().chain(request.iter().rev()).copied().collect()
+fn reply_to(request: &[u8]) -> Document {
+    b"re: ".iter().chain(request.iter().rev()).copied().collect::<Bytes>().into()
 }
 
 async fn ask(requester: &impl Requester, number: u64) -> Result<()> {
     let request = message(number, 100);
-    let reply = requester.ask(request.clone()).await?;
+    let reply = requester.ask(request.clone().into()).await?;
     ensure!(reply == reply_to(&request), "request {number} got a reply that is not its own");
     Ok(())
 }
@@ -113,7 +113,7 @@ async fn bytes<L: RequestReply>(site: Site) -> Result<()> {
     let asking = async {
         for size in [0, 1, 8, 255, 256, 4096, 65_536, 1 << 20] {
             let request: Bytes = noise(3, size).collect();
-            let reply = requester.ask(request.clone()).await?;
+            let reply = requester.ask(request.clone().into()).await?;
             ensure!(reply == reply_to(&request), "a request of {size} bytes got a damaged reply");
         }
         Ok(())
@@ -131,7 +131,7 @@ async fn late<L: RequestReply>(site: Site) -> Result<()> {
             tokio::select! {
                 biased;
                 request = responder.next() => request,
-                answer = requester.ask(message(1, 100)) => bail!("an answer from nobody: {answer:?}"),
+                answer = requester.ask(message(1, 100).into()) => bail!("an answer from nobody: {answer:?}"),
             }
         };
         let request = site.soon("the first request comes", given_up).await?;
@@ -236,7 +236,7 @@ async fn vanished<L: RequestReply>(site: Site) -> Result<()> {
     let open = if L::MATCHING == Matching::Lockstep { 1 } else { 20 };
     let mut taken = Vec::new();
     let taking = async {
-        let asks = join_all((0..open).map(|number| gone.ask(message(number, 100))));
+        let asks = join_all((0..open).map(|number| gone.ask(message(number, 100).into())));
         let take = async {
             while (taken.len() as u64) < open {
                 taken.push(responder.next().await?.context("nobody can ask")?);
@@ -328,7 +328,7 @@ async fn remove<L: RequestReply>(site: Site) -> Result<()> {
     let asking = ask(&requester, 77);
     let answering = async {
         let (request, to) = responder.next().await?.context("nobody can ask")?;
-        ensure!(request == message(77, 100), "a request from before the removal came");
+        ensure!(request.0 == message(77, 100), "a request from before the removal came");
         responder.reply(to, reply_to(&request)).await?;
         responder.next().await.map(drop)
     };
@@ -345,7 +345,7 @@ async fn remove<L: RequestReply>(site: Site) -> Result<()> {
 /// Leaves requests that nobody has answered, and replies that nobody has read.
 async fn leave_requests<L: RequestReply>(site: &Site) -> Result<()> {
     let (requester, mut responder) = join::<L>(site).await?;
-    let asks = join_all((0..20).map(|number| requester.ask(message(number, 100))));
+    let asks = join_all((0..20).map(|number| requester.ask(message(number, 100).into())));
     let some = async {
         let (request, to) = responder.next().await?.context("nobody can ask")?;
         responder.reply(to, reply_to(&request)).await

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
-use bytes::Bytes;
-use labs::reqrep::{Matching, RequestReply, Requester, Responder};
+use labs::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
 use tokio::sync::oneshot;
 
 use super::fault::*;
@@ -22,11 +21,11 @@ pub(super) struct Desk(Mutex<State>);
 struct State {
     asked: u64,
     answered: u64,
-    requests: VecDeque<(u64, Bytes)>,
-    waiting: BTreeMap<u64, oneshot::Sender<Bytes>>,
+    requests: VecDeque<(u64, Command)>,
+    waiting: BTreeMap<u64, oneshot::Sender<Document>>,
     responders: usize,
     /// A reply that was held back, to be mixed up with the next.
-    kept: Option<(u64, Bytes)>,
+    kept: Option<(u64, Document)>,
 }
 
 impl Desk {
@@ -67,7 +66,7 @@ impl Drop for Forget<'_> {
 }
 
 impl Requester for Asker {
-    async fn ask(&self, request: Bytes) -> Result<Bytes> {
+    async fn ask(&self, request: Command) -> Result<Document> {
         let (asker, reply) = oneshot::channel();
         let id = {
             let mut state = self.desk.lock();
@@ -96,7 +95,7 @@ pub(in super::super) struct Answerer {
 impl Responder for Answerer {
     type ReplyTo = u64;
 
-    async fn next(&mut self) -> Result<Option<(Bytes, u64)>> {
+    async fn next(&mut self) -> Result<Option<(Command, u64)>> {
         loop {
             let deaf = self.fault == ONE_RESPONDER && self.number > 0;
             let request = if deaf { None } else { self.desk.lock().requests.pop_front() };
@@ -111,7 +110,7 @@ impl Responder for Answerer {
         }
     }
 
-    async fn reply(&mut self, mut to: u64, mut body: Bytes) -> Result<()> {
+    async fn reply(&mut self, mut to: u64, mut body: Document) -> Result<()> {
         let mut state = self.desk.lock();
         if self.fault == WRONG_REPLY && state.waiting.len() > 1 {
             match state.kept.replace((to, body.clone())) {
