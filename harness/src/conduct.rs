@@ -217,6 +217,11 @@ impl Cast {
         }
     }
 
+    /// The names of those who do this.
+    pub fn names(&self, kind: Kind) -> Vec<String> {
+        self.actors.iter().filter(|actor| actor.kind == kind).map(|actor| actor.name.clone()).collect()
+    }
+
     /// Who left without a word, and how. Where one was killed, the others
     /// complain about the peer they lost, often before its end is seen: what
     /// happened to it is the cause, and what they say the consequence.

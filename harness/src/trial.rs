@@ -173,13 +173,17 @@ pub async fn run(
         failed = Some(format!("the broker died: {gone}"));
     }
     if gone.is_none()
-        && let Err(error) = remove(&spec.handle, &name, url.as_deref()).await
+        && let Err(error) = remove(&spec.handle, &name, url.as_deref(), cast.names(Kind::Subscriber)).await
     {
         failed.get_or_insert(format!("something stays in the broker: {error:#}"));
     }
     let seen = Seen {
         reports: cast.actors.iter().filter_map(|actor| Some((actor.kind, actor.report.as_ref()?))).collect(),
-        counts: verdict::settle(spec, accounts.path(), cast.actors.iter().any(|actor| actor.crashed.is_some()))?,
+        counts: verdict::settle(
+            spec,
+            accounts.path(),
+            cast.actors.iter().any(|actor| actor.crashed.is_some()),
+        )?,
         noise,
         broker: measured,
         failed,
@@ -187,11 +191,11 @@ pub async fn run(
     Ok(verdict::evaluate(spec, seen, index, position))
 }
 
-/// Removes what the run has left in the broker. It has a runtime of its own,
+/// Removes what the run has left in the broker, with its durable subscribers. It has a runtime of its own,
 /// as every errand of a lab.
-pub async fn remove(handle: &Handle, name: &str, url: Option<&str>) -> Result<()> {
+pub async fn remove(handle: &Handle, name: &str, url: Option<&str>, subscribers: Vec<String>) -> Result<()> {
     let (remove, place) = (handle.remove, Place::new(name, url));
-    let errand = tokio::task::spawn_blocking(move || remove(&place));
+    let errand = tokio::task::spawn_blocking(move || remove(&place, &subscribers));
     match tokio::time::timeout(Duration::from_secs(10), errand).await {
         Ok(done) => done?,
         Err(_) => bail!("removing it took longer than 10 s"),
@@ -348,7 +352,10 @@ impl Accounts {
         Ok(Self {
             senders: all(roles(pattern)[0], spec.senders)?,
             receivers: all(receiver, receivers)?,
-            copies: if pattern == Pattern::PubSub { spec.receivers as u64 } else { 1 },
+            copies: match pattern {
+                Pattern::PubSub | Pattern::Durable => spec.receivers as u64,
+                _ => 1,
+            },
             markers: match pattern {
                 Pattern::OneWay | Pattern::PubSub => spec.senders as u64,
                 _ => u64::MAX,
@@ -383,7 +390,7 @@ pub(crate) fn receivers(spec: &Spec) -> (Kind, usize) {
     match spec.handle.entry.pattern {
         Pattern::OneWay => (Kind::Receiver, 1),
         Pattern::RequestReply => (Kind::Requester, spec.senders),
-        Pattern::PubSub => (Kind::Subscriber, spec.receivers),
+        Pattern::PubSub | Pattern::Durable => (Kind::Subscriber, spec.receivers),
         Pattern::Pipeline => (Kind::Sink, 1),
         Pattern::Queue => (Kind::Consumer, spec.receivers),
     }

@@ -46,7 +46,7 @@ pub fn settle(spec: &Spec, dir: &Path, crashed: bool) -> Result<Counts> {
         let refused = Bitmap::existing(dir, &role, Set::Refused, producer)?;
         let received = |name: &String| Bitmap::open(dir, name, Set::Received, producer);
         // Subscribers each expect everything; all others share it.
-        let groups: Vec<Vec<Bitmap>> = if pattern == Pattern::PubSub {
+        let groups: Vec<Vec<Bitmap>> = if matches!(pattern, Pattern::PubSub | Pattern::Durable) {
             names.iter().map(|name| Ok(vec![received(name)?])).collect::<Result<_>>()?
         } else {
             vec![names.iter().map(received).collect::<Result<_>>()?]

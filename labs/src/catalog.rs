@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::durable::DurablePubSub;
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload};
 use crate::oneway::{self, OneWay};
 use crate::pipeline::{self, Pipeline};
@@ -21,6 +22,8 @@ pub trait Visitor {
     fn pipeline<L: Pipeline>(&mut self);
     /// A queued-delivery lab.
     fn queue<L: Queue>(&mut self);
+    /// A durable-subscriber lab.
+    fn durable<L: DurablePubSub>(&mut self);
 }
 
 /// Shows `visitor` every lab, in the order in which they are listed.
@@ -61,7 +64,7 @@ pub const ABSENT: [(&str, &str); 1] = [(
     "a queue takes responsibility for messages, and one that dies with the process of its users can take none",
 )];
 
-/// The five patterns.
+/// The five patterns, and publish/subscribe with durable subscribers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Pattern {
     /// Sender to receiver, nothing comes back.
@@ -74,11 +77,14 @@ pub enum Pattern {
     Pipeline,
     /// A queue answers for the message until it is done with.
     Queue,
+    /// One to all who listen, and to those who were away.
+    Durable,
 }
 
 impl Pattern {
     /// Every pattern, in reading order.
-    pub const ALL: [Self; 5] = [Self::OneWay, Self::RequestReply, Self::PubSub, Self::Pipeline, Self::Queue];
+    pub const ALL: [Self; 6] =
+        [Self::OneWay, Self::RequestReply, Self::PubSub, Self::Pipeline, Self::Queue, Self::Durable];
 
     /// The first word of a lab's name.
     pub const fn as_str(self) -> &'static str {
@@ -88,6 +94,7 @@ impl Pattern {
             Self::PubSub => "pubsub",
             Self::Pipeline => "pipeline",
             Self::Queue => "queue",
+            Self::Durable => "durable",
         }
     }
 }
@@ -158,6 +165,12 @@ fn source<L: Lab>() -> String {
     format!("{krate}/src/{}.rs", rest.replace("::", "/"))
 }
 
+/// What a publish/subscribe lab's filters are, for its note.
+pub fn filters<L: PubSub>() -> String {
+    let kinds: Vec<String> = L::FILTERS.iter().map(ToString::to_string).collect();
+    format!("filters: {}", kinds.join(", "))
+}
+
 /// Every lab of the catalog.
 pub fn entries() -> Vec<Entry> {
     #[derive(Default)]
@@ -170,14 +183,16 @@ pub fn entries() -> Vec<Entry> {
             self.0.push(Entry::of::<L>(Pattern::RequestReply, format!("matching: {}", L::MATCHING)));
         }
         fn pub_sub<L: PubSub>(&mut self) {
-            let kinds: Vec<String> = L::FILTERS.iter().map(ToString::to_string).collect();
-            self.0.push(Entry::of::<L>(Pattern::PubSub, format!("filters: {}", kinds.join(", "))));
+            self.0.push(Entry::of::<L>(Pattern::PubSub, filters::<L>()));
         }
         fn pipeline<L: Pipeline>(&mut self) {
             self.0.push(Entry::of::<L>(Pattern::Pipeline, format!("sharing: {}", L::SHARING)));
         }
         fn queue<L: Queue>(&mut self) {
             self.0.push(Entry::of::<L>(Pattern::Queue, String::new()));
+        }
+        fn durable<L: DurablePubSub>(&mut self) {
+            self.0.push(Entry::of::<L>(Pattern::Durable, filters::<L>()));
         }
     }
     let mut describe = Describe::default();

@@ -41,19 +41,25 @@ pub trait Lab: Sized + 'static {
 pub enum Broker {
     /// Redis, or a server that speaks its protocol.
     Redis,
-    /// RabbitMQ over AMQP 0-9-1.
+    /// RabbitMQ over AMQP 0-9-1, and STOMP and MQTT through its plugins.
     RabbitMq,
+    /// A broker that speaks MQTT: Mosquitto.
+    Mqtt,
+    /// nats-server, with JetStream.
+    Nats,
 }
 
 impl Broker {
     /// Every broker a lab can ask for.
-    pub const ALL: [Self; 2] = [Self::Redis, Self::RabbitMq];
+    pub const ALL: [Self; 4] = [Self::Redis, Self::RabbitMq, Self::Mqtt, Self::Nats];
 
     /// The name used on the command line and in results.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Redis => "redis",
             Self::RabbitMq => "rabbitmq",
+            Self::Mqtt => "mqtt",
+            Self::Nats => "nats",
         }
     }
 }
@@ -222,7 +228,17 @@ impl Place {
 
     /// The broker's address.
     pub fn url(&self) -> Result<&str> {
-        self.url.as_deref().context("this lab needs a broker, and the place has no URL")
+        let url = self.url.as_deref().context("this lab needs a broker, and the place has no URL")?;
+        Ok(url.split_once('#').map_or(url, |(url, _)| url))
+    }
+
+    /// The host and port where the same broker speaks another protocol, and the
+    /// user and password it wants, if the address has them. The ports stand in
+    /// the fragment of the broker's address, `amqp://host#stomp=61613&mqtt=1883`;
+    /// a port that is not named is the protocol's usual one.
+    pub fn door(&self, protocol: &str, usual_port: u16) -> Result<Door> {
+        let url = self.url.as_deref().context("this lab needs a broker, and the place has no URL")?;
+        Door::of(url, protocol, usual_port).with_context(|| format!("`{url}` is no broker's address"))
     }
 
     /// The address a peer-to-peer lab binds: a free port on loopback, or the
@@ -276,6 +292,38 @@ impl Place {
         let name = self.name();
         let inside = format!("{name}.");
         lock(&self.commons.things).retain(|(key, _), _| *key != name && !key.starts_with(&inside));
+    }
+}
+
+/// Where a broker is reached, for clients that want it in pieces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Door {
+    /// Name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// User and password.
+    pub login: Option<(String, String)>,
+}
+
+impl Door {
+    fn of(url: &str, protocol: &str, usual_port: u16) -> Option<Self> {
+        let (_, rest) = url.split_once("://")?;
+        let (rest, doors) = rest.split_once('#').unwrap_or((rest, ""));
+        let authority = rest.split(['/', '?']).next()?;
+        let (login, host) = match authority.rsplit_once('@') {
+            Some((login, host)) => {
+                let (user, password) = login.split_once(':').unwrap_or((login, ""));
+                (Some((user.to_owned(), password.to_owned())), host)
+            }
+            None => (None, authority),
+        };
+        // A port behind the last colon, unless that belongs to an IPv6 address.
+        let host =
+            host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map_or(host, |(host, _)| host);
+        let port = doors.split('&').find_map(|door| door.strip_prefix(protocol)?.strip_prefix('='));
+        let port = port.map_or(Some(usual_port), |port| port.parse().ok())?;
+        (!host.is_empty()).then(|| Self { host: host.to_owned(), port, login })
     }
 }
 
@@ -345,4 +393,25 @@ impl Directory {
 /// A poisoned lock here guards plain data that is valid after every statement.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doors_stand_in_the_fragment() {
+        let login = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
+        for (url, host, port, who) in [
+            ("amqp://me:secret@host:5672/%2f#stomp=7&mqtt=8", "host", 7, login("me", "secret")),
+            ("amqp://me@host:5672/%2f#mqtt=8", "host", 61613, login("me", "")),
+            ("amqp://host", "host", 61613, None),
+            ("amqp://[::1]:5672", "[::1]", 61613, None),
+        ] {
+            let door = Door::of(url, "stomp", 61613).expect(url);
+            assert_eq!(door, Door { host: host.to_owned(), port, login: who }, "{url}");
+        }
+        assert_eq!(Door::of("host:5672", "stomp", 61613), None, "no scheme");
+        assert_eq!(Door::of("amqp://host#stomp=x", "stomp", 61613), None, "no port");
+    }
 }

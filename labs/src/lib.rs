@@ -1,6 +1,6 @@
 //! Messaging patterns as short files you can read, run, break and measure.
 //!
-//! Five patterns, each one contract and a folder of labs; a lab is one file
+//! Five patterns, and durable subscribers beside them, each one contract and a folder of labs; a lab is one file
 //! that speaks the pattern over one transport. Read in this order: [`lab`]
 //! says what every lab is and where it runs, [`topic`] what topics and filters
 //! are, [`message`] what a message can want, then a pattern's module for its contract, then any lab beside it.
@@ -18,6 +18,7 @@ pub mod lab;
 pub mod message;
 pub mod topic;
 
+pub mod durable;
 pub mod oneway;
 pub mod pipeline;
 pub mod pubsub;

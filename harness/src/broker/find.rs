@@ -69,6 +69,12 @@ pub fn find_on(broker: Broker, urls: &BTreeMap<String, String>, path: &OsStr) ->
             .ok_or_else(|| {
                 missing("neither redis-server nor valkey-server is on PATH or where packages put it")
             }),
+        Broker::Mqtt => program("mosquitto", path, &PROGRAMS)
+            .map(Source::Program)
+            .ok_or_else(|| missing("mosquitto is neither on PATH nor where packages put it")),
+        Broker::Nats => program("nats-server", path, &PROGRAMS)
+            .map(Source::Program)
+            .ok_or_else(|| missing("nats-server is neither on PATH nor where packages put it")),
         Broker::RabbitMq => {
             let launcher = launcher(path)
                 .ok_or_else(|| missing("rabbitmq-server is neither on PATH nor where packages put it"))?;
@@ -164,16 +170,23 @@ pub fn version_of(broker: Broker, program: &Path) -> Result<String> {
             });
         return version.with_context(|| format!("{} holds no plugins/rabbit-VERSION", root.display()));
     }
+    // "Redis server v=7.0.15 sha=…", "mosquitto version 2.0.11", "nats-server: v2.9.10"
+    let (arg, before) = match broker {
+        Broker::Mqtt => ("-h", "version "),
+        Broker::Nats => ("--version", ": v"),
+        _ => ("--version", "v="),
+    };
     let mut command = Command::new(program);
-    command.arg("--version").stdin(Stdio::null());
-    let text = output(command).with_context(|| format!("cannot ask {shown} for its version"))?;
-    // "Redis server v=7.0.15 sha=…"
-    let version = text.split_whitespace().find_map(|word| word.strip_prefix("v="));
-    version.map(str::to_owned).with_context(|| format!("{shown} --version says no version, but `{text}`"))
+    command.arg(arg).stdin(Stdio::null());
+    let text = output(command, broker == Broker::Mqtt)
+        .with_context(|| format!("cannot ask {shown} for its version"))?;
+    let version = text.split_once(before).and_then(|(_, rest)| rest.split_whitespace().next());
+    version.map(str::to_owned).with_context(|| format!("{shown} {arg} says no version, but `{text}`"))
 }
 
-/// Standard output of a short command, which is given 20 s.
-fn output(mut command: Command) -> Result<String> {
+/// Standard output of a short command, which is given 20 s. `any_end`: some
+/// programs say that they have failed after they have shown their help.
+fn output(mut command: Command, any_end: bool) -> Result<String> {
     crate::process::die_with_parent(&mut command);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -186,7 +199,7 @@ fn output(mut command: Command) -> Result<String> {
         std::thread::sleep(Duration::from_millis(2));
     }
     let output = child.wait_with_output()?;
-    if !output.status.success() {
+    if !any_end && !output.status.success() {
         bail!("it ended with {}", output.status);
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())

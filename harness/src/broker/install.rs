@@ -15,6 +15,8 @@ struct Manager {
     install: &'static [&'static str],
     redis: &'static str,
     rabbitmq: &'static str,
+    mosquitto: &'static str,
+    nats: &'static str,
 }
 
 const MANAGERS: [Manager; 4] = [
@@ -24,6 +26,8 @@ const MANAGERS: [Manager; 4] = [
         install: &["install", "-y", "--no-install-recommends"],
         redis: "redis-server",
         rabbitmq: "rabbitmq-server",
+        mosquitto: "mosquitto",
+        nats: "nats-server",
     },
     Manager {
         program: "dnf",
@@ -31,6 +35,8 @@ const MANAGERS: [Manager; 4] = [
         install: &["install", "-y"],
         redis: "valkey",
         rabbitmq: "rabbitmq-server",
+        mosquitto: "mosquitto",
+        nats: "nats-server",
     },
     Manager {
         program: "apk",
@@ -38,6 +44,8 @@ const MANAGERS: [Manager; 4] = [
         install: &["add"],
         redis: "redis",
         rabbitmq: "rabbitmq-server",
+        mosquitto: "mosquitto",
+        nats: "nats-server",
     },
     Manager {
         program: "pacman",
@@ -45,6 +53,8 @@ const MANAGERS: [Manager; 4] = [
         install: &["-S", "--noconfirm", "--needed"],
         redis: "valkey",
         rabbitmq: "rabbitmq",
+        mosquitto: "mosquitto",
+        nats: "nats-server",
     },
 ];
 
@@ -53,6 +63,8 @@ impl Manager {
         match broker {
             Broker::Redis => self.redis,
             Broker::RabbitMq => self.rabbitmq,
+            Broker::Mqtt => self.mosquitto,
+            Broker::Nats => self.nats,
         }
     }
 

@@ -6,6 +6,8 @@
 
 mod find;
 mod install;
+mod mqtt;
+mod nats;
 mod ports;
 mod private;
 mod rabbitmq;
@@ -80,6 +82,8 @@ impl Server {
             let mut private = match broker {
                 Broker::Redis => redis::launch(program, options)?,
                 Broker::RabbitMq => rabbitmq::launch(program, options)?,
+                Broker::Mqtt => mqtt::launch(program, options)?,
+                Broker::Nats => nats::launch(program, options)?,
             };
             match wait(broker, &mut private).await {
                 Ok(about) => return Ok(Self::new(broker, private.url().to_owned(), about, Some(private))),
@@ -203,6 +207,8 @@ async fn ask(broker: Broker, url: &str, private: Option<&Private>) -> Result<Abo
     match broker {
         Broker::Redis => redis::ask(url, private).await,
         Broker::RabbitMq => rabbitmq::ask(url, private).await,
+        Broker::Mqtt => mqtt::ask(url, private).await,
+        Broker::Nats => nats::ask(url, private).await,
     }
 }
 

@@ -1,8 +1,8 @@
 //! RabbitMQ over AMQP 0-9-1.
 //!
 //! A private node is a whole Erlang system of its own: its own name service
-//! (epmd) in the foreground, its own cookie, ports, configuration and data, no
-//! plugins. Nothing of the system's configuration is read. On a quiet two-core
+//! (epmd) in the foreground, its own cookie, ports, configuration and data, and the
+//! plugins for STOMP and MQTT. Nothing of the system's configuration is read. On a quiet two-core
 //! machine it answers after about four seconds; loading the code takes nearly
 //! all of them.
 
@@ -37,6 +37,7 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
     })?;
     let dir = super::folder("rabbitmq", options)?;
     let (amqp, distribution, epmd) = (ports::free()?, ports::free()?, ports::free()?);
+    let (stomp, mqtt) = (ports::free()?, ports::free()?);
     // The password keeps two private nodes apart: whoever takes our port does not know it.
     let password = format!("{:032x}", super::random()?);
     let home = dir.path().display().to_string();
@@ -49,10 +50,11 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
         "rabbitmq.conf",
         &format!(
             "listeners.tcp.1 = 127.0.0.1:{amqp}\ndefault_user = lab\ndefault_pass = {password}\n\
+             stomp.listeners.tcp.1 = 127.0.0.1:{stomp}\nmqtt.listeners.tcp.1 = 127.0.0.1:{mqtt}\n\
              log.console = true\nlog.console.level = info\nlog.file = false\n"
         ),
     )?;
-    write("enabled_plugins", "[].\n")?;
+    write("enabled_plugins", "[rabbitmq_mqtt,rabbitmq_stomp].\n")?;
     write("rabbitmq-env.conf", "")?;
 
     let mut env: Vec<(String, String)> = [
@@ -102,7 +104,7 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
         .map(|(name, value)| (name.to_owned(), value)),
     );
     let plan = Plan {
-        url: format!("amqp://lab:{password}@127.0.0.1:{amqp}/%2f"),
+        url: format!("amqp://lab:{password}@127.0.0.1:{amqp}/%2f#stomp={stomp}&mqtt={mqtt}"),
         programs: vec![
             epmd_start,
             Start { log: "rabbitmq", program: program.to_owned(), args: Vec::new(), env, listens: None },
@@ -135,7 +137,7 @@ pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
     }
     if private.is_some() {
         settings.insert("mnesia_dump_log_write_threshold".to_owned(), DUMP_EVERY.to_string());
-        settings.insert("plugins".to_owned(), "none".to_owned());
+        settings.insert("plugins".to_owned(), "rabbitmq_mqtt, rabbitmq_stomp".to_owned());
         settings.insert("scheduler_busy_wait".to_owned(), BUSY_WAIT.to_owned());
     }
     Ok(About { version, settings, limit: None })

@@ -39,11 +39,12 @@ pub(super) async fn tell(handle: &Handle, url: Option<&str>, telling: &Telling) 
         Pattern::PubSub => story.pub_sub().await,
         Pattern::Pipeline => story.pipeline().await,
         Pattern::Queue => story.queue().await,
+        Pattern::Durable => story.durable().await,
     };
     for complaint in story.cast.dismiss(PATIENCE).await {
         story.narrate(&complaint);
     }
-    trial::remove(handle, &story.name, url).await?;
+    trial::remove(handle, &story.name, url, story.cast.names(Kind::Subscriber)).await?;
     told
 }
 
@@ -132,6 +133,32 @@ impl Story<'_> {
             }
             _ => "What told them apart: a correlation identifier that the answer brings back.",
         });
+        Ok(())
+    }
+
+    async fn durable(&mut self) -> Result<()> {
+        let publisher = self.enter(Kind::Publisher, 0, None).await?;
+        let subscriber = self.enter(Kind::Subscriber, 0, None).await?;
+        self.act(subscriber, Act::Auto { work_ms: 0 }, "acknowledges what it hears").await;
+        self.say(publisher, "rain", Some("news.weather")).await;
+        self.wait(|story| story.count("subscriber-0", What::Acked, "rain") > 0).await;
+        self.leave(subscriber).await?;
+        for word in ["one nil", "two nil"] {
+            self.say(publisher, word, Some("news.sport")).await;
+            self.wait(|story| story.count("publisher-0", What::Written, word) > 0).await;
+        }
+        let back = self.enter(Kind::Subscriber, 0, None).await?;
+        self.act(back, Act::Auto { work_ms: 0 }, "acknowledges what it hears").await;
+        self.wait(|story| story.count("subscriber-0", What::Acked, "two nil") > 0).await;
+        let heard = |text: &str| self.count("subscriber-0", What::Received, text);
+        let (before, away, after) = (heard("rain"), heard("one nil"), heard("two nil"));
+        self.conclude(&format!(
+            "subscriber-0 heard 1 event while it was there and, of the 2 published while it was away, {}.",
+            usize::from(away > 0) + usize::from(after > 0)
+        ));
+        if before == 1 && away == 1 && after == 1 {
+            self.conclude("Each came once: what was acknowledged does not come again.");
+        }
         Ok(())
     }
 
@@ -378,6 +405,19 @@ impl Story<'_> {
         let name = self.cast.actors[number].name.clone();
         self.direct(&name, what);
         self.cast.tell(number, crate::role::protocol::ToRole::Act(act));
+    }
+
+    /// A role goes away by its own will.
+    async fn leave(&mut self, number: usize) -> Result<()> {
+        self.pause().await;
+        let name = self.cast.actors[number].name.clone();
+        self.direct(&name, "goes away");
+        self.cast.tell(number, crate::role::protocol::ToRole::Stop);
+        self.wait(|story| story.cast.actors[number].left).await;
+        if !self.cast.actors[number].left {
+            bail!("{name} did not leave");
+        }
+        Ok(())
     }
 
     async fn pause(&mut self) {

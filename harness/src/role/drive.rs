@@ -27,6 +27,8 @@ const MARK: u64 = 20_000_000;
 
 /// What takes messages one way.
 pub(super) trait Outlet {
+    /// What was flushed is confirmed, and the account says so.
+    const CONFIRMS: bool = false;
     async fn put(&mut self, body: Bytes) -> Result<()>;
     async fn flush(&mut self) -> Result<()>;
 }
@@ -42,12 +44,12 @@ pub(super) async fn drive(
     let measure = stage.measure()?;
     let pacer = Pacer::new()?;
     pacer.sleep_until(window.start).await?;
-    let mut pump = Pump { outlet, ledger, patience: Patience::new() };
+    let mut pump = Pump { outlet, ledger, patience: Patience::new(), unconfirmed: Vec::new() };
     match Schedule::new(&measure.load, measure.seed, stage.init.index, stage.init.senders) {
         None => closed(stage, &mut pump, room, &pacer, window).await?,
         Some(schedule) => open(&mut pump, schedule, &pacer, window).await?,
     }
-    pump.outlet.flush().await?;
+    pump.flush().await?;
     ledger.done();
     stage.done(ledger.sent());
     Ok(())
@@ -57,6 +59,8 @@ struct Pump<'a, O> {
     outlet: &'a mut O,
     ledger: &'a mut Ledger,
     patience: Patience,
+    /// Sequence and time of what was accepted since the last flush, where a flush confirms.
+    unconfirmed: Vec<(u64, u64)>,
 }
 
 impl<O: Outlet> Pump<'_, O> {
@@ -64,11 +68,24 @@ impl<O: Outlet> Pump<'_, O> {
     async fn send(&mut self, scheduled: u64, now: u64) -> Result<()> {
         let (sequence, body) = self.ledger.next(scheduled, now)?;
         match self.outlet.put(body).await {
-            Ok(()) => self.patience.good(),
+            Ok(()) => {
+                self.patience.good();
+                if O::CONFIRMS {
+                    self.unconfirmed.push((sequence, now));
+                }
+            }
             Err(error) => {
                 self.ledger.refuse(sequence);
                 self.patience.bad(error)?;
             }
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        self.outlet.flush().await?;
+        for (sequence, sent) in self.unconfirmed.drain(..) {
+            self.ledger.confirm(sequence, sent);
         }
         Ok(())
     }
@@ -90,7 +107,7 @@ async fn closed<O: Outlet>(
             return Ok(());
         }
         if !room.has(pump.ledger.sent()) {
-            pump.outlet.flush().await?;
+            pump.flush().await?;
             unflushed = 0;
             pacer.sleep_until(clock::now() + LOOK).await?;
             room.give_up_if_stuck(pump.ledger);
@@ -99,7 +116,7 @@ async fn closed<O: Outlet>(
         pump.send(now, now).await?;
         unflushed += 1;
         if unflushed >= batch {
-            pump.outlet.flush().await?;
+            pump.flush().await?;
             unflushed = 0;
         }
     }
@@ -121,7 +138,7 @@ async fn open<O: Outlet>(
         let mut now = clock::now();
         if due > now {
             if std::mem::take(&mut unflushed) {
-                pump.outlet.flush().await?;
+                pump.flush().await?;
             }
             pacer.sleep_until(due).await?;
             now = clock::now();

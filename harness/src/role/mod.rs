@@ -10,6 +10,7 @@ use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use labs::catalog::{self, Pattern, Visitor};
+use labs::durable::DurablePubSub;
 use labs::lab::{Commons, Directory, Lab, Place};
 use labs::oneway::OneWay;
 use labs::pipeline::Pipeline;
@@ -26,6 +27,7 @@ use crate::stats;
 pub mod protocol;
 
 mod drive;
+mod durable;
 mod oneway;
 mod pipeline;
 mod play;
@@ -41,8 +43,9 @@ const RUNTIME_THREADS: usize = 0;
 
 /// Runs one role of one lab; made from the lab's type, called once a run.
 pub type RoleFn = fn(Init, mpsc::UnboundedReceiver<ToRole>, Outbox, Arc<Commons>) -> Result<()>;
-/// Removes what a lab has left in the broker.
-pub type RemoveFn = fn(&Place) -> Result<()>;
+/// Removes what a lab has left in the broker; the durable subscribers of these
+/// names, too.
+pub type RemoveFn = fn(&Place, &[String]) -> Result<()>;
 
 /// Where a role's lines go.
 pub type Outbox = Arc<dyn Fn(FromRole) + Send + Sync>;
@@ -92,12 +95,9 @@ impl Visitor for Handles {
         );
     }
     fn pub_sub<L: PubSub>(&mut self) {
-        let kinds: Vec<String> = L::FILTERS.iter().map(ToString::to_string).collect();
-        self.push::<L>(
-            Pattern::PubSub,
-            format!("filters: {}", kinds.join(", ")),
-            |init, inbox, outbox, commons| stage(init, inbox, outbox, commons, pubsub::run::<L>),
-        );
+        self.push::<L>(Pattern::PubSub, catalog::filters::<L>(), |init, inbox, outbox, commons| {
+            stage(init, inbox, outbox, commons, pubsub::run::<L>)
+        });
         if let Some(handle) = self.0.last_mut() {
             handle.publishers = L::PUBLISHERS;
         }
@@ -117,13 +117,32 @@ impl Visitor for Handles {
             stage(init, inbox, outbox, commons, queue::run::<L>)
         });
     }
+    fn durable<L: DurablePubSub>(&mut self) {
+        self.push::<L>(Pattern::Durable, catalog::filters::<L>(), |init, inbox, outbox, commons| {
+            stage(init, inbox, outbox, commons, durable::run::<L>)
+        });
+        if let Some(handle) = self.0.last_mut() {
+            handle.remove = remove_durable::<L>;
+            handle.publishers = L::PUBLISHERS;
+        }
+    }
 }
 
-fn remove<L: Lab>(place: &Place) -> Result<()> {
+fn remove<L: Lab>(place: &Place, _: &[String]) -> Result<()> {
     runtime(0)?.block_on(L::remove(place))
 }
 
-fn remove_pipeline<L: Pipeline>(place: &Place) -> Result<()> {
+fn remove_durable<L: DurablePubSub>(place: &Place, subscribers: &[String]) -> Result<()> {
+    runtime(0)?.block_on(async {
+        let lab = L::open(place).await?;
+        for subscriber in subscribers {
+            lab.forget(subscriber).await?;
+        }
+        L::remove(place).await
+    })
+}
+
+fn remove_pipeline<L: Pipeline>(place: &Place, _: &[String]) -> Result<()> {
     runtime(0)?.block_on(async {
         L::remove(place).await?;
         <L::Control as Lab>::remove(&place.part("control")).await

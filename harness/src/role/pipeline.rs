@@ -43,7 +43,7 @@ pub(super) async fn run<L: Pipeline>(stage: Stage) -> Result<()> {
             let results = lab.pull(Part::Results).await?;
             stage.ready();
             let window = stage.go().await?;
-            consume(&stage, results, window).await
+            consume(&stage, results, window, Progress::Count).await
         }
         (_, false) => {
             let control = L::Control::open(&stage.place.part("control")).await?;

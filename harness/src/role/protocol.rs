@@ -85,7 +85,7 @@ pub const fn roles(pattern: Pattern) -> &'static [Kind] {
     match pattern {
         Pattern::OneWay => &[Kind::Sender, Kind::Receiver],
         Pattern::RequestReply => &[Kind::Requester, Kind::Responder],
-        Pattern::PubSub => &[Kind::Publisher, Kind::Subscriber],
+        Pattern::PubSub | Pattern::Durable => &[Kind::Publisher, Kind::Subscriber],
         Pattern::Pipeline => &[Kind::Ventilator, Kind::Worker, Kind::Sink],
         Pattern::Queue => &[Kind::Producer, Kind::Consumer],
     }

@@ -39,21 +39,26 @@ pub(super) async fn run<L: PubSub>(stage: Stage) -> Result<()> {
     }
 }
 
+/// What is published under when measuring.
+pub(super) fn topic() -> Result<Topic> {
+    Topic::new(TOPIC)
+}
+
 /// What was asked for; else, when measuring, the narrowest filter the
 /// transport can express.
-fn filter<L: PubSub>(asked: Option<&str>, measured: bool) -> Result<Filter> {
+pub(super) fn filter<L: PubSub>(asked: Option<&str>, measured: bool) -> Result<Filter> {
     match asked {
         Some(text) => text.parse(),
         None if !measured => Ok(Filter::All),
-        None if L::FILTERS.contains(&FilterKind::Exact) => Ok(Filter::Exact(Topic::new(TOPIC)?)),
+        None if L::FILTERS.contains(&FilterKind::Exact) => Ok(Filter::Exact(topic()?)),
         None if L::FILTERS.contains(&FilterKind::Prefix) => Ok(Filter::Prefix(TOPIC.to_owned())),
         None => Ok(Filter::All),
     }
 }
 
-struct Channel<P> {
-    publisher: P,
-    topic: Topic,
+pub(super) struct Channel<P> {
+    pub(super) publisher: P,
+    pub(super) topic: Topic,
 }
 
 impl<P: Publisher> Outlet for Channel<P> {
@@ -67,7 +72,7 @@ impl<P: Publisher> Outlet for Channel<P> {
 }
 
 async fn publish<L: PubSub>(stage: &Stage, publisher: L::Publisher) -> Result<()> {
-    let mut outlet = Channel { publisher, topic: Topic::new(TOPIC)? };
+    let mut outlet = Channel { publisher, topic: topic()? };
     stage.ready();
     let window = if L::JOIN == Join::Probed { probe(stage, &mut outlet).await? } else { stage.go().await? };
     let meter = stage.meter(window)?;

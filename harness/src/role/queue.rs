@@ -34,7 +34,7 @@ pub(super) async fn run<L: Queue>(stage: Stage) -> Result<()> {
             let consumer = lab.consumer(prefetch).await?;
             stage.ready();
             let window = stage.go().await?;
-            consume(&stage, consumer, window).await
+            consume(&stage, consumer, window, Progress::Count).await
         }
         (_, false) => {
             let prefetch = u16::try_from(knob(&stage.place, "play-prefetch", 2)).unwrap_or(u16::MAX);
@@ -105,13 +105,19 @@ async fn produce(stage: &Stage, producer: impl Producer) -> Result<()> {
     stage.report(Some(ledger), None, meter).await
 }
 
-/// Takes and settles until stopped; a pipeline's sink does the same.
-pub(super) async fn consume<C>(stage: &Stage, mut consumer: C, window: Window) -> Result<()>
+/// Takes and settles until stopped; a pipeline's sink and a durable
+/// subscriber do the same.
+pub(super) async fn consume<C>(
+    stage: &Stage,
+    mut consumer: C,
+    window: Window,
+    progress: Progress,
+) -> Result<()>
 where
     C: Consumer<Item = bytes::Bytes>,
 {
     let meter = stage.meter(window)?;
-    let mut books = stage.books(Progress::Count, window)?;
+    let mut books = stage.books(progress, window)?;
     let mut stop = std::pin::pin!(stage.stop());
     let mut unflushed = 0;
     loop {

@@ -44,6 +44,7 @@ fn told(entry: &labs::catalog::Entry) -> Result<(), Failed> {
             &["subscriber-0 heard 3, subscriber-1 with its filter 1, and subscriber-2, who came late, 1."]
         }
         Pattern::Pipeline => &["12 tasks, 12 results", "2 of 2 workers went home"],
+        Pattern::Durable => &["of the 2 published while it was away, 2.", "Each came once"],
         Pattern::Queue => &["consumer-0 acknowledged one;", "comes again, and says so"],
     };
     for wanted in wanted {

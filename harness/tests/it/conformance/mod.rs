@@ -8,6 +8,7 @@
 
 mod broken;
 mod cast;
+mod durable;
 mod faulty;
 mod oneway;
 mod overload;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use futures_util::future::LocalBoxFuture;
 use labs::catalog::{self, Pattern, Visitor};
+use labs::durable::DurablePubSub;
 use labs::lab::{Broker, Lab};
 use labs::oneway::OneWay;
 use labs::pipeline::Pipeline;
@@ -121,6 +123,9 @@ impl Visitor for Suite {
     }
     fn queue<L: Queue>(&mut self) {
         self.add::<L>(Pattern::Queue, queue::promises::<L>());
+    }
+    fn durable<L: DurablePubSub>(&mut self) {
+        self.add::<L>(Pattern::Durable, durable::promises::<L>());
     }
 }
 
