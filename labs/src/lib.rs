@@ -2,7 +2,7 @@
 //!
 //! Five patterns, and durable subscribers beside them, each one contract and a folder of labs; a lab is one file
 //! that speaks the pattern over one transport. Read in this order: [`lab`]
-//! says what every lab is and where it runs, [`topic`] what topics and filters
+//! says what every lab is, [`place`] where it runs, [`topic`] what topics and filters
 //! are, [`message`] what a message can want, then a pattern's module for its contract, then any lab beside it.
 //! [`catalog`] lists them all.
 //!
@@ -16,6 +16,7 @@
 
 pub mod lab;
 pub mod message;
+pub mod place;
 pub mod topic;
 
 pub mod durable;

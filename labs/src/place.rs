@@ -1,0 +1,283 @@
+//! Where a run happens: the broker's address or the peers', a name, the knobs.
+
+use std::any::{Any, TypeId};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result, bail};
+use tokio::sync::watch;
+
+/// Where a run happens: the broker's address, or a registry of peers; a name
+/// no other run uses; the knobs.
+///
+/// Peer to peer, one side binds port 0 and calls [`Place::announce`]; the other
+/// awaits [`Place::peers`]. Binders are: receiver, responder, publisher,
+/// ventilator, sink, producer. In-process labs meet through [`Place::meet`].
+#[derive(Clone)]
+pub struct Place {
+    name: String,
+    part: String,
+    role: String,
+    url: Option<String>,
+    bind: Arc<BTreeMap<String, String>>,
+    directory: Arc<Directory>,
+    knobs: Arc<Knobs>,
+    commons: Arc<Commons>,
+}
+
+impl Place {
+    /// A place called `name`; no other run may use it. `url` is the broker's
+    /// address, where the lab has a broker.
+    ///
+    /// Addresses announced here are told to its own peers at once, which is
+    /// what roles in one process want; see [`Place::with_directory`].
+    pub fn new(name: &str, url: Option<&str>) -> Self {
+        Self {
+            name: name.to_owned(),
+            part: String::new(),
+            role: "role".to_owned(),
+            url: url.map(str::to_owned),
+            bind: Arc::default(),
+            directory: Arc::new(Directory::local(1)),
+            knobs: Arc::default(),
+            commons: Arc::default(),
+        }
+    }
+
+    /// Uses `directory` for announcements and peers.
+    pub fn with_directory(mut self, directory: Arc<Directory>) -> Self {
+        self.directory = directory;
+        self
+    }
+
+    /// Sets knobs from outside; a lab that asks for one gets this value.
+    pub fn with_knobs(mut self, set: BTreeMap<String, usize>) -> Self {
+        self.knobs = Arc::new(Knobs { set, read: Mutex::default() });
+        self
+    }
+
+    /// Shares in-process meeting points with every place made from `commons`.
+    pub fn with_commons(mut self, commons: Arc<Commons>) -> Self {
+        self.commons = commons;
+        self
+    }
+
+    /// Says which role this is (`subscriber-1`): unique in the run.
+    pub fn with_role(mut self, role: &str) -> Self {
+        role.clone_into(&mut self.role);
+        self
+    }
+
+    /// The addresses to bind, by part: a restarted binder gets its old one.
+    pub fn with_bind(mut self, bind: BTreeMap<String, String>) -> Self {
+        self.bind = Arc::new(bind);
+        self
+    }
+
+    /// A named part of this place, with its own addresses and names: a
+    /// pipeline has the parts `tasks`, `results` and `control`.
+    pub fn part(&self, part: &str) -> Self {
+        let part = if self.part.is_empty() { part.to_owned() } else { format!("{}.{part}", self.part) };
+        Self { part, ..self.clone() }
+    }
+
+    /// The name of this place (and part): for queues, channels, exchanges, keys.
+    pub fn name(&self) -> String {
+        if self.part.is_empty() { self.name.clone() } else { format!("{}.{}", self.name, self.part) }
+    }
+
+    /// Which role this is; unique in the run.
+    pub fn role(&self) -> &str {
+        &self.role
+    }
+
+    /// The broker's address.
+    pub fn url(&self) -> Result<&str> {
+        let url = self.url.as_deref().context("this lab needs a broker, and the place has no URL")?;
+        Ok(url.split_once('#').map_or(url, |(url, _)| url))
+    }
+
+    /// The host and port where the same broker speaks another protocol, and the
+    /// user and password it wants, if the address has them. The ports stand in
+    /// the fragment of the broker's address, `amqp://host#stomp=61613&mqtt=1883`;
+    /// a port that is not named is the protocol's usual one.
+    pub fn door(&self, protocol: &str, usual_port: u16) -> Result<Door> {
+        let url = self.url.as_deref().context("this lab needs a broker, and the place has no URL")?;
+        Door::of(url, protocol, usual_port).with_context(|| format!("`{url}` is no broker's address"))
+    }
+
+    /// The address a peer-to-peer lab binds: a free port on loopback, or the
+    /// one this role had before it was restarted.
+    pub fn bind_address(&self) -> &str {
+        self.bind.get(&self.part).map_or("127.0.0.1:0", String::as_str)
+    }
+
+    /// Tells the other roles where this one listens.
+    pub fn announce(&self, address: impl fmt::Display) {
+        self.directory.announce(&self.part, address.to_string());
+    }
+
+    /// The addresses of all binders of this part, once they are known.
+    pub async fn peers(&self) -> Result<Vec<String>> {
+        self.directory.peers(&self.part).await
+    }
+
+    /// The only binder's address; an error where there are several.
+    pub async fn peer(&self) -> Result<String> {
+        match <[String; 1]>::try_from(self.peers().await?) {
+            Ok([address]) => Ok(address),
+            Err(several) => bail!("this lab talks to one peer, and there are {}: {several:?}", several.len()),
+        }
+    }
+
+    /// A number a student may turn: what was set from outside, else `default`.
+    /// Whatever a lab reads here is recorded with the result.
+    pub fn knob(&self, name: &str, default: usize) -> usize {
+        let value = self.knobs.set.get(name).copied().unwrap_or(default);
+        lock(&self.knobs.read).insert(name.to_owned(), value);
+        value
+    }
+
+    /// Every knob that was read so far, with its value.
+    pub fn knobs_read(&self) -> BTreeMap<String, usize> {
+        lock(&self.knobs.read).clone()
+    }
+
+    /// Where in-process roles meet: the first to come makes the thing.
+    pub fn meet<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Arc<T> {
+        let mut things = lock(&self.commons.things);
+        let thing = things
+            .entry((self.name(), TypeId::of::<T>()))
+            .or_insert_with(|| Arc::new(make()) as Arc<dyn Any + Send + Sync>);
+        Arc::clone(thing).downcast().unwrap_or_else(|_| unreachable!("the key holds the type"))
+    }
+
+    /// Forgets every meeting point of this place and its parts.
+    pub fn part_ways(&self) {
+        let name = self.name();
+        let inside = format!("{name}.");
+        lock(&self.commons.things).retain(|(key, _), _| *key != name && !key.starts_with(&inside));
+    }
+}
+
+/// Where a broker is reached, for clients that want it in pieces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Door {
+    /// Name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// User and password.
+    pub login: Option<(String, String)>,
+}
+
+impl Door {
+    fn of(url: &str, protocol: &str, usual_port: u16) -> Option<Self> {
+        let (_, rest) = url.split_once("://")?;
+        let (rest, doors) = rest.split_once('#').unwrap_or((rest, ""));
+        let authority = rest.split(['/', '?']).next()?;
+        let (login, host) = match authority.rsplit_once('@') {
+            Some((login, host)) => {
+                let (user, password) = login.split_once(':').unwrap_or((login, ""));
+                (Some((user.to_owned(), password.to_owned())), host)
+            }
+            None => (None, authority),
+        };
+        // A port behind the last colon, unless that belongs to an IPv6 address.
+        let host =
+            host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map_or(host, |(host, _)| host);
+        let port = doors.split('&').find_map(|door| door.strip_prefix(protocol)?.strip_prefix('='));
+        let port = port.map_or(Some(usual_port), |port| port.parse().ok())?;
+        (!host.is_empty()).then(|| Self { host: host.to_owned(), port, login })
+    }
+}
+
+#[derive(Default)]
+struct Knobs {
+    set: BTreeMap<String, usize>,
+    read: Mutex<BTreeMap<String, usize>>,
+}
+
+/// Meeting points of in-process roles, shared by their places.
+#[derive(Default)]
+pub struct Commons {
+    things: Mutex<HashMap<(String, TypeId), Arc<dyn Any + Send + Sync>>>,
+}
+
+/// Who listens where. Roles announce; whoever conducts the run collects the
+/// announcements of all binders and tells everybody.
+pub struct Directory {
+    announced: watch::Sender<Vec<(String, String)>>,
+    told: watch::Sender<BTreeMap<String, Vec<String>>>,
+    /// How many binders a part has, where announcing is telling.
+    local: Option<usize>,
+}
+
+impl Directory {
+    /// A directory in which announcing is telling: `binders` roles of one
+    /// process share it, and peers are known when that many have announced.
+    pub fn local(binders: usize) -> Self {
+        Self { announced: watch::Sender::default(), told: watch::Sender::default(), local: Some(binders) }
+    }
+
+    /// A directory conducted from outside, through [`Directory::tell`].
+    pub fn conducted() -> Self {
+        Self { local: None, ..Self::local(0) }
+    }
+
+    fn announce(&self, part: &str, address: String) {
+        self.announced.send_modify(|list| list.push((part.to_owned(), address)));
+        if let Some(binders) = self.local {
+            let list = self.announced.borrow().clone();
+            let here: Vec<String> = list.into_iter().filter(|(p, _)| p == part).map(|(_, a)| a).collect();
+            if here.len() >= binders {
+                self.tell(part, here);
+            }
+        }
+    }
+
+    /// What this process's roles have announced, `(part, address)`, as it grows.
+    pub fn announcements(&self) -> watch::Receiver<Vec<(String, String)>> {
+        self.announced.subscribe()
+    }
+
+    /// Tells waiting roles the addresses of all binders of a part.
+    pub fn tell(&self, part: &str, addresses: Vec<String>) {
+        self.told.send_modify(|told| {
+            told.insert(part.to_owned(), addresses);
+        });
+    }
+
+    async fn peers(&self, part: &str) -> Result<Vec<String>> {
+        let mut told = self.told.subscribe();
+        let told = told.wait_for(|told| told.contains_key(part)).await.context("the run is over")?;
+        Ok(told[part].clone())
+    }
+}
+
+/// A poisoned lock here guards plain data that is valid after every statement.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doors_stand_in_the_fragment() {
+        let login = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
+        for (url, host, port, who) in [
+            ("amqp://me:secret@host:5672/%2f#stomp=7&mqtt=8", "host", 7, login("me", "secret")),
+            ("amqp://me@host:5672/%2f#mqtt=8", "host", 61613, login("me", "")),
+            ("amqp://host", "host", 61613, None),
+            ("amqp://[::1]:5672", "[::1]", 61613, None),
+        ] {
+            let door = Door::of(url, "stomp", 61613).expect(url);
+            assert_eq!(door, Door { host: host.to_owned(), port, login: who }, "{url}");
+        }
+        assert_eq!(Door::of("host:5672", "stomp", 61613), None, "no scheme");
+        assert_eq!(Door::of("amqp://host#stomp=x", "stomp", 61613), None, "no port");
+    }
+}
