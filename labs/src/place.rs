@@ -98,10 +98,11 @@ impl Place {
         Ok(url.split_once('#').map_or(url, |(url, _)| url))
     }
 
-    /// The host and port where the same broker speaks another protocol, and the
-    /// user and password it wants, if the address has them. The ports stand in
-    /// the fragment of the broker's address, `amqp://host#stomp=61613&mqtt=1883`;
-    /// a port that is not named is the protocol's usual one.
+    /// The host and port where the broker speaks a protocol, and the user and
+    /// password it wants, if the address has them. For a protocol other than the
+    /// address's own the port stands in the fragment, as in
+    /// `amqp://host#stomp=61613&mqtt=1883`. A port that is not named is the
+    /// protocol's usual one.
     pub fn door(&self, protocol: &str, usual_port: u16) -> Result<Door> {
         let url = self.url.as_deref().context("this lab needs a broker, and the place has no URL")?;
         Door::of(url, protocol, usual_port).with_context(|| format!("`{url}` is no broker's address"))
@@ -174,7 +175,7 @@ pub struct Door {
 
 impl Door {
     fn of(url: &str, protocol: &str, usual_port: u16) -> Option<Self> {
-        let (_, rest) = url.split_once("://")?;
+        let (scheme, rest) = url.split_once("://")?;
         let (rest, doors) = rest.split_once('#').unwrap_or((rest, ""));
         let authority = rest.split(['/', '?']).next()?;
         let (login, host) = match authority.rsplit_once('@') {
@@ -185,9 +186,12 @@ impl Door {
             None => (None, authority),
         };
         // A port behind the last colon, unless that belongs to an IPv6 address.
-        let host =
-            host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map_or(host, |(host, _)| host);
-        let port = doors.split('&').find_map(|door| door.strip_prefix(protocol)?.strip_prefix('='));
+        let (host, own) = match host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
+            Some((host, port)) => (host, Some(port).filter(|_| scheme == protocol)),
+            None => (host, None),
+        };
+        let named = doors.split('&').find_map(|door| door.strip_prefix(protocol)?.strip_prefix('='));
+        let port = named.or(own);
         let port = port.map_or(Some(usual_port), |port| port.parse().ok())?;
         (!host.is_empty()).then(|| Self { host: host.to_owned(), port, login })
     }
@@ -272,6 +276,7 @@ mod tests {
             ("amqp://me:secret@host:5672/%2f#stomp=7&mqtt=8", "host", 7, login("me", "secret")),
             ("amqp://me@host:5672/%2f#mqtt=8", "host", 61613, login("me", "")),
             ("amqp://host", "host", 61613, None),
+            ("stomp://host:7", "host", 7, None),
             ("amqp://[::1]:5672", "[::1]", 61613, None),
         ] {
             let door = Door::of(url, "stomp", 61613).expect(url);
