@@ -1,7 +1,7 @@
 //! A whole run: every cell of a plan, trial by trial, in random order, written
 //! down as it goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use crate::broker::{self, Options, Server, Source};
 use crate::bundle::{Bundle, Cell, Load, LoadKind, Plan, Run, SCHEMA, Skipped, Trial};
 use crate::conduct::Housing;
 use crate::noise::Meter;
-use crate::role::Handle;
+use crate::role::{Handle, floor};
 use crate::trial::{self, Spec, Watch};
 use crate::{guard, host, load, plan, stats};
 
@@ -71,7 +71,8 @@ pub async fn run(request: &Request<'_>, progress: &mut impl Progress) -> Result<
         trial::check_shape(handle, plan.senders, plan.receivers)?;
     }
     let cpus = plan.cpus.as_deref().map(plan::parse_cpus).transpose()?.unwrap_or_default();
-    let (handles, sources, skipped) = available(wanted, &request.urls, request.strict)?;
+    let (mut handles, sources, skipped) = available(wanted, &request.urls, request.strict)?;
+    handles.extend(floors(plan, &handles));
     let (bundle, run) = open(request, &handles, skipped)?;
     let mut random = SmallRng::seed_from_u64(run.seed);
     let blocks = schedule(&run, &handles, &mut random);
@@ -177,7 +178,11 @@ impl<P: Progress> Work<'_, P> {
             knobs: plan.knobs.clone(),
             seed: self.random.random(),
             housing: Housing { threads: handle.entry.transport == "inproc", cpus: self.cpus.clone() },
-            null_rate: self.null_rates.get(&cell.size).copied().unwrap_or(f64::INFINITY),
+            // A floor's sender stamps nothing: what stamping costs does not hold it back.
+            null_rate: match handle.floor {
+                true => f64::INFINITY,
+                false => self.null_rates.get(&cell.size).copied().unwrap_or(f64::INFINITY),
+            },
         };
         let progress = &mut *self.progress;
         let outcome =
@@ -255,6 +260,10 @@ fn open(request: &Request<'_>, handles: &[Handle], skipped: Vec<Skipped>) -> Res
             }
         }
     }
+    let all: BTreeSet<String> = cells.iter().map(|cell| cell.id.clone()).collect();
+    for cell in &mut cells {
+        cell.floor = cell.floor.take().filter(|floor| all.contains(floor));
+    }
     let run = Run {
         schema: SCHEMA,
         name: request.out.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
@@ -272,16 +281,24 @@ fn open(request: &Request<'_>, handles: &[Handle], skipped: Vec<Skipped>) -> Res
     Ok((bundle, run))
 }
 
+/// The wire floors beneath these labs. Floors have one sender and one receiver.
+fn floors(plan: &Plan, labs: &[Handle]) -> Vec<Handle> {
+    let names: BTreeSet<String> = labs.iter().filter_map(|lab| floor::beneath(&lab.entry)).collect();
+    let wanted = plan.floor && (plan.senders, plan.receivers) == (1, 1);
+    floor::handles().into_iter().filter(|floor| wanted && names.contains(&floor.entry.name)).collect()
+}
+
 fn cell(handle: &Handle, size: u64, plan: &Plan, load: &Load) -> Cell {
     let entry = &handle.entry;
     let label = match load.kind {
         LoadKind::Max => "max".to_owned(),
         LoadKind::Rate => load.label().replace("/s", "ps").replace(' ', "-"),
     };
+    let id = |name: &str| format!("{name}.{size}B.{}x{}.{label}", plan.senders, plan.receivers);
     Cell {
-        id: format!("{}.{size}B.{}x{}.{label}", entry.name, plan.senders, plan.receivers),
+        id: id(&entry.name),
         lab: entry.name.clone(),
-        pattern: entry.pattern.to_string(),
+        pattern: if handle.floor { floor::PATTERN.to_owned() } else { entry.pattern.to_string() },
         transport: entry.transport.to_owned(),
         variant: entry.variant.map(str::to_owned),
         guarantee: entry.guarantee.to_string(),
@@ -296,6 +313,7 @@ fn cell(handle: &Handle, size: u64, plan: &Plan, load: &Load) -> Cell {
         knobs: BTreeMap::new(),
         trials: Vec::new(),
         summary: None,
+        floor: floor::beneath(entry).filter(|_| !handle.floor).map(|name| id(&name)),
     }
 }
 

@@ -129,6 +129,9 @@ pub struct Plan {
     pub knobs: BTreeMap<String, usize>,
     /// CPUs the roles were pinned to, where they were.
     pub cpus: Option<String>,
+    /// Whether the wire floor beneath each lab was measured, too.
+    #[serde(default)]
+    pub floor: bool,
 }
 
 /// How messages are offered.
@@ -212,6 +215,11 @@ pub struct Cell {
     pub trials: Vec<Trial>,
     /// What the good trials say together; null while there is none.
     pub summary: Option<Summary>,
+    /// The cell of the wire floor beneath it: bytes encoded beforehand, through
+    /// plain sockets, over the same transport at the same size and load. Floors
+    /// are cells of the pattern `floor`, and what they `lost` is only counted.
+    #[serde(default)]
+    pub floor: Option<String>,
 }
 
 /// One trial of a cell.

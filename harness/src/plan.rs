@@ -35,6 +35,7 @@ pub fn load(name: &str) -> Result<Plan> {
         senders: 1,
         receivers: 1,
         window: Some(WINDOW),
+        floor: true,
         ..Plan::default()
     };
     Ok(match name {
@@ -92,6 +93,7 @@ struct PlanFile {
     /// 0: no window.
     window: Option<u64>,
     knobs: Option<BTreeMap<String, usize>>,
+    floor: Option<bool>,
     cpus: Option<String>,
 }
 
@@ -124,6 +126,7 @@ fn from_file(path: &Path, base: Plan) -> Result<Plan> {
         window: file.window.map_or(base.window, |window| (window > 0).then_some(window)),
         knobs: file.knobs.unwrap_or(base.knobs),
         cpus: file.cpus.or(base.cpus),
+        floor: file.floor.unwrap_or(base.floor),
     })
 }
 

@@ -25,6 +25,15 @@ pub fn settle(spec: &Spec, dir: &Path, crashed: bool) -> Result<Counts> {
     let (receiver, count) = receivers(spec);
     let names: Vec<String> = (0..count).map(|index| format!("{receiver}-{index}")).collect();
     let mut counts = Counts::default();
+    if spec.handle.floor {
+        let sum = |role: Kind, count: usize, counter: Counter| -> Result<u64> {
+            (0..count).map(|index| Ok(Counters::open(dir, &format!("{role}-{index}"))?.get(counter))).sum()
+        };
+        counts.sent = sum(sender, spec.senders, Counter::Sent)?;
+        counts.received = sum(receiver, count, Counter::Received)?;
+        counts.lost = counts.sent.saturating_sub(counts.received);
+        return Ok(counts);
+    }
     for name in &names {
         let counters = Counters::open(dir, name)?;
         counts.duplicated += counters.get(Counter::Duplicated);

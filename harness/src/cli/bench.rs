@@ -53,6 +53,9 @@ pub(super) struct BenchArgs {
     /// Pin the roles to these CPUs, one each in turn, as in `0,2-3`
     #[arg(long, value_name = "LIST")]
     cpus: Option<String>,
+    /// Leave out the wire floors: the same bytes through plain sockets
+    #[arg(long)]
+    no_floor: bool,
     /// Longest wait for messages in flight while none arrives
     #[arg(long, value_name = "S")]
     drain: Option<f64>,
@@ -176,6 +179,7 @@ fn read(args: &BenchArgs) -> Result<Plan> {
     plan.senders = args.senders.unwrap_or(plan.senders);
     plan.receivers = args.receivers.unwrap_or(plan.receivers);
     plan.cpus = args.cpus.clone().or(plan.cpus);
+    plan.floor &= !args.no_floor;
     match args.window.as_deref() {
         None => {}
         Some("none") => plan.window = None,

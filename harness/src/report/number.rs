@@ -93,6 +93,15 @@ fn three_digits(value: f64) -> String {
     if decimals == 0 { text } else { text.trim_end_matches('0').trim_end_matches('.').to_owned() }
 }
 
+/// A ratio: `0.62`, `1.4`, `12`.
+pub(super) fn ratio(value: f64) -> String {
+    match value {
+        ..1.0 => format!("{value:.2}"),
+        ..10.0 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

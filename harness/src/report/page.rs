@@ -6,7 +6,7 @@ mod trials;
 
 use serde::Serialize;
 
-use super::evidence::{Sheet, pattern_title};
+use super::evidence::{Sheet, is_floor, pattern_title, setting};
 use super::number;
 use super::plots::Picture;
 use crate::bundle::{Flag, LoadKind, Run};
@@ -26,6 +26,7 @@ pub(super) struct Page {
     summary: String,
     overview: Option<Figure>,
     patterns: Vec<Pattern>,
+    floors: Vec<Floor>,
     failed: Vec<Failed>,
     skipped: Vec<Failed>,
     machine: Vec<Fact>,
@@ -56,6 +57,17 @@ struct Pattern {
     answer: Answer,
     figures: Vec<Figure>,
     trials: Vec<TrialTable>,
+}
+
+/// What the wire itself does.
+#[derive(Serialize)]
+struct Floor {
+    name: String,
+    setting: String,
+    speed: String,
+    p50: String,
+    p99: String,
+    missing: String,
 }
 
 /// Something that did not run, or failed.
@@ -116,6 +128,7 @@ pub(super) fn page(run: &Run, sheets: &[Sheet<'_>], pictures: Vec<Picture>) -> P
         summary: about::summary(run),
         overview,
         patterns,
+        floors: floors(run),
         failed: failed(run),
         skipped: run
             .skipped
@@ -133,6 +146,27 @@ pub(super) fn page(run: &Run, sheets: &[Sheet<'_>], pictures: Vec<Picture>) -> P
         has_max: has(LoadKind::Max),
         has_rate: has(LoadKind::Rate),
     }
+}
+
+fn floors(run: &Run) -> Vec<Floor> {
+    let measured = run.cells.iter().filter(|cell| is_floor(cell));
+    let mut floors: Vec<Floor> = measured
+        .filter_map(|cell| {
+            let (summary, rate) = (cell.summary.as_ref()?, cell.load.kind == LoadKind::Rate);
+            let time =
+                |ns| if rate { answer::percentile(&summary.response_ns, ns) } else { "–".to_owned() };
+            Some(Floor {
+                name: cell.lab.clone(),
+                setting: format!("{}, {}", number::load(&cell.load), setting(cell)),
+                speed: number::rate(summary.throughput_per_s.median),
+                p50: time(summary.response_ns.p50),
+                p99: time(summary.response_ns.p99),
+                missing: number::count(summary.counts.lost),
+            })
+        })
+        .collect();
+    floors.sort_by(|a, b| (&a.setting, &a.name).cmp(&(&b.setting, &b.name)));
+    floors
 }
 
 fn failed(run: &Run) -> Vec<Failed> {

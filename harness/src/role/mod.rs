@@ -24,6 +24,7 @@ use crate::cost::Usage;
 use crate::record::{Books, Ledger, Progress, Window};
 use crate::stats;
 
+pub mod floor;
 pub mod protocol;
 
 mod drive;
@@ -61,6 +62,8 @@ pub struct Handle {
     pub remove: RemoveFn,
     /// Most publishers, where there is a limit.
     pub publishers: Option<usize>,
+    /// A wire floor, which keeps no account but counts.
+    pub floor: bool,
 }
 
 /// Every lab of the catalog, ready to run.
@@ -77,7 +80,7 @@ pub struct Handles(pub Vec<Handle>);
 impl Handles {
     fn push<L: Lab>(&mut self, pattern: Pattern, note: String, run: RoleFn) {
         let entry = catalog::Entry::of::<L>(pattern, note);
-        self.0.push(Handle { entry, run, remove: remove::<L>, publishers: None });
+        self.0.push(Handle { entry, run, remove: remove::<L>, publishers: None, floor: false });
     }
 }
 
@@ -314,6 +317,24 @@ impl Stage {
 
     /// The role's last line.
     async fn report(&self, ledger: Option<Ledger>, books: Option<Books>, meter: Meter) -> Result<()> {
+        let fill = |report: &mut Report| {
+            if let Some(ledger) = ledger {
+                report.lag = stats::encode(&ledger.lag)?;
+                report.confirm = stats::encode(&ledger.confirm)?;
+            }
+            if let Some(books) = books {
+                report.measured = books.measured;
+                report.response = stats::encode(&books.response)?;
+                report.service = stats::encode(&books.service)?;
+                report.series = books.series;
+            }
+            Ok(())
+        };
+        self.tell(meter, fill).await
+    }
+
+    /// The last line of a role that fills in by itself what it has measured.
+    async fn tell(&self, meter: Meter, fill: impl FnOnce(&mut Report) -> Result<()>) -> Result<()> {
         let usage = meter.usage.await.context("the meter has stopped")??;
         let mut report = Report {
             cpu_ns: usage.cpu_ns,
@@ -322,16 +343,7 @@ impl Stage {
             knobs: self.place.knobs_read(),
             ..Report::default()
         };
-        if let Some(ledger) = ledger {
-            report.lag = stats::encode(&ledger.lag)?;
-            report.confirm = stats::encode(&ledger.confirm)?;
-        }
-        if let Some(books) = books {
-            report.measured = books.measured;
-            report.response = stats::encode(&books.response)?;
-            report.service = stats::encode(&books.service)?;
-            report.series = books.series;
-        }
+        fill(&mut report)?;
         (self.outbox)(FromRole::Report(Box::new(report)));
         Ok(())
     }
@@ -351,8 +363,10 @@ pub fn main(handles: &[Handle]) -> Result<()> {
     else {
         anyhow::bail!("the first line must be an init line");
     };
+    let floors = floor::handles();
     let handle = handles
         .iter()
+        .chain(&floors)
         .find(|handle| handle.entry.name == init.lab)
         .with_context(|| format!("there is no lab `{}`", init.lab))?;
     drop(input);

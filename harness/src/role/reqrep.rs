@@ -13,7 +13,7 @@ use crate::load::Schedule;
 use crate::record::Progress;
 
 /// Requests in flight in a closed loop.
-const IN_FLIGHT: usize = 64;
+pub(in crate::role) const IN_FLIGHT: usize = 64;
 /// Requests in flight at a rate: beyond it, what is due waits, and lag shows it.
 const IN_FLIGHT_OPEN: usize = 10_000;
 

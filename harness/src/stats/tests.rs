@@ -157,6 +157,7 @@ fn cell(trials: Vec<Trial>) -> Cell {
         knobs: [].into(),
         trials,
         summary: None,
+        floor: None,
     }
 }
 

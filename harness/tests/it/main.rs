@@ -5,6 +5,7 @@ mod bundles;
 mod cli;
 mod conformance;
 mod failures;
+mod floors;
 mod guard;
 mod program;
 mod story;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         story::trials(),
         bundles::trials(),
         failures::trials(),
+        floors::trials(),
     ];
     let conclusion = libtest_mimic::run(&args, trials.into_iter().flatten().collect());
     conformance::end();

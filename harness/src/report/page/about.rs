@@ -1,5 +1,6 @@
 //! The machine, the versions, the plan, and how to make the run again.
 
+use super::super::evidence::is_floor;
 use super::super::number;
 use super::Fact;
 use super::trials::median_steal;
@@ -7,7 +8,8 @@ use crate::bundle::{Arrivals, Host, LoadKind, Noise, Plan, Run, Versions};
 
 /// `23 labs, 46 cells, 138 trials (1 failed)`.
 pub(super) fn summary(run: &Run) -> String {
-    let mut labs: Vec<&str> = run.cells.iter().map(|cell| cell.lab.as_str()).collect();
+    let cells = run.cells.iter().filter(|cell| !is_floor(cell));
+    let mut labs: Vec<&str> = cells.map(|cell| cell.lab.as_str()).collect();
     labs.sort_unstable();
     labs.dedup();
     let trials = || run.cells.iter().flat_map(|cell| &cell.trials);
@@ -155,6 +157,9 @@ pub(in crate::report) fn command(plan: &Plan) -> String {
     }
     if let Some(cpus) = &plan.cpus {
         option("cpus", cpus);
+    }
+    if !plan.floor && (plan.senders, plan.receivers) == (1, 1) {
+        words.push("--no-floor".to_owned());
     }
     words.join(" ")
 }

@@ -53,6 +53,8 @@ struct Speed {
     median: String,
     low: String,
     high: String,
+    /// The share of what the wire floor reaches.
+    share: Option<String>,
     account: Account,
 }
 
@@ -61,6 +63,8 @@ struct Latency {
     failed: Option<String>,
     load: String,
     p50: String,
+    /// How many times the wire floor's.
+    times: Option<String>,
     p99: String,
     account: Account,
 }
@@ -96,14 +100,14 @@ pub(super) fn answer(sheets: &[&Sheet<'_>]) -> Answer {
     for sheet in loads(true) {
         for (guarantee, cells) in sheet.by_guarantee() {
             for cell in cells {
-                push(&mut groups, guarantee, row(cell, Some(speed(cell)), None));
+                push(&mut groups, guarantee, row(cell, Some(speed(sheet, cell)), None));
             }
         }
     }
     for sheet in loads(false) {
         for (guarantee, cells) in sheet.by_guarantee() {
             for cell in cells {
-                place_rate(&mut groups, guarantee, cell);
+                place_rate(&mut groups, guarantee, sheet, cell);
             }
         }
     }
@@ -130,17 +134,17 @@ fn push(groups: &mut Vec<Group>, guarantee: &str, row: Row) {
 }
 
 /// Beside the speed of the same lab and setting, where that has no rate yet.
-fn place_rate(groups: &mut Vec<Group>, guarantee: &str, cell: &Cell) {
+fn place_rate(groups: &mut Vec<Group>, guarantee: &str, sheet: &Sheet<'_>, cell: &Cell) {
     let rows =
         groups.iter_mut().filter(|group| group.guarantee == guarantee).flat_map(|group| &mut group.rows);
     let mut same = rows.filter(|row| row.lab == cell.lab && row.setting == setting(cell));
     match same.find(|row| row.rate.is_none()) {
         Some(row) => {
-            row.rate = Some(latency(cell));
+            row.rate = Some(latency(sheet, cell));
             row.raised.extend(trials::flags(cell).into_iter().map(|flag| (LoadKind::Rate, flag)));
             row.failures.extend(failures(cell));
         }
-        None => push(groups, guarantee, row(cell, None, Some(latency(cell)))),
+        None => push(groups, guarantee, row(cell, None, Some(latency(sheet, cell)))),
     }
 }
 
@@ -174,23 +178,25 @@ fn row(cell: &Cell, max: Option<Speed>, rate: Option<Latency>) -> Row {
     }
 }
 
-fn speed(cell: &Cell) -> Speed {
+fn speed(sheet: &Sheet<'_>, cell: &Cell) -> Speed {
     let estimate = cell.summary.as_ref().map(|summary| summary.throughput_per_s).unwrap_or_default();
     Speed {
         failed: failure(cell),
         median: number::rate(estimate.median),
         low: number::short(estimate.low),
         high: number::short(estimate.high),
+        share: sheet.share(cell).map(number::ratio),
         account: account(cell),
     }
 }
 
-fn latency(cell: &Cell) -> Latency {
+fn latency(sheet: &Sheet<'_>, cell: &Cell) -> Latency {
     let response = cell.summary.as_ref().map(|summary| summary.response_ns).unwrap_or_default();
     Latency {
         failed: failure(cell),
         load: number::load(&cell.load),
         p50: percentile(&response, response.p50),
+        times: sheet.times(cell).map(number::ratio),
         p99: percentile(&response, response.p99),
         account: account(cell),
     }

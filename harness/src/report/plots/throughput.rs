@@ -27,18 +27,24 @@ pub(super) fn draw(sheet: &Sheet<'_>) -> Canvas {
     let unit = if scale.is_log() { "messages/s, logarithmic" } else { "messages/s" };
     canvas.text(unit, (f64::midpoint(pixels.0, pixels.1), bottom + 34.0), NOTE.centre());
     for (cell, y) in layout.names(&mut canvas, sheet) {
-        row(&mut canvas, cell, y, &scale, pixels);
+        row(&mut canvas, sheet, cell, y, &scale, pixels);
     }
     canvas
 }
 
-fn row(canvas: &mut Canvas, cell: &Cell, y: f64, scale: &Scale, pixels: (f64, f64)) {
+fn row(canvas: &mut Canvas, sheet: &Sheet<'_>, cell: &Cell, y: f64, scale: &Scale, pixels: (f64, f64)) {
     let Some(summary) = &cell.summary else {
         canvas.text(NOTE.fit(&why_failed(cell), WIDTH - pixels.0 - 20.0), (pixels.0 + 6.0, y), NOTE);
         return;
     };
     let colour = palette::transport(&cell.transport);
     let speed = summary.throughput_per_s;
+    // What the wire itself reaches, behind it.
+    if let Some(floor) = sheet.floor(cell) {
+        let x = scale.at(floor.throughput_per_s.median);
+        canvas.rect((pixels.0, y - 10.5), (x, y + 10.5), colour.mix(0.16));
+        canvas.line(vec![(x, y - 10.5), (x, y + 10.5)], colour, 1.0);
+    }
     canvas.rect((pixels.0, y - 8.0), (scale.at(speed.median), y + 8.0), colour.mix(0.55));
     whisker(canvas, (scale.at(speed.low), scale.at(speed.high)), y, 5.0);
     let x = scale.at(speed.median);
@@ -47,7 +53,10 @@ fn row(canvas: &mut Canvas, cell: &Cell, y: f64, scale: &Scale, pixels: (f64, f6
         canvas.dot((scale.at(trial.throughput_per_s), y), 2.25, palette::INK.mix(0.75));
     }
     canvas.text(format!("{}/s", number::short(speed.median)), (pixels.1 + 74.0, y), LABEL.right());
-    let lines = account(&summary.counts);
+    let mut lines = account(&summary.counts);
+    if let Some(share) = sheet.share(cell) {
+        lines[0] += &format!(" · {} of the wire", number::ratio(share));
+    }
     let top = y - 6.0 * (lines.len() as f64 - 1.0);
     for (line, text) in lines.iter().enumerate() {
         canvas.text(NOTE.fit(text, VALUES - 88.0), (pixels.1 + 84.0, top + 12.0 * line as f64), NOTE);
@@ -63,7 +72,8 @@ pub(super) fn whisker(canvas: &mut Canvas, (low, high): (f64, f64), y: f64, half
 }
 
 fn scale(sheet: &Sheet<'_>, pixels: (f64, f64)) -> Scale {
-    let values = || sheet.cells.iter().flat_map(|cell| values(cell));
+    let floors = || sheet.cells.iter().filter_map(|cell| Some(sheet.floor(cell)?.throughput_per_s.median));
+    let values = || sheet.cells.iter().flat_map(|cell| values(cell)).chain(floors());
     let most = values().fold(0.0, f64::max);
     let least = values().filter(|value| *value > 0.0).fold(f64::MAX, f64::min);
     // From zero where that shows everything, for then lengths are to scale.

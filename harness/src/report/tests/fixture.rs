@@ -35,6 +35,7 @@ pub(super) fn plan() -> Plan {
         window: Some(32_768),
         knobs: [].into(),
         cpus: None,
+        floor: true,
     }
 }
 
@@ -103,6 +104,7 @@ fn cell(lab: &str, guarantee: &str, overload: &str, load: Load) -> Cell {
         knobs: [("batch".to_owned(), 256)].into(),
         trials: Vec::new(),
         summary: None,
+        floor: None,
     }
 }
 

@@ -1,0 +1,80 @@
+//! The wire floors: each moves what it sends, and stands beneath its labs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result, ensure};
+use harness::bundle::LoadKind;
+use harness::role::{self, floor};
+use labs::lab::Broker;
+use libtest_mimic::Trial;
+
+use crate::program::{Live, needs, read, text};
+use crate::trial;
+
+/// Every trial of this file: the floors of each broker in one run.
+pub(crate) fn trials() -> Vec<Trial> {
+    let mut trials = vec![
+        trial("floors::without_a_broker", || measured(None)),
+        trial("floors::every_floor_lies_beneath_a_lab", none_is_idle),
+        trial("floors::can_be_left_out", left_out),
+    ];
+    for broker in Broker::ALL {
+        let name = format!("floors::over_{broker}");
+        trials.push(needs(broker, &name, move || measured(Some(broker))));
+    }
+    trials
+}
+
+/// A lab for each floor over this broker.
+fn labs(broker: Option<Broker>) -> BTreeMap<String, String> {
+    let handles = role::handles();
+    let own = handles.iter().filter(|handle| handle.entry.broker == broker);
+    own.filter_map(|handle| Some((floor::beneath(&handle.entry)?, handle.entry.name.clone()))).collect()
+}
+
+fn none_is_idle() -> Result<()> {
+    let all: BTreeSet<String> = role::handles().iter().filter_map(|lab| floor::beneath(&lab.entry)).collect();
+    for floor in floor::handles() {
+        ensure!(all.contains(&floor.entry.name), "{} lies beneath no lab", floor.entry.name);
+    }
+    Ok(())
+}
+
+fn measured(broker: Option<Broker>) -> Result<()> {
+    let labs = labs(broker);
+    ensure!(!labs.is_empty(), "there is no lab with a floor");
+    let dir = tempfile::tempdir()?;
+    let out = dir.path().join("bundle");
+    let names: Vec<&str> = labs.values().map(String::as_str).collect();
+    let fixed = ["--load", "max", "--load", "200", "--trials", "1", "--seconds", "0.5", "--warmup", "0"];
+    Live::start(&[&["bench"], &names[..], &fixed, &["--out", text(&out)?]].concat())?.end()?.expect(0)?;
+    let run = read(&out)?;
+    for (floor, lab) in &labs {
+        for cell in run.cells.iter().filter(|cell| cell.lab == *lab) {
+            let id = cell.floor.as_ref().with_context(|| format!("{} has no floor", cell.id))?;
+            let wire =
+                run.cells.iter().find(|cell| cell.id == *id).with_context(|| format!("no cell {id}"))?;
+            ensure!(wire.lab == *floor && wire.pattern == "floor" && wire.load == cell.load, "{id}");
+            let trial = wire.trials.first().with_context(|| format!("{id} was not run"))?;
+            ensure!(trial.failed.is_none(), "{id}: {:?}", trial.failed);
+            let counts = trial.counts;
+            ensure!(counts.sent > 0 && counts.received == counts.sent, "{id}: {counts:?}");
+            // Every message of a load at a rate has told when it was due.
+            let timed = if wire.load.kind == LoadKind::Rate { counts.received } else { 0 };
+            ensure!(trial.response_ns.count == timed, "{id}: {:?} of {timed} times", trial.response_ns);
+        }
+    }
+    let readme = std::fs::read_to_string(out.join("README.md"))?;
+    ensure!(readme.contains("of the wire"), "the report does not say which share the labs reach:\n{readme}");
+    Ok(())
+}
+
+fn left_out() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let out = dir.path().join("bundle");
+    let args = ["bench", "oneway-tcp", "--no-floor", "--load", "max", "--trials", "1", "--seconds", "0.2"];
+    Live::start(&[&args[..], &["--out", text(&out)?]].concat())?.end()?.expect(0)?;
+    let run = read(&out)?;
+    ensure!(run.cells.len() == 1 && run.cells[0].floor.is_none(), "{:?}", run.cells);
+    Ok(())
+}
