@@ -46,6 +46,9 @@ enum Command {
     Doctor(DoctorArgs),
     /// Print the JSON schema of `run.json`
     Schema,
+    /// Write the tables of README and docs anew, from the catalog; in the project's folder
+    #[command(hide = true)]
+    Book,
     #[command(hide = true)]
     Role(RoleArgs),
 }
@@ -155,6 +158,12 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         }
         Command::Schema => {
             print!("{}", crate::bundle::schema()?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Book => {
+            for page in crate::book::write(std::path::Path::new("."))? {
+                println!("{}", page.display());
+            }
             Ok(ExitCode::SUCCESS)
         }
         Command::Role(args) => {

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use harness::role;
+use harness::{book, role};
+use labs::catalog::{self, Pattern};
 use libtest_mimic::Trial;
 
 use crate::trial;
@@ -18,7 +19,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("tidy::modules_import_only_what_they_may", imports),
         trial("tidy::files_can_be_read_in_one_sitting", lengths),
         trial("tidy::labs_open_with_what_they_are", openings),
-        trial("tidy::readme_links_every_lab", readme_matrix),
+        trial("tidy::tables_of_the_documentation_are_the_catalog", tables),
+        trial("tidy::every_transport_and_pattern_has_its_page", lab_pages),
+        trial("tidy::every_knob_is_explained", knobs),
         trial("tidy::links_lead_somewhere", links),
         trial("tidy::committed_schema_is_the_current_one", schema),
         trial("tidy::exceptions_are_expected_not_allowed", no_allow),
@@ -182,12 +185,61 @@ fn openings() -> Result<()> {
     Ok(())
 }
 
-fn readme_matrix() -> Result<()> {
+fn tables() -> Result<()> {
+    for name in book::pages(&root())? {
+        let text = fs::read_to_string(root().join(&name))?;
+        let stale = book::filled(&name, &text)? != text;
+        ensure!(!stale, "the tables of {} are out of date; run `target/debug/lab book`", name.display());
+    }
     let readme = fs::read_to_string(root().join("README.md"))?;
-    for handle in role::handles() {
-        let link = format!("[`{}`]({})", handle.entry.name, handle.entry.source);
+    for entry in catalog::entries() {
+        let link = format!("[`{}`]({})", entry.name, entry.source);
         ensure!(readme.contains(&link), "the README's table lacks {link}");
     }
+    Ok(())
+}
+
+/// The page of a transport or a pattern, which has the table of its labs.
+fn page(kind: &str, name: &str) -> Result<String> {
+    let path = format!("docs/{kind}s/{name}.md");
+    let text = fs::read_to_string(root().join(&path)).with_context(|| format!("there is no {path}"))?;
+    let marker = format!("<!-- labs: {kind} {name} -->");
+    ensure!(text.contains(&marker), "{path} lacks `{marker}`");
+    let summary = fs::read_to_string(root().join("docs/SUMMARY.md"))?;
+    ensure!(summary.contains(&format!("({kind}s/{name}.md)")), "docs/SUMMARY.md lacks {path}");
+    Ok(text)
+}
+
+fn lab_pages() -> Result<()> {
+    for pattern in Pattern::ALL {
+        page("pattern", pattern.as_str())?;
+    }
+    for entry in catalog::entries() {
+        let known = book::TRANSPORTS.iter().any(|(transport, _)| *transport == entry.transport);
+        ensure!(known, "`{}` has no name for people in harness/src/book.rs", entry.transport);
+        page("transport", entry.transport)?;
+    }
+    Ok(())
+}
+
+/// What a student can turn is explained where the transport is, by its name.
+fn knobs() -> Result<()> {
+    let mut seen = 0;
+    for entry in catalog::entries() {
+        let source = fs::read_to_string(root().join(&entry.source))?;
+        let explained = page("transport", entry.transport)?;
+        for (at, _) in source.match_indices("knob(\"") {
+            let knob = source[at + 6..].split('"').next().unwrap_or_default();
+            let page = format!("docs/transports/{}.md", entry.transport);
+            ensure!(
+                explained.contains(&format!("`{knob}`")),
+                "{page} does not explain `{knob}` of {}",
+                entry.name
+            );
+            seen += 1;
+        }
+    }
+    ensure!(seen > 20, "only {seen} knobs were found: the test no longer sees them");
     Ok(())
 }
 

@@ -1,0 +1,172 @@
+//! What the documentation says of every lab is written here, from the catalog,
+//! between markers in its pages: `<!-- labs: matrix -->` … `<!-- end -->`.
+//! A test holds the pages to it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use labs::catalog::{ABSENT, Entry, Pattern, entries};
+
+const BEGIN: &str = "<!-- labs: ";
+const END: &str = "<!-- end -->";
+
+/// The transports with their names for people, in reading order: peer to peer, then brokered.
+pub const TRANSPORTS: [(&str, &str); 13] = [
+    ("inproc", "in-process"),
+    ("tcp", "TCP"),
+    ("unix", "Unix socket"),
+    ("websocket", "WebSocket"),
+    ("http", "HTTP"),
+    ("zeromq", "ØMQ"),
+    ("redis", "Redis"),
+    ("redis-stream", "Redis streams"),
+    ("rabbitmq", "RabbitMQ (AMQP)"),
+    ("mqtt", "MQTT"),
+    ("stomp", "STOMP"),
+    ("nats", "NATS"),
+    ("jetstream", "JetStream"),
+];
+
+/// A pattern's name for people.
+pub const fn title(pattern: Pattern) -> &'static str {
+    match pattern {
+        Pattern::OneWay => "one-way",
+        Pattern::RequestReply => "request/reply",
+        Pattern::PubSub => "publish/subscribe",
+        Pattern::Pipeline => "pipeline",
+        Pattern::Queue => "queue",
+        Pattern::Durable => "durable subscriber",
+    }
+}
+
+/// Every page that may have markers, from the project's root.
+pub fn pages(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut pages = vec![PathBuf::from("README.md")];
+    let mut folders = vec![PathBuf::from("docs")];
+    while let Some(folder) = folders.pop() {
+        let path = root.join(&folder);
+        for entry in fs::read_dir(&path).with_context(|| format!("cannot read {}", path.display()))? {
+            let name = folder.join(entry?.file_name());
+            if root.join(&name).is_dir() {
+                folders.push(name);
+            } else if name.extension().is_some_and(|ending| ending == "md") {
+                pages.push(name);
+            }
+        }
+    }
+    pages.sort();
+    Ok(pages)
+}
+
+/// A page with what stands between its markers written anew. `name` is its
+/// path from the project's root.
+pub fn filled(name: &Path, text: &str) -> Result<String> {
+    let up = "../".repeat(name.components().count() - 1);
+    let (mut done, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once(BEGIN) {
+        let (what, after) = after
+            .split_once(" -->")
+            .with_context(|| format!("{}: a marker without an end", name.display()))?;
+        let (_, after) = after
+            .split_once(END)
+            .with_context(|| format!("{}: `{BEGIN}{what} -->` without `{END}`", name.display()))?;
+        let table = table(what, &up).with_context(|| format!("{}", name.display()))?;
+        done.push_str(&format!("{before}{BEGIN}{what} -->\n{table}{END}"));
+        rest = after;
+    }
+    done.push_str(rest);
+    Ok(done)
+}
+
+/// Writes all pages anew; the names of those that changed.
+pub fn write(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut changed = Vec::new();
+    for name in pages(root)? {
+        let path = root.join(&name);
+        let old = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let new = filled(&name, &old)?;
+        if new != old {
+            fs::write(&path, new).with_context(|| format!("cannot write {}", path.display()))?;
+            changed.push(name);
+        }
+    }
+    Ok(changed)
+}
+
+fn table(what: &str, up: &str) -> Result<String> {
+    let labs = entries();
+    let of = |keep: &dyn Fn(&&Entry) -> bool| -> Vec<Entry> { labs.iter().filter(keep).cloned().collect() };
+    match what.split_once(' ') {
+        None if what == "matrix" => Ok(matrix(&labs, up)),
+        None if what == "count" => Ok(format!("{} labs\n", labs.len())),
+        Some(("pattern", name)) => {
+            let own = of(&|lab| lab.pattern.as_str() == name);
+            ensure!(!own.is_empty(), "there is no pattern `{name}`");
+            Ok(rows(&own, up) + &absent(|absent| absent.starts_with(&format!("{name}-"))))
+        }
+        Some(("transport", name)) => {
+            let own = of(&|lab| lab.transport == name);
+            ensure!(!own.is_empty(), "there is no transport `{name}`");
+            Ok(rows(&own, up)
+                + &absent(|absent| absent.split_once('-').is_some_and(|(_, rest)| rest == name)))
+        }
+        _ => anyhow::bail!(
+            "nothing is known of `{what}`; there are `matrix`, `pattern NAME`, `transport NAME`"
+        ),
+    }
+}
+
+fn link(lab: &Entry, up: &str) -> String {
+    format!("[`{}`]({up}{})", lab.name, lab.source)
+}
+
+/// One row a transport, one column a pattern.
+fn matrix(labs: &[Entry], up: &str) -> String {
+    let mut text = String::from("| |");
+    for pattern in Pattern::ALL {
+        text.push_str(&format!(" [{}]({up}docs/patterns/{pattern}.md) |", title(pattern)));
+    }
+    text.push_str("\n| --- |");
+    text.push_str(&" --- |".repeat(Pattern::ALL.len()));
+    text.push('\n');
+    for (transport, name) in TRANSPORTS {
+        text.push_str(&format!("| **[{name}]({up}docs/transports/{transport}.md)** |"));
+        for pattern in Pattern::ALL {
+            let own: Vec<String> = labs
+                .iter()
+                .filter(|lab| lab.transport == transport && lab.pattern == pattern)
+                .map(|lab| link(lab, up))
+                .collect();
+            let cell = if own.is_empty() { "–".to_owned() } else { own.join(", ") };
+            text.push_str(&format!(" {cell} |"));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// One row a lab, with all that its constants say.
+fn rows(labs: &[Entry], up: &str) -> String {
+    let mut text = String::from(
+        "| lab | guarantee | when the receiver is slow | joining | particular |\n| --- | --- | --- | --- | --- |\n",
+    );
+    for lab in labs {
+        text.push_str(&format!(
+            "| {} | {} | {} | {} | {} |\n",
+            link(lab, up),
+            lab.guarantee,
+            lab.overload,
+            lab.join,
+            if lab.note.is_empty() { "–" } else { &lab.note },
+        ));
+    }
+    text
+}
+
+/// Why there is no such lab.
+fn absent(keep: impl Fn(&str) -> bool) -> String {
+    let own = ABSENT.iter().filter(|(name, _)| keep(name));
+    let lines: String = own.map(|(name, why)| format!("- no `{name}`: {why}\n")).collect();
+    if lines.is_empty() { lines } else { format!("\n{lines}") }
+}
