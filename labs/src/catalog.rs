@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::durable::DurablePubSub;
+use crate::durable::{self, DurablePubSub};
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload};
 use crate::oneway::{self, OneWay};
 use crate::pipeline::{self, Pipeline};
@@ -45,6 +45,7 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.pub_sub::<pubsub::tcp::Tcp>();
     visitor.pub_sub::<pubsub::zeromq::ZeroMq>();
     visitor.pub_sub::<pubsub::redis::RedisChannels>();
+    visitor.pub_sub::<pubsub::redis_stream::RedisStream>();
     visitor.pub_sub::<pubsub::rabbitmq::RabbitMq>();
 
     visitor.pipeline::<pipeline::inproc::Inproc>();
@@ -56,6 +57,8 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.queue::<queue::redis::RedisList>();
     visitor.queue::<queue::redis_stream::RedisStream>();
     visitor.queue::<queue::rabbitmq::RabbitMq>();
+
+    visitor.durable::<durable::redis_stream::RedisStream>();
 }
 
 /// Names that look as if there should be a lab, and why there is none.

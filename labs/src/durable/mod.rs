@@ -11,6 +11,8 @@ use crate::pubsub::{Event, PubSub};
 use crate::queue::Consumer;
 use crate::topic::Filter;
 
+pub mod redis_stream;
+
 /// The contract of a durable subscriber.
 ///
 /// The same publisher reaches plain subscribers, who hear what is published
@@ -22,7 +24,8 @@ pub trait DurablePubSub: PubSub {
     /// Joins as the durable subscriber `id`, or comes back as it. From the
     /// first time on, events that match are kept for it; what it missed comes
     /// first, in order. Events it had not acknowledged come again, marked
-    /// where the transport can mark them. One at a time may be present.
+    /// where the transport can mark them. One at a time may be present, and its
+    /// filter stays what it was the first time: for another, forget it first.
     async fn durable(&self, id: &str, filter: &Filter) -> Result<Self::Durable>;
     /// Nothing is kept for `id` any more. Forgetting a stranger is no error.
     async fn forget(&self, id: &str) -> Result<()>;

@@ -14,6 +14,7 @@ use crate::topic::{Filter, FilterKind, Topic};
 pub mod inproc;
 pub mod rabbitmq;
 pub mod redis;
+pub mod redis_stream;
 pub mod tcp;
 pub mod zeromq;
 

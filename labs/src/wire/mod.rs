@@ -10,5 +10,6 @@ pub mod link;
 pub mod pending;
 pub(crate) mod redis;
 pub(crate) mod resp;
+pub(crate) mod stream;
 pub(crate) mod window;
 pub mod zmq;

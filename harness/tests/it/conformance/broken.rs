@@ -5,6 +5,8 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
+use labs::catalog::Pattern;
+use labs::durable::redis_stream::RedisStream;
 use labs::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use labs::oneway::{self as way, OneWay};
 use labs::queue::redis::RedisList;
@@ -13,7 +15,7 @@ use libtest_mimic::Trial;
 use super::faulty::fault::*;
 use super::faulty::{Faulty, SAYS_DISCONNECTS, SAYS_DROPS, SAYS_STORES, SAYS_WAITS};
 use super::place::Site;
-use super::{Promise, oneway, overload, pipeline, pubsub, queue, reqrep, trial};
+use super::{Promise, durable, oneway, overload, pipeline, pubsub, queue, reqrep, survival, trial};
 
 /// How long a broken lab is waited for: what it does not do, it never does.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -30,6 +32,8 @@ pub(super) fn trials() -> Vec<Trial> {
     let line =
         |promise, fault, because| proof("pipeline", pipeline::promises::<Whole>, promise, fault, because);
     let store = |promise, fault, because| proof("queue", queue::promises::<Whole>, promise, fault, because);
+    let keep =
+        |promise, fault, because| proof("durable", durable::promises::<Whole>, promise, fault, because);
     vec![
         one_way("order", SWAPS, "came after"),
         one_way("loss", LOSES, "messages are missing"),
@@ -70,7 +74,29 @@ pub(super) fn trials() -> Vec<Trial> {
         store("nack", UNMARKED, "is marked as attempt 1"),
         store("redelivered", NEVER_AGAIN, "messages have not come"),
         store("returns", KEEPS, "messages have not come"),
+        keep("missed", MISSES, "events have not come"),
+        proof_of("durable", "missed_order", durable::promises::<Whole>, "missed", BACKWARDS, "is not marked"),
+        keep("acked", ACKED_AGAIN, "was acked and came again"),
+        keep("again", UNMARKED, "marked as attempt 1"),
+        proof_of(
+            "durable",
+            "again_at_all",
+            durable::promises::<Whole>,
+            "again",
+            NEVER_AGAIN,
+            "have not come",
+        ),
+        keep("nack", NEVER_AGAIN, "what was nacked"),
+        keep("returns", KEEPS, "events have not come"),
+        keep("copies", ONE_COPY, "a durable subscriber who was there: "),
+        keep("filters", IGNORES_FILTER, "which it does not match"),
+        keep("refuses", TAKES_ANY_FILTER, "was accepted"),
+        keep("forgotten", NEVER_FORGETS, "kept for one who was forgotten"),
+        keep("first", REPLAYS, "from before it first came came"),
+        keep("prefetch", IGNORES_PREFETCH, "were unsettled"),
         trial("broken::queue_durable".to_owned(), Some(Broker::Redis), forgetful),
+        trial("broken::durable_survives".to_owned(), Some(Broker::Redis), forgets),
+        trial("broken::untested_durable".to_owned(), None, untested),
         trial("broken::oneway_traces".to_owned(), Some(Broker::Redis), litters),
     ]
 }
@@ -82,9 +108,24 @@ fn proof(
     fault: usize,
     because: &'static str,
 ) -> Trial {
-    let what = format!("{pattern}_{name}");
+    proof_of(pattern, name, promises, name, fault, because)
+}
+
+/// As [`proof`], of a promise that is broken in more than one way.
+fn proof_of(
+    pattern: &str,
+    case: &str,
+    promises: fn() -> Vec<Promise>,
+    name: &'static str,
+    fault: usize,
+    because: &'static str,
+) -> Trial {
+    let what = format!("{pattern}_{case}");
     trial(format!("broken::{what}"), None, move || {
-        let Some(promise) = promises().into_iter().find(|promise| promise.name.ends_with(name)) else {
+        let Some(promise) = promises()
+            .into_iter()
+            .find(|promise| promise.name == name || promise.name.ends_with(&format!("_{name}")))
+        else {
             bail!("there is no check of `{name}`");
         };
         let site = || Site::new(&what, None);
@@ -123,6 +164,27 @@ fn forgetful() -> Result<()> {
     let promise = Promise::of::<RedisList, _>("durable", |site| queue::survives::<RedisList>(site, false));
     let site = Site::new("durable", Some(Broker::Redis))?;
     noticed(&promise, site, "messages have not come: a delivery comes: not within")
+}
+
+/// Durable subscribers over a Redis that keeps no log.
+fn forgets() -> Result<()> {
+    type Forgetful = durable::Kept<RedisStream>;
+    let promise =
+        Promise::of::<Forgetful, _>("survives", |site| survival::survives::<Forgetful>(site, false));
+    let site = Site::new("survives", Some(Broker::Redis))?;
+    noticed(&promise, site, "messages have not come: a message comes: not within")
+}
+
+/// Says that it is durable, and nobody has looked.
+fn untested() -> Result<()> {
+    let promises = queue::promises::<RedisList>();
+    survival::is_put_to_the_test::<RedisList>(Pattern::Queue, &promises)?;
+    let others: Vec<Promise> = promises.into_iter().filter(|promise| promise.name != "durable").collect();
+    let Err(error) = survival::is_put_to_the_test::<RedisList>(Pattern::Queue, &others) else {
+        bail!("a lab says that it is durable, nobody has looked, and the suite does not notice");
+    };
+    ensure!(error.to_string().contains("no check kills"), "for another reason: {error}");
+    Ok(())
 }
 
 /// Leaves a key behind.

@@ -18,6 +18,7 @@ mod pubsub;
 mod queue;
 mod reqrep;
 mod stream;
+mod survival;
 
 use std::time::Duration;
 
@@ -99,6 +100,9 @@ struct Suite(Vec<Trial>);
 impl Suite {
     fn add<L: Lab>(&mut self, pattern: Pattern, promises: Vec<Promise>) {
         let lab = catalog::name::<L>(pattern);
+        let tested = survival::is_put_to_the_test::<L>(pattern, &promises);
+        // Needs no broker, and so is never ignored.
+        self.0.push(trial(format!("conformance::{lab}::is_killed_if_durable"), None, || tested));
         for promise in promises {
             let (lab, name) = (lab.clone(), format!("conformance::{lab}::{}", promise.name));
             self.0.push(trial(name, L::BROKER, move || {

@@ -10,13 +10,14 @@ use labs::oneway::{OneWay, Receiver, Sender};
 
 use super::place::Site;
 use super::stream::{self, Rx, Stream, Tx, each_once, message, take};
-use super::{Promise, promises};
+use super::{Promise, promises, survival};
 
 const SENDERS: u64 = 4;
 const EACH: u64 = 500;
 
 pub(super) fn promises<L: OneWay>() -> Vec<Promise> {
     let mut promises = stream::promises::<Way<L>>("");
+    promises.extend(survival::promises::<Way<L>>(""));
     promises.extend(promises![L: senders]);
     if L::OVERLOAD == Overload::Stores {
         promises.extend(promises![L: late]);

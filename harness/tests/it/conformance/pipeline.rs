@@ -17,7 +17,7 @@ use super::place::Site;
 use super::pubsub::{hear, probe};
 use super::queue::{In, attempts, next};
 use super::stream::{self, END, Rx as _, Stream, Tx as _, each_once, message, number};
-use super::{Promise, promises};
+use super::{Promise, promises, survival};
 
 /// Tasks a worker may hold, where the lab has a knob for it.
 const FEW: [(&str, usize); 2] = [("prefetch", 4), ("credit", 4)];
@@ -25,6 +25,8 @@ const FEW: [(&str, usize); 2] = [("prefetch", 4), ("credit", 4)];
 pub(super) fn promises<L: Pipeline>() -> Vec<Promise> {
     let mut promises = stream::promises::<Tasks<L>>("tasks_");
     promises.extend(stream::promises::<Results<L>>("results_"));
+    promises.extend(survival::promises::<Tasks<L>>("tasks_"));
+    promises.extend(survival::promises::<Results<L>>("results_"));
     promises.extend(promises![L: once, sharing, control]);
     if L::GUARANTEE > Guarantee::AtMostOnce {
         promises.extend(promises![L: redelivered]);

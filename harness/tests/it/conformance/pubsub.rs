@@ -13,10 +13,10 @@ use labs::topic::{Filter, FilterKind, Topic};
 
 use super::place::Site;
 use super::stream::{self, END, Rx, Stream, Tx, each_once, message, number, take};
-use super::{Promise, promises};
+use super::{Promise, promises, survival};
 
-const PROBE: &[u8] = b"probe";
-const TOPIC: &str = "it.stream";
+pub(super) const PROBE: &[u8] = b"probe";
+pub(super) const TOPIC: &str = "it.stream";
 
 const TOPICS: [&str; 18] = [
     "chat",
@@ -82,10 +82,18 @@ const FILTERS: [&str; 37] = [
 
 pub(super) fn promises<L: PubSub>() -> Vec<Promise> {
     let mut promises = stream::promises::<Channel<L>>("");
-    promises.extend(promises![L: filters, refuses, copies, late, joined]);
+    promises.extend(survival::promises::<Channel<L>>(""));
+    promises.extend(subscribing::<L>(""));
+    promises
+}
+
+/// What is particular to subscribing, whatever else the lab promises.
+pub(super) fn subscribing<L: PubSub>(prefix: &str) -> Vec<Promise> {
+    let mut promises = promises![L: filters, refuses, copies, late, joined];
     if L::PUBLISHERS.is_none() {
         promises.extend(promises![L: publishers]);
     }
+    promises.iter_mut().for_each(|promise| promise.name.insert_str(0, prefix));
     promises
 }
 
@@ -98,7 +106,7 @@ impl<L: PubSub> Stream for Channel<L> {
     async fn join(place: &Place) -> Result<(Self::Tx, Self::Rx)> {
         let lab = L::open(place).await?;
         let (publisher, subscriber) = tokio::try_join!(lab.publisher(), lab.subscriber(&Filter::All))?;
-        let (mut tx, mut rx) = (Out { publisher, topic: Topic::new(TOPIC)? }, In(subscriber));
+        let (mut tx, mut rx) = (Out::new(publisher)?, In(subscriber));
         probe::<L>(&mut tx.publisher, &mut [(&mut rx.0, Topic::new(TOPIC)?)]).await?;
         Ok((tx, rx))
     }
@@ -144,9 +152,20 @@ pub(super) async fn hear(subscriber: &mut impl Subscriber) -> Result<Event> {
     }
 }
 
+/// All that is heard until the end.
+pub(super) async fn hear_all(subscriber: impl Subscriber) -> Result<Vec<u64>> {
+    stream::take_all(&mut In(subscriber)).await
+}
+
 pub(super) struct Out<P> {
     publisher: P,
     topic: Topic,
+}
+
+impl<P> Out<P> {
+    pub(super) fn new(publisher: P) -> Result<Self> {
+        Ok(Self { publisher, topic: Topic::new(TOPIC)? })
+    }
 }
 
 impl<P: Publisher> Tx for Out<P> {
@@ -177,11 +196,11 @@ impl<S: Subscriber> Rx for In<S> {
     }
 }
 
-fn topics() -> Result<Vec<Topic>> {
+pub(super) fn topics() -> Result<Vec<Topic>> {
     TOPICS.iter().map(|topic| Topic::new(topic)).collect()
 }
 
-fn filters_of(wanted: impl Fn(FilterKind) -> bool) -> Result<Vec<Filter>> {
+pub(super) fn filters_of(wanted: impl Fn(FilterKind) -> bool) -> Result<Vec<Filter>> {
     let filters: Result<Vec<Filter>> = FILTERS.iter().map(|text| text.parse()).collect();
     Ok(filters?.into_iter().filter(|filter| wanted(filter.kind())).collect())
 }
@@ -238,8 +257,16 @@ async fn filters<L: PubSub>(site: Site) -> Result<()> {
 async fn refuses<L: PubSub>(site: Site) -> Result<()> {
     let lab = L::open(&site.place()).await?;
     let _publisher = lab.publisher().await?;
+    refused::<L, _>(&site, async |filter| lab.subscriber(filter).await.map(drop)).await
+}
+
+/// `subscribe` refuses every kind of filter that the lab does not know.
+pub(super) async fn refused<L: PubSub, F>(site: &Site, subscribe: F) -> Result<()>
+where
+    F: AsyncFn(&Filter) -> Result<()>,
+{
     for filter in filters_of(|kind| !L::FILTERS.contains(&kind))? {
-        let refused = async { Ok(lab.subscriber(&filter).await) };
+        let refused = async { Ok(subscribe(&filter).await) };
         let Err(error) = site.soon("the filter is refused", refused).await? else {
             bail!("`{filter}` was accepted, though {} does not know its kind", L::TRANSPORT);
         };

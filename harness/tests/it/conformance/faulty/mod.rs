@@ -1,6 +1,7 @@
 //! A lab in memory that keeps every promise, and variants of it that break
 //! exactly one each: what the checks are tried on.
 
+mod durable;
 mod pubsub;
 mod reqrep;
 mod tank;
@@ -33,6 +34,7 @@ pub(super) mod fault {
         WRONG_REPLY LATE_REPLY ONE_RESPONDER FRAGILE LEAKS
         TWICE NEVER_AGAIN UNFAIR
         CONFIRMS_EARLY IGNORES_PREFETCH ACKED_AGAIN UNMARKED KEEPS
+        MISSES BACKWARDS NEVER_FORGETS
     }
 }
 use fault::*;
@@ -290,6 +292,9 @@ impl Consumer for Hand {
 
     async fn nack(&mut self, receipt: u64) -> Result<()> {
         self.ack(receipt).await?;
+        if self.fault == NEVER_AGAIN {
+            return Ok(());
+        }
         if let Some(mut item) = self.acked.pop() {
             item.attempt += u32::from(self.fault != UNMARKED);
             self.tank.lock().ready.push_back(item);

@@ -8,6 +8,7 @@ use labs::lab::Lab as _;
 use labs::pubsub::{Event, PubSub, Publisher, Subscriber};
 use labs::topic::{Filter, FilterKind, Topic};
 
+use super::durable::Kept;
 use super::fault::*;
 use super::tank::{Tank, pause};
 use super::{Faulty, SAYS_WAITS};
@@ -18,8 +19,18 @@ pub(super) struct Exchange(Mutex<State>);
 #[derive(Default)]
 struct State {
     listeners: Vec<(Filter, Arc<Topics>)>,
+    kept: Kept,
     history: Vec<Event>,
     published: usize,
+}
+
+impl Exchange {
+    /// What is kept for durable subscribers, and what was published before.
+    pub(super) fn keeping<T>(&self, with: impl FnOnce(&mut Kept, &[Event]) -> T) -> T {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { kept, history, .. } = &mut *state;
+        with(kept, history)
+    }
 }
 
 /// The topics of the bodies in the tank, in the same order.
@@ -74,6 +85,7 @@ impl Publisher for Announcer {
                 inbox.put(event.clone());
             }
         }
+        state.kept.put(&event, turn, self.fault);
         if self.fault == REPLAYS {
             state.history.push(event);
         }
