@@ -138,6 +138,9 @@ pub(crate) struct Joining {
     pub(crate) delete: bool,
 }
 
+/// Entries, each with its attempt, and how far the taking over has come.
+type Taken = (Vec<(Entry, u32)>, Option<String>);
+
 /// A member of a consumer group.
 pub(crate) struct Member {
     group: Group,
@@ -148,7 +151,7 @@ pub(crate) struct Member {
     nacked: Vec<String>,
     delete: bool,
     came: VecDeque<(Entry, u32)>,
-    asked: Asked<(Vec<(Entry, u32)>, Option<String>)>,
+    asked: Asked<Taken>,
     /// Entries that are pending with us: handed out and unsettled, or about to be.
     held: usize,
     prefetch: usize,
@@ -232,11 +235,6 @@ impl Member {
         if self.nacked.len() >= ACKS { self.write().await } else { Ok(()) }
     }
 
-    /// A pipeline that Redis gets before the acks that are accepted after this.
-    pub(crate) fn before_acks(&mut self) -> &mut Pipeline {
-        &mut self.settled
-    }
-
     /// Hands over what was accepted. Cancel-safe.
     pub(crate) async fn write(&mut self) -> Result<()> {
         self.outbox.room().await?;
@@ -308,7 +306,7 @@ impl Group {
         count: usize,
         mut taking_over: Option<String>,
         look: bool,
-    ) -> RedisResult<(Vec<(Entry, u32)>, Option<String>)> {
+    ) -> RedisResult<Taken> {
         while let Some(from) = taking_over {
             let (next, claimed) = self.claim(&mut redis, 0, &from, count).await?;
             taking_over = (next != "0-0").then_some(next);
