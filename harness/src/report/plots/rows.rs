@@ -6,6 +6,9 @@ use super::super::palette;
 use super::super::scale::Scale;
 use crate::bundle::Cell;
 
+/// Room for the label of a tick, px.
+const LABEL_WIDTH: f64 = 34.0;
+
 /// Measures of the layout, px.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
@@ -54,10 +57,15 @@ impl Layout {
         label: impl Fn(f64) -> String,
     ) {
         let (top, bottom) = (self.origin.1 + self.head - 2.0, self.origin.1 + self.height(sheet) + 4.0);
+        let mut free = f64::MIN;
         for tick in scale.ticks() {
             let x = scale.at(tick);
             canvas.grid((x, top), (x, bottom));
-            canvas.text(label(tick), (x, bottom + 11.0), NOTE.centre());
+            // A label that would touch the one before it is left out.
+            if x >= free {
+                canvas.text(label(tick), (x, bottom + 11.0), NOTE.centre());
+                free = x + LABEL_WIDTH;
+            }
         }
     }
 }

@@ -72,7 +72,7 @@ fn axes(
         }
     }
     for tick in x.ticks() {
-        canvas.text(format!("{tick}"), (left + x.at(tick), top + PLOT + 12.0), NOTE.centre());
+        canvas.text(number::short(tick), (left + x.at(tick), top + PLOT + 12.0), NOTE.centre());
     }
 }
 
