@@ -13,7 +13,7 @@ use crate::record::{Ledger, Progress, Window};
 use crate::stamp::MARKER;
 
 /// Messages handed over before a flush, in a closed loop.
-const BATCH: usize = 256;
+pub(super) const BATCH: usize = 256;
 /// How often a full window is looked at again, ns.
 const LOOK: u64 = 50_000;
 /// A window in which nothing moves for this long has lost its messages, where

@@ -20,14 +20,15 @@ use crate::bundle::{Interval, LoadKind};
 use crate::clock::{self, Pacer};
 use crate::load::Schedule;
 use crate::record::{INTERVAL, Progress, Window};
-use crate::role::drive::Room;
+use crate::role::drive::{BATCH, Room};
 use crate::role::protocol::{Init, Kind, ToRole};
 use crate::role::reqrep::IN_FLIGHT;
-use crate::role::{Outbox, Stage, stage};
+use crate::role::{Outbox, Stage, knob, stage};
 use crate::stats;
 
-/// Bytes in one write, in a closed loop.
-const WRITE: usize = 64 << 10;
+/// Most bytes in one write, in a closed loop: messages are written as many at a
+/// time as a lab's are flushed, unless they are large.
+const WRITE: usize = 1 << 20;
 /// How often a full window is looked at again, ns.
 const LOOK: u64 = 50_000;
 /// How often a reader that hears nothing asks whether it is over.
@@ -110,8 +111,8 @@ impl Mouth<'_> {
     /// As fast as the window allows, many messages a write.
     async fn closed(&mut self, stage: &Stage, answered: bool, pacer: &Pacer, window: Window) -> Result<()> {
         let mut room = Room::open(stage, &["receiver-0".to_owned()], Progress::Highest, false)?;
-        let most = if answered { IN_FLIGHT / 4 } else { usize::MAX };
-        let count = (WRITE / self.frame.len()).clamp(1, most);
+        let batch = if answered { IN_FLIGHT / 4 } else { knob(&stage.place, "flush-every", BATCH) };
+        let count = (WRITE / self.frame.len()).clamp(1, batch.max(1));
         let block = self.frame.repeated(count);
         loop {
             let now = clock::now();
