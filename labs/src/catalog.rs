@@ -67,10 +67,14 @@ pub fn visit(visitor: &mut impl Visitor) {
 }
 
 /// Names that look as if there should be a lab, and why there is none.
-pub const ABSENT: [(&str, &str); 7] = [
+pub const ABSENT: [(&str, &str); 8] = [
     (
         "oneway-http",
         "HTTP answers every request, so that a message that nothing answers would be a request/reply whose reply is thrown away",
+    ),
+    (
+        "pubsub-http",
+        "server-sent events are lines of text, and a body of bytes would have to be dressed up to pass as one: pubsub-websocket is what browsers have for that",
     ),
     (
         "pipeline-websocket",

@@ -8,7 +8,7 @@
 //!
 //! Run it with `just lab reqrep-websocket`.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::Message;
 use super::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::wire::pending::Pending;
-use crate::wire::websocket::{self, Guest, Hub, Ws};
+use crate::wire::websocket::{self, Guest, Hub, News, Ws};
 
 /// Requests accepted and not yet written before the next one has to wait.
 const DEPTH: usize = 256;
@@ -93,10 +93,14 @@ async fn drive(mut ws: Ws, mut requests: mpsc::Receiver<Message>, pending: Pendi
                     }
                     batch.drain(..).try_for_each(|request| ws.put(request))?;
                 }
-                // Waiting for a reply writes what was put.
-                reply = ws.next() => {
-                    let (id, body) = split(reply?.context("the responder has closed the connection")?)?;
-                    pending.hand_out(id, body);
+                // Waiting for news writes what was put.
+                news = ws.news() => match news? {
+                    News::Written => {}
+                    News::Message(reply) => {
+                        let (id, body) = split(reply)?;
+                        pending.hand_out(id, body);
+                    }
+                    News::Left => bail!("the responder has closed the connection"),
                 }
             }
         }

@@ -74,7 +74,11 @@ impl Sender for Ventilator {
     }
 
     async fn close(mut self) -> Result<()> {
-        self.flush().await
+        self.flush().await?;
+        // Credit that nobody has read would make the kernel break the
+        // connections instead of ending them.
+        while let Some(Ok(Some(_))) = self.hub.next().now_or_never() {}
+        Ok(())
     }
 }
 
@@ -90,15 +94,17 @@ pub struct Worker {
     finished: u32,
     /// When to give it back.
     half: u32,
+    /// The ventilator has left; what it wrote may still be there to be read.
+    gone: bool,
 }
 
 impl Worker {
     /// Connects, and gives its first credit.
     pub async fn connect(address: &str, credit: u32) -> Result<Self> {
-        let mut worker =
-            Self { link: Link::connect(address).await?, finished: credit, half: (credit / 2).max(1) };
-        worker.flush().await?;
-        Ok(worker)
+        let mut link = Link::connect(address).await?;
+        link.put(&[&credit.to_be_bytes()])?;
+        link.flush().await?;
+        Ok(Self { link, finished: 0, half: (credit / 2).max(1), gone: false })
     }
 }
 
@@ -107,7 +113,11 @@ impl Consumer for Worker {
     type Receipt = ();
 
     async fn next(&mut self) -> Result<Option<Delivery<Bytes, ()>>> {
-        Ok(self.link.next().await?.map(|item| Delivery { item, attempt: 1, receipt: () }))
+        let task = match self.link.next().await {
+            Err(_) if self.gone => None,
+            task => task?,
+        };
+        Ok(task.map(|item| Delivery { item, attempt: 1, receipt: () }))
     }
 
     /// Half of all credit is given back at once.
@@ -122,11 +132,12 @@ impl Consumer for Worker {
 
     /// Gives back the credit of what is finished.
     async fn flush(&mut self) -> Result<()> {
-        if self.finished > 0 {
+        if self.finished > 0 && !self.gone {
             self.link.put(&[&self.finished.to_be_bytes()])?;
             self.finished = 0;
+            self.gone = self.link.flush().await.is_err();
         }
-        self.link.flush().await
+        Ok(())
     }
 
     async fn close(mut self) -> Result<()> {

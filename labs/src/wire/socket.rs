@@ -135,3 +135,37 @@ impl Bound {
 fn after_scheme(address: &str) -> &str {
     address.split_once("://").map_or(address, |(_, rest)| rest)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// A place whose role had this address before it was started again.
+    fn place(name: &str, address: Option<&str>) -> Place {
+        let bind = address.map(|address| (String::new(), address.to_owned()));
+        Place::new(&format!("socket-{}-{name}", std::process::id()), None)
+            .with_bind(bind.into_iter().collect::<BTreeMap<_, _>>())
+    }
+
+    #[tokio::test]
+    async fn whoever_starts_again_has_its_old_address() {
+        for (name, scheme) in [("unix", None), ("tcp", Some("")), ("url", Some("ws://"))] {
+            let bind = async |place: &Place| match scheme {
+                None => Bound::unix(place).await,
+                Some(scheme) => Bound::tcp_for(scheme, place).await,
+            };
+            let first = place(name, None);
+            let bound = bind(&first).await.expect("a free address");
+            let address = first.peer().await.expect("it was announced");
+            assert!(address.starts_with(scheme.unwrap_or(UNIX)), "{address}");
+            drop(bound);
+            let again = place(name, Some(&address));
+            let bound = bind(&again).await.expect("its old address");
+            assert_eq!(again.peer().await.expect("it was announced"), address);
+            let (connected, accepted) = tokio::join!(Socket::connect(&address), bound.accept());
+            connected.expect("somebody listens");
+            accepted.expect("somebody came");
+        }
+    }
+}

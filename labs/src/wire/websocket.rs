@@ -41,6 +41,16 @@ pub async fn bind(place: &Place) -> Result<Bound> {
     Bound::tcp_for(SCHEME, place).await
 }
 
+/// What can happen while one waits on a connection.
+pub enum News {
+    /// All that was put is written.
+    Written,
+    /// A message came, text or binary.
+    Message(Bytes),
+    /// The peer has left.
+    Left,
+}
+
 /// One connection.
 pub struct Ws {
     stream: WebSocketStream<TcpStream>,
@@ -87,6 +97,17 @@ impl Ws {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
+    /// As [`Ws::next`], and returns as well when all that was put is written.
+    pub async fn news(&mut self) -> Result<News> {
+        poll_fn(|cx| {
+            if self.unwritten && self.poll_flush(cx)?.is_ready() {
+                return Poll::Ready(Ok(News::Written));
+            }
+            self.poll_read(cx).map_ok(|message| message.map_or(News::Left, News::Message))
+        })
+        .await
+    }
+
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         ready!(self.stream.poll_flush_unpin(cx)).context("the connection broke while writing")?;
         self.unwritten = false;
@@ -96,7 +117,7 @@ impl Ws {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         let read = self.poll_read(cx);
         if read.is_pending() && self.unwritten {
-            // Whether it is done or not: there is nothing to read yet.
+            // Whether that is done or not, there is nothing to read yet.
             let _ = self.poll_flush(cx)?;
         }
         read
