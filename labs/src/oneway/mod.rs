@@ -11,6 +11,8 @@ pub mod inproc;
 pub mod rabbitmq;
 pub mod redis;
 pub mod tcp;
+pub mod unix;
+pub mod websocket;
 pub mod zeromq;
 
 /// Sends messages to whoever receives at this place.

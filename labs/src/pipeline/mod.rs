@@ -18,6 +18,7 @@ pub mod inproc;
 pub mod rabbitmq;
 pub mod redis;
 pub mod tcp;
+pub mod unix;
 pub mod zeromq;
 
 /// Which of the two stages an end belongs to.

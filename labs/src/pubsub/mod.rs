@@ -16,6 +16,8 @@ pub mod rabbitmq;
 pub mod redis;
 pub mod redis_stream;
 pub mod tcp;
+pub mod unix;
+pub mod websocket;
 pub mod zeromq;
 
 /// Publishes.

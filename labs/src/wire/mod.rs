@@ -4,6 +4,8 @@
 pub(crate) mod amqp;
 pub mod credit;
 pub mod door;
+pub(crate) mod file;
+pub mod http;
 pub mod hub;
 pub(crate) mod lease;
 pub mod link;
@@ -11,5 +13,8 @@ pub mod pending;
 pub(crate) mod redis;
 pub(crate) mod resp;
 pub(crate) mod stream;
+pub mod socket;
+pub mod stages;
+pub mod websocket;
 pub(crate) mod window;
 pub mod zmq;
