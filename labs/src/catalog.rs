@@ -39,6 +39,7 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.request_reply::<reqrep::zeromq::ZeroMq>();
     visitor.request_reply::<reqrep::zeromq_dealer::ZeroMqDealer>();
     visitor.request_reply::<reqrep::redis::RedisLists>();
+    visitor.request_reply::<reqrep::redis_stream::RedisStream>();
     visitor.request_reply::<reqrep::rabbitmq::RabbitMq>();
 
     visitor.pub_sub::<pubsub::inproc::Inproc>();
@@ -52,6 +53,7 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.pipeline::<pipeline::tcp::Tcp>();
     visitor.pipeline::<pipeline::zeromq::ZeroMq>();
     visitor.pipeline::<pipeline::redis::RedisLists>();
+    visitor.pipeline::<pipeline::redis_stream::RedisStream>();
     visitor.pipeline::<pipeline::rabbitmq::RabbitMq>();
 
     visitor.queue::<queue::redis::RedisList>();
