@@ -59,8 +59,10 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.queue::<queue::redis::RedisList>();
     visitor.queue::<queue::redis_stream::RedisStream>();
     visitor.queue::<queue::rabbitmq::RabbitMq>();
+    visitor.queue::<queue::rabbitmq_quorum::RabbitMqQuorum>();
 
     visitor.durable::<durable::redis_stream::RedisStream>();
+    visitor.durable::<durable::rabbitmq::RabbitMq>();
 }
 
 /// Names that look as if there should be a lab, and why there is none.
