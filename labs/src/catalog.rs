@@ -44,6 +44,7 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.request_reply::<reqrep::zeromq::ZeroMq>();
     visitor.request_reply::<reqrep::zeromq_dealer::ZeroMqDealer>();
     visitor.request_reply::<reqrep::redis::RedisLists>();
+    visitor.request_reply::<reqrep::redis_stream::RedisStream>();
     visitor.request_reply::<reqrep::rabbitmq::RabbitMq>();
 
     visitor.pub_sub::<pubsub::inproc::Inproc>();
@@ -60,13 +61,16 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.pipeline::<pipeline::unix::Unix>();
     visitor.pipeline::<pipeline::zeromq::ZeroMq>();
     visitor.pipeline::<pipeline::redis::RedisLists>();
+    visitor.pipeline::<pipeline::redis_stream::RedisStream>();
     visitor.pipeline::<pipeline::rabbitmq::RabbitMq>();
 
     visitor.queue::<queue::redis::RedisList>();
     visitor.queue::<queue::redis_stream::RedisStream>();
     visitor.queue::<queue::rabbitmq::RabbitMq>();
+    visitor.queue::<queue::rabbitmq_quorum::RabbitMqQuorum>();
 
     visitor.durable::<durable::redis_stream::RedisStream>();
+    visitor.durable::<durable::rabbitmq::RabbitMq>();
 }
 
 /// Names that look as if there should be a lab, and why there is none.

@@ -17,6 +17,7 @@ use crate::queue::Consumer;
 pub mod inproc;
 pub mod rabbitmq;
 pub mod redis;
+pub mod redis_stream;
 pub mod tcp;
 pub mod unix;
 pub mod zeromq;

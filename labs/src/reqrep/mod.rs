@@ -14,6 +14,7 @@ pub mod http;
 pub mod inproc;
 pub mod rabbitmq;
 pub mod redis;
+pub mod redis_stream;
 pub mod tcp;
 pub mod unix;
 pub mod websocket;
