@@ -33,6 +33,7 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.one_way::<oneway::zeromq::ZeroMq>();
     visitor.one_way::<oneway::redis::RedisList>();
     visitor.one_way::<oneway::rabbitmq::RabbitMq>();
+    visitor.one_way::<oneway::nats::Nats>();
 
     visitor.request_reply::<reqrep::inproc::Inproc>();
     visitor.request_reply::<reqrep::tcp::Tcp>();
@@ -40,6 +41,7 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.request_reply::<reqrep::zeromq_dealer::ZeroMqDealer>();
     visitor.request_reply::<reqrep::redis::RedisLists>();
     visitor.request_reply::<reqrep::rabbitmq::RabbitMq>();
+    visitor.request_reply::<reqrep::nats::Nats>();
 
     visitor.pub_sub::<pubsub::inproc::Inproc>();
     visitor.pub_sub::<pubsub::tcp::Tcp>();
@@ -47,12 +49,14 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.pub_sub::<pubsub::redis::RedisChannels>();
     visitor.pub_sub::<pubsub::redis_stream::RedisStream>();
     visitor.pub_sub::<pubsub::rabbitmq::RabbitMq>();
+    visitor.pub_sub::<pubsub::nats::Nats>();
 
     visitor.pipeline::<pipeline::inproc::Inproc>();
     visitor.pipeline::<pipeline::tcp::Tcp>();
     visitor.pipeline::<pipeline::zeromq::ZeroMq>();
     visitor.pipeline::<pipeline::redis::RedisLists>();
     visitor.pipeline::<pipeline::rabbitmq::RabbitMq>();
+    visitor.pipeline::<pipeline::nats::Nats>();
 
     visitor.queue::<queue::redis::RedisList>();
     visitor.queue::<queue::redis_stream::RedisStream>();

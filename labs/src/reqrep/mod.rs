@@ -11,6 +11,7 @@ use crate::lab::Lab;
 pub use crate::message::{Command, Document};
 
 pub mod inproc;
+pub mod nats;
 pub mod rabbitmq;
 pub mod redis;
 pub mod tcp;

@@ -7,6 +7,7 @@ pub mod door;
 pub mod hub;
 pub(crate) mod lease;
 pub mod link;
+pub(crate) mod nats;
 pub mod pending;
 pub(crate) mod redis;
 pub(crate) mod resp;
