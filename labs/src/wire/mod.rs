@@ -5,6 +5,7 @@ pub(crate) mod amqp;
 pub mod credit;
 pub mod door;
 pub mod hub;
+pub(crate) mod jetstream;
 pub(crate) mod lease;
 pub mod link;
 pub(crate) mod nats;
