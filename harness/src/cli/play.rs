@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, Write as _};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -18,6 +19,8 @@ use crate::{guard, plan};
 
 /// The place where those who play meet; a broker keeps it apart from others.
 const PLACE: &str = "lab-play";
+/// How long a role may take to leave when it is interrupted.
+const LEAVING: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct PlayArgs {
@@ -117,7 +120,15 @@ async fn play(
             .collect();
         cast.tell(0, ToRole::Peers { peers });
     }
-    converse(&mut cast, handle, kind, url.as_deref()).await
+    tokio::select! {
+        biased;
+        // The role leaves in order: what it has made, a socket's file, goes with it.
+        _ = tokio::signal::ctrl_c() => {
+            cast.dismiss(LEAVING).await;
+            Ok(ExitCode::SUCCESS)
+        }
+        ended = converse(&mut cast, handle, kind, url.as_deref()) => ended,
+    }
 }
 
 /// The parts a role connects to, where the peers talk directly.
