@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, Write as _};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -18,6 +19,8 @@ use crate::{guard, plan};
 
 /// The place where those who play meet; a broker keeps it apart from others.
 const PLACE: &str = "lab-play";
+/// How long a role may take to leave when it is interrupted.
+const LEAVING: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct PlayArgs {
@@ -68,9 +71,9 @@ pub(super) fn main(args: &PlayArgs, handles: &[Handle]) -> Result<ExitCode> {
     let urls = args.brokers.urls()?;
     guard::enter()?;
     let runtime = role::runtime(0)?;
-    let played = runtime.block_on(interruptible(play(args, handle, kind, urls)));
+    let played = runtime.block_on(play(args, handle, kind, urls));
     runtime.shutdown_background();
-    played.unwrap_or(Ok(ExitCode::SUCCESS))
+    played
 }
 
 async fn play(
@@ -89,7 +92,10 @@ async fn play(
             eprintln!("· starting a private {which} for this conversation");
         }
         let options = Options { durable: true, dir: &guard::session_dir() };
-        server = Some(Server::start(which, &source, &options).await?);
+        match interruptible(Server::start(which, &source, &options)).await {
+            Some(started) => server = Some(started?),
+            None => return Ok(ExitCode::SUCCESS),
+        }
     }
     let url = server.as_ref().map(|server| server.url().to_owned());
     let binds = kind.binds(false);
@@ -117,7 +123,12 @@ async fn play(
             .collect();
         cast.tell(0, ToRole::Peers { peers });
     }
-    converse(&mut cast, handle, kind, url.as_deref()).await
+    if let Some(ended) = interruptible(converse(&mut cast, handle, kind, url.as_deref())).await {
+        return ended;
+    }
+    // The role leaves in order: what it has made, a socket's file, goes with it.
+    cast.dismiss(LEAVING).await;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The parts a role connects to, where the peers talk directly.

@@ -27,6 +27,7 @@ impl SocketFile {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}.{}.{number}", place.role(), std::process::id());
+        sweep(&folder(place)).await;
         Self::at(folder(place).join(name)).await
     }
 
@@ -118,6 +119,19 @@ fn private_folder(folder: &Path) -> Result<()> {
     }
 }
 
+/// Removes the files of processes that were killed: their number is in the
+/// name. One of a process that is only about to listen must not be taken for dead.
+async fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.rsplit('.').nth(1));
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            // What cannot be removed here, `remove` will complain about.
+            let _ = remove_stale(&entry.path()).await;
+        }
+    }
+}
+
 /// A socket file outlives its process; where nobody listens, connections are refused.
 async fn remove_stale(path: &Path) -> Result<()> {
     match UnixStream::connect(path).await {
@@ -178,6 +192,19 @@ mod tests {
         std::mem::forget(file);
         remove_files(&place).expect("a file is there");
         assert!(!folder(&place).exists());
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_next_removes_what_the_dead_have_left() {
+        let place = place("sweep");
+        let (_listener, alive) = SocketFile::new_in(&place).await.expect("a socket");
+        // No process can have this number.
+        let dead = folder(&place).join("receiver-0.4194305.0");
+        let (listener, file) = SocketFile::at(dead.clone()).await.expect("another");
+        std::mem::forget(file);
+        drop(listener);
+        let (_listener, _next) = SocketFile::new_in(&place).await.expect("a third");
+        assert!(!dead.exists() && alive.path().exists());
     }
 
     #[tokio::test]

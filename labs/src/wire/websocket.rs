@@ -14,8 +14,10 @@ use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{Error, Message, error::ProtocolError};
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, accept_async_with_config, client_async_with_config};
 
 use super::door::{self, Door, Hall, Listener};
@@ -179,7 +181,8 @@ impl Talker {
     /// Says good-bye behind all that was put. The peer reads in order, and so
     /// everything before it: its answer is not waited for.
     pub async fn close(mut self) -> Result<()> {
-        self.put(Message::Close(None)).await?;
+        let good_bye = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::from_static("") };
+        self.put(Message::Close(Some(good_bye))).await?;
         self.flush().await
     }
 }
