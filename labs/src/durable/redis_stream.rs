@@ -14,10 +14,8 @@
 //!
 //! Run it: `just lab durable-redis-stream`. Watch it: `redis-cli XINFO GROUPS PLACE:stream`.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bytes::Bytes;
-use redis::aio::MultiplexedConnection;
-use redis::streams::{StreamInfoGroupsReply, StreamPendingReply};
 
 use crate::durable::DurablePubSub;
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
@@ -27,6 +25,7 @@ use crate::queue::{Consumer, Delivery};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
 use crate::wire::redis::{self as wire, Redis};
 use crate::wire::stream::{Appender, Joining, Member, stream};
+use crate::wire::trim::Trimmer;
 
 /// Deliveries a subscriber may hold unsettled.
 const PREFETCH: usize = 256;
@@ -63,11 +62,10 @@ impl PubSub for RedisStream {
     async fn publisher(&self) -> Result<LogPublisher> {
         Ok(LogPublisher {
             appender: Appender::new(&self.place, &self.redis).await?,
-            redis: self.redis.connect().await?,
+            trimmer: Trimmer::of(stream(&self.place), self.redis.connect().await?),
             stream: stream(&self.place),
             trim_every: self.place.knob("trim-every", TRIM_EVERY).max(1),
             untrimmed: 0,
-            newest_then: Id(0, 0),
         })
     }
 
@@ -105,12 +103,10 @@ impl DurablePubSub for RedisStream {
 /// Appends to the log, and keeps it as short as the durable subscribers let it.
 pub struct LogPublisher {
     appender: Appender,
-    redis: MultiplexedConnection,
+    trimmer: Trimmer,
     stream: String,
     trim_every: usize,
     untrimmed: usize,
-    /// The newest entry when the log was trimmed the last time.
-    newest_then: Id,
 }
 
 impl Publisher for LogPublisher {
@@ -118,7 +114,11 @@ impl Publisher for LogPublisher {
         let fields: [(&str, &[u8]); 2] = [("topic", topic.as_str().as_bytes()), ("body", &body)];
         self.appender.append(&self.stream, None, &fields).await?;
         self.untrimmed += 1;
-        if self.untrimmed >= self.trim_every { self.trim().await } else { Ok(()) }
+        if self.untrimmed >= self.trim_every {
+            self.untrimmed = 0;
+            self.trimmer.trim().await?;
+        }
+        Ok(())
     }
 
     /// Confirmed: Redis has answered with the identifier of every entry.
@@ -128,54 +128,6 @@ impl Publisher for LogPublisher {
 
     async fn close(mut self) -> Result<()> {
         self.appender.flush().await
-    }
-}
-
-impl LogPublisher {
-    /// Drops what is older than the last trimming and was acked by everyone. A
-    /// group that joins meanwhile begins later than that.
-    async fn trim(&mut self) -> Result<()> {
-        self.untrimmed = 0;
-        let mut groups = redis::cmd("XINFO");
-        let groups: StreamInfoGroupsReply =
-            groups.arg("GROUPS").arg(&self.stream).query_async(&mut self.redis).await?;
-        let mut pending = redis::pipe();
-        for group in &groups.groups {
-            pending.cmd("XPENDING").arg(&self.stream).arg(&group.name);
-        }
-        let pending: Vec<StreamPendingReply> = pending.query_async(&mut self.redis).await?;
-        let mut keep = self.newest_then;
-        for (group, pending) in groups.groups.iter().zip(pending) {
-            keep = keep.min(Id::read(&group.last_delivered_id)?);
-            if let StreamPendingReply::Data(pending) = pending {
-                keep = keep.min(Id::read(&pending.start_id)?);
-            }
-        }
-        let mut trim = redis::pipe();
-        trim.cmd("XTRIM")
-            .arg(&self.stream)
-            .arg("MINID")
-            .arg("~")
-            .arg(format!("{}-{}", keep.0, keep.1))
-            .ignore();
-        trim.cmd("XREVRANGE").arg(&self.stream).arg("+").arg("-").arg("COUNT").arg(1);
-        let (newest,): (redis::Value,) =
-            trim.query_async(&mut self.redis).await.context("cannot trim the log")?;
-        if let Some(newest) = crate::wire::stream::Entry::list(newest).pop() {
-            self.newest_then = Id::read(&newest.id)?;
-        }
-        Ok(())
-    }
-}
-
-/// An entry's identifier: milliseconds since 1970, and a number within.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Id(u64, u64);
-
-impl Id {
-    fn read(text: &str) -> Result<Self> {
-        let read = || text.split_once('-').and_then(|(ms, n)| Some(Self(ms.parse().ok()?, n.parse().ok()?)));
-        read().with_context(|| format!("`{text}` is no identifier of an entry"))
     }
 }
 

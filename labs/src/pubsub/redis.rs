@@ -15,7 +15,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
-use crate::topic::{Filter, FilterKind, Topic};
+use crate::topic::{Filter, FilterKind, Topic, TopicReader};
 use crate::wire::redis::{PIPELINE_BYTES, Redis, literally};
 use crate::wire::resp::{Commands, Replies};
 
@@ -77,7 +77,7 @@ impl PubSub for RedisChannels {
         let mut replies = Replies::of(socket);
         // Redis's confirmation: from here on, nothing is missed.
         replies.last_two().await.with_context(|| format!("cannot subscribe to {filter}"))?;
-        Ok(ChannelSubscriber { replies, channels, latest: Topic::new("none")? })
+        Ok(ChannelSubscriber { replies, prefix: channels.len(), topics: TopicReader::default() })
     }
 }
 
@@ -126,19 +126,16 @@ impl ChannelPublisher {
 /// being cut off.
 pub struct ChannelSubscriber {
     replies: Replies,
-    channels: String,
-    /// Events on one topic come in runs: its text is checked once a run.
-    latest: Topic,
+    /// How much of a channel's name is the place's.
+    prefix: usize,
+    topics: TopicReader,
 }
 
 impl Subscriber for ChannelSubscriber {
     async fn next(&mut self) -> Result<Option<Event>> {
         let (channel, body) = self.replies.last_two().await?;
-        let topic = channel.get(self.channels.len()..).context("a message from another place's channel")?;
-        if topic != self.latest.as_str().as_bytes() {
-            self.latest = Topic::new(std::str::from_utf8(topic).context("a channel that is not text")?)?;
-        }
-        Ok(Some(Event { topic: self.latest.clone(), body }))
+        let topic = channel.get(self.prefix..).context("a message from another place's channel")?;
+        Ok(Some(Event { topic: self.topics.read(topic)?, body }))
     }
 }
 

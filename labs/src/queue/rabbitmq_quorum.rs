@@ -12,6 +12,8 @@
 //!
 //! Run it: `just lab queue-rabbitmq-quorum`.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
@@ -24,6 +26,10 @@ use crate::wire::amqp::{self, Link};
 /// Redeliveries after which a message is dropped, as one that no consumer can
 /// handle; with a dead-letter exchange it would go there. 0: never.
 const DELIVERY_LIMIT: usize = 0;
+
+/// How often, and with which pause, a queue is asked that has no leader yet.
+const ELECTION_TRIES: usize = 50;
+const ELECTION_PAUSE: Duration = Duration::from_millis(100);
 
 /// A quorum queue behind the default exchange.
 pub struct RabbitMqQuorum {
@@ -65,7 +71,16 @@ impl Queue for RabbitMqQuorum {
         QueueProducer::join(&self.place, BasicProperties::default()).await
     }
 
+    /// After a restart of its node the queue is declared before it has elected
+    /// a leader, and RabbitMQ 3.10 cuts off whoever wants to consume then. There
+    /// is nothing to wait for but that it lets us.
     async fn consumer(&self, prefetch: u16) -> Result<QueueConsumer> {
+        for _ in 1..ELECTION_TRIES {
+            if let Ok(consumer) = QueueConsumer::join(&self.place, prefetch).await {
+                return Ok(consumer);
+            }
+            tokio::time::sleep(ELECTION_PAUSE).await;
+        }
         QueueConsumer::join(&self.place, prefetch).await
     }
 }

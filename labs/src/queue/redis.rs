@@ -15,25 +15,22 @@
 //!
 //! Run it: `just lab queue-redis`. Watch it: `redis-cli LLEN PLACE:queue`.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
-use redis::{Pipeline, RedisResult};
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::queue::{Consumer, Delivery, Producer, Queue};
-use crate::wire::lease::{Lease, Lists, queue};
-use crate::wire::redis::{self as wire, Asked, Outbox, Redis};
+use crate::wire::lease::queue;
+use crate::wire::redis::{self as wire, Redis};
+use crate::wire::taker::Taker;
 
 /// A consumer that shows no sign of life for this long loses its items, in milliseconds.
 const LEASE_MS: usize = 2_000;
 /// How long to wait at an empty queue before looking for items to deliver again, in milliseconds.
 const WAIT_MS: usize = 100;
-/// Acks in one pipeline.
-const ACKS: usize = 128;
 
 /// A list, and one more for every consumer.
 pub struct RedisList {
@@ -91,49 +88,14 @@ impl Producer for ListProducer {
     }
 }
 
-/// Moves items to a list of its own, and removes them there when they are done with.
-pub struct ListConsumer {
-    lists: Lists,
-    connection: MultiplexedConnection,
-    outbox: Outbox,
-    settled: Pipeline,
-    taken: VecDeque<(Vec<u8>, u32)>,
-    asked: Asked<Vec<(Vec<u8>, u32)>>,
-    /// Items on our list: handed out and unsettled, or about to be.
-    held: usize,
-    prefetch: usize,
-    /// How many items came the last time: a quiet queue is not asked for hundreds.
-    came: usize,
-    wait: Duration,
-    lease: Lease,
-}
+/// Moves items to a list of its own; a receipt is the item's body.
+pub struct ListConsumer(Taker);
 
 impl ListConsumer {
     pub(crate) async fn join(place: &Place, redis: &Redis, prefetch: u16) -> Result<Self> {
         let ms = |knob, default| Duration::from_millis(place.knob(knob, default).max(1) as u64);
-        let shared = redis.connect().await?;
-        let (lists, lease) = Lists::join(place, ms("lease-ms", LEASE_MS), shared.clone()).await?;
-        Ok(Self {
-            lists,
-            connection: redis.connect_to_wait().await?,
-            outbox: Outbox::new(shared),
-            settled: redis::pipe(),
-            taken: VecDeque::new(),
-            asked: Asked::nothing(),
-            held: 0,
-            prefetch: usize::from(prefetch).max(1),
-            came: 0,
-            wait: ms("wait-ms", WAIT_MS),
-            lease,
-        })
-    }
-
-    async fn write_settled(&mut self) -> Result<()> {
-        self.outbox.room().await?;
-        if self.settled.is_empty() {
-            return Ok(());
-        }
-        self.outbox.put(std::mem::replace(&mut self.settled, redis::pipe()))
+        let times = [ms("lease-ms", LEASE_MS), ms("wait-ms", WAIT_MS)];
+        Taker::join(place, redis, prefetch, times).await.map(Self)
     }
 }
 
@@ -142,78 +104,23 @@ impl Consumer for ListConsumer {
     type Receipt = Bytes;
 
     async fn next(&mut self) -> Result<Option<Delivery<Bytes, Bytes>>> {
-        loop {
-            if let Some((item, attempt)) = self.taken.pop_front() {
-                let item = Bytes::from(item);
-                return Ok(Some(Delivery { receipt: item.clone(), item, attempt }));
-            }
-            self.write_settled().await?;
-            // One of them is asked of the list of redeliveries, which is mostly empty.
-            let count = ((self.came + 1) * 2).min(self.prefetch - self.held);
-            if count == 0 && !self.asked.is_asked() {
-                // All we may hold is handed out. Settling needs `&mut self`, so
-                // whoever waits here has given this future up by then.
-                return std::future::pending().await;
-            }
-            let take = || take(self.connection.clone(), self.lists.clone(), count, self.wait);
-            self.taken = self.asked.or_ask(take).await?.into();
-            self.held += self.taken.len();
-            self.came = self.taken.len();
-        }
+        let (item, attempt) = self.0.next().await?;
+        Ok(Some(Delivery { receipt: item.clone(), item, attempt }))
     }
 
-    /// `LREM` removes the first item with this body: of two alike, either will do.
     async fn ack(&mut self, receipt: Bytes) -> Result<()> {
-        self.held -= 1;
-        self.settled.cmd("LREM").arg(&self.lists.own).arg(1).arg(&receipt[..]);
-        if self.settled.len() >= ACKS { self.write_settled().await } else { Ok(()) }
+        self.0.ack(receipt).await
     }
 
     async fn nack(&mut self, receipt: Bytes) -> Result<()> {
-        self.held -= 1;
-        // Both or neither: the item may not vanish in between, nor double.
-        self.settled.atomic();
-        self.settled.cmd("LREM").arg(&self.lists.own).arg(1).arg(&receipt[..]);
-        self.settled.cmd("RPUSH").arg(&self.lists.again).arg(&receipt[..]);
-        if self.settled.len() >= ACKS { self.write_settled().await } else { Ok(()) }
+        self.0.nack(receipt).await
     }
 
     async fn flush(&mut self) -> Result<()> {
-        self.write_settled().await?;
-        self.outbox.drain().await
+        self.0.flush().await
     }
 
-    async fn close(mut self) -> Result<()> {
-        self.flush().await?;
-        // What was asked for may still come onto our list: wait, it is not long.
-        if self.asked.is_asked() {
-            self.asked.or_ask(|| std::future::ready(Ok(Vec::new()))).await?;
-        }
-        self.lists.leave(self.lease, self.outbox.connection()).await
+    async fn close(self) -> Result<()> {
+        self.0.close().await
     }
-}
-
-/// Up to `count` items, each with its attempt: first one of those to be
-/// delivered again, then new ones, in one pipeline; waits only for new ones.
-async fn take(
-    mut redis: MultiplexedConnection,
-    lists: Lists,
-    count: usize,
-    wait: Duration,
-) -> RedisResult<Vec<(Vec<u8>, u32)>> {
-    let mut moves = redis::pipe();
-    for from in std::iter::once(&lists.again).chain(std::iter::repeat_n(&lists.queue, count - 1)) {
-        moves.cmd("LMOVE").arg(from).arg(&lists.own).arg("LEFT").arg("RIGHT");
-    }
-    let moved: Vec<Option<Vec<u8>>> = moves.query_async(&mut redis).await?;
-    let attempts = std::iter::once(2).chain(std::iter::repeat(1));
-    let mut taken: Vec<_> =
-        moved.into_iter().zip(attempts).filter_map(|(item, n)| Some((item?, n))).collect();
-    if taken.is_empty() {
-        let mut next = redis::cmd("BLMOVE");
-        next.arg(&lists.queue).arg(&lists.own).arg("LEFT").arg("RIGHT").arg(wait.as_secs_f64());
-        let item: Option<Vec<u8>> = next.query_async(&mut redis).await?;
-        taken.extend(item.map(|item| (item, 1)));
-    }
-    Ok(taken)
 }

@@ -11,17 +11,15 @@
 //!
 //! Run it: `just lab reqrep-redis`.
 
-use std::collections::{HashSet, VecDeque};
-
 use anyhow::{Context, Result};
-use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 use tokio::task::JoinHandle;
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
+use crate::wire::letters::{self, Address, Replies, Requests};
 use crate::wire::pending::Pending;
-use crate::wire::redis::{self as wire, Asked, Outbox, Redis};
+use crate::wire::redis::{self as wire, Redis};
 
 /// Requests or replies popped with one command, and replies in one pipeline.
 const BATCH: usize = 256;
@@ -65,8 +63,8 @@ impl RequestReply for RedisLists {
         let replies = key(&self.place, &format!("replies:{number}"));
         let pending = Pending::default();
         let count = self.place.knob("batch", BATCH).max(1);
-        let reader =
-            read_replies(self.redis.connect_to_wait().await?, replies.clone(), count, pending.clone());
+        let redis = self.redis.connect_to_wait().await?;
+        let reader = letters::hand_out(redis, replies.clone(), count, pending.clone());
         Ok(ListRequester {
             connection,
             requests: key(&self.place, "requests"),
@@ -77,15 +75,12 @@ impl RequestReply for RedisLists {
     }
 
     async fn responder(&self) -> Result<ListResponder> {
+        let batch = self.place.knob("batch", BATCH).max(1);
+        let keep_ms = self.place.knob("keep-ms", KEEP_MS);
+        let requests = key(&self.place, "requests");
         Ok(ListResponder {
-            connection: self.redis.connect_to_wait().await?,
-            outbox: Outbox::new(self.redis.connect().await?),
-            requests: key(&self.place, "requests"),
-            batch: self.place.knob("batch", BATCH).max(1),
-            keep_ms: self.place.knob("keep-ms", KEEP_MS),
-            popped: VecDeque::new(),
-            asked: Asked::nothing(),
-            replies: Vec::new(),
+            requests: Requests::on(self.redis.connect_to_wait().await?, requests, batch),
+            replies: Replies::through(self.redis.connect().await?, batch, keep_ms),
         })
     }
 }
@@ -121,87 +116,26 @@ impl Drop for ListRequester {
 
 /// Answers from the shared list, and pushes replies where the request says.
 pub struct ListResponder {
-    connection: MultiplexedConnection,
-    outbox: Outbox,
-    requests: String,
-    batch: usize,
-    keep_ms: usize,
-    popped: VecDeque<Bytes>,
-    asked: Asked<Vec<Vec<u8>>>,
-    replies: Vec<(ReplyTo, Document)>,
-}
-
-/// The return address and the correlation identifier, as the request had them.
-pub struct ReplyTo {
-    list: Bytes,
-    id: Bytes,
+    requests: Requests,
+    replies: Replies,
 }
 
 impl Responder for ListResponder {
-    type ReplyTo = ReplyTo;
+    type ReplyTo = Address;
 
-    async fn next(&mut self) -> Result<Option<(Command, ReplyTo)>> {
+    async fn next(&mut self) -> Result<Option<(Command, Address)>> {
         loop {
-            while let Some(message) = self.popped.pop_front() {
-                // What has no return address cannot be answered, and is dropped.
-                if let Some((line, body)) = split_line(&message)
-                    && let Some(space) = line.iter().rposition(|byte| *byte == b' ')
-                {
-                    return Ok(Some((
-                        Command(body),
-                        ReplyTo { list: line.slice(..space), id: line.slice(space + 1..) },
-                    )));
-                }
+            if let Some((body, address)) = self.requests.here() {
+                return Ok(Some((Command(body), address)));
             }
-            self.write().await?;
-            let pop = || wire::take(self.connection.clone(), self.requests.clone(), self.batch);
-            self.popped = self.asked.or_ask(pop).await?.into_iter().map(Bytes::from).collect();
+            self.replies.write().await?;
+            self.requests.wait().await?;
         }
     }
 
-    async fn reply(&mut self, to: ReplyTo, reply: Document) -> Result<()> {
-        self.replies.push((to, reply));
-        if self.replies.len() >= self.batch { self.write().await } else { Ok(()) }
+    async fn reply(&mut self, to: Address, reply: Document) -> Result<()> {
+        self.replies.push(to, reply.0).await
     }
-}
-
-impl ListResponder {
-    async fn write(&mut self) -> Result<()> {
-        self.outbox.room().await?;
-        if self.replies.is_empty() {
-            return Ok(());
-        }
-        let mut pipeline = redis::pipe();
-        let mut lists = HashSet::new();
-        for (to, body) in self.replies.drain(..) {
-            pipeline.cmd("RPUSH").arg(&to.list[..]).arg([&to.id[..], b"\n", &body].concat());
-            lists.insert(to.list);
-        }
-        // A requester may have gone, and nobody else would ever empty its list.
-        for list in lists {
-            pipeline.cmd("PEXPIRE").arg(&list[..]).arg(self.keep_ms);
-        }
-        self.outbox.put(pipeline)
-    }
-}
-
-/// Hands every reply to the ask that waits for it.
-async fn read_replies(connection: MultiplexedConnection, list: String, count: usize, pending: Pending) {
-    while let Ok(replies) = wire::take(connection.clone(), list.clone(), count).await {
-        for reply in replies.into_iter().map(Bytes::from) {
-            if let Some((line, body)) = split_line(&reply)
-                && let Some(id) = std::str::from_utf8(&line).ok().and_then(|id| id.parse().ok())
-            {
-                pending.hand_out(id, body);
-            }
-        }
-    }
-    pending.close();
-}
-
-fn split_line(message: &Bytes) -> Option<(Bytes, Bytes)> {
-    let end = message.iter().position(|byte| *byte == b'\n')?;
-    Some((message.slice(..end), message.slice(end + 1..)))
 }
 
 fn key(place: &Place, name: &str) -> String {

@@ -18,6 +18,7 @@ mod pipeline;
 mod place;
 mod pubsub;
 mod queue;
+mod redis_stream;
 mod reqrep;
 mod stream;
 mod survival;
@@ -94,6 +95,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     catalog::visit(&mut suite);
     suite.0.extend(broken::trials());
     suite.0.extend(cast::trials());
+    suite.0.extend(redis_stream::trials());
     suite.0
 }
 
