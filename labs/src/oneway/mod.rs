@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::lab::Lab;
 
 pub mod inproc;
+pub mod nats;
 pub mod rabbitmq;
 pub mod redis;
 pub mod tcp;

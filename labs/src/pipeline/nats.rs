@@ -1,0 +1,90 @@
+//! A pipeline over NATS core: workers share the subject of the tasks as a queue
+//! group, the sink listens to the subject of the results, and the subjects of
+//! `pubsub/nats.rs` carry `stop`.
+//!
+//! NATS draws a member of the group by lot for every task, and does not ask
+//! whether it keeps up. Promises: each task goes to one worker. Loses: the
+//! tasks that a dying worker had, what no worker was there for, and what a slow
+//! one had no room for; nothing is acknowledged.
+//!
+//! Run it: `just lab pipeline-nats`.
+
+use anyhow::Result;
+use bytes::Bytes;
+
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::oneway::nats::SubjectSender;
+use crate::pipeline::{Pipeline, Sharing, Stage};
+use crate::pubsub;
+use crate::queue::{Consumer, Delivery};
+use crate::wire::nats::{Inbox, Line};
+
+/// Two subjects.
+pub struct Nats {
+    place: Place,
+}
+
+impl Lab for Nats {
+    const TRANSPORT: &'static str = "nats";
+    const BROKER: Option<Broker> = Some(Broker::Nats);
+    const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
+    const OVERLOAD: Overload = Overload::Drops;
+    const JOIN: Join = Join::Confirmed;
+
+    async fn open(place: &Place) -> Result<Self> {
+        Ok(Self { place: place.clone() })
+    }
+
+    /// A subject is gone when its last subscriber is.
+    async fn remove(_place: &Place) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Pipeline for Nats {
+    const SHARING: Sharing = Sharing::Random;
+    type Push = SubjectSender;
+    type Pull = GroupPull;
+    type Control = pubsub::nats::Nats;
+
+    async fn push(&self, stage: Stage) -> Result<SubjectSender> {
+        Ok(SubjectSender::new(Line::to(&self.place).await?, self.place.part(stage.part()).name()))
+    }
+
+    async fn pull(&self, stage: Stage) -> Result<GroupPull> {
+        let line = Line::to(&self.place).await?;
+        let group = Some("workers".to_owned());
+        Ok(GroupPull { inbox: line.subscribe(self.place.part(stage.part()).name(), group).await? })
+    }
+}
+
+/// Takes what falls to it; there is nothing to settle.
+pub struct GroupPull {
+    inbox: Inbox,
+}
+
+impl Consumer for GroupPull {
+    type Item = Bytes;
+    type Receipt = ();
+
+    async fn next(&mut self) -> Result<Option<Delivery<Bytes, ()>>> {
+        let item = self.inbox.next().await?.payload;
+        Ok(Some(Delivery { item, attempt: 1, receipt: () }))
+    }
+
+    async fn ack(&mut self, (): ()) -> Result<()> {
+        Ok(())
+    }
+
+    async fn nack(&mut self, (): ()) -> Result<()> {
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn close(self) -> Result<()> {
+        Ok(())
+    }
+}

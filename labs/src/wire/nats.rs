@@ -1,0 +1,156 @@
+//! What the NATS labs share: a connection that is lost for good when it is
+//! lost, publishing, and subscriptions that say when they are live.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use async_nats::{Client, ConnectOptions, Message, Request, Subject, Subscriber};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use tokio::sync::watch;
+use tokio::task::unconstrained;
+
+use crate::lab::Place;
+use crate::topic::{Filter, Topic};
+
+/// Messages that wait in a subscription before the client drops new ones. The
+/// crate's default, 65,536, is less than it reads in one go from a full socket.
+const HIGH_WATER: usize = 262_144;
+/// Commands between a role and the client's own task, which writes them.
+const COMMANDS: usize = 4096;
+
+/// A connection. Left to itself the client would come back after a cut and
+/// never tell what it has missed: here a cut is final, and an error.
+#[derive(Clone)]
+pub(crate) struct Line {
+    pub(crate) client: Client,
+    cut: watch::Receiver<bool>,
+}
+
+impl Line {
+    pub(crate) async fn to(place: &Place) -> Result<Self> {
+        let url = place.url()?;
+        let (cutting, cut) = watch::channel(false);
+        let connected = AtomicBool::new(false);
+        let options = ConnectOptions::new()
+            .name(place.role())
+            .subscription_capacity(place.knob("high-water", HIGH_WATER).max(1))
+            .client_capacity(COMMANDS)
+            // Who does not want to wait for ever has a timeout of its own.
+            .request_timeout(None)
+            // Places and topics are made of what subjects are made of.
+            .skip_subject_validation(true)
+            // Asked before every attempt to connect. The first is made at once,
+            // the second never. Events would tell of a cut too, but are
+            // themselves dropped when there are many.
+            .reconnect_delay_callback(move |_| match connected.swap(true, Ordering::Relaxed) {
+                false => Duration::ZERO,
+                true => {
+                    cutting.send_replace(true);
+                    Duration::MAX
+                }
+            });
+        let client = options.connect(url).await.with_context(|| format!("cannot connect to NATS at {url}"))?;
+        Ok(Self { client, cut })
+    }
+
+    /// What `action` comes to, unless the connection is lost before.
+    pub(crate) async fn unless_cut<T, E>(&self, action: impl Future<Output = Result<T, E>>) -> Result<T>
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let mut cut = self.cut.clone();
+        tokio::select! {
+            biased;
+            done = action => done.context("NATS did not do it"),
+            _ = cut.wait_for(|cut| *cut) => lost(),
+        }
+    }
+
+    /// Accepts a message; the client's task writes it when this one yields.
+    pub(crate) async fn publish(&self, subject: Subject, body: Bytes) -> Result<()> {
+        // Not to be put off because this task has used up its turn: the more
+        // commands wait, the more are written at once.
+        unconstrained(self.unless_cut(self.client.publish(subject, body))).await
+    }
+
+    /// Everything accepted is written to the socket. NATS may not have read it.
+    pub(crate) async fn flush(&self) -> Result<()> {
+        self.unless_cut(self.client.flush()).await
+    }
+
+    /// Returns when NATS has handled everything written before: it handles a
+    /// connection's commands in order, and the last is a message to ourselves.
+    pub(crate) async fn round_trip(&self) -> Result<()> {
+        let ourselves = self.client.new_inbox();
+        let request = Request::new().inbox(ourselves.clone());
+        self.unless_cut(self.client.send_request(ourselves, request)).await.map(drop)
+    }
+
+    /// Subscribes, alone or sharing the messages with a queue group; live when
+    /// this returns.
+    pub(crate) async fn subscribe(&self, subject: String, group: Option<String>) -> Result<Inbox> {
+        let context = format!("cannot subscribe to {subject}");
+        let messages = match group {
+            Some(group) => self.client.queue_subscribe(subject, group).await,
+            None => self.client.subscribe(subject).await,
+        };
+        let messages = messages.context(context)?;
+        self.round_trip().await?;
+        Ok(Inbox { line: self.clone(), messages })
+    }
+}
+
+/// What arrives for one subscription. The client reads on whether anybody takes
+/// messages or not: beyond the high-water mark it drops the newest.
+pub(crate) struct Inbox {
+    pub(crate) line: Line,
+    pub(crate) messages: Subscriber,
+}
+
+impl Inbox {
+    /// The next message. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Result<Message> {
+        tokio::select! {
+            biased;
+            message = self.messages.next() => message.context("NATS has ended the subscription"),
+            _ = self.line.cut.wait_for(|cut| *cut) => lost(),
+        }
+    }
+}
+
+fn lost<T>() -> Result<T> {
+    bail!("NATS has closed the connection: this end fell too far behind, or NATS stopped")
+}
+
+/// Publishes what has a topic, below a place's name.
+pub(crate) struct Subjects {
+    place: String,
+    latest: Option<(Topic, Subject)>,
+}
+
+impl Subjects {
+    pub(crate) fn of(place: &Place) -> Self {
+        Self { place: place.name(), latest: None }
+    }
+
+    /// The subject of a topic; one that repeats costs no allocation.
+    pub(crate) fn subject(&mut self, topic: &Topic) -> Subject {
+        match &self.latest {
+            Some((latest, subject)) if latest == topic => subject.clone(),
+            _ => {
+                let subject = Subject::from(format!("{}.{topic}", self.place));
+                self.latest.insert((topic.clone(), subject)).1.clone()
+            }
+        }
+    }
+}
+
+/// The subject that a filter names, below a place's name.
+pub(crate) fn filtered(place: &Place, filter: &Filter) -> String {
+    match filter {
+        Filter::Exact(topic) => format!("{}.{topic}", place.name()),
+        _ => format!("{}.>", place.name()),
+    }
+}
