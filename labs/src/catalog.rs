@@ -58,6 +58,7 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.pub_sub::<pubsub::redis_stream::RedisStream>();
     visitor.pub_sub::<pubsub::rabbitmq::RabbitMq>();
     visitor.pub_sub::<pubsub::nats::Nats>();
+    visitor.pub_sub::<pubsub::jetstream::JetStream>();
 
     visitor.pipeline::<pipeline::inproc::Inproc>();
     visitor.pipeline::<pipeline::tcp::Tcp>();
@@ -67,14 +68,17 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.pipeline::<pipeline::redis_stream::RedisStream>();
     visitor.pipeline::<pipeline::rabbitmq::RabbitMq>();
     visitor.pipeline::<pipeline::nats::Nats>();
+    visitor.pipeline::<pipeline::jetstream::JetStream>();
 
     visitor.queue::<queue::redis::RedisList>();
     visitor.queue::<queue::redis_stream::RedisStream>();
     visitor.queue::<queue::rabbitmq::RabbitMq>();
     visitor.queue::<queue::rabbitmq_quorum::RabbitMqQuorum>();
+    visitor.queue::<queue::jetstream::JetStream>();
 
     visitor.durable::<durable::redis_stream::RedisStream>();
     visitor.durable::<durable::rabbitmq::RabbitMq>();
+    visitor.durable::<durable::jetstream::JetStream>();
 }
 
 /// Names that look as if there should be a lab, and why there is none.

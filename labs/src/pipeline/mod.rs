@@ -15,6 +15,7 @@ use crate::pubsub::PubSub;
 use crate::queue::Consumer;
 
 pub mod inproc;
+pub mod jetstream;
 pub mod nats;
 pub mod rabbitmq;
 pub mod redis;

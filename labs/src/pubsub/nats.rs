@@ -16,7 +16,7 @@ use bytes::Bytes;
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
-use crate::wire::nats::{Inbox, Line, Subjects, filtered};
+use crate::wire::nats::{FILTERS, Inbox, Line, Subjects, filtered};
 
 /// Subjects named after the place and the topic.
 pub struct Nats {
@@ -41,7 +41,7 @@ impl Lab for Nats {
 }
 
 impl PubSub for Nats {
-    const FILTERS: &'static [FilterKind] = &[FilterKind::All, FilterKind::Exact];
+    const FILTERS: &'static [FilterKind] = FILTERS;
     type Publisher = SubjectPublisher;
     type Subscriber = SubjectSubscriber;
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::lab::Lab;
 
+pub mod jetstream;
 pub mod rabbitmq;
 pub mod rabbitmq_quorum;
 pub mod redis;

@@ -7,6 +7,7 @@ pub mod door;
 pub(crate) mod file;
 pub mod http;
 pub mod hub;
+pub(crate) mod jetstream;
 pub(crate) mod lease;
 pub mod link;
 pub(crate) mod nats;

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::unconstrained;
 
 use crate::lab::Place;
-use crate::topic::{Filter, Topic};
+use crate::topic::{Filter, FilterKind, Topic};
 
 /// Messages that wait in a subscription before the client drops new ones. The
 /// crate's default, 65,536, is less than it reads in one go from a full socket.
@@ -51,7 +51,8 @@ impl Line {
                     Duration::MAX
                 }
             });
-        let client = options.connect(url).await.with_context(|| format!("cannot connect to NATS at {url}"))?;
+        let client =
+            options.connect(url).await.with_context(|| format!("cannot connect to NATS at {url}"))?;
         Ok(Self { client, cut })
     }
 
@@ -146,6 +147,9 @@ impl Subjects {
         }
     }
 }
+
+/// What a subject with wildcards can express.
+pub(crate) const FILTERS: &[FilterKind] = &[FilterKind::All, FilterKind::Exact];
 
 /// The subject that a filter names, below a place's name.
 pub(crate) fn filtered(place: &Place, filter: &Filter) -> String {

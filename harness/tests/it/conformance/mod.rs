@@ -10,6 +10,7 @@ mod broken;
 mod cast;
 mod durable;
 mod faulty;
+mod nats;
 mod oneway;
 mod orphan;
 mod overload;

@@ -1,0 +1,32 @@
+//! What is left in a NATS server when a lab was used and removed.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use async_nats::jetstream;
+
+use super::place::Site;
+
+/// No stream and no consumer, and nobody who listens to what is the place's.
+pub(super) async fn nothing_left(site: &Site) -> Result<()> {
+    let client = async_nats::connect(site.url()?).await?;
+    let account = jetstream::new(client.clone()).query_account().await?;
+    let left = (account.streams, account.consumers);
+    ensure!(left == (0, 0), "(streams, consumers) that stay in JetStream: {left:?}");
+    let place = site.place();
+    let parts = ["tasks", "results", "control", "it", "control.stop"].map(|part| place.part(part).name());
+    for subject in std::iter::once(place.name()).chain(parts) {
+        let gone = async {
+            // NATS says at once when nobody listens; a listener would not answer.
+            let ask = || {
+                tokio::time::timeout(Duration::from_millis(20), client.request(subject.clone(), "".into()))
+            };
+            while !matches!(ask().await, Ok(Err(error)) if error.kind() == async_nats::client::RequestErrorKind::NoResponders)
+            {
+            }
+            Ok(())
+        };
+        site.soon(&format!("all who listened to {subject} leave NATS"), gone).await?;
+    }
+    Ok(())
+}
