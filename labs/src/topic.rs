@@ -1,7 +1,7 @@
 //! Topics, and the filters that subscribers choose them with.
 //!
 //! Filters are where transports differ most: Redis has globs, AMQP has words,
-//! ØMQ has byte prefixes. A [`Filter`] keeps the dialect it was written in. A
+//! NATS has subjects, ØMQ has byte prefixes. A [`Filter`] keeps the dialect it was written in. A
 //! lab passes it on where its transport speaks that dialect and refuses it by
 //! name where it does not; nothing is silently translated into something wider.
 //! [`Filter::matches`] is the reference: the peer-to-peer labs filter with it,
@@ -78,6 +78,8 @@ pub enum FilterKind {
     Glob,
     /// `*` exactly one word, `#` any number of words (AMQP).
     Words,
+    /// `*` exactly one word, `>` at the end one word or more (NATS).
+    Subjects,
 }
 
 impl fmt::Display for FilterKind {
@@ -88,13 +90,15 @@ impl fmt::Display for FilterKind {
             Self::Prefix => "prefix",
             Self::Glob => "glob",
             Self::Words => "words",
+            Self::Subjects => "subjects",
         })
     }
 }
 
 /// Which topics a subscriber wants, in the dialect it was written in.
 ///
-/// As text: `all`, `exact:chat.rust`, `prefix:chat.`, `glob:chat.*`, `words:chat.#`.
+/// As text: `all`, `exact:chat.rust`, `prefix:chat.`, `glob:chat.*`,
+/// `words:chat.#`, `subjects:chat.>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Filter {
     /// Everything.
@@ -107,6 +111,8 @@ pub enum Filter {
     Glob(String),
     /// An AMQP binding key: `*` is one word, `#` any number of them.
     Words(String),
+    /// A NATS subject: `*` is one word, `>` at the end all that follow, at least one.
+    Subjects(String),
 }
 
 impl Filter {
@@ -118,6 +124,7 @@ impl Filter {
             Self::Prefix(_) => FilterKind::Prefix,
             Self::Glob(_) => FilterKind::Glob,
             Self::Words(_) => FilterKind::Words,
+            Self::Subjects(_) => FilterKind::Subjects,
         }
     }
 
@@ -143,6 +150,7 @@ impl Filter {
             Self::Prefix(prefix) => topic.starts_with(prefix.as_str()),
             Self::Glob(pattern) => glob(pattern, topic),
             Self::Words(pattern) => words(pattern, topic),
+            Self::Subjects(pattern) => subjects(pattern, topic),
         }
     }
 }
@@ -155,6 +163,7 @@ impl fmt::Display for Filter {
             Self::Prefix(text) => write!(f, "prefix:{text}"),
             Self::Glob(text) => write!(f, "glob:{text}"),
             Self::Words(text) => write!(f, "words:{text}"),
+            Self::Subjects(text) => write!(f, "subjects:{text}"),
         }
     }
 }
@@ -184,8 +193,17 @@ impl FromStr for Filter {
                 }
                 Self::Words(pattern.to_owned())
             }
+            "subjects" => {
+                for word in pattern.strip_suffix(".>").unwrap_or(pattern).split('.') {
+                    ensure!(
+                        word == "*" || pattern == ">" || Topic::new(word).is_ok(),
+                        "`{word}` in `{text}` is no word: use a plain word, `*` for one word, `>` at the end for all that follow"
+                    );
+                }
+                Self::Subjects(pattern.to_owned())
+            }
             _ => bail!(
-                "`{text}` is not a filter: use all, exact:TOPIC, prefix:TEXT, glob:PATTERN or words:PATTERN"
+                "`{text}` is not a filter: use all, exact:TOPIC, prefix:TEXT, glob:PATTERN, words:PATTERN or subjects:PATTERN"
             ),
         })
     }
@@ -271,6 +289,20 @@ fn words(pattern: &str, topic: &str) -> bool {
     reached[topic.len()]
 }
 
+/// NATS: `*` matches one word, and `>`, which can only be the last, one or more.
+fn subjects(pattern: &str, topic: &str) -> bool {
+    let mut topic = topic.split('.');
+    for word in pattern.split('.') {
+        match (word, topic.next()) {
+            (">", Some(_)) => return true,
+            ("*", Some(_)) => {}
+            (plain, Some(word)) if plain == word => {}
+            _ => return false,
+        }
+    }
+    topic.next().is_none()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,6 +340,13 @@ mod tests {
         check("words:#.help.#", "chat.rust.help", true);
         check("words:*.*", "chat", false);
         check("words:#.#", "chat", true);
+        check("subjects:chat.*", "chat.rust", true);
+        check("subjects:chat.*", "chat.rust.help", false);
+        check("subjects:chat.>", "chat.rust.help", true);
+        check("subjects:chat.>", "chat", false);
+        check("subjects:>", "chat", true);
+        check("subjects:*.rust", "chat.rust", true);
+        check("subjects:chat", "chat.rust", false);
     }
 
     #[test]
@@ -315,7 +354,17 @@ mod tests {
         for bad in ["", ".", "a..b", "a b", "a.*", "a/b", "é"] {
             assert!(Topic::new(bad).is_err(), "{bad:?}");
         }
-        for bad in ["", "some", "all:x", "exact:a.*", "words:a.b*", "glob:\n"] {
+        for bad in [
+            "",
+            "some",
+            "all:x",
+            "exact:a.*",
+            "words:a.b*",
+            "glob:\n",
+            "subjects:>.a",
+            "subjects:a.#",
+            "subjects:",
+        ] {
             assert!(bad.parse::<Filter>().is_err(), "{bad:?}");
         }
     }
@@ -347,7 +396,7 @@ mod tests {
         }
 
         #[test]
-        fn any_filter_text_survives_a_round_trip(text in "(exact|prefix|glob|words|all|x):?[a-z.*#?\\[\\]^-]{0,12}") {
+        fn any_filter_text_survives_a_round_trip(text in "(exact|prefix|glob|words|subjects|all|x):?[a-z.*#>?\\[\\]^-]{0,12}") {
             if let Ok(filter) = text.parse::<Filter>() {
                 proptest::prop_assert_eq!(filter.to_string().parse::<Filter>().ok(), Some(filter));
             }

@@ -29,7 +29,7 @@ pub(super) struct PlayArgs {
     /// terminal shows. A pipeline's worker needs PART=ADDRESS for each part
     #[arg(long, value_name = "ADDRESS")]
     at: Vec<String>,
-    /// Which topics a subscriber wants: all, exact:TOPIC, prefix:TEXT, glob:PATTERN or words:PATTERN
+    /// Which topics a subscriber wants: all, exact:TOPIC, prefix:TEXT, glob:PATTERN, words:PATTERN or subjects:PATTERN
     #[arg(long)]
     filter: Option<String>,
     /// A number, where several of one role play

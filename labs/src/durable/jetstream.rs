@@ -83,7 +83,7 @@ impl DurablePubSub for JetStream {
             filter_subject: filtered(&self.place, filter),
             ..Default::default()
         };
-        let found = store.consumer(cursor).await?;
+        let found = store.durable(&consumer(id), cursor).await?;
         store.take_over(found).await?;
         let pull = Pull::from(&store, &consumer(id), self.place.knob("prefetch", PREFETCH)).await?;
         Ok(DurableSubscriber { pull, events: Events::of(&self.place) })

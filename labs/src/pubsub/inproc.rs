@@ -50,8 +50,14 @@ impl Lab for Inproc {
 }
 
 impl PubSub for Inproc {
-    const FILTERS: &'static [FilterKind] =
-        &[FilterKind::All, FilterKind::Exact, FilterKind::Prefix, FilterKind::Glob, FilterKind::Words];
+    const FILTERS: &'static [FilterKind] = &[
+        FilterKind::All,
+        FilterKind::Exact,
+        FilterKind::Prefix,
+        FilterKind::Glob,
+        FilterKind::Words,
+        FilterKind::Subjects,
+    ];
     type Publisher = InprocPublisher;
     type Subscriber = InprocSubscriber;
 

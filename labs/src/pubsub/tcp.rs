@@ -44,8 +44,14 @@ impl Lab for Tcp {
 }
 
 impl PubSub for Tcp {
-    const FILTERS: &'static [FilterKind] =
-        &[FilterKind::All, FilterKind::Exact, FilterKind::Prefix, FilterKind::Glob, FilterKind::Words];
+    const FILTERS: &'static [FilterKind] = &[
+        FilterKind::All,
+        FilterKind::Exact,
+        FilterKind::Prefix,
+        FilterKind::Glob,
+        FilterKind::Words,
+        FilterKind::Subjects,
+    ];
     const PUBLISHERS: Option<usize> = Some(1);
     type Publisher = FramePublisher;
     type Subscriber = FrameSubscriber;

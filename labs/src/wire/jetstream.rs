@@ -74,6 +74,22 @@ impl Store {
         Ok(made.context("cannot make the consumer")?.cached_info().clone())
     }
 
+    /// The durable consumer of this name, made if it is not there; an error if
+    /// it is there with another filter.
+    pub(crate) async fn durable(&self, name: &str, config: pull::Config) -> Result<consumer::Info> {
+        let known = self.jetstream.get_consumer_from_stream::<pull::Config, _, _>(name, &self.name);
+        match known.await {
+            Ok(known) => {
+                let known = known.cached_info().clone();
+                let (was, is) = (&known.config.filter_subject, &config.filter_subject);
+                ensure!(was == is, "{name} subscribed to {was}, and not to {is}: forget it first");
+                Ok(known)
+            }
+            Err(error) if no_consumer(error.kind()) => self.consumer(config).await,
+            Err(error) => Err(error).context("cannot find the consumer"),
+        }
+    }
+
     /// Says on behalf of whoever had this consumer before, and has died, that it
     /// is not done with what it had in hand: it comes again at once, in order.
     pub(crate) async fn take_over(&self, consumer: consumer::Info) -> Result<()> {

@@ -149,12 +149,13 @@ impl Subjects {
 }
 
 /// What a subject with wildcards can express.
-pub(crate) const FILTERS: &[FilterKind] = &[FilterKind::All, FilterKind::Exact];
+pub(crate) const FILTERS: &[FilterKind] = &[FilterKind::All, FilterKind::Exact, FilterKind::Subjects];
 
 /// The subject that a filter names, below a place's name.
 pub(crate) fn filtered(place: &Place, filter: &Filter) -> String {
     match filter {
         Filter::Exact(topic) => format!("{}.{topic}", place.name()),
+        Filter::Subjects(pattern) => format!("{}.{pattern}", place.name()),
         _ => format!("{}.>", place.name()),
     }
 }

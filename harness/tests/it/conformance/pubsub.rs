@@ -40,7 +40,7 @@ const TOPICS: [&str; 18] = [
 ];
 
 /// Each matches at least one of the topics.
-const FILTERS: [&str; 37] = [
+const FILTERS: [&str; 45] = [
     "all",
     "exact:chat",
     "exact:chat.rust",
@@ -78,6 +78,14 @@ const FILTERS: [&str; 37] = [
     "words:a.*.#",
     "words:*.rust.*",
     "words:weather.#.berlin",
+    "subjects:chat",
+    "subjects:chat.*",
+    "subjects:chat.>",
+    "subjects:>",
+    "subjects:*",
+    "subjects:*.*",
+    "subjects:a.*.b",
+    "subjects:*.rust.>",
 ];
 
 pub(super) fn promises<L: PubSub>() -> Vec<Promise> {
