@@ -50,14 +50,7 @@ impl Lab for Inproc {
 }
 
 impl PubSub for Inproc {
-    const FILTERS: &'static [FilterKind] = &[
-        FilterKind::All,
-        FilterKind::Exact,
-        FilterKind::Prefix,
-        FilterKind::Glob,
-        FilterKind::Words,
-        FilterKind::Subjects,
-    ];
+    const FILTERS: &'static [FilterKind] = &FilterKind::ALL;
     type Publisher = InprocPublisher;
     type Subscriber = InprocSubscriber;
 

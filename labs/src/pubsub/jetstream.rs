@@ -11,16 +11,16 @@
 //!
 //! Run it: `just lab pubsub-jetstream`. Watch it: `nats consumer report`.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream::RetentionPolicy;
 use bytes::Bytes;
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
-use crate::topic::{Filter, FilterKind, Topic, TopicReader};
+use crate::topic::{Filter, FilterKind, Topic};
 use crate::wire::jetstream::{Outbox, Pull, Store};
-use crate::wire::nats::{FILTERS, Subjects, filtered};
+use crate::wire::nats::{Events, FILTERS, Subjects, filtered};
 
 /// Events asked for and not yet taken.
 const AHEAD: usize = 2048;
@@ -107,23 +107,5 @@ impl Subscriber for StreamSubscriber {
         self.seen += 1;
         ensure!(pulled.order == self.seen, "delivery {} came where {} was due", pulled.order, self.seen);
         Ok(Some(self.events.read(pulled.message)?))
-    }
-}
-
-/// Makes events of messages.
-pub(crate) struct Events {
-    topic_starts: usize,
-    topics: TopicReader,
-}
-
-impl Events {
-    pub(crate) fn of(place: &Place) -> Self {
-        Self { topic_starts: place.name().len() + 1, topics: TopicReader::default() }
-    }
-
-    pub(crate) fn read(&mut self, message: async_nats::Message) -> Result<Event> {
-        let topic = message.subject.as_str().get(self.topic_starts..);
-        let topic = topic.context("a message under another place's subject")?;
-        Ok(Event { topic: self.topics.read(topic.as_bytes())?, body: message.payload })
     }
 }

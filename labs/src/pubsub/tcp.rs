@@ -44,14 +44,7 @@ impl Lab for Tcp {
 }
 
 impl PubSub for Tcp {
-    const FILTERS: &'static [FilterKind] = &[
-        FilterKind::All,
-        FilterKind::Exact,
-        FilterKind::Prefix,
-        FilterKind::Glob,
-        FilterKind::Words,
-        FilterKind::Subjects,
-    ];
+    const FILTERS: &'static [FilterKind] = &FilterKind::ALL;
     const PUBLISHERS: Option<usize> = Some(1);
     type Publisher = FramePublisher;
     type Subscriber = FrameSubscriber;

@@ -15,7 +15,7 @@ use async_nats::Subject;
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
-use crate::wire::nats::{Inbox, Line};
+use crate::wire::nats::{Line, Listener};
 
 /// A subject of requests.
 pub struct Nats {
@@ -50,9 +50,8 @@ impl RequestReply for Nats {
     }
 
     async fn responder(&self) -> Result<GroupResponder> {
-        let line = Line::to(&self.place).await?;
-        let group = Some("responders".to_owned());
-        Ok(GroupResponder { requests: line.subscribe(self.place.name(), group).await? })
+        let requests = Listener::to(&self.place, self.place.name(), Some("responders")).await?;
+        Ok(GroupResponder { requests })
     }
 }
 
@@ -71,7 +70,7 @@ impl Requester for InboxRequester {
 
 /// Answers as one of the group.
 pub struct GroupResponder {
-    requests: Inbox,
+    requests: Listener,
 }
 
 impl Responder for GroupResponder {
@@ -89,6 +88,6 @@ impl Responder for GroupResponder {
 
     /// Handed to the client's own task, which writes it without being asked.
     async fn reply(&mut self, to: Subject, reply: Document) -> Result<()> {
-        self.requests.line.publish(to, reply.0).await
+        self.requests.inbox.line.publish(to, reply.0).await
     }
 }

@@ -18,8 +18,6 @@ pub(crate) mod resp;
 pub mod socket;
 pub mod stages;
 pub(crate) mod stream;
-pub(crate) mod taker;
-pub(crate) mod trim;
 pub mod websocket;
 pub(crate) mod window;
 pub mod zmq;
