@@ -76,8 +76,6 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.queue::<queue::rabbitmq_quorum::RabbitMqQuorum>();
     visitor.queue::<queue::jetstream::JetStream>();
 
-    visitor.queue::<queue::jetstream::JetStream>();
-
     visitor.durable::<durable::redis_stream::RedisStream>();
     visitor.durable::<durable::rabbitmq::RabbitMq>();
     visitor.durable::<durable::jetstream::JetStream>();
