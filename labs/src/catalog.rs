@@ -33,6 +33,7 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.one_way::<oneway::zeromq::ZeroMq>();
     visitor.one_way::<oneway::redis::RedisList>();
     visitor.one_way::<oneway::rabbitmq::RabbitMq>();
+    visitor.one_way::<oneway::stomp::Stomp>();
 
     visitor.request_reply::<reqrep::inproc::Inproc>();
     visitor.request_reply::<reqrep::tcp::Tcp>();
@@ -40,6 +41,7 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.request_reply::<reqrep::zeromq_dealer::ZeroMqDealer>();
     visitor.request_reply::<reqrep::redis::RedisLists>();
     visitor.request_reply::<reqrep::rabbitmq::RabbitMq>();
+    visitor.request_reply::<reqrep::stomp::Stomp>();
 
     visitor.pub_sub::<pubsub::inproc::Inproc>();
     visitor.pub_sub::<pubsub::tcp::Tcp>();
@@ -47,16 +49,19 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.pub_sub::<pubsub::redis::RedisChannels>();
     visitor.pub_sub::<pubsub::redis_stream::RedisStream>();
     visitor.pub_sub::<pubsub::rabbitmq::RabbitMq>();
+    visitor.pub_sub::<pubsub::stomp::Stomp>();
 
     visitor.pipeline::<pipeline::inproc::Inproc>();
     visitor.pipeline::<pipeline::tcp::Tcp>();
     visitor.pipeline::<pipeline::zeromq::ZeroMq>();
     visitor.pipeline::<pipeline::redis::RedisLists>();
     visitor.pipeline::<pipeline::rabbitmq::RabbitMq>();
+    visitor.pipeline::<pipeline::stomp::Stomp>();
 
     visitor.queue::<queue::redis::RedisList>();
     visitor.queue::<queue::redis_stream::RedisStream>();
     visitor.queue::<queue::rabbitmq::RabbitMq>();
+    visitor.queue::<queue::stomp::Stomp>();
 
     visitor.durable::<durable::redis_stream::RedisStream>();
 }

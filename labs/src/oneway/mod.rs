@@ -10,6 +10,7 @@ use crate::lab::Lab;
 pub mod inproc;
 pub mod rabbitmq;
 pub mod redis;
+pub mod stomp;
 pub mod tcp;
 pub mod zeromq;
 

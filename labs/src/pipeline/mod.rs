@@ -17,6 +17,7 @@ use crate::queue::Consumer;
 pub mod inproc;
 pub mod rabbitmq;
 pub mod redis;
+pub mod stomp;
 pub mod tcp;
 pub mod zeromq;
 

@@ -15,6 +15,7 @@ pub mod inproc;
 pub mod rabbitmq;
 pub mod redis;
 pub mod redis_stream;
+pub mod stomp;
 pub mod tcp;
 pub mod zeromq;
 

@@ -11,6 +11,7 @@ use crate::lab::Lab;
 pub mod rabbitmq;
 pub mod redis;
 pub mod redis_stream;
+pub mod stomp;
 
 /// Hands messages over to the queue.
 pub trait Producer {

@@ -13,6 +13,7 @@ pub use crate::message::{Command, Document};
 pub mod inproc;
 pub mod rabbitmq;
 pub mod redis;
+pub mod stomp;
 pub mod tcp;
 pub mod zeromq;
 pub mod zeromq_dealer;

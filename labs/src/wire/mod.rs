@@ -11,5 +11,6 @@ pub mod pending;
 pub(crate) mod redis;
 pub(crate) mod resp;
 pub(crate) mod stream;
+pub mod stomp;
 pub(crate) mod window;
 pub mod zmq;
