@@ -64,6 +64,7 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.queue::<queue::stomp::Stomp>();
 
     visitor.durable::<durable::redis_stream::RedisStream>();
+    visitor.durable::<durable::stomp::Stomp>();
 }
 
 /// Names that look as if there should be a lab, and why there is none.

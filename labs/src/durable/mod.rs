@@ -12,6 +12,7 @@ use crate::queue::Consumer;
 use crate::topic::Filter;
 
 pub mod redis_stream;
+pub mod stomp;
 
 /// The contract of a durable subscriber.
 ///
