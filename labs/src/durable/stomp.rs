@@ -23,7 +23,9 @@ use crate::queue::stomp::marks;
 use crate::queue::{Consumer, Delivery};
 use crate::topic::{Filter, FilterKind, MAX_LEN, Topic};
 use crate::wire::stomp::Command;
-use crate::wire::stomp::link::{self, Inbox, Outbox};
+use crate::wire::stomp::inbox::Inbox;
+use crate::wire::stomp::link;
+use crate::wire::stomp::outbox::Outbox;
 
 /// Events a subscriber holds unacked.
 const PREFETCH: usize = 256;

@@ -15,7 +15,9 @@ use bytes::Bytes;
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::oneway::{OneWay, Receiver, Sender};
 use crate::wire::amqp;
-use crate::wire::stomp::link::{self, Inbox, Outbox};
+use crate::wire::stomp::inbox::Inbox;
+use crate::wire::stomp::link;
+use crate::wire::stomp::outbox::Outbox;
 
 /// A queue of messages that are not persistent.
 pub struct Stomp {

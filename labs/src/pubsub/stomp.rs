@@ -18,7 +18,9 @@ use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
 use crate::topic::{Filter, FilterKind, MAX_LEN, Topic, TopicReader};
 use crate::wire::stomp::Frame;
-use crate::wire::stomp::link::{self, Inbox, Outbox};
+use crate::wire::stomp::inbox::Inbox;
+use crate::wire::stomp::link;
+use crate::wire::stomp::outbox::Outbox;
 
 /// Keys of `amq.topic` that begin with the place's name.
 pub struct Stomp {

@@ -21,7 +21,9 @@ use tokio::sync::Semaphore;
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::queue::{Consumer, Delivery, Producer, Queue};
 use crate::wire::amqp;
-use crate::wire::stomp::link::{self, Inbox, Outbox};
+use crate::wire::stomp::inbox::Inbox;
+use crate::wire::stomp::link;
+use crate::wire::stomp::outbox::Outbox;
 use crate::wire::stomp::{Command, Frame};
 
 /// 1: to disk with it; 0: it may stay in memory, and be lost with it. Never as

@@ -17,7 +17,9 @@ use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Respon
 use crate::wire::amqp;
 use crate::wire::pending::Pending;
 use crate::wire::stomp;
-use crate::wire::stomp::link::{self, Inbox, Outbox};
+use crate::wire::stomp::inbox::Inbox;
+use crate::wire::stomp::link;
+use crate::wire::stomp::outbox::Outbox;
 
 /// Ours on every connection: RabbitMQ puts the name of a real queue in its place.
 const REPLIES: &str = "/temp-queue/replies";

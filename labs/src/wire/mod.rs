@@ -10,7 +10,7 @@ pub mod link;
 pub mod pending;
 pub(crate) mod redis;
 pub(crate) mod resp;
-pub(crate) mod stream;
 pub mod stomp;
+pub(crate) mod stream;
 pub(crate) mod window;
 pub mod zmq;

@@ -8,7 +8,9 @@ use anyhow::{Context as _, Error, Result, bail, ensure};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
+pub(crate) mod inbox;
 pub(crate) mod link;
+pub(crate) mod outbox;
 
 /// Longest command and headers together, bytes; longer is a broken or hostile peer.
 pub const MAX_HEAD: usize = 64 << 10;

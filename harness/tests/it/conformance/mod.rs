@@ -17,6 +17,7 @@ mod place;
 mod pubsub;
 mod queue;
 mod reqrep;
+mod stomp;
 mod stream;
 mod survival;
 
@@ -92,6 +93,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     catalog::visit(&mut suite);
     suite.0.extend(broken::trials());
     suite.0.extend(cast::trials());
+    suite.0.extend(stomp::trials());
     suite.0
 }
 
