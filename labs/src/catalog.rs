@@ -30,6 +30,8 @@ pub trait Visitor {
 pub fn visit(visitor: &mut impl Visitor) {
     visitor.one_way::<oneway::inproc::Inproc>();
     visitor.one_way::<oneway::tcp::Tcp>();
+    visitor.one_way::<oneway::unix::Unix>();
+    visitor.one_way::<oneway::websocket::WebSocket>();
     visitor.one_way::<oneway::zeromq::ZeroMq>();
     visitor.one_way::<oneway::redis::RedisList>();
     visitor.one_way::<oneway::rabbitmq::RabbitMq>();
@@ -37,14 +39,20 @@ pub fn visit(visitor: &mut impl Visitor) {
 
     visitor.request_reply::<reqrep::inproc::Inproc>();
     visitor.request_reply::<reqrep::tcp::Tcp>();
+    visitor.request_reply::<reqrep::unix::Unix>();
+    visitor.request_reply::<reqrep::websocket::WebSocket>();
+    visitor.request_reply::<reqrep::http::Http>();
     visitor.request_reply::<reqrep::zeromq::ZeroMq>();
     visitor.request_reply::<reqrep::zeromq_dealer::ZeroMqDealer>();
     visitor.request_reply::<reqrep::redis::RedisLists>();
+    visitor.request_reply::<reqrep::redis_stream::RedisStream>();
     visitor.request_reply::<reqrep::rabbitmq::RabbitMq>();
     visitor.request_reply::<reqrep::stomp::Stomp>();
 
     visitor.pub_sub::<pubsub::inproc::Inproc>();
     visitor.pub_sub::<pubsub::tcp::Tcp>();
+    visitor.pub_sub::<pubsub::unix::Unix>();
+    visitor.pub_sub::<pubsub::websocket::WebSocket>();
     visitor.pub_sub::<pubsub::zeromq::ZeroMq>();
     visitor.pub_sub::<pubsub::redis::RedisChannels>();
     visitor.pub_sub::<pubsub::redis_stream::RedisStream>();
@@ -53,25 +61,59 @@ pub fn visit(visitor: &mut impl Visitor) {
 
     visitor.pipeline::<pipeline::inproc::Inproc>();
     visitor.pipeline::<pipeline::tcp::Tcp>();
+    visitor.pipeline::<pipeline::unix::Unix>();
     visitor.pipeline::<pipeline::zeromq::ZeroMq>();
     visitor.pipeline::<pipeline::redis::RedisLists>();
+    visitor.pipeline::<pipeline::redis_stream::RedisStream>();
     visitor.pipeline::<pipeline::rabbitmq::RabbitMq>();
     visitor.pipeline::<pipeline::stomp::Stomp>();
 
     visitor.queue::<queue::redis::RedisList>();
     visitor.queue::<queue::redis_stream::RedisStream>();
     visitor.queue::<queue::rabbitmq::RabbitMq>();
+    visitor.queue::<queue::rabbitmq_quorum::RabbitMqQuorum>();
     visitor.queue::<queue::stomp::Stomp>();
 
     visitor.durable::<durable::redis_stream::RedisStream>();
+    visitor.durable::<durable::rabbitmq::RabbitMq>();
     visitor.durable::<durable::stomp::Stomp>();
 }
 
 /// Names that look as if there should be a lab, and why there is none.
-pub const ABSENT: [(&str, &str); 1] = [(
-    "queue-inproc",
-    "a queue takes responsibility for messages, and one that dies with the process of its users can take none",
-)];
+pub const ABSENT: [(&str, &str); 8] = [
+    (
+        "oneway-http",
+        "HTTP answers every request, so that a message that nothing answers would be a request/reply whose reply is thrown away",
+    ),
+    (
+        "pubsub-http",
+        "server-sent events are lines of text, and a body of bytes would have to be dressed up to pass as one: pubsub-websocket is what browsers have for that",
+    ),
+    (
+        "pipeline-websocket",
+        "it would be pipeline-tcp, credits and all, in other frames: WebSocket has nothing of its own to share work out with",
+    ),
+    (
+        "pipeline-http",
+        "workers that fetch tasks and post results are clients of a task server, and its store, not HTTP, would be the pipeline",
+    ),
+    (
+        "queue-inproc",
+        "a queue takes responsibility for messages, and one that dies with the process of its users can take none",
+    ),
+    (
+        "queue-unix",
+        "a socket holds bytes for a connection, and drops what nobody has read when it ends: it can answer for none",
+    ),
+    (
+        "queue-websocket",
+        "a WebSocket neither stores nor acknowledges a message, and what is on its way is lost with the connection",
+    ),
+    (
+        "queue-http",
+        "a status says that a server has taken a message; what it then does to keep it is a store of its own, not HTTP",
+    ),
+];
 
 /// The five patterns, and publish/subscribe with durable subscribers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -131,7 +131,7 @@ pub async fn play(place: &Place, texts: &[&str], tell: &mut dyn FnMut(Happened))
 pub async fn remove(place: &Place) -> Result<()> {
     let stomp = Stomp::open(place).await?;
     stomp.forget(SUBSCRIBER).await?;
-    amqp::delete_queue(&place.part("amqp")).await
+    amqp::delete_queue(place, &place.part("amqp").name()).await
 }
 
 /// The MQTT client: a hand to ask with, and a loop where answers come.

@@ -29,6 +29,8 @@ use crate::wire::stomp::outbox::Outbox;
 
 /// Events a subscriber holds unacked.
 const PREFETCH: usize = 256;
+/// 1: to disk with it; 0: it may stay in memory, and be lost with it.
+const PERSISTENT: usize = 1;
 
 /// A queue for every durable subscriber, bound to `amq.topic`.
 pub struct Stomp {
@@ -58,7 +60,9 @@ impl PubSub for Stomp {
     type Subscriber = TopicSubscriber;
 
     async fn publisher(&self) -> Result<ConfirmedPublisher> {
-        Ok(ConfirmedPublisher { outbox: Outbox::to(&self.place).await?, topics: link::topics(&self.place) })
+        let persistent = self.place.knob("persistent", PERSISTENT) > 0;
+        let (outbox, topics) = (Outbox::to(&self.place).await?, link::topics(&self.place));
+        Ok(ConfirmedPublisher { outbox, topics, persistent })
     }
 
     async fn subscriber(&self, filter: &Filter) -> Result<TopicSubscriber> {
@@ -113,13 +117,15 @@ fn queue(place: &Place, id: &str) -> Result<String> {
 pub struct ConfirmedPublisher {
     outbox: Outbox,
     topics: String,
+    persistent: bool,
 }
 
 impl Publisher for ConfirmedPublisher {
     async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()> {
         let destination = topics::destination(&self.topics, topic.as_str())?;
         let headers = [("destination", destination.as_str()), ("persistent", "true")];
-        self.outbox.send_with_receipt(&headers, body).await
+        let headers = if self.persistent { &headers[..] } else { &headers[..1] };
+        self.outbox.send_with_receipt(headers, body).await
     }
 
     /// Confirmed: on disk, for every durable subscriber there is.

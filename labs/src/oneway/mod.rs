@@ -12,6 +12,8 @@ pub mod rabbitmq;
 pub mod redis;
 pub mod stomp;
 pub mod tcp;
+pub mod unix;
+pub mod websocket;
 pub mod zeromq;
 
 /// Sends messages to whoever receives at this place.

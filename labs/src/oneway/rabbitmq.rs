@@ -38,7 +38,7 @@ impl Lab for RabbitMq {
     }
 
     async fn remove(place: &Place) -> Result<()> {
-        amqp::delete_queue(place).await
+        amqp::delete_queue(place, &place.name()).await
     }
 }
 

@@ -14,6 +14,7 @@ use super::{OneWay, Receiver, Sender};
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::wire::hub::Hub;
 use crate::wire::link::Link;
+use crate::wire::socket::Bound;
 
 /// Bytes collected before they are written without being asked to. One system
 /// call costs as much as hundreds of small messages.
@@ -42,26 +43,26 @@ impl Lab for Tcp {
 }
 
 impl OneWay for Tcp {
-    type Sender = TcpSender;
-    type Receiver = TcpReceiver;
+    type Sender = FrameSender;
+    type Receiver = FrameReceiver;
 
-    async fn sender(&self) -> Result<TcpSender> {
+    async fn sender(&self) -> Result<FrameSender> {
         let link = Link::connect(&self.place.peer().await?).await?;
-        Ok(TcpSender { link, write: self.write })
+        Ok(FrameSender { link, write: self.write })
     }
 
-    async fn receiver(&self) -> Result<TcpReceiver> {
-        Ok(TcpReceiver(Hub::bind(&self.place).await?))
+    async fn receiver(&self) -> Result<FrameReceiver> {
+        Ok(FrameReceiver(Hub::new(Bound::tcp(&self.place).await?)))
     }
 }
 
 /// The sending end: one connection.
-pub struct TcpSender {
-    link: Link,
-    write: usize,
+pub struct FrameSender {
+    pub(crate) link: Link,
+    pub(crate) write: usize,
 }
 
-impl Sender for TcpSender {
+impl Sender for FrameSender {
     async fn send(&mut self, body: Bytes) -> Result<()> {
         self.link.put(&[&body])?;
         if self.link.unwritten() >= self.write {
@@ -80,9 +81,9 @@ impl Sender for TcpSender {
 }
 
 /// The receiving end: a connection from each sender.
-pub struct TcpReceiver(Hub);
+pub struct FrameReceiver(pub(crate) Hub);
 
-impl Receiver for TcpReceiver {
+impl Receiver for FrameReceiver {
     async fn recv(&mut self) -> Result<Option<Bytes>> {
         Ok(self.0.next().await?.map(|(_, body)| body))
     }

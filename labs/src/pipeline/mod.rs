@@ -17,8 +17,10 @@ use crate::queue::Consumer;
 pub mod inproc;
 pub mod rabbitmq;
 pub mod redis;
+pub mod redis_stream;
 pub mod stomp;
 pub mod tcp;
+pub mod unix;
 pub mod zeromq;
 
 /// Which of the two stages an end belongs to.

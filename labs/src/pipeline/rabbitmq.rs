@@ -47,7 +47,7 @@ impl Lab for RabbitMq {
 
     async fn remove(place: &Place) -> Result<()> {
         for stage in [Stage::Tasks, Stage::Results] {
-            amqp::delete_queue(&place.part(stage.part())).await?;
+            amqp::delete_queue(place, &place.part(stage.part()).name()).await?;
         }
         pubsub::rabbitmq::RabbitMq::remove(&place.part("control")).await
     }

@@ -42,7 +42,7 @@ impl Lab for Stomp {
     /// Over AMQP: STOMP has no word for deleting a queue.
     async fn remove(place: &Place) -> Result<()> {
         for stage in [Stage::Tasks, Stage::Results] {
-            amqp::delete_queue(&place.part(stage.part())).await?;
+            amqp::delete_queue(place, &place.part(stage.part()).name()).await?;
         }
         pubsub::stomp::Stomp::remove(&place.part("control")).await
     }

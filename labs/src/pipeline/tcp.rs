@@ -13,17 +13,19 @@ use bytes::Bytes;
 
 use super::{Pipeline, Sharing, Stage};
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
-use crate::oneway::Sender;
+use crate::oneway::tcp::FrameSender;
 use crate::pubsub;
 use crate::queue::{Consumer, Delivery};
-use crate::wire::credit::Ventilator;
+use crate::wire::credit::{Ventilator, Worker, credit};
 use crate::wire::hub::Hub;
 use crate::wire::link::Link;
+use crate::wire::socket::Bound;
+use crate::wire::stages::Stages;
 
 /// Tasks a worker holds at most: finished ones are replaced by half of this.
-const CREDIT: usize = 256;
+pub(crate) const CREDIT: usize = 256;
 /// Bytes collected before they are written without being asked to.
-const WRITE: usize = 64 << 10;
+pub(crate) const WRITE: usize = 64 << 10;
 
 /// `pipeline-tcp`.
 pub struct Tcp {
@@ -40,7 +42,7 @@ impl Lab for Tcp {
     const JOIN: Join = Join::Confirmed;
 
     async fn open(place: &Place) -> Result<Self> {
-        let credit = u32::try_from(place.knob("credit", CREDIT)).unwrap_or(u32::MAX).max(1);
+        let credit = credit(place.knob("credit", CREDIT));
         Ok(Self { place: place.clone(), credit, write: place.knob("write-bytes", WRITE) })
     }
 
@@ -51,120 +53,54 @@ impl Lab for Tcp {
 
 impl Pipeline for Tcp {
     const SHARING: Sharing = Sharing::OnDemand;
-    type Push = TcpPush;
-    type Pull = TcpPull;
+    type Push = Stages<Ventilator, FrameSender>;
+    type Pull = Stages<Worker, FrameSink>;
     type Control = pubsub::tcp::Tcp;
 
-    async fn push(&self, stage: Stage) -> Result<TcpPush> {
-        let place = self.place.part(stage.part());
+    async fn push(&self, stage: Stage) -> Result<Self::Push> {
+        let (place, write) = (self.place.part(stage.part()), self.write);
         Ok(match stage {
-            Stage::Tasks => TcpPush::Ventilator(Ventilator::bind(&place, self.write).await?),
-            Stage::Results => TcpPush::Worker(Link::connect(&place.peer().await?).await?, self.write),
+            Stage::Tasks => Stages::Tasks(Ventilator::new(Bound::tcp(&place).await?, write)),
+            Stage::Results => {
+                Stages::Results(FrameSender { link: Link::connect(&place.peer().await?).await?, write })
+            }
         })
     }
 
-    async fn pull(&self, stage: Stage) -> Result<TcpPull> {
+    async fn pull(&self, stage: Stage) -> Result<Self::Pull> {
         let place = self.place.part(stage.part());
         Ok(match stage {
-            Stage::Tasks => {
-                let mut link = Link::connect(&place.peer().await?).await?;
-                link.put(&[&self.credit.to_be_bytes()])?;
-                link.flush().await?;
-                TcpPull::Worker { link, finished: 0, half: (self.credit / 2).max(1) }
-            }
-            Stage::Results => TcpPull::Sink(Hub::bind(&place).await?),
+            Stage::Tasks => Stages::Tasks(Worker::connect(&place.peer().await?, self.credit).await?),
+            Stage::Results => Stages::Results(FrameSink(Hub::new(Bound::tcp(&place).await?))),
         })
     }
 }
 
-/// The end that hands on.
-pub enum TcpPush {
-    /// Tasks, to whoever has credit.
-    Ventilator(Ventilator),
-    /// Results, to the one sink.
-    Worker(Link, usize),
-}
+/// The sink: takes results from every worker. A stream knows no acks: what is
+/// read is gone from it.
+pub struct FrameSink(pub(crate) Hub);
 
-impl Sender for TcpPush {
-    async fn send(&mut self, body: Bytes) -> Result<()> {
-        match self {
-            Self::Ventilator(ventilator) => ventilator.hand_out(body).await,
-            Self::Worker(link, write) => {
-                link.put(&[&body])?;
-                if link.unwritten() >= *write { link.flush().await } else { Ok(()) }
-            }
-        }
-    }
-
-    async fn flush(&mut self) -> Result<()> {
-        match self {
-            Self::Ventilator(ventilator) => {
-                ventilator.flush().await;
-                Ok(())
-            }
-            Self::Worker(link, _) => link.flush().await,
-        }
-    }
-
-    async fn close(mut self) -> Result<()> {
-        self.flush().await
-    }
-}
-
-/// The end that takes.
-pub enum TcpPull {
-    /// Tasks, as many as there is credit for.
-    Worker {
-        /// To the ventilator.
-        link: Link,
-        /// Tasks finished since credit was last given back.
-        finished: u32,
-        /// When to give it back.
-        half: u32,
-    },
-    /// Results, from every worker.
-    Sink(Hub),
-}
-
-impl Consumer for TcpPull {
+impl Consumer for FrameSink {
     type Item = Bytes;
     type Receipt = ();
 
     async fn next(&mut self) -> Result<Option<Delivery<Bytes, ()>>> {
-        let item = match self {
-            Self::Worker { link, .. } => link.next().await?,
-            Self::Sink(hub) => hub.next().await?.map(|(_, result)| result),
-        };
-        Ok(item.map(|item| Delivery { item, attempt: 1, receipt: () }))
+        Ok(self.0.next().await?.map(|(_, item)| Delivery { item, attempt: 1, receipt: () }))
     }
 
     async fn ack(&mut self, (): ()) -> Result<()> {
-        if let Self::Worker { finished, half, .. } = self {
-            *finished += 1;
-            if *finished >= *half {
-                return self.flush().await;
-            }
-        }
         Ok(())
     }
 
     async fn nack(&mut self, (): ()) -> Result<()> {
-        bail!("a stream does not take a task back")
+        bail!("a stream does not take a result back")
     }
 
-    /// Gives back the credit of what is finished.
     async fn flush(&mut self) -> Result<()> {
-        if let Self::Worker { link, finished, .. } = self
-            && *finished > 0
-        {
-            link.put(&[&finished.to_be_bytes()])?;
-            *finished = 0;
-            link.flush().await?;
-        }
         Ok(())
     }
 
-    async fn close(mut self) -> Result<()> {
-        self.flush().await
+    async fn close(self) -> Result<()> {
+        Ok(())
     }
 }

@@ -17,6 +17,8 @@ pub mod redis;
 pub mod redis_stream;
 pub mod stomp;
 pub mod tcp;
+pub mod unix;
+pub mod websocket;
 pub mod zeromq;
 
 /// Publishes.

@@ -12,15 +12,13 @@
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use lapin::options::{
-    BasicConsumeOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
-};
+use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Consumer, ExchangeKind};
+use lapin::{BasicProperties, Consumer};
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
-use crate::topic::{Filter, FilterKind, Topic};
+use crate::topic::{Filter, FilterKind, Topic, TopicReader};
 use crate::wire::amqp::{self, Link, Outbox};
 
 /// A topic exchange, and a queue for every subscriber.
@@ -37,19 +35,13 @@ impl Lab for RabbitMq {
 
     async fn open(place: &Place) -> Result<Self> {
         let link = Link::to(place).await?;
-        let (options, arguments) = (ExchangeDeclareOptions::default(), FieldTable::default());
-        let declare =
-            link.channel.exchange_declare(place.name().into(), ExchangeKind::Topic, options, arguments);
-        declare.await.context("cannot declare the exchange")?;
+        link.declare_topics(&place.name(), false).await?;
         link.close().await?;
         Ok(Self { place: place.clone() })
     }
 
     async fn remove(place: &Place) -> Result<()> {
-        let link = Link::to(place).await?;
-        let delete = link.channel.exchange_delete(place.name().into(), ExchangeDeleteOptions::default());
-        delete.await.context("cannot delete the exchange")?;
-        link.close().await
+        amqp::delete_exchange(place).await
     }
 }
 
@@ -64,23 +56,7 @@ impl PubSub for RabbitMq {
 
     async fn subscriber(&self, filter: &Filter) -> Result<TopicSubscriber> {
         filter.require(Self::TRANSPORT, Self::FILTERS)?;
-        let binding = match filter {
-            Filter::Exact(topic) => topic.as_str(),
-            Filter::Words(pattern) => pattern,
-            _ => "#",
-        };
-        let link = Link::to(&self.place).await?;
-        let ours = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
-        // RabbitMQ makes up a name for a queue that has none.
-        let queue = link.channel.queue_declare("".into(), ours, FieldTable::default()).await;
-        let queue = queue.context("cannot declare a queue of our own")?.name().clone();
-        let exchange = self.place.name().into();
-        let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
-        let bind = link.channel.queue_bind(queue.clone(), exchange, binding.into(), options, arguments);
-        bind.await.with_context(|| format!("cannot bind {filter}"))?;
-        let no_ack = BasicConsumeOptions { no_ack: true, exclusive: true, ..Default::default() };
-        let consumer = link.consume(queue.as_str(), no_ack).await?;
-        Ok(TopicSubscriber { consumer, latest: Topic::new("none")?, _link: link })
+        TopicSubscriber::join(&self.place, filter).await
     }
 }
 
@@ -107,17 +83,28 @@ impl Publisher for TopicPublisher {
 /// Consumes from a queue of its own.
 pub struct TopicSubscriber {
     consumer: Consumer,
-    /// Events on one topic come in runs: its text is checked once a run.
-    latest: Topic,
+    topics: TopicReader,
     _link: Link,
+}
+
+impl TopicSubscriber {
+    pub(crate) async fn join(place: &Place, filter: &Filter) -> Result<Self> {
+        let link = Link::to(place).await?;
+        let ours = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+        // RabbitMQ makes up a name for a queue that has none.
+        let queue = link.channel.queue_declare("".into(), ours, FieldTable::default()).await;
+        let queue = queue.context("cannot declare a queue of our own")?.name().clone();
+        link.bind(queue.as_str(), &place.name(), filter).await?;
+        let no_ack = BasicConsumeOptions { no_ack: true, exclusive: true, ..Default::default() };
+        let consumer = link.consume(queue.as_str(), no_ack).await?;
+        Ok(Self { consumer, topics: TopicReader::default(), _link: link })
+    }
 }
 
 impl Subscriber for TopicSubscriber {
     async fn next(&mut self) -> Result<Option<Event>> {
         let delivery = amqp::next(&mut self.consumer).await?;
-        if delivery.routing_key.as_str() != self.latest.as_str() {
-            self.latest = Topic::new(delivery.routing_key.as_str())?;
-        }
-        Ok(Some(Event { topic: self.latest.clone(), body: delivery.data.into() }))
+        let topic = self.topics.read(delivery.routing_key.as_str().as_bytes())?;
+        Ok(Some(Event { topic, body: delivery.data.into() }))
     }
 }

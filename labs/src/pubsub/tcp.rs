@@ -16,6 +16,7 @@ use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
 use crate::wire::door::{self, Door, Listener};
 use crate::wire::link::Link;
+use crate::wire::socket::Bound;
 
 /// Bytes collected for one subscriber before they are written without being asked to.
 const WRITE: usize = 64 << 10;
@@ -46,28 +47,33 @@ impl PubSub for Tcp {
     const FILTERS: &'static [FilterKind] =
         &[FilterKind::All, FilterKind::Exact, FilterKind::Prefix, FilterKind::Glob, FilterKind::Words];
     const PUBLISHERS: Option<usize> = Some(1);
-    type Publisher = TcpPublisher;
-    type Subscriber = TcpSubscriber;
+    type Publisher = FramePublisher;
+    type Subscriber = FrameSubscriber;
 
-    async fn publisher(&self) -> Result<TcpPublisher> {
-        Ok(TcpPublisher { door: Door::open(&self.place).await?, listeners: Vec::new(), write: self.write })
+    async fn publisher(&self) -> Result<FramePublisher> {
+        Ok(FramePublisher::new(Bound::tcp(&self.place).await?, self.write))
     }
 
-    async fn subscriber(&self, filter: &Filter) -> Result<TcpSubscriber> {
+    async fn subscriber(&self, filter: &Filter) -> Result<FrameSubscriber> {
         filter.require(Self::TRANSPORT, Self::FILTERS)?;
-        let link = door::knock(&self.place.peer().await?, filter).await?;
-        Ok(TcpSubscriber { link, topics: TopicReader::default() })
+        FrameSubscriber::join(&self.place.peer().await?, filter).await
     }
 }
 
 /// The publishing end.
-pub struct TcpPublisher {
-    door: Door,
-    listeners: Vec<Listener>,
+pub struct FramePublisher {
+    door: Door<Listener<Link>>,
+    listeners: Vec<Listener<Link>>,
     write: usize,
 }
 
-impl Publisher for TcpPublisher {
+impl FramePublisher {
+    pub(crate) fn new(bound: Bound, write: usize) -> Self {
+        Self { door: Door::open(bound, door::greet), listeners: Vec::new(), write }
+    }
+}
+
+impl Publisher for FramePublisher {
     async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()> {
         self.listeners.extend(self.door.newcomers());
         let (name, mut gone) = (topic.as_str().as_bytes(), Vec::new());
@@ -102,12 +108,18 @@ impl Publisher for TcpPublisher {
 }
 
 /// The listening end.
-pub struct TcpSubscriber {
+pub struct FrameSubscriber {
     link: Link,
     topics: TopicReader,
 }
 
-impl Subscriber for TcpSubscriber {
+impl FrameSubscriber {
+    pub(crate) async fn join(address: &str, filter: &Filter) -> Result<Self> {
+        Ok(Self { link: door::knock(address, filter).await?, topics: TopicReader::default() })
+    }
+}
+
+impl Subscriber for FrameSubscriber {
     async fn next(&mut self) -> Result<Option<Event>> {
         let Some(mut body) = self.link.next().await? else { return Ok(None) };
         let length = body.try_get_u8().context("an event without a topic")?;

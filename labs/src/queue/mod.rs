@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::lab::Lab;
 
 pub mod rabbitmq;
+pub mod rabbitmq_quorum;
 pub mod redis;
 pub mod redis_stream;
 pub mod stomp;

@@ -43,7 +43,7 @@ impl Lab for RabbitMq {
     }
 
     async fn remove(place: &Place) -> Result<()> {
-        amqp::delete_queue(place).await
+        amqp::delete_queue(place, &place.name()).await
     }
 }
 
@@ -52,11 +52,8 @@ impl Queue for RabbitMq {
     type Consumer = QueueConsumer;
 
     async fn producer(&self) -> Result<QueueProducer> {
-        let link = Link::to(&self.place).await?;
-        amqp::confirm(&link.channel).await?;
         let mode = u8::try_from(self.place.knob("delivery-mode", DELIVERY_MODE))?;
-        let properties = BasicProperties::default().with_delivery_mode(mode);
-        Ok(QueueProducer { link, queue: self.place.name(), properties })
+        QueueProducer::join(&self.place, BasicProperties::default().with_delivery_mode(mode)).await
     }
 
     async fn consumer(&self, prefetch: u16) -> Result<QueueConsumer> {
@@ -71,10 +68,18 @@ pub struct QueueProducer {
     properties: BasicProperties,
 }
 
+impl QueueProducer {
+    pub(crate) async fn join(place: &Place, properties: BasicProperties) -> Result<Self> {
+        let link = Link::to(place).await?;
+        amqp::confirm(&link.channel).await?;
+        Ok(Self { link, queue: place.name(), properties })
+    }
+}
+
 impl Producer for QueueProducer {
     async fn send(&self, body: Bytes) -> Result<()> {
         let (channel, queue) = (&self.link.channel, self.queue.as_str().into());
-        amqp::publish_confirmed(channel, queue, &body, self.properties.clone()).await
+        amqp::publish_confirmed(channel, "".into(), queue, &body, self.properties.clone()).await
     }
 
     async fn close(self) -> Result<()> {
@@ -99,8 +104,8 @@ impl Consumer for QueueConsumer {
 
     async fn next(&mut self) -> Result<Option<Delivery<Bytes, u64>>> {
         let delivery = self.inbox.next().await?;
-        let attempt = if delivery.redelivered { 2 } else { 1 };
-        Ok(Some(Delivery { item: delivery.data.into(), attempt, receipt: delivery.delivery_tag }))
+        let (attempt, receipt) = (amqp::attempt(&delivery), delivery.delivery_tag);
+        Ok(Some(Delivery { item: delivery.data.into(), attempt, receipt }))
     }
 
     async fn ack(&mut self, receipt: u64) -> Result<()> {

@@ -10,11 +10,15 @@ use anyhow::Result;
 use crate::lab::Lab;
 pub use crate::message::{Command, Document};
 
+pub mod http;
 pub mod inproc;
 pub mod rabbitmq;
 pub mod redis;
+pub mod redis_stream;
 pub mod stomp;
 pub mod tcp;
+pub mod unix;
+pub mod websocket;
 pub mod zeromq;
 pub mod zeromq_dealer;
 

@@ -43,7 +43,7 @@ impl Lab for Stomp {
 
     /// Over AMQP: STOMP has no word for deleting a queue.
     async fn remove(place: &Place) -> Result<()> {
-        amqp::delete_queue(place).await
+        amqp::delete_queue(place, &place.name()).await
     }
 }
 

@@ -18,9 +18,10 @@ use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::wire::hub::{Guest, Hub};
 use crate::wire::link::Link;
 use crate::wire::pending::Pending;
+use crate::wire::socket::Bound;
 
 /// Requests accepted and not yet written before the next one has to wait.
-const DEPTH: usize = 256;
+pub(crate) const DEPTH: usize = 256;
 
 /// `reqrep-tcp`.
 pub struct Tcp {
@@ -46,34 +47,40 @@ impl Lab for Tcp {
 
 impl RequestReply for Tcp {
     const MATCHING: Matching = Matching::CorrelationId;
-    type Requester = TcpRequester;
-    type Responder = TcpResponder;
+    type Requester = FrameRequester;
+    type Responder = FrameResponder;
 
-    async fn requester(&self) -> Result<TcpRequester> {
-        let (pending, mut lines, mut drivers) = (Pending::default(), Vec::new(), JoinSet::new());
-        for address in self.place.peers().await? {
-            let link = Link::connect(&address).await?;
-            let (line, requests) = mpsc::channel(self.depth);
-            drivers.spawn(drive(link, requests, pending.clone()));
-            lines.push(line);
-        }
-        Ok(TcpRequester { lines, pending, _drivers: drivers })
+    async fn requester(&self) -> Result<FrameRequester> {
+        FrameRequester::connect(&self.place.peers().await?, self.depth).await
     }
 
-    async fn responder(&self) -> Result<TcpResponder> {
-        Ok(TcpResponder(Hub::bind(&self.place).await?))
+    async fn responder(&self) -> Result<FrameResponder> {
+        Ok(FrameResponder(Hub::new(Bound::tcp(&self.place).await?)))
     }
 }
 
 /// The asking end. Its connections are driven by tasks of their own, so that a
 /// dropped `ask` can never leave half a frame on the wire.
-pub struct TcpRequester {
+pub struct FrameRequester {
     lines: Vec<mpsc::Sender<(u64, Bytes)>>,
     pending: Pending,
     _drivers: JoinSet<()>,
 }
 
-impl Requester for TcpRequester {
+impl FrameRequester {
+    pub(crate) async fn connect(addresses: &[String], depth: usize) -> Result<Self> {
+        let (pending, mut lines, mut drivers) = (Pending::default(), Vec::new(), JoinSet::new());
+        for address in addresses {
+            let link = Link::connect(address).await?;
+            let (line, requests) = mpsc::channel(depth);
+            drivers.spawn(drive(link, requests, pending.clone()));
+            lines.push(line);
+        }
+        Ok(Self { lines, pending, _drivers: drivers })
+    }
+}
+
+impl Requester for FrameRequester {
     async fn ask(&self, request: Command) -> Result<Document> {
         let ticket = self.pending.register()?;
         let line = &self.lines[ticket.id() as usize % self.lines.len()];
@@ -111,9 +118,9 @@ async fn drive(mut link: Link, mut requests: mpsc::Receiver<(u64, Bytes)>, pendi
 }
 
 /// The answering end.
-pub struct TcpResponder(Hub);
+pub struct FrameResponder(pub(crate) Hub);
 
-impl Responder for TcpResponder {
+impl Responder for FrameResponder {
     type ReplyTo = (Guest, u64);
 
     async fn next(&mut self) -> Result<Option<(Command, Self::ReplyTo)>> {

@@ -10,12 +10,16 @@ use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicPublishOptions,
-    BasicQosOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
+    BasicQosOptions, ConfirmSelectOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions,
+    QueueDeclareOptions, QueueDeleteOptions,
 };
-use lapin::types::{FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, ExchangeKind,
+};
 
 use crate::lab::Place;
+use crate::topic::Filter;
 use crate::wire::window::Window;
 
 /// Messages on their way at once. Awaiting each before the next would measure
@@ -45,10 +49,35 @@ impl Link {
     /// Declares a queue; whoever comes first makes it. A durable queue
     /// survives a restart of the broker, its persistent messages with it.
     pub(crate) async fn declare(&self, queue: &str, durable: bool) -> Result<()> {
+        self.declare_with(queue, durable, FieldTable::default()).await
+    }
+
+    /// The same, with arguments, as RabbitMQ calls what AMQP does not know.
+    pub(crate) async fn declare_with(&self, queue: &str, durable: bool, arguments: FieldTable) -> Result<()> {
         let options = QueueDeclareOptions { durable, ..Default::default() };
-        let declared = self.channel.queue_declare(queue.into(), options, FieldTable::default()).await;
+        let declared = self.channel.queue_declare(queue.into(), options, arguments).await;
         declared.with_context(|| format!("cannot declare the queue {queue}"))?;
         Ok(())
+    }
+
+    /// Declares a topic exchange; whoever comes first makes it.
+    pub(crate) async fn declare_topics(&self, exchange: &str, durable: bool) -> Result<()> {
+        let options = ExchangeDeclareOptions { durable, ..Default::default() };
+        let (kind, arguments) = (ExchangeKind::Topic, FieldTable::default());
+        let declared = self.channel.exchange_declare(exchange.into(), kind, options, arguments).await;
+        declared.with_context(|| format!("cannot declare the exchange {exchange}"))
+    }
+
+    /// From now on, what is published to the exchange and matches goes to the queue, too.
+    pub(crate) async fn bind(&self, queue: &str, exchange: &str, filter: &Filter) -> Result<()> {
+        let binding = match filter {
+            Filter::Exact(topic) => topic.as_str(),
+            Filter::Words(pattern) => pattern,
+            _ => "#",
+        };
+        let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
+        let bind = self.channel.queue_bind(queue.into(), exchange.into(), binding.into(), options, arguments);
+        bind.await.with_context(|| format!("cannot bind {filter}"))
     }
 
     /// Starts a consumer; live when this returns.
@@ -72,10 +101,18 @@ impl Link {
 }
 
 /// Deletes a queue with what is in it; one that never was is no error to RabbitMQ.
-pub(crate) async fn delete_queue(place: &Place) -> Result<()> {
+pub(crate) async fn delete_queue(place: &Place, queue: &str) -> Result<()> {
     let link = Link::to(place).await?;
-    let deleted = link.channel.queue_delete(place.name().into(), QueueDeleteOptions::default()).await;
-    deleted.context("cannot delete the queue")?;
+    let deleted = link.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await;
+    deleted.with_context(|| format!("cannot delete the queue {queue}"))?;
+    link.close().await
+}
+
+/// Deletes the exchange of a place; one that never was is no error to RabbitMQ.
+pub(crate) async fn delete_exchange(place: &Place) -> Result<()> {
+    let link = Link::to(place).await?;
+    let delete = link.channel.exchange_delete(place.name().into(), ExchangeDeleteOptions::default());
+    delete.await.context("cannot delete the exchange")?;
     link.close().await
 }
 
@@ -116,7 +153,7 @@ impl Outbox {
         let (bytes, confirms) = (body.len(), self.confirms);
         self.on_their_way.put(bytes, async move {
             if confirms {
-                publish_confirmed(&channel, key, &body, properties).await
+                publish_confirmed(&channel, exchange, key, &body, properties).await
             } else {
                 let options = BasicPublishOptions::default();
                 let published = channel.basic_publish(exchange, key, options, &body, properties).await;
@@ -144,22 +181,34 @@ pub(crate) async fn confirm(channel: &Channel) -> Result<()> {
     channel.confirm_select(ConfirmSelectOptions::default()).await.context("RabbitMQ will not confirm")
 }
 
-/// Publishes to a queue. Returns when RabbitMQ has confirmed the message; a
-/// message that has no queue to go to is an error (`mandatory`), not a loss.
+/// Publishes. Returns when RabbitMQ has confirmed the message. Through the
+/// default exchange, which has the empty name and knows queues by theirs, a
+/// message that has no queue to go to is an error (`mandatory`), not a loss; a
+/// topic exchange may have nobody to copy it for.
 pub(crate) async fn publish_confirmed(
     channel: &Channel,
-    queue: ShortString,
+    exchange: ShortString,
+    key: ShortString,
     body: &[u8],
     properties: BasicProperties,
 ) -> Result<()> {
-    let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+    let options = BasicPublishOptions { mandatory: exchange.as_str().is_empty(), ..Default::default() };
     let written =
-        channel.basic_publish("".into(), queue, options, body, properties).await.context("cannot publish")?;
+        channel.basic_publish(exchange, key, options, body, properties).await.context("cannot publish")?;
     match written.await.context("the message is not confirmed")? {
         Confirmation::Ack(None) => Ok(()),
         Confirmation::Ack(Some(_)) => bail!("RabbitMQ returned the message: its queue is gone"),
         Confirmation::Nack(_) | Confirmation::NotRequested => bail!("RabbitMQ did not take the message"),
     }
+}
+
+/// How often a message was delivered, with this time. A quorum queue counts
+/// what came back; a classic one only flags it: 2 stands for two or more.
+pub(crate) fn attempt(delivery: &Delivery) -> u32 {
+    let headers = delivery.properties.headers().as_ref();
+    let count = headers.and_then(|headers| headers.inner().get("x-delivery-count"));
+    let count = count.and_then(AMQPValue::as_long_long_int).and_then(|count| u32::try_from(count).ok());
+    count.unwrap_or(u32::from(delivery.redelivered)) + 1
 }
 
 /// Consumes with acks, at most `prefetch` deliveries unsettled.

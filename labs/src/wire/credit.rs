@@ -1,14 +1,18 @@
 //! Credit-based flow control: a worker says how many more messages it will
-//! take, as a frame of four bytes, big-endian; it is sent no more than that.
+//! take, as a frame of four bytes, big-endian; it is sent no more than that, and
+//! gives credit back as it finishes.
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bytes::{Buf, Bytes};
 use futures_util::FutureExt;
 
 use super::hub::{Guest, Hub};
-use crate::lab::Place;
+use super::link::Link;
+use super::socket::Bound;
+use crate::oneway::Sender;
+use crate::queue::{Consumer, Delivery};
 
 /// Hands tasks to workers that have credit, each in turn.
 pub struct Ventilator {
@@ -19,15 +23,10 @@ pub struct Ventilator {
 }
 
 impl Ventilator {
-    /// Binds and announces. What is handed out is written when `write` bytes
-    /// have been collected for a worker, or at the next flush.
-    pub async fn bind(place: &Place, write: usize) -> Result<Self> {
-        Ok(Self { hub: Hub::bind(place).await?, credits: BTreeMap::new(), last: 0, write })
-    }
-
-    /// Writes all that was handed out.
-    pub async fn flush(&mut self) {
-        self.hub.flush().await;
+    /// What is handed out is written when `write` bytes have been collected
+    /// for a worker, or at the next flush.
+    pub fn new(bound: Bound, write: usize) -> Self {
+        Self { hub: Hub::new(bound), credits: BTreeMap::new(), last: 0, write }
     }
 
     /// The next worker with credit after the last one served.
@@ -43,9 +42,11 @@ impl Ventilator {
             credit.try_get_u32().context("a credit of the wrong length")?;
         Ok(())
     }
+}
 
-    /// Gives a task to a worker that has credit; waits until one has.
-    pub async fn hand_out(&mut self, task: Bytes) -> Result<()> {
+impl Sender for Ventilator {
+    /// Gives the task to a worker that has credit; waits until one has.
+    async fn send(&mut self, task: Bytes) -> Result<()> {
         loop {
             while let Some(guest) = self.pick() {
                 if self.hub.put(guest, &[&task])? {
@@ -65,5 +66,81 @@ impl Ventilator {
                 self.credit(news)?;
             }
         }
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        self.hub.flush().await;
+        Ok(())
+    }
+
+    async fn close(mut self) -> Result<()> {
+        self.flush().await?;
+        // Credit that nobody has read would make the kernel break the
+        // connections instead of ending them.
+        while let Some(Ok(Some(_))) = self.hub.next().now_or_never() {}
+        Ok(())
+    }
+}
+
+/// A credit as it is written: at least one task, or nothing would ever come.
+pub(crate) fn credit(tasks: usize) -> u32 {
+    u32::try_from(tasks).unwrap_or(u32::MAX).max(1)
+}
+
+/// The worker's side of a [`Ventilator`].
+pub struct Worker {
+    link: Link,
+    /// Tasks finished since credit was last given back.
+    finished: u32,
+    /// When to give it back.
+    half: u32,
+    /// The ventilator has left; what it wrote may still be there to be read.
+    gone: bool,
+}
+
+impl Worker {
+    /// Connects, and gives its first credit.
+    pub async fn connect(address: &str, credit: u32) -> Result<Self> {
+        let mut link = Link::connect(address).await?;
+        link.put(&[&credit.to_be_bytes()])?;
+        link.flush().await?;
+        Ok(Self { link, finished: 0, half: (credit / 2).max(1), gone: false })
+    }
+}
+
+impl Consumer for Worker {
+    type Item = Bytes;
+    type Receipt = ();
+
+    async fn next(&mut self) -> Result<Option<Delivery<Bytes, ()>>> {
+        let task = match self.link.next().await {
+            Err(_) if self.gone => None,
+            task => task?,
+        };
+        Ok(task.map(|item| Delivery { item, attempt: 1, receipt: () }))
+    }
+
+    /// Half of all credit is given back at once.
+    async fn ack(&mut self, (): ()) -> Result<()> {
+        self.finished += 1;
+        if self.finished >= self.half { self.flush().await } else { Ok(()) }
+    }
+
+    async fn nack(&mut self, (): ()) -> Result<()> {
+        bail!("a stream does not take a task back")
+    }
+
+    /// Gives back the credit of what is finished.
+    async fn flush(&mut self) -> Result<()> {
+        if self.finished > 0 && !self.gone {
+            self.link.put(&[&self.finished.to_be_bytes()])?;
+            self.finished = 0;
+            self.gone = self.link.flush().await.is_err();
+        }
+        Ok(())
+    }
+
+    async fn close(mut self) -> Result<()> {
+        self.flush().await
     }
 }

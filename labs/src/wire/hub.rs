@@ -5,31 +5,25 @@ use std::task::{Context, Poll};
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use tokio::net::TcpListener;
 
 use super::link::Link;
-use crate::lab::Place;
+use super::socket::Bound;
 
 /// Which connection a frame came from. Numbers are never used again.
 pub type Guest = usize;
 
 /// Accepts connections, reads frames from all of them in turn, and writes to each.
 pub struct Hub {
-    listener: TcpListener,
+    bound: Bound,
     links: Vec<Option<Link>>,
     /// Whose turn it is: everyone gets one.
     turn: usize,
 }
 
 impl Hub {
-    /// Binds a free port (or the one it had before) and announces it.
-    pub async fn bind(place: &Place) -> Result<Self> {
-        let address = place.bind_address();
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot listen on {address}; is the port in use?"))?;
-        place.announce(listener.local_addr()?);
-        Ok(Self { listener, links: Vec::new(), turn: 0 })
+    /// Nobody has come yet.
+    pub fn new(bound: Bound) -> Self {
+        Self { bound, links: Vec::new(), turn: 0 }
     }
 
     /// The next frame from anyone. What was put is written while this waits.
@@ -93,9 +87,8 @@ impl Hub {
 
     fn accept(&mut self, cx: &mut Context<'_>) -> Result<bool> {
         let mut any = false;
-        while let Poll::Ready(accepted) = self.listener.poll_accept(cx) {
-            let (stream, _) = accepted.context("cannot accept a connection")?;
-            self.links.push(Some(Link::new(stream)?));
+        while let Poll::Ready(accepted) = self.bound.poll_accept(cx) {
+            self.links.push(Some(Link::new(accepted.context("cannot accept a connection")?)));
             any = true;
         }
         Ok(any)

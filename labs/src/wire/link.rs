@@ -1,5 +1,6 @@
-//! A TCP connection that carries frames: four bytes of length, big-endian,
-//! then that many bytes. Plain enough for ten lines of Python on the far end.
+//! A stream of bytes, TCP or Unix, that carries frames: four bytes of length,
+//! big-endian, then that many bytes. Plain enough for ten lines of Python on the
+//! far end.
 
 use std::future::poll_fn;
 use std::io;
@@ -7,7 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use anyhow::{Context as _, Result, bail};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use tokio::net::TcpStream;
+
+use super::socket::Socket;
 
 /// Longest frame, bytes. A length above it is a broken or hostile peer.
 pub const MAX_FRAME: usize = 16 << 20;
@@ -48,7 +50,7 @@ pub fn decode(input: &mut BytesMut) -> Result<Option<Bytes>> {
 
 /// One connection with its two buffers.
 pub struct Link {
-    stream: TcpStream,
+    socket: Socket,
     input: BytesMut,
     output: BytesMut,
 }
@@ -56,17 +58,12 @@ pub struct Link {
 impl Link {
     /// Connects to a peer that has announced itself.
     pub async fn connect(address: &str) -> Result<Self> {
-        let stream = TcpStream::connect(address)
-            .await
-            .with_context(|| format!("cannot connect to {address}; is the other side running?"))?;
-        Self::new(stream)
+        Ok(Self::new(Socket::connect(address).await?))
     }
 
-    /// Takes over an open connection. Nagle's algorithm is off: what is
-    /// flushed is on its way.
-    pub fn new(stream: TcpStream) -> Result<Self> {
-        stream.set_nodelay(true).context("cannot set TCP_NODELAY")?;
-        Ok(Self { stream, input: BytesMut::with_capacity(READ), output: BytesMut::new() })
+    /// Takes over an open connection.
+    pub fn new(socket: Socket) -> Self {
+        Self { socket, input: BytesMut::with_capacity(READ), output: BytesMut::new() }
     }
 
     /// Accepts a frame; it is written by the next flush.
@@ -107,9 +104,9 @@ impl Link {
     /// Reads what there is; 0 bytes mean that the peer has closed.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.stream.poll_read_ready(cx))?;
+            ready!(self.socket.poll_read_ready(cx))?;
             self.input.reserve(READ);
-            match self.stream.try_read_buf(&mut self.input) {
+            match self.socket.try_read_buf(&mut self.input) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 done => return Poll::Ready(done),
             }
@@ -119,8 +116,8 @@ impl Link {
     /// Writes until nothing is left.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.output.is_empty() {
-            ready!(self.stream.poll_write_ready(cx))?;
-            match self.stream.try_write(&self.output) {
+            ready!(self.socket.poll_write_ready(cx))?;
+            match self.socket.try_write(&self.output) {
                 Ok(written) => self.output.advance(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),

@@ -146,7 +146,8 @@ pub(crate) struct Member {
     group: Group,
     connection: MultiplexedConnection,
     outbox: Outbox,
-    settled: Pipeline,
+    results: Pipeline,
+    bytes: usize,
     acked: Vec<String>,
     nacked: Vec<String>,
     delete: bool,
@@ -182,7 +183,8 @@ impl Member {
             },
             connection: redis.connect_to_wait().await?,
             outbox: Outbox::new(connection),
-            settled: redis::pipe(),
+            results: redis::pipe(),
+            bytes: 0,
             acked: Vec::new(),
             nacked: Vec::new(),
             delete: joining.delete,
@@ -235,10 +237,19 @@ impl Member {
         if self.nacked.len() >= ACKS { self.write().await } else { Ok(()) }
     }
 
+    /// Settles an entry with what came of it: `result` goes to Redis first.
+    pub(crate) async fn ack_with(&mut self, id: String, result: redis::Cmd, bytes: usize) -> Result<()> {
+        self.results.add_command(result);
+        self.bytes += bytes;
+        self.ack(id).await?;
+        if self.bytes >= PIPELINE_BYTES { self.write().await } else { Ok(()) }
+    }
+
     /// Hands over what was accepted. Cancel-safe.
     pub(crate) async fn write(&mut self) -> Result<()> {
         self.outbox.room().await?;
-        let mut pipeline = std::mem::replace(&mut self.settled, redis::pipe());
+        let mut pipeline = std::mem::replace(&mut self.results, redis::pipe());
+        self.bytes = 0;
         let Group { stream, name, me, claim_ms, .. } = &self.group;
         if !self.acked.is_empty() {
             pipeline.cmd("XACK").arg(stream).arg(name).arg(&self.acked);

@@ -47,6 +47,9 @@ pub(super) fn trials() -> Vec<Trial> {
         one_way("senders", DEAF, "all of every sender comes: not within"),
         says::<SAYS_STORES>("stores", FORGETS, "messages are missing"),
         says::<SAYS_DROPS>("drops", NEVER_WAITS, "nothing was dropped"),
+        says::<SAYS_DROPS>("drops_early", DROPS_EARLY, "that the buffer is said to hold"),
+        says::<SAYS_DROPS>("drops_on", DROPS_ON, "to a receiver that keeps up"),
+        trial("broken::oneway_overload_drops_honestly".to_owned(), None, drops_honestly),
         says::<SAYS_DISCONNECTS>("disconnects", NEVER_WAITS, "was never cut off"),
         req_rep("matching", WRONG_REPLY, "got a reply that is not its own"),
         req_rep("late", LATE_REPLY, "got a reply that is not its own"),
@@ -55,6 +58,7 @@ pub(super) fn trials() -> Vec<Trial> {
         req_rep("shares", ONE_RESPONDER, "every responder has answered: not within"),
         req_rep("vanished", FRAGILE, "the requester has gone"),
         req_rep("cancel", DROPS_TAKEN, "every request is answered: not within"),
+        req_rep("orphaned", NEVER_AGAIN, "every request is answered: not within"),
         req_rep("bytes", DAMAGES, "damaged reply"),
         req_rep("apart", HEARS_OTHERS, "requests were made, and"),
         req_rep("remove", LEAVES_THINGS, "from before the removal came"),
@@ -92,6 +96,7 @@ pub(super) fn trials() -> Vec<Trial> {
         keep("filters", IGNORES_FILTER, "which it does not match"),
         keep("refuses", TAKES_ANY_FILTER, "was accepted"),
         keep("forgotten", NEVER_FORGETS, "kept for one who was forgotten"),
+        keep("stored", FORGETS, "messages are missing"),
         keep("first", REPLAYS, "from before it first came came"),
         keep("prefetch", IGNORES_PREFETCH, "were unsettled"),
         trial("broken::queue_durable".to_owned(), Some(Broker::Redis), forgetful),
@@ -142,6 +147,13 @@ fn says<const SAYS: u8>(what: &'static str, fault: usize, because: &'static str)
         let site = Site::new(what, None)?.with(&[("fault", fault)]);
         fails(&promise, site, because)
     })
+}
+
+/// A lab that drops as it says is not accused.
+fn drops_honestly() -> Result<()> {
+    type Honest = Faulty<SAYS_DROPS>;
+    let promise = Promise::of::<Honest, _>("overload", overload::overload::<oneway::Way<Honest>>);
+    promise.hold(Site::new("drops-honestly", None)?)
 }
 
 /// The check fails, names the promise, and says why.

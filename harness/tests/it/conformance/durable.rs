@@ -1,25 +1,28 @@
 //! Durable subscribers: what every stream owes, and what is kept for whom, in
 //! which order, and for how long.
 
-use std::collections::BTreeMap;
+mod ends;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use labs::durable::DurablePubSub;
-use labs::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
-use labs::pubsub::{Event, Publisher};
-use labs::queue::{Consumer, Delivery};
+use labs::pubsub::{Event, Publisher as _};
+use labs::queue::Consumer as _;
 use labs::topic::{Filter, Topic};
 
 use super::place::Site;
-use super::pubsub::{self, Out, PROBE, TOPIC};
-use super::stream::{self, END, Rx, Stream, each_once, message, number};
+use super::pubsub::{self, TOPIC};
+use super::stream::{self, END, each_once, message, number};
 use super::{Promise, survival};
+pub(super) use ends::Kept;
+use ends::{In, next, publish, until};
 
 /// Who subscribes in these checks.
-const IDS: [&str; 3] = ["ann", "ben", "cat"];
+pub(super) const IDS: [&str; 3] = ["ann", "ben", "cat"];
 const ANN: &str = IDS[0];
 /// How long "nothing comes" is watched, where no marker can follow.
 const NOTHING: Duration = Duration::from_millis(250);
@@ -35,122 +38,11 @@ pub(super) fn promises<L: DurablePubSub>() -> Vec<Promise> {
     let mut promises = stream::promises::<Kept<L>>("");
     promises.extend(survival::promises::<Kept<L>>(""));
     promises.extend(kept![L:
-        missed, acked, again, nack, returns, copies, filters, refuses, forgotten, first, prefetch
+        missed, stored, acked, again, nack, returns, copies, filters, refuses, forgotten, first, prefetch
     ]);
     // Its plain subscribers are those of any publish/subscribe lab.
     promises.extend(pubsub::subscribing::<L>("plain_"));
     promises
-}
-
-/// A durable lab, removed as a run removes it: who had subscribed is forgotten first.
-pub(super) struct Kept<L>(pub(super) L);
-
-impl<L: DurablePubSub> Lab for Kept<L> {
-    const TRANSPORT: &'static str = L::TRANSPORT;
-    const VARIANT: Option<&'static str> = L::VARIANT;
-    const BROKER: Option<Broker> = L::BROKER;
-    const GUARANTEE: Guarantee = L::GUARANTEE;
-    const OVERLOAD: Overload = L::OVERLOAD;
-    const JOIN: Join = L::JOIN;
-
-    async fn open(place: &Place) -> Result<Self> {
-        L::open(place).await.map(Self)
-    }
-
-    async fn remove(place: &Place) -> Result<()> {
-        let lab = L::open(place).await?;
-        for id in IDS {
-            lab.forget(id).await?;
-        }
-        drop(lab);
-        L::remove(place).await
-    }
-}
-
-impl<L: DurablePubSub> Stream for Kept<L> {
-    type Lab = Self;
-    type Tx = Out<L::Publisher>;
-    type Rx = In<L::Durable>;
-    async fn join(place: &Place) -> Result<(Self::Tx, Self::Rx)> {
-        let lab = L::open(place).await?;
-        let subscriber = lab.durable(ANN, &Filter::All).await?;
-        Ok((Out::new(lab.publisher().await?)?, In { subscriber, receipt: None }))
-    }
-}
-
-/// Takes, and acks what it took.
-pub(super) struct In<C: Consumer> {
-    subscriber: C,
-    receipt: Option<C::Receipt>,
-}
-
-impl<C: Consumer<Item = Event>> Rx for In<C> {
-    async fn get(&mut self) -> Result<Option<Bytes>> {
-        let delivery = self.subscriber.next().await?;
-        Ok(delivery.map(|delivery| {
-            self.receipt = Some(delivery.receipt);
-            delivery.item.body
-        }))
-    }
-    async fn settle(&mut self) -> Result<()> {
-        match self.receipt.take() {
-            Some(receipt) => self.subscriber.ack(receipt).await,
-            None => Ok(()),
-        }
-    }
-}
-
-type Held<C> = Delivery<Event, <C as Consumer>::Receipt>;
-
-/// The next delivery, soon.
-async fn next<C: Consumer<Item = Event>>(site: &Site, subscriber: &mut C) -> Result<Held<C>> {
-    let next = async {
-        loop {
-            let delivery = subscriber.next().await?;
-            let delivery = delivery.context("the subscriber says that nothing can come any more")?;
-            if delivery.item.body != PROBE {
-                return Ok(delivery);
-            }
-            subscriber.ack(delivery.receipt).await?;
-        }
-    };
-    site.soon("a delivery comes", next).await
-}
-
-/// Publishes, and returns when all is confirmed.
-async fn publish<P: Publisher>(
-    site: &Site,
-    publisher: &mut P,
-    numbers: impl IntoIterator<Item = u64>,
-) -> Result<()> {
-    let topic = Topic::new(TOPIC)?;
-    let publishing = async {
-        for number in numbers {
-            publisher.publish(&topic, message(number, 64)).await?;
-        }
-        publisher.flush().await
-    };
-    site.soon("all is confirmed", publishing).await
-}
-
-/// Takes and acks until all of `expected` have come: numbers and attempts, in
-/// the order in which they came.
-async fn until<C: Consumer<Item = Event>>(
-    site: &Site,
-    subscriber: &mut C,
-    expected: impl IntoIterator<Item = u64>,
-) -> Result<Vec<(u64, u32)>> {
-    let (mut missing, mut came): (Vec<u64>, _) = (expected.into_iter().collect(), Vec::new());
-    while !missing.is_empty() {
-        let delivery = next(site, subscriber).await;
-        let delivery = delivery.with_context(|| format!("{} events have not come", missing.len()))?;
-        let number = number(&delivery.item.body)?;
-        missing.retain(|expected| *expected != number);
-        came.push((number, delivery.attempt));
-        subscriber.ack(delivery.receipt).await?;
-    }
-    subscriber.flush().await?;
-    Ok(came)
 }
 
 /// What was published while it was away comes when it is back, before what is
@@ -176,6 +68,19 @@ async fn missed<L: DurablePubSub>(site: Site) -> Result<()> {
         bail!("event {} came after {}, and is not marked as a redelivery", pair[1], pair[0]);
     }
     Ok(())
+}
+
+/// However much is published while it is away, all of it is kept.
+async fn stored<L: DurablePubSub>(site: Site) -> Result<()> {
+    const STORED: u64 = 20_000;
+    let lab = L::open(&site.place()).await?;
+    let mut publisher = lab.publisher().await?;
+    lab.durable(ANN, &Filter::All).await?.close().await?;
+    publish(&site, &mut publisher, (0..STORED).chain([END])).await?;
+    let mut rx = In::new(lab.durable(ANN, &Filter::All).await?);
+    let came = site.soon("the last event comes", stream::take_all(&mut rx)).await?;
+    each_once(&came, 0..STORED)?;
+    rx.subscriber.close().await
 }
 
 /// What was acked does not come again, whether the subscriber left in order or
@@ -384,7 +289,7 @@ async fn prefetch<L: DurablePubSub>(site: Site) -> Result<()> {
         "the lab has no knob `prefetch`: who agreed on how many?"
     );
     publish(&site, &mut publisher, 0..20).await?;
-    let mut held = std::collections::VecDeque::new();
+    let mut held = VecDeque::new();
     for _ in 0..3 {
         while held.len() < MOST {
             held.push_back(next(&site, &mut subscriber).await?);

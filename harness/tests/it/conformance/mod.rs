@@ -11,6 +11,7 @@ mod cast;
 mod durable;
 mod faulty;
 mod oneway;
+mod orphan;
 mod overload;
 mod pipeline;
 mod place;

@@ -3,11 +3,11 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use labs::lab::{Lab, Overload};
 
 use super::place::Site;
-use super::stream::{END, Rx as _, Stream, Tx as _, each_once, message, number, pass, take_all};
+use super::stream::{END, Rx as _, Stream, Tx as _, each_once, message, number, pass, take, take_all};
 
 /// More than any bounded buffer on the way may hold, of messages of this size.
 const TOO_MANY: u64 = 30_000;
@@ -21,6 +21,11 @@ const STORED: u64 = 20_000;
 /// What a lab that drops gets, small ones, and one that disconnects, large ones.
 const FLOOD: u64 = 200_000;
 const LARGE_FLOOD: u64 = 1_500;
+/// What a lab that drops may hold.
+const HIGH_WATER: u64 = 10_000;
+/// Messages after the flood, and how many of them are on their way at once.
+const AFTER: u64 = 5_000;
+const STEP: u64 = 500;
 
 pub(super) async fn overload<S: Stream>(site: Site) -> Result<()> {
     match S::Lab::OVERLOAD {
@@ -76,10 +81,16 @@ async fn stores<S: Stream>(site: Site) -> Result<()> {
     each_once(&came, 0..STORED)
 }
 
-/// The sender never waits; the slow receiver misses some and goes on with newer ones.
+/// The sender never waits. The slow receiver gets as many as the buffer holds,
+/// the oldest or the newest, misses others, and goes on with all that are newer.
 async fn drops<S: Stream>(site: Site) -> Result<()> {
-    let site = site.with(&[("high-water", 10_000)]);
-    let (mut tx, mut rx) = S::join(&site.place()).await?;
+    let site = site.with(&[("high-water", HIGH_WATER as usize)]);
+    let place = site.place();
+    let (mut tx, mut rx) = S::join(&place).await?;
+    ensure!(
+        place.knobs_read().contains_key("high-water"),
+        "the lab drops, and has no knob `high-water` that says what it holds before it does"
+    );
     let flood = async {
         for number in 0..FLOOD {
             tx.put(vec![message(number, 512)]).await?;
@@ -103,6 +114,35 @@ async fn drops<S: Stream>(site: Site) -> Result<()> {
     let came = site.soon("newer messages come", read).await?;
     ensure!((came.len() as u64) < FLOOD, "all {FLOOD} messages came: nothing was dropped");
     ensure!(came.windows(2).all(|pair| pair[0] < pair[1]), "what was not dropped came out of order");
+    let oldest = came.iter().zip(0..).take_while(|(came, due)| **came == *due).count() as u64;
+    let newest =
+        came.iter().rev().zip((0..FLOOD).rev()).take_while(|(came, due)| **came == *due).count() as u64;
+    ensure!(
+        oldest.max(newest) >= HIGH_WATER - HIGH_WATER / 50,
+        "of the {HIGH_WATER} messages that the buffer is said to hold, the first {oldest} came, or the last {newest}"
+    );
+    // Nobody is too slow any more, and so nothing may be dropped any more.
+    let mut late = 0;
+    while late < AFTER {
+        let bodies = (late..late + STEP).map(|number| message(FLOOD + number, 512)).collect();
+        let step = async {
+            tx.put(bodies).await?;
+            tx.flush().await
+        };
+        site.soon("the sender goes on", step).await?;
+        let mut came = Vec::new();
+        let read = async {
+            while (came.len() as u64) < STEP {
+                // Some of the marks may still be on their way.
+                came.extend(Some(take(&mut rx).await?).filter(|number| *number != END));
+            }
+            Ok(())
+        };
+        let all = site.soon("all comes to a receiver that keeps up", read).await;
+        all.with_context(|| format!("{} of {STEP}", came.len()))?;
+        each_once(&came, FLOOD + late..FLOOD + late + STEP).context("to a receiver that keeps up")?;
+        late += STEP;
+    }
     Ok(())
 }
 
@@ -120,7 +160,9 @@ async fn disconnects<S: Stream>(site: Site) -> Result<()> {
     let cut = async {
         let mut came = 0;
         while let Ok(Some(body)) = rx.get().await {
-            ensure!(number(&body)? != END, "the slow receiver was never cut off: {came} messages came");
+            let number = number(&body)?;
+            ensure!(number != END, "the slow receiver was never cut off: {came} messages came");
+            ensure!(number == came, "message {came} was dropped before the receiver was cut off");
             came += 1;
         }
         Ok(())

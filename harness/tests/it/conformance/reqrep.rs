@@ -11,7 +11,7 @@ use labs::reqrep::{Document, Matching, RequestReply, Requester, Responder};
 
 use super::place::Site;
 use super::stream::{self, a_moment, message, noise};
-use super::{Promise, promises};
+use super::{Promise, orphan, promises};
 
 /// Requests in flight at once.
 const AT_ONCE: u64 = 300;
@@ -24,6 +24,7 @@ pub(super) fn promises<L: RequestReply>() -> Vec<Promise> {
     let mut promises = promises![
         L: matching, bytes, late, cancelled, abandoned, shares, vanished, cancel, apart, remove, overload
     ];
+    promises.extend(orphan::promises::<L>());
     if L::BROKER.is_some() {
         promises.extend(promises![L: traces]);
     }
@@ -40,7 +41,7 @@ fn reply_to(request: &[u8]) -> Document {
     b"re: ".iter().chain(request.iter().rev()).copied().collect::<Bytes>().into()
 }
 
-async fn ask(requester: &impl Requester, number: u64) -> Result<()> {
+pub(super) async fn ask(requester: &impl Requester, number: u64) -> Result<()> {
     let request = message(number, 100);
     let reply = requester.ask(request.clone().into()).await?;
     ensure!(reply == reply_to(&request), "request {number} got a reply that is not its own");
@@ -48,7 +49,7 @@ async fn ask(requester: &impl Requester, number: u64) -> Result<()> {
 }
 
 /// Answers for ever; where several requests may be open, the newest first.
-async fn serve<L: RequestReply>(
+pub(super) async fn serve<L: RequestReply>(
     responder: &mut L::Responder,
     answered: &Cell<u64>,
     most: usize,

@@ -13,7 +13,7 @@ use futures_util::future::LocalBoxFuture;
 use labs::lab::{Broker, Lab, Place};
 
 use super::place::{Site, own};
-use super::{Promise, overload};
+use super::{Promise, durable, overload};
 
 /// Messages in a check that looks for the one that goes missing.
 const MANY: u64 = 3_000;
@@ -364,7 +364,8 @@ async fn no_queues_and_exchanges(site: &Site) -> Result<()> {
     let connection = lapin::Connection::connect(site.url()?, Default::default()).await?;
     let place = site.place();
     let parts = ["tasks", "results", "control"].map(|part| place.part(part).name());
-    for name in std::iter::once(place.name()).chain(parts) {
+    let subscribers = durable::IDS.map(|id| format!("{}.{id}", place.name()));
+    for name in std::iter::once(place.name()).chain(parts).chain(subscribers) {
         let passive = QueueDeclareOptions { passive: true, ..Default::default() };
         // A failed question closes its channel.
         let channel = connection.create_channel().await?;

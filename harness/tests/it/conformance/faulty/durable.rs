@@ -13,7 +13,7 @@ use labs::topic::{Filter, Topic};
 use super::fault::*;
 use super::pubsub::Exchange;
 use super::tank::Tank;
-use super::{Faulty, Hand, SAYS_WAITS};
+use super::{DEPTH, Faulty, Hand, SAYS_WAITS};
 
 /// Deliveries that may be unsettled.
 const PREFETCH: usize = 64;
@@ -39,7 +39,11 @@ impl Kept {
             };
             if store.filter.matches(&event.topic) && !lost {
                 let body = [event.topic.as_str().as_bytes(), b"\n", &event.body].concat();
-                store.tank.lock().put(body.into());
+                let mut tank = store.tank.lock();
+                if fault == FORGETS && tank.ready.len() >= DEPTH {
+                    tank.ready.pop_front();
+                }
+                tank.put(body.into());
             }
         }
     }

@@ -35,6 +35,7 @@ pub(super) mod fault {
         TWICE NEVER_AGAIN UNFAIR
         CONFIRMS_EARLY IGNORES_PREFETCH ACKED_AGAIN UNMARKED KEEPS
         MISSES BACKWARDS NEVER_FORGETS
+        DROPS_EARLY DROPS_ON
     }
 }
 use fault::*;
@@ -94,7 +95,11 @@ impl<const SAYS: u8> OneWay for Faulty<SAYS> {
     type Sender = Push;
     type Receiver = Hand;
     async fn sender(&self) -> Result<Push> {
-        Ok(Push::into(self.meet(), self.fault))
+        let mut push = Push::into(self.meet(), self.fault);
+        if SAYS == SAYS_DROPS {
+            push.high_water = Some(self.place.knob("high-water", DEPTH));
+        }
+        Ok(push)
     }
     async fn receiver(&self) -> Result<Hand> {
         Ok(Hand::of(self.meet(), usize::MAX, self.fault))
@@ -132,15 +137,29 @@ pub(super) struct Push {
     number: usize,
     put: usize,
     kept: std::cell::RefCell<Vec<Bytes>>,
+    /// Where the oldest are dropped, and nobody waits.
+    high_water: Option<usize>,
+    dropped: std::cell::Cell<usize>,
 }
 
 impl Push {
     fn into(tank: Arc<Tank>, fault: usize) -> Self {
         let number = tank.lock().another_sender();
-        Self { tank, fault, number, put: 0, kept: Default::default() }
+        Self {
+            tank,
+            fault,
+            number,
+            put: 0,
+            kept: Default::default(),
+            high_water: None,
+            dropped: Default::default(),
+        }
     }
 
     async fn pour(&self, body: Bytes) {
+        if let Some(high_water) = self.high_water.filter(|_| self.fault != NEVER_WAITS) {
+            return self.pour_over(body, high_water);
+        }
         while !matches!(self.fault, FORGETS | NEVER_WAITS) && self.tank.lock().ready.len() >= DEPTH {
             pause().await;
         }
@@ -150,6 +169,21 @@ impl Push {
         }
         if self.fault == TWICE {
             tank.put(body.clone());
+        }
+        tank.put(body);
+    }
+
+    /// The oldest give way.
+    fn pour_over(&self, body: Bytes, high_water: usize) {
+        let mut tank = self.tank.lock();
+        let holds = if self.fault == DROPS_EARLY { high_water / 2 } else { high_water };
+        if tank.ready.len() >= holds {
+            tank.ready.pop_front();
+            self.dropped.set(self.dropped.get() + 1);
+        }
+        // Once it has dropped some it drops on, without need.
+        if self.fault == DROPS_ON && self.dropped.get() > 0 && tank.ready.len() == 7 {
+            return;
         }
         tank.put(body);
     }

@@ -47,7 +47,7 @@ impl RequestReply for Faulty<SAYS_WAITS> {
         let desk: Arc<Desk> = self.meet();
         let number = desk.lock().responders;
         desk.lock().responders += 1;
-        Ok(Answerer { desk, number, fault: self.fault })
+        Ok(Answerer { desk, number, taken: BTreeMap::new(), fault: self.fault })
     }
 }
 
@@ -89,7 +89,17 @@ impl Requester for Asker {
 pub(in super::super) struct Answerer {
     desk: Arc<Desk>,
     number: usize,
+    /// Requests that are not answered yet.
+    taken: BTreeMap<u64, Command>,
     fault: usize,
+}
+
+impl Drop for Answerer {
+    fn drop(&mut self) {
+        if self.fault != NEVER_AGAIN {
+            self.desk.lock().requests.extend(std::mem::take(&mut self.taken));
+        }
+    }
 }
 
 impl Responder for Answerer {
@@ -104,6 +114,7 @@ impl Responder for Answerer {
                     // Given up here, the request is gone.
                     tokio::task::yield_now().await;
                 }
+                self.taken.insert(id, body.clone());
                 return Ok(Some((body, id)));
             }
             pause().await;
@@ -111,6 +122,7 @@ impl Responder for Answerer {
     }
 
     async fn reply(&mut self, mut to: u64, mut body: Document) -> Result<()> {
+        self.taken.remove(&to);
         let mut state = self.desk.lock();
         if self.fault == WRONG_REPLY && state.waiting.len() > 1 {
             match state.kept.replace((to, body.clone())) {

@@ -1,0 +1,60 @@
+//! One-way over a Unix stream socket: the frames of `tcp.rs`, and no network.
+//!
+//! The address is a file, and whoever may enter its folder may connect: here
+//! only the same user. The kernel copies what is written straight into the
+//! receiver's queue: no packets, no acknowledgements, no window. When the
+//! sender's share of that queue is used up, it waits, so a slow receiver slows
+//! it down. What a receiver has not read when it dies is lost.
+//!
+//! Run it with `just lab oneway-unix`.
+
+use anyhow::Result;
+
+use super::OneWay;
+use super::tcp::{FrameReceiver, FrameSender};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::wire::hub::Hub;
+use crate::wire::link::Link;
+use crate::wire::socket::Bound;
+
+/// Bytes collected before they are written without being asked to. More than
+/// `net.core.wmem_default` (some 200 KiB) the kernel takes in pieces anyway.
+const WRITE: usize = 64 << 10;
+
+/// `oneway-unix`.
+pub struct Unix {
+    place: Place,
+    write: usize,
+}
+
+impl Lab for Unix {
+    const TRANSPORT: &'static str = "unix";
+    const BROKER: Option<Broker> = None;
+    const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
+    const OVERLOAD: Overload = Overload::Waits;
+    const JOIN: Join = Join::Confirmed;
+
+    async fn open(place: &Place) -> Result<Self> {
+        Ok(Self { place: place.clone(), write: place.knob("write-bytes", WRITE) })
+    }
+
+    /// A socket's file outlives a process that was killed.
+    async fn remove(place: &Place) -> Result<()> {
+        Bound::remove_unix(place)
+    }
+}
+
+impl OneWay for Unix {
+    type Sender = FrameSender;
+    type Receiver = FrameReceiver;
+
+    async fn sender(&self) -> Result<FrameSender> {
+        // The address says which kind of socket it is: `unix:/a/path`.
+        let link = Link::connect(&self.place.peer().await?).await?;
+        Ok(FrameSender { link, write: self.write })
+    }
+
+    async fn receiver(&self) -> Result<FrameReceiver> {
+        Ok(FrameReceiver(Hub::new(Bound::unix(&self.place).await?)))
+    }
+}

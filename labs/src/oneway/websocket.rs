@@ -1,0 +1,78 @@
+//! One-way over WebSocket: one binary message is one body.
+//!
+//! The receiver is the server, senders are clients: a browser could be one. A
+//! connection begins as HTTP and is then a stream of messages, over TCP and so
+//! in order and with its back-pressure: a slow receiver makes the sender wait.
+//! A client must hide what it sends behind a mask, which costs a pass over
+//! every byte at either end. A broken connection loses what was on its way; a
+//! sender that leaves in order says so, behind all that it wrote.
+//!
+//! Run it with `just lab oneway-websocket`.
+
+use anyhow::Result;
+use bytes::Bytes;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::{OneWay, Receiver, Sender};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::wire::websocket::{self, Hub, Talker, Ws};
+
+/// `oneway-websocket`.
+pub struct WebSocket {
+    place: Place,
+}
+
+impl Lab for WebSocket {
+    const TRANSPORT: &'static str = "websocket";
+    const BROKER: Option<Broker> = None;
+    const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
+    const OVERLOAD: Overload = Overload::Waits;
+    const JOIN: Join = Join::Confirmed;
+
+    async fn open(place: &Place) -> Result<Self> {
+        Ok(Self { place: place.clone() })
+    }
+
+    async fn remove(_: &Place) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl OneWay for WebSocket {
+    type Sender = WsSender;
+    type Receiver = WsReceiver;
+
+    async fn sender(&self) -> Result<WsSender> {
+        Ok(WsSender(Talker::new(Ws::connect(&self.place.peer().await?).await?)))
+    }
+
+    async fn receiver(&self) -> Result<WsReceiver> {
+        Ok(WsReceiver(Hub::new(websocket::bind(&self.place).await?)))
+    }
+}
+
+/// The sending end: one connection.
+pub struct WsSender(Talker);
+
+impl Sender for WsSender {
+    async fn send(&mut self, body: Bytes) -> Result<()> {
+        self.0.put(Message::Binary(body)).await
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        self.0.flush().await
+    }
+
+    async fn close(self) -> Result<()> {
+        self.0.close().await
+    }
+}
+
+/// The receiving end: a connection from each sender.
+pub struct WsReceiver(Hub);
+
+impl Receiver for WsReceiver {
+    async fn recv(&mut self) -> Result<Option<Bytes>> {
+        Ok(self.0.next().await.map(|(_, body)| body))
+    }
+}

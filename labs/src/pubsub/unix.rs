@@ -1,0 +1,62 @@
+//! Publish/subscribe over a Unix stream socket: the publisher listens at a
+//! file, keeps every subscriber's filter, and writes each event to those it
+//! matches, in the frames of `tcp.rs`.
+//!
+//! There is no multicast here either: an event for ten subscribers is copied
+//! into the kernel ten times. A subscriber has joined when it is told `ok`, and
+//! misses nothing from then on. Back-pressure reaches the publisher: it waits
+//! for the slowest subscriber, and so everybody does.
+//!
+//! Run it with `just lab pubsub-unix`.
+
+use anyhow::Result;
+
+use super::PubSub;
+use super::tcp::{FramePublisher, FrameSubscriber};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::topic::{Filter, FilterKind};
+use crate::wire::socket::Bound;
+
+/// Bytes collected for one subscriber before they are written without being asked to.
+const WRITE: usize = 64 << 10;
+
+/// `pubsub-unix`.
+pub struct Unix {
+    place: Place,
+    write: usize,
+}
+
+impl Lab for Unix {
+    const TRANSPORT: &'static str = "unix";
+    const BROKER: Option<Broker> = None;
+    const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
+    const OVERLOAD: Overload = Overload::Waits;
+    const JOIN: Join = Join::Confirmed;
+
+    async fn open(place: &Place) -> Result<Self> {
+        Ok(Self { place: place.clone(), write: place.knob("write-bytes", WRITE) })
+    }
+
+    /// A socket's file outlives a process that was killed.
+    async fn remove(place: &Place) -> Result<()> {
+        Bound::remove_unix(place)
+    }
+}
+
+impl PubSub for Unix {
+    /// The publisher filters by itself, and so knows every dialect.
+    const FILTERS: &'static [FilterKind] =
+        &[FilterKind::All, FilterKind::Exact, FilterKind::Prefix, FilterKind::Glob, FilterKind::Words];
+    const PUBLISHERS: Option<usize> = Some(1);
+    type Publisher = FramePublisher;
+    type Subscriber = FrameSubscriber;
+
+    async fn publisher(&self) -> Result<FramePublisher> {
+        Ok(FramePublisher::new(Bound::unix(&self.place).await?, self.write))
+    }
+
+    async fn subscriber(&self, filter: &Filter) -> Result<FrameSubscriber> {
+        filter.require(Self::TRANSPORT, Self::FILTERS)?;
+        FrameSubscriber::join(&self.place.peer().await?, filter).await
+    }
+}

@@ -1,0 +1,71 @@
+//! A queue on RabbitMQ that is replicated: a quorum queue is a log that most of
+//! its nodes have written (Raft) before a message is confirmed. Its ends are
+//! those of `queue/rabbitmq.rs`; only the declaration differs.
+//!
+//! On one node, which is what runs here, the quorum is that node: this shows
+//! what the log costs, that it survives kill -9, and that RabbitMQ counts
+//! deliveries (a classic queue only flags them). It does not show what the queue
+//! is for, that the others go on when one node dies; that takes three.
+//!
+//! Survives: kill -9 of a consumer, at once; of the broker. Some messages may
+//! come twice. A `delivery-limit` drops what fails too often: 0 sets none.
+//!
+//! Run it: `just lab queue-rabbitmq-quorum`.
+
+use anyhow::Result;
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable};
+
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::queue::Queue;
+use crate::queue::rabbitmq::{QueueConsumer, QueueProducer};
+use crate::wire::amqp::{self, Link};
+
+/// Redeliveries after which a message is dropped, as one that no consumer can
+/// handle; with a dead-letter exchange it would go there. 0: never.
+const DELIVERY_LIMIT: usize = 0;
+
+/// A quorum queue behind the default exchange.
+pub struct RabbitMqQuorum {
+    place: Place,
+}
+
+impl Lab for RabbitMqQuorum {
+    const TRANSPORT: &'static str = "rabbitmq";
+    const VARIANT: Option<&'static str> = Some("quorum");
+    const BROKER: Option<Broker> = Some(Broker::RabbitMq);
+    const GUARANTEE: Guarantee = Guarantee::Durable;
+    const OVERLOAD: Overload = Overload::Stores;
+    const JOIN: Join = Join::Confirmed;
+
+    async fn open(place: &Place) -> Result<Self> {
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        let limit = place.knob("delivery-limit", DELIVERY_LIMIT);
+        if limit > 0 {
+            arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(limit.try_into()?));
+        }
+        let link = Link::to(place).await?;
+        link.declare_with(&place.name(), true, arguments).await?;
+        link.close().await?;
+        Ok(Self { place: place.clone() })
+    }
+
+    async fn remove(place: &Place) -> Result<()> {
+        amqp::delete_queue(place, &place.name()).await
+    }
+}
+
+impl Queue for RabbitMqQuorum {
+    type Producer = QueueProducer;
+    type Consumer = QueueConsumer;
+
+    /// Every message of a quorum queue goes to disk, whatever it says of itself.
+    async fn producer(&self) -> Result<QueueProducer> {
+        QueueProducer::join(&self.place, BasicProperties::default()).await
+    }
+
+    async fn consumer(&self, prefetch: u16) -> Result<QueueConsumer> {
+        QueueConsumer::join(&self.place, prefetch).await
+    }
+}

@@ -1,0 +1,56 @@
+//! Request/reply over a Unix stream socket, multiplexed: the frames and the
+//! correlation identifiers of `tcp.rs`, and no network in between.
+//!
+//! This is how a client talks to a daemon on its own machine: the service's
+//! address is a file, and the permissions of the folder around it say who may
+//! ask. A requester that gave up leaves no trace; requests that a responder
+//! had when it died are lost, and their requesters learn it at once. With
+//! several responders each gets a request in turn.
+//!
+//! Run it with `just lab reqrep-unix`.
+
+use anyhow::Result;
+
+use super::tcp::{DEPTH, FrameRequester, FrameResponder};
+use super::{Matching, RequestReply};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::wire::hub::Hub;
+use crate::wire::socket::Bound;
+
+/// `reqrep-unix`.
+pub struct Unix {
+    place: Place,
+    depth: usize,
+}
+
+impl Lab for Unix {
+    const TRANSPORT: &'static str = "unix";
+    const BROKER: Option<Broker> = None;
+    const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
+    const OVERLOAD: Overload = Overload::Waits;
+    const JOIN: Join = Join::Confirmed;
+
+    async fn open(place: &Place) -> Result<Self> {
+        Ok(Self { place: place.clone(), depth: place.knob("depth", DEPTH) })
+    }
+
+    /// A socket's file outlives a process that was killed.
+    async fn remove(place: &Place) -> Result<()> {
+        Bound::remove_unix(place)
+    }
+}
+
+impl RequestReply for Unix {
+    const MATCHING: Matching = Matching::CorrelationId;
+    type Requester = FrameRequester;
+    type Responder = FrameResponder;
+
+    async fn requester(&self) -> Result<FrameRequester> {
+        FrameRequester::connect(&self.place.peers().await?, self.depth).await
+    }
+
+    /// Each responder has a file of its own in the place's folder.
+    async fn responder(&self) -> Result<FrameResponder> {
+        Ok(FrameResponder(Hub::new(Bound::unix(&self.place).await?)))
+    }
+}
