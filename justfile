@@ -28,6 +28,10 @@ bench *ARGS: build
 play LAB ROLE *ARGS: build
     @{{ lab }} play "$@"
 
+# One event in three protocols: MQTT in, AMQP and STOMP out
+bridge *ARGS: build
+    @{{ lab }} bridge "$@"
+
 # The catalog: `list`, `list 'queue*'`
 list *ARGS: build
     @{{ lab }} list "$@"

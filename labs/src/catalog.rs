@@ -36,6 +36,7 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.one_way::<oneway::redis::RedisList>();
     visitor.one_way::<oneway::rabbitmq::RabbitMq>();
     visitor.one_way::<oneway::nats::Nats>();
+    visitor.one_way::<oneway::stomp::Stomp>();
 
     visitor.request_reply::<reqrep::inproc::Inproc>();
     visitor.request_reply::<reqrep::tcp::Tcp>();
@@ -48,6 +49,7 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.request_reply::<reqrep::redis_stream::RedisStream>();
     visitor.request_reply::<reqrep::rabbitmq::RabbitMq>();
     visitor.request_reply::<reqrep::nats::Nats>();
+    visitor.request_reply::<reqrep::stomp::Stomp>();
 
     visitor.pub_sub::<pubsub::inproc::Inproc>();
     visitor.pub_sub::<pubsub::tcp::Tcp>();
@@ -59,6 +61,7 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.pub_sub::<pubsub::rabbitmq::RabbitMq>();
     visitor.pub_sub::<pubsub::nats::Nats>();
     visitor.pub_sub::<pubsub::jetstream::JetStream>();
+    visitor.pub_sub::<pubsub::stomp::Stomp>();
 
     visitor.pipeline::<pipeline::inproc::Inproc>();
     visitor.pipeline::<pipeline::tcp::Tcp>();
@@ -69,16 +72,19 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.pipeline::<pipeline::rabbitmq::RabbitMq>();
     visitor.pipeline::<pipeline::nats::Nats>();
     visitor.pipeline::<pipeline::jetstream::JetStream>();
+    visitor.pipeline::<pipeline::stomp::Stomp>();
 
     visitor.queue::<queue::redis::RedisList>();
     visitor.queue::<queue::redis_stream::RedisStream>();
     visitor.queue::<queue::rabbitmq::RabbitMq>();
     visitor.queue::<queue::rabbitmq_quorum::RabbitMqQuorum>();
     visitor.queue::<queue::jetstream::JetStream>();
+    visitor.queue::<queue::stomp::Stomp>();
 
     visitor.durable::<durable::redis_stream::RedisStream>();
     visitor.durable::<durable::rabbitmq::RabbitMq>();
     visitor.durable::<durable::jetstream::JetStream>();
+    visitor.durable::<durable::stomp::Stomp>();
 }
 
 /// Names that look as if there should be a lab, and why there is none.

@@ -26,5 +26,6 @@ pub mod pubsub;
 pub mod queue;
 pub mod reqrep;
 
+pub mod apps;
 pub mod catalog;
 pub mod wire;

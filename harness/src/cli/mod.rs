@@ -12,6 +12,7 @@ use crate::role::{self, Handle};
 use crate::{guard, plan};
 
 mod bench;
+mod bridge;
 mod list;
 mod play;
 mod progress;
@@ -36,6 +37,8 @@ enum Command {
     List(list::ListArgs),
     /// Tell a lab's story with real messages, then measure it for two seconds
     Run(run::RunArgs),
+    /// Publish over MQTT, consume over AMQP and STOMP: what each leg guarantees
+    Bridge(bridge::BridgeArgs),
     /// Measure labs and write a result bundle with plots and a report
     Bench(Box<bench::BenchArgs>),
     /// Play one role by hand; two terminals hold a conversation
@@ -148,6 +151,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::List(args) => list::main(&args, &handles),
         Command::Run(args) => run::main(&args, &handles),
+        Command::Bridge(args) => bridge::main(&args),
         Command::Bench(args) => bench::main(&args, &handles),
         Command::Play(args) => play::main(&args, &handles),
         Command::Report(args) => report::main(&args),

@@ -1,5 +1,6 @@
 //! The integration tests, as one program.
 
+mod bridge;
 mod brokers;
 mod bundles;
 mod cli;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         tidy::trials(),
         cli::trials(),
         guard::trials(),
+        bridge::trials(),
         brokers::trials(),
         conformance::trials(),
         story::trials(),

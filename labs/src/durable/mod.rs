@@ -14,6 +14,7 @@ use crate::topic::Filter;
 pub mod jetstream;
 pub mod rabbitmq;
 pub mod redis_stream;
+pub mod stomp;
 
 /// The contract of a durable subscriber.
 ///

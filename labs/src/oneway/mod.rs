@@ -11,6 +11,7 @@ pub mod inproc;
 pub mod nats;
 pub mod rabbitmq;
 pub mod redis;
+pub mod stomp;
 pub mod tcp;
 pub mod unix;
 pub mod websocket;

@@ -20,6 +20,7 @@ pub mod nats;
 pub mod rabbitmq;
 pub mod redis;
 pub mod redis_stream;
+pub mod stomp;
 pub mod tcp;
 pub mod unix;
 pub mod zeromq;

@@ -13,6 +13,7 @@ pub mod rabbitmq;
 pub mod rabbitmq_quorum;
 pub mod redis;
 pub mod redis_stream;
+pub mod stomp;
 
 /// Hands messages over to the queue.
 pub trait Producer {

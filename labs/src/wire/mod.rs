@@ -17,6 +17,7 @@ pub(crate) mod redis;
 pub(crate) mod resp;
 pub mod socket;
 pub mod stages;
+pub mod stomp;
 pub(crate) mod stream;
 pub mod websocket;
 pub(crate) mod window;

@@ -20,6 +20,7 @@ mod pubsub;
 mod queue;
 mod redis_stream;
 mod reqrep;
+mod stomp;
 mod stream;
 mod survival;
 
@@ -96,6 +97,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     suite.0.extend(broken::trials());
     suite.0.extend(cast::trials());
     suite.0.extend(redis_stream::trials());
+    suite.0.extend(stomp::trials());
     suite.0
 }
 

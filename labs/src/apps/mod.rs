@@ -1,0 +1,3 @@
+//! Applications: several labs, or one in a larger setting, put to use.
+
+pub mod bridge;

@@ -1,0 +1,325 @@
+//! STOMP 1.2's frames: a command, headers, an empty line, a body, a zero byte.
+//! Readable enough to be typed into `nc`. A body whose length is announced may
+//! hold zero bytes itself; one that is not ends at the first of them.
+
+use std::borrow::Cow;
+
+use anyhow::{Context as _, Error, Result, bail, ensure};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio_util::codec::{Decoder, Encoder};
+
+pub(crate) mod inbox;
+pub(crate) mod link;
+pub(crate) mod outbox;
+
+/// Longest command and headers together, bytes; longer is a broken or hostile peer.
+pub const MAX_HEAD: usize = 64 << 10;
+/// Most headers of one frame.
+pub const MAX_HEADERS: usize = 128;
+/// Longest body, bytes.
+pub const MAX_BODY: usize = 16 << 20;
+
+/// What a frame is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "these are the specification's own words")]
+pub enum Command {
+    Connect,
+    Stomp,
+    Send,
+    Subscribe,
+    Unsubscribe,
+    Ack,
+    Nack,
+    Begin,
+    Commit,
+    Abort,
+    Disconnect,
+    Connected,
+    Message,
+    Receipt,
+    Error,
+}
+
+impl Command {
+    /// Every command of the specification.
+    pub const ALL: [Self; 15] = [
+        Self::Connect,
+        Self::Stomp,
+        Self::Send,
+        Self::Subscribe,
+        Self::Unsubscribe,
+        Self::Ack,
+        Self::Nack,
+        Self::Begin,
+        Self::Commit,
+        Self::Abort,
+        Self::Disconnect,
+        Self::Connected,
+        Self::Message,
+        Self::Receipt,
+        Self::Error,
+    ];
+
+    /// As it stands on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "CONNECT",
+            Self::Stomp => "STOMP",
+            Self::Send => "SEND",
+            Self::Subscribe => "SUBSCRIBE",
+            Self::Unsubscribe => "UNSUBSCRIBE",
+            Self::Ack => "ACK",
+            Self::Nack => "NACK",
+            Self::Begin => "BEGIN",
+            Self::Commit => "COMMIT",
+            Self::Abort => "ABORT",
+            Self::Disconnect => "DISCONNECT",
+            Self::Connected => "CONNECTED",
+            Self::Message => "MESSAGE",
+            Self::Receipt => "RECEIPT",
+            Self::Error => "ERROR",
+        }
+    }
+
+    /// The two that STOMP 1.0 had already are written as it wrote them.
+    const fn escapes(self) -> bool {
+        !matches!(self, Self::Connect | Self::Connected)
+    }
+}
+
+/// A frame to be written.
+#[derive(Debug, Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// What it is about.
+    pub command: Command,
+    /// Names and values; `content-length` is added where there is a body.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// The body.
+    pub body: &'a [u8],
+}
+
+/// A frame that was read. Nothing is copied: it holds on to what it was read into.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// What it is about.
+    pub command: Command,
+    /// The body.
+    pub body: Bytes,
+    head: Bytes,
+    /// Where in the head a header begins, has its colon, and ends.
+    headers: Vec<[u32; 3]>,
+}
+
+impl Frame {
+    /// A header's value. Of several with one name the first counts, as the
+    /// specification says: who passes a frame on puts its own in front.
+    pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        let (_, value) = self.headers().find(|(known, _)| known == name)?;
+        Some(value)
+    }
+
+    /// Every header, in the order of the frame.
+    pub fn headers(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        let part = |from: u32, to: u32| text(&self.head[from as usize..to as usize], self.command);
+        self.headers.iter().map(move |[start, colon, end]| (part(*start, *colon), part(*colon + 1, *end)))
+    }
+}
+
+/// What was checked to be valid when it was read.
+fn text(raw: &[u8], command: Command) -> Cow<'_, str> {
+    let text = std::str::from_utf8(raw).unwrap_or_default();
+    if !command.escapes() || !text.contains('\\') {
+        return Cow::Borrowed(text);
+    }
+    let (mut plain, mut rest) = (String::with_capacity(text.len()), text.chars());
+    while let Some(c) = rest.next() {
+        plain.push(match c {
+            '\\' => match rest.next() {
+                Some('n') => '\n',
+                Some('r') => '\r',
+                Some('c') => ':',
+                _ => '\\',
+            },
+            c => c,
+        });
+    }
+    Cow::Owned(plain)
+}
+
+/// Appends a frame to `out`.
+pub fn encode(frame: Outgoing<'_>, out: &mut BytesMut) -> Result<()> {
+    let Outgoing { command, headers, body } = frame;
+    ensure!(body.len() <= MAX_BODY, "a body of {} bytes is too long for STOMP", body.len());
+    let head: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+    out.reserve(command.as_str().len() + head + body.len() + 32);
+    out.put_slice(command.as_str().as_bytes());
+    out.put_u8(b'\n');
+    for (name, value) in headers {
+        let breaks = !command.escapes() && [name, value].iter().any(|text| text.contains(['\n', '\r']));
+        ensure!(!breaks, "{} cannot carry a header `{name}` with a line break", command.as_str());
+        put_text(name, command, out);
+        out.put_u8(b':');
+        put_text(value, command, out);
+        out.put_u8(b'\n');
+    }
+    if !body.is_empty() {
+        out.put_slice(b"content-length:");
+        let mut digits = [0; 20];
+        out.put_slice(decimal(body.len(), &mut digits));
+        out.put_u8(b'\n');
+    }
+    out.put_u8(b'\n');
+    out.put_slice(body);
+    out.put_u8(0);
+    Ok(())
+}
+
+fn put_text(text: &str, command: Command, out: &mut BytesMut) {
+    if !command.escapes() || !text.bytes().any(|byte| b"\\\n\r:".contains(&byte)) {
+        return out.put_slice(text.as_bytes());
+    }
+    for byte in text.bytes() {
+        match byte {
+            b'\\' => out.put_slice(b"\\\\"),
+            b'\n' => out.put_slice(b"\\n"),
+            b'\r' => out.put_slice(b"\\r"),
+            b':' => out.put_slice(b"\\c"),
+            byte => out.put_u8(byte),
+        }
+    }
+}
+
+/// A number's digits, without going through a formatter for every message.
+fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[at..];
+        }
+    }
+}
+
+/// Reads and writes frames; remembers how far into an unfinished one it has looked.
+#[derive(Debug, Default)]
+pub struct Codec {
+    /// The frame whose body is not there yet, with its length where it was announced.
+    begun: Option<(Frame, Option<usize>)>,
+    looked_at: usize,
+}
+
+impl Encoder<Outgoing<'_>> for Codec {
+    type Error = Error;
+
+    fn encode(&mut self, frame: Outgoing<'_>, out: &mut BytesMut) -> Result<()> {
+        encode(frame, out)
+    }
+}
+
+impl Decoder for Codec {
+    type Item = Frame;
+    type Error = Error;
+
+    fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Frame>> {
+        if self.begun.is_none() {
+            let Some(end) = self.end_of_head(input)? else { return Ok(None) };
+            self.looked_at = 0;
+            self.begun = Some(head(input.split_to(end).freeze())?);
+        }
+        let Some((_, length)) = &self.begun else { return Ok(None) };
+        let length = match length {
+            Some(length) if input.len() > *length => {
+                ensure!(input[*length] == 0, "a STOMP body is longer than was announced");
+                *length
+            }
+            Some(length) => {
+                input.reserve(*length + 1 - input.len());
+                return Ok(None);
+            }
+            None => match input[self.looked_at..].iter().position(|byte| *byte == 0) {
+                Some(more) => self.looked_at + more,
+                None => {
+                    self.looked_at = input.len();
+                    ensure!(input.len() <= MAX_BODY, "a STOMP body does not end");
+                    return Ok(None);
+                }
+            },
+        };
+        let body = input.split_to(length).freeze();
+        input.advance(1);
+        self.looked_at = 0;
+        Ok(self.begun.take().map(|(frame, _)| Frame { body, ..frame }))
+    }
+}
+
+impl Codec {
+    /// Where the empty line behind the headers ends. Ends of lines between
+    /// frames are heart-beats, or ornament, and are skipped.
+    fn end_of_head(&mut self, input: &mut BytesMut) -> Result<Option<usize>> {
+        if self.looked_at == 0 {
+            let eols = input.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
+            input.advance(eols);
+        }
+        while let Some(more) = input[self.looked_at..].iter().position(|byte| *byte == b'\n') {
+            let at = self.looked_at + more;
+            let before = input[..at].strip_suffix(b"\r").unwrap_or(&input[..at]);
+            if before.ends_with(b"\n") {
+                ensure!(at < MAX_HEAD, "a STOMP frame has too long a head");
+                return Ok(Some(at + 1));
+            }
+            self.looked_at = at + 1;
+        }
+        ensure!(input.len() <= MAX_HEAD, "a STOMP frame has too long a head");
+        Ok(None)
+    }
+}
+
+/// The frame that begins like this, and how long its body will be.
+fn head(head: Bytes) -> Result<(Frame, Option<usize>)> {
+    let whole = std::str::from_utf8(&head).context("a STOMP head is not UTF-8")?;
+    let mut lines = whole.split_terminator('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+    let first = lines.next().unwrap_or_default();
+    let command = Command::ALL.into_iter().find(|command| command.as_str() == first);
+    let command = command.with_context(|| format!("`{}` is no STOMP command", shown(first)))?;
+    let (mut headers, mut length) = (Vec::with_capacity(8), None);
+    for line in lines.filter(|line| !line.is_empty()) {
+        let colon = line.find(':').with_context(|| format!("`{}` is no STOMP header", shown(line)))?;
+        ensure!(headers.len() < MAX_HEADERS, "a STOMP frame has more than {MAX_HEADERS} headers");
+        ensure!(!command.escapes() || is_escaped(line), "`{}` has a wrong escape", shown(line));
+        if &line[..colon] == "content-length" && length.is_none() {
+            length = Some(content_length(&line[colon + 1..])?);
+        }
+        let start = line.as_ptr().addr() - whole.as_ptr().addr();
+        headers.push([start, start + colon, start + line.len()].map(|at| at as u32));
+    }
+    Ok((Frame { command, body: Bytes::new(), head, headers }, length))
+}
+
+fn content_length(text: &str) -> Result<usize> {
+    match text.trim().parse() {
+        Ok(length) if length <= MAX_BODY => Ok(length),
+        Ok(length) => bail!("a STOMP body of {length} bytes is announced; at most {MAX_BODY} are possible"),
+        Err(_) => bail!("`{}` is no length of a STOMP body", shown(text)),
+    }
+}
+
+/// Anything else behind a backslash is fatal, says the specification.
+fn is_escaped(line: &str) -> bool {
+    let mut rest = line.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'\\' && !matches!(rest.next(), Some(b'\\' | b'n' | b'r' | b'c')) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Enough of it for an error.
+fn shown(text: &str) -> String {
+    text.chars().take(40).flat_map(char::escape_debug).collect()
+}
+
+#[cfg(test)]
+mod tests;
