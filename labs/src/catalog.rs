@@ -35,6 +35,7 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.one_way::<oneway::zeromq::ZeroMq>();
     visitor.one_way::<oneway::redis::RedisList>();
     visitor.one_way::<oneway::rabbitmq::RabbitMq>();
+    visitor.one_way::<oneway::mqtt::Mqtt>();
 
     visitor.request_reply::<reqrep::inproc::Inproc>();
     visitor.request_reply::<reqrep::tcp::Tcp>();
@@ -46,6 +47,7 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.request_reply::<reqrep::redis::RedisLists>();
     visitor.request_reply::<reqrep::redis_stream::RedisStream>();
     visitor.request_reply::<reqrep::rabbitmq::RabbitMq>();
+    visitor.request_reply::<reqrep::mqtt::Mqtt>();
 
     visitor.pub_sub::<pubsub::inproc::Inproc>();
     visitor.pub_sub::<pubsub::tcp::Tcp>();
@@ -55,6 +57,7 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.pub_sub::<pubsub::redis::RedisChannels>();
     visitor.pub_sub::<pubsub::redis_stream::RedisStream>();
     visitor.pub_sub::<pubsub::rabbitmq::RabbitMq>();
+    visitor.pub_sub::<pubsub::mqtt::Mqtt>();
 
     visitor.pipeline::<pipeline::inproc::Inproc>();
     visitor.pipeline::<pipeline::tcp::Tcp>();
@@ -63,14 +66,18 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.pipeline::<pipeline::redis::RedisLists>();
     visitor.pipeline::<pipeline::redis_stream::RedisStream>();
     visitor.pipeline::<pipeline::rabbitmq::RabbitMq>();
+    visitor.pipeline::<pipeline::mqtt::Mqtt>();
 
     visitor.queue::<queue::redis::RedisList>();
     visitor.queue::<queue::redis_stream::RedisStream>();
     visitor.queue::<queue::rabbitmq::RabbitMq>();
     visitor.queue::<queue::rabbitmq_quorum::RabbitMqQuorum>();
+    visitor.queue::<queue::mqtt::Mqtt>();
+    visitor.queue::<queue::mqtt_qos2::MqttQos2>();
 
     visitor.durable::<durable::redis_stream::RedisStream>();
     visitor.durable::<durable::rabbitmq::RabbitMq>();
+    visitor.durable::<durable::mqtt::Mqtt>();
 }
 
 /// Names that look as if there should be a lab, and why there is none.

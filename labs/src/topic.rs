@@ -1,7 +1,7 @@
 //! Topics, and the filters that subscribers choose them with.
 //!
 //! Filters are where transports differ most: Redis has globs, AMQP has words,
-//! ØMQ has byte prefixes. A [`Filter`] keeps the dialect it was written in. A
+//! MQTT has levels, ØMQ has byte prefixes. A [`Filter`] keeps the dialect it was written in. A
 //! lab passes it on where its transport speaks that dialect and refuses it by
 //! name where it does not; nothing is silently translated into something wider.
 //! [`Filter::matches`] is the reference: the peer-to-peer labs filter with it,
@@ -78,6 +78,8 @@ pub enum FilterKind {
     Glob,
     /// `*` exactly one word, `#` any number of words (AMQP).
     Words,
+    /// `+` exactly one level, `#`, only at the end, any number of them (MQTT).
+    Levels,
 }
 
 impl fmt::Display for FilterKind {
@@ -88,13 +90,15 @@ impl fmt::Display for FilterKind {
             Self::Prefix => "prefix",
             Self::Glob => "glob",
             Self::Words => "words",
+            Self::Levels => "levels",
         })
     }
 }
 
 /// Which topics a subscriber wants, in the dialect it was written in.
 ///
-/// As text: `all`, `exact:chat.rust`, `prefix:chat.`, `glob:chat.*`, `words:chat.#`.
+/// As text: `all`, `exact:chat.rust`, `prefix:chat.`, `glob:chat.*`, `words:chat.#`,
+/// `levels:chat/+`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Filter {
     /// Everything.
@@ -107,6 +111,9 @@ pub enum Filter {
     Glob(String),
     /// An AMQP binding key: `*` is one word, `#` any number of them.
     Words(String),
+    /// An MQTT topic filter: the words of a topic are its levels, joined by
+    /// slashes; `+` is one level, `#` any number of them, at the end.
+    Levels(String),
 }
 
 impl Filter {
@@ -118,6 +125,7 @@ impl Filter {
             Self::Prefix(_) => FilterKind::Prefix,
             Self::Glob(_) => FilterKind::Glob,
             Self::Words(_) => FilterKind::Words,
+            Self::Levels(_) => FilterKind::Levels,
         }
     }
 
@@ -143,6 +151,7 @@ impl Filter {
             Self::Prefix(prefix) => topic.starts_with(prefix.as_str()),
             Self::Glob(pattern) => glob(pattern, topic),
             Self::Words(pattern) => words(pattern, topic),
+            Self::Levels(pattern) => levels(pattern, topic),
         }
     }
 }
@@ -155,6 +164,7 @@ impl fmt::Display for Filter {
             Self::Prefix(text) => write!(f, "prefix:{text}"),
             Self::Glob(text) => write!(f, "glob:{text}"),
             Self::Words(text) => write!(f, "words:{text}"),
+            Self::Levels(text) => write!(f, "levels:{text}"),
         }
     }
 }
@@ -184,8 +194,17 @@ impl FromStr for Filter {
                 }
                 Self::Words(pattern.to_owned())
             }
+            "levels" => {
+                let level = |level: &str| level == "+" || (!level.contains('.') && Topic::new(level).is_ok());
+                let mut backwards = pattern.split('/').rev();
+                ensure!(
+                    backwards.next().is_some_and(|last| last == "#" || level(last)) && backwards.all(level),
+                    "`{text}` is no filter of levels: use plain words joined by `/`, `+` for one level, `#` at the end for any number"
+                );
+                Self::Levels(pattern.to_owned())
+            }
             _ => bail!(
-                "`{text}` is not a filter: use all, exact:TOPIC, prefix:TEXT, glob:PATTERN or words:PATTERN"
+                "`{text}` is not a filter: use all, exact:TOPIC, prefix:TEXT, glob:PATTERN, words:PATTERN or levels:PATTERN"
             ),
         })
     }
@@ -271,6 +290,21 @@ fn words(pattern: &str, topic: &str) -> bool {
     reached[topic.len()]
 }
 
+/// MQTT 5, section 4.7.1: `+` matches one level, `#` all that follow, and the
+/// level above them.
+fn levels(pattern: &str, topic: &str) -> bool {
+    let mut topic = topic.split('.');
+    for level in pattern.split('/') {
+        match (level, topic.next()) {
+            ("#", _) => return true,
+            ("+", Some(_)) => {}
+            (plain, Some(word)) if plain == word => {}
+            _ => return false,
+        }
+    }
+    topic.next().is_none()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,6 +342,15 @@ mod tests {
         check("words:#.help.#", "chat.rust.help", true);
         check("words:*.*", "chat", false);
         check("words:#.#", "chat", true);
+        check("levels:chat/+", "chat.rust", true);
+        check("levels:chat/+", "chat", false);
+        check("levels:chat/+", "chat.rust.help", false);
+        check("levels:+/rust/+", "chat.rust.help", true);
+        check("levels:chat/#", "chat", true);
+        check("levels:chat/#", "chat.rust.help", true);
+        check("levels:chat/#", "chatter", false);
+        check("levels:#", "chat", true);
+        check("levels:chat", "chat.rust", false);
     }
 
     #[test]
@@ -315,7 +358,7 @@ mod tests {
         for bad in ["", ".", "a..b", "a b", "a.*", "a/b", "é"] {
             assert!(Topic::new(bad).is_err(), "{bad:?}");
         }
-        for bad in ["", "some", "all:x", "exact:a.*", "words:a.b*", "glob:\n"] {
+        for bad in ["", "some", "all:x", "exact:a.*", "words:a.b*", "glob:\n", "levels:a/#/b", "levels:a.b", "levels:", "levels:/a", "levels:a+"] {
             assert!(bad.parse::<Filter>().is_err(), "{bad:?}");
         }
     }
@@ -347,7 +390,7 @@ mod tests {
         }
 
         #[test]
-        fn any_filter_text_survives_a_round_trip(text in "(exact|prefix|glob|words|all|x):?[a-z.*#?\\[\\]^-]{0,12}") {
+        fn any_filter_text_survives_a_round_trip(text in "(exact|prefix|glob|words|levels|all|x):?[a-z.*#?/+\\[\\]^-]{0,12}") {
             if let Ok(filter) = text.parse::<Filter>() {
                 proptest::prop_assert_eq!(filter.to_string().parse::<Filter>().ok(), Some(filter));
             }

@@ -11,6 +11,7 @@ use crate::pubsub::{Event, PubSub};
 use crate::queue::Consumer;
 use crate::topic::Filter;
 
+pub mod mqtt;
 pub mod rabbitmq;
 pub mod redis_stream;
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::lab::Lab;
 
 pub mod inproc;
+pub mod mqtt;
 pub mod rabbitmq;
 pub mod redis;
 pub mod tcp;

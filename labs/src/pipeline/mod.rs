@@ -15,6 +15,7 @@ use crate::pubsub::PubSub;
 use crate::queue::Consumer;
 
 pub mod inproc;
+pub mod mqtt;
 pub mod rabbitmq;
 pub mod redis;
 pub mod redis_stream;

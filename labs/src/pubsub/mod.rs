@@ -12,6 +12,7 @@ pub use crate::message::Event;
 use crate::topic::{Filter, FilterKind, Topic};
 
 pub mod inproc;
+pub mod mqtt;
 pub mod rabbitmq;
 pub mod redis;
 pub mod redis_stream;

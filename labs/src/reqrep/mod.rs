@@ -12,6 +12,7 @@ pub use crate::message::{Command, Document};
 
 pub mod http;
 pub mod inproc;
+pub mod mqtt;
 pub mod rabbitmq;
 pub mod redis;
 pub mod redis_stream;

@@ -9,6 +9,7 @@ pub mod http;
 pub mod hub;
 pub(crate) mod lease;
 pub mod link;
+pub(crate) mod mqtt;
 pub mod pending;
 pub(crate) mod redis;
 pub(crate) mod resp;

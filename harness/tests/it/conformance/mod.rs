@@ -10,6 +10,7 @@ mod broken;
 mod cast;
 mod durable;
 mod faulty;
+mod mqtt;
 mod oneway;
 mod orphan;
 mod overload;
@@ -93,6 +94,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     catalog::visit(&mut suite);
     suite.0.extend(broken::trials());
     suite.0.extend(cast::trials());
+    suite.0.extend(mqtt::trials());
     suite.0
 }
 

@@ -40,7 +40,7 @@ const TOPICS: [&str; 18] = [
 ];
 
 /// Each matches at least one of the topics.
-const FILTERS: [&str; 37] = [
+const FILTERS: [&str; 46] = [
     "all",
     "exact:chat",
     "exact:chat.rust",
@@ -78,6 +78,15 @@ const FILTERS: [&str; 37] = [
     "words:a.*.#",
     "words:*.rust.*",
     "words:weather.#.berlin",
+    "levels:#",
+    "levels:+",
+    "levels:chat",
+    "levels:chat/+",
+    "levels:chat/#",
+    "levels:+/rust/#",
+    "levels:+/+",
+    "levels:weather/+/de/#",
+    "levels:a/+/b",
 ];
 
 pub(super) fn promises<L: PubSub>() -> Vec<Promise> {
