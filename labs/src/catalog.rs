@@ -35,8 +35,9 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.one_way::<oneway::zeromq::ZeroMq>();
     visitor.one_way::<oneway::redis::RedisList>();
     visitor.one_way::<oneway::rabbitmq::RabbitMq>();
-    visitor.one_way::<oneway::nats::Nats>();
+    visitor.one_way::<oneway::mqtt::Mqtt>();
     visitor.one_way::<oneway::stomp::Stomp>();
+    visitor.one_way::<oneway::nats::Nats>();
 
     visitor.request_reply::<reqrep::inproc::Inproc>();
     visitor.request_reply::<reqrep::tcp::Tcp>();
@@ -48,8 +49,9 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.request_reply::<reqrep::redis::RedisLists>();
     visitor.request_reply::<reqrep::redis_stream::RedisStream>();
     visitor.request_reply::<reqrep::rabbitmq::RabbitMq>();
-    visitor.request_reply::<reqrep::nats::Nats>();
+    visitor.request_reply::<reqrep::mqtt::Mqtt>();
     visitor.request_reply::<reqrep::stomp::Stomp>();
+    visitor.request_reply::<reqrep::nats::Nats>();
 
     visitor.pub_sub::<pubsub::inproc::Inproc>();
     visitor.pub_sub::<pubsub::tcp::Tcp>();
@@ -59,9 +61,10 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.pub_sub::<pubsub::redis::RedisChannels>();
     visitor.pub_sub::<pubsub::redis_stream::RedisStream>();
     visitor.pub_sub::<pubsub::rabbitmq::RabbitMq>();
+    visitor.pub_sub::<pubsub::mqtt::Mqtt>();
+    visitor.pub_sub::<pubsub::stomp::Stomp>();
     visitor.pub_sub::<pubsub::nats::Nats>();
     visitor.pub_sub::<pubsub::jetstream::JetStream>();
-    visitor.pub_sub::<pubsub::stomp::Stomp>();
 
     visitor.pipeline::<pipeline::inproc::Inproc>();
     visitor.pipeline::<pipeline::tcp::Tcp>();
@@ -70,21 +73,25 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.pipeline::<pipeline::redis::RedisLists>();
     visitor.pipeline::<pipeline::redis_stream::RedisStream>();
     visitor.pipeline::<pipeline::rabbitmq::RabbitMq>();
+    visitor.pipeline::<pipeline::mqtt::Mqtt>();
+    visitor.pipeline::<pipeline::stomp::Stomp>();
     visitor.pipeline::<pipeline::nats::Nats>();
     visitor.pipeline::<pipeline::jetstream::JetStream>();
-    visitor.pipeline::<pipeline::stomp::Stomp>();
 
     visitor.queue::<queue::redis::RedisList>();
     visitor.queue::<queue::redis_stream::RedisStream>();
     visitor.queue::<queue::rabbitmq::RabbitMq>();
     visitor.queue::<queue::rabbitmq_quorum::RabbitMqQuorum>();
-    visitor.queue::<queue::jetstream::JetStream>();
+    visitor.queue::<queue::mqtt::Mqtt>();
+    visitor.queue::<queue::mqtt_qos2::MqttQos2>();
     visitor.queue::<queue::stomp::Stomp>();
+    visitor.queue::<queue::jetstream::JetStream>();
 
     visitor.durable::<durable::redis_stream::RedisStream>();
     visitor.durable::<durable::rabbitmq::RabbitMq>();
-    visitor.durable::<durable::jetstream::JetStream>();
+    visitor.durable::<durable::mqtt::Mqtt>();
     visitor.durable::<durable::stomp::Stomp>();
+    visitor.durable::<durable::jetstream::JetStream>();
 }
 
 /// Names that look as if there should be a lab, and why there is none.

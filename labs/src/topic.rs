@@ -1,6 +1,6 @@
 //! Topics, and the filters that subscribers choose them with.
 //!
-//! Filters are where transports differ most: Redis has globs, AMQP has words,
+//! Filters are where transports differ most: Redis has globs, AMQP has words, MQTT has levels,
 //! NATS has subjects, ØMQ has byte prefixes. A [`Filter`] keeps the dialect it was written in. A
 //! lab passes it on where its transport speaks that dialect and refuses it by
 //! name where it does not; nothing is silently translated into something wider.
@@ -15,7 +15,7 @@ use anyhow::{Result, bail, ensure};
 mod matching;
 
 pub use matching::glob;
-use matching::{subjects, words};
+use matching::{levels, subjects, words};
 
 /// Longest topic and filter, in bytes: AMQP's routing key is a short string.
 pub const MAX_LEN: usize = 255;
@@ -85,12 +85,14 @@ pub enum FilterKind {
     Words,
     /// `*` exactly one word, `>` at the end one word or more (NATS).
     Subjects,
+    /// `+` exactly one level, `#`, only at the end, any number of them (MQTT).
+    Levels,
 }
 
 impl FilterKind {
     /// Every dialect: what a lab knows that filters with [`Filter::matches`].
-    pub const ALL: [Self; 6] =
-        [Self::All, Self::Exact, Self::Prefix, Self::Glob, Self::Words, Self::Subjects];
+    pub const ALL: [Self; 7] =
+        [Self::All, Self::Exact, Self::Prefix, Self::Glob, Self::Words, Self::Subjects, Self::Levels];
 }
 
 impl fmt::Display for FilterKind {
@@ -102,6 +104,7 @@ impl fmt::Display for FilterKind {
             Self::Glob => "glob",
             Self::Words => "words",
             Self::Subjects => "subjects",
+            Self::Levels => "levels",
         })
     }
 }
@@ -109,7 +112,7 @@ impl fmt::Display for FilterKind {
 /// Which topics a subscriber wants, in the dialect it was written in.
 ///
 /// As text: `all`, `exact:chat.rust`, `prefix:chat.`, `glob:chat.*`,
-/// `words:chat.#`, `subjects:chat.>`.
+/// `words:chat.#`, `subjects:chat.>`, `levels:chat/+`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Filter {
     /// Everything.
@@ -124,6 +127,9 @@ pub enum Filter {
     Words(String),
     /// A NATS subject: `*` is one word, `>` at the end all that follow, at least one.
     Subjects(String),
+    /// An MQTT topic filter: the words of a topic are its levels, joined by
+    /// slashes; `+` is one level, `#` any number of them, at the end.
+    Levels(String),
 }
 
 impl Filter {
@@ -136,6 +142,7 @@ impl Filter {
             Self::Glob(_) => FilterKind::Glob,
             Self::Words(_) => FilterKind::Words,
             Self::Subjects(_) => FilterKind::Subjects,
+            Self::Levels(_) => FilterKind::Levels,
         }
     }
 
@@ -162,6 +169,7 @@ impl Filter {
             Self::Glob(pattern) => glob(pattern, topic),
             Self::Words(pattern) => words(pattern, topic),
             Self::Subjects(pattern) => subjects(pattern, topic),
+            Self::Levels(pattern) => levels(pattern, topic),
         }
     }
 }
@@ -175,6 +183,7 @@ impl fmt::Display for Filter {
             Self::Glob(text) => write!(f, "glob:{text}"),
             Self::Words(text) => write!(f, "words:{text}"),
             Self::Subjects(text) => write!(f, "subjects:{text}"),
+            Self::Levels(text) => write!(f, "levels:{text}"),
         }
     }
 }
@@ -213,8 +222,17 @@ impl FromStr for Filter {
                 }
                 Self::Subjects(pattern.to_owned())
             }
+            "levels" => {
+                let level = |level: &str| level == "+" || (!level.contains('.') && Topic::new(level).is_ok());
+                let mut backwards = pattern.split('/').rev();
+                ensure!(
+                    backwards.next().is_some_and(|last| last == "#" || level(last)) && backwards.all(level),
+                    "`{text}` is no filter of levels: use plain words joined by `/`, `+` for one level, `#` at the end for any number"
+                );
+                Self::Levels(pattern.to_owned())
+            }
             _ => bail!(
-                "`{text}` is not a filter: use all, exact:TOPIC, prefix:TEXT, glob:PATTERN, words:PATTERN or subjects:PATTERN"
+                "`{text}` is not a filter: use all, exact:TOPIC, prefix:TEXT, glob:PATTERN, words:PATTERN, subjects:PATTERN or levels:PATTERN"
             ),
         })
     }
@@ -257,6 +275,15 @@ mod tests {
         check("words:#.help.#", "chat.rust.help", true);
         check("words:*.*", "chat", false);
         check("words:#.#", "chat", true);
+        check("levels:chat/+", "chat.rust", true);
+        check("levels:chat/+", "chat", false);
+        check("levels:chat/+", "chat.rust.help", false);
+        check("levels:+/rust/+", "chat.rust.help", true);
+        check("levels:chat/#", "chat", true);
+        check("levels:chat/#", "chat.rust.help", true);
+        check("levels:chat/#", "chatter", false);
+        check("levels:#", "chat", true);
+        check("levels:chat", "chat.rust", false);
         check("subjects:chat.*", "chat.rust", true);
         check("subjects:chat.*", "chat.rust.help", false);
         check("subjects:chat.>", "chat.rust.help", true);
@@ -313,7 +340,7 @@ mod tests {
         }
 
         #[test]
-        fn any_filter_text_survives_a_round_trip(text in "(exact|prefix|glob|words|subjects|all|x):?[a-z.*#>?\\[\\]^-]{0,12}") {
+        fn any_filter_text_survives_a_round_trip(text in "(exact|prefix|glob|words|subjects|levels|all|x):?[a-z.*#>?/+\\[\\]^-]{0,12}") {
             if let Ok(filter) = text.parse::<Filter>() {
                 proptest::prop_assert_eq!(filter.to_string().parse::<Filter>().ok(), Some(filter));
             }

@@ -16,12 +16,18 @@ use super::{About, Options, find, ports};
 /// With the defaults, kill -9 loses what was confirmed since the last save,
 /// half an hour ago, and a subscriber that is away gets the first 1,000
 /// messages only.
-const SETTINGS: [(&str, &str); 9] = [
+///
+/// No setting makes Mosquitto 2.0 save before it confirms. Saving after every
+/// change (`autosave_on_changes true`, `autosave_interval 1`) still loses the
+/// message that was confirmed last, 50 times out of 50 when the kill follows at
+/// once, and writes all that is stored with each message: 200 a second, fewer
+/// as they pile up. So it saves every second, and no lab over it is durable.
+const SETTINGS: [(&str, &str); 10] = [
     ("persistence", "true"),
-    // Saved when something has changed, looked at every second …
-    ("autosave_on_changes", "true"),
-    // … after this many changes.
+    ("autosave_on_changes", "false"),
     ("autosave_interval", "1"),
+    // How often it counts its clients, for whoever looks at `$SYS`.
+    ("sys_interval", "1"),
     // No limit to what waits for a subscriber; the run is bounded by its own account.
     ("max_queued_messages", "0"),
     ("max_queued_bytes", "0"),

@@ -12,6 +12,7 @@ use crate::queue::Consumer;
 use crate::topic::Filter;
 
 pub mod jetstream;
+pub mod mqtt;
 pub mod rabbitmq;
 pub mod redis_stream;
 pub mod stomp;

@@ -9,6 +9,7 @@ use crate::lab::Lab;
 
 pub mod inproc;
 pub mod nats;
+pub mod mqtt;
 pub mod rabbitmq;
 pub mod redis;
 pub mod stomp;

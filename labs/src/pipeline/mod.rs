@@ -17,6 +17,7 @@ use crate::queue::Consumer;
 pub mod inproc;
 pub mod jetstream;
 pub mod nats;
+pub mod mqtt;
 pub mod rabbitmq;
 pub mod redis;
 pub mod redis_stream;

@@ -14,6 +14,7 @@ use crate::topic::{Filter, FilterKind, Topic};
 pub mod inproc;
 pub mod jetstream;
 pub mod nats;
+pub mod mqtt;
 pub mod rabbitmq;
 pub mod redis;
 pub mod redis_stream;

@@ -9,6 +9,8 @@ use bytes::Bytes;
 use crate::lab::Lab;
 
 pub mod jetstream;
+pub mod mqtt;
+pub mod mqtt_qos2;
 pub mod rabbitmq;
 pub mod rabbitmq_quorum;
 pub mod redis;

@@ -93,3 +93,18 @@ pub(super) fn subjects(pattern: &str, topic: &str) -> bool {
     }
     topic.next().is_none()
 }
+
+/// MQTT 5, section 4.7.1: `+` matches one level, `#` all that follow, and the
+/// level above them.
+pub(super) fn levels(pattern: &str, topic: &str) -> bool {
+    let mut topic = topic.split('.');
+    for level in pattern.split('/') {
+        match (level, topic.next()) {
+            ("#", _) => return true,
+            ("+", Some(_)) => {}
+            (plain, Some(word)) if plain == word => {}
+            _ => return false,
+        }
+    }
+    topic.next().is_none()
+}

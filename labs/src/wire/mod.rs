@@ -12,6 +12,7 @@ pub(crate) mod lease;
 pub mod letters;
 pub mod link;
 pub(crate) mod nats;
+pub(crate) mod mqtt;
 pub mod pending;
 pub(crate) mod redis;
 pub(crate) mod resp;

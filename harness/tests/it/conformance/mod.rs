@@ -11,6 +11,7 @@ mod cast;
 mod durable;
 mod faulty;
 mod nats;
+mod mqtt;
 mod oneway;
 mod orphan;
 mod overload;
@@ -98,6 +99,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     suite.0.extend(cast::trials());
     suite.0.extend(redis_stream::trials());
     suite.0.extend(stomp::trials());
+    suite.0.extend(mqtt::trials());
     suite.0
 }
 

@@ -40,7 +40,7 @@ const TOPICS: [&str; 18] = [
 ];
 
 /// Each matches at least one of the topics.
-const FILTERS: [&str; 45] = [
+const FILTERS: [&str; 54] = [
     "all",
     "exact:chat",
     "exact:chat.rust",
@@ -86,6 +86,15 @@ const FILTERS: [&str; 45] = [
     "subjects:*.*",
     "subjects:a.*.b",
     "subjects:*.rust.>",
+    "levels:#",
+    "levels:+",
+    "levels:chat",
+    "levels:chat/+",
+    "levels:chat/#",
+    "levels:+/rust/#",
+    "levels:+/+",
+    "levels:weather/+/de/#",
+    "levels:a/+/b",
 ];
 
 pub(super) fn promises<L: PubSub>() -> Vec<Promise> {

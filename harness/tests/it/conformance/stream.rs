@@ -13,7 +13,7 @@ use futures_util::future::LocalBoxFuture;
 use labs::lab::{Broker, Lab, Place};
 
 use super::place::{Site, own};
-use super::{Promise, durable, nats, overload};
+use super::{Promise, durable, mqtt, nats, overload};
 
 /// Messages in a check that looks for the one that goes missing.
 const MANY: u64 = 3_000;
@@ -322,6 +322,16 @@ pub(super) async fn traces_of<L: Lab>(
             used(site.clone()).await?;
             L::remove(&site.place()).await?;
             no_queues_and_exchanges(&site).await
+        }
+        Some(Broker::Mqtt) => {
+            let (server, dir) = own(Broker::Mqtt, false).await?;
+            let there = site.moved_to(&server);
+            used(there.clone()).await?;
+            L::remove(&there.place()).await?;
+            mqtt::nothing_is_left(&there).await?;
+            server.stop().await?;
+            drop(dir);
+            Ok(())
         }
         Some(Broker::Nats) => {
             let (server, dir) = own(Broker::Nats, false).await?;
