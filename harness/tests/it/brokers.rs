@@ -8,18 +8,22 @@ use std::future::Future;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use harness::broker::{self, Options, Server, Source};
 use harness::cost::Usage;
 use harness::process::{runs, tree};
-use labs::lab::{Broker, Guarantee};
+use labs::lab::{Broker, Guarantee, Place};
 use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use libtest_mimic::Trial;
 use tempfile::TempDir;
 
 use crate::{trial, wait_until};
+
+mod mqtt;
+mod nats;
 
 /// Every trial of this file.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -29,6 +33,16 @@ pub(crate) fn trials() -> Vec<Trial> {
         needs(Broker::Redis, "redis_pauses_and_resumes", redis_pauses),
         needs(Broker::Redis, "url_is_checked_and_its_guarantee_read", redis_by_url),
         needs(Broker::RabbitMq, "rabbitmq_pair_keeps_apart_restarts_and_leaves_nothing", rabbitmq_pair),
+        needs(Broker::Mqtt, "mosquitto_lives_and_leaves_nothing", mqtt::lives),
+        needs(Broker::Mqtt, "mosquitto_keeps_data_over_a_restart", mqtt::restarts),
+        needs(Broker::Mqtt, "mosquitto_pauses_and_resumes", || pauses(Broker::Mqtt)),
+        needs(Broker::Mqtt, "mqtt_url_is_checked_and_its_guarantee_lowered", mqtt::by_url),
+        needs(Broker::Nats, "nats_lives_and_leaves_nothing", nats::lives),
+        needs(Broker::Nats, "nats_keeps_data_over_a_restart", nats::restarts),
+        needs(Broker::Nats, "nats_pauses_and_resumes", || pauses(Broker::Nats)),
+        needs(Broker::Nats, "nats_url_is_checked_and_its_guarantee_read", nats::by_url),
+        trial("brokers::another_program_at_the_port_is_not_ours", another),
+        trial("brokers::wheel_is_found_and_refused_when_damaged", wheel),
         trial("brokers::failed_start_shows_the_log", failed_start),
         trial("brokers::taken_port_leads_to_another", taken_port),
         trial("brokers::missing_names_the_one_command", missing),
@@ -187,6 +201,28 @@ async fn redis_by_url() -> Result<()> {
     Ok(())
 }
 
+/// Paused, it answers nobody; it goes on as if nothing had been, and can be
+/// stopped while it is paused.
+async fn pauses(broker: Broker) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut server = start(broker, false, &dir).await?;
+    let pid = server.pids().context("no pids")?[0];
+    let state = || Ok::<_, anyhow::Error>(procfs::process::Process::new(pid as i32)?.stat()?.state);
+    let again = Source::Url(server.url().to_owned());
+    let options = Options { durable: false, dir: dir.path() };
+    server.pause()?;
+    wait_until("it stands still", || Ok(state()? == 'T'))?;
+    let asked = Server::start(broker, &again, &options);
+    let early = tokio::time::timeout(Duration::from_millis(300), asked).await;
+    ensure!(early.is_err(), "it answers although it is paused");
+    server.resume()?;
+    wait_until("it goes on", || Ok(state()? != 'T'))?;
+    Server::start(broker, &again, &options).await?.stop().await?;
+    server.pause()?;
+    server.stop().await?;
+    empty(&dir)
+}
+
 async fn rabbitmq_pair() -> Result<()> {
     let (one_dir, other_dir) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let begin = std::time::Instant::now();
@@ -204,8 +240,15 @@ async fn rabbitmq_pair() -> Result<()> {
     ensure!(one.version().starts_with(|first: char| first.is_ascii_digit()), "version {:?}", one.version());
     let family: Vec<u32> =
         [&one, &other].iter().flat_map(|server| tree(&server.pids().unwrap_or_default())).collect();
-    // AMQP, distribution and epmd, of each.
-    listeners(&family, 6)?;
+    // AMQP, STOMP, MQTT, distribution and epmd, of each.
+    listeners(&family, 10)?;
+    for protocol in ["stomp", "mqtt"] {
+        let port = Place::new("it", Some(one.url())).door(protocol, 0)?.port;
+        std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+            .with_context(|| format!("nobody listens for {protocol}"))?;
+        let seen = one.settings().get(&format!("{protocol} port")).cloned();
+        ensure!(seen == Some(format!("{port}, open")), "{protocol}: {seen:?}");
+    }
 
     publish(&one, "kept").await?;
     ensure!(get(&other, "kept").await.is_err(), "one node's queue is in the other");
@@ -253,11 +296,14 @@ async fn get(server: &Server, queue: &str) -> Result<Option<Vec<u8>>> {
     Ok(message.map(|message| message.delivery.data.to_vec()))
 }
 
+fn script(program: &Path, text: &str) -> Result<()> {
+    fs::write(program, format!("#!/bin/sh\n{text}\n"))?;
+    Ok(fs::set_permissions(program, fs::Permissions::from_mode(0o755))?)
+}
+
 /// A `redis-server` of our own making, found through PATH.
 fn fake(dir: &Path, script: &str) -> Result<Source> {
-    let program = dir.join("redis-server");
-    fs::write(&program, format!("#!/bin/sh\n{script}\n"))?;
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    self::script(&dir.join("redis-server"), script)?;
     Ok(broker::find_on(Broker::Redis, &BTreeMap::new(), &OsString::from(dir))?)
 }
 
@@ -307,6 +353,83 @@ fn taken_port() -> Result<()> {
         server.stop().await
     })?;
     empty(&dir)
+}
+
+/// A broker may come too late to its port. Whoever sits there answers in its
+/// place, and is not taken for it.
+fn another() -> Result<()> {
+    let (bin, dir) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let (program, note) = (bin.path().join("mosquitto"), bin.path().join("port"));
+    let port = format!(
+        "sed -n 's/^listener \\([0-9]*\\) .*/\\1/p' \"$2\" >'{0}.new'\nmv '{0}.new' '{0}'",
+        note.display()
+    );
+    script(&program, &format!("{port}\nsleep 1\nexit 3"))?;
+    // Somebody else at the port, who says yes to everybody.
+    let somebody = std::thread::spawn(move || -> Result<usize> {
+        wait_until("the port is known", || Ok(note.exists()))?;
+        let port: u16 = fs::read_to_string(&note)?.trim().parse()?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        listener.set_nonblocking(true)?;
+        let (end, mut clients) = (std::time::Instant::now() + Duration::from_secs(3), 0);
+        while std::time::Instant::now() < end {
+            if let Ok((mut client, _)) = listener.accept() {
+                let _ = std::io::Write::write_all(&mut client, &[0x20, 2, 0, 0]);
+                clients += 1;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(clients)
+    });
+    let options = Options { durable: false, dir: dir.path() };
+    let source = Source::Program(program);
+    let begun = block_on(async { Server::start(Broker::Mqtt, &source, &options).await.map(drop) });
+    let clients = somebody.join().map_err(|_| anyhow::anyhow!("somebody else panicked"))??;
+    ensure!(clients > 0, "nobody came to the port: the test tests nothing");
+    let error = format!("{:#}", begun.err().context("another program was taken for our broker")?);
+    ensure!(error.contains("exit status: 3"), "{error}");
+    empty(&dir)
+}
+
+/// `--wheels` looks for what was unpacked into the user's cache, and nowhere else.
+fn wheel() -> Result<()> {
+    let cache = tempfile::tempdir()?;
+    let doctor = || -> Result<(bool, serde_json::Value)> {
+        let mut command = crate::lab(&["doctor", "nats", "--wheels", "--json"]);
+        let output = command.env("XDG_CACHE_HOME", cache.path()).output()?;
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout)
+            .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+        ensure!(said["brokers"].as_array().map(Vec::len) == Some(1), "other brokers are looked at: {said}");
+        Ok((output.status.success(), said["brokers"][0].clone()))
+    };
+    let (good, said) = doctor()?;
+    let problem = |said: &serde_json::Value, words: &str| {
+        let (problem, remedy) = (said["problem"].as_str(), said["remedy"].as_str());
+        ensure!(problem.is_some_and(|problem| problem.contains(words)), "`{words}` is not in: {said}");
+        ensure!(remedy == Some("lab doctor --install --wheels nats"), "{said}");
+        Ok(())
+    };
+    ensure!(!good, "nothing is there: {said}");
+    problem(&said, "is not unpacked yet")?;
+
+    let wheel = broker::Wheel::of(Broker::Nats).context("no wheel")?;
+    let folder = cache.path().join(format!("messaging-lab/{}-{}", wheel.project, wheel.version));
+    fs::create_dir_all(&folder)?;
+    let program = folder.join(wheel.program);
+    script(&program, "echo 'nats-server: v9.9.9'")?;
+    let sum = sha2::Digest::finalize(sha2::Digest::chain_update(
+        <sha2::Sha256 as sha2::Digest>::new(),
+        fs::read(&program)?,
+    ));
+    let sum: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
+    fs::write(folder.join("nats-server.sha256"), format!("{sum}  nats-server\n"))?;
+    let (good, said) = doctor()?;
+    ensure!(good && said["source"] == "wheel" && said["version"] == "9.9.9", "{said}");
+
+    script(&program, "echo 'nats-server: v9.9.8'")?;
+    let (good, said) = doctor()?;
+    ensure!(!good, "a damaged program is taken: {said}");
+    problem(&said, "nats-server is damaged")
 }
 
 fn missing() -> Result<()> {
