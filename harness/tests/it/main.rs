@@ -7,6 +7,7 @@ mod conformance;
 mod failures;
 mod floors;
 mod guard;
+mod interop;
 mod program;
 mod story;
 mod tidy;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         guard::trials(),
         brokers::trials(),
         conformance::trials(),
+        interop::trials(),
         story::trials(),
         bundles::trials(),
         failures::trials(),

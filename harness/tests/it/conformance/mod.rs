@@ -37,8 +37,7 @@ use labs::reqrep::RequestReply;
 use libtest_mimic::{Completion, Failed, Trial};
 use tokio::task::unconstrained;
 
-use place::Site;
-pub(crate) use place::end;
+pub(crate) use place::{Site, end, program};
 
 /// No check takes this long, on however slow a machine.
 const TOO_LONG: Duration = Duration::from_secs(120);
