@@ -71,8 +71,8 @@ ci:
     @bash .ci/run
 
 # The linter, as strict as continuous integration
-clippy:
-    @cargo clippy --workspace --all-targets -- -D warnings
+clippy *ARGS:
+    @cargo clippy --workspace --all-targets "$@" -- -D warnings
 
 # Format the code
 fmt:

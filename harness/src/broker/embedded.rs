@@ -10,11 +10,9 @@ mod here;
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
 use labs::lab::Guarantee;
 
-use super::private::Private;
-use super::{About, Options};
+use super::About;
 
 /// The name of its log.
 pub(super) const LOG: &str = "embedded-mqtt";
@@ -35,7 +33,8 @@ pub(super) const KEEPS_NOTHING: &str = "the embedded MQTT broker keeps everythin
 /// Which version, in listings and results.
 pub const VERSION: &str = "rumqttd 0.20 (embedded)";
 
-/// The most messages it keeps for a subscriber that is behind.
+/// Bytes in a segment of a topic's log, and how many segments are kept: a
+/// subscriber that falls further behind misses what is in the oldest.
 const SEGMENTS: (usize, usize) = (64 << 20, 8);
 /// Longest message, bytes.
 const MAX_PAYLOAD: usize = 16 << 20;
@@ -58,7 +57,7 @@ pub(super) fn about() -> About {
 }
 
 #[cfg(not(feature = "embedded-mqtt"))]
-pub(super) fn launch(_: &Options<'_>) -> Result<Private> {
+pub(super) fn launch(_: &super::Options<'_>) -> anyhow::Result<super::Private> {
     anyhow::bail!("there is no MQTT broker inside this program; build one that has it with `{BUILD}`")
 }
 

@@ -26,6 +26,11 @@ fn main() -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         };
     }
+    // So is the broker that this program can hold.
+    #[cfg(feature = "embedded-mqtt")]
+    if std::env::args().nth(1).as_deref() == Some(harness::broker::embedded::COMMAND) {
+        return harness::cli::main();
+    }
     let args = Arguments::from_args();
     let trials = [
         tidy::trials(),

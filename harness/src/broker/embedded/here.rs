@@ -47,7 +47,11 @@ pub fn host(port: u16, behind: [u16; 2]) -> Result<()> {
         drop(std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| taken(port))?);
     }
     let mut broker = Broker::new(config(behind));
-    let serve = move || broker.start();
+    let serve = move || {
+        if let Err(error) = broker.start() {
+            eprintln!("the broker did not start: {error}");
+        }
+    };
     std::thread::Builder::new().name("broker".to_owned()).spawn(serve).context("cannot start a thread")?;
     front.set_nonblocking(true).context("cannot use the port")?;
     crate::role::runtime(0)?.block_on(async move {

@@ -75,7 +75,11 @@ impl Suite {
             self.0.push(Trial::ignorable_test(name, move || {
                 if let Some(missing) = missing(L::BROKER, needs) {
                     let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-                    return if ci { Err(Failed::from(missing)) } else { Ok(Completion::ignored_with(missing)) };
+                    return if ci {
+                        Err(Failed::from(missing))
+                    } else {
+                        Ok(Completion::ignored_with(missing))
+                    };
                 }
                 let run = || -> Result<()> {
                     let site = Site::new(&format!("{lab}-{direction}"), L::BROKER)?;
@@ -187,12 +191,7 @@ fn same(found: &[Message], expected: &[Message]) -> Result<()> {
             format!("{} bytes, {}", body.len(), base64::prelude::BASE64_STANDARD.encode(start))
         };
         ensure!(found.0 == expected.0, "message {number} is on {:?}, not {:?}", found.0, expected.0);
-        ensure!(
-            found.1 == expected.1,
-            "message {number} is {}, not {}",
-            start(&found.1),
-            start(&expected.1)
-        );
+        ensure!(found.1 == expected.1, "message {number} is {}, not {}", start(&found.1), start(&expected.1));
     }
     Ok(())
 }

@@ -31,8 +31,9 @@ pubsub-subscribe)
         1\)) kind=$text ;;
         3\)) if [ "$kind" = '"psubscribe"' ]; then echo ready; else topic=${text#"\"$name:"}; fi ;;
         4\))
-            body=${text#\"}
-            echo "${topic%\"} $(printf %b "${body%\"}" | base64 -w0)"
+            # printf knows every escape of redis-cli's but that of a quotation mark.
+            body=${text#\"} body=${body%\"} body=${body//\\\"/\\x22}
+            echo "${topic%\"} $(printf %b "$body" | base64 -w0)"
             count=$((count - 1))
             ;;
         esac
