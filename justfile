@@ -52,13 +52,31 @@ brokers: build
 test *ARGS:
     @cargo test --workspace "$@"
 
+# The clients that the interoperability tests talk to, in .tools/interop
+interop:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    venv="{{ justfile_directory() }}/.tools/interop"
+    wanted="{{ justfile_directory() }}/harness/tests/it/interop/requirements.txt"
+    if ! cmp -s "$wanted" "$venv/requirements.txt"; then
+        python3 -m venv --clear "$venv" || {
+            echo "On Debian and Ubuntu, python3 makes no environments without the package python3-venv." >&2
+            exit 1
+        }
+        "$venv/bin/python" -m pip install --quiet --requirement "$wanted"
+        cp "$wanted" "$venv/requirements.txt"
+    fi
+    for program in redis-cli mosquitto_pub mosquitto_sub; do
+        command -v "$program" >/dev/null || echo "$program is missing; its tests will be left out" >&2
+    done
+
 # What continuous integration runs
 ci:
     @bash .ci/run
 
 # The linter, as strict as continuous integration
-clippy:
-    @cargo clippy --workspace --all-targets -- -D warnings
+clippy *ARGS:
+    @cargo clippy --workspace --all-targets "$@" -- -D warnings
 
 # Format the code
 fmt:

@@ -226,9 +226,14 @@ fn available(wanted: Vec<Handle>, urls: &BTreeMap<String, String>, strict: bool)
     }
     let (mut handles, mut skipped) = (Vec::new(), Vec::new());
     for handle in wanted {
-        match handle.entry.broker.and_then(|broker| missing.get(&broker)) {
+        let entry = &handle.entry;
+        let reason = entry.broker.and_then(|broker| match sources.get(&broker) {
+            Some(source) => Source::why_not(source, broker, entry.guarantee, entry.transport),
+            None => missing.get(&broker).cloned(),
+        });
+        match reason {
             Some(reason) if strict => bail!("{} cannot run: {reason}", handle.entry.name),
-            Some(reason) => skipped.push(Skipped { lab: handle.entry.name, reason: reason.clone() }),
+            Some(reason) => skipped.push(Skipped { lab: handle.entry.name, reason }),
             None => handles.push(handle),
         }
     }

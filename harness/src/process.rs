@@ -71,6 +71,23 @@ pub fn runs(pid: u32) -> bool {
         .is_ok_and(|stat| !matches!(stat.state, 'Z' | 'X'))
 }
 
+/// Whether one of these processes listens on this TCP port: so a broker is told
+/// from another one that has taken its port. Their descriptors can be read by
+/// whoever started them.
+pub fn listens(pids: &[u32], port: u16) -> bool {
+    use procfs::process::{FDTarget, Process};
+    let tables = [procfs::net::tcp(), procfs::net::tcp6()];
+    let inodes: BTreeSet<u64> = tables
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.state == procfs::net::TcpState::Listen && entry.local_address.port() == port)
+        .map(|entry| entry.inode)
+        .collect();
+    let descriptors = pids.iter().filter_map(|&pid| Process::new(pid as i32).ok()?.fd().ok()).flatten();
+    descriptors.flatten().any(|fd| matches!(fd.target, FDTarget::Socket(inode) if inodes.contains(&inode)))
+}
+
 /// Sends a signal to one process; one that has gone is not an error.
 pub fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid as i32) {

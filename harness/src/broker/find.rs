@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use labs::lab::Broker;
 
-use super::Source;
+use super::{Source, Wheel, embedded};
 
 /// Looked into after PATH: a student's PATH often lacks the `sbin` ones.
 const PROGRAMS: [&str; 6] =
@@ -48,17 +48,66 @@ impl fmt::Display for Missing {
 
 impl std::error::Error for Missing {}
 
-/// The broker's source: the user's own address where `urls` (broker name to
-/// address) has one, else a program on PATH or where packages put it.
+/// In the place of an address: the wheel's program, also where there is another.
+const WHEEL: &str = "wheel";
+/// In the place of an address: the broker inside this program.
+const EMBEDDED: &str = "embedded";
+
+/// Whether a broker can be asked for like this, `BROKER=…`.
+pub fn is_choice(broker: Broker, text: &str) -> bool {
+    match text {
+        WHEEL => Wheel::of(broker).is_some(),
+        EMBEDDED => broker == Broker::Mqtt,
+        _ => text.contains("://"),
+    }
+}
+
+/// The broker's source: what `urls` (broker name to address) says of it, else a
+/// program on PATH or where packages put it, else the wheel's, else the one
+/// inside this program.
 pub fn find(broker: Broker, urls: &BTreeMap<String, String>) -> Result<Source, Missing> {
     find_on(broker, urls, &std::env::var_os("PATH").unwrap_or_default())
 }
 
 /// As [`find`], with another PATH.
 pub fn find_on(broker: Broker, urls: &BTreeMap<String, String>, path: &OsStr) -> Result<Source, Missing> {
-    if let Some(url) = urls.get(broker.as_str()) {
-        return Ok(Source::Url(url.clone()));
+    match urls.get(broker.as_str()).map(String::as_str) {
+        None => {}
+        Some(WHEEL) => return unpacked(broker),
+        Some(EMBEDDED) if embedded::HERE => return Ok(Source::Embedded),
+        Some(EMBEDDED) => {
+            let (reason, remedy) = ("this `lab` was built without it".to_owned(), embedded::BUILD.to_owned());
+            return Err(Missing { broker, reason, remedy });
+        }
+        Some(url) => return Ok(Source::Url(url.to_owned())),
     }
+    let missing = match installed(broker, path) {
+        Ok(source) => return Ok(source),
+        Err(missing) => missing,
+    };
+    match (Wheel::of(broker), Wheel::cache()) {
+        (Some(wheel), Ok(cache)) if !matches!(wheel.found(&cache), Ok(None)) => unpacked(broker),
+        _ if broker == Broker::Mqtt && embedded::HERE => Ok(Source::Embedded),
+        _ => Err(missing),
+    }
+}
+
+/// The program out of the broker's wheel.
+fn unpacked(broker: Broker) -> Result<Source, Missing> {
+    let missing = |reason: String| {
+        let remedy = format!("lab doctor --install --wheels {broker}");
+        Missing { broker, reason, remedy }
+    };
+    let wheel = Wheel::of(broker).ok_or_else(|| missing("there is no wheel with it".to_owned()))?;
+    let found = Wheel::cache().and_then(|cache| wheel.found(&cache));
+    match found.map_err(|error| missing(format!("{error:#}")))? {
+        Some(program) => Ok(Source::Wheel(program)),
+        None => Err(missing(format!("the wheel {} {} is not unpacked yet", wheel.project, wheel.version))),
+    }
+}
+
+/// A program that somebody has installed.
+fn installed(broker: Broker, path: &OsStr) -> Result<Source, Missing> {
     let missing =
         |reason: &str| Missing { broker, reason: reason.to_owned(), remedy: "just brokers".to_owned() };
     match broker {

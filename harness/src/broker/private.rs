@@ -97,6 +97,11 @@ impl Private {
         self.plan.programs.last().map_or(Path::new(""), |start| &start.program)
     }
 
+    /// What tells the broker's program from others of the house: its log's name.
+    pub(super) fn log_name(&self) -> &str {
+        self.plan.programs.last().map_or("", |start| start.log)
+    }
+
     pub(super) fn pids(&self) -> Vec<u32> {
         self.children.iter().flatten().map(Child::id).collect()
     }

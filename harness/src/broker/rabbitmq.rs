@@ -16,6 +16,7 @@ use lapin::{Connection, ConnectionProperties};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use super::address::{plugins, without_password};
 use super::private::{Plan, Private, Start};
 use super::{About, Options, find, ports};
 
@@ -135,6 +136,12 @@ pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
             settings.insert(name.to_owned(), value);
         }
     }
+    for (protocol, port, open) in plugins(url) {
+        // A private node's listeners may open a little after the first.
+        ensure!(open || private.is_none(), "RabbitMQ does not listen for {protocol} at port {port} yet");
+        let state = if open { "open" } else { "closed" };
+        settings.insert(format!("{protocol} port"), format!("{port}, {state}"));
+    }
     if private.is_some() {
         settings.insert("mnesia_dump_log_write_threshold".to_owned(), DUMP_EVERY.to_string());
         settings.insert("plugins".to_owned(), "rabbitmq_mqtt, rabbitmq_stomp".to_owned());
@@ -172,14 +179,6 @@ fn text_of(table: &[u8], name: &str) -> Option<String> {
     Some(String::from_utf8_lossy(table.get(at + 4..at + 4 + length)?).into_owned())
 }
 
-/// An address fit to be shown.
-pub fn without_password(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
-        _ => url.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,16 +192,5 @@ mod tests {
             assert_eq!(text_of(table, name).as_deref(), expected, "{name}");
         }
         assert_eq!(text_of(b"\x07versionS\x00\x00\x00\xff3", "version"), None, "cut short");
-    }
-
-    #[test]
-    fn errors_show_no_password() {
-        for (url, expected) in [
-            ("amqp://me:se@cret@host:5672/%2f", "amqp://…@host:5672/%2f"),
-            ("amqp://host", "amqp://host"),
-            ("nonsense", "nonsense"),
-        ] {
-            assert_eq!(without_password(url), expected);
-        }
     }
 }

@@ -9,7 +9,7 @@ use labs::lab::Guarantee;
 use redis::aio::MultiplexedConnection;
 
 use super::private::{Plan, Private, Start};
-use super::{About, Options, ports};
+use super::{About, Options, ports, without_password};
 
 /// The settings that decide what a lab over Redis can promise, and how it behaves under pressure.
 const SETTINGS: [&str; 5] = ["appendonly", "appendfsync", "save", "maxmemory", "client-output-buffer-limit"];
@@ -58,7 +58,10 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
 
 pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
     let remedy = || {
-        format!("cannot talk to Redis at {url}; is it running, and is the address right (redis://HOST:PORT)?")
+        format!(
+            "cannot talk to Redis at {}; is it running, and is the address right (redis://HOST:PORT)?",
+            without_password(url)
+        )
     };
     let client = redis::Client::open(url).with_context(remedy)?;
     let mut connection = client.get_multiplexed_async_connection().await.with_context(remedy)?;

@@ -1,6 +1,5 @@
 //! `lab list`: the catalog.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -12,8 +11,9 @@ use labs::lab::Broker;
 use serde::Serialize;
 
 use super::{BrokerArgs, usage};
+use crate::broker::{self, Missing, Source, embedded};
+use crate::plan;
 use crate::role::Handle;
-use crate::{broker, plan};
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
@@ -48,11 +48,8 @@ struct Row<'a> {
 pub(super) fn main(args: &ListArgs, handles: &[Handle]) -> Result<ExitCode> {
     let urls = args.brokers.urls()?;
     let chosen = usage(plan::select(handles, &args.labs))?;
-    let missing: BTreeMap<Broker, String> = Broker::ALL
-        .into_iter()
-        .filter_map(|broker| Some((broker, broker::find(broker, &urls).err()?.to_string())))
-        .collect();
-    let rows: Vec<Row<'_>> = chosen.iter().map(|handle| row(handle, &missing)).collect();
+    let found = Broker::ALL.map(|broker| (broker, broker::find(broker, &urls)));
+    let rows: Vec<Row<'_>> = chosen.iter().map(|handle| row(handle, &found)).collect();
     let mut out = std::io::stdout().lock();
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&rows)?)?;
@@ -72,9 +69,20 @@ pub(super) fn main(args: &ListArgs, handles: &[Handle]) -> Result<ExitCode> {
         table.add_row([&name, row.topology, row.guarantee, row.overload, row.note, row.source]);
     }
     writeln!(out, "{}", table.trim_fmt())?;
-    for (broker, why) in &missing {
-        if rows.iter().any(|row| row.broker == Some(broker.as_str())) {
-            writeln!(out, "\nLabs over {broker} cannot run here: {why}")?;
+    for (broker, found) in &found {
+        let mut over = rows.iter().filter(|row| row.broker == Some(broker.as_str()));
+        match found {
+            Err(why) if over.next().is_some() => {
+                writeln!(out, "\nLabs over {broker} cannot run here: {why}")?;
+            }
+            Ok(Source::Embedded) => {
+                writeln!(out, "\nLabs over {broker} run over {}.", embedded::VERSION)?;
+                let why_not = over.find_map(|row| Some((row.name, row.why_not.as_ref()?)));
+                if let Some((name, why)) = why_not {
+                    writeln!(out, "{name} cannot: {why}")?;
+                }
+            }
+            _ => {}
         }
     }
     if args.labs.is_empty() {
@@ -86,9 +94,13 @@ pub(super) fn main(args: &ListArgs, handles: &[Handle]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn row<'a>(handle: &'a Handle, missing: &BTreeMap<Broker, String>) -> Row<'a> {
+fn row<'a>(handle: &'a Handle, found: &[(Broker, Result<Source, Missing>)]) -> Row<'a> {
     let entry = &handle.entry;
-    let why_not = entry.broker.and_then(|broker| missing.get(&broker)).cloned();
+    let source = found.iter().find(|(broker, _)| Some(*broker) == entry.broker);
+    let why_not = source.and_then(|(_, found)| match found {
+        Ok(source) => source.refuses(entry.guarantee),
+        Err(missing) => Some(missing.to_string()),
+    });
     Row {
         name: &entry.name,
         pattern: entry.pattern.as_str(),

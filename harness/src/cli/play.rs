@@ -10,8 +10,8 @@ use anyhow::{Result, bail};
 use clap::Args;
 use tokio::sync::mpsc;
 
-use super::{BrokerArgs, Usage, interruptible, lab};
-use crate::broker::{self, Options, Server};
+use super::{BrokerArgs, Usage, interruptible, lab, source};
+use crate::broker::{Options, Server};
 use crate::conduct::{Cast, Heard, Housing};
 use crate::role::protocol::{Act, Event, FromRole, Init, Kind, ToRole, What, roles};
 use crate::role::{self, Handle, Peers};
@@ -87,8 +87,8 @@ async fn play(
         if let Some(url) = at.pop() {
             urls.insert(which.to_string(), url);
         }
-        let source = broker::find(which, &urls).map_err(|why| anyhow::anyhow!("{why}"))?;
-        if !urls.contains_key(which.as_str()) {
+        let source = source(handle, which, &urls)?;
+        if source.is_private() {
             eprintln!("· starting a private {which} for this conversation");
         }
         let options = Options { durable: true, dir: &guard::session_dir() };

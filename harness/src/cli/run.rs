@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::progress::thousands;
 use super::story::{self, Telling};
-use super::{BrokerArgs, interruptible, lab};
-use crate::broker::{self, Options, Server};
+use super::{BrokerArgs, interruptible, lab, source};
+use crate::broker::{Options, Server};
 use crate::bundle::{Arrivals, Load, LoadKind, Trial};
 use crate::conduct::Housing;
 use crate::role::{self, Handle};
@@ -64,8 +64,8 @@ async fn run(
     let entry = &handle.entry;
     let mut server = None;
     if let Some(which) = entry.broker {
-        let source = broker::find(which, &urls).map_err(|why| anyhow::anyhow!("{why}"))?;
-        if !urls.contains_key(which.as_str()) {
+        let source = source(handle, which, &urls)?;
+        if source.is_private() {
             eprintln!("starting a private {which} …");
         }
         let options = Options { durable: true, dir: &guard::session_dir() };

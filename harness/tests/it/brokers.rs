@@ -8,27 +8,45 @@ use std::future::Future;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use harness::broker::{self, Options, Server, Source};
-use harness::cost::Usage;
-use harness::process::{runs, tree};
-use labs::lab::{Broker, Guarantee};
-use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
-use lapin::{BasicProperties, Connection, ConnectionProperties};
+use labs::lab::Broker;
 use libtest_mimic::Trial;
 use tempfile::TempDir;
 
 use crate::{trial, wait_until};
 
+#[cfg(feature = "embedded-mqtt")]
+mod embedded;
+mod mqtt;
+mod nats;
+mod rabbitmq;
+mod redis;
+
 /// Every trial of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        needs(Broker::Redis, "redis_lives_and_leaves_nothing", redis_lives),
-        needs(Broker::Redis, "durable_redis_keeps_data_over_a_restart", redis_restarts),
-        needs(Broker::Redis, "redis_pauses_and_resumes", redis_pauses),
-        needs(Broker::Redis, "url_is_checked_and_its_guarantee_read", redis_by_url),
-        needs(Broker::RabbitMq, "rabbitmq_pair_keeps_apart_restarts_and_leaves_nothing", rabbitmq_pair),
+        needs(Broker::Redis, "redis_lives_and_leaves_nothing", redis::lives),
+        needs(Broker::Redis, "durable_redis_keeps_data_over_a_restart", redis::restarts),
+        needs(Broker::Redis, "redis_pauses_and_resumes", redis::pauses),
+        needs(Broker::Redis, "url_is_checked_and_its_guarantee_read", redis::by_url),
+        needs(Broker::RabbitMq, "rabbitmq_pair_keeps_apart_restarts_and_leaves_nothing", rabbitmq::pair),
+        needs(Broker::Mqtt, "mosquitto_lives_and_leaves_nothing", mqtt::lives),
+        needs(Broker::Mqtt, "mosquitto_keeps_data_over_a_restart", mqtt::restarts),
+        needs(Broker::Mqtt, "mosquitto_pauses_and_resumes", || pauses(Broker::Mqtt)),
+        needs(Broker::Mqtt, "mqtt_url_is_checked_and_its_guarantee_lowered", mqtt::by_url),
+        needs(Broker::Nats, "nats_lives_and_leaves_nothing", nats::lives),
+        needs(Broker::Nats, "nats_keeps_data_over_a_restart", nats::restarts),
+        needs(Broker::Nats, "nats_pauses_and_resumes", || pauses(Broker::Nats)),
+        needs(Broker::Nats, "nats_url_is_checked_and_its_guarantee_read", nats::by_url),
+        #[cfg(feature = "embedded-mqtt")]
+        trial("brokers::embedded_mqtt_lives_and_leaves_nothing", || block_on(embedded::lives())),
+        #[cfg(feature = "embedded-mqtt")]
+        trial("brokers::embedded_mqtt_is_labelled", embedded::is_labelled),
+        trial("brokers::another_program_at_the_port_is_not_ours", another),
+        trial("brokers::wheel_is_found_and_refused_when_damaged", wheel),
         trial("brokers::failed_start_shows_the_log", failed_start),
         trial("brokers::taken_port_leads_to_another", taken_port),
         trial("brokers::missing_names_the_one_command", missing),
@@ -88,176 +106,36 @@ fn empty(dir: &TempDir) -> Result<()> {
     Ok(())
 }
 
-async fn redis(server: &Server) -> Result<redis::aio::MultiplexedConnection> {
-    Ok(redis::Client::open(server.url())?.get_multiplexed_async_connection().await?)
-}
-
-async fn redis_lives() -> Result<()> {
+/// Paused, it answers nobody; it goes on as if nothing had been, and can be
+/// stopped while it is paused.
+async fn pauses(broker: Broker) -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let mut server = start(Broker::Redis, false, &dir).await?;
-    ensure!(
-        server.version().starts_with(|first: char| first.is_ascii_digit() || first == 'v'),
-        "{}",
-        server.version()
-    );
-    ensure!(server.settings().get("appendonly").map(String::as_str) == Some("no"), "{:?}", server.settings());
-    let limit = server.guarantee_limit().context("no limit although nothing is kept")?;
-    ensure!(limit.0 == Guarantee::AtLeastOnce, "{limit:?}");
-    ensure!(server.died().is_none(), "it is said to have died");
-    let pids = server.pids().context("no pids")?;
-    listeners(&pids, 1)?;
-    ensure!(Usage::of_tree(&pids).rss_bytes > 1 << 20, "its memory is not seen");
-    server.kill()?;
-    ensure!(!pids.iter().any(|&pid| runs(pid)), "it survived kill");
-    server.stop().await?;
-    empty(&dir)?;
-    // Dropped instead of stopped, it leaves nothing either.
-    let server = start(Broker::Redis, false, &dir).await?;
-    let pids = server.pids().context("no pids")?;
-    drop(server);
-    ensure!(!pids.iter().any(|&pid| runs(pid)), "it survived its drop");
-    empty(&dir)
-}
-
-async fn redis_restarts() -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let mut server = start(Broker::Redis, true, &dir).await?;
-    ensure!(server.guarantee_limit().is_none(), "{:?}", server.guarantee_limit());
-    let (url, pids) = (server.url().to_owned(), server.pids());
-    let _: () = redis::cmd("SET").arg("kept").arg("yes").query_async(&mut redis(&server).await?).await?;
-    server.restart().await?;
-    ensure!(server.url() == url && server.pids() != pids, "another port, or the same process");
-    let kept: Option<String> = redis::cmd("GET").arg("kept").query_async(&mut redis(&server).await?).await?;
-    ensure!(kept.as_deref() == Some("yes"), "the data have gone");
-    // One that was ended by somebody else is noticed, and its end is told.
+    let mut server = start(broker, false, &dir).await?;
     let pid = server.pids().context("no pids")?[0];
-    harness::process::signal(pid, rustix::process::Signal::KILL);
-    let mut end = None;
-    wait_until("the death is noticed", || {
-        end = server.died();
-        Ok(end.is_some())
-    })?;
-    let end = end.unwrap_or_default();
-    ensure!(end.contains("signal: 9") && end.contains("Ready to accept"), "{end}");
-    server.stop().await?;
-    empty(&dir)
-}
-
-async fn redis_pauses() -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let mut server = start(Broker::Redis, false, &dir).await?;
-    let pid = server.pids().context("no pids")?[0];
-    let mut connection = redis(&server).await?;
     let state = || Ok::<_, anyhow::Error>(procfs::process::Process::new(pid as i32)?.stat()?.state);
+    let again = Source::Url(server.url().to_owned());
+    let options = Options { durable: false, dir: dir.path() };
     server.pause()?;
     wait_until("it stands still", || Ok(state()? == 'T'))?;
+    let asked = Server::start(broker, &again, &options);
+    let early = tokio::time::timeout(Duration::from_millis(300), asked).await;
+    ensure!(early.is_err(), "it answers although it is paused");
     server.resume()?;
     wait_until("it goes on", || Ok(state()? != 'T'))?;
-    let _: String = redis::cmd("PING").query_async(&mut connection).await?;
-    // A paused one can be stopped as well.
+    Server::start(broker, &again, &options).await?.stop().await?;
     server.pause()?;
     server.stop().await?;
     empty(&dir)
 }
 
-async fn redis_by_url() -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let own = start(Broker::Redis, true, &dir).await?;
-    let source = Source::Url(own.url().to_owned());
-    let options = Options { durable: true, dir: dir.path() };
-    let mut server = Server::start(Broker::Redis, &source, &options).await?;
-    ensure!(server.guarantee_limit().is_none() && server.pids().is_none(), "it is not taken for what it is");
-    ensure!(server.kill().is_err() && server.pause().is_err(), "the user's own broker can be killed");
-    let _: () = redis::cmd("CONFIG")
-        .arg("SET")
-        .arg("appendonly")
-        .arg("no")
-        .query_async(&mut redis(&own).await?)
-        .await?;
-    let server = Server::start(Broker::Redis, &source, &options).await?;
-    let (guarantee, reason) = server.guarantee_limit().context("its guarantee is not lowered")?;
-    ensure!(guarantee == Guarantee::AtLeastOnce && reason.contains("appendonly"), "{reason}");
-    server.stop().await?;
-    ensure!(own.pids().is_some_and(|pids| runs(pids[0])), "stop ended the user's own broker");
-    own.stop().await?;
-    match Server::start(Broker::Redis, &source, &options).await {
-        Ok(_) => bail!("nothing answers there, and it was taken for a broker"),
-        Err(error) => ensure!(format!("{error:#}").contains("is it running"), "{error:#}"),
-    }
-    Ok(())
-}
-
-async fn rabbitmq_pair() -> Result<()> {
-    let (one_dir, other_dir) = (tempfile::tempdir()?, tempfile::tempdir()?);
-    let begin = std::time::Instant::now();
-    let (one, other) =
-        tokio::join!(start(Broker::RabbitMq, true, &one_dir), start(Broker::RabbitMq, true, &other_dir));
-    let (mut one, other) = (one?, other?);
-    println!("two RabbitMQ nodes at once: {:?}", begin.elapsed());
-    let Source::Program(program) = broker::find(Broker::RabbitMq, &BTreeMap::new())? else {
-        bail!("no program")
-    };
-    ensure!(
-        broker::version_of(Broker::RabbitMq, &program)? == one.version(),
-        "the package says another version"
-    );
-    ensure!(one.version().starts_with(|first: char| first.is_ascii_digit()), "version {:?}", one.version());
-    let family: Vec<u32> =
-        [&one, &other].iter().flat_map(|server| tree(&server.pids().unwrap_or_default())).collect();
-    // AMQP, distribution and epmd, of each.
-    listeners(&family, 6)?;
-
-    publish(&one, "kept").await?;
-    ensure!(get(&other, "kept").await.is_err(), "one node's queue is in the other");
-    let url = one.url().to_owned();
-    let before = std::time::Instant::now();
-    one.restart().await?;
-    println!("a RabbitMQ node's restart: {:?}", before.elapsed());
-    ensure!(one.url() == url, "another address after the restart");
-    let kept = get(&one, "kept").await.context("the queue has gone")?;
-    ensure!(kept.as_deref() == Some(&b"body"[..]), "the confirmed message came back as {kept:?}");
-
-    let family: Vec<u32> =
-        [&one, &other].iter().flat_map(|server| tree(&server.pids().unwrap_or_default())).collect();
-    one.stop().await?;
-    drop(other);
-    wait_until("every process has ended", || Ok(!family.iter().any(|&pid| runs(pid))))?;
-    empty(&one_dir)?;
-    empty(&other_dir)
-}
-
-async fn publish(server: &Server, queue: &str) -> Result<()> {
-    let connection = Connection::connect(server.url(), ConnectionProperties::default()).await?;
-    let channel = connection.create_channel().await?;
-    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
-    channel.queue_declare(queue.into(), durable, Default::default()).await?;
-    channel.confirm_select(ConfirmSelectOptions::default()).await?;
-    let persistent = BasicProperties::default().with_delivery_mode(2);
-    let confirmed = channel
-        .basic_publish("".into(), queue.into(), BasicPublishOptions::default(), b"body", persistent)
-        .await?
-        .await?;
-    ensure!(confirmed.is_ack(), "{confirmed:?}");
-    connection.close(200, "".into()).await?;
-    Ok(())
-}
-
-async fn get(server: &Server, queue: &str) -> Result<Option<Vec<u8>>> {
-    let connection = Connection::connect(server.url(), ConnectionProperties::default()).await?;
-    let channel = connection.create_channel().await?;
-    // Passive: a queue that has gone is an error here, and not made anew.
-    let passive = QueueDeclareOptions { passive: true, durable: true, ..Default::default() };
-    channel.queue_declare(queue.into(), passive, Default::default()).await?;
-    let message = channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await?;
-    connection.close(200, "".into()).await?;
-    Ok(message.map(|message| message.delivery.data.to_vec()))
+fn script(program: &Path, text: &str) -> Result<()> {
+    fs::write(program, format!("#!/bin/sh\n{text}\n"))?;
+    Ok(fs::set_permissions(program, fs::Permissions::from_mode(0o755))?)
 }
 
 /// A `redis-server` of our own making, found through PATH.
 fn fake(dir: &Path, script: &str) -> Result<Source> {
-    let program = dir.join("redis-server");
-    fs::write(&program, format!("#!/bin/sh\n{script}\n"))?;
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    self::script(&dir.join("redis-server"), script)?;
     Ok(broker::find_on(Broker::Redis, &BTreeMap::new(), &OsString::from(dir))?)
 }
 
@@ -303,10 +181,87 @@ fn taken_port() -> Result<()> {
         let server =
             Server::start(Broker::Redis, &source, &Options { durable: false, dir: dir.path() }).await?;
         ensure!(mark.exists(), "the first attempt was not made");
-        let _: String = redis::cmd("PING").query_async(&mut redis(&server).await?).await?;
+        let _: String = ::redis::cmd("PING").query_async(&mut redis::client(&server).await?).await?;
         server.stop().await
     })?;
     empty(&dir)
+}
+
+/// A broker may come too late to its port. Whoever sits there answers in its
+/// place, and is not taken for it.
+fn another() -> Result<()> {
+    let (bin, dir) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let (program, note) = (bin.path().join("mosquitto"), bin.path().join("port"));
+    let port = format!(
+        "sed -n 's/^listener \\([0-9]*\\) .*/\\1/p' \"$2\" >'{0}.new'\nmv '{0}.new' '{0}'",
+        note.display()
+    );
+    script(&program, &format!("{port}\nsleep 1\nexit 3"))?;
+    // Somebody else at the port, who says yes to everybody.
+    let somebody = std::thread::spawn(move || -> Result<usize> {
+        wait_until("the port is known", || Ok(note.exists()))?;
+        let port: u16 = fs::read_to_string(&note)?.trim().parse()?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        listener.set_nonblocking(true)?;
+        let (end, mut clients) = (std::time::Instant::now() + Duration::from_secs(3), 0);
+        while std::time::Instant::now() < end {
+            if let Ok((mut client, _)) = listener.accept() {
+                let _ = std::io::Write::write_all(&mut client, &[0x20, 2, 0, 0]);
+                clients += 1;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(clients)
+    });
+    let options = Options { durable: false, dir: dir.path() };
+    let source = Source::Program(program);
+    let begun = block_on(async { Server::start(Broker::Mqtt, &source, &options).await.map(drop) });
+    let clients = somebody.join().map_err(|_| anyhow::anyhow!("somebody else panicked"))??;
+    ensure!(clients > 0, "nobody came to the port: the test tests nothing");
+    let error = format!("{:#}", begun.err().context("another program was taken for our broker")?);
+    ensure!(error.contains("exit status: 3"), "{error}");
+    empty(&dir)
+}
+
+/// `--wheels` looks for what was unpacked into the user's cache, and nowhere else.
+fn wheel() -> Result<()> {
+    let cache = tempfile::tempdir()?;
+    let doctor = || -> Result<(bool, serde_json::Value)> {
+        let mut command = crate::lab(&["doctor", "nats", "--wheels", "--json"]);
+        let output = command.env("XDG_CACHE_HOME", cache.path()).output()?;
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout)
+            .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+        ensure!(said["brokers"].as_array().map(Vec::len) == Some(1), "other brokers are looked at: {said}");
+        Ok((output.status.success(), said["brokers"][0].clone()))
+    };
+    let (good, said) = doctor()?;
+    let problem = |said: &serde_json::Value, words: &str| {
+        let (problem, remedy) = (said["problem"].as_str(), said["remedy"].as_str());
+        ensure!(problem.is_some_and(|problem| problem.contains(words)), "`{words}` is not in: {said}");
+        ensure!(remedy == Some("lab doctor --install --wheels nats"), "{said}");
+        Ok(())
+    };
+    ensure!(!good, "nothing is there: {said}");
+    problem(&said, "is not unpacked yet")?;
+
+    let wheel = broker::Wheel::of(Broker::Nats).context("no wheel")?;
+    let folder = cache.path().join(format!("messaging-lab/{}-{}", wheel.project, wheel.version));
+    fs::create_dir_all(&folder)?;
+    let program = folder.join(wheel.program);
+    script(&program, "echo 'nats-server: v9.9.9'")?;
+    let sum = sha2::Digest::finalize(sha2::Digest::chain_update(
+        <sha2::Sha256 as sha2::Digest>::new(),
+        fs::read(&program)?,
+    ));
+    let sum: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
+    fs::write(folder.join("nats-server.sha256"), format!("{sum}  nats-server\n"))?;
+    let (good, said) = doctor()?;
+    ensure!(good && said["source"] == "wheel" && said["version"] == "9.9.9", "{said}");
+
+    script(&program, "echo 'nats-server: v9.9.8'")?;
+    let (good, said) = doctor()?;
+    ensure!(!good, "a damaged program is taken: {said}");
+    problem(&said, "nats-server is damaged")
 }
 
 fn missing() -> Result<()> {

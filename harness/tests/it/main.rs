@@ -8,6 +8,7 @@ mod conformance;
 mod failures;
 mod floors;
 mod guard;
+mod interop;
 mod program;
 mod story;
 mod tidy;
@@ -26,6 +27,11 @@ fn main() -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         };
     }
+    // So is the broker that this program can hold.
+    #[cfg(feature = "embedded-mqtt")]
+    if std::env::args().nth(1).as_deref() == Some(harness::broker::embedded::COMMAND) {
+        return harness::cli::main();
+    }
     let args = Arguments::from_args();
     let trials = [
         tidy::trials(),
@@ -34,6 +40,7 @@ fn main() -> ExitCode {
         bridge::trials(),
         brokers::trials(),
         conformance::trials(),
+        interop::trials(),
         story::trials(),
         bundles::trials(),
         failures::trials(),

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use crate::lab::Lab;
 
 pub mod inproc;
-pub mod nats;
 pub mod mqtt;
+pub mod nats;
 pub mod rabbitmq;
 pub mod redis;
 pub mod stomp;

@@ -16,8 +16,8 @@ use crate::queue::Consumer;
 
 pub mod inproc;
 pub mod jetstream;
-pub mod nats;
 pub mod mqtt;
+pub mod nats;
 pub mod rabbitmq;
 pub mod redis;
 pub mod redis_stream;

@@ -13,8 +13,8 @@ use crate::topic::{Filter, FilterKind, Topic};
 
 pub mod inproc;
 pub mod jetstream;
-pub mod nats;
 pub mod mqtt;
+pub mod nats;
 pub mod rabbitmq;
 pub mod redis;
 pub mod redis_stream;

@@ -12,8 +12,8 @@ pub use crate::message::{Command, Document};
 
 pub mod http;
 pub mod inproc;
-pub mod nats;
 pub mod mqtt;
+pub mod nats;
 pub mod rabbitmq;
 pub mod redis;
 pub mod redis_stream;

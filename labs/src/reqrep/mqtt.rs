@@ -123,7 +123,10 @@ impl Responder for TopicResponder {
             let properties = request.properties.unwrap_or_default();
             // What has no response topic cannot be answered, and is dropped.
             if let Some(topic) = properties.response_topic {
-                return Ok(Some((Command(request.payload), ReplyTo { topic, id: properties.correlation_data })));
+                return Ok(Some((
+                    Command(request.payload),
+                    ReplyTo { topic, id: properties.correlation_data },
+                )));
             }
         }
     }

@@ -10,8 +10,8 @@ mod broken;
 mod cast;
 mod durable;
 mod faulty;
-mod nats;
 mod mqtt;
+mod nats;
 mod oneway;
 mod orphan;
 mod overload;
@@ -40,8 +40,7 @@ use labs::reqrep::RequestReply;
 use libtest_mimic::{Completion, Failed, Trial};
 use tokio::task::unconstrained;
 
-use place::Site;
-pub(crate) use place::end;
+pub(crate) use place::{Site, end, program};
 
 /// No check takes this long, on however slow a machine.
 const TOO_LONG: Duration = Duration::from_secs(120);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use labs::lab::{Broker, Lab as _, Place};
 use labs::oneway::{OneWay as _, Receiver as _, Sender as _};
-use labs::pubsub::{Publisher as _, PubSub as _, Subscriber as _};
+use labs::pubsub::{PubSub as _, Publisher as _, Subscriber as _};
 use labs::topic::{Filter, Topic};
 use libtest_mimic::Trial;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -161,7 +161,10 @@ impl Eye {
                 let packet: Vec<u8> = self.unread.drain(..end).collect();
                 return Ok((packet[0], packet[start..].to_vec()));
             }
-            ensure!(self.socket.read_buf(&mut self.unread).await? > 0, "the broker has closed the connection");
+            ensure!(
+                self.socket.read_buf(&mut self.unread).await? > 0,
+                "the broker has closed the connection"
+            );
         }
     }
 }

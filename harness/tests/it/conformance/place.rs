@@ -105,7 +105,15 @@ impl Site {
 
 /// The program of a broker, or why there is none.
 pub(crate) fn program(broker: Broker) -> Result<Source, broker::Missing> {
-    broker::find(broker, &BTreeMap::new())
+    match broker::find(broker, &BTreeMap::new())? {
+        // It keeps less than labs promise.
+        Source::Embedded => Err(broker::Missing {
+            broker,
+            reason: "the embedded one is not what labs are held to".to_owned(),
+            remedy: "just brokers".to_owned(),
+        }),
+        source => Ok(source),
+    }
 }
 
 /// A broker of one's own, to be killed or looked into; its folder goes with the second.

@@ -138,7 +138,9 @@ pub(crate) async fn clear_retained(place: &Place) -> Result<()> {
     for message in link.retained(&topic(place, "#")).await? {
         let topic = std::str::from_utf8(&message.topic).context("a topic that is not text")?.to_owned();
         // An empty retained message is how MQTT takes one away.
-        link.out.publish(Message { topic, qos: QoS::AtLeastOnce, retain: true, ..Message::default() }).await?;
+        link.out
+            .publish(Message { topic, qos: QoS::AtLeastOnce, retain: true, ..Message::default() })
+            .await?;
     }
     link.close().await
 }

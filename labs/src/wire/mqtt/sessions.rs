@@ -156,8 +156,7 @@ impl Heir {
         let link = Link::to(place).await?;
         link.subscribe(&entry(place, "+"), QoS::AtMostOnce).await?;
         list(place, &link.out, me, HELD).await?;
-        let mut heir =
-            Self { place: place.clone(), me: me.to_owned(), qos, link, listed: BTreeMap::new() };
+        let mut heir = Self { place: place.clone(), me: me.to_owned(), qos, link, listed: BTreeMap::new() };
         // Our own entry comes after all that were there before.
         while !heir.listed.contains_key(me) {
             heir.hear().await?;

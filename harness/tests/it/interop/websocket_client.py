@@ -1,0 +1,57 @@
+"""The `websockets` library at the other end. Receivers and publishers are servers."""
+
+from common import ACTION, ADDRESS, given, got, say
+from websockets.sync.client import connect
+from websockets.sync.server import serve
+
+LARGEST = 16 << 20
+
+
+def server(talk):
+    """Serves one client, then ends."""
+
+    def once(connection):
+        try:
+            talk(connection)
+        finally:
+            serving.shutdown()
+
+    with serve(once, "127.0.0.1", 0, max_size=LARGEST, compression=None) as serving:
+        say("bound %s:%d" % serving.socket.getsockname())
+        serving.serve_forever()
+
+
+def url():
+    return ADDRESS if "://" in ADDRESS else f"ws://{ADDRESS}"
+
+
+def publish(connection):
+    # The filter is a text message, and is answered.
+    assert isinstance(connection.recv(), str)
+    connection.send("ok")
+    for topic, body in given():
+        connection.send(topic.encode() + b"\n" + body)
+
+
+def receive(connection):
+    while not got("-", connection.recv()):
+        pass
+
+
+if ACTION == "receive":
+    server(receive)
+elif ACTION == "publish":
+    server(publish)
+else:
+    with connect(url(), max_size=LARGEST, compression=None) as connection:
+        if ACTION == "send":
+            for _, body in given():
+                connection.send(body)
+        else:
+            connection.send("all")
+            assert connection.recv() == "ok"
+            say("ready")
+            while True:
+                topic, body = connection.recv().split(b"\n", 1)
+                if got(topic.decode(), body):
+                    break
