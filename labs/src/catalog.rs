@@ -74,6 +74,7 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.queue::<queue::redis_stream::RedisStream>();
     visitor.queue::<queue::rabbitmq::RabbitMq>();
     visitor.queue::<queue::rabbitmq_quorum::RabbitMqQuorum>();
+    visitor.queue::<queue::jetstream::JetStream>();
 
     visitor.queue::<queue::jetstream::JetStream>();
 

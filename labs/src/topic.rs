@@ -12,6 +12,11 @@ use std::str::FromStr;
 
 use anyhow::{Result, bail, ensure};
 
+mod matching;
+
+pub use matching::glob;
+use matching::{subjects, words};
+
 /// Longest topic and filter, in bytes: AMQP's routing key is a short string.
 pub const MAX_LEN: usize = 255;
 
@@ -80,6 +85,12 @@ pub enum FilterKind {
     Words,
     /// `*` exactly one word, `>` at the end one word or more (NATS).
     Subjects,
+}
+
+impl FilterKind {
+    /// Every dialect: what a lab knows that filters with [`Filter::matches`].
+    pub const ALL: [Self; 6] =
+        [Self::All, Self::Exact, Self::Prefix, Self::Glob, Self::Words, Self::Subjects];
 }
 
 impl fmt::Display for FilterKind {

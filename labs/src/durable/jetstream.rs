@@ -20,11 +20,13 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use crate::durable::DurablePubSub;
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::pubsub::jetstream::{Events, JetStream as Stream, StreamPublisher, StreamSubscriber};
+use crate::pubsub::jetstream::{JetStream as Stream, StreamPublisher, StreamSubscriber};
 use crate::pubsub::{Event, PubSub};
 use crate::queue::{Consumer, Delivery};
 use crate::topic::{Filter, FilterKind};
 use crate::wire::jetstream::{Pull, Store};
 use crate::wire::nats::filtered;
+use crate::wire::nats::{Events, filtered};
 
 /// Events held unsettled. They come one after the other: more of them hide the wait.
 const PREFETCH: usize = 1024;

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::oneway::{OneWay, Receiver, Sender};
 use crate::wire::nats::{Inbox, Line};
+use crate::wire::nats::{Line, Listener};
 
 /// A subject named after the place.
 pub struct Nats {
@@ -51,6 +52,7 @@ impl OneWay for Nats {
     async fn receiver(&self) -> Result<SubjectReceiver> {
         let line = Line::to(&self.place).await?;
         Ok(SubjectReceiver { inbox: line.subscribe(self.place.name(), None).await? })
+        Ok(SubjectReceiver { messages: Listener::to(&self.place, self.place.name(), None).await? })
     }
 }
 
@@ -84,11 +86,13 @@ impl Sender for SubjectSender {
 /// Listens to one subject.
 pub struct SubjectReceiver {
     inbox: Inbox,
+    messages: Listener,
 }
 
 impl Receiver for SubjectReceiver {
     /// Never `None`: NATS does not know who may still publish.
     async fn recv(&mut self) -> Result<Option<Bytes>> {
         Ok(Some(self.inbox.next().await?.payload))
+        Ok(Some(self.messages.next().await?.payload))
     }
 }

@@ -18,6 +18,7 @@ use crate::pipeline::{Pipeline, Sharing, Stage};
 use crate::pubsub;
 use crate::queue::{Consumer, Delivery};
 use crate::wire::nats::{Inbox, Line};
+use crate::wire::nats::{Line, Listener};
 
 /// Two subjects.
 pub struct Nats {
@@ -55,12 +56,15 @@ impl Pipeline for Nats {
         let line = Line::to(&self.place).await?;
         let group = Some("workers".to_owned());
         Ok(GroupPull { inbox: line.subscribe(self.place.part(stage.part()).name(), group).await? })
+        let subject = self.place.part(stage.part()).name();
+        Ok(GroupPull { messages: Listener::to(&self.place, subject, Some("workers")).await? })
     }
 }
 
 /// Takes what falls to it; there is nothing to settle.
 pub struct GroupPull {
     inbox: Inbox,
+    messages: Listener,
 }
 
 impl Consumer for GroupPull {
@@ -69,6 +73,7 @@ impl Consumer for GroupPull {
 
     async fn next(&mut self) -> Result<Option<Delivery<Bytes, ()>>> {
         let item = self.inbox.next().await?.payload;
+        let item = self.messages.next().await?.payload;
         Ok(Some(Delivery { item, attempt: 1, receipt: () }))
     }
 

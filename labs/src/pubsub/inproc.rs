@@ -58,6 +58,7 @@ impl PubSub for Inproc {
         FilterKind::Words,
         FilterKind::Subjects,
     ];
+    const FILTERS: &'static [FilterKind] = &FilterKind::ALL;
     type Publisher = InprocPublisher;
     type Subscriber = InprocSubscriber;
 

@@ -12,6 +12,7 @@
 //! Run it: `just lab pubsub-jetstream`. Watch it: `nats consumer report`.
 
 use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream::RetentionPolicy;
 use bytes::Bytes;
@@ -21,6 +22,9 @@ use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
 use crate::wire::jetstream::{Outbox, Pull, Store};
 use crate::wire::nats::{FILTERS, Subjects, filtered};
+use crate::topic::{Filter, FilterKind, Topic};
+use crate::wire::jetstream::{Outbox, Pull, Store};
+use crate::wire::nats::{Events, FILTERS, Subjects, filtered};
 
 /// Events asked for and not yet taken.
 const AHEAD: usize = 2048;

@@ -11,12 +11,15 @@
 //! Run it: `just lab pubsub-nats`. Listen in: `nats sub 'PLACE.>'`.
 
 use anyhow::{Context, Result};
+use anyhow::Result;
 use bytes::Bytes;
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
 use crate::wire::nats::{FILTERS, Inbox, Line, Subjects, filtered};
+use crate::topic::{Filter, FilterKind, Topic};
+use crate::wire::nats::{Events, FILTERS, Line, Listener, Subjects, filtered};
 
 /// Subjects named after the place and the topic.
 pub struct Nats {
@@ -55,6 +58,8 @@ impl PubSub for Nats {
         let inbox = line.subscribe(filtered(&self.place, filter), None).await?;
         let topic_starts = self.place.name().len() + 1;
         Ok(SubjectSubscriber { inbox, topic_starts, topics: TopicReader::default() })
+        let messages = Listener::to(&self.place, filtered(&self.place, filter), None).await?;
+        Ok(SubjectSubscriber { messages, events: Events::of(&self.place) })
     }
 }
 
@@ -84,6 +89,8 @@ pub struct SubjectSubscriber {
     inbox: Inbox,
     topic_starts: usize,
     topics: TopicReader,
+    messages: Listener,
+    events: Events,
 }
 
 impl Subscriber for SubjectSubscriber {
@@ -92,5 +99,6 @@ impl Subscriber for SubjectSubscriber {
         let topic = message.subject.as_str().get(self.topic_starts..);
         let topic = topic.context("a message under another place's subject")?;
         Ok(Some(Event { topic: self.topics.read(topic.as_bytes())?, body: message.payload }))
+        Ok(Some(self.events.read(self.messages.next().await?)?))
     }
 }

@@ -52,6 +52,7 @@ impl PubSub for Tcp {
         FilterKind::Words,
         FilterKind::Subjects,
     ];
+    const FILTERS: &'static [FilterKind] = &FilterKind::ALL;
     const PUBLISHERS: Option<usize> = Some(1);
     type Publisher = FramePublisher;
     type Subscriber = FrameSubscriber;

@@ -45,8 +45,7 @@ impl Lab for Unix {
 
 impl PubSub for Unix {
     /// The publisher filters by itself, and so knows every dialect.
-    const FILTERS: &'static [FilterKind] =
-        &[FilterKind::All, FilterKind::Exact, FilterKind::Prefix, FilterKind::Glob, FilterKind::Words];
+    const FILTERS: &'static [FilterKind] = &FilterKind::ALL;
     const PUBLISHERS: Option<usize> = Some(1);
     type Publisher = FramePublisher;
     type Subscriber = FrameSubscriber;

@@ -41,8 +41,7 @@ impl Lab for WebSocket {
 }
 
 impl PubSub for WebSocket {
-    const FILTERS: &'static [FilterKind] =
-        &[FilterKind::All, FilterKind::Exact, FilterKind::Prefix, FilterKind::Glob, FilterKind::Words];
+    const FILTERS: &'static [FilterKind] = &FilterKind::ALL;
     const PUBLISHERS: Option<usize> = Some(1);
     type Publisher = WsPublisher;
     type Subscriber = WsSubscriber;

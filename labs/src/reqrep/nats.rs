@@ -16,6 +16,7 @@ use async_nats::Subject;
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::wire::nats::{Inbox, Line};
+use crate::wire::nats::{Line, Listener};
 
 /// A subject of requests.
 pub struct Nats {
@@ -53,6 +54,8 @@ impl RequestReply for Nats {
         let line = Line::to(&self.place).await?;
         let group = Some("responders".to_owned());
         Ok(GroupResponder { requests: line.subscribe(self.place.name(), group).await? })
+        let requests = Listener::to(&self.place, self.place.name(), Some("responders")).await?;
+        Ok(GroupResponder { requests })
     }
 }
 
@@ -72,6 +75,7 @@ impl Requester for InboxRequester {
 /// Answers as one of the group.
 pub struct GroupResponder {
     requests: Inbox,
+    requests: Listener,
 }
 
 impl Responder for GroupResponder {
@@ -90,5 +94,6 @@ impl Responder for GroupResponder {
     /// Handed to the client's own task, which writes it without being asked.
     async fn reply(&mut self, to: Subject, reply: Document) -> Result<()> {
         self.requests.line.publish(to, reply.0).await
+        self.requests.inbox.line.publish(to, reply.0).await
     }
 }

@@ -8,17 +8,23 @@ use anyhow::{Context, Result, bail};
 use async_nats::{Client, ConnectOptions, Message, Request, Subject, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
 use tokio::task::unconstrained;
 
 use crate::lab::Place;
 use crate::topic::{Filter, FilterKind, Topic};
+use crate::pubsub::Event;
+use crate::topic::{Filter, FilterKind, Topic, TopicReader};
 
 /// Messages that wait in a subscription before the client drops new ones. The
 /// crate's default, 65,536, is less than it reads in one go from a full socket.
 const HIGH_WATER: usize = 262_144;
 /// Commands between a role and the client's own task, which writes them.
 const COMMANDS: usize = 4096;
+
+/// Messages that a listener has sent to itself, to know that it is live.
+const OUR_OWN: u64 = 1;
 
 /// A connection. Left to itself the client would come back after a cut and
 /// never tell what it has missed: here a cut is final, and an error.
@@ -121,6 +127,46 @@ impl Inbox {
     }
 }
 
+/// An inbox of a connection that has no other: it knows what was dropped.
+pub(crate) struct Listener {
+    pub(crate) inbox: Inbox,
+    who: String,
+    taken: u64,
+}
+
+impl Listener {
+    /// Subscribes over a connection of its own; live when this returns.
+    pub(crate) async fn to(place: &Place, subject: String, group: Option<&str>) -> Result<Self> {
+        let line = Line::to(place).await?;
+        let inbox = line.subscribe(subject, group.map(str::to_owned)).await?;
+        let who = format!("{} of {}", place.role(), place.name());
+        Ok(Self { inbox, who, taken: 0 })
+    }
+
+    /// The next message. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Result<Message> {
+        let message = self.inbox.next().await?;
+        self.taken += 1;
+        Ok(message)
+    }
+}
+
+/// Every drop is an event of the client too, but its events are dropped when
+/// there are many: what arrived and is nowhere to be found was dropped.
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let arrived = self.inbox.line.client.statistics().in_messages.load(Ordering::Relaxed);
+        let mut accounted_for = OUR_OWN + self.taken;
+        while let Some(Some(_)) = unconstrained(self.inbox.messages.next()).now_or_never() {
+            accounted_for += 1;
+        }
+        let dropped = arrived.saturating_sub(accounted_for);
+        if dropped > 0 {
+            eprintln!("{}: {dropped} messages were dropped, for want of room", self.who);
+        }
+    }
+}
+
 fn lost<T>() -> Result<T> {
     bail!("NATS has closed the connection: this end fell too far behind, or NATS stopped")
 }
@@ -145,6 +191,24 @@ impl Subjects {
                 self.latest.insert((topic.clone(), subject)).1.clone()
             }
         }
+    }
+}
+
+/// Makes events of messages.
+pub(crate) struct Events {
+    topic_starts: usize,
+    topics: TopicReader,
+}
+
+impl Events {
+    pub(crate) fn of(place: &Place) -> Self {
+        Self { topic_starts: place.name().len() + 1, topics: TopicReader::default() }
+    }
+
+    pub(crate) fn read(&mut self, message: Message) -> Result<Event> {
+        let topic = message.subject.as_str().get(self.topic_starts..);
+        let topic = topic.context("a message under another place's subject")?;
+        Ok(Event { topic: self.topics.read(topic.as_bytes())?, body: message.payload })
     }
 }
 
