@@ -169,7 +169,13 @@ impl Cast {
         for actor in &self.actors {
             for part in actor.kind.binds(self.measured) {
                 match actor.bound.get(*part) {
-                    Some(address) => peers.entry((*part).to_owned()).or_default().push(address.clone()),
+                    Some(address) => {
+                        let there: &mut Vec<String> = peers.entry((*part).to_owned()).or_default();
+                        // One that was started again is at the address it had before.
+                        if !there.contains(address) {
+                            there.push(address.clone());
+                        }
+                    }
                     // A binder that left will not announce itself any more.
                     None if actor.left => {}
                     None => return,

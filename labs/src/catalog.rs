@@ -78,6 +78,8 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.pipeline::<pipeline::nats::Nats>();
     visitor.pipeline::<pipeline::jetstream::JetStream>();
 
+    visitor.queue::<queue::tcp::Tcp>();
+    visitor.queue::<queue::zeromq::ZeroMq>();
     visitor.queue::<queue::redis::RedisList>();
     visitor.queue::<queue::redis_stream::RedisStream>();
     visitor.queue::<queue::rabbitmq::RabbitMq>();
@@ -118,11 +120,11 @@ pub const ABSENT: [(&str, &str); 8] = [
     ),
     (
         "queue-unix",
-        "a socket holds bytes for a connection, and drops what nobody has read when it ends: it can answer for none",
+        "it would be queue-tcp, log and all, over another socket, which itself can answer for no message",
     ),
     (
         "queue-websocket",
-        "a WebSocket neither stores nor acknowledges a message, and what is on its way is lost with the connection",
+        "it would be queue-tcp, log and all, in other frames: a WebSocket neither stores nor acknowledges a message",
     ),
     (
         "queue-http",
@@ -255,7 +257,7 @@ pub fn entries() -> Vec<Entry> {
             self.0.push(Entry::of::<L>(Pattern::Pipeline, format!("sharing: {}", L::SHARING)));
         }
         fn queue<L: Queue>(&mut self) {
-            self.0.push(Entry::of::<L>(Pattern::Queue, String::new()));
+            self.0.push(Entry::of::<L>(Pattern::Queue, format!("confirmed: {}", L::CONFIRMED)));
         }
         fn durable<L: DurablePubSub>(&mut self) {
             self.0.push(Entry::of::<L>(Pattern::Durable, filters::<L>()));

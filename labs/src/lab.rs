@@ -70,7 +70,9 @@ pub enum Guarantee {
     /// A confirmed message arrives at least once while the broker (or the peer
     /// that holds it) lives; a crash of the consumer loses none.
     AtLeastOnce,
-    /// As above, and confirmed messages survive kill -9 of the broker's process.
+    /// As above, and confirmed messages survive kill -9 of the process that
+    /// holds them: the broker's, or, where a queue lives with its producer,
+    /// the producer's. They can be had again when it has been restarted.
     Durable,
 }
 

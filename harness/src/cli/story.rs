@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use labs::catalog::Pattern;
 use labs::lab::{Join, Overload};
+use labs::queue::Confirmed;
 use serde_json::json;
 
 use crate::conduct::{Cast, Heard, Housing};
@@ -284,11 +285,22 @@ impl Story<'_> {
 
     async fn queue(&mut self) -> Result<()> {
         let producer = self.enter(Kind::Producer, 0, None).await?;
-        for word in ["one", "two", "three"] {
-            self.say(producer, word, None).await;
+        let words = ["one", "two", "three"];
+        let confirmed = |story: &Self| story.of("producer-0", What::Confirmed).len();
+        let stored = self.handle.entry.note == format!("confirmed: {}", Confirmed::Stored);
+        if stored {
+            for word in words {
+                self.say(producer, word, None).await;
+            }
+            self.wait(|story| confirmed(story) >= words.len()).await;
+            self.conclude("Confirmed: the queue answers for them now, and nobody has consumed anything yet.");
+        } else {
+            for word in words {
+                self.pause().await;
+                self.direct("producer-0", &format!("sends {word}"));
+                self.say_quietly(producer, word, None);
+            }
         }
-        self.wait(|story| story.of("producer-0", What::Confirmed).len() >= 3).await;
-        self.conclude("Confirmed: the queue answers for them now, and nobody has consumed anything yet.");
         let first = self.enter(Kind::Consumer, 0, None).await?;
         self.wait(|story| story.of("consumer-0", What::Received).len() >= 2).await;
         self.act(first, Act::Ack, "acknowledges the first, and keeps the second in its hands").await;
@@ -298,12 +310,21 @@ impl Story<'_> {
             self.cast.kill(first)?;
             self.wait(|story| story.gone("consumer-0")).await;
         }
+        if !stored {
+            // A confirmation on its way when the consumer died is still one.
+            self.wait_for(Duration::from_secs(1), |story| confirmed(story) > 0).await;
+            self.conclude(&format!(
+                "{} of {} confirmed: the producer answers for the others itself, and they would die with it.",
+                confirmed(self),
+                words.len()
+            ));
+        }
         let second = self.enter(Kind::Consumer, 1, None).await?;
         self.act(second, Act::Auto { work_ms: 0 }, "acknowledges whatever comes").await;
         self.wait(|story| {
             let settled =
                 story.of("consumer-0", What::Acked).len() + story.of("consumer-1", What::Acked).len();
-            settled >= 3
+            settled >= words.len() && (stored || confirmed(story) >= words.len())
         })
         .await;
         let acked = self.of("consumer-0", What::Acked);
@@ -330,6 +351,13 @@ impl Story<'_> {
             self.conclude(
                 "What is acknowledged stays away. What is not acknowledged comes again, and says so.",
             );
+        }
+        if !stored {
+            self.conclude(&format!(
+                "{} of {} confirmed, each when it was acknowledged.",
+                confirmed(self),
+                words.len()
+            ));
         }
         Ok(())
     }

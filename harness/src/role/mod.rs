@@ -116,7 +116,8 @@ impl Visitor for Handles {
         }
     }
     fn queue<L: Queue>(&mut self) {
-        self.push::<L>(Pattern::Queue, String::new(), |init, inbox, outbox, commons| {
+        let note = format!("confirmed: {}", L::CONFIRMED);
+        self.push::<L>(Pattern::Queue, note, |init, inbox, outbox, commons| {
             stage(init, inbox, outbox, commons, queue::run::<L>)
         });
     }

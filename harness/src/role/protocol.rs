@@ -65,7 +65,7 @@ impl Kind {
     /// control channel is only there when roles are played by hand.
     pub const fn binds(self, measured: bool) -> &'static [&'static str] {
         match self {
-            Self::Receiver | Self::Responder | Self::Publisher => &[""],
+            Self::Receiver | Self::Responder | Self::Publisher | Self::Producer => &[""],
             Self::Ventilator => &["tasks"],
             Self::Sink if measured => &["results"],
             Self::Sink => &["results", "control"],

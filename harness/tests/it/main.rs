@@ -22,7 +22,7 @@ use libtest_mimic::{Arguments, Trial};
 fn main() -> ExitCode {
     // Roles are processes of this program, as they are of `lab`.
     if std::env::args().nth(1).as_deref() == Some("role") {
-        return match harness::role::main(&harness::role::handles()) {
+        return match harness::role::main(&conformance::handles()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         };

@@ -1,7 +1,10 @@
 //! Queued delivery: a queue takes responsibility for a message until a
 //! consumer has said that it is done with it.
 //!
-//! Shape: N producers, M competing consumers.
+//! Shape: N producers, M competing consumers. Peer to peer, producers bind, and
+//! the queue lives with each of them: consumers take from all.
+
+use std::fmt;
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -16,6 +19,26 @@ pub mod rabbitmq_quorum;
 pub mod redis;
 pub mod redis_stream;
 pub mod stomp;
+pub mod tcp;
+pub mod zeromq;
+
+/// Who answers for a message once its producer has been told that it is confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirmed {
+    /// The queue, which stores it: nobody needs to have seen it yet.
+    Stored,
+    /// The consumer that acked it: until then its producer answered for it.
+    Acked,
+}
+
+impl fmt::Display for Confirmed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Stored => "when stored",
+            Self::Acked => "when acked",
+        })
+    }
+}
 
 /// Hands messages over to the queue.
 pub trait Producer {
@@ -23,7 +46,9 @@ pub trait Producer {
     /// queue. Takes `&self`, so that many can be in flight; awaiting one after
     /// the other measures wake-ups, not the queue.
     async fn send(&self, body: Bytes) -> Result<()>;
-    /// Leaves. Whatever was not confirmed before is not promised.
+    /// Leaves. Whatever was not confirmed before is not promised. Where the
+    /// queue lives with the producer, consumers that are connected get what
+    /// they can first, within a limit.
     async fn close(self) -> Result<()>;
 }
 
@@ -59,6 +84,8 @@ pub trait Consumer {
 
 /// The queued-delivery contract.
 pub trait Queue: Lab {
+    /// What a confirmation says.
+    const CONFIRMED: Confirmed = Confirmed::Stored;
     /// The handing-over end.
     type Producer: Producer;
     /// The taking end.

@@ -1,5 +1,6 @@
 //! The binding side of a peer-to-peer lab: a listener and everyone who came.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
@@ -12,24 +13,65 @@ use super::socket::Bound;
 /// Which connection a frame came from. Numbers are never used again.
 pub type Guest = usize;
 
+/// What a listener hears.
+pub enum News {
+    /// A frame from a guest.
+    Frame(Guest, Bytes),
+    /// A guest has left, by its own will or not.
+    Left(Guest),
+}
+
 /// Accepts connections, reads frames from all of them in turn, and writes to each.
 pub struct Hub {
     bound: Bound,
     links: Vec<Option<Link>>,
     /// Whose turn it is: everyone gets one.
     turn: usize,
+    /// Who has left since [`Hub::news`] last said so.
+    left: VecDeque<Guest>,
 }
 
 impl Hub {
     /// Nobody has come yet.
     pub fn new(bound: Bound) -> Self {
-        Self { bound, links: Vec::new(), turn: 0 }
+        Self { bound, links: Vec::new(), turn: 0, left: VecDeque::new() }
     }
 
     /// The next frame from anyone. What was put is written while this waits.
     /// `None` when guests came and all have left. Cancel-safe.
     pub async fn next(&mut self) -> Result<Option<(Guest, Bytes)>> {
+        self.left.clear();
         poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// As [`Hub::next`], and says who has left; waits while nobody is here.
+    /// Cancel-safe.
+    pub async fn news(&mut self) -> Result<News> {
+        poll_fn(|cx| {
+            loop {
+                if let Some(guest) = self.left.pop_front() {
+                    return Poll::Ready(Ok(News::Left(guest)));
+                }
+                match self.poll_next(cx) {
+                    Poll::Ready(Ok(Some((guest, frame)))) => {
+                        return Poll::Ready(Ok(News::Frame(guest, frame)));
+                    }
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    _ if self.left.is_empty() => return Poll::Pending,
+                    _ => {}
+                }
+            }
+        })
+        .await
+    }
+
+    /// Closes the connection of a guest that does not speak our language.
+    pub fn expel(&mut self, guest: Guest) {
+        if let Some(slot) = self.links.get_mut(guest)
+            && slot.take().is_some()
+        {
+            self.left.push_back(guest);
+        }
     }
 
     /// Accepts a frame for a guest; `false` if it has left.
@@ -97,12 +139,15 @@ impl Hub {
     /// A connection that ends or breaks is a guest who has left.
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
         let mut any = false;
-        for slot in &mut self.links {
+        for (guest, slot) in self.links.iter_mut().enumerate() {
             let Some(link) = slot else { continue };
             match link.poll_fill(cx) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(read)) if read > 0 => any = true,
-                Poll::Ready(_) => (*slot, any) = (None, true),
+                Poll::Ready(_) => {
+                    (*slot, any) = (None, true);
+                    self.left.push_back(guest);
+                }
             }
         }
         any
@@ -111,12 +156,15 @@ impl Hub {
     /// Whether everything is written.
     fn write_all(&mut self, cx: &mut Context<'_>) -> bool {
         let mut done = true;
-        for slot in &mut self.links {
+        for (guest, slot) in self.links.iter_mut().enumerate() {
             let Some(link) = slot else { continue };
             match link.poll_flush(cx) {
                 Poll::Pending => done = false,
                 Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) => *slot = None,
+                Poll::Ready(Err(_)) => {
+                    *slot = None;
+                    self.left.push_back(guest);
+                }
             }
         }
         done

@@ -5,6 +5,9 @@
 //! outside can see. Its memory, however, is released when it has been encoded
 //! for the connection; a [`Gauge`] counts what is not released yet.
 
+pub(crate) mod held;
+pub(crate) mod pirate;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

@@ -13,9 +13,12 @@ use labs::queue::redis::RedisList;
 use libtest_mimic::Trial;
 
 use super::faulty::fault::*;
+use super::faulty::queue::{ACKS_AT_ONCE, HASTY, Outbox, STARTS_ANEW};
 use super::faulty::{Faulty, SAYS_DISCONNECTS, SAYS_DROPS, SAYS_STORES, SAYS_WAITS};
+use super::killed::{consumer_killed, producer_killed};
 use super::place::Site;
-use super::{Promise, durable, oneway, overload, pipeline, pubsub, queue, reqrep, survival, trial};
+use super::queue::confirmed_when_acked;
+use super::{Promise, durable, oneway, overload, pipeline, promises, pubsub, queue, reqrep, survival, trial};
 
 /// How long a broken lab is waited for: what it does not do, it never does.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -99,6 +102,9 @@ pub(super) fn trials() -> Vec<Trial> {
         keep("stored", FORGETS, "messages are missing"),
         keep("first", REPLAYS, "from before it first came came"),
         keep("prefetch", IGNORES_PREFETCH, "were unsettled"),
+        outbox("queue_confirmed_when_acked", promises![Outbox<HASTY>: confirmed_when_acked], "are not acked"),
+        outbox("queue_consumer_killed", promises![Outbox<ACKS_AT_ONCE>: consumer_killed], "come again: not"),
+        outbox("queue_producer_killed", promises![Outbox<STARTS_ANEW>: producer_killed], "have not come"),
         trial("broken::queue_durable".to_owned(), Some(Broker::Redis), forgetful),
         trial("broken::durable_survives".to_owned(), Some(Broker::Redis), forgets),
         trial("broken::untested_durable".to_owned(), None, untested),
@@ -154,6 +160,13 @@ fn drops_honestly() -> Result<()> {
     type Honest = Faulty<SAYS_DROPS>;
     let promise = Promise::of::<Honest, _>("overload", overload::overload::<oneway::Way<Honest>>);
     promise.hold(Site::new("drops-honestly", None)?)
+}
+
+/// An outbox with this fault; `queue-tcp`, without it, passes the same check.
+fn outbox(what: &'static str, promises: Vec<Promise>, because: &'static str) -> Trial {
+    trial(format!("broken::{what}"), None, move || {
+        promises.iter().try_for_each(|promise| noticed(promise, Site::new(what, None)?, because))
+    })
 }
 
 /// The check fails, names the promise, and says why.

@@ -10,6 +10,7 @@ mod broken;
 mod cast;
 mod durable;
 mod faulty;
+mod killed;
 mod mqtt;
 mod nats;
 mod oneway;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use futures_util::future::LocalBoxFuture;
+use harness::role::{self, Handle};
 use labs::catalog::{self, Pattern, Visitor};
 use labs::durable::DurablePubSub;
 use labs::lab::{Broker, Lab};
@@ -62,8 +64,9 @@ impl Promise {
         let check: Check = Box::new(move |site| {
             Box::pin(async move {
                 let place = site.place();
-                check(site).await?;
-                L::remove(&place).await.context("cannot remove what the check has left")
+                let held = check(site).await;
+                let removed = L::remove(&place).await.context("cannot remove what the check has left");
+                held.and(removed)
             })
         });
         Self { name: name.to_owned(), check }
@@ -100,6 +103,11 @@ pub(crate) fn trials() -> Vec<Trial> {
     suite.0.extend(stomp::trials());
     suite.0.extend(mqtt::trials());
     suite.0
+}
+
+/// The labs whose roles this program plays: those of the catalog, and broken ones.
+pub(crate) fn handles() -> Vec<Handle> {
+    role::handles().into_iter().chain(faulty::handles()).collect()
 }
 
 struct Suite(Vec<Trial>);

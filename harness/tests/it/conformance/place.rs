@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use harness::broker::{self, Options, Server, Source};
+use harness::role::protocol::{Init, Kind};
 use labs::lab::{Broker, Commons, Directory, Place};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -69,6 +70,24 @@ impl Site {
     /// A neighbour, whose name begins with this one's.
     pub(crate) fn beside(&self) -> Self {
         Self { name: format!("{}-2", self.name), ..self.clone() }
+    }
+
+    /// What a role of this lab is told when it is a process of its own.
+    pub(crate) fn init(&self, lab: &str, kind: Kind, index: usize) -> Init {
+        Init {
+            lab: lab.to_owned(),
+            kind,
+            index,
+            senders: 1,
+            receivers: 1,
+            run: 1,
+            name: self.name.clone(),
+            url: self.url.clone(),
+            knobs: self.knobs.clone(),
+            bind: BTreeMap::new(),
+            filter: None,
+            measure: None,
+        }
     }
 
     /// The place, for roles that join together.

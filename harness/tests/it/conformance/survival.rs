@@ -14,7 +14,7 @@ use super::stream::{Stream, Tx as _, message, take};
 /// Messages that have to survive.
 const CONFIRMED: u64 = 1_000;
 /// How the names of checks end that kill whoever answers for the messages.
-const KILLS: [&str; 2] = ["survives", "durable"];
+const KILLS: [&str; 3] = ["survives", "durable", "producer_killed"];
 
 /// The check of a lab that says `Durable`; none of another.
 pub(super) fn promises<S: Stream>(prefix: &str) -> Vec<Promise> {

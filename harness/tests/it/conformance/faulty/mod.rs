@@ -3,6 +3,7 @@
 
 mod durable;
 mod pubsub;
+pub(super) mod queue;
 mod reqrep;
 mod tank;
 
@@ -15,7 +16,13 @@ use labs::oneway::{OneWay, Receiver, Sender};
 use labs::pipeline::{Pipeline, Sharing, Stage};
 use labs::queue::{Consumer, Delivery, Producer, Queue};
 
+use harness::role::Handle;
 use tank::{Tank, pause};
+
+/// The broken labs whose roles can be processes.
+pub(super) fn handles() -> Vec<Handle> {
+    queue::handles()
+}
 
 /// The ways to break a promise: values of the knob `fault`.
 pub(super) mod fault {

@@ -1,0 +1,205 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::wire::unsettled::Unsettled;
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Send,
+    Deliver,
+    Take(usize),
+    Ack(usize),
+    Nack(usize),
+    Tell(usize),
+    Listen,
+    Commit,
+    Break(usize),
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let who = || 0..2usize;
+    prop_oneof![
+        4 => Just(Step::Send),
+        6 => Just(Step::Deliver),
+        4 => who().prop_map(Step::Take),
+        4 => who().prop_map(Step::Ack),
+        1 => who().prop_map(Step::Nack),
+        3 => who().prop_map(Step::Tell),
+        5 => Just(Step::Listen),
+        2 => Just(Step::Commit),
+        1 => who().prop_map(Step::Break),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// A producer whose log is as old as its last commit, two consumers, and what
+/// is on its way between them.
+struct World {
+    queue: Unsettled<usize>,
+    log: Vec<u64>,
+    /// Settled, and who is to be told, once that is committed.
+    settled: Vec<u64>,
+    answers: Vec<(usize, u64)>,
+    next: u64,
+    hands: Vec<Hand>,
+    down: Vec<VecDeque<Word>>,
+    up: Vec<VecDeque<Word>>,
+    in_hand: Vec<VecDeque<Receipt>>,
+    /// Acked, and by whom.
+    acked: BTreeMap<u64, Vec<usize>>,
+}
+
+const HOLD: usize = 3;
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self {
+            queue: Unsettled::new(1, []),
+            log: Vec::new(),
+            settled: Vec::new(),
+            answers: Vec::new(),
+            next: 1,
+            hands: (0..2).map(|_| Hand::new(1, HOLD)).collect(),
+            down: vec![VecDeque::new(); 2],
+            up: vec![VecDeque::new(); 2],
+            in_hand: vec![VecDeque::new(); 2],
+            acked: BTreeMap::new(),
+        };
+        (0..2).for_each(|who| world.join(who));
+        world
+    }
+
+    fn join(&mut self, who: usize) {
+        self.queue.join(who, HOLD);
+        self.down[who].push_back(Word::Welcome(77));
+    }
+
+    fn broken(&mut self, who: usize) {
+        self.down[who].clear();
+        self.up[who].clear();
+        self.hands[who].lost(0);
+        self.queue.leave(&who);
+        self.answers.retain(|(guest, _)| *guest != who);
+    }
+
+    fn listen(&mut self) {
+        for who in 0..2 {
+            while let Some(word) = self.down[who].pop_front() {
+                self.hands[who].hear(0, word);
+            }
+            while let Some(word) = self.up[who].pop_front() {
+                match word {
+                    Word::Acked(token, ids) => {
+                        self.settled.extend(ids.into_iter().filter(|id| self.queue.settle(*id)));
+                        self.answers.push((who, token));
+                        self.down[who].push_back(Word::Known(token));
+                    }
+                    Word::Nacked(ids) => ids.iter().for_each(|id| self.queue.give_back(&who, *id)),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
+        match step {
+            Step::Send => {
+                let id = self.queue.admit();
+                self.log.push(id);
+                self.next = id + 1;
+            }
+            Step::Deliver => {
+                if let Some(offer) = self.queue.offer() {
+                    let word = Word::Message(offer.id, offer.attempt, Bytes::new());
+                    self.down[offer.guest].push_back(word);
+                }
+            }
+            Step::Take(who) => {
+                if let Some(delivery) = self.hands[who].take() {
+                    let id = delivery.receipt.id;
+                    let before = self.acked.get(&id).is_some_and(|by| by.contains(&who));
+                    prop_assert!(!before, "{who} acked {id}, and it was handed out to it again");
+                    let twice = self.in_hand[who].iter().any(|receipt| receipt.id == id);
+                    prop_assert!(!twice, "{who} has {id} in its hand, and got it again");
+                    self.in_hand[who].push_back(delivery.receipt);
+                    prop_assert!(self.in_hand[who].len() <= HOLD);
+                }
+            }
+            Step::Ack(who) => {
+                if let Some(receipt) = self.in_hand[who].pop_front() {
+                    self.acked.entry(receipt.id).or_default().push(who);
+                    self.hands[who].ack(receipt);
+                }
+            }
+            Step::Nack(who) => {
+                if let Some(receipt) = self.in_hand[who].pop_front() {
+                    self.hands[who].nack(receipt);
+                }
+            }
+            Step::Tell(who) => self.up[who].extend(self.hands[who].tell(0)),
+            Step::Listen => self.listen(),
+            Step::Commit => {
+                let settled = std::mem::take(&mut self.settled);
+                self.log.retain(|logged| !settled.contains(logged));
+                for (who, token) in self.answers.drain(..) {
+                    self.down[who].push_back(Word::Durable(token));
+                }
+            }
+            Step::Break(who) => {
+                self.broken(who);
+                self.join(who);
+            }
+            Step::Restart => {
+                (0..2).for_each(|who| self.broken(who));
+                self.settled.clear();
+                self.queue = Unsettled::new(self.next, self.log.iter().copied());
+                (0..2).for_each(|who| self.join(who));
+            }
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    /// Connections break and the producer is restarted at any point: every
+    /// message is acked in the end, and nobody gets again what it acked itself.
+    #[test]
+    fn all_is_done_and_by_each_at_most_once(steps in proptest::collection::vec(step(), 0..300)) {
+        let mut world = World::new();
+        for step in steps {
+            world.step(step)?;
+        }
+        let all = world.next - 1;
+        for _ in 0..=2 * all + 8 {
+            let round = [Step::Listen, Step::Deliver, Step::Deliver, Step::Deliver, Step::Listen];
+            let turns = (0..2).flat_map(|who| [Step::Take(who), Step::Ack(who), Step::Tell(who)]);
+            for step in round.into_iter().chain(turns).chain([Step::Listen, Step::Commit, Step::Listen]) {
+                world.step(step)?;
+            }
+        }
+        prop_assert_eq!(world.acked.len() as u64, all, "some were never done");
+        prop_assert!(world.queue.is_empty() && world.log.is_empty(), "the producer does not know it");
+        prop_assert!(world.hands.iter().all(|hand| hand.is_known(0)), "a consumer waits to be told");
+        prop_assert!(world.hands.iter().all(Hand::is_empty), "a consumer remembers what is over");
+    }
+}
+
+#[test]
+fn receipts_of_a_log_that_is_gone_settle_nothing() {
+    let mut hand = Hand::new(1, 4);
+    hand.hear(0, Word::Welcome(1));
+    hand.hear(0, Word::Message(5, 1, "old".into()));
+    let old = hand.take().expect("it is there").receipt;
+    hand.lost(0);
+    hand.hear(0, Word::Welcome(2));
+    hand.hear(0, Word::Message(5, 1, "new".into()));
+    hand.ack(old);
+    assert!(hand.tell(0).is_empty());
+    let new = hand.take().expect("another message of the same number");
+    assert_eq!(new.item, "new");
+    hand.ack(new.receipt);
+    assert_eq!(hand.tell(0), [Word::Acked(1, vec![5])]);
+}
