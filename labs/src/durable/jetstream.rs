@@ -100,7 +100,7 @@ fn consumer(id: &str) -> String {
     id.chars().map(|c| if plain(c) { c.to_string() } else { format!("_{:x}_", u32::from(c)) }).collect()
 }
 
-/// Pulls from a durable consumer; a receipt is the delivery's number here.
+/// Pulls from a durable consumer; a receipt is the message's number in the stream.
 pub struct DurableSubscriber {
     pull: Pull,
     events: Events,
@@ -112,7 +112,8 @@ impl Consumer for DurableSubscriber {
 
     async fn next(&mut self) -> Result<Option<Delivery<Event, u64>>> {
         let pulled = self.pull.next().await?;
-        let receipt = self.pull.hold(&pulled)?;
+        self.pull.hold(&pulled)?;
+        let receipt = pulled.number;
         Ok(Some(Delivery { item: self.events.read(pulled.message)?, attempt: pulled.attempt, receipt }))
     }
 

@@ -8,7 +8,7 @@
 //! who asked. Each delivery says which attempt it is.
 //!
 //! Survives: kill -9 of a consumer, after that time; of the broker; not a power
-//! cut, as the file is synced every two minutes (`sync_interval`). Some messages
+//! cut, as the file is synced only every minute or two. Some messages
 //! may come twice, also those that are handled for longer than `CLAIM_MS`.
 //!
 //! Run it: `just lab queue-jetstream`. Watch it: `nats consumer report`.
@@ -87,7 +87,7 @@ impl Producer for StreamProducer {
     }
 }
 
-/// Pulls from the shared consumer; a receipt is the delivery's number here.
+/// Pulls from the shared consumer; a receipt is the message's number in the stream.
 pub struct StreamConsumer {
     pull: Pull,
 }
@@ -114,7 +114,8 @@ impl Consumer for StreamConsumer {
 
     async fn next(&mut self) -> Result<Option<Delivery<Bytes, u64>>> {
         let pulled = self.pull.next().await?;
-        let receipt = self.pull.hold(&pulled)?;
+        self.pull.hold(&pulled)?;
+        let receipt = pulled.number;
         Ok(Some(Delivery { item: pulled.message.payload, attempt: pulled.attempt, receipt }))
     }
 

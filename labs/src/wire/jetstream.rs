@@ -159,16 +159,19 @@ pub(crate) struct Pull {
     most: usize,
     /// Deliveries asked for, and not yet taken from the inbox.
     asked: usize,
-    /// The last delivery's number, and where to acknowledge those not settled.
-    last: u64,
+    /// Where to settle what is not settled yet, by its number in the stream: what
+    /// comes again while it is still held takes no second place.
     held: BTreeMap<u64, Subject>,
 }
 
-/// A delivery, with JetStream's own count of its attempts and its place in the
-/// order in which the consumer was served.
+/// A delivery, with what JetStream says of it.
 pub(crate) struct Pulled {
     pub(crate) message: Message,
+    /// 1 for the first delivery of this message.
     pub(crate) attempt: u32,
+    /// The message's number in the stream.
+    pub(crate) number: u64,
+    /// The delivery's number, of all that this consumer ever made.
     pub(crate) order: u64,
 }
 
@@ -178,7 +181,7 @@ impl Pull {
         let inbox = store.line.subscribe(here.clone(), None).await?;
         let requests = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{consumer}", store.name).into();
         let (here, most) = (here.into(), most.max(1));
-        Ok(Self { inbox, requests, here, most, asked: 0, last: 0, held: BTreeMap::new() })
+        Ok(Self { inbox, requests, here, most, asked: 0, held: BTreeMap::new() })
     }
 
     /// The next delivery. Cancel-safe.
@@ -189,12 +192,11 @@ impl Pull {
         Ok(pulled)
     }
 
-    /// Keeps a delivery until it is settled under the number this returns.
-    pub(crate) fn hold(&mut self, pulled: &Pulled) -> Result<u64> {
+    /// Counts a delivery among those held, until it is settled under its number.
+    pub(crate) fn hold(&mut self, pulled: &Pulled) -> Result<()> {
         let settle_at = pulled.message.reply.clone().context("a delivery that cannot be acknowledged")?;
-        self.last += 1;
-        self.held.insert(self.last, settle_at);
-        Ok(self.last)
+        self.held.insert(pulled.number, settle_at);
+        Ok(())
     }
 
     /// Accepts an ack or a nack. One that was settled before is not settled again.
@@ -250,12 +252,12 @@ impl Pull {
 
     fn take_back(&mut self, message: Message) -> Result<()> {
         self.asked = self.asked.saturating_sub(1);
-        self.hold(&pulled(message)?).map(drop)
+        self.hold(&pulled(message)?)
     }
 }
 
 /// A delivery is acknowledged at a subject that tells all about it:
-/// `$JS.ACK.STREAM.CONSUMER.ATTEMPT.…`, with two more words before the stream's
+/// `$JS.ACK.STREAM.CONSUMER.ATTEMPT.NUMBER.ORDER.…`, with two more words before the stream's
 /// name from servers that say where it is.
 fn pulled(message: Message) -> Result<Pulled> {
     if let Some(status) = message.status {
@@ -266,8 +268,8 @@ fn pulled(message: Message) -> Result<Pulled> {
     ensure!(words >= 9, "JetStream delivered under `{about}`");
     let mut numbers = about.split('.').skip(if words < 11 { 4 } else { 6 });
     let mut number = || numbers.next().and_then(|word| word.parse::<u64>().ok());
-    let (attempt, _, order) = (number(), number(), number());
-    let attempt = attempt.with_context(|| format!("JetStream delivered under `{about}`"))?;
-    let (attempt, order) = (u32::try_from(attempt).unwrap_or(u32::MAX), order.unwrap_or_default());
-    Ok(Pulled { message, attempt, order })
+    let (Some(attempt), Some(number), Some(order)) = (number(), number(), number()) else {
+        bail!("JetStream delivered under `{about}`");
+    };
+    Ok(Pulled { message, attempt: u32::try_from(attempt).unwrap_or(u32::MAX), number, order })
 }
