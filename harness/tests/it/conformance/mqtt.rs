@@ -57,7 +57,7 @@ pub(super) fn trials() -> Vec<Trial> {
 /// With the knob, the last event of each topic comes first; removed, it is gone.
 async fn retained(site: Site) -> Result<()> {
     use labs::pubsub::mqtt::Mqtt;
-    let place = site.with(&[("retain", 1)]).place();
+    let place = site.clone().with(&[("retain", 1)]).place();
     let lab = Mqtt::open(&place).await?;
     let mut publisher = lab.publisher().await?;
     let topics = [Topic::new("news.sport")?, Topic::new("news.weather")?];
@@ -86,7 +86,7 @@ async fn retained(site: Site) -> Result<()> {
 /// A receiver that does not take what comes knows how much it missed.
 async fn counted(site: Site) -> Result<()> {
     use labs::oneway::mqtt::Mqtt;
-    let place = site.with(&[("high-water", 100)]).place();
+    let place = site.clone().with(&[("high-water", 100)]).place();
     let lab = Mqtt::open(&place).await?;
     let (mut sender, mut receiver) = (lab.sender().await?, lab.receiver().await?);
     for _ in 0..1_000 {
