@@ -97,7 +97,7 @@ pub fn visit(visitor: &mut impl Visitor) {
 }
 
 /// Names that look as if there should be a lab, and why there is none.
-pub const ABSENT: [(&str, &str); 8] = [
+pub const ABSENT: [(&str, &str); 14] = [
     (
         "oneway-http",
         "HTTP answers every request, so that a message that nothing answers would be a request/reply whose reply is thrown away",
@@ -129,6 +129,27 @@ pub const ABSENT: [(&str, &str); 8] = [
     (
         "queue-http",
         "a status says that a server has taken a message; what it then does to keep it is a store of its own, not HTTP",
+    ),
+    (
+        "queue-http",
+        "a request is answered or fails, and the server's store, not HTTP, would be the queue: that is a task server of one's own making",
+    ),
+    (
+        "oneway-redis-stream",
+        "a stream keeps what was read, for readers who each have a position: pubsub-redis-stream; to one receiver, once, it is queue-redis-stream",
+    ),
+    (
+        "oneway-jetstream",
+        "what JetStream adds to oneway-nats is a store and acknowledgements, and that is queue-jetstream",
+    ),
+    ("queue-nats", "core NATS keeps nothing and acknowledges nothing: queue-jetstream is NATS with a store"),
+    (
+        "durable-redis",
+        "a channel keeps nothing for a subscriber that is away: durable-redis-stream is Redis with a log",
+    ),
+    (
+        "durable-nats",
+        "core NATS keeps nothing for a subscriber that is away: durable-jetstream is NATS with a store",
     ),
 ];
 

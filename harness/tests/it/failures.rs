@@ -31,7 +31,7 @@ const AT_WORK: u64 = 10;
 fn bench(labs: &[&str], more: &[&str]) -> Result<(TempDir, Live)> {
     let dir = tempfile::tempdir()?;
     let out = dir.path().join("bundle");
-    let fixed = ["--load", "max", "--warmup", "0", "--out", text(&out)?];
+    let fixed = ["--load", "max", "--warmup", "0", "--no-floor", "--out", text(&out)?];
     let live = Live::start(&[&["bench"], labs, more, &fixed].concat())?;
     Ok((dir, live))
 }

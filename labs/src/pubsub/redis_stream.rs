@@ -54,8 +54,8 @@ impl Lab for RedisStream {
 }
 
 impl PubSub for RedisStream {
-    const FILTERS: &'static [FilterKind] =
-        &[FilterKind::All, FilterKind::Exact, FilterKind::Prefix, FilterKind::Glob, FilterKind::Words];
+    /// A reader of the log reads all of it, and leaves out what it does not want.
+    const FILTERS: &'static [FilterKind] = &FilterKind::ALL;
     type Publisher = StreamPublisher;
     type Subscriber = StreamSubscriber;
 

@@ -54,7 +54,8 @@ pub fn host(port: u16, behind: [u16; 2]) -> Result<()> {
     };
     std::thread::Builder::new().name("broker".to_owned()).spawn(serve).context("cannot start a thread")?;
     front.set_nonblocking(true).context("cannot use the port")?;
-    crate::role::runtime(0)?.block_on(async move {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot start a runtime")?.block_on(async move {
         for port in behind {
             until_open(port).await?;
         }

@@ -13,10 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use rumqttc::Outgoing;
-use rumqttc::v5::mqttbytes::v5::{
-    ConnAck, LastWill, Packet, PubAckReason, PubCompReason, PubRecReason, Publish, PublishProperties,
-    SubscribeReasonCode,
-};
+use rumqttc::v5::mqttbytes::v5::{ConnAck, LastWill, Packet, PubRecReason, Publish, PublishProperties};
 use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -24,9 +21,13 @@ use tokio::task::JoinHandle;
 
 use crate::lab::Place;
 
+mod answer;
+mod intake;
 pub(crate) mod sessions;
 mod traffic;
 
+use answer::{Answer, Refusal, puback, pubcomp, pubrec, suback};
+pub(crate) use intake::Intake;
 pub(crate) use rumqttc::v5::mqttbytes::QoS;
 pub(crate) use rumqttc::v5::mqttbytes::v5 as packet;
 use traffic::{Confirmation, MESSAGES, Traffic, Waiting};
@@ -267,61 +268,6 @@ impl Inbox {
     }
 }
 
-/// Takes messages that want to be acknowledged, at most so many at a time.
-///
-/// MQTT 5 has the *receive maximum* for that, and the broker is told. But with
-/// every PUBACK, Mosquitto 2.0.11 sends that many more, however many are still
-/// unacknowledged: so whatever is too much waits here and is not handed out.
-pub(crate) struct Intake {
-    pub(crate) link: Link,
-    most: usize,
-    unsettled: usize,
-}
-
-impl Intake {
-    pub(crate) fn new(link: Link, most: u16) -> Self {
-        Self { link, most: usize::from(most).max(1), unsettled: 0 }
-    }
-
-    /// Waits until one more may be handed out. Cancel-safe.
-    pub(crate) async fn room(&self) {
-        if self.unsettled >= self.most {
-            // Settling needs `&mut self`, so whoever waits here has given this
-            // future up by then.
-            std::future::pending().await
-        }
-    }
-
-    /// The next message, when one more may be handed out. Cancel-safe.
-    pub(crate) async fn next(&mut self) -> Result<Publish> {
-        self.room().await;
-        let message = self.link.inbox.next().await?;
-        self.unsettled += 1;
-        Ok(message)
-    }
-
-    /// One that was given back is handed out again.
-    pub(crate) fn take_again(&mut self) {
-        self.unsettled += 1;
-    }
-
-    /// Not done with it, and the broker is not told.
-    pub(crate) fn give_back(&mut self) {
-        self.unsettled -= 1;
-    }
-
-    /// Done with it: accepted.
-    pub(crate) async fn ack(&mut self, message: &Publish) -> Result<()> {
-        self.unsettled -= 1;
-        self.link.out.ack(message).await
-    }
-
-    /// The broker knows what was acknowledged.
-    pub(crate) async fn flush(&self) -> Result<()> {
-        self.link.out.barrier().await
-    }
-}
-
 /// One connection, closed when nobody has a part of it any more.
 struct Wire {
     client: AsyncClient,
@@ -428,45 +374,4 @@ async fn drive(mut events: EventLoop, traffic: Arc<Traffic>, came: mpsc::Sender<
         }
     };
     traffic.end(&why);
-}
-
-/// What the broker says of a message: taken, taken by nobody, or not taken.
-type Answer = Result<(), Refusal>;
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Refusal {
-    /// Nobody has subscribed: the broker has dropped it, which to MQTT is no failure.
-    Nobody,
-    /// The reason that the broker gives.
-    Because(String),
-}
-
-fn puback(reason: PubAckReason) -> Answer {
-    match reason {
-        PubAckReason::Success => Ok(()),
-        PubAckReason::NoMatchingSubscribers => Err(Refusal::Nobody),
-        other => Err(Refusal::Because(format!("{other:?}"))),
-    }
-}
-
-fn pubrec(reason: PubRecReason) -> Answer {
-    match reason {
-        PubRecReason::Success => Ok(()),
-        PubRecReason::NoMatchingSubscribers => Err(Refusal::Nobody),
-        other => Err(Refusal::Because(format!("{other:?}"))),
-    }
-}
-
-fn pubcomp(reason: PubCompReason) -> Answer {
-    match reason {
-        PubCompReason::Success => Ok(()),
-        other => Err(Refusal::Because(format!("{other:?}"))),
-    }
-}
-
-fn suback(codes: &[SubscribeReasonCode]) -> Answer {
-    match codes.iter().find(|code| !matches!(code, SubscribeReasonCode::Success(_))) {
-        None => Ok(()),
-        Some(code) => Err(Refusal::Because(format!("{code:?}"))),
-    }
 }
