@@ -32,17 +32,19 @@ use client::{Client, Message, Needs};
 const TOO_LONG: Duration = Duration::from_secs(90);
 
 /// A lab's transport, the script that talks to it, and what the script needs.
-const CLIENTS: [(&str, &str, Needs); 6] = [
+const CLIENTS: [(&str, &str, Needs); 8] = [
     ("redis", "redis.sh", Needs::Program("redis-cli", "redis-tools")),
     ("rabbitmq", "rabbitmq.py", Needs::Module("pika")),
     ("zeromq", "zeromq.py", Needs::Module("zmq")),
+    ("mqtt", "mosquitto.sh", Needs::Program("mosquitto_sub", "mosquitto-clients")),
+    ("stomp", "stomp_client.py", Needs::Module("stomp")),
     ("websocket", "websocket_client.py", Needs::Module("websockets")),
     ("nats", "nats_client.py", Needs::Module("nats")),
     ("jetstream", "nats_client.py", Needs::Module("nats")),
 ];
 
 /// The labs that are talked to.
-const LABS: [&str; 12] = [
+const LABS: [&str; 17] = [
     "oneway-redis",
     "pubsub-redis",
     "oneway-rabbitmq",
@@ -50,6 +52,11 @@ const LABS: [&str; 12] = [
     "queue-rabbitmq",
     "oneway-zeromq",
     "pubsub-zeromq",
+    "oneway-mqtt",
+    "pubsub-mqtt",
+    "oneway-stomp",
+    "pubsub-stomp",
+    "queue-stomp",
     "oneway-websocket",
     "pubsub-websocket",
     "oneway-nats",
