@@ -32,14 +32,19 @@ use client::{Client, Message, Needs};
 const TOO_LONG: Duration = Duration::from_secs(90);
 
 /// A lab's transport, the script that talks to it, and what the script needs.
-const CLIENTS: [(&str, &str, Needs); 3] = [
+const CLIENTS: [(&str, &str, Needs); 8] = [
     ("redis", "redis.sh", Needs::Program("redis-cli", "redis-tools")),
     ("rabbitmq", "rabbitmq.py", Needs::Module("pika")),
     ("zeromq", "zeromq.py", Needs::Module("zmq")),
+    ("mqtt", "mosquitto.sh", Needs::Program("mosquitto_sub", "mosquitto-clients")),
+    ("stomp", "stomp_client.py", Needs::Module("stomp")),
+    ("websocket", "websocket_client.py", Needs::Module("websockets")),
+    ("nats", "nats_client.py", Needs::Module("nats")),
+    ("jetstream", "nats_client.py", Needs::Module("nats")),
 ];
 
 /// The labs that are talked to.
-const LABS: [&str; 7] = [
+const LABS: [&str; 17] = [
     "oneway-redis",
     "pubsub-redis",
     "oneway-rabbitmq",
@@ -47,6 +52,16 @@ const LABS: [&str; 7] = [
     "queue-rabbitmq",
     "oneway-zeromq",
     "pubsub-zeromq",
+    "oneway-mqtt",
+    "pubsub-mqtt",
+    "oneway-stomp",
+    "pubsub-stomp",
+    "queue-stomp",
+    "oneway-websocket",
+    "pubsub-websocket",
+    "oneway-nats",
+    "pubsub-nats",
+    "queue-jetstream",
 ];
 
 /// Every trial of this folder.
@@ -296,6 +311,8 @@ async fn consume<L: Queue>(scene: Scene) -> Result<()> {
 async fn produce<L: Queue>(scene: Scene) -> Result<()> {
     let lab = L::open(&scene.place).await?;
     let producer = lab.producer().await?;
+    // Where consumers share something in the broker, the first of them makes it.
+    lab.consumer(1).await?.close().await?;
     for (_, body) in untitled() {
         producer.send(body).await?;
     }

@@ -8,7 +8,7 @@ server=(-h "${address%:*}" -p "${address##*:}")
 case $pattern-$action in
 *-send | *-publish)
     while read -r topic body; do
-        to=$name
+        to=$name/messages
         if [ "$topic" != - ]; then to=$name/${topic//.//}; fi
         if [ -n "$body" ]; then
             base64 -d <<<"$body" | mosquitto_pub "${server[@]}" -q 1 -t "$to" -s
@@ -23,7 +23,7 @@ case $pattern-$action in
     while read -r first body <&3; do
         case $first in
         Subscribed) echo ready ;;
-        "$name") echo "- $(printf %b "$(sed 's/../\\x&/g' <<<"$body")" | base64 -w0)" ;;
+        "$name/messages") echo "- $(printf %b "$(sed 's/../\\x&/g' <<<"$body")" | base64 -w0)" ;;
         "$name"/*)
             topic=${first#"$name"/}
             echo "${topic//\//.} $(printf %b "$(sed 's/../\\x&/g' <<<"$body")" | base64 -w0)"

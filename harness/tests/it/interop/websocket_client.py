@@ -1,5 +1,7 @@
 """The `websockets` library at the other end. Receivers and publishers are servers."""
 
+import threading
+
 from common import ACTION, ADDRESS, given, got, say
 from websockets.sync.client import connect
 from websockets.sync.server import serve
@@ -9,16 +11,21 @@ LARGEST = 16 << 20
 
 def server(talk):
     """Serves one client, then ends."""
+    done = threading.Event()
 
     def once(connection):
         try:
             talk(connection)
+            connection.close()
         finally:
-            serving.shutdown()
+            done.set()
 
     with serve(once, "127.0.0.1", 0, max_size=LARGEST, compression=None) as serving:
-        say("bound %s:%d" % serving.socket.getsockname())
-        serving.serve_forever()
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        host, port = serving.socket.getsockname()
+        say(f"bound {host}:{port}")
+        done.wait()
+        serving.shutdown()
 
 
 def url():
