@@ -204,8 +204,8 @@ impl Heir {
             }
             match take_over(&self.place, &free, self.qos).await {
                 Ok(()) => drop(self.listed.remove(&free)),
-                // Another member was quicker, and has cut us off; or nobody was,
-                // and it is still free after a while.
+                // Another member was quicker, cut us off and lists it as held; or
+                // something broke, and our own will lists it as free again.
                 Err(_) => {
                     self.listed.insert(free, true);
                     let _ = tokio::time::timeout(TURN, self.hear()).await;
