@@ -33,7 +33,7 @@ fn call(socket: &mut Socket, question: &[u8], class: u16, number: u16) -> Result
     let whole = |answer: &[u8]| {
         answer.get(3..7).is_some_and(|length| {
             let length = length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
-            answer.len() >= 7 + length + 1
+            answer.len() > 7 + length
         })
     };
     let answer = socket.ask(question, whole)?;

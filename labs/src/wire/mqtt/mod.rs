@@ -355,7 +355,8 @@ async fn drive(mut events: EventLoop, traffic: Arc<Traffic>, came: mpsc::Sender<
                     Err(TrySendError::Closed(_)) => break "nobody reads any more".to_owned(),
                 },
                 Packet::Publish(message) => {
-                    if came.send(message).await.is_err() {
+                    let taken = came.send(message).await;
+                    if taken.is_err() {
                         break "nobody reads any more".to_owned();
                     }
                 }
