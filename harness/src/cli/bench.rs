@@ -17,7 +17,7 @@ use crate::{guard, plan, report, trial};
 pub(super) struct BenchArgs {
     /// Names, globs (quoted: 'pubsub-*') or patterns (pubsub); all labs without one
     labs: Vec<String>,
-    /// quick (about 5 minutes for all labs), standard (12), full (hours), or a TOML file
+    /// quick (about 12 minutes for all labs), standard (40), full (hours), or a TOML file
     #[arg(long, default_value = "quick")]
     plan: String,
     /// `max`, or messages a second; may be given several times

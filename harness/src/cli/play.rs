@@ -169,12 +169,15 @@ async fn converse(cast: &mut Cast, handle: &Handle, kind: Kind, url: Option<&str
             }
         }
     });
-    let speaks = !matches!(kind, Kind::Receiver | Kind::Subscriber);
+    // A durable subscriber settles what it hears, like a consumer.
+    let settles = handle.entry.pattern == labs::catalog::Pattern::Durable && kind == Kind::Subscriber;
+    let manners = if settles { Kind::Consumer } else { kind };
+    let speaks = !matches!(manners, Kind::Receiver | Kind::Subscriber);
     let (mut open, mut ended) = (0_usize, false);
     loop {
         tokio::select! {
             line = lines.recv(), if !ended => match line {
-                Some(line) => match act(kind, &line) {
+                Some(line) => match act(manners, &line) {
                     Some(act) => {
                         open += usize::from(matches!(act, Act::Say { .. }));
                         cast.tell(0, ToRole::Act(act));
@@ -197,13 +200,13 @@ async fn converse(cast: &mut Cast, handle: &Handle, kind: Kind, url: Option<&str
                         let other = other.map_or("", |other| other.as_str());
                         eprintln!("· in another terminal: lab play {} {other} --at {url}", handle.entry.name);
                     }
-                    eprintln!("· {kind} is ready{}", if speaks { hint(kind) } else { "" });
+                    eprintln!("· {kind} is ready{}", if speaks { hint(manners) } else { "" });
                 }
                 Heard::Line(FromRole::Event(event)) => {
                     if matches!(event.what, What::Written | What::Confirmed | What::Replied | What::Failed) {
                         open = open.saturating_sub(1);
                     }
-                    show(kind, &event)?;
+                    show(manners, &event)?;
                     if ended && leaves(kind) && open == 0 {
                         cast.tell(0, ToRole::Stop);
                     }

@@ -32,7 +32,10 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(harness::broker::embedded::COMMAND) {
         return harness::cli::main();
     }
-    let args = Arguments::from_args();
+    let mut args = Arguments::from_args();
+    // Most tests wait for a broker or a process most of their time.
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    args.test_threads.get_or_insert(2 * cores);
     let trials = [
         tidy::trials(),
         cli::trials(),
