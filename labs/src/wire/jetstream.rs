@@ -25,6 +25,10 @@ const BYTES_ON_THEIR_WAY: usize = 4 * 1024 * 1024;
 /// The crate's default of five seconds fails a busy server, not a dead one.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
+/// How often to try to make a stream: nats-server 2.9 removes the folder of all
+/// streams with the last of them, also while another is being made in it.
+const ATTEMPTS: usize = 5;
+
 /// A stream of JetStream, over a connection of its own.
 pub(crate) struct Store {
     pub(crate) line: Line,
@@ -50,8 +54,15 @@ impl Store {
             storage: stream::StorageType::File,
             ..Default::default()
         };
-        let made = self.line.unless_cut(self.jetstream.create_stream(config)).await;
-        made.map(drop).with_context(|| format!("cannot make the stream {}", self.name))
+        let mut attempt = 1;
+        loop {
+            match self.jetstream.create_stream(&config).await {
+                Err(error) if attempt < ATTEMPTS && lost_its_folder(error.kind()) => attempt += 1,
+                made => {
+                    return made.map(drop).with_context(|| format!("cannot make the stream {}", self.name));
+                }
+            }
+        }
     }
 
     /// Deletes the stream, with its consumers and all that it holds.
@@ -114,6 +125,10 @@ impl Store {
             deleted => deleted.map(drop).with_context(|| format!("cannot delete the consumer {name}")),
         }
     }
+}
+
+fn lost_its_folder(error: context::CreateStreamErrorKind) -> bool {
+    matches!(error, context::CreateStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_CREATE)
 }
 
 fn absent(error: context::DeleteStreamErrorKind) -> bool {
