@@ -97,11 +97,15 @@ impl Client {
         }
     }
 
-    /// The next messages that it has received; probes are left out.
+    /// The next messages that it has received; probes are left out, and the
+    /// word that it is ready: what waits in a queue may come before it.
     pub(super) async fn take(&mut self, count: usize) -> Result<Vec<Message>> {
         let mut messages = Vec::new();
         while messages.len() < count {
             let line = self.line().await?;
+            if line == "ready" {
+                continue;
+            }
             let (topic, body) = line.split_once(' ').context("a line without a body")?;
             if topic != "probe" {
                 let body = BASE64_STANDARD.decode(body).with_context(|| format!("{line:?} is no message"))?;
