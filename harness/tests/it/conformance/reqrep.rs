@@ -322,6 +322,13 @@ async fn apart<L: RequestReply>(site: Site) -> Result<()> {
 async fn remove<L: RequestReply>(site: Site) -> Result<()> {
     L::remove(&site.place()).await.context("removing what was never there")?;
     leave_requests::<L>(&site).await?;
+    // What the vanished had written may still lie unread at the broker, and is
+    // no matter of `remove`; it has been read when others have had their turn.
+    let elsewhere = site.beside();
+    let (requester, mut responder) = join::<L>(&elsewhere).await?;
+    while_served::<L, _>(&elsewhere, &mut responder, ask(&requester, 76)).await?;
+    drop((requester, responder));
+    L::remove(&elsewhere.place()).await?;
     for time in ["once", "twice"] {
         L::remove(&site.place()).await.with_context(|| format!("removing it {time}"))?;
     }
