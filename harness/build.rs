@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 /// Client libraries whose versions belong to a result.
-const CRATES: [&str; 4] = ["lapin", "redis", "tokio", "zeromq"];
+const CRATES: [&str; 9] =
+    ["async-nats", "hyper", "lapin", "redb", "redis", "rumqttc", "tokio", "tokio-tungstenite", "zeromq"];
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -73,7 +73,10 @@ mod tests {
         assert!(host.cores >= 1 && host.memory_bytes > 64 << 20, "{host:?}");
         let versions = versions(BTreeMap::new());
         let crates: Vec<&str> = versions.crates.keys().map(String::as_str).collect();
-        assert_eq!(crates, ["lapin", "redis", "tokio", "zeromq"]);
+        assert!(
+            crates.contains(&"lapin") && crates.contains(&"async-nats") && crates.len() == 9,
+            "{crates:?}"
+        );
         assert!(versions.rustc.starts_with("rustc "), "{versions:?}");
     }
 }

@@ -16,6 +16,7 @@ mod nats;
 mod oneway;
 mod orphan;
 mod overload;
+mod patient;
 mod pipeline;
 mod place;
 mod pubsub;

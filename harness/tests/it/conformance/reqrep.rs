@@ -9,6 +9,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{join_all, try_join_all};
 use labs::reqrep::{Document, Matching, RequestReply, Requester, Responder};
 
+use super::patient::overload;
 use super::place::Site;
 use super::stream::{self, a_moment, message, noise};
 use super::{Promise, orphan, promises};
@@ -16,9 +17,9 @@ use super::{Promise, orphan, promises};
 /// Requests in flight at once.
 const AT_ONCE: u64 = 300;
 /// Requests a responder holds open, where it may hold several.
-const OPEN: usize = 16;
+pub(super) const OPEN: usize = 16;
 /// Requests that nobody waits for any more.
-const ABANDONED: u64 = 1_000;
+pub(super) const ABANDONED: u64 = 1_000;
 
 pub(super) fn promises<L: RequestReply>() -> Vec<Promise> {
     let mut promises = promises![
@@ -31,7 +32,7 @@ pub(super) fn promises<L: RequestReply>() -> Vec<Promise> {
     promises
 }
 
-async fn join<L: RequestReply>(site: &Site) -> Result<(L::Requester, L::Responder)> {
+pub(super) async fn join<L: RequestReply>(site: &Site) -> Result<(L::Requester, L::Responder)> {
     let lab = L::open(&site.place()).await?;
     tokio::try_join!(lab.requester(), lab.responder())
 }
@@ -366,37 +367,6 @@ async fn leave_requests<L: RequestReply>(site: &Site) -> Result<()> {
         }
     };
     site.soon("a request comes", leaving).await
-}
-
-/// Requests wait, as many as there are, for a responder that does not answer yet.
-async fn overload<L: RequestReply>(site: Site) -> Result<()> {
-    let (requester, mut responder) = join::<L>(&site).await?;
-    let asked = Cell::new(0);
-    let asking = async {
-        let asks = (0..2 * ABANDONED).map(|number| {
-            asked.set(asked.get() + 1);
-            ask(&requester, number)
-        });
-        try_join_all(asks).await.map(drop)
-    };
-    let answered = Cell::new(0);
-    let late = async {
-        while asked.get() < 2 * ABANDONED {
-            tokio::task::yield_now().await;
-        }
-        for when in noise(1, 50) {
-            a_moment(when).await;
-        }
-        serve::<L>(&mut responder, &answered, OPEN).await
-    };
-    let both = async {
-        tokio::select! {
-            biased;
-            asked = asking => asked,
-            ended = late => ended,
-        }
-    };
-    site.soon("every request is answered", both).await
 }
 
 /// Nothing stays in the broker.
