@@ -12,7 +12,7 @@ use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
 use crate::broker::{self, Options, Server, Source};
-use crate::bundle::{Bundle, Cell, Load, LoadKind, Plan, Run, SCHEMA, Skipped, Trial};
+use crate::bundle::{Bundle, Cell, FLOOR, Load, LoadKind, Plan, Run, SCHEMA, Skipped, Trial};
 use crate::conduct::Housing;
 use crate::noise::Meter;
 use crate::role::{Handle, floor};
@@ -303,7 +303,7 @@ fn cell(handle: &Handle, size: u64, plan: &Plan, load: &Load) -> Cell {
     Cell {
         id: id(&entry.name),
         lab: entry.name.clone(),
-        pattern: if handle.floor { floor::PATTERN.to_owned() } else { entry.pattern.to_string() },
+        pattern: if handle.floor { FLOOR.to_owned() } else { entry.pattern.to_string() },
         transport: entry.transport.to_owned(),
         variant: entry.variant.map(str::to_owned),
         guarantee: entry.guarantee.to_string(),

@@ -5,17 +5,21 @@
 //! histograms (HdrHistogram V2, deflated, base64: what other tools read too)
 //! and its interval series. The file is replaced atomically after every trial.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+mod disk;
 
-use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
+
+use anyhow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use disk::Bundle;
+
 /// The version of the result format; a bundle of another one is refused.
 pub const SCHEMA: u32 = 1;
+
+/// The pattern of cells that are no lab but the wire beneath labs.
+pub const FLOOR: &str = "floor";
 
 /// A whole run: `run.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -217,9 +221,39 @@ pub struct Cell {
     pub summary: Option<Summary>,
     /// The cell of the wire floor beneath it: bytes encoded beforehand, through
     /// plain sockets, over the same transport at the same size and load. Floors
-    /// are cells of the pattern `floor`, and what they `lost` is only counted.
+    /// are cells of the pattern `floor`. They keep no account: `lost` is how many
+    /// more were sent than received, and their other counts stay 0.
     #[serde(default)]
     pub floor: Option<String>,
+}
+
+impl Cell {
+    /// Whether it is not a lab but a wire floor.
+    pub fn is_floor(&self) -> bool {
+        self.pattern == FLOOR
+    }
+}
+
+impl Run {
+    /// What the wire floor beneath a cell came to.
+    pub fn floor(&self, cell: &Cell) -> Option<&Summary> {
+        let wanted = cell.floor.as_ref()?;
+        self.cells.iter().find(|floor| floor.id == *wanted)?.summary.as_ref()
+    }
+
+    /// The share of the wire's throughput that a cell reaches, at maximum load.
+    pub fn share(&self, cell: &Cell) -> Option<f64> {
+        let wire = self.floor(cell)?.throughput_per_s.median;
+        let own = cell.summary.as_ref()?.throughput_per_s.median;
+        (wire > 0.0 && cell.load.kind == LoadKind::Max).then_some(own / wire)
+    }
+
+    /// How many times the wire's a cell's median response time is, at a rate.
+    pub fn times(&self, cell: &Cell) -> Option<f64> {
+        let wire = self.floor(cell)?.response_ns.p50?;
+        let own = cell.summary.as_ref()?.response_ns.p50?;
+        (wire > 0 && cell.load.kind == LoadKind::Rate).then_some(own as f64 / wire as f64)
+    }
 }
 
 /// One trial of a cell.
@@ -419,106 +453,7 @@ pub struct Interval {
     pub sum_ns: u64,
 }
 
-/// A bundle on disk.
-#[derive(Debug, Clone)]
-pub struct Bundle {
-    dir: PathBuf,
-}
-
-impl Bundle {
-    /// Makes the folder for a new bundle; refuses one that has something in it.
-    pub fn create(dir: &Path) -> Result<Self> {
-        if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
-            bail!(
-                "{} exists and is not empty; choose another --out, or continue it with --resume",
-                dir.display()
-            );
-        }
-        fs::create_dir_all(dir.join("raw")).with_context(|| {
-            format!("cannot create the result folder {}; choose a writable one with --out", dir.display())
-        })?;
-        Ok(Self { dir: dir.to_owned() })
-    }
-
-    /// Opens a bundle that exists and reads its run.
-    pub fn open(dir: &Path) -> Result<(Self, Run)> {
-        let path = dir.join("run.json");
-        let text = fs::read_to_string(&path).with_context(|| {
-            format!("{} is not a result bundle: cannot read {}", dir.display(), path.display())
-        })?;
-        // The schema is looked at first: another version may not parse as this one.
-        let value: serde_json::Value = serde_json::from_str(&text).with_context(|| {
-            format!(
-                "{} is damaged: it is not valid JSON. Files in raw/ are intact; run the benchmark again into a new --out",
-                path.display()
-            )
-        })?;
-        match value.get("schema").and_then(serde_json::Value::as_u64) {
-            Some(found) if found == u64::from(SCHEMA) => {}
-            Some(found) => bail!(
-                "{} has result schema {found}, and this program reads schema {SCHEMA}; use the version of `lab` that wrote it",
-                path.display()
-            ),
-            None => bail!("{} has no `schema` field: it is not a result of this program", path.display()),
-        }
-        let run = serde_json::from_value(value)
-            .with_context(|| format!("{} does not follow result schema {SCHEMA}", path.display()))?;
-        Ok((Self { dir: dir.to_owned() }, run))
-    }
-
-    /// The folder.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    /// Replaces `run.json` atomically.
-    pub fn save(&self, run: &Run) -> Result<()> {
-        self.write("run.json", &pretty(run)?)
-    }
-
-    /// Writes one trial's raw recording.
-    pub fn save_raw(&self, cell: &str, trial: usize, raw: &Raw) -> Result<()> {
-        self.write(&format!("raw/{cell}.{trial}.json"), &pretty(raw)?)
-    }
-
-    /// Reads one trial's raw recording.
-    pub fn raw(&self, cell: &str, trial: usize) -> Result<Raw> {
-        let path = self.dir.join(format!("raw/{cell}.{trial}.json"));
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
-    }
-
-    /// Writes a file of the bundle: beside it first, then moved over the old one,
-    /// so that a crash or a full disk leaves the old one whole.
-    pub fn write(&self, name: &str, content: &str) -> Result<()> {
-        let path = self.dir.join(name);
-        let attempt = || -> std::io::Result<()> {
-            let parent = path.parent().unwrap_or(&self.dir);
-            fs::create_dir_all(parent)?;
-            let mut file = tempfile::NamedTempFile::new_in(parent)?;
-            file.write_all(content.as_bytes())?;
-            file.as_file().sync_all()?;
-            use std::os::unix::fs::PermissionsExt as _;
-            file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-            file.persist(&path)?;
-            Ok(())
-        };
-        attempt().with_context(|| {
-            format!(
-                "cannot write {}; free some space (or mend its permissions) and go on with --resume",
-                path.display()
-            )
-        })
-    }
-}
-
-fn pretty<T: Serialize>(value: &T) -> Result<String> {
-    let mut text = serde_json::to_string_pretty(value)?;
-    text.push('\n');
-    Ok(text)
-}
-
 /// The JSON schema of `run.json`, generated from the types above.
 pub fn schema() -> Result<String> {
-    pretty(&schemars::schema_for!(Run))
+    disk::pretty(&schemars::schema_for!(Run))
 }

@@ -1,7 +1,7 @@
 //! `lab doctor`: what is here, what is missing, and how noisy this machine is.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -95,10 +95,11 @@ pub async fn doctor(wish: &Wish, urls: &BTreeMap<String, String>) -> Result<Exit
         brokers,
     };
     findings.advice = advice(&findings);
+    let mut out = std::io::stdout().lock();
     if wish.json {
-        println!("{}", serde_json::to_string_pretty(&findings).context("cannot write JSON")?);
+        writeln!(out, "{}", serde_json::to_string_pretty(&findings).context("cannot write JSON")?)?;
     } else {
-        print!("{}", text(&findings));
+        write!(out, "{}", text(&findings))?;
     }
     let good = findings.brokers.iter().all(|found| found.problem.is_none());
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

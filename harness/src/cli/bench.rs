@@ -133,9 +133,9 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
         report::index(results)?;
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&run)?);
+        outln!("{}", serde_json::to_string_pretty(&run)?)?;
     } else {
-        print_summary(&run);
+        print_summary(&run)?;
     }
     eprintln!("\nThe report: {}", written.html.display());
     let failed =
@@ -204,7 +204,7 @@ fn read(args: &BenchArgs) -> Result<Plan> {
 }
 
 /// The answer in short, on stdout.
-fn print_summary(run: &Run) {
+fn print_summary(run: &Run) -> Result<()> {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::TableStyle::new());
     table.set_header([
@@ -214,8 +214,10 @@ fn print_summary(run: &Run) {
         "RECEIVED/S",
         "P50",
         "P99",
+        "WIRE",
         "LOST",
         "DUP",
+        "REORD",
         "GUARANTEE",
         "FLAGS",
     ]);
@@ -228,9 +230,16 @@ fn print_summary(run: &Run) {
                 row.push(thousands(summary.throughput_per_s.median));
                 row.push(if open { micros(summary.response_ns.p50) } else { "-".to_owned() });
                 row.push(if open { micros(summary.response_ns.p99) } else { "-".to_owned() });
+                // A share of the wire's throughput, or a multiple of its p50.
+                let share = run.share(cell).map(|share| format!("{share:.2}"));
+                let times = run.times(cell).map(|times| format!("{times:.1} ×"));
+                row.push(share.or(times).unwrap_or_else(|| "-".to_owned()));
                 row.push(summary.counts.lost.to_string());
-                row.push(summary.counts.duplicated.to_string());
-                row.push(cell.guarantee.clone());
+                // A wire floor keeps no account and promises nothing.
+                let unless_floor = |text: String| if cell.is_floor() { "-".to_owned() } else { text };
+                row.push(unless_floor(summary.counts.duplicated.to_string()));
+                row.push(unless_floor(summary.counts.reordered.to_string()));
+                row.push(unless_floor(cell.guarantee.clone()));
                 let flags: Vec<&str> = summary.flags.iter().map(|flag| flag.as_str()).collect();
                 row.push(flags.join(" "));
             }
@@ -238,7 +247,8 @@ fn print_summary(run: &Run) {
         }
         table.add_row(row);
     }
-    println!("{}", table.trim_fmt());
+    outln!("{}", table.trim_fmt())?;
+    Ok(())
 }
 
 /// A seed for those who do not care; it is recorded all the same.

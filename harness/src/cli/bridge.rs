@@ -39,7 +39,7 @@ pub(super) fn main(args: &BridgeArgs) -> Result<ExitCode> {
         let options = Options { durable: true, dir: &guard::session_dir() };
         let server = Server::start(Broker::RabbitMq, &source, &options).await?;
         if !args.json {
-            println!("bridge: {} {}, MQTT in, AMQP and STOMP out\n", server.broker(), server.version());
+            outln!("bridge: {} {}, MQTT in, AMQP and STOMP out\n", server.broker(), server.version())?;
         }
         let crossed = cross(server.url(), args.json).await;
         server.stop().await?;
@@ -58,11 +58,8 @@ async fn cross(url: &str, json: bool) -> Result<()> {
     let place = Place::new(&format!("lab-bridge-{:08x}", trial::run_number()), Some(url));
     let mut all = Vec::new();
     let mut tell = |happened: Happened| {
-        if json {
-            println!("{}", as_json(&happened))
-        } else {
-            println!("  {}", as_text(&happened))
-        }
+        // Whoever read the story has had enough; it is still played to its end.
+        let _ = if json { outln!("{}", as_json(&happened)) } else { outln!("  {}", as_text(&happened)) };
         all.push(happened);
     };
     let played = tokio::time::timeout(PATIENCE, bridge::play(&place, &TEXTS, &mut tell)).await;
@@ -72,15 +69,15 @@ async fn cross(url: &str, json: bool) -> Result<()> {
         Err(_) => bail!("not every event came within {} s", PATIENCE.as_secs()),
     }
     if !json {
-        println!();
+        outln!("")?;
     }
     for line in conclusions(&all) {
-        if json { println!("{}", json!({ "conclusion": line })) } else { println!("  {line}") }
+        if json { outln!("{}", json!({ "conclusion": line }))? } else { outln!("  {line}")? }
     }
     if json {
-        println!("{}", json!({ "read": "labs/src/apps/bridge.rs" }));
+        outln!("{}", json!({ "read": "labs/src/apps/bridge.rs" }))?;
     } else {
-        println!("\n  read on:   labs/src/apps/bridge.rs");
+        outln!("\n  read on:   labs/src/apps/bridge.rs")?;
     }
     Ok(())
 }

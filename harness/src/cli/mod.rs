@@ -13,6 +13,14 @@ use crate::doctor::Wish;
 use crate::role::{self, Handle};
 use crate::{broker, guard, plan};
 
+/// As `println!`; but that nobody reads any more is an error, which [`main`]
+/// knows, and not a panic.
+macro_rules! outln {
+    ($($text:tt)*) => {
+        std::io::Write::write_fmt(&mut std::io::stdout().lock(), format_args!("{}\n", format_args!($($text)*)))
+    };
+}
+
 mod bench;
 mod bridge;
 mod list;
@@ -223,12 +231,12 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Schema => {
-            print!("{}", crate::bundle::schema()?);
+            outln!("{}", crate::bundle::schema()?.trim_end())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Book => {
             for page in crate::book::write(std::path::Path::new("."))? {
-                println!("{}", page.display());
+                outln!("{}", page.display())?;
             }
             Ok(ExitCode::SUCCESS)
         }

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use labs::lab::Broker;
 
 use crate::bench;
-use crate::bundle::{Cell, LoadKind, Skipped};
+use crate::bundle::{Cell, Counts, LoadKind, Skipped};
 use crate::trial::Watch;
 
 /// Writes to stderr, so that stdout stays for results.
@@ -71,11 +71,7 @@ impl bench::Progress for Live {
                         None => "too few samples".to_owned(),
                     },
                 };
-                let counts = &trial.counts;
-                format!(
-                    "{speed}, {} lost, {} duplicated, {} reordered",
-                    counts.lost, counts.duplicated, counts.reordered
-                )
+                format!("{speed}, {}", account(cell, &trial.counts))
             }
         };
         let total = self.bar.length().unwrap_or(0);
@@ -90,6 +86,14 @@ impl bench::Progress for Live {
             self.bar.finish_and_clear();
         }
     }
+}
+
+/// What became of the messages, in words. A wire floor only counts.
+fn account(cell: &Cell, counts: &Counts) -> String {
+    if cell.is_floor() {
+        return format!("{} not received", counts.lost);
+    }
+    format!("{} lost, {} duplicated, {} reordered", counts.lost, counts.duplicated, counts.reordered)
 }
 
 /// `42 s`, `3 min`.

@@ -23,7 +23,7 @@ pub(super) fn main(args: &ReportArgs) -> Result<ExitCode> {
     for dir in &args.dirs {
         // One damaged bundle does not keep the others from being drawn.
         match report::draw(dir) {
-            Ok(written) => println!("{}", written.html.display()),
+            Ok(written) => outln!("{}", written.html.display())?,
             Err(error) => {
                 eprintln!("lab: {error:#}");
                 code = ExitCode::FAILURE;

@@ -76,7 +76,7 @@ async fn run(
         None => "no broker: the peers talk directly".to_owned(),
     };
     if !telling.json {
-        println!("{}: {}\n", entry.name, over);
+        outln!("{}: {}\n", entry.name, over)?;
     }
     let url = server.as_ref().map(|server| server.url().to_owned());
     story::tell(handle, url.as_deref(), telling).await?;
@@ -84,11 +84,11 @@ async fn run(
         measured(handle, server.as_mut(), telling).await?;
     }
     if telling.json {
-        println!("{}", json!({ "read": entry.source }));
+        outln!("{}", json!({ "read": entry.source }))?;
     } else {
-        println!("\n  guarantee: {}; when the receiver is too slow: {}", entry.guarantee, entry.overload);
-        println!("  read on:   {}  (the contract: labs/src/{}/mod.rs)", entry.source, entry.pattern);
-        println!("  measure:   lab bench {}", entry.name);
+        outln!("\n  guarantee: {}; when the receiver is too slow: {}", entry.guarantee, entry.overload)?;
+        outln!("  read on:   {}  (the contract: labs/src/{}/mod.rs)", entry.source, entry.pattern)?;
+        outln!("  measure:   lab bench {}", entry.name)?;
     }
     if let Some(server) = server {
         server.stop().await?;
@@ -117,18 +117,18 @@ async fn measured(handle: &Handle, mut server: Option<&mut Server>, telling: &Te
             null_rate: load::null_rate(size)?,
         };
         let outcome = trial::run(&spec, server.as_deref_mut(), 0, 0, |_| {}).await?;
-        tell(&load, &outcome.trial, telling);
+        tell(&load, &outcome.trial, telling)?;
     }
     Ok(())
 }
 
-fn tell(load: &Load, trial: &Trial, telling: &Telling) {
+fn tell(load: &Load, trial: &Trial, telling: &Telling) -> Result<()> {
     if telling.json {
-        println!("{}", json!({ "load": load, "trial": trial }));
-        return;
+        outln!("{}", json!({ "load": load, "trial": trial }))?;
+        return Ok(());
     }
     if load.kind == LoadKind::Max {
-        println!();
+        outln!("")?;
     }
     let counts = &trial.counts;
     let account =
@@ -136,18 +136,19 @@ fn tell(load: &Load, trial: &Trial, telling: &Telling) {
     let micros =
         |ns: Option<u64>| ns.map_or("withheld".to_owned(), |ns| format!("{:.0} µs", ns as f64 / 1e3));
     match (&trial.failed, load.kind) {
-        (Some(reason), _) => println!("  measured at {}: failed: {reason}", load.label()),
+        (Some(reason), _) => outln!("  measured at {}: failed: {reason}", load.label()),
         (None, LoadKind::Max) => {
-            println!(
+            outln!(
                 "  measured, 64 B, flat out:  {} received a second; {account}",
                 thousands(trial.throughput_per_s)
-            );
+            )
         }
-        (None, LoadKind::Rate) => println!(
+        (None, LoadKind::Rate) => outln!(
             "  measured, 64 B, {}:  response p50 {}, p99 {}; {account}",
             load.label(),
             micros(trial.response_ns.p50),
             micros(trial.response_ns.p99)
         ),
-    }
+    }?;
+    Ok(())
 }

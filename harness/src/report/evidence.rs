@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use hdrhistogram::Histogram;
 
-use crate::bundle::{Bundle, Cell, LoadKind, Raw, Run, Summary};
+use crate::bundle::{Bundle, Cell, LoadKind, Raw, Run};
 use crate::stats;
 
 /// A run with the recordings that the plots need.
@@ -28,7 +28,7 @@ impl<'a> Evidence<'a> {
     /// trials hold nothing that is drawn.
     pub(super) fn read(bundle: &Bundle, run: &'a Run) -> Result<Self> {
         let mut recordings = BTreeMap::new();
-        for cell in run.cells.iter().filter(|cell| cell.load.kind == LoadKind::Rate && !is_floor(cell)) {
+        for cell in run.cells.iter().filter(|cell| cell.load.kind == LoadKind::Rate && !cell.is_floor()) {
             let mut recording = Recording { response: stats::new_histogram(), trials: Vec::new() };
             for trial in cell.trials.iter().filter(|trial| trial.failed.is_none()) {
                 let raw = bundle.raw(&cell.id, trial.index).and_then(|raw| {
@@ -59,8 +59,8 @@ impl<'a> Evidence<'a> {
 pub(super) struct Sheet<'a> {
     pub(super) pattern: &'a str,
     pub(super) cells: Vec<&'a Cell>,
-    /// The wire floors of the run.
-    floors: Vec<&'a Cell>,
+    /// The run, for the wire floors beneath the cells.
+    pub(super) run: &'a Run,
 }
 
 impl<'a> Sheet<'a> {
@@ -70,26 +70,6 @@ impl<'a> Sheet<'a> {
 
     pub(super) fn is_max(&self) -> bool {
         self.first().load.kind == LoadKind::Max
-    }
-
-    /// What the wire floor beneath a cell of this sheet came to.
-    pub(super) fn floor(&self, cell: &Cell) -> Option<&'a Summary> {
-        let wanted = cell.floor.as_ref()?;
-        self.floors.iter().find(|floor| floor.id == *wanted)?.summary.as_ref()
-    }
-
-    /// The share of what the wire reaches, at maximum load.
-    pub(super) fn share(&self, cell: &Cell) -> Option<f64> {
-        let wire = self.floor(cell)?.throughput_per_s.median;
-        let own = cell.summary.as_ref()?.throughput_per_s.median;
-        (wire > 0.0 && self.is_max()).then_some(own / wire)
-    }
-
-    /// How many times the wire's its median response time is, at a rate.
-    pub(super) fn times(&self, cell: &Cell) -> Option<f64> {
-        let wire = self.floor(cell)?.response_ns.p50?;
-        let own = cell.summary.as_ref()?.response_ns.p50?;
-        (wire > 0 && !self.is_max()).then_some(own as f64 / wire as f64)
     }
 
     /// `64 B, 1 → 1`: message size, senders and receivers.
@@ -131,15 +111,14 @@ impl<'a> Sheet<'a> {
 /// All sheets of a run, in the order of patterns, sizes, shapes and loads.
 pub(super) fn sheets(run: &Run) -> Vec<Sheet<'_>> {
     let mut sheets: Vec<Sheet<'_>> = Vec::new();
-    let (floors, labs): (Vec<&Cell>, Vec<&Cell>) = run.cells.iter().partition(|cell| is_floor(cell));
-    for cell in labs {
+    for cell in run.cells.iter().filter(|cell| !cell.is_floor()) {
         let same = |other: &Cell| {
             (&other.pattern, other.size, other.senders, other.receivers, &other.load)
                 == (&cell.pattern, cell.size, cell.senders, cell.receivers, &cell.load)
         };
         match sheets.iter_mut().find(|sheet| same(sheet.first())) {
             Some(sheet) => sheet.cells.push(cell),
-            None => sheets.push(Sheet { pattern: &cell.pattern, cells: vec![cell], floors: floors.clone() }),
+            None => sheets.push(Sheet { pattern: &cell.pattern, cells: vec![cell], run }),
         }
     }
     for sheet in &mut sheets {
@@ -159,11 +138,6 @@ pub(super) fn sheets(run: &Run) -> Vec<Sheet<'_>> {
     sheets
 }
 
-/// Whether a cell is not a lab but a wire floor.
-pub(super) fn is_floor(cell: &Cell) -> bool {
-    cell.pattern == FLOOR
-}
-
 fn throughput(cell: &Cell) -> f64 {
     cell.summary.as_ref().map_or(-1.0, |summary| summary.throughput_per_s.median)
 }
@@ -177,9 +151,6 @@ pub(super) fn setting(cell: &Cell) -> String {
 pub(super) fn short_name(cell: &Cell) -> &str {
     cell.lab.strip_prefix(&cell.pattern).and_then(|rest| rest.strip_prefix('-')).unwrap_or(&cell.lab)
 }
-
-/// The pattern of cells that are wire floors.
-const FLOOR: &str = "floor";
 
 const PATTERNS: [(&str, &str); 6] = [
     ("oneway", "One-way"),

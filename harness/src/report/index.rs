@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use super::evidence::{Sheet, is_floor, pattern_title, sheets};
+use super::evidence::{Sheet, pattern_title, sheets};
 use super::{number, render};
 use crate::bundle::{Bundle, Run};
 
@@ -99,7 +99,7 @@ fn instant(run: &Run) -> i128 {
 }
 
 fn entry(link: String, dir: &Path, run: &Run) -> Entry {
-    let cells = run.cells.iter().filter(|cell| !is_floor(cell));
+    let cells = run.cells.iter().filter(|cell| !cell.is_floor());
     let mut labs: Vec<&str> = cells.map(|cell| cell.lab.as_str()).collect();
     labs.sort_unstable();
     labs.dedup();

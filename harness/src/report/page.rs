@@ -6,7 +6,7 @@ mod trials;
 
 use serde::Serialize;
 
-use super::evidence::{Sheet, is_floor, pattern_title, setting};
+use super::evidence::{Sheet, pattern_title, setting};
 use super::number;
 use super::plots::Picture;
 use crate::bundle::{Flag, LoadKind, Run};
@@ -149,7 +149,7 @@ pub(super) fn page(run: &Run, sheets: &[Sheet<'_>], pictures: Vec<Picture>) -> P
 }
 
 fn floors(run: &Run) -> Vec<Floor> {
-    let measured = run.cells.iter().filter(|cell| is_floor(cell));
+    let measured = run.cells.iter().filter(|cell| cell.is_floor());
     let mut floors: Vec<Floor> = measured
         .filter_map(|cell| {
             let (summary, rate) = (cell.summary.as_ref()?, cell.load.kind == LoadKind::Rate);

@@ -22,6 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("cli::plan_file_with_a_wrong_key", wrong_key),
         trial("cli::out_that_is_not_empty", out_not_empty),
         trial("cli::out_below_a_file", out_below_a_file),
+        trial("cli::reader_who_leaves_early", early_leaver),
     ];
     trials.extend(USAGE.iter().map(|(name, args, words)| {
         trial(&format!("cli::usage_{name}"), move || run(args)?.expect(2)?.told(words))
@@ -29,8 +30,17 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials
 }
 
-const LIST: [&str; 5] =
-    ["list", "--url", "redis=redis://127.0.0.1:1", "--url", "rabbitmq=amqp://127.0.0.1:1"];
+const LIST: [&str; 9] = [
+    "list",
+    "--url",
+    "redis=redis://127.0.0.1:1",
+    "--url",
+    "rabbitmq=amqp://127.0.0.1:1",
+    "--url",
+    "mqtt=mqtt://127.0.0.1:1",
+    "--url",
+    "nats=nats://127.0.0.1:1",
+];
 
 /// Name, arguments, and what has to be said: the value, and what to do.
 type Usage = (&'static str, &'static [&'static str], &'static [&'static str]);
@@ -122,4 +132,16 @@ fn out_below_a_file() -> Result<()> {
         text(&out)?,
         "--out",
     ])
+}
+
+/// Whoever reads the output may stop at any time, as `head` does.
+fn early_leaver() -> Result<()> {
+    for args in [&["run", "oneway-inproc", "--no-measure"][..], &["list"], &["schema"], &["doctor", "redis"]] {
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let output = crate::lab(args).stdout(writer).stderr(std::process::Stdio::piped()).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success() && !said.contains("panicked"), "{args:?}: {}\n{said}", output.status);
+    }
+    Ok(())
 }

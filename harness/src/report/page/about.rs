@@ -1,6 +1,5 @@
 //! The machine, the versions, the plan, and how to make the run again.
 
-use super::super::evidence::is_floor;
 use super::super::number;
 use super::Fact;
 use super::trials::median_steal;
@@ -8,7 +7,7 @@ use crate::bundle::{Arrivals, Host, LoadKind, Noise, Plan, Run, Versions};
 
 /// `23 labs, 46 cells, 138 trials (1 failed)`.
 pub(super) fn summary(run: &Run) -> String {
-    let cells = run.cells.iter().filter(|cell| !is_floor(cell));
+    let cells = run.cells.iter().filter(|cell| !cell.is_floor());
     let mut labs: Vec<&str> = cells.map(|cell| cell.lab.as_str()).collect();
     labs.sort_unstable();
     labs.dedup();

@@ -185,7 +185,7 @@ fn speed(sheet: &Sheet<'_>, cell: &Cell) -> Speed {
         median: number::rate(estimate.median),
         low: number::short(estimate.low),
         high: number::short(estimate.high),
-        share: sheet.share(cell).map(number::ratio),
+        share: sheet.run.share(cell).map(number::ratio),
         account: account(cell),
     }
 }
@@ -196,7 +196,7 @@ fn latency(sheet: &Sheet<'_>, cell: &Cell) -> Latency {
         failed: failure(cell),
         load: number::load(&cell.load),
         p50: percentile(&response, response.p50),
-        times: sheet.times(cell).map(number::ratio),
+        times: sheet.run.times(cell).map(number::ratio),
         p99: percentile(&response, response.p99),
         account: account(cell),
     }

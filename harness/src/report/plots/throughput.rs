@@ -40,7 +40,7 @@ fn row(canvas: &mut Canvas, sheet: &Sheet<'_>, cell: &Cell, y: f64, scale: &Scal
     let colour = palette::transport(&cell.transport);
     let speed = summary.throughput_per_s;
     // What the wire itself reaches, behind it.
-    if let Some(floor) = sheet.floor(cell) {
+    if let Some(floor) = sheet.run.floor(cell) {
         let x = scale.at(floor.throughput_per_s.median);
         canvas.rect((pixels.0, y - 10.5), (x, y + 10.5), colour.mix(0.16));
         canvas.line(vec![(x, y - 10.5), (x, y + 10.5)], colour, 1.0);
@@ -54,7 +54,7 @@ fn row(canvas: &mut Canvas, sheet: &Sheet<'_>, cell: &Cell, y: f64, scale: &Scal
     }
     canvas.text(format!("{}/s", number::short(speed.median)), (pixels.1 + 74.0, y), LABEL.right());
     let mut lines = account(&summary.counts);
-    if let Some(share) = sheet.share(cell) {
+    if let Some(share) = sheet.run.share(cell) {
         lines[0] += &format!(" · {} of the wire", number::ratio(share));
     }
     let top = y - 6.0 * (lines.len() as f64 - 1.0);
@@ -72,7 +72,7 @@ pub(super) fn whisker(canvas: &mut Canvas, (low, high): (f64, f64), y: f64, half
 }
 
 fn scale(sheet: &Sheet<'_>, pixels: (f64, f64)) -> Scale {
-    let floors = || sheet.cells.iter().filter_map(|cell| Some(sheet.floor(cell)?.throughput_per_s.median));
+    let floors = || sheet.cells.iter().filter_map(|cell| Some(sheet.run.floor(cell)?.throughput_per_s.median));
     let values = || sheet.cells.iter().flat_map(|cell| values(cell)).chain(floors());
     let most = values().fold(0.0, f64::max);
     let least = values().filter(|value| *value > 0.0).fold(f64::MAX, f64::min);

@@ -26,9 +26,6 @@ use super::Handle;
 use frame::Frame;
 use socket::{Door, Socket};
 
-/// The pattern of a floor's cells in results.
-pub const PATTERN: &str = "floor";
-
 /// How a floor's messages go over the wire. Everything blocks: a role has its
 /// process to itself.
 struct Wire {
