@@ -1,3 +1,5 @@
 //! Applications: several labs, or one in a larger setting, put to use.
 
 pub mod bridge;
+pub mod chat;
+pub mod web;
