@@ -29,6 +29,7 @@ use private::Private;
 pub use address::without_password;
 pub use find::{Missing, find, find_on, is_choice, version_of};
 pub use install::install;
+pub use ports::free as free_port;
 pub use wheel::Wheel;
 
 /// Where a broker comes from.

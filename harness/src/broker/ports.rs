@@ -13,7 +13,7 @@ const LOWEST: u16 = 10_000;
 /// A port nobody listens on now, below those the kernel gives to outgoing
 /// connections: while a broker is down for a restart, no client's connection may
 /// take its port, nor connect to itself there.
-pub(super) fn free() -> Result<u16> {
+pub fn free() -> Result<u16> {
     let first = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
         .ok()
         .and_then(|range| range.split_whitespace().next()?.parse().ok())

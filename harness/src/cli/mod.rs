@@ -23,6 +23,7 @@ macro_rules! outln {
 
 mod bench;
 mod bridge;
+mod chat;
 mod list;
 mod play;
 mod progress;
@@ -49,6 +50,8 @@ enum Command {
     Run(run::RunArgs),
     /// Publish over MQTT, consume over AMQP and STOMP: what each leg guarantees
     Bridge(bridge::BridgeArgs),
+    /// Chat in the browser, over any transport of publish/subscribe
+    Chat(chat::ChatArgs),
     /// Measure labs and write a result bundle with plots and a report
     Bench(Box<bench::BenchArgs>),
     /// Play one role by hand; two terminals hold a conversation
@@ -64,6 +67,8 @@ enum Command {
     Book,
     #[command(hide = true)]
     Role(RoleArgs),
+    #[command(hide = true)]
+    ChatPart(chat::PartArgs),
     #[cfg(feature = "embedded-mqtt")]
     #[command(hide = true)]
     EmbeddedMqtt(EmbeddedArgs),
@@ -208,6 +213,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::List(args) => list::main(&args, &handles),
         Command::Run(args) => run::main(&args, &handles),
         Command::Bridge(args) => bridge::main(&args),
+        Command::Chat(args) => chat::main(&args),
+        Command::ChatPart(args) => chat::part(&args),
         Command::Bench(args) => bench::main(&args, &handles),
         Command::Play(args) => play::main(&args, &handles),
         Command::Report(args) => report::main(&args),

@@ -84,8 +84,12 @@ impl DurablePubSub for Stomp {
         let nothing = topics::destination(&link::topics(&self.place), "~")?;
         let mut inbox = self.join(id, &nothing, 1).await?;
         let queue = queue(&self.place, id)?;
-        inbox.unsubscribe(&[("id", id), ("durable", "true"), ("x-queue-name", &queue)]).await?;
-        inbox.close().await
+        match inbox.unsubscribe(&[("id", id), ("durable", "true"), ("x-queue-name", &queue)]).await {
+            // Its queue was about to go as it was joined, and took the subscription with it.
+            Err(gone) if format!("{gone:#}").contains("Subscription not found") => Ok(()),
+            Err(other) => Err(other),
+            Ok(()) => inbox.close().await,
+        }
     }
 }
 

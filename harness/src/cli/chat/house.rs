@@ -1,0 +1,213 @@
+//! The processes of a chat. One that dies is started again, at its old port: its
+//! browsers are looking for it there.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::Child;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, interval, sleep, timeout};
+
+use super::part::{Init, Part, Told};
+use crate::broker::Server;
+use crate::process;
+
+/// Before a part that has died is started again.
+const PAUSE: Duration = Duration::from_millis(500);
+/// One that dies sooner than this has not lived.
+const LIVED: Duration = Duration::from_secs(5);
+/// A part that has not lived so often in a row is given up.
+const LIVES: usize = 5;
+/// How long a part may take to start, and to end.
+const STARTING: Duration = Duration::from_secs(30);
+const ENDING: Duration = Duration::from_secs(3);
+
+enum News {
+    Kill,
+    Start,
+    GivenUp(String),
+}
+
+pub(super) struct House {
+    json: bool,
+    parts: Vec<JoinHandle<()>>,
+    stop: watch::Sender<bool>,
+    news: mpsc::Sender<News>,
+    heard: mpsc::Receiver<News>,
+}
+
+impl House {
+    pub(super) fn new(json: bool) -> Self {
+        let (news, heard) = mpsc::channel(16);
+        Self { json, parts: Vec::new(), stop: watch::Sender::new(false), news, heard }
+    }
+
+    /// Starts a part and waits until it is there.
+    pub(super) async fn start(&mut self, name: &str, init: Init) -> Result<()> {
+        let (ready, is_ready) = oneshot::channel();
+        let keeper =
+            Keeper { name: name.to_owned(), init, json: self.json, news: self.news.clone(), ready: Some(ready) };
+        self.parts.push(tokio::spawn(keeper.keep(self.stop.subscribe())));
+        tokio::select! {
+            ready = timeout(STARTING, is_ready) => {
+                ready.with_context(|| format!("{name} did not start in {} s", STARTING.as_secs()))?
+                    .with_context(|| format!("{name} did not start"))
+            }
+            Some(News::GivenUp(why)) = self.heard.recv() => bail!(why),
+        }
+    }
+
+    /// Does to the broker what pages want, until a part cannot be kept alive.
+    pub(super) async fn watch(&mut self, mut server: Option<&mut Server>) -> Result<()> {
+        let (mut look, mut told, mut killed) = (interval(Duration::from_secs(1)), false, false);
+        loop {
+            tokio::select! {
+                news = self.heard.recv() => match (news, server.as_deref_mut()) {
+                    (Some(News::GivenUp(why)), _) => bail!(why),
+                    (Some(News::Kill), Some(server)) => {
+                        server.kill()?;
+                        killed = true;
+                        self.tell("the broker was killed (kill -9), as a page wanted it");
+                    }
+                    (Some(News::Start), Some(server)) => {
+                        if killed || server.died().is_some() {
+                            server.restart().await?;
+                            (killed, told) = (false, false);
+                            self.tell("the broker runs again, on the same data");
+                        }
+                    }
+                    _ => {}
+                },
+                _ = look.tick() => {
+                    if !killed && !told && let Some(how) = server.as_deref_mut().and_then(Server::died) {
+                        told = true;
+                        self.tell(&format!("the broker has gone: {how}"));
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell(&self, what: &str) {
+        if self.json {
+            // Whoever read this has had enough; the chat goes on.
+            let _ = outln!("{}", json!({ "happened": what }));
+        } else {
+            eprintln!("· {what}");
+        }
+    }
+
+    /// Ends every part.
+    pub(super) async fn end(self) {
+        self.stop.send_replace(true);
+        for part in self.parts {
+            let _ = part.await;
+        }
+    }
+}
+
+/// Keeps one part alive.
+struct Keeper {
+    name: String,
+    init: Init,
+    json: bool,
+    news: mpsc::Sender<News>,
+    ready: Option<oneshot::Sender<()>>,
+}
+
+impl Keeper {
+    async fn keep(mut self, mut stop: watch::Receiver<bool>) {
+        let mut short = 0;
+        loop {
+            let born = Instant::now();
+            let why = match self.live(&mut stop).await {
+                Ok(None) => return,
+                Ok(Some(how)) => how,
+                Err(error) => format!("{error:#}"),
+            };
+            short = if born.elapsed() < LIVED { short + 1 } else { 0 };
+            // One that never was there will not be there next time either.
+            if self.ready.is_some() || short >= LIVES {
+                let _ = self.news.send(News::GivenUp(format!("{} cannot run: {why}", self.name))).await;
+                return;
+            }
+            eprintln!("· {} has gone ({why}); it is started again", self.name);
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// One life: `None` when it was told to end, else what it died of.
+    async fn live(&mut self, stop: &mut watch::Receiver<bool>) -> Result<Option<String>> {
+        let mut child = self.spawn()?;
+        let mut input = child.stdin.take().context("no stdin")?;
+        let mut lines = BufReader::new(child.stdout.take().context("no stdout")?).lines();
+        let mut line = serde_json::to_string(&self.init)?;
+        line.push('\n');
+        input.write_all(line.as_bytes()).await?;
+        let mut failed = None;
+        loop {
+            let line = tokio::select! {
+                line = lines.next_line() => line?,
+                () = is_told(stop) => {
+                    drop(input);
+                    if timeout(ENDING, child.wait()).await.is_err() {
+                        child.kill().await?;
+                    }
+                    return Ok(None);
+                }
+            };
+            let Some(line) = line else { break };
+            match serde_json::from_str(&line)? {
+                Told::Serves(port) => self.serves(port)?,
+                Told::Joined => self.is_ready(),
+                Told::Kill => self.news.send(News::Kill).await?,
+                Told::Start => self.news.send(News::Start).await?,
+                Told::Failed(why) => failed = Some(why),
+            }
+        }
+        let status = child.wait().await?;
+        Ok(Some(failed.unwrap_or_else(|| status.to_string())))
+    }
+
+    fn is_ready(&mut self) {
+        if let Some(ready) = self.ready.take() {
+            let _ = ready.send(());
+        }
+    }
+
+    /// It is told once where it is: it stays there.
+    fn serves(&mut self, at: u16) -> Result<()> {
+        if let Part::Instance { port, name, .. } = &mut self.init.part {
+            *port = at;
+            let url = format!("http://127.0.0.1:{at}/");
+            if self.ready.is_some() {
+                match self.json {
+                    true => outln!("{}", json!({ "instance": name, "url": url }))?,
+                    false => outln!("{name}: {url}")?,
+                }
+            }
+        }
+        self.is_ready();
+        Ok(())
+    }
+
+    fn spawn(&self) -> Result<Child> {
+        let mut command = Command::new(process::this_program());
+        let name = self.name.replace(' ', "-");
+        command.args(["chat-part", "--name", &name]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        process::die_with_parent(&mut command);
+        // Ctrl-C is for the one who started it, and then ends it.
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let child = tokio::process::Command::from(command).kill_on_drop(true).spawn();
+        child.with_context(|| format!("cannot start a process for {}", self.name))
+    }
+}
+
+async fn is_told(stop: &mut watch::Receiver<bool>) {
+    // Whoever could say so has gone: that is as good.
+    let _ = stop.wait_for(|stop| *stop).await;
+}

@@ -1,0 +1,90 @@
+//! A browser, as the hub sees it: a bounded queue, and what it has of the history.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::extract::ws::Utf8Bytes;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::people::Person;
+use super::told;
+use crate::apps::chat::room::Room;
+
+/// Lines that may wait for a browser.
+const WAITING: usize = 512;
+
+pub(super) struct Client {
+    pub(super) name: String,
+    pub(super) room: Option<Room>,
+    /// It has the room's history up to here, without a gap.
+    pub(super) position: Option<u64>,
+    /// A page of history is on its way: until it comes there may be a gap.
+    pub(super) paging: bool,
+    /// Said since the last tick.
+    pub(super) said: usize,
+    /// Lines that did not fit since it fell behind.
+    missed: u64,
+    behind: Arc<AtomicBool>,
+    queue: mpsc::Sender<Utf8Bytes>,
+}
+
+/// What the browser's connection is served from.
+pub(crate) struct Line {
+    pub(crate) queue: mpsc::Receiver<Utf8Bytes>,
+    behind: Arc<AtomicBool>,
+}
+
+impl Line {
+    /// Whether something did not fit into the queue.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Relaxed)
+    }
+}
+
+/// A browser that was let in.
+pub(crate) struct Entrance {
+    pub(crate) number: u64,
+    pub(crate) line: Line,
+}
+
+pub(super) fn new() -> (Client, Line) {
+    let (sender, queue) = mpsc::channel(WAITING);
+    let behind = Arc::new(AtomicBool::new(false));
+    let line = Line { queue, behind: Arc::clone(&behind) };
+    let (name, room, position) = (String::new(), None, None);
+    (Client { name, room, position, paging: false, said: 0, missed: 0, behind, queue: sender }, line)
+}
+
+impl Client {
+    pub(super) fn is_in(&self, room: &Room) -> bool {
+        self.room.as_ref() == Some(room)
+    }
+
+    pub(super) fn person(&self) -> Option<Person> {
+        Some(Person { room: self.room.clone()?, name: self.name.clone() })
+    }
+
+    /// Whether it keeps up.
+    pub(super) fn keeps_up(&self) -> bool {
+        self.missed == 0
+    }
+
+    /// Queues a line. From the first one that does not fit, none does, until it
+    /// has caught up: it would look as if nothing were missing.
+    pub(super) fn tell(&mut self, text: &Utf8Bytes) {
+        if self.missed > 0 || self.queue.try_send(text.clone()).is_err() {
+            self.missed += 1;
+            self.behind.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// It has caught up: it is told what it missed, and whether that follows.
+    pub(super) fn resume(&mut self, refill: bool) {
+        let count = std::mem::take(&mut self.missed);
+        self.behind.store(false, Ordering::Relaxed);
+        if count > 0 {
+            self.tell(&told("missed", &json!({ "count": count, "refill": refill })));
+        }
+    }
+}
