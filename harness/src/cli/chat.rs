@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use labs::apps::chat::over::{self, Over};
 use labs::lab::Place;
@@ -197,7 +197,7 @@ async fn run(args: &ChatArgs, over: Over, source: Option<Source>, ports: Vec<u16
     }
     let url = server.as_ref().map(|server| server.url().to_owned());
     if args.forget {
-        return forget(&over, &Place::new(&args.place, url.as_deref())).await;
+        return forget(&over, &args.place, url.as_deref()).await;
     }
     let mut house = House::new(args.json);
     let init = |part| Init { over: over.name.clone(), place: args.place.clone(), url: url.clone(), part };
@@ -272,12 +272,18 @@ fn store(args: &ChatArgs, own_broker: bool) -> Result<PathBuf> {
     Ok(folder.join("messaging-lab").join(name))
 }
 
-async fn forget(over: &Over, place: &Place) -> Result<()> {
-    for remove in &over.remove {
-        remove(place.clone()).await.context("cannot take away what the chat has left")?;
+/// Where the history is asked.
+fn library(place: &str, url: Option<&str>) -> Place {
+    Place::new(&format!("{place}-library"), url)
+}
+
+async fn forget(over: &Over, place: &str, url: Option<&str>) -> Result<()> {
+    let about = "cannot take away what the chat has left";
+    (over.remove)(Place::new(place, url)).await.context(about)?;
+    if let Some(remove) = over.remove_library {
+        remove(library(place, url)).await.context(about)?;
     }
-    ensure!(!over.remove.is_empty(), "there is nothing to take away");
-    eprintln!("· nothing of the chat `{}` is left in the broker", place.name());
+    eprintln!("· nothing of the chat `{place}` is left in the broker");
     Ok(())
 }
 

@@ -98,9 +98,10 @@ pub(in crate::cli) fn main(args: &PartArgs) -> Result<ExitCode> {
 fn play(init: Init, stop: watch::Receiver<bool>) -> Result<()> {
     let over = super::find(&init.over)?;
     let place = Place::new(&init.place, init.url.as_deref());
+    let library = super::library(&init.place, init.url.as_deref());
     match init.part {
         Part::Instance { name, port, mesh, history, breakable } => {
-            let instance = Instance { name, over, place, mesh, history, breakable, now: now_us };
+            let instance = Instance { name, over, place, library, mesh, history, breakable, now: now_us };
             // Browsers are served by threads of their own, beside the transport's.
             role::runtime(2)?.block_on(async {
                 let listener = web::listen(port).await?;
@@ -121,7 +122,7 @@ fn play(init: Init, stop: watch::Receiver<bool>) -> Result<()> {
             let (kept, asked) = (Arc::clone(&store), stop.clone());
             let keeper = place.clone().with_role("history");
             let keeping = thread("keeper", move || keep(keeper, kept, joined, stop))?;
-            let library = place.part("library").with_role("library");
+            let library = library.with_role("library");
             let answering = thread("library", move || answer(library, store, asked))?;
             role::runtime(0)?.block_on(async {
                 if has_joined.wait_for(|joined| *joined).await.is_ok() {

@@ -173,13 +173,13 @@ impl Hub {
     /// Whether something is wrong with the transport, as `what` sees it.
     pub fn problem(&self, what: &str, problem: Option<String>) {
         let mut inner = self.lock();
-        inner.problems.remove("transport");
-        let before = inner.problems.get(what) != problem.as_ref();
+        let first = inner.problems.remove("transport").is_some();
+        let news = first || inner.problems.get(what) != problem.as_ref();
         match problem {
             Some(problem) => inner.problems.insert(what.to_owned(), problem),
             None => inner.problems.remove(what),
         };
-        if before {
+        if news {
             let text = inner.transport();
             inner.tell_all(&text);
         }

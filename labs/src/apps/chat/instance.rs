@@ -29,6 +29,8 @@ pub struct Instance {
     pub over: Over,
     /// The transport's place; its role is this instance's.
     pub place: Place,
+    /// Where the history is asked: a place of its own, since a log would keep the questions, too.
+    pub library: Place,
     /// In a mesh, where this one publishes and where all do.
     pub mesh: Option<(String, Vec<String>)>,
     /// Whether to ask a history service, or why there is none.
@@ -48,7 +50,7 @@ impl Instance {
         if self.history.is_ok()
             && let Some(ask) = self.over.ask
         {
-            let place = self.place.part("library").with_role(&format!("{}-asks", self.name));
+            let place = self.library.clone().with_role(&format!("{}-asks", self.name));
             let (hub, stop) = (Arc::clone(&hub), stop.clone());
             threads.push(thread("history", move || ask(place, hub, stop))?);
         }

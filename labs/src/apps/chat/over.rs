@@ -53,8 +53,10 @@ pub struct Over {
     pub answer: Option<Answer>,
     /// Keeps the history.
     pub keep: Option<Keep>,
-    /// Takes away everything that the chat has made in the broker.
-    pub remove: Vec<Remove>,
+    /// Takes away what the chat has made in the broker.
+    pub remove: Remove,
+    /// And what asking the history has.
+    pub remove_library: Option<Remove>,
 }
 
 impl Over {
@@ -98,7 +100,7 @@ pub fn all() -> Vec<Over> {
         let asker = askers.iter().find(same).or_else(|| askers.iter().find(near));
         if let (Some(asker), true) = (asker, over.keep.is_some()) {
             (over.ask, over.answer) = (Some(asker.ask), Some(asker.answer));
-            over.remove.push(asker.remove);
+            over.remove_library = Some(asker.remove);
             over.labs.push(asker.lab.clone());
         }
     }
@@ -133,7 +135,8 @@ fn over<L: PubSub>(pattern: Pattern) -> Over {
         ask: None,
         answer: None,
         keep: None,
-        remove: vec![|place| Box::pin(async move { L::remove(&place).await })],
+        remove: |place| Box::pin(async move { L::remove(&place).await }),
+        remove_library: None,
     }
 }
 
@@ -147,7 +150,7 @@ impl Visitor for Labs {
             broker: L::BROKER,
             ask: |place, hub, stop| Box::pin(archive::ask::<L>(place, hub, stop)),
             answer: |place, store, stop| Box::pin(archive::answer::<L>(place, store, stop)),
-            remove: |place| Box::pin(async move { L::remove(&place.part("library")).await }),
+            remove: |place| Box::pin(async move { L::remove(&place).await }),
         });
     }
 
@@ -164,7 +167,7 @@ impl Visitor for Labs {
     fn durable<L: DurablePubSub>(&mut self) {
         let durable = Over {
             keep: Some(|place, store, joined, stop| Box::pin(history::keep::<L>(place, store, joined, stop))),
-            remove: vec![|place| Box::pin(history::forget::<L>(place))],
+            remove: |place| Box::pin(history::forget::<L>(place)),
             ..over::<L>(Pattern::Durable)
         };
         match self.overs.iter_mut().find(|over| over.name == durable.name) {
