@@ -32,6 +32,14 @@ play LAB ROLE *ARGS: build
 bridge *ARGS: build
     @{{ lab }} bridge "$@"
 
+# A chat in the browser: `chat redis`, `chat none`, `chat rabbitmq --instances 3 --break`
+chat OVER *ARGS: build
+    @{{ lab }} chat --instances 2 --over "$@"
+
+# Many browsers at one instance of the chat: `chat-load --clients 500 --rate 200`
+chat-load *ARGS:
+    @cargo bench -p harness --bench chat -- "$@"
+
 # The catalog: `list`, `list 'queue*'`
 list *ARGS: build
     @{{ lab }} list "$@"

@@ -36,7 +36,7 @@ pub(super) struct ChatArgs {
     #[arg(long, default_value_t = 8080)]
     port: u16,
     /// How many instances to start, 1 to 16
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_name = "N", overrides_with = "instances")]
     instances: usize,
     /// Name of the first instance; the next ones follow. Over your own broker no two may be the same
     #[arg(long, default_value = "A")]
@@ -196,6 +196,15 @@ async fn run(args: &ChatArgs, over: Over, source: Option<Source>, ports: Vec<u16
         }
     }
     let url = server.as_ref().map(|server| server.url().to_owned());
+    if let Some(server) = &server {
+        // Whoever wants to take part by other means needs the private one's password.
+        let shown = if args.json || server.pids().is_some() { server.url().to_owned() } else { broker::without_password(server.url()) };
+        if args.json {
+            outln!("{}", json!({ "broker": shown }))?;
+        } else {
+            eprintln!("· broker: {shown}");
+        }
+    }
     if args.forget {
         return forget(&over, &args.place, url.as_deref()).await;
     }

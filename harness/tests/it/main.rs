@@ -3,6 +3,7 @@
 mod bridge;
 mod brokers;
 mod bundles;
+mod chat;
 mod cli;
 mod conformance;
 mod failures;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         brokers::trials(),
         conformance::trials(),
         interop::trials(),
+        chat::trials(),
         story::trials(),
         bundles::trials(),
         failures::trials(),

@@ -111,6 +111,11 @@ impl Live {
         })
     }
 
+    /// What it says on stdout, line by line, while it runs.
+    pub(crate) fn lines(&mut self) -> Result<std::io::Lines<BufReader<std::process::ChildStdout>>> {
+        Ok(BufReader::new(self.child.stdout.take().context("no pipe")?).lines())
+    }
+
     /// Sends a signal to its whole group, as a terminal does.
     pub(crate) fn signal_group(&self, sent: Signal) -> Result<()> {
         let pid = rustix::process::Pid::from_raw(self.pid() as i32).context("no process")?;
@@ -137,7 +142,10 @@ impl Live {
     /// Waits for its end.
     pub(crate) fn end(mut self) -> Result<Ran> {
         let mut out = String::new();
-        self.child.stdout.take().context("no pipe")?.read_to_string(&mut out)?;
+        // Unless somebody has read it already.
+        if let Some(mut stdout) = self.child.stdout.take() {
+            stdout.read_to_string(&mut out)?;
+        }
         let status = self.child.wait()?;
         if let Some(ear) = self.ear.take() {
             ear.join().map_err(|_| anyhow::anyhow!("the reader of stderr panicked"))?;
