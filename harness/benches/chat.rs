@@ -79,7 +79,8 @@ async fn measure(args: &Args, page: &str, instance: u32) -> Result<Value> {
     let before = memory(instance)?;
     for number in 0..args.clients {
         let mut socket = connect(address).await?;
-        let join = json!({ "type": "join", "name": format!("browser {number}"), "room": "lobby", "after": null });
+        let join =
+            json!({ "type": "join", "name": format!("browser {number}"), "room": "lobby", "after": null });
         socket.send(Message::text(join.to_string())).await?;
         until_joined(&mut socket).await?;
         let (sink, stream) = socket.split();
@@ -148,7 +149,11 @@ async fn until_joined(socket: &mut Socket) -> Result<()> {
 }
 
 /// Hears live messages until the end; not read as JSON, which would be this program's own delay.
-async fn hear(mut stream: impl StreamExt<Item = Result<Message, tokio_tungstenite::tungstenite::Error>> + Unpin, heard: Arc<Mutex<Heard>>, begun: Instant) {
+async fn hear(
+    mut stream: impl StreamExt<Item = Result<Message, tokio_tungstenite::tungstenite::Error>> + Unpin,
+    heard: Arc<Mutex<Heard>>,
+    begun: Instant,
+) {
     while let Some(Ok(message)) = stream.next().await {
         let Message::Text(text) = message else { continue };
         if !text.contains(r#""type":"said""#) {

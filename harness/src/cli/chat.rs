@@ -93,7 +93,9 @@ pub(super) fn main(args: &ChatArgs) -> Result<ExitCode> {
     let source = source.transpose()?;
     let is_private = source.as_ref().is_some_and(Source::is_private);
     if args.breakable && !is_private {
-        bail!(Usage("--break kills a private broker, and there is none here: leave out --url, or --break".to_owned()));
+        bail!(Usage(
+            "--break kills a private broker, and there is none here: leave out --url, or --break".to_owned()
+        ));
     }
     if args.forget && (is_private || source.is_none()) {
         bail!(Usage("--forget is for your own broker, as in `--url redis=redis://localhost:6379`: a private one leaves nothing".to_owned()));
@@ -142,7 +144,9 @@ fn check(args: &ChatArgs, over: &Over) -> Result<()> {
     if let Some(bind) = &args.bind
         && !args.peers.contains(bind)
     {
-        bail!(Usage(format!("--peers has to name {bind}, where this instance publishes, too: it hears itself there")));
+        bail!(Usage(format!(
+            "--peers has to name {bind}, where this instance publishes, too: it hears itself there"
+        )));
     }
     if args.history != History::No && args.store.is_some() && !over.has_history() {
         bail!(Usage(format!("--store is for a history, and {} has none: {}", over.name, no_history(over))));
@@ -156,7 +160,9 @@ fn ports(args: &ChatArgs) -> Result<Vec<u16>> {
     let ports: Vec<u16> = (0..count).map(|at| if args.port == 0 { 0 } else { args.port + at }).collect();
     for &port in &ports {
         TcpListener::bind(("127.0.0.1", port)).with_context(|| {
-            format!("port {port} of 127.0.0.1 is in use; choose another with --port, or `--port 0` for free ones")
+            format!(
+                "port {port} of 127.0.0.1 is in use; choose another with --port, or `--port 0` for free ones"
+            )
         })?;
     }
     Ok(ports)
@@ -198,7 +204,11 @@ async fn run(args: &ChatArgs, over: Over, source: Option<Source>, ports: Vec<u16
     let url = server.as_ref().map(|server| server.url().to_owned());
     if let Some(server) = &server {
         // Whoever wants to take part by other means needs the private one's password.
-        let shown = if args.json || server.pids().is_some() { server.url().to_owned() } else { broker::without_password(server.url()) };
+        let shown = if args.json || server.pids().is_some() {
+            server.url().to_owned()
+        } else {
+            broker::without_password(server.url())
+        };
         if args.json {
             outln!("{}", json!({ "broker": shown }))?;
         } else {
@@ -277,7 +287,8 @@ fn store(args: &ChatArgs, own_broker: bool) -> Result<PathBuf> {
     if !own_broker {
         return Ok(guard::session_dir().join(name));
     }
-    let folder = dirs::data_dir().context("there is no data folder for the history; name a file with --store")?;
+    let folder =
+        dirs::data_dir().context("there is no data folder for the history; name a file with --store")?;
     Ok(folder.join("messaging-lab").join(name))
 }
 

@@ -49,8 +49,13 @@ impl House {
     /// Starts a part and waits until it is there.
     pub(super) async fn start(&mut self, name: &str, init: Init) -> Result<()> {
         let (ready, is_ready) = oneshot::channel();
-        let keeper =
-            Keeper { name: name.to_owned(), init, json: self.json, news: self.news.clone(), ready: Some(ready) };
+        let keeper = Keeper {
+            name: name.to_owned(),
+            init,
+            json: self.json,
+            news: self.news.clone(),
+            ready: Some(ready),
+        };
         self.parts.push(tokio::spawn(keeper.keep(self.stop.subscribe())));
         tokio::select! {
             ready = timeout(STARTING, is_ready) => {

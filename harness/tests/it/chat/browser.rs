@@ -71,7 +71,9 @@ async fn play(over: &Over, house: &House, ann: &Page, bob: &Page) -> Result<()> 
             page.sees("#log p", attack).await?;
         }
         let foreign = "#log :is(script, img, svg, iframe, b, a, h1, style)";
-        let found = page.js(&format!("return document.querySelectorAll('{foreign}').length + (window.owned ?? 0)")).await?;
+        let found = page
+            .js(&format!("return document.querySelectorAll('{foreign}').length + (window.owned ?? 0)"))
+            .await?;
         ensure!(found == json!(0), "what was typed became HTML");
     }
     ensure!(bob.says_of_way("Ann").await?, "the way of a message is not told");
@@ -99,7 +101,11 @@ async fn play(over: &Over, house: &House, ann: &Page, bob: &Page) -> Result<()> 
 
     if over.broker.is_some() {
         ann.click("#kill").await?;
-        ann.until("says that the transport is away", "return document.querySelector('#state').className === 'bad'").await?;
+        ann.until(
+            "says that the transport is away",
+            "return document.querySelector('#state').className === 'bad'",
+        )
+        .await?;
         ann.say("while the broker was away").await?;
         ann.click("#start").await?;
         ann.sees("#log p", "while the broker was away").await?;
@@ -166,7 +172,10 @@ impl Page {
         let deadline = Instant::now() + PATIENCE;
         while self.js(condition).await? != json!(true) {
             if Instant::now() > deadline {
-                bail!("the page never {what}; it shows:\n{}", self.js("return document.body.innerText").await?);
+                bail!(
+                    "the page never {what}; it shows:\n{}",
+                    self.js("return document.body.innerText").await?
+                );
             }
             sleep(std::time::Duration::from_millis(20)).await;
         }
@@ -195,7 +204,9 @@ impl Page {
     async fn join(&self, name: &str, room: &str) -> Result<()> {
         let script = "document.querySelector('#name').value = arguments[0]; document.querySelector('#room').value = arguments[1]; document.querySelector('#join').requestSubmit()";
         self.client.execute(script, vec![json!(name), json!(room)]).await?;
-        let entered = format!("return document.querySelector('#log').getAttribute('aria-label') === 'Messages in {room}'");
+        let entered = format!(
+            "return document.querySelector('#log').getAttribute('aria-label') === 'Messages in {room}'"
+        );
         self.until("entered the room", &entered).await
     }
 
@@ -219,7 +230,9 @@ impl Page {
     }
 
     async fn texts(&self) -> Result<Vec<String>> {
-        let texts = self.js("return [...document.querySelectorAll('#log p')].map((found) => found.textContent)").await?;
+        let texts = self
+            .js("return [...document.querySelectorAll('#log p')].map((found) => found.textContent)")
+            .await?;
         Ok(serde_json::from_value(texts)?)
     }
 
@@ -239,7 +252,8 @@ async fn pictures(over: &Over, page: &Page) -> Result<()> {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         page.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await?;
         for (size, width, height) in [("wide", 1200, 800), ("narrow", 390, 844)] {
-            let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+            let metrics =
+                json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
             page.devtools("Emulation.setDeviceMetricsOverride", metrics).await?;
             let name = format!("chat-{}-{size}-{scheme}.png", over.name);
             std::fs::write(Path::new(&folder).join(name), page.client.screenshot().await?)?;
@@ -263,7 +277,11 @@ struct DevTools {
 }
 
 impl fantoccini::wd::WebDriverCompatibleCommand for DevTools {
-    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> std::result::Result<url::Url, url::ParseError> {
+    fn endpoint(
+        &self,
+        base: &url::Url,
+        session: Option<&str>,
+    ) -> std::result::Result<url::Url, url::ParseError> {
         base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
     }
 
@@ -283,7 +301,8 @@ impl Driver {
     /// Where it is; Debian's package is called `chromium-driver`.
     fn find() -> Result<std::path::PathBuf> {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let found = std::env::split_paths(&path).map(|folder| folder.join("chromedriver")).find(|file| file.exists());
+        let found =
+            std::env::split_paths(&path).map(|folder| folder.join("chromedriver")).find(|file| file.exists());
         found.context("chromedriver is not on PATH; install the packages chromium and chromium-driver")
     }
 
@@ -293,10 +312,15 @@ impl Driver {
         harness::process::die_with_parent(&mut command);
         // What it and its browsers leave lies here, and goes with it.
         command.env("TMPDIR", folder.path()).env("HOME", folder.path());
-        let mut child = command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let mut child = command
+            .arg("--port=0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
         let lines = BufReader::new(child.stdout.take().context("no pipe")?).lines();
         for line in lines.map_while(Result::ok) {
-            if let Some((_, port)) = line.rsplit_once(" on port ") {
+            if let Some((_, port)) = line.split_once("started successfully on port ") {
                 let url = format!("http://127.0.0.1:{}", port.trim_end_matches('.'));
                 return Ok(Self { child, url, folder });
             }
@@ -317,8 +341,11 @@ impl Driver {
             "--window-size=1200,800",
         ];
         let data = tempfile::tempdir_in(self.folder.path())?.keep();
-        let args: Vec<String> =
-            args.iter().map(|arg| (*arg).to_owned()).chain([format!("--user-data-dir={}", data.display())]).collect();
+        let args: Vec<String> = args
+            .iter()
+            .map(|arg| (*arg).to_owned())
+            .chain([format!("--user-data-dir={}", data.display())])
+            .collect();
         let options = json!({ "goog:chromeOptions": { "args": args } });
         let capabilities = serde_json::from_value(options)?;
         let connector = hyper_util::client::legacy::connect::HttpConnector::new();

@@ -192,7 +192,8 @@ impl Talker {
             match self.connect().await {
                 Ok(socket) => {
                     self.socket = Some(socket);
-                    let line = json!({ "type": "join", "name": self.name, "room": self.room, "after": self.upto });
+                    let line =
+                        json!({ "type": "join", "name": self.name, "room": self.room, "after": self.upto });
                     let _ = self.send(&line).await;
                     self.say_again(true).await;
                 }
@@ -264,6 +265,10 @@ impl Talker {
 /// Fails unless these texts were heard, each once and in this order; others may be between them.
 pub(crate) fn once_and_in_order(talker: &Talker, texts: &[String]) -> Result<()> {
     let heard: Vec<&String> = talker.heard.iter().filter(|text| texts.contains(text)).collect();
-    ensure!(heard == texts.iter().collect::<Vec<_>>(), "{} heard {heard:?}, said were {texts:?}", talker.name);
+    ensure!(
+        heard == texts.iter().collect::<Vec<_>>(),
+        "{} heard {heard:?}, said were {texts:?}",
+        talker.name
+    );
     Ok(())
 }

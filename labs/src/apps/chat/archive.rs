@@ -23,7 +23,11 @@ const CALM: Duration = Duration::from_millis(50);
 const ROUND: Duration = Duration::from_secs(1);
 
 /// Answers questions until told to stop.
-pub async fn answer<L: RequestReply>(place: Place, store: Arc<Store>, mut stop: watch::Receiver<bool>) -> Result<()> {
+pub async fn answer<L: RequestReply>(
+    place: Place,
+    store: Arc<Store>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<()> {
     let serving = async {
         loop {
             if let Err(error) = serve::<L>(&place, &store).await {
@@ -42,7 +46,8 @@ async fn serve<L: RequestReply>(place: &Place, store: &Store) -> Result<()> {
     let lab = L::open(place).await?;
     let mut responder = lab.responder().await?;
     while let Some((question, back)) = responder.next().await? {
-        let page = serde_json::from_slice(&question).context("that is no question").and_then(|q| store.page(&q));
+        let page =
+            serde_json::from_slice(&question).context("that is no question").and_then(|q| store.page(&q));
         let reply = match page {
             Ok(page) => serde_json::to_vec(&page)?,
             // A question that cannot be answered is answered with what is wrong with it.
@@ -55,7 +60,11 @@ async fn serve<L: RequestReply>(place: &Place, store: &Store) -> Result<()> {
 
 /// Asks for whatever the hub wants to know, until told to stop: pages for
 /// browsers that have come, and what is new.
-pub async fn ask<L: RequestReply>(place: Place, hub: Arc<Hub>, mut stop: watch::Receiver<bool>) -> Result<()> {
+pub async fn ask<L: RequestReply>(
+    place: Place,
+    hub: Arc<Hub>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<()> {
     let asking = async {
         loop {
             if let Err(error) = keep_asking::<L>(&place, &hub).await {
@@ -94,4 +103,3 @@ async fn question(requester: &impl Requester, question: &Question) -> Result<Pag
     let reply = timeout(PATIENCE, asked).await.context("does not answer in time")??;
     serde_json::from_slice(&reply).with_context(|| format!("answers {}", String::from_utf8_lossy(&reply)))
 }
-

@@ -75,7 +75,7 @@ async fn write(mut sink: SplitSink<WebSocket, Message>, mut line: Line, guest: &
     let mut ping = interval(PING);
     loop {
         let first = tokio::select! {
-            text = line.queue.recv() => match text {
+            text = line.next() => match text {
                 Some(text) => Message::Text(text),
                 None => return Ok(()),
             },
@@ -83,7 +83,7 @@ async fn write(mut sink: SplitSink<WebSocket, Message>, mut line: Line, guest: &
         };
         let written = async {
             sink.feed(first).await?;
-            while let Ok(text) = line.queue.try_recv() {
+            while let Some(text) = line.next_now() {
                 sink.feed(Message::Text(text)).await?;
             }
             sink.flush().await

@@ -49,7 +49,11 @@ pub async fn keep<L: DurablePubSub>(
     }
 }
 
-async fn subscribe<L: DurablePubSub>(place: &Place, store: &Store, joined: &watch::Sender<bool>) -> Result<()> {
+async fn subscribe<L: DurablePubSub>(
+    place: &Place,
+    store: &Store,
+    joined: &watch::Sender<bool>,
+) -> Result<()> {
     let lab = L::open(place).await?;
     let mut events = lab.durable(NAME, &room::every_room(L::FILTERS)?).await?;
     joined.send_replace(true);

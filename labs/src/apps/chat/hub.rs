@@ -22,12 +22,12 @@ use tokio::sync::{Notify, mpsc};
 use super::Now;
 use super::message::{self, Heard, Said, Way};
 use super::room::Room;
-pub(super) use client::{Entrance, Line};
 use client::Client;
+pub(super) use client::{Entrance, Line};
 use history::History;
 pub use history::Wanted;
-use people::People;
 pub(in crate::apps::chat) use people::BEAT;
+use people::People;
 
 /// Browsers at one instance, at most.
 const BROWSERS: usize = 1_000;
@@ -274,7 +274,10 @@ impl Hub {
     pub(super) fn order(&self, number: u64, order: Order) {
         let done = self.about.breakable && self.orders.try_send(order).is_ok();
         if !done && let Some(client) = self.lock().clients.get_mut(&number) {
-            client.tell(&told("refused", &json!({ "why": "The broker cannot be stopped from here: see `lab chat --break`." })));
+            client.tell(&told(
+                "refused",
+                &json!({ "why": "The broker cannot be stopped from here: see `lab chat --break`." }),
+            ));
         }
     }
 

@@ -44,7 +44,12 @@ pub struct Instance {
 impl Instance {
     /// Serves browsers at `listener` until `stop` is true. What pages want done
     /// to the broker goes to `orders`.
-    pub async fn run(self, listener: TcpListener, orders: mpsc::Sender<Order>, stop: watch::Receiver<bool>) -> Result<()> {
+    pub async fn run(
+        self,
+        listener: TcpListener,
+        orders: mpsc::Sender<Order>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<()> {
         let (hub, out) = Hub::new(self.about(), self.now, orders);
         let mut threads = vec![self.transport(&hub, out, &stop)?];
         if self.history.is_ok()
@@ -73,7 +78,9 @@ impl Instance {
             () = ticking => Ok(()),
         };
         for thread in threads {
-            tokio::task::spawn_blocking(move || thread.join()).await?.map_err(|_| anyhow::anyhow!("a thread of the chat panicked"))??;
+            tokio::task::spawn_blocking(move || thread.join())
+                .await?
+                .map_err(|_| anyhow::anyhow!("a thread of the chat panicked"))??;
         }
         served
     }
@@ -92,7 +99,12 @@ impl Instance {
         }
     }
 
-    fn transport(&self, hub: &Arc<Hub>, out: mpsc::Receiver<Outgoing>, stop: &watch::Receiver<bool>) -> Result<Thread> {
+    fn transport(
+        &self,
+        hub: &Arc<Hub>,
+        out: mpsc::Receiver<Outgoing>,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<Thread> {
         let place = self.place.clone().with_role(&self.name);
         let route = match &self.mesh {
             Some((own, all)) => Route::mesh(&place, own, all),
@@ -117,7 +129,10 @@ fn pages(hub: Arc<Hub>) -> Router {
 type Thread = std::thread::JoinHandle<Result<()>>;
 
 /// A role has a thread and a runtime to itself; its futures cannot leave it.
-pub fn thread<F: Future<Output = Result<()>>>(name: &str, work: impl FnOnce() -> F + Send + 'static) -> Result<Thread> {
+pub fn thread<F: Future<Output = Result<()>>>(
+    name: &str,
+    work: impl FnOnce() -> F + Send + 'static,
+) -> Result<Thread> {
     let builder = std::thread::Builder::new().name(name.to_owned());
     let started = builder.spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

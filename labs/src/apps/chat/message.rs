@@ -129,7 +129,8 @@ mod tests {
     fn strangers_are_understood() {
         let plain = Said::read(b"hello <b>\n").expect("text");
         assert_eq!((plain.text.as_str(), plain.name.as_str(), plain.id.as_str()), ("hello <b>", "", ""));
-        let named = Said::read(br#"{"name":" me\u202e ","text":"hello","id":"<script>","more":1}"#).expect("text");
+        let named =
+            Said::read(br#"{"name":" me\u202e ","text":"hello","id":"<script>","more":1}"#).expect("text");
         assert_eq!((named.name.as_str(), named.text.as_str(), named.id.as_str()), ("me", "hello", ""));
         for (body, text) in [
             (&b"12"[..], "12"),

@@ -184,7 +184,8 @@ mod tests {
     #[test]
     fn every_transport_of_publish_subscribe_is_there_and_every_durable_one_has_a_history() {
         let overs = all();
-        let of = |pattern: Pattern| catalog::entries().into_iter().filter(move |entry| entry.pattern == pattern);
+        let of =
+            |pattern: Pattern| catalog::entries().into_iter().filter(move |entry| entry.pattern == pattern);
         assert_eq!(overs.len(), of(Pattern::PubSub).count());
         for entry in of(Pattern::Durable) {
             let over = overs.iter().find(|over| over.name == entry.transport).expect("a transport");

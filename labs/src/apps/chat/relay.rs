@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Every instance says something every two seconds, this one too. When nothing
 /// is heard for so long, the connection is dead, whatever it says itself.
 const SILENCE: Duration = Duration::from_secs(8);
+/// What a problem with the other way is called.
+const PUBLISHING: &str = "publishing";
 /// Before the first attempt to come back, and before later ones.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -65,6 +67,9 @@ pub async fn run<L: PubSub>(
     mut out: Receiver<Outgoing>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<()> {
+    for what in route.listen.iter().map(|(name, _)| name.as_str()).chain([PUBLISHING]) {
+        hub.problem(what, Some("connecting".to_owned()));
+    }
     let speaking = speak::<L>(&route.speak, &hub, &mut out);
     let listening = join_all(route.listen.iter().map(|(name, place)| listen::<L>(name, place, &hub)));
     tokio::select! {
@@ -126,7 +131,7 @@ async fn speak<L: PubSub>(place: &Place, hub: &Hub, out: &mut Receiver<Outgoing>
     let mut batch = VecDeque::with_capacity(BATCH);
     loop {
         if let Err(error) = say::<L>(place, hub, out, &mut batch, &mut pause).await {
-            hub.problem("publishing", Some(format!("{error:#}")));
+            hub.problem(PUBLISHING, Some(format!("{error:#}")));
         }
         pause.before_next().await;
     }
@@ -175,6 +180,6 @@ async fn say<L: PubSub>(
         };
         timeout(PATIENCE, beating).await.context("does not take what is published")??;
         pause.0 = FIRST_PAUSE;
-        hub.problem("publishing", None);
+        hub.problem(PUBLISHING, None);
     }
 }

@@ -90,7 +90,8 @@ impl Store {
             (write.open_table(LOG)?, write.open_table(ROOMS)?, write.open_table(IDS)?);
         let end = log.last()?.map_or(0, |(position, _)| position.value());
         loop {
-            let Some((position, bytes)) = log.first()?.map(|(at, bytes)| (at.value(), bytes.value().to_vec()))
+            let Some((position, bytes)) =
+                log.first()?.map(|(at, bytes)| (at.value(), bytes.value().to_vec()))
             else {
                 break;
             };
@@ -118,7 +119,8 @@ impl Store {
         match (&question.room, question.after) {
             (Some(room), Some(after)) => {
                 let room = room.as_str();
-                for entry in rooms.range((room, after.saturating_add(1))..=(room, u64::MAX))?.take(limit + 1) {
+                for entry in rooms.range((room, after.saturating_add(1))..=(room, u64::MAX))?.take(limit + 1)
+                {
                     positions.push(entry?.0.value().1);
                 }
             }
@@ -176,7 +178,8 @@ mod tests {
     use crate::apps::chat::message::{Said, Way};
 
     fn said(room: &str, id: &str) -> Heard {
-        let said = Said { id: id.to_owned(), name: String::new(), text: format!("text {id}"), way: Way::default() };
+        let said =
+            Said { id: id.to_owned(), name: String::new(), text: format!("text {id}"), way: Way::default() };
         Heard { room: Room::new(room).expect("a room"), position: None, came_us: None, said }
     }
 
@@ -201,7 +204,10 @@ mod tests {
         assert_eq!(store.keep(vec![said("a", "1"), said("b", "2"), said("a", "1")]).expect("kept"), 2);
         drop(store);
         let store = Store::open(&path).expect("a store");
-        assert_eq!(store.keep(vec![said("b", "2"), said("a", "3"), said("a", ""), said("a", "")]).expect("kept"), 3);
+        assert_eq!(
+            store.keep(vec![said("b", "2"), said("a", "3"), said("a", ""), said("a", "")]).expect("kept"),
+            3
+        );
         assert_eq!(ask(&store, Some("a"), None, 10), (vec![1, 3, 4, 5], false, false));
         assert_eq!(ask(&store, Some("a"), None, 2), (vec![4, 5], false, false));
         assert_eq!(ask(&store, Some("a"), Some(0), 2), (vec![1, 3], true, false));

@@ -1,7 +1,7 @@
 //! A browser, as the hub sees it: a bounded queue, and what it has of the history.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use axum::extract::ws::Utf8Bytes;
 use serde_json::json;
@@ -11,8 +11,9 @@ use super::people::Person;
 use super::told;
 use crate::apps::chat::room::Room;
 
-/// Lines that may wait for a browser.
-const WAITING: usize = 512;
+/// Lines that may wait for a browser, and bytes of them; one line may always wait.
+const LINES: usize = 512;
+const BYTES: usize = 1 << 20;
 
 pub(super) struct Client {
     pub(super) name: String,
@@ -26,16 +27,32 @@ pub(super) struct Client {
     /// Lines that did not fit since it fell behind.
     missed: u64,
     behind: Arc<AtomicBool>,
+    waiting: Arc<AtomicUsize>,
     queue: mpsc::Sender<Utf8Bytes>,
 }
 
 /// What the browser's connection is served from.
 pub(crate) struct Line {
-    pub(crate) queue: mpsc::Receiver<Utf8Bytes>,
+    queue: mpsc::Receiver<Utf8Bytes>,
     behind: Arc<AtomicBool>,
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Line {
+    /// The next line; none when the browser is to go. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Option<Utf8Bytes> {
+        let text = self.queue.recv().await?;
+        self.waiting.fetch_sub(text.len(), Ordering::Relaxed);
+        Some(text)
+    }
+
+    /// The next line, if there is one.
+    pub(crate) fn next_now(&mut self) -> Option<Utf8Bytes> {
+        let text = self.queue.try_recv().ok()?;
+        self.waiting.fetch_sub(text.len(), Ordering::Relaxed);
+        Some(text)
+    }
+
     /// Whether something did not fit into the queue.
     pub(crate) fn is_behind(&self) -> bool {
         self.behind.load(Ordering::Relaxed)
@@ -49,11 +66,21 @@ pub(crate) struct Entrance {
 }
 
 pub(super) fn new() -> (Client, Line) {
-    let (sender, queue) = mpsc::channel(WAITING);
-    let behind = Arc::new(AtomicBool::new(false));
-    let line = Line { queue, behind: Arc::clone(&behind) };
-    let (name, room, position) = (String::new(), None, None);
-    (Client { name, room, position, paging: false, said: 0, missed: 0, behind, queue: sender }, line)
+    let (sender, queue) = mpsc::channel(LINES);
+    let (behind, waiting) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+    let line = Line { queue, behind: Arc::clone(&behind), waiting: Arc::clone(&waiting) };
+    let client = Client {
+        name: String::new(),
+        room: None,
+        position: None,
+        paging: false,
+        said: 0,
+        missed: 0,
+        behind,
+        waiting,
+        queue: sender,
+    };
+    (client, line)
 }
 
 impl Client {
@@ -73,7 +100,10 @@ impl Client {
     /// Queues a line. From the first one that does not fit, none does, until it
     /// has caught up: it would look as if nothing were missing.
     pub(super) fn tell(&mut self, text: &Utf8Bytes) {
-        if self.missed > 0 || self.queue.try_send(text.clone()).is_err() {
+        let before = self.waiting.fetch_add(text.len(), Ordering::Relaxed);
+        let fits = self.missed == 0 && (before == 0 || before + text.len() <= BYTES);
+        if !fits || self.queue.try_send(text.clone()).is_err() {
+            self.waiting.fetch_sub(text.len(), Ordering::Relaxed);
             self.missed += 1;
             self.behind.store(true, Ordering::Relaxed);
         }

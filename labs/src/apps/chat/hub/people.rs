@@ -58,7 +58,8 @@ impl People {
     pub(super) fn everybody(&self, instance: &str, own: impl Iterator<Item = Person>) -> Utf8Bytes {
         let (people, more) = bounded(own);
         let here = [(instance, &people, more)];
-        let elsewhere = self.elsewhere.iter().map(|(name, (_, word))| (name.as_str(), &word.people, word.more));
+        let elsewhere =
+            self.elsewhere.iter().map(|(name, (_, word))| (name.as_str(), &word.people, word.more));
         let list: Vec<_> = here
             .into_iter()
             .chain(elsewhere)

@@ -66,7 +66,7 @@ const state = () => {
   const wrong = problems && Object.entries(problems).map(([who, what]) => `${who}: ${what}`);
   let text = "connected", kind = "good";
   if (!socket || socket.readyState !== WebSocket.OPEN) [text, kind] = ["no connection to the instance; trying again …", "bad"];
-  else if (wrong?.length) [text, kind] = [`the transport is away, trying again (${wrong.join("; ")})`, "bad"];
+  else if (wrong?.length) [text, kind] = [`trouble with the transport, trying again (${wrong.join("; ")})`, "bad"];
   else if (away) [text, kind] = ["connected; the history is away and will catch up", "wait"];
   if ($("state").textContent !== text) $("state").textContent = text;
   $("state").className = kind;
