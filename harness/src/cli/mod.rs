@@ -23,11 +23,14 @@ macro_rules! outln {
 
 mod bench;
 mod bridge;
+mod correlation;
 mod list;
 mod play;
+mod preinit;
 mod progress;
 mod report;
 mod run;
+mod status;
 mod story;
 
 /// Messaging patterns you can read, run, break and measure.
@@ -49,6 +52,12 @@ enum Command {
     Run(run::RunArgs),
     /// Publish over MQTT, consume over AMQP and STOMP: what each leg guarantees
     Bridge(bridge::BridgeArgs),
+    /// Ask a child process over its stdin and stdout: every question finds its answer
+    Correlation(correlation::CorrelationArgs),
+    /// Ask all workers for their status, and say how complete the answer is
+    Status(status::StatusArgs),
+    /// Ask before the connection is there: requests wait, then go in order
+    Preinit(preinit::PreinitArgs),
     /// Measure labs and write a result bundle with plots and a report
     Bench(Box<bench::BenchArgs>),
     /// Play one role by hand; two terminals hold a conversation
@@ -64,6 +73,10 @@ enum Command {
     Book,
     #[command(hide = true)]
     Role(RoleArgs),
+    #[command(hide = true)]
+    Answer,
+    #[command(hide = true)]
+    StatusWorker(status::WorkerArgs),
     #[cfg(feature = "embedded-mqtt")]
     #[command(hide = true)]
     EmbeddedMqtt(EmbeddedArgs),
@@ -208,6 +221,11 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::List(args) => list::main(&args, &handles),
         Command::Run(args) => run::main(&args, &handles),
         Command::Bridge(args) => bridge::main(&args),
+        Command::Correlation(args) => correlation::main(&args),
+        Command::Status(args) => status::main(&args),
+        Command::Preinit(args) => preinit::main(&args),
+        Command::Answer => correlation::answer(),
+        Command::StatusWorker(args) => status::worker(&args),
         Command::Bench(args) => bench::main(&args, &handles),
         Command::Play(args) => play::main(&args, &handles),
         Command::Report(args) => report::main(&args),

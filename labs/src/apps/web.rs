@@ -40,7 +40,10 @@ pub async fn serve(listener: TcpListener, pages: Router, stop: impl Future<Outpu
 }
 
 /// A file of a page, as it was built into this program.
-pub fn file<S: Clone + Send + Sync + 'static>(media_type: &'static str, text: &'static str) -> MethodRouter<S> {
+pub fn file<S: Clone + Send + Sync + 'static>(
+    media_type: &'static str,
+    text: &'static str,
+) -> MethodRouter<S> {
     get(move || async move { ([(header::CONTENT_TYPE, media_type)], text) })
 }
 

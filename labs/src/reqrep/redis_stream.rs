@@ -13,14 +13,14 @@
 //! Run it: `just lab reqrep-redis-stream`.
 
 use anyhow::{Context, Result};
-use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
 use tokio::task::JoinHandle;
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::reqrep::correlation::Pending;
+use crate::reqrep::return_address::ReturnAddress;
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
-use crate::wire::pending::Pending;
 use crate::wire::redis::{self as wire, Redis};
 use crate::wire::stream::{Entry, Joining, Member, stream};
 
@@ -163,8 +163,7 @@ pub struct StreamResponder(Member);
 /// The return address and the correlation identifier, as the request had them,
 /// and the request that this settles.
 pub struct ReplyTo {
-    address: Bytes,
-    id: Bytes,
+    to: ReturnAddress,
     request: String,
 }
 
@@ -180,15 +179,18 @@ impl Responder for StreamResponder {
                 self.0.ack(entry.id).await?;
                 continue;
             };
-            return Ok(Some((Command(body), ReplyTo { address, id, request: entry.id })));
+            return Ok(Some((
+                Command(body),
+                ReplyTo { to: ReturnAddress { address, id }, request: entry.id },
+            )));
         }
     }
 
     /// Redis gets the reply before it forgets the request.
-    async fn reply(&mut self, to: ReplyTo, reply: Document) -> Result<()> {
+    async fn reply(&mut self, ReplyTo { to, request }: ReplyTo, reply: Document) -> Result<()> {
         let mut add = redis::cmd("XADD");
         add.arg(&to.address[..]).arg("NOMKSTREAM").arg("*");
         add.arg("id").arg(&to.id[..]).arg("body").arg(&reply.0[..]);
-        self.0.ack_with(to.request, add, reply.0.len()).await
+        self.0.ack_with(request, add, reply.0.len()).await
     }
 }
