@@ -5,11 +5,15 @@ mod brokers;
 mod bundles;
 mod cli;
 mod conformance;
+mod correlation;
 mod failures;
 mod floors;
 mod guard;
 mod interop;
+mod preinit;
 mod program;
+mod return_address;
+mod status;
 mod story;
 mod tidy;
 
@@ -41,6 +45,10 @@ fn main() -> ExitCode {
         cli::trials(),
         guard::trials(),
         bridge::trials(),
+        correlation::trials(),
+        return_address::trials(),
+        status::trials(),
+        preinit::trials(),
         brokers::trials(),
         conformance::trials(),
         interop::trials(),
