@@ -8,7 +8,7 @@ use labs::apps::answer::Answer;
 use labs::apps::child::lines::{LineReceiver, LineSender};
 use labs::apps::child::{self, Asker, Failure, MAX_LINE};
 use labs::lab::Broker;
-use labs::oneway::{self, OneWay, Receiver, Sender};
+use labs::oneway::{self, OneWay, Receiver};
 use libtest_mimic::Trial;
 use rustix::process::Signal;
 use serde_json::Value;

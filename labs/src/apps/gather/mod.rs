@@ -21,7 +21,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
+use tokio::time::timeout_at;
 
 use crate::apps::answer::{self, Answer};
 use crate::lab::Place;
@@ -59,8 +60,8 @@ pub struct Gathered {
     /// Answers to earlier questions that have come by now, since the one who
     /// asks began: dropped.
     pub late: u64,
-    /// What came and was no answer, a second one of the same worker, or one
-    /// answer too many, since then: dropped.
+    /// What came and was no answer, a second one of the same worker, or for which
+    /// there was no room any more (heartbeats, too), since then: dropped.
     pub garbage: u64,
 }
 
@@ -80,7 +81,7 @@ impl Gathered {
         !self.known.is_empty() && self.answered() == self.known.len()
     }
 
-    /// Whether nothing more is waited for, before the deadline.
+    /// Takes down an answer to this question.
     fn take(&mut self, name: &str, answer: Answer) {
         match self.known.get_mut(name) {
             Some(place @ None) => *place = Some(answer),
@@ -179,7 +180,7 @@ impl<L: PubSub> Gatherer<L> {
             }
         }
         self.garbage += gathered.garbage;
-        (gathered.late, gathered.garbage) = (self.late, self.garbage);
+        (gathered.late, gathered.garbage) = (self.late, self.garbage + self.known.refused());
         Ok(gathered)
     }
 

@@ -22,8 +22,8 @@ function say(text, state) {
 function show(status) {
   if (status.known === undefined) return;
   const missing = status.missing.length ? ` No answer from ${status.missing.join(", ")}.` : "";
-  const who = status.known === 0 ? "No worker is known." : `${status.answered} of ${status.known} known workers answered within ${status.deadline_ms} ms.`;
-  say(who + missing, status.complete ? "complete" : "incomplete");
+  const who = status.known === 0 ? "no worker is known." : `${status.answered} of ${status.known} known workers answered within ${status.deadline_ms} ms.`;
+  say(`${status.complete ? "Complete" : "Incomplete"}: ${who}${missing}`, status.complete ? "complete" : "incomplete");
   workers.replaceChildren(...status.workers.map((worker) => {
     const row = document.createElement("tr");
     row.className = worker.answer === "none" ? "missing" : "";
