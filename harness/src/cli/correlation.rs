@@ -115,7 +115,7 @@ fn as_json(happened: &Happened) -> Value {
                 json!({ "what": what, "question": question, "why": why.to_string() })
             }
         },
-        Happened::Abandoned(count) => json!({ "what": "abandoned", "count": count }),
+        Happened::Abandoned { count, left } => json!({ "what": "abandoned", "count": count, "left": left }),
         Happened::CameLate(count) => json!({ "what": "late", "count": count }),
         Happened::Killed => json!({ "what": "killed" }),
     }
@@ -126,7 +126,9 @@ fn as_text(happened: &Happened) -> String {
         Happened::Asked(question) => format!("asks     {question}"),
         Happened::Answered { question, answer: Ok(text) } => format!("answers  {text}   ({question})"),
         Happened::Answered { question, answer: Err(why) } => format!("fails    {question}: {why}"),
-        Happened::Abandoned(count) => format!("abandons {count} questions as soon as they are accepted"),
+        Happened::Abandoned { count, left } => {
+            format!("abandons {count} questions as soon as they are accepted; in the table: {left}")
+        }
         Happened::CameLate(count) => {
             format!("late     {count} answers have come so far that nobody waits for")
         }

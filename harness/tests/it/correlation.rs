@@ -58,6 +58,9 @@ fn holds(lines: &[Value], abandoned: u64) -> Result<()> {
     ensure!(one(lines, "timed_out")?["question"] == "wait 400 too late", "the wrong one timed out");
     let gone = one(lines, "gone")?["why"].as_str().context("no reason")?;
     ensure!(gone.contains("SIGKILL"), "it is not said how the child ended: {gone}");
+    // At once, and not when its answer has come.
+    let left = &one(lines, "abandoned")?["left"];
+    ensure!(*left == 0, "{left} abandoned questions are still in the table");
     let counts = one(lines, "counts")?;
     for (name, expected) in [
         ("asked", abandoned + 7),

@@ -31,8 +31,13 @@ pub enum Happened {
         /// Its answer, or why there is none.
         answer: Result<String, Failure>,
     },
-    /// So many questions were asked and abandoned.
-    Abandoned(usize),
+    /// Questions were asked and abandoned.
+    Abandoned {
+        /// So many.
+        count: usize,
+        /// So many are left in the table, though few have been answered yet.
+        left: usize,
+    },
     /// Their answers have come, and reached nobody.
     CameLate(u64),
     /// The child was killed while a question was open.
@@ -146,7 +151,7 @@ impl Play<'_> {
         ensure!(refused.is_empty(), "{} of {count} were refused: {}", refused.len(), refused[0]);
         self.tally.asked += count as u64;
         self.tally.abandoned += count as u64;
-        (self.tell)(Happened::Abandoned(count));
+        (self.tell)(Happened::Abandoned { count, left: self.asker.open() });
         Ok(())
     }
 

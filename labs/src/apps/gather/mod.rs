@@ -262,6 +262,29 @@ mod tests {
         }
     }
 
+    /// The answer to the first question comes while the second is open.
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_late_answer_is_no_answer_to_the_next_question() {
+        let place = Place::new("late", None);
+        let lab = <crate::pubsub::inproc::Inproc as crate::lab::Lab>::open(&place).await.expect("a lab");
+        let mut gatherer = Gatherer::join(&lab, "me").await.expect("joined");
+        let delay = Duration::from_millis(150);
+        let echo = |question: &str| Ok(question.to_owned());
+        let asking = async {
+            assert_eq!(gatherer.meet(1, Duration::from_secs(30)).await.expect("heard"), 1);
+            let first = gatherer.gather("first", Duration::from_millis(20)).await.expect("asked");
+            let second = gatherer.gather("second", Duration::from_secs(30)).await.expect("asked");
+            (first, second)
+        };
+        let (first, second) = tokio::select! {
+            gathered = asking => gathered,
+            worked = work(&lab, "slow", delay, echo, std::future::pending()) => panic!("{worked:?}"),
+        };
+        assert_eq!((first.is_complete(), first.missing().next()), (false, Some("slow")));
+        assert_eq!(second.known["slow"], Some(Ok("second".to_owned())));
+        assert_eq!((second.late, second.garbage), (1, 0));
+    }
+
     #[test]
     fn completeness_is_of_those_who_were_known() {
         let known = ["a", "b"].map(|name| (name.to_owned(), None)).into();
