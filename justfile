@@ -40,6 +40,18 @@ chat OVER *ARGS: build
 chat-load *ARGS:
     @cargo bench -p harness --bench chat -- "$@"
 
+# A child process is asked over its stdin and stdout: `correlation -- python3 child.py`
+correlation *ARGS: build
+    @{{ lab }} correlation "$@"
+
+# All workers are asked for their status: `status --over nats --slow 1 --watch`
+status *ARGS: build
+    @{{ lab }} status "$@"
+
+# Requests before the connection is there: `preinit rabbitmq`
+preinit TRANSPORT="redis" *ARGS: build
+    @{{ lab }} preinit --over "$@"
+
 # The catalog: `list`, `list 'queue*'`
 list *ARGS: build
     @{{ lab }} list "$@"

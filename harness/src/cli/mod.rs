@@ -24,11 +24,14 @@ macro_rules! outln {
 mod bench;
 mod bridge;
 mod chat;
+mod correlation;
 mod list;
 mod play;
+mod preinit;
 mod progress;
 mod report;
 mod run;
+mod status;
 mod story;
 
 /// Messaging patterns you can read, run, break and measure.
@@ -52,6 +55,12 @@ enum Command {
     Bridge(bridge::BridgeArgs),
     /// Chat in the browser, over any transport of publish/subscribe
     Chat(chat::ChatArgs),
+    /// Ask a child process over its stdin and stdout: every question finds its answer
+    Correlation(correlation::CorrelationArgs),
+    /// Ask all workers for their status, and say how complete the answer is
+    Status(status::StatusArgs),
+    /// Ask before the connection is there: requests wait, then go in order
+    Preinit(preinit::PreinitArgs),
     /// Measure labs and write a result bundle with plots and a report
     Bench(Box<bench::BenchArgs>),
     /// Play one role by hand; two terminals hold a conversation
@@ -69,6 +78,10 @@ enum Command {
     Role(RoleArgs),
     #[command(hide = true)]
     ChatPart(chat::PartArgs),
+    #[command(hide = true)]
+    Answer,
+    #[command(hide = true)]
+    StatusWorker(status::WorkerArgs),
     #[cfg(feature = "embedded-mqtt")]
     #[command(hide = true)]
     EmbeddedMqtt(EmbeddedArgs),
@@ -215,6 +228,11 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Bridge(args) => bridge::main(&args),
         Command::Chat(args) => chat::main(&args),
         Command::ChatPart(args) => chat::part(&args),
+        Command::Correlation(args) => correlation::main(&args),
+        Command::Status(args) => status::main(&args),
+        Command::Preinit(args) => preinit::main(&args),
+        Command::Answer => correlation::answer(),
+        Command::StatusWorker(args) => status::worker(&args),
         Command::Bench(args) => bench::main(&args, &handles),
         Command::Play(args) => play::main(&args, &handles),
         Command::Report(args) => report::main(&args),

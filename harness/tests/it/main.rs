@@ -6,11 +6,15 @@ mod bundles;
 mod chat;
 mod cli;
 mod conformance;
+mod correlation;
 mod failures;
 mod floors;
 mod guard;
 mod interop;
+mod preinit;
 mod program;
+mod return_address;
+mod status;
 mod story;
 mod tidy;
 
@@ -42,6 +46,10 @@ fn main() -> ExitCode {
         cli::trials(),
         guard::trials(),
         bridge::trials(),
+        correlation::trials(),
+        return_address::trials(),
+        status::trials(),
+        preinit::trials(),
         brokers::trials(),
         conformance::trials(),
         interop::trials(),

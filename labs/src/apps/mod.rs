@@ -1,5 +1,9 @@
 //! Applications: several labs, or one in a larger setting, put to use.
 
+pub mod answer;
 pub mod bridge;
 pub mod chat;
+pub mod child;
+pub mod gather;
+pub mod preinit;
 pub mod web;

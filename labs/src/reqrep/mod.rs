@@ -10,6 +10,9 @@ use anyhow::Result;
 use crate::lab::Lab;
 pub use crate::message::{Command, Document};
 
+pub mod correlation;
+pub mod return_address;
+
 pub mod http;
 pub mod inproc;
 pub mod mqtt;

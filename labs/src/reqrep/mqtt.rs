@@ -17,10 +17,11 @@ use bytes::Bytes;
 use tokio::task::JoinHandle;
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::reqrep::correlation::Pending;
+use crate::reqrep::return_address::ReturnAddress;
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::wire::mqtt::packet::PublishProperties;
 use crate::wire::mqtt::{self, Inbox, Link, Message, Outbox, QoS};
-use crate::wire::pending::Pending;
 
 /// A topic of requests, and one of replies for each requester.
 pub struct Mqtt {
@@ -108,33 +109,26 @@ pub struct TopicResponder {
     replies: Outbox,
 }
 
-/// The response topic and the correlation data, as the request had them.
-pub struct ReplyTo {
-    topic: String,
-    id: Option<Bytes>,
-}
-
 impl Responder for TopicResponder {
-    type ReplyTo = ReplyTo;
+    /// The response topic and the correlation data.
+    type ReplyTo = ReturnAddress<String, Option<Bytes>>;
 
-    async fn next(&mut self) -> Result<Option<(Command, ReplyTo)>> {
+    async fn next(&mut self) -> Result<Option<(Command, Self::ReplyTo)>> {
         loop {
             let request = self.requests.next().await?;
             let properties = request.properties.unwrap_or_default();
             // What has no response topic cannot be answered, and is dropped.
-            if let Some(topic) = properties.response_topic {
-                return Ok(Some((
-                    Command(request.payload),
-                    ReplyTo { topic, id: properties.correlation_data },
-                )));
+            if let Some(address) = properties.response_topic {
+                let to = ReturnAddress { address, id: properties.correlation_data };
+                return Ok(Some((Command(request.payload), to)));
             }
         }
     }
 
     /// Handed to the client's own task, which writes it without being asked.
-    async fn reply(&mut self, to: ReplyTo, reply: Document) -> Result<()> {
+    async fn reply(&mut self, to: Self::ReplyTo, reply: Document) -> Result<()> {
         let properties = PublishProperties { correlation_data: to.id, ..PublishProperties::default() };
-        let (topic, properties) = (to.topic, Some(properties));
+        let (topic, properties) = (to.address, Some(properties));
         self.replies.publish(Message { topic, body: reply.0, properties, ..Message::default() }).await
     }
 }

@@ -4,25 +4,35 @@
 //!
 //! The return address is RabbitMQ's direct reply-to: no queue at all, but a
 //! way back to the requester's channel, so replies are routed and not stored.
+//! A request that has no queue to go to comes back (`mandatory`) and is an error.
 //! Promises: a reply reaches the `ask` it answers or nobody. Loses: a request
 //! whose responder dies, and a reply whose requester has gone, so a caller who
 //! must not wait for ever needs a timeout.
 //!
 //! Run it: `just lab reqrep-rabbitmq`.
 
-use anyhow::{Context, Result};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use bytes::Bytes;
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions};
 use lapin::types::ShortString;
-use lapin::{BasicProperties, Consumer};
+use lapin::{BasicProperties, Channel, Consumer};
 use tokio::task::JoinHandle;
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::reqrep::correlation::Pending;
+use crate::reqrep::return_address::ReturnAddress;
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::wire::amqp::{self, Link, Outbox};
-use crate::wire::pending::Pending;
 
 /// RabbitMQ's name for "back to the channel that published this".
 const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
+/// How often the client is asked for requests that came back.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A reply, or what RabbitMQ says of a request that cannot be answered.
+type Replies = Pending<Result<Bytes>>;
 
 /// A transient queue of requests.
 pub struct RabbitMq {
@@ -58,9 +68,10 @@ impl RequestReply for RabbitMq {
         let no_ack = BasicConsumeOptions { no_ack: true, ..Default::default() };
         // On the channel that publishes the requests, as direct reply-to demands.
         let replies = link.consume(DIRECT_REPLY_TO, no_ack).await?;
-        let pending = Pending::default();
+        let pending = Replies::default();
         let reader = tokio::spawn(read_replies(replies, pending.clone()));
-        Ok(QueueRequester { link, requests: self.place.name(), pending, reader })
+        let returns = tokio::spawn(fail_returned(Channel::clone(&link.channel), pending.clone()));
+        Ok(QueueRequester { link, requests: self.place.name(), pending, tasks: [reader, returns] })
     }
 
     async fn responder(&self) -> Result<QueueResponder> {
@@ -76,8 +87,8 @@ impl RequestReply for RabbitMq {
 pub struct QueueRequester {
     link: Link,
     requests: String,
-    pending: Pending,
-    reader: JoinHandle<()>,
+    pending: Replies,
+    tasks: [JoinHandle<()>; 2],
 }
 
 impl Requester for QueueRequester {
@@ -86,16 +97,17 @@ impl Requester for QueueRequester {
         let properties = BasicProperties::default()
             .with_reply_to(DIRECT_REPLY_TO.into())
             .with_correlation_id(ticket.id().to_string().into());
-        let (queue, options) = (self.requests.as_str().into(), BasicPublishOptions::default());
+        let queue = self.requests.as_str().into();
+        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
         let publish = self.link.channel.basic_publish("".into(), queue, options, &request, properties);
         publish.await.context("cannot publish the request")?;
-        Ok(Document(ticket.reply().await?))
+        Ok(Document(ticket.reply().await??))
     }
 }
 
 impl Drop for QueueRequester {
     fn drop(&mut self) {
-        self.reader.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -105,28 +117,22 @@ pub struct QueueResponder {
     replies: Outbox,
 }
 
-/// The return address and the correlation identifier, as the request had them.
-pub struct ReplyTo {
-    address: ShortString,
-    id: Option<ShortString>,
-}
-
 impl Responder for QueueResponder {
-    type ReplyTo = ReplyTo;
+    type ReplyTo = ReturnAddress<ShortString, Option<ShortString>>;
 
-    async fn next(&mut self) -> Result<Option<(Command, ReplyTo)>> {
+    async fn next(&mut self) -> Result<Option<(Command, Self::ReplyTo)>> {
         loop {
             let request = amqp::next(&mut self.requests).await?;
             // What has no return address cannot be answered, and is dropped.
             if let Some(address) = request.properties.reply_to().clone() {
                 let id = request.properties.correlation_id().clone();
-                return Ok(Some((request.data.into(), ReplyTo { address, id })));
+                return Ok(Some((request.data.into(), ReturnAddress { address, id })));
             }
         }
     }
 
     /// Handed to the client's own thread, which writes it without being asked.
-    async fn reply(&mut self, to: ReplyTo, reply: Document) -> Result<()> {
+    async fn reply(&mut self, to: Self::ReplyTo, reply: Document) -> Result<()> {
         let mut properties = BasicProperties::default();
         if let Some(id) = to.id {
             properties = properties.with_correlation_id(id);
@@ -136,12 +142,31 @@ impl Responder for QueueResponder {
 }
 
 /// Hands every reply to the ask that waits for it.
-async fn read_replies(mut replies: Consumer, pending: Pending) {
+async fn read_replies(mut replies: Consumer, pending: Replies) {
     while let Ok(reply) = amqp::next(&mut replies).await {
         let id = reply.properties.correlation_id().as_ref();
         if let Some(id) = id.and_then(|id| id.as_str().parse().ok()) {
-            pending.hand_out(id, reply.data.into());
+            pending.hand_out(id, Ok(reply.data.into()));
         }
     }
     pending.close();
+}
+
+/// Fails every request that came back, by its own correlation identifier. The
+/// client keeps what came back and tells nobody, so it has to be asked; that is
+/// done from the side, and costs a request that is routed nothing.
+async fn fail_returned(channel: Channel, pending: Replies) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        // Without confirms there is nothing to wait for, whatever the name says.
+        let Ok(returned) = channel.wait_for_confirms().await else { return };
+        for request in returned {
+            let id = request.delivery.properties.correlation_id().as_ref();
+            if let Some(id) = id.and_then(|id| id.as_str().parse().ok()) {
+                let (queue, why) = (request.delivery.routing_key.as_str(), request.reply_text.as_str());
+                let error = anyhow!("RabbitMQ returned the request: there is no queue {queue} ({why})");
+                pending.hand_out(id, Err(error));
+            }
+        }
+    }
 }

@@ -16,9 +16,10 @@ use redis::aio::MultiplexedConnection;
 use tokio::task::JoinHandle;
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::reqrep::correlation::Pending;
+use crate::reqrep::return_address::{ReturnAddress, request_letter};
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
-use crate::wire::letters::{self, Address, Replies, Requests};
-use crate::wire::pending::Pending;
+use crate::wire::letters::{self, Replies, Requests};
 use crate::wire::redis::{self as wire, Redis};
 
 /// Requests or replies popped with one command, and replies in one pipeline.
@@ -97,8 +98,7 @@ pub struct ListRequester {
 impl Requester for ListRequester {
     async fn ask(&self, request: Command) -> Result<Document> {
         let ticket = self.pending.register()?;
-        let line = format!("{} {}\n", self.replies, ticket.id());
-        let message = [line.as_bytes(), &request].concat();
+        let message = request_letter(&self.replies, ticket.id(), &request);
         // The connection is shared: requests of other asks travel in the same write.
         let mut connection = self.connection.clone();
         let mut push = redis::cmd("RPUSH");
@@ -121,9 +121,9 @@ pub struct ListResponder {
 }
 
 impl Responder for ListResponder {
-    type ReplyTo = Address;
+    type ReplyTo = ReturnAddress;
 
-    async fn next(&mut self) -> Result<Option<(Command, Address)>> {
+    async fn next(&mut self) -> Result<Option<(Command, ReturnAddress)>> {
         loop {
             if let Some((body, address)) = self.requests.here() {
                 return Ok(Some((Command(body), address)));
@@ -133,7 +133,7 @@ impl Responder for ListResponder {
         }
     }
 
-    async fn reply(&mut self, to: Address, reply: Document) -> Result<()> {
+    async fn reply(&mut self, to: ReturnAddress, reply: Document) -> Result<()> {
         self.replies.push(to, reply.0).await
     }
 }

@@ -5,7 +5,8 @@
 //!
 //! A request stays pending until its reply is written, so unlike on a list the
 //! request of a responder that died is answered by another, after `claim-ms`:
-//! at least once, perhaps twice, and the second reply finds nobody. A return
+//! at least once, perhaps twice, and the second reply finds nobody. A request
+//! that `attempts` responders died of goes to the stream of dead letters. A return
 //! address is a lease: it expires unless its requester renews it, and a reply
 //! to one that has gone is dropped (`NOMKSTREAM`). Loses everything with Redis,
 //! unless that runs with `appendonly yes`.
@@ -13,14 +14,14 @@
 //! Run it: `just lab reqrep-redis-stream`.
 
 use anyhow::{Context, Result};
-use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
 use tokio::task::JoinHandle;
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::reqrep::correlation::Pending;
+use crate::reqrep::return_address::ReturnAddress;
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
-use crate::wire::pending::Pending;
 use crate::wire::redis::{self as wire, Redis};
 use crate::wire::stream::{Entry, Joining, Member, stream};
 
@@ -28,6 +29,11 @@ use crate::wire::stream::{Entry, Joining, Member, stream};
 const PREFETCH: usize = 1024;
 /// A requester that shows no sign of life for so long has gone, in milliseconds.
 const KEEP_MS: usize = 60_000;
+/// A request that was handed out so often without a reply kills whoever takes
+/// it: it is not handed out again. With a prefetch of 1 it is the only one.
+const ATTEMPTS: usize = 10;
+/// Dead letters that are kept, about; the oldest go first.
+const DEAD: usize = 1000;
 /// Replies in one answer of Redis.
 const BATCH: usize = 256;
 
@@ -89,7 +95,11 @@ impl RequestReply for RedisStream {
             alone: false,
             delete: true,
         };
-        Member::join(&self.place, &self.redis, joining).await.map(StreamResponder)
+        Ok(StreamResponder {
+            member: Member::join(&self.place, &self.redis, joining).await?,
+            attempts: self.place.knob("attempts", ATTEMPTS).max(1),
+            dead: format!("{}:dead", self.place.name()),
+        })
     }
 }
 
@@ -158,13 +168,16 @@ impl Replies {
 }
 
 /// Answers from the shared stream, and appends replies where the request says.
-pub struct StreamResponder(Member);
+pub struct StreamResponder {
+    member: Member,
+    attempts: usize,
+    dead: String,
+}
 
 /// The return address and the correlation identifier, as the request had them,
 /// and the request that this settles.
 pub struct ReplyTo {
-    address: Bytes,
-    id: Bytes,
+    to: ReturnAddress,
     request: String,
 }
 
@@ -173,22 +186,32 @@ impl Responder for StreamResponder {
 
     async fn next(&mut self) -> Result<Option<(Command, ReplyTo)>> {
         loop {
-            let (mut entry, _) = self.0.next().await?;
+            let (mut entry, attempt) = self.member.next().await?;
             let parts = (entry.take("reply-to"), entry.take("id"), entry.take("body"));
             let (Some(address), Some(id), Some(body)) = parts else {
                 // What has no return address cannot be answered, and is dropped.
-                self.0.ack(entry.id).await?;
+                self.member.ack(entry.id).await?;
                 continue;
             };
-            return Ok(Some((Command(body), ReplyTo { address, id, request: entry.id })));
+            if attempt as usize > self.attempts {
+                let mut bury = redis::cmd("XADD");
+                bury.arg(&self.dead).arg("MAXLEN").arg("~").arg(DEAD).arg("*");
+                bury.arg("reply-to").arg(&address[..]).arg("id").arg(&id[..]).arg("body").arg(&body[..]);
+                self.member.ack_with(entry.id, bury, body.len()).await?;
+                continue;
+            }
+            return Ok(Some((
+                Command(body),
+                ReplyTo { to: ReturnAddress { address, id }, request: entry.id },
+            )));
         }
     }
 
     /// Redis gets the reply before it forgets the request.
-    async fn reply(&mut self, to: ReplyTo, reply: Document) -> Result<()> {
+    async fn reply(&mut self, ReplyTo { to, request }: ReplyTo, reply: Document) -> Result<()> {
         let mut add = redis::cmd("XADD");
         add.arg(&to.address[..]).arg("NOMKSTREAM").arg("*");
         add.arg("id").arg(&to.id[..]).arg("body").arg(&reply.0[..]);
-        self.0.ack_with(to.request, add, reply.0.len()).await
+        self.member.ack_with(request, add, reply.0.len()).await
     }
 }

@@ -13,9 +13,10 @@
 use anyhow::Result;
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::reqrep::correlation::Pending;
+use crate::reqrep::return_address::ReturnAddress;
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::wire::amqp;
-use crate::wire::pending::Pending;
 use crate::wire::stomp;
 use crate::wire::stomp::inbox::Inbox;
 use crate::wire::stomp::link;
@@ -106,16 +107,10 @@ pub struct QueueResponder {
     replies: Outbox,
 }
 
-/// The return address and the correlation identifier, as the request had them.
-pub struct ReplyTo {
-    address: String,
-    id: Option<String>,
-}
-
 impl Responder for QueueResponder {
-    type ReplyTo = ReplyTo;
+    type ReplyTo = ReturnAddress<String, Option<String>>;
 
-    async fn next(&mut self) -> Result<Option<(Command, ReplyTo)>> {
+    async fn next(&mut self) -> Result<Option<(Command, Self::ReplyTo)>> {
         loop {
             let request = self.requests.next().await?;
             let header = |name| request.header(name).map(|value| value.into_owned());
@@ -123,13 +118,13 @@ impl Responder for QueueResponder {
             // address that is none for an error of ours.
             if let Some(address) = header("reply-to").filter(|address| is_queue(address)) {
                 let id = header("correlation-id");
-                return Ok(Some((request.body.into(), ReplyTo { address, id })));
+                return Ok(Some((request.body.into(), ReturnAddress { address, id })));
             }
         }
     }
 
     /// Handed to the connection's task, which writes it when this one waits.
-    async fn reply(&mut self, to: ReplyTo, reply: Document) -> Result<()> {
+    async fn reply(&mut self, to: Self::ReplyTo, reply: Document) -> Result<()> {
         self.replies.room().await?;
         let id = to.id.as_deref().map(|id| ("correlation-id", id));
         let headers: Vec<_> = [("destination", to.address.as_str())].into_iter().chain(id).collect();

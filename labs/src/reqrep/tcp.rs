@@ -15,9 +15,9 @@ use tokio::task::JoinSet;
 
 use super::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::reqrep::correlation::Pending;
 use crate::wire::hub::{Guest, Hub};
 use crate::wire::link::Link;
-use crate::wire::pending::Pending;
 use crate::wire::socket::Bound;
 
 /// Requests accepted and not yet written before the next one has to wait.

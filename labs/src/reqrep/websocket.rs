@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
-use crate::wire::pending::Pending;
+use crate::reqrep::correlation::Pending;
 use crate::wire::websocket::{self, Guest, Hub, News, Ws};
 
 /// Requests accepted and not yet written before the next one has to wait.

@@ -17,7 +17,7 @@ use zeromq::{
 
 use super::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
-use crate::wire::pending::Pending;
+use crate::reqrep::correlation::Pending;
 use crate::wire::zmq;
 
 /// `reqrep-zeromq-dealer`.

@@ -1,5 +1,5 @@
-//! Letters on Redis lists: a text line in front of the body says where it goes
-//! (`REPLY-LIST ID\n`), or what it answers (`ID\n`).
+//! Letters on Redis lists, which have no place for a return address but the
+//! message itself: see [`return_address`](crate::reqrep::return_address).
 
 use std::collections::{HashSet, VecDeque};
 
@@ -7,14 +7,9 @@ use anyhow::Result;
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 
-use crate::wire::pending::Pending;
+use crate::reqrep::correlation::Pending;
+use crate::reqrep::return_address::{ReturnAddress, open_reply, open_request, reply_letter};
 use crate::wire::redis::{self as wire, Asked, Outbox};
-
-/// Where a reply goes, and which request it answers, as the request had them.
-pub struct Address {
-    list: Bytes,
-    id: Bytes,
-}
 
 /// Takes requests off a list, many with one command.
 pub(crate) struct Requests {
@@ -31,13 +26,11 @@ impl Requests {
     }
 
     /// A request that is here already.
-    pub(crate) fn here(&mut self) -> Option<(Bytes, Address)> {
+    pub(crate) fn here(&mut self) -> Option<(Bytes, ReturnAddress)> {
         while let Some(message) = self.popped.pop_front() {
             // What has no return address cannot be answered, and is dropped.
-            if let Some((line, body)) = split_line(&message)
-                && let Some(space) = line.iter().rposition(|byte| *byte == b' ')
-            {
-                return Some((body, Address { list: line.slice(..space), id: line.slice(space + 1..) }));
+            if let Some((to, body)) = open_request(&message) {
+                return Some((body, to));
             }
         }
         None
@@ -56,7 +49,7 @@ pub(crate) struct Replies {
     outbox: Outbox,
     batch: usize,
     keep_ms: usize,
-    accepted: Vec<(Address, Bytes)>,
+    accepted: Vec<(ReturnAddress, Bytes)>,
 }
 
 impl Replies {
@@ -64,7 +57,7 @@ impl Replies {
         Self { outbox: Outbox::new(connection), batch, keep_ms, accepted: Vec::new() }
     }
 
-    pub(crate) async fn push(&mut self, to: Address, body: Bytes) -> Result<()> {
+    pub(crate) async fn push(&mut self, to: ReturnAddress, body: Bytes) -> Result<()> {
         self.accepted.push((to, body));
         if self.accepted.len() >= self.batch { self.write().await } else { Ok(()) }
     }
@@ -78,8 +71,8 @@ impl Replies {
         let mut pipeline = redis::pipe();
         let mut lists = HashSet::new();
         for (to, body) in self.accepted.drain(..) {
-            pipeline.cmd("RPUSH").arg(&to.list[..]).arg([&to.id[..], b"\n", &body].concat());
-            lists.insert(to.list);
+            pipeline.cmd("RPUSH").arg(&to.address[..]).arg(reply_letter(&to.id, &body));
+            lists.insert(to.address);
         }
         // A requester may have gone, and nobody else would ever empty its list.
         for list in lists {
@@ -98,17 +91,10 @@ pub(crate) async fn hand_out(
 ) {
     while let Ok(replies) = wire::take(connection.clone(), list.clone(), batch).await {
         for reply in replies.into_iter().map(Bytes::from) {
-            if let Some((line, body)) = split_line(&reply)
-                && let Some(id) = std::str::from_utf8(&line).ok().and_then(|id| id.parse().ok())
-            {
+            if let Some((id, body)) = open_reply(&reply) {
                 pending.hand_out(id, body);
             }
         }
     }
     pending.close();
-}
-
-fn split_line(message: &Bytes) -> Option<(Bytes, Bytes)> {
-    let end = message.iter().position(|byte| *byte == b'\n')?;
-    Some((message.slice(..end), message.slice(end + 1..)))
 }

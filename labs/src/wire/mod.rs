@@ -19,7 +19,6 @@ pub(crate) mod log;
 pub(crate) mod mqtt;
 pub(crate) mod nats;
 pub(crate) mod outbox;
-pub mod pending;
 pub(crate) mod redis;
 pub(crate) mod resp;
 pub mod socket;

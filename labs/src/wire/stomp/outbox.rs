@@ -14,7 +14,7 @@ use tokio_util::codec::FramedRead;
 use super::link::{READ, connect, refusal};
 use super::{Codec, Command, Frame, Outgoing, encode};
 use crate::lab::Place;
-use crate::wire::pending::Pending;
+use crate::reqrep::correlation::Pending;
 use crate::wire::window::Window;
 
 /// Accepted bytes that are written without waiting for a flush.

@@ -1,0 +1,120 @@
+//! One answer, for people and for scripts.
+
+use comfy_table::{Table, TableStyle};
+use labs::apps::answer::Answer;
+use labs::apps::gather::Gathered;
+use serde_json::{Value, json};
+
+/// What a worker says of itself; what is not there it did not say.
+const FIELDS: [&str; 4] = ["pid", "jobs_done", "queue", "uptime_s"];
+
+pub(super) fn as_json(gathered: &Gathered, deadline_ms: u64) -> Value {
+    let known = gathered.known.iter().map(|(name, answer)| worker(name, answer.as_ref(), true));
+    let strangers = gathered.strangers.iter().map(|(name, answer)| worker(name, Some(answer), false));
+    json!({
+        "known": gathered.known.len(),
+        "answered": gathered.answered(),
+        "complete": gathered.is_complete(),
+        "missing": gathered.missing().collect::<Vec<_>>(),
+        "strangers": gathered.strangers.len(),
+        "late": gathered.late,
+        "garbage": gathered.garbage,
+        "deadline_ms": deadline_ms,
+        "workers": known.chain(strangers).collect::<Vec<_>>(),
+    })
+}
+
+/// A worker's own words are taken apart: only numbers of the names we know pass.
+fn worker(name: &str, answer: Option<&Answer>, known: bool) -> Value {
+    let mut row = json!({ "name": name, "known": known });
+    match answer {
+        None => row["answer"] = "none".into(),
+        Some(Err(error)) => {
+            row["answer"] = "error".into();
+            row["error"] = error.as_str().into();
+        }
+        Some(Ok(text)) => {
+            row["answer"] = "ok".into();
+            let said: Value = serde_json::from_str(text).unwrap_or_default();
+            for field in FIELDS {
+                if let Some(number) = said[field].as_u64() {
+                    row[field] = number.into();
+                }
+            }
+        }
+    }
+    row
+}
+
+pub(super) fn as_text(gathered: &Gathered, deadline_ms: u64) -> String {
+    let all = as_json(gathered, deadline_ms);
+    let mut table = Table::new();
+    table.load_style(TableStyle::new());
+    table.set_header(["worker", "answer", "process", "jobs done", "in its queue", "up for"]);
+    for row in all["workers"].as_array().into_iter().flatten() {
+        let number = |field: &str| row[field].as_u64().map_or("–".to_owned(), |number| number.to_string());
+        let answer = match (row["answer"].as_str(), row["known"].as_bool()) {
+            (Some("ok"), Some(true)) => "yes".to_owned(),
+            (Some("ok"), _) => "yes, though not known".to_owned(),
+            // Printed on a terminal: nothing of it may be a control sequence.
+            (Some("error"), _) => {
+                format!("error: {}", row["error"].as_str().unwrap_or_default().escape_debug())
+            }
+            _ => "none in time".to_owned(),
+        };
+        let up = row["uptime_s"].as_u64().map_or("–".to_owned(), |seconds| format!("{seconds} s"));
+        let name = row["name"].as_str().unwrap_or_default().to_owned();
+        table.add_row([name, answer, number("pid"), number("jobs_done"), number("queue"), up]);
+    }
+    format!("{table}\n{}\n", summary(gathered, deadline_ms))
+}
+
+fn summary(gathered: &Gathered, deadline_ms: u64) -> String {
+    let known = gathered.known.len();
+    let mut text = match known {
+        0 => "no worker is known".to_owned(),
+        _ => format!("{} of {known} known workers answered within {deadline_ms} ms", gathered.answered()),
+    };
+    text.push_str(if gathered.is_complete() { ": complete" } else { ": incomplete" });
+    let missing: Vec<&str> = gathered.missing().collect();
+    if !missing.is_empty() {
+        text.push_str(&format!(", no answer from {}", missing.join(", ")));
+    }
+    if gathered.late + gathered.garbage > 0 {
+        text.push_str(&format!(
+            "\ndropped so far: {} late answers, {} that were none",
+            gathered.late, gathered.garbage
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_says_how_complete_it_is_and_passes_on_numbers_only() {
+        let said = r#"{"pid":7,"jobs_done":3,"queue":"<b>","evil":1}"#.to_owned();
+        let known = [
+            ("a".to_owned(), Some(Ok(said))),
+            ("b".to_owned(), None),
+            ("c".to_owned(), Some(Err("\u{1b}[31mno".to_owned()))),
+        ];
+        let strangers = [("d".to_owned(), Ok("no JSON".to_owned()))];
+        let gathered = Gathered { known: known.into(), strangers: strangers.into(), late: 2, garbage: 0 };
+        let json = as_json(&gathered, 50);
+        assert_eq!(
+            json["workers"][0],
+            json!({ "name": "a", "known": true, "answer": "ok", "pid": 7, "jobs_done": 3 })
+        );
+        assert_eq!((&json["complete"], &json["missing"]), (&json!(false), &json!(["b"])));
+        let text = as_text(&gathered, 50);
+        assert!(
+            text.contains("2 of 3 known workers answered within 50 ms: incomplete, no answer from b"),
+            "{text}"
+        );
+        assert!(text.contains("2 late answers"), "{text}");
+        assert!(!text.contains('\u{1b}'), "a control sequence reaches the terminal");
+    }
+}

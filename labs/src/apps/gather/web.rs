@@ -1,0 +1,29 @@
+//! The status as a web page: it asks for the latest answer once a second.
+
+use anyhow::Result;
+use axum::Router;
+use axum::http::header;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::apps::web;
+
+/// Serves the page until `stop`; `latest` is the latest answer as a JSON object,
+/// and `{}` before there is one.
+pub async fn serve(
+    listener: TcpListener,
+    latest: watch::Receiver<String>,
+    stop: impl Future<Output = ()>,
+) -> Result<()> {
+    let answer = move || {
+        let text = latest.borrow().clone();
+        async move { ([(header::CONTENT_TYPE, "application/json")], text) }
+    };
+    let pages = Router::new()
+        .route("/", web::file("text/html; charset=utf-8", include_str!("page/index.html")))
+        .route("/page.css", web::file("text/css; charset=utf-8", include_str!("page/page.css")))
+        .route("/page.js", web::file("text/javascript; charset=utf-8", include_str!("page/page.js")))
+        .route("/status.json", get(answer));
+    web::serve(listener, pages, stop).await
+}

@@ -1,0 +1,98 @@
+//! The return address: where a reply goes. The replier learns it from the
+//! request and knows nothing else of who asks, so that requesters come and go
+//! without its being told, and several repliers can share one queue of requests.
+//!
+//! Together with the [correlation identifier](super::correlation) it is all that
+//! a reply needs: *to whom*, and *to which of their questions*. A protocol that
+//! has a place for both carries them there (AMQP's `reply-to` and
+//! `correlation-id`, MQTT's response topic and correlation data). Where it has
+//! none, as on a Redis list, the request is a *letter*: a line of text in front
+//! of the body.
+//!
+//! ```text
+//! ADDRESS ID\n   the request's body
+//! ID\n           the reply's body
+//! ```
+
+use bytes::Bytes;
+
+/// Where a reply goes, and which request it answers: both as the request had
+/// them, for the replier has no business with what they mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReturnAddress<A = Bytes, I = A> {
+    /// A queue, a topic, a list: whatever the transport delivers to.
+    pub address: A,
+    /// The requester's own mark, which goes back unread.
+    pub id: I,
+}
+
+/// A request as a letter. `address` has no line break; it may have spaces.
+pub fn request_letter(address: &str, id: u64, body: &[u8]) -> Vec<u8> {
+    [format!("{address} {id}\n").as_bytes(), body].concat()
+}
+
+/// A reply as a letter.
+pub fn reply_letter(id: &[u8], body: &[u8]) -> Vec<u8> {
+    [id, b"\n", body].concat()
+}
+
+/// Opens a request: its return address and its body. `None` for what has no
+/// return address: it cannot be answered.
+pub fn open_request(letter: &Bytes) -> Option<(ReturnAddress, Bytes)> {
+    let (line, body) = split_line(letter)?;
+    let space = line.iter().rposition(|byte| *byte == b' ')?;
+    Some((ReturnAddress { address: line.slice(..space), id: line.slice(space + 1..) }, body))
+}
+
+/// Opens a reply: the identifier of the request it answers, and its body.
+/// `None` for what answers no request of ours.
+pub fn open_reply(letter: &Bytes) -> Option<(u64, Bytes)> {
+    let (line, body) = split_line(letter)?;
+    Some((std::str::from_utf8(&line).ok()?.parse().ok()?, body))
+}
+
+fn split_line(letter: &Bytes) -> Option<(Bytes, Bytes)> {
+    let end = letter.iter().position(|byte| *byte == b'\n')?;
+    Some((letter.slice(..end), letter.slice(end + 1..)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_on_a_letter_can_be_read(
+            address in "[^\n]*", id: u64, body in prop::collection::vec(any::<u8>(), 0..50),
+        ) {
+            let letter = request_letter(&address, id, &body).into();
+            let (to, read) = open_request(&letter).expect("a letter");
+            prop_assert_eq!(&to.address[..], address.as_bytes());
+            prop_assert_eq!(&read[..], &body[..]);
+            let (answered, read) = open_reply(&reply_letter(&to.id, &body).into()).expect("a reply");
+            prop_assert_eq!((answered, &read[..]), (id, &body[..]));
+        }
+
+        #[test]
+        fn whatever_comes_is_no_panic(letter in prop::collection::vec(any::<u8>(), 0..60)) {
+            let letter = Bytes::from(letter);
+            if let Some((to, body)) = open_request(&letter) {
+                prop_assert_eq!([&to.address[..], b" ", &to.id, b"\n", &body].concat(), &letter[..]);
+            }
+            if let Some((_, body)) = open_reply(&letter) {
+                prop_assert!(letter.ends_with(&body));
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_no_return_address_is_not_answered() {
+        for letter in ["", "body", "line\nbody", "\n"] {
+            assert_eq!(open_request(&Bytes::from(letter)), None, "{letter:?}");
+        }
+        for letter in ["", "7", "seven\nbody", "\nbody"] {
+            assert_eq!(open_reply(&Bytes::from(letter)), None, "{letter:?}");
+        }
+    }
+}
