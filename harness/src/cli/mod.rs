@@ -23,6 +23,7 @@ macro_rules! outln {
 
 mod bench;
 mod bridge;
+mod crack;
 mod list;
 mod play;
 mod progress;
@@ -49,6 +50,8 @@ enum Command {
     Run(run::RunArgs),
     /// Publish over MQTT, consume over AMQP and STOMP: what each leg guarantees
     Bridge(bridge::BridgeArgs),
+    /// Find the word that has a SHA-1 hash, with workers over any pipeline; or measure what they gain
+    Crack(Box<crack::CrackArgs>),
     /// Measure labs and write a result bundle with plots and a report
     Bench(Box<bench::BenchArgs>),
     /// Play one role by hand; two terminals hold a conversation
@@ -208,6 +211,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::List(args) => list::main(&args, &handles),
         Command::Run(args) => run::main(&args, &handles),
         Command::Bridge(args) => bridge::main(&args),
+        Command::Crack(args) => crack::main(&args),
         Command::Bench(args) => bench::main(&args, &handles),
         Command::Play(args) => play::main(&args, &handles),
         Command::Report(args) => report::main(&args),

@@ -131,7 +131,10 @@ fn fields(body: &[u8]) -> Result<Vec<&str>> {
 fn range(start: &str, count: &str) -> Result<Range> {
     let number = |text: &str| text.parse().with_context(|| format!("`{text}` is no number"));
     let (start, count): (u64, u64) = (number(start)?, number(count)?);
-    ensure!(count > 0 && start.checked_add(count).is_some(), "there are no such words: {start}, {count} of them");
+    ensure!(
+        count > 0 && start.checked_add(count).is_some(),
+        "there are no such words: {start}, {count} of them"
+    );
     Ok(Range { start, count })
 }
 
@@ -164,15 +167,32 @@ mod tests {
     #[test]
     fn what_is_no_message_is_refused() {
         for body in [
-            "", "tried", "tried 0", "tried 0 0", "tried -1 5", "tried 0 x", "tried 18446744073709551615 1",
-            "tried 0 1 me 1 more", "tried 0 1 me x", "found 0 1", "hello", "joined", "joined a b", "tried  0 1",
+            "",
+            "tried",
+            "tried 0",
+            "tried 0 0",
+            "tried -1 5",
+            "tried 0 x",
+            "tried 18446744073709551615 1",
+            "tried 0 1 me 1 more",
+            "tried 0 1 me x",
+            "found 0 1",
+            "hello",
+            "joined",
+            "joined a b",
+            "tried  0 1",
         ] {
             assert!(Report::read(body.as_bytes()).is_err(), "`{body}` was taken");
         }
         let hash = Hash::of("hello");
         for body in [
-            String::new(), format!("{hash} abc 0"), format!("{hash} abc 0 0"), format!("{hash} aa 0 1"),
-            format!("{hash} a 60 5"), format!("{hash} abc 18446744073709551615 1"), "x abc 0 1".to_owned(),
+            String::new(),
+            format!("{hash} abc 0"),
+            format!("{hash} abc 0 0"),
+            format!("{hash} aa 0 1"),
+            format!("{hash} a 60 5"),
+            format!("{hash} abc 18446744073709551615 1"),
+            "x abc 0 1".to_owned(),
             format!("{hash} abc 0 1 1"),
         ] {
             assert!(Task::read(body.as_bytes()).is_err(), "`{body}` was taken");

@@ -75,8 +75,10 @@ impl Job {
 /// What whoever started the hunt has to say to it.
 #[derive(Debug, Clone)]
 pub enum Order {
-    /// This worker has died, or has left without a word.
-    Gone(String),
+    /// This worker has ended in order; what it has said last may have been lost.
+    Left(String),
+    /// This worker has died.
+    Died(String),
     /// Enough: stop everybody.
     Stop,
 }

@@ -98,7 +98,7 @@ impl<'a, L: Pipeline> Sink<'a, L> {
                     }
                 }
                 order = orders.recv() => match order {
-                    Some(Order::Gone(worker)) => self.gone(&worker),
+                    Some(Order::Left(worker) | Order::Died(worker)) => self.gone(&worker),
                     Some(Order::Stop) | None => break,
                 },
                 () = &mut overdue, if started && L::GUARANTEE == Guarantee::AtMostOnce => {
@@ -223,9 +223,13 @@ impl<'a, L: Pipeline> Sink<'a, L> {
                         Some(report) => drop(self.take_all(report, tell).await?),
                         None => break,
                     },
-                    Some(order) = orders.recv() => if let Order::Gone(worker) = order {
-                        died += usize::from(self.here.contains(&worker));
-                        self.gone(&worker);
+                    Some(order) = orders.recv() => match order {
+                        Order::Left(worker) => self.gone(&worker),
+                        Order::Died(worker) => {
+                            died += usize::from(self.here.contains(&worker));
+                            self.gone(&worker);
+                        }
+                        Order::Stop => {}
                     },
                 }
             }

@@ -102,7 +102,10 @@ impl FromStr for Alphabet {
             let first = chars[at];
             match chars.get(at + 1..at + 3) {
                 Some(&['-', last]) => {
-                    ensure!(first < last, "the range `{first}-{last}` runs backwards; write `{last}-{first}`");
+                    ensure!(
+                        first < last,
+                        "the range `{first}-{last}` runs backwards; write `{last}-{first}`"
+                    );
                     letters.extend(first..=last);
                     at += 3;
                 }
@@ -137,7 +140,11 @@ impl FromStr for Hash {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let bad = || format!("`{text}` is no SHA-1 hash: it takes 40 hexadecimal digits, as `printf WORD | sha1sum` prints them");
+        let bad = || {
+            format!(
+                "`{text}` is no SHA-1 hash: it takes 40 hexadecimal digits, as `printf WORD | sha1sum` prints them"
+            )
+        };
         if text.len() != 40 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             bail!(bad());
         }
@@ -217,7 +224,9 @@ mod tests {
 
     #[test]
     fn alphabets_as_people_write_them() {
-        for (text, letters) in [("a-e", "abcde"), ("a-c0-2", "abc012"), ("-a", "-a"), ("a-", "a-"), ("+-.", "+,-.")] {
+        for (text, letters) in
+            [("a-e", "abcde"), ("a-c0-2", "abc012"), ("-a", "-a"), ("a-", "a-"), ("+-.", "+,-.")]
+        {
             assert_eq!(text.parse::<Alphabet>().expect(text).to_string(), letters);
         }
         for bad in ["", "aa", "a-cb", "c-a", "a b", "ä", "a\u{7}"] {
@@ -230,7 +239,8 @@ mod tests {
         let hello = "aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d";
         assert_eq!(Hash::of("hello").to_string(), hello);
         assert_eq!(hello.to_uppercase().parse::<Hash>().expect("a hash"), Hash::of("hello"));
-        for bad in ["", "aaf4", &hello[1..], &hello.replace('a', "g"), "ääääääääääääääääääää"] {
+        for bad in ["", "aaf4", &hello[1..], &hello.replace('a', "g"), "ääääääääääääääääääää"]
+        {
             assert!(bad.parse::<Hash>().is_err(), "`{bad}` was taken");
         }
     }
