@@ -5,6 +5,7 @@ mod brokers;
 mod bundles;
 mod cli;
 mod conformance;
+mod crack;
 mod failures;
 mod floors;
 mod guard;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         cli::trials(),
         guard::trials(),
         bridge::trials(),
+        crack::trials(),
         brokers::trials(),
         conformance::trials(),
         interop::trials(),

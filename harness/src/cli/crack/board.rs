@@ -267,7 +267,7 @@ impl Board {
             (None, true) => outln!("not found: all {words} words were tried")?,
             (None, false) => outln!("interrupted: {tried} of {words} words were tried")?,
         }
-        outln!("  {tried} words in {seconds:.2} s: {} words/s", thousands(rate))?;
+        outln!("  {tried} words in {seconds:.3} s: {} words/s", thousands(rate))?;
         for (name, share) in &self.shares {
             outln!("  {name}: {} words in {} tasks", thousands(share.words as f64), share.tasks)?;
         }

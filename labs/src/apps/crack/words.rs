@@ -54,8 +54,7 @@ impl Alphabet {
 
     /// The word with this number.
     pub fn word(&self, number: u64) -> String {
-        let text = self.digits(number).iter().map(|&digit| char::from(self.0[digit])).collect();
-        text
+        self.digits(number).into_iter().map(|digit| char::from(self.0[digit])).collect()
     }
 
     fn digits(&self, number: u64) -> Vec<usize> {
