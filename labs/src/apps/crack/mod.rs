@@ -21,11 +21,13 @@
 //!
 //! Run it with `just crack`.
 
+use std::cell::Cell;
+
 use anyhow::Result;
 use tokio::sync::mpsc;
 
 use crate::lab::Place;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Stage};
 
 pub mod ledger;
 pub mod message;
@@ -138,14 +140,26 @@ pub async fn hunt<L: Pipeline>(
 ) -> Result<Ended> {
     let lab = L::open(place).await?;
     let sink = Sink::<L>::join(&lab, place, job).await?;
-    let mut tasks = lab.push(crate::pipeline::Stage::Tasks).await?;
+    let mut tasks = lab.push(Stage::Tasks).await?;
     tell(Happened::Open);
     let (next, ranges) = mpsc::channel(job.window.max(1));
-    let collecting = sink.collect(next, orders, tell);
+    let over = Cell::new(false);
+    let mut tell = |happened| {
+        over.set(over.get() || matches!(happened, Happened::Over(_)));
+        tell(happened);
+    };
+    let collecting = sink.collect(next, orders, &mut tell);
+    let handing_out = async {
+        match ventilator::hand_out(&mut tasks, job, ranges).await {
+            // Workers who leave because it is over leave tasks that nobody needs.
+            Err(error) if !over.get() => Err(error),
+            _ => Ok(()),
+        }
+    };
     // The ventilator's end stays until the workers have left, or some would see
     // their tasks end before they hear `stop`.
     tokio::select! {
         ended = collecting => ended,
-        Err(error) = ventilator::hand_out(&mut tasks, job, ranges) => Err(error),
+        Err(error) = handing_out => Err(error),
     }
 }
