@@ -7,12 +7,13 @@ use harness::broker::Server;
 use harness::process::{runs, signal};
 use labs::catalog::{self, Entry, Pattern};
 use labs::lab::{Broker, Guarantee};
-use libtest_mimic::Trial;
+use libtest_mimic::{Completion, Trial};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::conformance::{Site, nothing_left, own};
+use crate::interop::script;
 use crate::program::{Live, Ran, needs, run, used};
 use crate::{is_missing, trial, wait_until};
 
@@ -23,6 +24,8 @@ const NONE: &str = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
 /// Words of 1 to 5 letters over 21: seconds of work in a build without optimisation.
 const SECONDS: [&str; 4] = ["--alphabet", "a-u", "--max-length", "5"];
 const WORDS_OF_SECONDS: u64 = 21 + 441 + 9261 + 194_481 + 4_084_101;
+/// A worker in another language, among the clients that nobody here has written.
+const STRANGER: &str = "crack_worker.py";
 /// More words than any test waits for.
 const ENDLESS: [&str; 6] = ["--alphabet", "a-z", "--max-length", "9", "--batch", "5000"];
 
@@ -37,6 +40,15 @@ pub(crate) fn trials() -> Vec<Trial> {
         needs(Broker::Redis, "crack::a_helper_gives_its_tasks_back", gives_back),
         needs(Broker::Redis, "crack::without_a_worker_it_ends_with_an_error", deserted),
         needs(Broker::Redis, "crack::false_reports_are_refused", forged),
+        Trial::ignorable_test("crack::a_worker_in_another_language_takes_part", || {
+            let Err(missing) = script(STRANGER, "zmq") else {
+                return strange().map(|()| Completion::Completed).map_err(|why| format!("{why:#}").into());
+            };
+            match std::env::var("CI").is_ok_and(|ci| ci == "true") {
+                true => Err(missing.into()),
+                false => Ok(Completion::ignored_with(missing)),
+            }
+        }),
     ];
     for entry in catalog::entries().into_iter().filter(|entry| entry.pattern == Pattern::Pipeline) {
         let missing = entry.broker.is_some_and(is_missing);
@@ -79,7 +91,7 @@ impl Own {
     }
 
     /// Nothing of the hunt at this place is left.
-    fn is_clean(self, place: &str) -> Result<()> {
+    fn ends_clean(self, place: &str) -> Result<()> {
         self.runtime.block_on(nothing_left(self.broker, &self.site.called(place)))?;
         match self.server {
             Some((server, _dir)) => self.runtime.block_on(server.stop()),
@@ -139,7 +151,7 @@ fn finds(entry: &Entry) -> Result<()> {
     ensure!(result["stop_unanswered"].as_array().is_some_and(Vec::is_empty), "{result}");
     ensure!(number(&result, "died")? == 0, "{result}\n{}", ran.err);
     shares_add_up(&result)?;
-    own.map_or(Ok(()), |own| own.is_clean(&place(&ran)?))
+    own.map_or(Ok(()), |own| own.ends_clean(&place(&ran)?))
 }
 
 fn exhausts() -> Result<()> {
@@ -180,7 +192,7 @@ fn killed(entry: &Entry) -> Result<()> {
         ensure!(by_us == 0, "at least once needs no help: {result}");
         ensure!(by_them > 0, "it was killed at work, and no task came again: {result}");
     }
-    own.map_or(Ok(()), |own| own.is_clean(&place(&ran)?))
+    own.map_or(Ok(()), |own| own.ends_clean(&place(&ran)?))
 }
 
 /// The command that a hunt shows, as arguments of `lab`; with a name.
@@ -215,7 +227,7 @@ fn helped(over: &str, broker: Option<Broker>) -> Result<()> {
     ensure!(result["exhausted"] == false, "{result}");
     shares_add_up(&result)?;
     ensure!(!workers.is_empty() && !workers.iter().any(|pid| runs(*pid)), "a worker outlived its hunt");
-    own.map_or(Ok(()), |own| own.is_clean(&place(&ran)?))
+    own.map_or(Ok(()), |own| own.ends_clean(&place(&ran)?))
 }
 
 /// A helper that is interrupted leaves its tasks to others. While it works the
@@ -241,7 +253,7 @@ fn gives_back() -> Result<()> {
     let result = said(&ran, "result")?;
     ensure!(number(&result, "tried")? == WORDS_OF_SECONDS, "words were lost: {result}");
     ensure!(number(&result, "issued_again")? == 0, "{result}");
-    own.map_or(Ok(()), |own| own.is_clean(&place(&ran)?))
+    own.map_or(Ok(()), |own| own.ends_clean(&place(&ran)?))
 }
 
 fn deserted() -> Result<()> {
@@ -253,7 +265,7 @@ fn deserted() -> Result<()> {
     let ran = live.end()?.expect(1)?;
     ran.told(&["worker-1 has died", "no worker is left; add one within 0.1 s: lab crack --join redis"])?;
     ran.told(&["none has come", "the hunt has ended after"])?;
-    own.map_or(Ok(()), |own| own.is_clean(&place(&ran)?))
+    own.map_or(Ok(()), |own| own.ends_clean(&place(&ran)?))
 }
 
 /// Anybody can write into a queue: only what is true counts.
@@ -277,7 +289,31 @@ fn forged() -> Result<()> {
     let ran = live.end()?.expect(130)?;
     let result = said(&ran, "result")?;
     ensure!(number(&result, "refused")? == 3 && result["found"].is_null(), "{result}");
-    own.is_clean(&place(&ran)?)
+    own.ends_clean(&place(&ran)?)
+}
+
+/// A worker that shares no code with the lab: a script over pyzmq.
+fn strange() -> Result<()> {
+    let mut rest = vec![NONE, "--workers", "1"];
+    rest.extend(ENDLESS);
+    let mut live = Live::start(&strs(&arguments("zeromq", None, &rest)?))?;
+    let help = invitation(&mut live)?;
+    let at = help.iter().position(|word| word == "--at").context("no addresses")?;
+    let mut command = script(STRANGER, "zmq").map_err(anyhow::Error::msg)?;
+    for part in ["tasks=", "results=", "control="] {
+        let address = help[at + 1].split(',').find_map(|address| address.strip_prefix(part));
+        command.arg(address.with_context(|| format!("no {part}"))?);
+    }
+    let stranger = Live::spawn(command)?;
+    live.until_said("stranger has joined")?;
+    let (pid, before) = (stranger.pid(), used(stranger.pid()));
+    wait_until("the stranger works", || Ok(used(pid) > before + 20))?;
+    live.signal_group(Signal::INT)?;
+    let result = said(&live.end()?.expect(130)?, "result")?;
+    stranger.end()?.expect(0)?;
+    ensure!(number(&result["workers"]["stranger"], "tasks")? > 0, "it got no work: {result}");
+    ensure!(number(&result, "stop_heard")? == 2 && number(&result, "refused")? == 0, "{result}");
+    shares_add_up(&result)
 }
 
 fn compares() -> Result<()> {
