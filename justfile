@@ -32,6 +32,10 @@ play LAB ROLE *ARGS: build
 bridge *ARGS: build
     @{{ lab }} bridge "$@"
 
+# Find the word that has a SHA-1 hash: `crack $(printf lemon | sha1sum | cut -c1-40) --over rabbitmq`
+crack *ARGS: build
+    @{{ lab }} crack "$@"
+
 # The catalog: `list`, `list 'queue*'`
 list *ARGS: build
     @{{ lab }} list "$@"
