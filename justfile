@@ -52,6 +52,10 @@ status *ARGS: build
 preinit TRANSPORT="redis" *ARGS: build
     @{{ lab }} preinit --over "$@"
 
+# Find the word that has a SHA-1 hash: `crack $(printf lemon | sha1sum | cut -c1-40) --over rabbitmq`
+crack *ARGS: build
+    @{{ lab }} crack "$@"
+
 # The catalog: `list`, `list 'queue*'`
 list *ARGS: build
     @{{ lab }} list "$@"

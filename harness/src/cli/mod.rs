@@ -25,6 +25,7 @@ mod bench;
 mod bridge;
 mod chat;
 mod correlation;
+mod crack;
 mod list;
 mod play;
 mod preinit;
@@ -61,6 +62,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Ask before the connection is there: requests wait, then go in order
     Preinit(preinit::PreinitArgs),
+    /// Find the word that has a SHA-1 hash, with workers over any pipeline; or measure what they gain
+    Crack(Box<crack::CrackArgs>),
     /// Measure labs and write a result bundle with plots and a report
     Bench(Box<bench::BenchArgs>),
     /// Play one role by hand; two terminals hold a conversation
@@ -233,6 +236,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Preinit(args) => preinit::main(&args),
         Command::Answer => correlation::answer(),
         Command::StatusWorker(args) => status::worker(&args),
+        Command::Crack(args) => crack::main(&args),
         Command::Bench(args) => bench::main(&args, &handles),
         Command::Play(args) => play::main(&args, &handles),
         Command::Report(args) => report::main(&args),

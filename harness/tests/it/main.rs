@@ -7,6 +7,7 @@ mod chat;
 mod cli;
 mod conformance;
 mod correlation;
+mod crack;
 mod failures;
 mod floors;
 mod guard;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         return_address::trials(),
         status::trials(),
         preinit::trials(),
+        crack::trials(),
         brokers::trials(),
         conformance::trials(),
         interop::trials(),

@@ -4,6 +4,7 @@ pub mod answer;
 pub mod bridge;
 pub mod chat;
 pub mod child;
+pub mod crack;
 pub mod gather;
 pub mod preinit;
 pub mod web;

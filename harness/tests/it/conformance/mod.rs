@@ -43,7 +43,8 @@ use labs::reqrep::RequestReply;
 use libtest_mimic::{Completion, Failed, Trial};
 use tokio::task::unconstrained;
 
-pub(crate) use place::{Site, end, program};
+pub(crate) use place::{Site, end, own, program};
+pub(crate) use stream::nothing_left;
 
 /// No check takes this long, on however slow a machine.
 const TOO_LONG: Duration = Duration::from_secs(120);

@@ -72,6 +72,11 @@ impl Site {
         Self { name: format!("{}-2", self.name), ..self.clone() }
     }
 
+    /// The place that somebody else has named.
+    pub(crate) fn called(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
     /// What a role of this lab is told when it is a process of its own.
     pub(crate) fn init(&self, lab: &str, kind: Kind, index: usize) -> Init {
         Init {

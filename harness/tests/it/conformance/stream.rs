@@ -318,15 +318,20 @@ pub(super) async fn traces_of<L: Lab>(
     let there = site.moved_to(&server);
     used(there.clone()).await?;
     L::remove(&there.place()).await?;
-    match broker {
-        Broker::Redis => no_keys_and_clients(&there).await?,
-        Broker::Mqtt => mqtt::nothing_is_left(&there).await?,
-        Broker::Nats => nats::nothing_left(&there).await?,
-        Broker::RabbitMq => {}
-    }
+    nothing_left(broker, &there).await?;
     server.stop().await?;
     drop(dir);
     Ok(())
+}
+
+/// Nothing is in this broker, in RabbitMQ nothing that is named after the site.
+pub(crate) async fn nothing_left(broker: Broker, there: &Site) -> Result<()> {
+    match broker {
+        Broker::Redis => no_keys_and_clients(there).await,
+        Broker::Mqtt => mqtt::nothing_is_left(there).await,
+        Broker::Nats => nats::nothing_left(there).await,
+        Broker::RabbitMq => no_queues_and_exchanges(there).await,
+    }
 }
 
 async fn leave_messages<S: Stream>(site: &Site) -> Result<()> {

@@ -52,6 +52,13 @@ fn python() -> PathBuf {
     root().join(".tools/interop/bin/python")
 }
 
+/// A script of this folder, to be given arguments.
+pub(super) fn script(name: &str) -> Command {
+    let mut command = Command::new(python());
+    command.arg(root().join("harness/tests/it/interop").join(name));
+    command
+}
+
 /// A client that runs.
 pub(super) struct Client {
     script: String,

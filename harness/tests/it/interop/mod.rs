@@ -76,6 +76,14 @@ pub(crate) fn trials() -> Vec<Trial> {
     suite.0
 }
 
+/// Runs a script of this folder in Python with this module, which other tests need, too.
+pub(crate) fn script(name: &str, module: &'static str) -> Result<std::process::Command, String> {
+    match Needs::Module(module).missing() {
+        Some(missing) => Err(missing),
+        None => Ok(client::script(name)),
+    }
+}
+
 struct Suite(Vec<Trial>, BTreeSet<String>);
 
 impl Suite {

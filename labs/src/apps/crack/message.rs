@@ -1,0 +1,231 @@
+//! What is written on the wire: one line of ASCII, words parted by a space, so
+//! that a worker in another language needs `split` and no library.
+
+use std::fmt;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use bytes::Bytes;
+
+use super::words::{Alphabet, Hash, LONGEST};
+
+/// Longest body that is looked at: an alphabet has at most 94 letters, a word 64.
+const MAX_LEN: usize = 512;
+
+/// A range of words: from the one numbered `start`, so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Range {
+    /// Number of the first word.
+    pub start: u64,
+    /// How many words.
+    pub count: u64,
+}
+
+impl Range {
+    /// Whether it holds the word of this number.
+    pub fn holds(&self, number: u64) -> bool {
+        number >= self.start && number - self.start < self.count
+    }
+}
+
+/// From the first to the last number.
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.start, self.start + self.count.saturating_sub(1))
+    }
+}
+
+/// A task: `HASH ALPHABET START COUNT`. It says all a worker has to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    /// What is looked for.
+    pub hash: Hash,
+    /// What words are made of.
+    pub alphabet: Alphabet,
+    /// Which words to try.
+    pub range: Range,
+}
+
+impl Task {
+    /// Reads a task; whatever is none is refused with a reason.
+    pub fn read(body: &[u8]) -> Result<Self> {
+        let [hash, alphabet, start, count] = fields(body)?[..] else {
+            bail!("a task is `HASH ALPHABET START COUNT`");
+        };
+        let (alphabet, range) = (Alphabet::of(alphabet)?, range(start, count)?);
+        let words = alphabet.words(LONGEST).unwrap_or(u64::MAX);
+        ensure!(range.start + range.count <= words, "words of more than {LONGEST} letters are not tried");
+        Ok(Self { hash: hash.parse()?, alphabet, range })
+    }
+
+    /// The task as it is written.
+    pub fn write(&self) -> Bytes {
+        let Range { start, count } = self.range;
+        format!("{} {} {start} {count}", self.hash, self.alphabet).into()
+    }
+}
+
+/// What a worker tells the sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// `joined WORKER`: it listens for `stop`, and takes tasks.
+    Joined(String),
+    /// `left WORKER`: it has heard `stop`, or was told to go.
+    Left(String),
+    /// `tried START COUNT [WORKER [ATTEMPT]]`, or
+    /// `found START COUNT WORD [WORKER [ATTEMPT]]`.
+    Done {
+        /// The task's range.
+        range: Range,
+        /// The word, if it is there; words behind it were not tried.
+        found: Option<String>,
+        /// Who; a stranger need not say.
+        worker: Option<String>,
+        /// Which delivery of the task this was; above 1 it had been delivered before.
+        attempt: u32,
+    },
+}
+
+impl Report {
+    /// Reads a report; whatever is none is refused with a reason.
+    pub fn read(body: &[u8]) -> Result<Self> {
+        let done = |start: &str, count: &str, found: Option<&str>, rest: &[&str]| {
+            let (worker, attempt) = match rest {
+                [] => (None, 1),
+                [worker] => (Some((*worker).to_owned()), 1),
+                [worker, attempt] => (Some((*worker).to_owned()), attempt.parse().context("no attempt")?),
+                _ => bail!("too many words"),
+            };
+            Ok(Self::Done { range: range(start, count)?, found: found.map(str::to_owned), worker, attempt })
+        };
+        match fields(body)?[..] {
+            ["joined", worker] => Ok(Self::Joined(worker.to_owned())),
+            ["left", worker] => Ok(Self::Left(worker.to_owned())),
+            ["tried", start, count, ref rest @ ..] => done(start, count, None, rest),
+            ["found", start, count, word, ref rest @ ..] => done(start, count, Some(word), rest),
+            _ => bail!("a report begins with `joined`, `tried`, `found` or `left`"),
+        }
+    }
+
+    /// The report as it is written.
+    pub fn write(&self) -> Bytes {
+        match self {
+            Self::Joined(worker) => format!("joined {worker}"),
+            Self::Left(worker) => format!("left {worker}"),
+            Self::Done { range: Range { start, count }, found, worker, attempt } => {
+                let what = if found.is_some() { "found" } else { "tried" };
+                let word = found.as_ref().map(|word| format!(" {word}")).unwrap_or_default();
+                let by = worker.as_ref().map(|worker| format!(" {worker} {attempt}")).unwrap_or_default();
+                format!("{what} {start} {count}{word}{by}")
+            }
+        }
+        .into()
+    }
+}
+
+fn fields(body: &[u8]) -> Result<Vec<&str>> {
+    ensure!(body.len() <= MAX_LEN, "{} bytes are more than any message here has", body.len());
+    ensure!(body.iter().all(|byte| matches!(byte, b' '..=b'~')), "not a line of ASCII");
+    Ok(std::str::from_utf8(body)?.split(' ').collect())
+}
+
+fn range(start: &str, count: &str) -> Result<Range> {
+    let number = |text: &str| text.parse().with_context(|| format!("`{text}` is no number"));
+    let (start, count): (u64, u64) = (number(start)?, number(count)?);
+    ensure!(
+        count > 0 && start.checked_add(count).is_some(),
+        "there are no such words: {start}, {count} of them"
+    );
+    Ok(Range { start, count })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_a_stranger_may_write() {
+        let done = |found: Option<&str>, worker: Option<&str>, attempt| Report::Done {
+            range: Range { start: 0, count: 100 },
+            found: found.map(str::to_owned),
+            worker: worker.map(str::to_owned),
+            attempt,
+        };
+        for (body, report) in [
+            ("tried 0 100", done(None, None, 1)),
+            ("tried 0 100 me", done(None, Some("me"), 1)),
+            ("tried 0 100 me 2", done(None, Some("me"), 2)),
+            ("found 0 100 abc", done(Some("abc"), None, 1)),
+            ("found 0 100 abc me 3", done(Some("abc"), Some("me"), 3)),
+            ("joined me", Report::Joined("me".to_owned())),
+            ("left me", Report::Left("me".to_owned())),
+        ] {
+            assert_eq!(Report::read(body.as_bytes()).expect(body), report);
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused() {
+        for body in [
+            "",
+            "tried",
+            "tried 0",
+            "tried 0 0",
+            "tried -1 5",
+            "tried 0 x",
+            "tried 18446744073709551615 1",
+            "tried 0 1 me 1 more",
+            "tried 0 1 me x",
+            "found 0 1",
+            "hello",
+            "joined",
+            "joined a b",
+            "tried  0 1",
+        ] {
+            assert!(Report::read(body.as_bytes()).is_err(), "`{body}` was taken");
+        }
+        let hash = Hash::of("hello");
+        for body in [
+            String::new(),
+            format!("{hash} abc 0"),
+            format!("{hash} abc 0 0"),
+            format!("{hash} aa 0 1"),
+            format!("{hash} a 60 5"),
+            format!("{hash} abc 18446744073709551615 1"),
+            "x abc 0 1".to_owned(),
+            format!("{hash} abc 0 1 1"),
+        ] {
+            assert!(Task::read(body.as_bytes()).is_err(), "`{body}` was taken");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn foreign_bytes_are_refused_or_read_and_never_break_it(body: Vec<u8>) {
+            let _ = (Task::read(&body), Report::read(&body));
+        }
+
+        #[test]
+        fn foreign_words_are_refused_or_read_and_never_break_it(
+            body in "(joined|tried|found|left|[0-9a-f]{40}) ([!-~]{1,8} ?){0,4}([0-9]{1,21} ?){0,4}"
+        ) {
+            let _ = (Task::read(body.as_bytes()), Report::read(body.as_bytes()));
+        }
+
+        #[test]
+        fn tasks_survive_the_wire(start in 0_u64..1 << 60, count in 1_u64..1 << 60, word: String) {
+            let alphabet = "a-z0-9-".parse().expect("an alphabet");
+            let task = Task { hash: Hash::of(&word), alphabet, range: Range { start, count } };
+            prop_assert_eq!(Task::read(&task.write()).expect("a task"), task);
+        }
+
+        #[test]
+        fn reports_survive_the_wire(
+            start in 0_u64..1 << 60, count in 1_u64..1 << 60, attempt in 1_u32..9,
+            found in proptest::option::of("[!-~]{1,9}"), worker in "[a-z0-9-]{1,20}",
+        ) {
+            let report = Report::Done { range: Range { start, count }, found, worker: Some(worker), attempt };
+            prop_assert_eq!(Report::read(&report.write()).expect("a report"), report);
+        }
+    }
+}
