@@ -5,7 +5,7 @@
 //! recorded ([`account`], [`record`]), how load is offered ([`load`]), the
 //! measured loops themselves ([`role`]), who conducts them ([`conduct`],
 //! [`trial`], [`verdict`], [`bench`]), where brokers come from ([`broker`]), and what is
-//! made of the result ([`stats`], [`report`]). [`book`] writes the tables of the
+//! made of the result ([`stats`], [`report`]), of two programs ([`regress`]). [`book`] writes the tables of the
 //! documentation.
 
 pub mod bundle;
@@ -38,5 +38,7 @@ pub mod process;
 
 pub mod report;
 pub mod stats;
+
+pub mod regress;
 
 pub mod book;

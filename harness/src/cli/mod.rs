@@ -26,6 +26,7 @@ mod bridge;
 mod list;
 mod play;
 mod progress;
+mod regress;
 mod report;
 mod run;
 mod story;
@@ -53,6 +54,8 @@ enum Command {
     Bench(Box<bench::BenchArgs>),
     /// Play one role by hand; two terminals hold a conversation
     Play(play::PlayArgs),
+    /// Compare a commit or program with another, interleaved, and give a verdict
+    Regress(Box<regress::RegressArgs>),
     /// Draw the plots and reports of bundles again, from the bundles alone
     Report(report::ReportArgs),
     /// Show what is here, what is missing, and how noisy this machine is
@@ -210,6 +213,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Bridge(args) => bridge::main(&args),
         Command::Bench(args) => bench::main(&args, &handles),
         Command::Play(args) => play::main(&args, &handles),
+        Command::Regress(args) => regress::main(&args, &handles),
         Command::Report(args) => report::main(&args),
         Command::Doctor(args) => {
             let mut urls = args.brokers.urls()?;
