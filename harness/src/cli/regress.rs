@@ -15,7 +15,7 @@ use crate::noise::Meter;
 use crate::regress::record::{Plan, Program, Record, SCHEMA};
 use crate::regress::rounds::{self, Progress};
 use crate::regress::verdict::{self, Outcome, Verdict};
-use crate::regress::{LABS, QUICK, build, report};
+use crate::regress::{LABS, QUICK, RATE, build, rate, report};
 use crate::role::{self, Handle};
 use crate::{guard, host, load, plan};
 
@@ -38,9 +38,9 @@ pub(super) struct RegressArgs {
     /// Warm-up before it
     #[arg(long, value_name = "S", default_value_t = 0.2)]
     warmup: f64,
-    /// The fixed load, messages a second
-    #[arg(long, value_name = "RATE", default_value = "2000")]
-    load: String,
+    /// The fixed load, messages a second; without it, about a tenth of what each lab can do
+    #[arg(long, value_name = "RATE")]
+    load: Option<String>,
     /// Message size in bytes, the 32-byte header included
     #[arg(long, value_name = "BYTES", default_value_t = 64)]
     size: u64,
@@ -121,13 +121,23 @@ pub(super) fn main(args: &RegressArgs, handles: &[Handle]) -> Result<ExitCode> {
                 "the programs are no longer those that {} was begun with; begin anew",
                 out.display()
             );
-            ensure!(record.plan.labs == stage.labs(), "other labs can run here than when this was begun; begin anew");
+            ensure!(
+                record.plan.labs == stage.labs(),
+                "other labs can run here than when this was begun; begin anew"
+            );
             record
         }
-        None => begin(Plan { labs: stage.labs(), ..plan }, base, head, skipped),
+        None => {
+            let labs = stage.labs();
+            let asked = plan.rates.values().next().copied();
+            let rates = labs.iter().map(|lab| (lab.clone(), asked.unwrap_or_else(|| rate(lab)))).collect();
+            begin(Plan { labs, rates, ..plan }, base, head, skipped)
+        }
     };
     if record.base.sha256 == record.head.sha256 && record.plan.head_knobs.is_empty() {
-        eprintln!("base and head are the same program: this shows how often chance alone is called a regression");
+        eprintln!(
+            "base and head are the same program: this shows how often chance alone is called a regression"
+        );
     }
     let runtime = role::runtime(0)?;
     let mut live = live(record.plan.rounds);
@@ -177,41 +187,52 @@ fn same(program: &Program) -> Result<build::Wanted> {
 
 fn read(args: &RegressArgs) -> Result<Plan> {
     let text = args.min_effect.trim_end_matches('%').trim();
-    let min_effect: f64 = text.parse().with_context(|| {
-        format!("`{}` is no effect in percent, as in `--min-effect 3%`", args.min_effect)
-    })?;
+    let min_effect: f64 = text
+        .parse()
+        .with_context(|| format!("`{}` is no effect in percent, as in `--min-effect 3%`", args.min_effect))?;
     ensure!(
         min_effect.is_finite() && (0.1..=100.0).contains(&min_effect),
         "a minimum effect of {min_effect} % makes no sense; give 0.1% to 100%"
     );
     let rounds = args.rounds.unwrap_or(15);
     ensure!((1..=200).contains(&rounds), "{rounds} rounds cannot be made; give 1 to 200");
-    let rate: f64 = args.load.replace('_', "").parse().with_context(|| {
-        format!("`{}` is no fixed load; give messages a second, as in `--load 2000`", args.load)
-    })?;
+    let rate: Option<f64> = match &args.load {
+        Some(text) => Some(text.replace('_', "").parse().with_context(|| {
+            format!("`{text}` is no fixed load; give messages a second, as in `--load 2000`")
+        })?),
+        None => None,
+    };
     let seconds = args.seconds.unwrap_or(if args.quick { 0.4 } else { 0.6 });
     let as_bench = crate::bundle::Plan {
         sizes: vec![args.size],
-        loads: vec![plan::rate(load::check_rate(rate)?, crate::bundle::Arrivals::Constant)],
+        loads: vec![plan::rate(load::check_rate(rate.unwrap_or(RATE))?, crate::bundle::Arrivals::Constant)],
         seconds,
         warmup_s: args.warmup,
         ..plan::load("quick")?
     };
     plan::check(&as_bench)?;
-    ensure!(
-        rate * seconds >= 20.0,
-        "{rate} messages a second for {seconds} s are too few for a median, which needs 20; give a higher --load or more --seconds"
-    );
+    let few = rate.filter(|rate| rate * seconds < 20.0);
+    if let Some(rate) = few {
+        bail!(
+            "{rate} messages a second for {seconds} s are too few for a median, which needs 20; give a higher --load or more --seconds"
+        );
+    }
     for setting in args.set.iter().chain(&args.head_set) {
         if !setting.split_once('=').is_some_and(|(_, value)| value.parse::<usize>().is_ok()) {
-            bail!(Usage(format!("`{setting}` is not KNOB=VALUE with a whole number, as in `--set batch=64`")));
+            bail!(Usage(format!(
+                "`{setting}` is not KNOB=VALUE with a whole number, as in `--set batch=64`"
+            )));
         }
     }
-    let default = if args.quick { QUICK.as_slice() } else { LABS.as_slice() };
+    let default: Vec<String> = match args.quick {
+        true => QUICK.iter().map(ToString::to_string).collect(),
+        false => LABS.iter().map(|(lab, _)| (*lab).to_owned()).collect(),
+    };
     Ok(Plan {
-        labs: if args.labs.is_empty() { default.iter().map(ToString::to_string).collect() } else { args.labs.clone() },
+        labs: if args.labs.is_empty() { default } else { args.labs.clone() },
         rounds,
-        rate,
+        // Filled in when it is known which labs take part.
+        rates: rate.map(|rate| (String::new(), rate)).into_iter().collect(),
         size: args.size,
         warmup_s: args.warmup,
         seconds,
@@ -228,7 +249,13 @@ fn new_folder() -> Result<PathBuf> {
     let host = crate::bench::default_out("regress")?;
     let name = host.file_name().context("a folder has a name")?.to_string_lossy().into_owned();
     (1..1000)
-        .map(|number| Path::new("results/regress").join(if number == 1 { name.clone() } else { format!("{name}-{number}") }))
+        .map(|number| {
+            Path::new("results/regress").join(if number == 1 {
+                name.clone()
+            } else {
+                format!("{name}-{number}")
+            })
+        })
         .find(|dir| !dir.exists())
         .context("results/regress/ has 999 comparisons of today already; give a folder with --out")
 }

@@ -39,7 +39,8 @@ pub fn find(asked: &str) -> Result<Wanted> {
     let path = Path::new(asked);
     if path.is_file() {
         use std::os::unix::fs::PermissionsExt as _;
-        let mode = fs::metadata(path).with_context(|| format!("cannot look at {asked}"))?.permissions().mode();
+        let mode =
+            fs::metadata(path).with_context(|| format!("cannot look at {asked}"))?.permissions().mode();
         ensure!(mode & 0o111 != 0, "{asked} is a file that cannot be run; give a `lab` program, or a commit");
         let path = fs::canonicalize(path).with_context(|| format!("cannot look at {asked}"))?;
         return Ok(Wanted::Binary(path));
@@ -70,7 +71,10 @@ pub fn working_tree() -> Result<Wanted> {
     let new = git(&root, &["ls-files", "--others", "--exclude-standard", "--", "*.rs", "*.toml"])?;
     if !new.is_empty() {
         let count = new.lines().count();
-        eprintln!("{count} new files are not known to git and not measured; `git add` them: {}", new.replace('\n', ", "));
+        eprintln!(
+            "{count} new files are not known to git and not measured; `git add` them: {}",
+            new.replace('\n', ", ")
+        );
     }
     let sha = if stash.is_empty() { git(&root, &["rev-parse", "HEAD"])? } else { stash };
     Ok(Wanted::Commit { asked: "the working tree".to_owned(), sha, root })
@@ -83,9 +87,10 @@ pub fn working_tree() -> Result<Wanted> {
 pub fn program(wanted: &Wanted) -> Result<Program> {
     let (asked, binary) = match wanted {
         Wanted::Binary(path) => (path.display().to_string(), path.clone()),
-        Wanted::Commit { asked, sha, root } => {
-            (asked.clone(), build(sha, root).with_context(|| format!("cannot build {asked} ({})", &sha[..12]))?)
-        }
+        Wanted::Commit { asked, sha, root } => (
+            asked.clone(),
+            build(sha, root).with_context(|| format!("cannot build {asked} ({})", &sha[..12]))?,
+        ),
     };
     let bytes = fs::read(&binary).with_context(|| format!("cannot read {}", binary.display()))?;
     let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();

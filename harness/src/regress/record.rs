@@ -49,8 +49,8 @@ pub struct Plan {
     pub labs: Vec<String>,
     /// Rounds.
     pub rounds: usize,
-    /// The fixed load, messages a second.
-    pub rate: f64,
+    /// The fixed load of each lab, messages a second.
+    pub rates: BTreeMap<String, f64>,
     /// Message size, bytes.
     pub size: u64,
     /// Warm-up of each trial, seconds.
@@ -221,5 +221,7 @@ pub(crate) fn write(dir: &Path, name: &str, text: &str) -> Result<()> {
         file.persist(dir.join(name))?;
         Ok(())
     };
-    attempt().with_context(|| format!("cannot write {}; choose a writable folder with --out", dir.join(name).display()))
+    attempt().with_context(|| {
+        format!("cannot write {}; choose a writable folder with --out", dir.join(name).display())
+    })
 }

@@ -21,11 +21,8 @@ pub fn save(record: &Record, verdict: &Verdict, out: &Path) -> Result<()> {
 
 /// The summary for people.
 pub fn markdown(record: &Record, verdict: &Verdict) -> String {
-    let mut text = format!(
-        "# Head against base: {}\n\n{}.\n\n",
-        verdict.outcome.as_str(),
-        prose(&verdict.why)
-    );
+    let mut text =
+        format!("# Head against base: {}\n\n{}.\n\n", verdict.outcome.as_str(), prose(&verdict.why));
     text += "| lab | measure | base | head | head / base | base / base | p of all | outcome |\n";
     text += "| --- | --- | ---: | ---: | --- | --- | ---: | --- |\n";
     for gate in &verdict.gates {
@@ -54,19 +51,23 @@ pub fn markdown(record: &Record, verdict: &Verdict) -> String {
         let _ = writeln!(text, "- {role}: {}", self::program(program));
     }
     let host = &record.host;
-    let knobs = |knobs: &[String]| if knobs.is_empty() { "none".to_owned() } else { prose(&knobs.join(", ")) };
+    let knobs =
+        |knobs: &[String]| if knobs.is_empty() { "none".to_owned() } else { prose(&knobs.join(", ")) };
     let _ = writeln!(
         text,
-        "- {} rounds of {}, {} s after {} s of warm-up, {} B at {}/s; seed {}; {:.0} s in all\n\
+        "- {} rounds of {}, {} s after {} s of warm-up, {} B; seed {}; {:.0} s in all\n\
          - minimum effect {:.1} %; knobs of both: {}; of head besides: {}\n\
          - {}, {} × {}, {}; before the first round others used {:.0} % of its CPU time\n\
          - began {}",
         record.rounds.len(),
-        plan.labs.join(", "),
+        plan.labs
+            .iter()
+            .map(|lab| format!("{lab} at {}/s", plan.rates.get(lab).unwrap_or(&super::RATE)))
+            .collect::<Vec<_>>()
+            .join(", "),
         plan.seconds,
         plan.warmup_s,
         plan.size,
-        plan.rate,
         plan.seed,
         record.took_s,
         plan.min_effect * 100.0,

@@ -25,7 +25,8 @@ use crate::role::Handle;
 use crate::{guard, process};
 
 /// What a program has to understand to be measured.
-const FLAGS: [&str; 8] = ["--load", "--trials", "--seconds", "--warmup", "--size", "--seed", "--out", "--url"];
+const FLAGS: [&str; 8] =
+    ["--load", "--trials", "--seconds", "--warmup", "--size", "--seed", "--out", "--url"];
 
 /// Where the labs that can be compared run.
 pub struct Stage {
@@ -72,8 +73,10 @@ pub fn stage(
     let mut stage = Stage { labs: BTreeMap::new(), sources: BTreeMap::new(), floors };
     let mut skipped = Vec::new();
     for entry in wanted.iter().map(|handle| &handle.entry) {
-        let mut reason =
-            known.iter().find(|(_, labs)| !labs.contains(&entry.name)).map(|(role, _)| format!("{role} does not have it"));
+        let mut reason = known
+            .iter()
+            .find(|(_, labs)| !labs.contains(&entry.name))
+            .map(|(role, _)| format!("{role} does not have it"));
         if let (None, Some(broker)) = (&reason, entry.broker) {
             match broker::find(broker, urls) {
                 Ok(source) => {
@@ -121,7 +124,11 @@ fn probe(program: &Program) -> Result<(BTreeSet<String>, bool)> {
     };
     let help = said(&["bench", "--help"])?;
     let missing: Vec<&str> = FLAGS.into_iter().filter(|flag| !help.contains(flag)).collect();
-    ensure!(missing.is_empty(), "its `lab bench` does not know {}; choose a later commit", missing.join(", "));
+    ensure!(
+        missing.is_empty(),
+        "its `lab bench` does not know {}; choose a later commit",
+        missing.join(", ")
+    );
     let rows: Vec<serde_json::Value> = serde_json::from_str(&said(&["list", "--json"])?)
         .context("its `lab list --json` is not understood; choose a later commit")?;
     let names = rows.iter().filter_map(|row| Some(row.get("name")?.as_str()?.to_owned())).collect();
@@ -227,9 +234,15 @@ impl Child<'_> {
         let after = broker_used();
         let said = String::from_utf8_lossy(&output.stderr);
         if !out.join("run.json").exists() {
-            bail!("{side} ({}) cannot be measured with {}; it says:\n{}", program.asked, self.lab, said.trim());
+            bail!(
+                "{side} ({}) cannot be measured with {}; it says:\n{}",
+                program.asked,
+                self.lab,
+                said.trim()
+            );
         }
-        let (_, run) = Bundle::open(&out).with_context(|| format!("{side} ({}) has other results", program.asked))?;
+        let (_, run) =
+            Bundle::open(&out).with_context(|| format!("{side} ({}) has other results", program.asked))?;
         (program.git, program.rustc) = (run.versions.git.clone(), run.versions.rustc.clone());
         let mut sample = sample(self.lab, self.arm, &run);
         if let (Some(before), Some(after), false, None) = (before, after, peak, &sample.failed) {
@@ -243,7 +256,8 @@ impl Child<'_> {
     fn command(&self, plan: &Plan, program: &Program, out: &Path, peak: bool) -> tokio::process::Command {
         let mut command = std::process::Command::new(&program.binary);
         command.args(["bench", self.lab, "--trials", "1"]);
-        command.arg("--load").arg(plan.rate.to_string());
+        let rate = plan.rates.get(self.lab).copied().unwrap_or(super::RATE);
+        command.arg("--load").arg(rate.to_string());
         if peak {
             command.args(["--load", "max"]);
         }
@@ -271,7 +285,10 @@ impl Child<'_> {
 }
 
 fn trials(run: &Run, kind: LoadKind) -> impl Iterator<Item = &Trial> {
-    run.cells.iter().filter(move |cell| !cell.is_floor() && cell.load.kind == kind).flat_map(|cell| &cell.trials)
+    run.cells
+        .iter()
+        .filter(move |cell| !cell.is_floor() && cell.load.kind == kind)
+        .flat_map(|cell| &cell.trials)
 }
 
 /// What a bundle of one lab says.
@@ -300,11 +317,11 @@ fn sample(lab: &str, arm: Arm, run: &Run) -> Sample {
         }
         for trial in trials(run, LoadKind::Max) {
             measures.insert(Measure::Peak, trial.throughput_per_s);
-            measures.extend(of_roles(trial, |cost| Some(cost.cpu_ns_per_msg)).map(|cpu| (Measure::PeakCpu, cpu)));
+            measures
+                .extend(of_roles(trial, |cost| Some(cost.cpu_ns_per_msg)).map(|cpu| (Measure::PeakCpu, cpu)));
         }
     }
-    let defects = all()
-        .map(|trial| trial.counts.confirmed_lost + trial.counts.corrupt + trial.counts.misrouted)
-        .sum();
+    let defects =
+        all().map(|trial| trial.counts.confirmed_lost + trial.counts.corrupt + trial.counts.misrouted).sum();
     Sample { lab: lab.to_owned(), arm, failed, measures, defects }
 }

@@ -132,11 +132,15 @@ fn decide(gate: &Gate, p_of_all: f64, min_effect: f64, needed: usize) -> (Outcom
     let control = &gate.control;
     let off = control.low.is_some_and(|low| low > 1.0) || control.high.is_some_and(|high| high < 1.0);
     if off && (control.estimate >= least || control.estimate <= 1.0 / least) {
-        let why = format!("base differs from itself by {}: the machine decided here", percent(control.estimate));
+        let why =
+            format!("base differs from itself by {}: the machine decided here", percent(control.estimate));
         return (Outcome::CannotTell, why);
     }
     if gate.ratio.estimate >= least && p_of_all <= ALPHA {
-        return (Outcome::Regressed, format!("{}, surely more than {}", percent(gate.ratio.estimate), percent(low)));
+        return (
+            Outcome::Regressed,
+            format!("{}, surely more than {}", percent(gate.ratio.estimate), percent(low)),
+        );
     }
     // How far below its estimate the truth may lie is the slowdown that could hide here.
     let seen = gate.ratio.estimate / low - 1.0;
@@ -149,7 +153,10 @@ fn decide(gate: &Gate, p_of_all: f64, min_effect: f64, needed: usize) -> (Outcom
         return (Outcome::CannotTell, why);
     }
     if gate.ratio.estimate >= least {
-        let why = format!("{}, which may be chance: p is {p_of_all:.3} over all gates", percent(gate.ratio.estimate));
+        let why = format!(
+            "{}, which may be chance: p is {p_of_all:.3} over all gates",
+            percent(gate.ratio.estimate)
+        );
         return (Outcome::CannotTell, why);
     }
     let why = match (low > 1.0, gate.ratio.estimate <= 1.0 / least && high < 1.0) {
@@ -240,7 +247,9 @@ fn broken(record: &Record) -> Vec<String> {
         }
         let defects: u64 = of(true).map(|sample| sample.defects).sum();
         if defects > 0 && of(false).all(|sample| sample.defects == 0) {
-            broken.push(format!("{lab}: {defects} messages were lost after their confirmation, corrupt or misrouted"));
+            broken.push(format!(
+                "{lab}: {defects} messages were lost after their confirmation, corrupt or misrouted"
+            ));
         }
     }
     broken

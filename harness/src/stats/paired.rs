@@ -33,7 +33,12 @@ pub fn shift(differences: &[f64], alpha: f64) -> Option<Shift> {
     // So many averages have to be above a value for it to be ruled out.
     let needed = tail.iter().position(|probability| *probability <= alpha);
     let bounds = needed.map(|needed| (averages[averages.len() - needed], averages[needed - 1]));
-    Some(Shift { estimate, low: bounds.map(|(low, _)| low), high: bounds.map(|(_, high)| high), p: tail[above] })
+    Some(Shift {
+        estimate,
+        low: bounds.map(|(low, _)| low),
+        high: bounds.map(|(_, high)| high),
+        p: tail[above],
+    })
 }
 
 /// The fewest pairs with which the test can reach `alpha` at all.

@@ -136,7 +136,8 @@ fn out_below_a_file() -> Result<()> {
 
 /// Whoever reads the output may stop at any time, as `head` does.
 fn early_leaver() -> Result<()> {
-    for args in [&["run", "oneway-inproc", "--no-measure"][..], &["list"], &["schema"], &["doctor", "redis"]] {
+    for args in [&["run", "oneway-inproc", "--no-measure"][..], &["list"], &["schema"], &["doctor", "redis"]]
+    {
         let (reader, writer) = std::io::pipe()?;
         drop(reader);
         let output = crate::lab(args).stdout(writer).stderr(std::process::Stdio::piped()).output()?;

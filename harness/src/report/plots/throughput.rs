@@ -72,7 +72,8 @@ pub(super) fn whisker(canvas: &mut Canvas, (low, high): (f64, f64), y: f64, half
 }
 
 fn scale(sheet: &Sheet<'_>, pixels: (f64, f64)) -> Scale {
-    let floors = || sheet.cells.iter().filter_map(|cell| Some(sheet.run.floor(cell)?.throughput_per_s.median));
+    let floors =
+        || sheet.cells.iter().filter_map(|cell| Some(sheet.run.floor(cell)?.throughput_per_s.median));
     let values = || sheet.cells.iter().flat_map(|cell| values(cell)).chain(floors());
     let most = values().fold(0.0, f64::max);
     let least = values().filter(|value| *value > 0.0).fold(f64::MAX, f64::min);
