@@ -23,6 +23,7 @@ macro_rules! outln {
 
 mod bench;
 mod bridge;
+mod history;
 mod list;
 mod play;
 mod progress;
@@ -56,6 +57,8 @@ enum Command {
     Play(play::PlayArgs),
     /// Compare a commit or program with another, interleaved, and give a verdict
     Regress(Box<regress::RegressArgs>),
+    /// Show the bundles of one host over time, and where they changed
+    History(history::HistoryArgs),
     /// Draw the plots and reports of bundles again, from the bundles alone
     Report(report::ReportArgs),
     /// Show what is here, what is missing, and how noisy this machine is
@@ -214,6 +217,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Bench(args) => bench::main(&args, &handles),
         Command::Play(args) => play::main(&args, &handles),
         Command::Regress(args) => regress::main(&args, &handles),
+        Command::History(args) => history::main(&args, &handles),
         Command::Report(args) => report::main(&args),
         Command::Doctor(args) => {
             let mut urls = args.brokers.urls()?;
