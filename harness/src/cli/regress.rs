@@ -1,5 +1,6 @@
 //! `lab regress`: head against base, with a verdict.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -129,7 +130,7 @@ pub(super) fn main(args: &RegressArgs, handles: &[Handle]) -> Result<ExitCode> {
         }
         None => {
             let labs = stage.labs();
-            let asked = plan.rates.values().next().copied();
+            let asked = usage(asked_rate(args))?;
             let rates = labs.iter().map(|lab| (lab.clone(), asked.unwrap_or_else(|| rate(lab)))).collect();
             begin(Plan { labs, rates, ..plan }, base, head, skipped)
         }
@@ -170,7 +171,7 @@ fn begin(plan: Plan, base: Program, head: Program, skipped: Vec<crate::bundle::S
         plan,
         base,
         head,
-        brokers: std::collections::BTreeMap::new(),
+        brokers: BTreeMap::new(),
         skipped,
         rounds: Vec::new(),
         took_s: 0.0,
@@ -185,6 +186,17 @@ fn same(program: &Program) -> Result<build::Wanted> {
     Ok(build::Wanted::Binary(path))
 }
 
+/// The load that is the same for all labs, where one was asked for.
+fn asked_rate(args: &RegressArgs) -> Result<Option<f64>> {
+    let Some(text) = &args.load else { return Ok(None) };
+    let rate = text
+        .replace('_', "")
+        .parse()
+        .with_context(|| format!("`{text}` is no fixed load; give messages a second, as in `--load 2000`"))?;
+    load::check_rate(rate).map(Some)
+}
+
+/// The plan, but for the loads: which labs take part is not known yet.
 fn read(args: &RegressArgs) -> Result<Plan> {
     let text = args.min_effect.trim_end_matches('%').trim();
     let min_effect: f64 = text
@@ -196,16 +208,11 @@ fn read(args: &RegressArgs) -> Result<Plan> {
     );
     let rounds = args.rounds.unwrap_or(15);
     ensure!((1..=200).contains(&rounds), "{rounds} rounds cannot be made; give 1 to 200");
-    let rate: Option<f64> = match &args.load {
-        Some(text) => Some(text.replace('_', "").parse().with_context(|| {
-            format!("`{text}` is no fixed load; give messages a second, as in `--load 2000`")
-        })?),
-        None => None,
-    };
+    let rate = asked_rate(args)?;
     let seconds = args.seconds.unwrap_or(if args.quick { 0.4 } else { 0.6 });
     let as_bench = crate::bundle::Plan {
         sizes: vec![args.size],
-        loads: vec![plan::rate(load::check_rate(rate.unwrap_or(RATE))?, crate::bundle::Arrivals::Constant)],
+        loads: vec![plan::rate(rate.unwrap_or(RATE), crate::bundle::Arrivals::Constant)],
         seconds,
         warmup_s: args.warmup,
         ..plan::load("quick")?
@@ -218,7 +225,7 @@ fn read(args: &RegressArgs) -> Result<Plan> {
         );
     }
     for setting in args.set.iter().chain(&args.head_set) {
-        if !setting.split_once('=').is_some_and(|(_, value)| value.parse::<usize>().is_ok()) {
+        if setting.split_once('=').is_none_or(|(_, value)| value.parse::<usize>().is_err()) {
             bail!(Usage(format!(
                 "`{setting}` is not KNOB=VALUE with a whole number, as in `--set batch=64`"
             )));
@@ -231,8 +238,7 @@ fn read(args: &RegressArgs) -> Result<Plan> {
     Ok(Plan {
         labs: if args.labs.is_empty() { default } else { args.labs.clone() },
         rounds,
-        // Filled in when it is known which labs take part.
-        rates: rate.map(|rate| (String::new(), rate)).into_iter().collect(),
+        rates: BTreeMap::new(),
         size: args.size,
         warmup_s: args.warmup,
         seconds,

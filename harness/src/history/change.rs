@@ -12,9 +12,9 @@ use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom as _;
 
-/// Fewer values cannot show a change at this level: of ten in random order, two
-/// of 252 are split as well as a clean change in the middle would be.
-pub const FEWEST: usize = 10;
+/// Fewer values can hardly show a change at this level: of twelve in random order,
+/// two of 924 are split as well as a clean change in the middle is, of nine two of 126.
+pub const FEWEST: usize = 12;
 /// How often a series without a change may be said to have one.
 pub const LEVEL: f64 = 0.01;
 /// Random orders that a split is compared with.
@@ -130,20 +130,21 @@ mod tests {
         for seed in 0..20 {
             let one = places(&series(&[(100.0, 15), (120.0, 15)], seed));
             assert_eq!(one.len(), 1, "{seed}: {one:?}");
-            assert!(one[0].abs_diff(15) <= 1, "{seed}: {one:?}");
+            // An outlier beside it may belong to either side.
+            assert!(one[0].abs_diff(15) <= 3, "{seed}: {one:?}");
         }
         let two = places(&series(&[(100.0, 15), (150.0, 15), (110.0, 15)], 4));
         assert_eq!(two.len(), 2, "{two:?}");
         assert!(two[0].abs_diff(15) <= 1 && two[1].abs_diff(30) <= 1, "{two:?}");
-        assert_eq!(places(&[1.0, 1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0]), [5]);
+        assert_eq!(places(&[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]), [6]);
     }
 
     #[test]
     fn a_single_outlier_is_no_change() {
         let mut values = series(&[(100.0, 20)], 9);
         values[10] = 500.0;
-        assert_eq!(places(&values), []);
-        assert_eq!(places(&[7.0; 30]), []);
+        assert!(places(&values).is_empty());
+        assert!(places(&[7.0; 30]).is_empty());
     }
 
     /// One of a hundred is to be expected; five of 300 or more would be by chance
@@ -157,10 +158,12 @@ mod tests {
 
     #[test]
     fn too_few_values_or_impossible_ones_show_nothing() {
-        assert_eq!(places(&[1.0, 1.0, 1.0, 1.0, 9.0, 9.0, 9.0, 9.0, 9.0]), []);
-        let mut values = vec![1.0; 10];
-        values.extend([0.0; 10]);
-        assert_eq!(places(&values), []);
+        let mut few = vec![1.0; FEWEST / 2];
+        few.extend(vec![9.0; FEWEST - 1 - few.len()]);
+        assert!(places(&few).is_empty());
+        let mut values = vec![1.0; 12];
+        values.extend([0.0; 12]);
+        assert!(places(&values).is_empty());
     }
 
     proptest! {

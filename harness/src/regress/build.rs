@@ -42,7 +42,7 @@ pub fn find(asked: &str) -> Result<Wanted> {
         let mode =
             fs::metadata(path).with_context(|| format!("cannot look at {asked}"))?.permissions().mode();
         ensure!(mode & 0o111 != 0, "{asked} is a file that cannot be run; give a `lab` program, or a commit");
-        let path = fs::canonicalize(path).with_context(|| format!("cannot look at {asked}"))?;
+        let path = std::path::absolute(path).with_context(|| format!("cannot look at {asked}"))?;
         return Ok(Wanted::Binary(path));
     }
     let root = root()?;

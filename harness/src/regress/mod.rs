@@ -12,6 +12,9 @@ pub mod rounds;
 pub mod report;
 pub mod verdict;
 
+#[cfg(test)]
+mod tests;
+
 /// What is compared when nothing else is asked for, and the fixed load of each,
 /// messages a second: every pattern at least once, no two of them over the same
 /// transport. A load is about a tenth of what two busy cores can move. A lower one

@@ -191,8 +191,11 @@ pub async fn run(
     Ok(())
 }
 
+/// A broker, whether it has to be durable, and the labs that share it.
+type Block<'a> = (Option<(Broker, bool)>, Vec<&'a str>);
+
 /// The labs that share a broker, in an order drawn by lot.
-fn blocks<'a>(stage: &'a Stage, lots: &mut SmallRng) -> Vec<(Option<(Broker, bool)>, Vec<&'a str>)> {
+fn blocks<'a>(stage: &'a Stage, lots: &mut SmallRng) -> Vec<Block<'a>> {
     let mut by_broker: BTreeMap<Option<(Broker, bool)>, Vec<&str>> = BTreeMap::new();
     for (lab, broker) in &stage.labs {
         by_broker.entry(*broker).or_default().push(lab);

@@ -8,8 +8,10 @@ mod conformance;
 mod failures;
 mod floors;
 mod guard;
+mod history;
 mod interop;
 mod program;
+mod regress;
 mod story;
 mod tidy;
 
@@ -48,6 +50,8 @@ fn main() -> ExitCode {
         bundles::trials(),
         failures::trials(),
         floors::trials(),
+        regress::trials(),
+        history::trials(),
     ];
     let conclusion = libtest_mimic::run(&args, trials.into_iter().flatten().collect());
     conformance::end();
