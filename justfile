@@ -64,6 +64,18 @@ list *ARGS: build
 report +DIRS: build
     @{{ lab }} report "$@"
 
+# Is the working tree slower than a commit? `regress --base main`
+regress *ARGS: build
+    @{{ lab }} regress "$@"
+
+# How often `regress` errs on this machine, and what it finds; takes an hour
+regress-proof OUT *ARGS: build
+    @harness/tests/regress-proof "$@"
+
+# The bundles of this host over time
+history *ARGS: build
+    @{{ lab }} history "$@"
+
 # What is here, what is missing, how noisy this machine is
 doctor *ARGS: build
     @{{ lab }} doctor "$@"
@@ -109,6 +121,14 @@ fmt:
 # Micro-benchmarks of the harness's hot paths, with criterion
 bench-micro *ARGS:
     @cargo bench -p harness --bench hot_path -- "$@"
+
+# The same, kept under a name to compare with later: `bench-save main`
+bench-save NAME *ARGS:
+    @cargo bench -p harness --bench hot_path -- --save-baseline "$@"
+
+# The same, against what was kept: `bench-against main`
+bench-against NAME *ARGS:
+    @cargo bench -p harness --bench hot_path -- --baseline "$@"
 
 # The labs beside bare loops over the same transports: `ratios`, `ratios oneway-tcp --json`
 ratios *ARGS:

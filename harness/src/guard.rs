@@ -76,8 +76,14 @@ fn prefix_of(session: &Path) -> String {
     format!("messaging-lab-{name}-")
 }
 
-/// Removes everything temporary of a session.
+/// Removes everything temporary of a session, and of those that were started in
+/// its folder and killed with it.
 fn clear(session: &Path) {
+    for entry in std::fs::read_dir(session).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("lab-") && entry.path().is_dir() {
+            clear(&entry.path());
+        }
+    }
     let prefix = prefix_of(session);
     for entry in std::fs::read_dir(SHARED).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(&prefix) {

@@ -5,7 +5,8 @@
 //! recorded ([`account`], [`record`]), how load is offered ([`load`]), the
 //! measured loops themselves ([`role`]), who conducts them ([`conduct`],
 //! [`trial`], [`verdict`], [`bench`]), where brokers come from ([`broker`]), and what is
-//! made of the result ([`stats`], [`report`]). [`book`] writes the tables of the
+//! made of the result ([`stats`], [`report`]), of two programs ([`regress`]),
+//! and of many bundles ([`history`]). [`book`] writes the tables of the
 //! documentation.
 
 pub mod bundle;
@@ -38,5 +39,8 @@ pub mod process;
 
 pub mod report;
 pub mod stats;
+
+pub mod history;
+pub mod regress;
 
 pub mod book;

@@ -5,11 +5,13 @@
 //! and a seed, so that the same bundle always gives the same report.
 
 mod histogram;
+mod paired;
 mod summary;
 #[cfg(test)]
 mod tests;
 
 pub use histogram::{LONGEST_NS, decode, encode, new_histogram, percentiles};
+pub use paired::{Shift, fewest, holm, shift};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 pub use summary::summarize;

@@ -252,6 +252,6 @@ fn print_summary(run: &Run) -> Result<()> {
 }
 
 /// A seed for those who do not care; it is recorded all the same.
-fn fresh_seed() -> u64 {
+pub(super) fn fresh_seed() -> u64 {
     jiff::Timestamp::now().as_nanosecond() as u64
 }

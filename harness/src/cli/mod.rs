@@ -26,10 +26,12 @@ mod bridge;
 mod chat;
 mod correlation;
 mod crack;
+mod history;
 mod list;
 mod play;
 mod preinit;
 mod progress;
+mod regress;
 mod report;
 mod run;
 mod status;
@@ -68,6 +70,10 @@ enum Command {
     Bench(Box<bench::BenchArgs>),
     /// Play one role by hand; two terminals hold a conversation
     Play(play::PlayArgs),
+    /// Compare a commit or program with another, interleaved, and give a verdict
+    Regress(Box<regress::RegressArgs>),
+    /// Show the bundles of one host over time, and where they changed
+    History(history::HistoryArgs),
     /// Draw the plots and reports of bundles again, from the bundles alone
     Report(report::ReportArgs),
     /// Show what is here, what is missing, and how noisy this machine is
@@ -239,6 +245,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Crack(args) => crack::main(&args),
         Command::Bench(args) => bench::main(&args, &handles),
         Command::Play(args) => play::main(&args, &handles),
+        Command::Regress(args) => regress::main(&args, &handles),
+        Command::History(args) => history::main(&args, &handles),
         Command::Report(args) => report::main(&args),
         Command::Doctor(args) => {
             let mut urls = args.brokers.urls()?;

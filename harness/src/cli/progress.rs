@@ -97,7 +97,7 @@ fn account(cell: &Cell, counts: &Counts) -> String {
 }
 
 /// `42 s`, `3 min`.
-fn human(seconds: f64) -> String {
+pub(super) fn human(seconds: f64) -> String {
     let whole = Duration::from_secs_f64(seconds.max(0.0)).as_secs();
     if whole < 90 { format!("{whole} s") } else { format!("{} min", whole.div_ceil(60)) }
 }

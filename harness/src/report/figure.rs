@@ -20,7 +20,7 @@ const UNITS: f64 = 4.0;
 const PLOTTERS_FONT_FACTOR: f64 = 1.24;
 
 /// A point, in pixels from the top left.
-pub(super) type Point = (f64, f64);
+pub(crate) type Point = (f64, f64);
 
 enum Shape {
     Line { points: Vec<Point>, colour: RGBAColor, width: f64 },
@@ -31,7 +31,7 @@ enum Shape {
 
 /// How a text stands.
 #[derive(Clone, Copy)]
-pub(super) struct Type {
+pub(crate) struct Type {
     size: f64,
     bold: bool,
     colour: RGBColor,
@@ -40,27 +40,27 @@ pub(super) struct Type {
 }
 
 /// Text of a label.
-pub(super) const LABEL: Type =
+pub(crate) const LABEL: Type =
     Type { size: 12.0, bold: false, colour: INK, align: HPos::Left, upwards: false };
 /// Text at an axis, or beside something.
-pub(super) const NOTE: Type =
+pub(crate) const NOTE: Type =
     Type { size: 11.0, bold: false, colour: MUTED, align: HPos::Left, upwards: false };
 /// Text above a group.
-pub(super) const HEAD: Type = Type { size: 12.0, bold: true, colour: INK, align: HPos::Left, upwards: false };
+pub(crate) const HEAD: Type = Type { size: 12.0, bold: true, colour: INK, align: HPos::Left, upwards: false };
 
 impl Type {
     /// Ends at its point.
-    pub(super) const fn right(self) -> Self {
+    pub(crate) const fn right(self) -> Self {
         Self { align: HPos::Right, ..self }
     }
 
     /// Is centred on its point.
-    pub(super) const fn centre(self) -> Self {
+    pub(crate) const fn centre(self) -> Self {
         Self { align: HPos::Center, ..self }
     }
 
     /// Reads upwards.
-    pub(super) const fn upwards(self) -> Self {
+    pub(crate) const fn upwards(self) -> Self {
         Self { upwards: true, ..self }
     }
 
@@ -71,13 +71,13 @@ impl Type {
     }
 
     /// The width of a text, px, with a little to spare.
-    pub(super) fn width(self, text: &str) -> f64 {
+    pub(crate) fn width(self, text: &str) -> f64 {
         let bold = if self.bold { 1.1 } else { 1.0 };
         self.font().box_size(text).map_or(0.0, |(width, _)| f64::from(width) / UNITS * bold)
     }
 
     /// `text`, cut with an ellipsis where it is wider than `room` px.
-    pub(super) fn fit(self, text: &str, room: f64) -> String {
+    pub(crate) fn fit(self, text: &str, room: f64) -> String {
         if self.width(text) <= room {
             return text.to_owned();
         }
@@ -97,44 +97,44 @@ fn register() {
 }
 
 /// A picture being drawn.
-pub(super) struct Canvas {
+pub(crate) struct Canvas {
     /// Width, px.
-    pub(super) width: f64,
+    pub(crate) width: f64,
     /// Height, px.
-    pub(super) height: f64,
+    pub(crate) height: f64,
     shapes: Vec<Shape>,
 }
 
 impl Canvas {
-    pub(super) const fn new(width: f64, height: f64) -> Self {
+    pub(crate) const fn new(width: f64, height: f64) -> Self {
         Self { width, height, shapes: Vec::new() }
     }
 
-    pub(super) fn line(&mut self, points: Vec<Point>, colour: impl Into<RGBAColor>, width: f64) {
+    pub(crate) fn line(&mut self, points: Vec<Point>, colour: impl Into<RGBAColor>, width: f64) {
         self.shapes.push(Shape::Line { points, colour: colour.into(), width });
     }
 
-    pub(super) fn rect(&mut self, from: Point, to: Point, colour: impl Into<RGBAColor>) {
+    pub(crate) fn rect(&mut self, from: Point, to: Point, colour: impl Into<RGBAColor>) {
         self.shapes.push(Shape::Rect { from, to, colour: colour.into() });
     }
 
-    pub(super) fn dot(&mut self, at: Point, radius: f64, colour: impl Into<RGBAColor>) {
+    pub(crate) fn dot(&mut self, at: Point, radius: f64, colour: impl Into<RGBAColor>) {
         self.shapes.push(Shape::Dot { at, radius, colour: colour.into() });
     }
 
     /// `at` is the middle of the text's height, at the end that its type says.
-    pub(super) fn text(&mut self, text: impl Into<String>, at: Point, style: Type) {
+    pub(crate) fn text(&mut self, text: impl Into<String>, at: Point, style: Type) {
         self.shapes.push(Shape::Text { text: text.into(), at, style });
     }
 
     /// A grid line.
-    pub(super) fn grid(&mut self, from: Point, to: Point) {
+    pub(crate) fn grid(&mut self, from: Point, to: Point) {
         self.line(vec![from, to], GRID, 1.0);
     }
 
     /// The picture as SVG without a ground of its own, for a page that has one.
     /// `alt` says in words what is seen.
-    pub(super) fn svg(&self, alt: &str) -> Result<String> {
+    pub(crate) fn svg(&self, alt: &str) -> Result<String> {
         let mut text = String::new();
         {
             let size = (units(self.width) as u32, units(self.height) as u32);
@@ -157,7 +157,7 @@ impl Canvas {
 }
 
 /// The same picture for a file of its own: with a ground, light or dark.
-pub(super) fn standalone(svg: &str) -> String {
+pub(crate) fn standalone(svg: &str) -> String {
     let ground = palette::hex(palette::PAPER).to_uppercase();
     svg.replacen(
         '>',

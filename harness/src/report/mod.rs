@@ -2,14 +2,14 @@
 //! send on, and a README. Nothing here runs anything.
 
 mod evidence;
-mod figure;
+pub(crate) mod figure;
 mod index;
-mod number;
+pub(crate) mod number;
 mod page;
-mod palette;
+pub(crate) mod palette;
 mod plots;
-mod render;
-mod scale;
+pub(crate) mod render;
+pub(crate) mod scale;
 #[cfg(test)]
 mod tests;
 

@@ -6,7 +6,7 @@ use crate::bundle::{Arrivals, Load, LoadKind};
 const THIN: char = '\u{202f}';
 
 /// `1 234 567`.
-pub(super) fn count(value: u64) -> String {
+pub(crate) fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -19,12 +19,12 @@ pub(super) fn count(value: u64) -> String {
 }
 
 /// A rate as a whole number of messages a second; below ten with two decimals.
-pub(super) fn rate(value: f64) -> String {
+pub(crate) fn rate(value: f64) -> String {
     if value < 10.0 { format!("{value:.2}") } else { count(value.round() as u64) }
 }
 
 /// A rate in little room: `9.12 M`, `43.1 k`, `980`.
-pub(super) fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     match value {
         v if v >= 999.5e6 => format!("{}{THIN}G", three_digits(v / 1e9)),
         v if v >= 999.5e3 => format!("{}{THIN}M", three_digits(v / 1e6)),
@@ -34,7 +34,7 @@ pub(super) fn short(value: f64) -> String {
 }
 
 /// A time given in ns: `850 ns`, `12.3 µs`, `1.23 ms`, `4.56 s`.
-pub(super) fn time(ns: f64) -> String {
+pub(crate) fn time(ns: f64) -> String {
     let (value, unit) = match ns {
         v if v >= 999.5e6 => (v / 1e9, "s"),
         v if v >= 999.5e3 => (v / 1e6, "ms"),
@@ -45,12 +45,12 @@ pub(super) fn time(ns: f64) -> String {
 }
 
 /// A time at an axis, where zero needs no unit.
-pub(super) fn tick_time(ns: f64) -> String {
+pub(crate) fn tick_time(ns: f64) -> String {
     if ns == 0.0 { "0".to_owned() } else { time(ns) }
 }
 
 /// A size: `64 B`, `1.5 KiB`, `3.84 GiB`.
-pub(super) fn bytes(value: u64) -> String {
+pub(crate) fn bytes(value: u64) -> String {
     let mut size = value as f64;
     for unit in ["B", "KiB", "MiB", "GiB"] {
         if size < 1_000.0 {
@@ -62,7 +62,7 @@ pub(super) fn bytes(value: u64) -> String {
 }
 
 /// A share of 1 as `1.2 %`.
-pub(super) fn share(value: f64) -> String {
+pub(crate) fn share(value: f64) -> String {
     let percent = value * 100.0;
     if percent > 0.0 && percent < 0.01 {
         format!("<{THIN}0.01{THIN}%")
@@ -72,7 +72,7 @@ pub(super) fn share(value: f64) -> String {
 }
 
 /// `max`, or `1 000/s`, with the arrivals where they are not constant.
-pub(super) fn load(load: &Load) -> String {
+pub(crate) fn load(load: &Load) -> String {
     match (load.kind, load.rate) {
         (LoadKind::Max, _) | (_, None) => "max".to_owned(),
         (LoadKind::Rate, Some(offered)) => {
@@ -94,7 +94,7 @@ fn three_digits(value: f64) -> String {
 }
 
 /// A ratio: `0.62`, `1.4`, `12`.
-pub(super) fn ratio(value: f64) -> String {
+pub(crate) fn ratio(value: f64) -> String {
     match value {
         ..1.0 => format!("{value:.2}"),
         ..10.0 => format!("{value:.1}"),

@@ -4,19 +4,19 @@
 use plotters::style::RGBColor;
 
 /// Text.
-pub(super) const INK: RGBColor = RGBColor(0x1f, 0x23, 0x28);
+pub(crate) const INK: RGBColor = RGBColor(0x1f, 0x23, 0x28);
 /// Axes and what is said beside.
-pub(super) const MUTED: RGBColor = RGBColor(0x5d, 0x66, 0x70);
+pub(crate) const MUTED: RGBColor = RGBColor(0x5d, 0x66, 0x70);
 /// Grid lines.
-pub(super) const GRID: RGBColor = RGBColor(0xdd, 0xe2, 0xe8);
+pub(crate) const GRID: RGBColor = RGBColor(0xdd, 0xe2, 0xe8);
 /// A shaded region, such as the warm-up.
-pub(super) const SHADE: RGBColor = RGBColor(0xee, 0xf1, 0xf5);
+pub(crate) const SHADE: RGBColor = RGBColor(0xee, 0xf1, 0xf5);
 /// The ground of a picture.
-pub(super) const PAPER: RGBColor = RGBColor(0xff, 0xff, 0xff);
+pub(crate) const PAPER: RGBColor = RGBColor(0xff, 0xff, 0xff);
 
 /// What stands in a picture's own file, so that it follows the reader's light
 /// or dark setting; in the report the page's style does the same.
-pub(super) const DARK_STYLE: &str = "<style>@media (prefers-color-scheme: dark) {\
+pub(crate) const DARK_STYLE: &str = "<style>@media (prefers-color-scheme: dark) {\
 [fill=\"#FFFFFF\"]{fill:#15191f}[fill=\"#1F2328\"]{fill:#e4e8ec}[stroke=\"#1F2328\"]{stroke:#e4e8ec}\
 [fill=\"#5D6670\"]{fill:#9aa4af}[stroke=\"#5D6670\"]{stroke:#9aa4af}[stroke=\"#DDE2E8\"]{stroke:#313841}\
 [fill=\"#EEF1F5\"]{fill:#232931}}</style>";
@@ -43,7 +43,7 @@ const TRANSPORTS: [(&str, RGBColor); 13] = [
 ];
 
 /// The colour of a transport; one that is not in the list gets a muted violet.
-pub(super) fn transport(name: &str) -> RGBColor {
+pub(crate) fn transport(name: &str) -> RGBColor {
     TRANSPORTS
         .iter()
         .find(|(known, _)| *known == name)
@@ -52,7 +52,7 @@ pub(super) fn transport(name: &str) -> RGBColor {
 
 /// Colours of the parts of a cost, which are roles and not transports: the
 /// broker's stands out, for it is the part that the peers do not see.
-pub(super) fn role(index: usize, name: &str) -> RGBColor {
+pub(crate) fn role(index: usize, name: &str) -> RGBColor {
     if name == "broker" {
         return RGBColor(0xa8, 0x6f, 0x9a);
     }
@@ -60,7 +60,7 @@ pub(super) fn role(index: usize, name: &str) -> RGBColor {
 }
 
 /// `#80868d`, for HTML.
-pub(super) fn hex(colour: RGBColor) -> String {
+pub(crate) fn hex(colour: RGBColor) -> String {
     format!("#{:02x}{:02x}{:02x}", colour.0, colour.1, colour.2)
 }
 

@@ -8,7 +8,7 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
 use serde::Serialize;
 
 /// Fills in a template; `name` ends in `.html` or `.md`, which decides the escaping.
-pub(super) fn render(name: &str, template: &str, context: impl Serialize) -> Result<String> {
+pub(crate) fn render(name: &str, template: &str, context: impl Serialize) -> Result<String> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);

@@ -2,7 +2,7 @@
 
 /// A linear or logarithmic axis.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Scale {
+pub(crate) struct Scale {
     values: (f64, f64),
     pixels: (f64, f64),
     log: bool,
@@ -10,20 +10,20 @@ pub(super) struct Scale {
 
 impl Scale {
     /// From zero to a round number above `most`.
-    pub(super) fn linear(most: f64, pixels: (f64, f64)) -> Self {
+    pub(crate) fn linear(most: f64, pixels: (f64, f64)) -> Self {
         let most = if most > 0.0 { most } else { 1.0 };
         let step = step(most);
         Self { values: (0.0, (most / step).ceil() * step), pixels, log: false }
     }
 
     /// A plain linear axis between two values.
-    pub(super) fn between(values: (f64, f64), pixels: (f64, f64)) -> Self {
+    pub(crate) fn between(values: (f64, f64), pixels: (f64, f64)) -> Self {
         let end = if values.1 > values.0 { values.1 } else { values.0 + 1.0 };
         Self { values: (values.0, end), pixels, log: false }
     }
 
     /// Logarithmic, over whole thirds of decades (1, 2, 5 …), around what is positive in `values`.
-    pub(super) fn log(values: impl Iterator<Item = f64>, pixels: (f64, f64)) -> Self {
+    pub(crate) fn log(values: impl Iterator<Item = f64>, pixels: (f64, f64)) -> Self {
         let (mut least, mut most) = (f64::MAX, f64::MIN);
         for value in values.filter(|value| *value > 0.0) {
             (least, most) = (least.min(value), most.max(value));
@@ -41,12 +41,12 @@ impl Scale {
     }
 
     /// Whether it is logarithmic.
-    pub(super) const fn is_log(&self) -> bool {
+    pub(crate) const fn is_log(&self) -> bool {
         self.log
     }
 
     /// The pixel of a value; what is outside stands at the edge.
-    pub(super) fn at(&self, value: f64) -> f64 {
+    pub(crate) fn at(&self, value: f64) -> f64 {
         let (low, high) = self.values;
         let value = value.clamp(low, high);
         let share =
@@ -55,7 +55,7 @@ impl Scale {
     }
 
     /// The values that get a line and a label: round ones, at most about ten.
-    pub(super) fn ticks(&self) -> Vec<f64> {
+    pub(crate) fn ticks(&self) -> Vec<f64> {
         let (low, high) = self.values;
         if !self.log {
             let step = step(high - low);

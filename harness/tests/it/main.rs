@@ -11,9 +11,11 @@ mod crack;
 mod failures;
 mod floors;
 mod guard;
+mod history;
 mod interop;
 mod preinit;
 mod program;
+mod regress;
 mod return_address;
 mod status;
 mod story;
@@ -60,6 +62,8 @@ fn main() -> ExitCode {
         bundles::trials(),
         failures::trials(),
         floors::trials(),
+        regress::trials(),
+        history::trials(),
     ];
     let conclusion = libtest_mimic::run(&args, trials.into_iter().flatten().collect());
     conformance::end();

@@ -1,0 +1,324 @@
+//! `lab regress`: head against base, with a verdict.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::progress::human;
+use super::{BrokerArgs, Usage, interruptible, usage};
+use crate::noise::Meter;
+use crate::regress::record::{Plan, Program, Record, SCHEMA};
+use crate::regress::rounds::{self, Progress};
+use crate::regress::verdict::{self, Outcome, Verdict};
+use crate::regress::{LABS, QUICK, RATE, build, rate, report};
+use crate::role::{self, Handle};
+use crate::{guard, host, load, plan};
+
+#[derive(Debug, Args)]
+pub(super) struct RegressArgs {
+    /// Names, globs (quoted: 'pubsub-*') or patterns (pubsub); without one, seven labs of all patterns
+    labs: Vec<String>,
+    /// What to compare with: a commit of the repository around here, which is built, or a built `lab`
+    #[arg(long, value_name = "REF|BINARY", required_unless_present = "resume")]
+    base: Option<String>,
+    /// What to judge; the working tree, with changes that are not committed, without it
+    #[arg(long, value_name = "REF|BINARY")]
+    head: Option<String>,
+    /// Rounds; in each, every lab is measured for base, for head, and for base again [default: 15]
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Measured time of each trial [default: 0.6]
+    #[arg(long, value_name = "S")]
+    seconds: Option<f64>,
+    /// Warm-up before it
+    #[arg(long, value_name = "S", default_value_t = 0.2)]
+    warmup: f64,
+    /// The fixed load, messages a second; without it, about a tenth of what each lab can do
+    #[arg(long, value_name = "RATE")]
+    load: Option<String>,
+    /// Message size in bytes, the 32-byte header included
+    #[arg(long, value_name = "BYTES", default_value_t = 64)]
+    size: u64,
+    /// The least slowdown that counts, as in `3%`
+    #[arg(long, value_name = "PERCENT", default_value = "3%")]
+    min_effect: String,
+    /// Measure the peak rate, which is reported only, in one of so many rounds; 0: in none
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    peak_every: usize,
+    /// Turn a knob on both sides
+    #[arg(long = "set", value_name = "KNOB=VALUE")]
+    set: Vec<String>,
+    /// Turn a knob of head only: with the same program twice, what the knob costs
+    #[arg(long, value_name = "KNOB=VALUE")]
+    head_set: Vec<String>,
+    /// For trying it out: two labs without a broker, shorter trials, no peak rate
+    #[arg(long)]
+    quick: bool,
+    /// Seed of the order; recorded
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Go on with the interrupted comparison in --out
+    #[arg(long, requires = "out")]
+    resume: bool,
+    /// Where to write; a new folder below results/regress/ without it
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print `regress.json`
+    #[arg(long)]
+    json: bool,
+    /// Print GitHub's annotations; where GITHUB_ACTIONS=true it does so by itself
+    #[arg(long)]
+    annotate: bool,
+    #[command(flatten)]
+    brokers: BrokerArgs,
+}
+
+pub(super) fn main(args: &RegressArgs, handles: &[Handle]) -> Result<ExitCode> {
+    let urls = args.brokers.urls()?;
+    let earlier = match (&args.out, args.resume) {
+        (Some(out), true) => Some(Record::read(out)?),
+        _ => None,
+    };
+    let plan = match &earlier {
+        Some(record) => record.plan.clone(),
+        None => usage(read(args))?,
+    };
+    let wanted = usage(plan::select(handles, &plan.labs))?;
+    let (base, head) = match &earlier {
+        // What is gone on with are the same two files.
+        Some(record) => (same(&record.base)?, same(&record.head)?),
+        None => {
+            let base = args.base.as_deref().unwrap_or_default();
+            let base = usage(build::find(base))?;
+            (base, usage(args.head.as_deref().map_or_else(build::working_tree, build::find))?)
+        }
+    };
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => new_folder()?,
+    };
+    ensure!(
+        earlier.is_some() || std::fs::read_dir(&out).map_or(true, |mut entries| entries.next().is_none()),
+        "{} exists and is not empty; choose another --out, or continue it with --resume",
+        out.display()
+    );
+    guard::enter()?;
+    let (base, head) = (build::program(&base)?, build::program(&head)?);
+    let strict = std::env::var("CI").is_ok_and(|ci| ci == "true");
+    let (stage, skipped) = rounds::stage(&wanted, &base, &head, &urls, strict)?;
+    for skip in &skipped {
+        eprintln!("skipped {}: {}", skip.lab, skip.reason);
+    }
+    let mut record = match earlier {
+        Some(record) => {
+            ensure!(
+                record.base.sha256 == base.sha256 && record.head.sha256 == head.sha256,
+                "the programs are no longer those that {} was begun with; begin anew",
+                out.display()
+            );
+            ensure!(
+                record.plan.labs == stage.labs(),
+                "other labs can run here than when this was begun; begin anew"
+            );
+            record
+        }
+        None => {
+            let labs = stage.labs();
+            let asked = usage(asked_rate(args))?;
+            let rates = labs.iter().map(|lab| (lab.clone(), asked.unwrap_or_else(|| rate(lab)))).collect();
+            begin(Plan { labs, rates, ..plan }, base, head, skipped)
+        }
+    };
+    if record.base.sha256 == record.head.sha256 && record.plan.head_knobs.is_empty() {
+        eprintln!(
+            "base and head are the same program: this shows how often chance alone is called a regression"
+        );
+    }
+    let runtime = role::runtime(0)?;
+    let mut live = live(record.plan.rounds);
+    let work = rounds::run(&mut record, &stage, &out, &mut live);
+    let done = runtime.block_on(interruptible(work));
+    runtime.shutdown_background();
+    let Some(done) = done else {
+        eprintln!(
+            "\ninterrupted; finished rounds are kept. Go on with:\n  lab regress --resume --out {}",
+            out.display()
+        );
+        return Ok(ExitCode::from(130));
+    };
+    done?;
+    let verdict = verdict::judge(&record, record.plan.min_effect);
+    record.verdict = Some(verdict.clone());
+    report::save(&record, &verdict, &out)?;
+    tell(args, &record, &verdict, &out)?;
+    Ok(ExitCode::from(verdict.outcome.exit_code()))
+}
+
+fn begin(plan: Plan, base: Program, head: Program, skipped: Vec<crate::bundle::Skipped>) -> Record {
+    let meter = Meter::start();
+    std::thread::sleep(Duration::from_millis(500));
+    Record {
+        schema: SCHEMA,
+        created: jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+        host: host::host(),
+        noise: meter.stop(),
+        plan,
+        base,
+        head,
+        brokers: BTreeMap::new(),
+        skipped,
+        rounds: Vec::new(),
+        took_s: 0.0,
+        verdict: None,
+    }
+}
+
+/// The program of an interrupted comparison.
+fn same(program: &Program) -> Result<build::Wanted> {
+    let path = PathBuf::from(&program.binary);
+    ensure!(path.is_file(), "{} has gone, which this was begun with; begin anew", program.binary);
+    Ok(build::Wanted::Binary(path))
+}
+
+/// The load that is the same for all labs, where one was asked for.
+fn asked_rate(args: &RegressArgs) -> Result<Option<f64>> {
+    let Some(text) = &args.load else { return Ok(None) };
+    let rate = text
+        .replace('_', "")
+        .parse()
+        .with_context(|| format!("`{text}` is no fixed load; give messages a second, as in `--load 2000`"))?;
+    load::check_rate(rate).map(Some)
+}
+
+/// The plan, but for the loads: which labs take part is not known yet.
+fn read(args: &RegressArgs) -> Result<Plan> {
+    let text = args.min_effect.trim_end_matches('%').trim();
+    let min_effect: f64 = text
+        .parse()
+        .with_context(|| format!("`{}` is no effect in percent, as in `--min-effect 3%`", args.min_effect))?;
+    ensure!(
+        min_effect.is_finite() && (0.1..=100.0).contains(&min_effect),
+        "a minimum effect of {min_effect} % makes no sense; give 0.1% to 100%"
+    );
+    let rounds = args.rounds.unwrap_or(15);
+    ensure!((1..=200).contains(&rounds), "{rounds} rounds cannot be made; give 1 to 200");
+    let rate = asked_rate(args)?;
+    let seconds = args.seconds.unwrap_or(if args.quick { 0.4 } else { 0.6 });
+    let as_bench = crate::bundle::Plan {
+        sizes: vec![args.size],
+        loads: vec![plan::rate(rate.unwrap_or(RATE), crate::bundle::Arrivals::Constant)],
+        seconds,
+        warmup_s: args.warmup,
+        ..plan::load("quick")?
+    };
+    plan::check(&as_bench)?;
+    let few = rate.filter(|rate| rate * seconds < 20.0);
+    if let Some(rate) = few {
+        bail!(
+            "{rate} messages a second for {seconds} s are too few for a median, which needs 20; give a higher --load or more --seconds"
+        );
+    }
+    for setting in args.set.iter().chain(&args.head_set) {
+        if setting.split_once('=').is_none_or(|(_, value)| value.parse::<usize>().is_err()) {
+            bail!(Usage(format!(
+                "`{setting}` is not KNOB=VALUE with a whole number, as in `--set batch=64`"
+            )));
+        }
+    }
+    let default: Vec<String> = match args.quick {
+        true => QUICK.iter().map(ToString::to_string).collect(),
+        false => LABS.iter().map(|(lab, _)| (*lab).to_owned()).collect(),
+    };
+    Ok(Plan {
+        labs: if args.labs.is_empty() { default } else { args.labs.clone() },
+        rounds,
+        rates: BTreeMap::new(),
+        size: args.size,
+        warmup_s: args.warmup,
+        seconds,
+        peak_every: if args.quick { 0 } else { args.peak_every },
+        min_effect: min_effect / 100.0,
+        knobs: args.set.clone(),
+        head_knobs: args.head_set.clone(),
+        seed: args.seed.unwrap_or_else(super::bench::fresh_seed),
+    })
+}
+
+/// `results/regress/DATE-HOST`, or the next that is free.
+fn new_folder() -> Result<PathBuf> {
+    let host = crate::bench::default_out("regress")?;
+    let name = host.file_name().context("a folder has a name")?.to_string_lossy().into_owned();
+    (1..1000)
+        .map(|number| {
+            Path::new("results/regress").join(if number == 1 {
+                name.clone()
+            } else {
+                format!("{name}-{number}")
+            })
+        })
+        .find(|dir| !dir.exists())
+        .context("results/regress/ has 999 comparisons of today already; give a folder with --out")
+}
+
+/// A live line on a terminal, a plain one a round elsewhere.
+fn live(rounds: usize) -> impl FnMut(&Progress<'_>) {
+    let terminal = std::io::stderr().is_terminal();
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len}  {wide_msg}") {
+        bar.set_style(style);
+    }
+    move |progress| {
+        let (made, total) = progress.made;
+        let left = if made == 0 { String::new() } else { format!("  about {} left", human(progress.left_s)) };
+        let round = progress.round + 1;
+        if terminal {
+            bar.set_length(total as u64);
+            bar.set_position(made as u64);
+            bar.set_message(format!("round {round} of {rounds}: {}{left}", progress.lab));
+            if made == total {
+                bar.finish_and_clear();
+            }
+        } else if progress.lab.is_empty() {
+            eprintln!("round {round} of {rounds} made{left}");
+        }
+    }
+}
+
+fn tell(args: &RegressArgs, record: &Record, verdict: &Verdict, out: &Path) -> Result<()> {
+    let summary = std::env::var_os("GITHUB_STEP_SUMMARY");
+    if let Some(path) = summary.filter(|path| !path.is_empty()) {
+        use std::io::Write as _;
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(&path);
+        file.and_then(|mut file| file.write_all(report::markdown(record, verdict).as_bytes()))
+            .with_context(|| format!("cannot write the summary {}", Path::new(&path).display()))?;
+    }
+    if args.annotate || std::env::var("GITHUB_ACTIONS").is_ok_and(|actions| actions == "true") {
+        // On stderr as on stdout GitHub finds them, and stdout may be JSON.
+        for line in report::annotations(verdict) {
+            eprintln!("{line}");
+        }
+    }
+    if args.json {
+        outln!("{}", serde_json::to_string_pretty(record)?)?;
+    } else {
+        let mut table = comfy_table::Table::new();
+        table.load_style(comfy_table::TableStyle::new());
+        table.set_header(["LAB", "MEASURE", "BASE", "HEAD", "HEAD / BASE", "BASE / BASE", "OUTCOME"]);
+        for line in report::lines(verdict) {
+            table.add_row(line);
+        }
+        outln!("{}", table.trim_fmt())?;
+        outln!("\n{}: {}", verdict.outcome.as_str(), verdict.why)?;
+    }
+    eprintln!("\nThe report: {}", out.join("README.md").display());
+    if verdict.outcome == Outcome::CannotTell {
+        eprintln!("This is not a pass: nothing is said about head. The report says what each gate lacks.");
+    }
+    Ok(())
+}
