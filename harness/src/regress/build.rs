@@ -50,7 +50,7 @@ pub fn find(asked: &str) -> Result<Wanted> {
     let Ok(sha) = git(&root, &["rev-parse", "--verify", "--quiet", "--end-of-options", &name]) else {
         let refs = git(&root, &["for-each-ref", "--format=%(refname:short)"]).unwrap_or_default();
         let hint = crate::plan::nearest(asked, refs.lines())
-            .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+            .map_or_else(|| ".".to_owned(), |near| format!("; did you mean `{near}`?"));
         bail!(
             "`{asked}` is neither a program nor a commit of {}{hint} \
              Give a branch, a tag, a commit (`main`, `HEAD~1`), or the path of a `lab` that is built already",
