@@ -50,7 +50,7 @@ enum Command {
     Run(run::RunArgs),
     /// Publish over MQTT, consume over AMQP and STOMP: what each leg guarantees
     Bridge(bridge::BridgeArgs),
-    /// Find the word that has a SHA-1 hash, with workers over any pipeline; or measure what they gain
+    /// Find the word that has a SHA-1 hash, with workers over any pipeline
     Crack(Box<crack::CrackArgs>),
     /// Measure labs and write a result bundle with plots and a report
     Bench(Box<bench::BenchArgs>),
