@@ -64,7 +64,7 @@ enum Command {
     Status(status::StatusArgs),
     /// Ask before the connection is there: requests wait, then go in order
     Preinit(preinit::PreinitArgs),
-    /// Find the word that has a SHA-1 hash, with workers over any pipeline; or measure what they gain
+    /// Find the word that has a SHA-1 hash, with workers over any pipeline
     Crack(Box<crack::CrackArgs>),
     /// Measure labs and write a result bundle with plots and a report
     Bench(Box<bench::BenchArgs>),
