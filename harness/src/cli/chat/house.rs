@@ -79,7 +79,8 @@ impl House {
                         self.tell("the broker was killed (kill -9), as a page wanted it");
                     }
                     (Some(News::Start), Some(server)) => {
-                        if killed || server.died().is_some() {
+                        let gone = killed || server.died().is_some();
+                        if gone {
                             server.restart().await?;
                             (killed, told) = (false, false);
                             self.tell("the broker runs again, on the same data");
