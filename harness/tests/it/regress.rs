@@ -67,10 +67,16 @@ fn against_itself() -> Result<()> {
         let mut arms: Vec<&str> = samples.iter().filter_map(|sample| sample["arm"].as_str()).collect();
         arms.sort_unstable();
         ensure!(arms == ["again", "base", "head"], "{arms:?}");
-        ensure!(samples.iter().all(|sample| sample["measures"]["cpu"].as_f64() > Some(0.0)), "{samples:?}");
+        // On a busy machine a tenth of a second may pass without a message; then that is said.
+        let measured = |sample: &Value| sample["measures"]["cpu"].as_f64() > Some(0.0);
+        ensure!(samples.iter().all(|sample| measured(sample) || sample["failed"].is_string()), "{samples:?}");
     }
     // The peak is measured in every second round, and decides nothing.
-    let peak = |round: &Value| round["samples"][0]["measures"].get("peak").is_some();
+    let peak = |round: &Value| {
+        round["samples"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(|one| one["measures"].get("peak").is_some()))
+    };
     ensure!(peak(&rounds[0]) && !peak(&rounds[1]), "{rounds:?}");
     ensure!(told["base"]["sha256"] == told["head"]["sha256"] && told["base"]["git"].is_string());
     let junit = fs::read_to_string(out.join("junit.xml"))?;
