@@ -13,6 +13,7 @@ mod floors;
 mod guard;
 mod history;
 mod interop;
+mod loads;
 mod preinit;
 mod program;
 mod regress;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         bundles::trials(),
         failures::trials(),
         floors::trials(),
+        loads::trials(),
         regress::trials(),
         history::trials(),
     ];
