@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use hdrhistogram::Histogram;
 
-use crate::bundle::{Bundle, Cell, LoadKind, Raw, Run};
+use crate::bundle::{Arrivals, Bundle, Cell, Drain, LoadKind, Raw, Run};
 use crate::stats;
 
 /// A run with the recordings that the plots need.
@@ -68,11 +68,20 @@ impl<'a> Sheet<'a> {
         self.cells[0]
     }
 
-    pub(super) fn is_max(&self) -> bool {
-        self.first().load.kind == LoadKind::Max
+    pub(super) fn kind(&self) -> LoadKind {
+        self.first().load.kind
     }
 
-    /// `64 B, 1 → 1`: message size, senders and receivers.
+    pub(super) fn is_max(&self) -> bool {
+        self.kind() == LoadKind::Max
+    }
+
+    /// How messages were spaced, where they were not evenly.
+    pub(super) fn is_uneven(&self) -> bool {
+        self.first().load.arrivals.is_some_and(|arrivals| arrivals != Arrivals::Constant)
+    }
+
+    /// `64 B, 1 → 1`: message size, senders and receivers, and knobs that are axes.
     pub(super) fn setting(&self) -> String {
         setting(self.first())
     }
@@ -86,11 +95,12 @@ impl<'a> Sheet<'a> {
     pub(super) fn stem(&self) -> String {
         let cell = self.first();
         let text = format!(
-            "{}.{}B.{}x{}.{}",
+            "{}.{}B.{}x{}{}.{}",
             self.pattern,
             cell.size,
             cell.senders,
             cell.receivers,
+            cell.set.iter().map(|(name, value)| format!(".{name}-{value}")).collect::<String>(),
             cell.load.label()
         );
         let plain = |c: char| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '-' };
@@ -113,8 +123,8 @@ pub(super) fn sheets(run: &Run) -> Vec<Sheet<'_>> {
     let mut sheets: Vec<Sheet<'_>> = Vec::new();
     for cell in run.cells.iter().filter(|cell| cell.is_answer()) {
         let same = |other: &Cell| {
-            (&other.pattern, other.size, other.senders, other.receivers, &other.load)
-                == (&cell.pattern, cell.size, cell.senders, cell.receivers, &cell.load)
+            (&other.pattern, other.size, other.senders, other.receivers, &other.set, &other.load)
+                == (&cell.pattern, cell.size, cell.senders, cell.receivers, &cell.set, &cell.load)
         };
         match sheets.iter_mut().find(|sheet| same(sheet.first())) {
             Some(sheet) => sheet.cells.push(cell),
@@ -128,7 +138,7 @@ pub(super) fn sheets(run: &Run) -> Vec<Sheet<'_>> {
     sheets.sort_by(|a, b| {
         let key = |sheet: &Sheet<'_>| {
             let cell = sheet.first();
-            (cell.size, cell.senders, cell.receivers, !sheet.is_max())
+            (cell.size, cell.senders, cell.receivers, cell.set.clone(), !sheet.is_max())
         };
         let rate = |sheet: &Sheet<'_>| sheet.first().load.rate.unwrap_or(0.0);
         (pattern_order(a.pattern).cmp(&pattern_order(b.pattern)))
@@ -142,9 +152,39 @@ fn throughput(cell: &Cell) -> f64 {
     cell.summary.as_ref().map_or(-1.0, |summary| summary.throughput_per_s.median)
 }
 
-/// `64 B, 1 → 1`.
+/// `64 B, 1 → 1`, and knobs that are axes: `, batch = 16`.
 pub(super) fn setting(cell: &Cell) -> String {
-    format!("{}, {} → {}", super::number::bytes(cell.size), cell.senders, cell.receivers)
+    let set = cell.set.iter().map(|(name, value)| format!(", {name} = {value}"));
+    let shape = format!("{}, {} → {}", super::number::bytes(cell.size), cell.senders, cell.receivers);
+    shape + &set.collect::<String>()
+}
+
+/// What became of a cell's backlog: medians over the good trials.
+pub(super) struct Backlog {
+    /// Messages.
+    pub(super) messages: f64,
+    /// Seconds until all were confirmed.
+    pub(super) fill_s: f64,
+    /// Seconds from the consumers' start until the last was received.
+    pub(super) drain_s: f64,
+}
+
+impl Backlog {
+    /// Messages a second; 0 where the time is not known.
+    pub(super) fn fill_per_s(&self) -> f64 {
+        if self.fill_s > 0.0 { self.messages / self.fill_s } else { 0.0 }
+    }
+}
+
+/// Nothing for cells of other loads, and while no trial was good.
+pub(super) fn backlog(cell: &Cell) -> Option<Backlog> {
+    let good = || cell.trials.iter().filter(|trial| trial.failed.is_none()).filter_map(|trial| trial.drain);
+    let median = |figure: fn(Drain) -> f64| stats::median(&good().map(figure).collect::<Vec<_>>());
+    Some(Backlog {
+        messages: median(|drain| drain.messages as f64)?,
+        fill_s: median(|drain| drain.fill_s)?,
+        drain_s: median(|drain| drain.drain_s)?,
+    })
 }
 
 /// The lab's name without its pattern, which the reader sees already.
@@ -161,7 +201,7 @@ const PATTERNS: [(&str, &str); 6] = [
     ("durable", "Durable subscriber"),
 ];
 
-fn pattern_order(name: &str) -> (usize, &str) {
+pub(super) fn pattern_order(name: &str) -> (usize, &str) {
     (PATTERNS.iter().position(|(known, _)| *known == name).unwrap_or(PATTERNS.len()), name)
 }
 
@@ -170,7 +210,7 @@ pub(super) fn pattern_title(name: &str) -> &str {
     PATTERNS.iter().find(|(known, _)| *known == name).map_or(name, |(_, title)| title)
 }
 
-fn guarantee_order(name: &str) -> (usize, &str) {
+pub(super) fn guarantee_order(name: &str) -> (usize, &str) {
     let order = ["at-most-once", "at-least-once", "durable"];
     (order.iter().position(|known| *known == name).unwrap_or(order.len()), name)
 }

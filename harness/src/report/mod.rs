@@ -1,9 +1,11 @@
 //! The report of a run, drawn from its bundle alone: plots, one HTML file to
 //! send on, and a README. Nothing here runs anything.
 
+mod axes;
 mod evidence;
 pub(crate) mod figure;
 mod index;
+mod limits;
 pub(crate) mod number;
 mod page;
 pub(crate) mod palette;
@@ -38,6 +40,9 @@ pub struct Written {
 struct File<'a> {
     page: &'a page::Page,
     style: &'a str,
+    script: &'a str,
+    /// What the page may do: apply this style, run this script, and load nothing.
+    policy: &'a str,
 }
 
 /// Draws the bundle in `dir`: `plots/*.svg`, `report.html` and `README.md`,
@@ -50,19 +55,22 @@ pub fn draw(dir: &Path) -> Result<Written> {
     let (bundle, run) = Bundle::open(dir)?;
     let evidence = Evidence::read(&bundle, &run)?;
     let sheets = evidence::sheets(evidence.run);
-    let pictures = plots::draw(&evidence, &sheets)?;
+    let limits = limits::limits(&run);
+    let pictures = plots::draw(&evidence, &sheets, &limits)?;
 
     let mut plots = Vec::new();
     for picture in &pictures {
         bundle.write(&picture.file, &figure::standalone(&picture.svg))?;
         plots.push(dir.join(&picture.file));
     }
-    let page = page::page(&run, &sheets, pictures);
-    let style = include_str!("templates/style.css");
+    let page = page::page(&run, &sheets, &limits, pictures);
+    let style = format!("{}{}", include_str!("templates/style.css"), palette::style());
+    let script = include_str!("templates/report.js");
+    let policy = render::policy(&style, script);
+    let file = || File { page: &page, style: &style, script, policy: &policy };
     let html = include_str!("templates/report.html");
-    let html = render::render("report.html", html, File { page: &page, style })?;
-    bundle.write("report.html", &html)?;
+    bundle.write("report.html", &render::render("report.html", html, file())?)?;
     let readme = include_str!("templates/readme.md");
-    bundle.write("README.md", &render::render("README.md", readme, File { page: &page, style })?)?;
+    bundle.write("README.md", &render::render("README.md", readme, file())?)?;
     Ok(Written { html: dir.join("report.html"), readme: dir.join("README.md"), plots })
 }

@@ -18,6 +18,11 @@ pub(crate) fn count(value: u64) -> String {
     text
 }
 
+/// `1 lab`, `61 labs`.
+pub(crate) fn plural(value: usize, one: &str, many: &str) -> String {
+    format!("{} {}", count(value as u64), if value == 1 { one } else { many })
+}
+
 /// A rate as a whole number of messages a second; below ten with two decimals.
 pub(crate) fn rate(value: f64) -> String {
     if value < 10.0 { format!("{value:.2}") } else { count(value.round() as u64) }

@@ -2,13 +2,16 @@
 
 mod about;
 mod answer;
+mod backlog;
+mod limits;
 mod trials;
 
 use serde::Serialize;
 
-use super::evidence::{Sheet, pattern_title, setting};
+use super::evidence::{Sheet, pattern_order, pattern_title, setting};
+use super::limits::Limit;
 use super::number;
-use super::plots::Picture;
+use super::plots::{Picture, Place};
 use crate::bundle::{Flag, LoadKind, Run};
 use crate::stats;
 #[cfg(test)]
@@ -24,7 +27,15 @@ pub(super) struct Page {
     /// What is missing, where the run is unfinished.
     unfinished: Option<String>,
     summary: String,
-    overview: Option<Figure>,
+    /// Few labs: their tables come first, for they fit the screen.
+    small: bool,
+    /// Everything at a glance.
+    overviews: Vec<Figure>,
+    limits: Option<limits::Limits>,
+    limit_figures: Vec<Figure>,
+    backlogs: Vec<backlog::Group>,
+    backlog_figures: Vec<Figure>,
+    axis_figures: Vec<Figure>,
     patterns: Vec<Pattern>,
     floors: Vec<Floor>,
     failed: Vec<Failed>,
@@ -48,16 +59,25 @@ struct Figure {
     title: String,
     about: String,
     svg: String,
+    /// Narrow enough to stand beside another.
+    narrow: bool,
 }
+
+/// The widest picture that may stand beside another, px.
+const NARROW: f64 = 600.0;
 
 #[derive(Serialize)]
 struct Pattern {
     id: String,
     title: String,
-    answer: Answer,
+    answer: Option<Answer>,
     figures: Vec<Figure>,
     trials: Vec<TrialTable>,
+    course: Option<limits::Course>,
 }
+
+/// With at most so many rows, the tables of the answer and its pictures fit one screen.
+const SMALL: usize = 12;
 
 /// What the wire itself does.
 #[derive(Serialize)]
@@ -97,36 +117,44 @@ struct FlagText {
 }
 
 /// Sets a run and its pictures as text.
-pub(super) fn page(run: &Run, sheets: &[Sheet<'_>], pictures: Vec<Picture>) -> Page {
-    let mut overview = None;
-    let mut patterns: Vec<Pattern> = Vec::new();
-    for sheet in sheets {
-        if patterns.last().is_none_or(|pattern| pattern.id != sheet.pattern) {
-            let own: Vec<&Sheet<'_>> = sheets.iter().filter(|other| other.pattern == sheet.pattern).collect();
-            patterns.push(Pattern {
-                id: sheet.pattern.to_owned(),
-                title: pattern_title(sheet.pattern).to_owned(),
-                answer: answer::answer(&own),
-                figures: Vec::new(),
-                trials: own.iter().map(|sheet| trials::table(sheet)).collect(),
+pub(super) fn page(run: &Run, sheets: &[Sheet<'_>], limits: &[Limit<'_>], pictures: Vec<Picture>) -> Page {
+    let mut patterns = patterns(sheets, limits);
+    let (mut overviews, mut limit_figures) = (Vec::new(), Vec::new());
+    let (mut backlog_figures, mut axis_figures) = (Vec::new(), Vec::new());
+    for picture in pictures {
+        let figures = match &picture.place {
+            Place::Answer => Some(&mut overviews),
+            Place::Limits => Some(&mut limit_figures),
+            Place::Backlog => Some(&mut backlog_figures),
+            Place::Axes => Some(&mut axis_figures),
+            Place::Evidence(id) => {
+                patterns.iter_mut().find(|pattern| pattern.id == *id).map(|pattern| &mut pattern.figures)
+            }
+        };
+        if let Some(figures) = figures {
+            figures.push(Figure {
+                file: picture.file,
+                title: picture.title,
+                about: picture.about,
+                svg: picture.svg,
+                narrow: picture.width <= NARROW,
             });
         }
     }
-    for picture in pictures {
-        let figure =
-            Figure { file: picture.file, title: picture.title, about: picture.about, svg: picture.svg };
-        match picture.pattern.and_then(|id| patterns.iter_mut().find(|pattern| pattern.id == id)) {
-            Some(pattern) => pattern.figures.push(figure),
-            None => overview = Some(figure),
-        }
-    }
-    let has = |kind: LoadKind| run.cells.iter().any(|cell| cell.load.kind == kind);
+    let has = |kind: LoadKind| sheets.iter().any(|sheet| sheet.kind() == kind);
+    let rows: usize = patterns.iter().filter_map(|pattern| pattern.answer.as_ref()).map(Answer::len).sum();
     Page {
         name: run.name.clone(),
         created: run.created.clone(),
         unfinished: about::unfinished(run),
         summary: about::summary(run),
-        overview,
+        small: rows <= SMALL,
+        overviews,
+        limits: limits::limits(limits),
+        limit_figures,
+        backlogs: backlog::backlogs(sheets),
+        backlog_figures,
+        axis_figures,
         patterns,
         floors: floors(run),
         failed: failed(run),
@@ -146,6 +174,26 @@ pub(super) fn page(run: &Run, sheets: &[Sheet<'_>], pictures: Vec<Picture>) -> P
         has_max: has(LoadKind::Max),
         has_rate: has(LoadKind::Rate),
     }
+}
+
+/// Every pattern that was measured, with its tables and without its pictures.
+fn patterns(sheets: &[Sheet<'_>], limits: &[Limit<'_>]) -> Vec<Pattern> {
+    let mut ids: Vec<&str> = sheets.iter().map(|sheet| sheet.pattern).collect();
+    ids.extend(limits.iter().map(|limit| limit.subject.pattern.as_str()));
+    ids.sort_by_key(|id| pattern_order(id));
+    ids.dedup();
+    let pattern = |id: &str| {
+        let own: Vec<&Sheet<'_>> = sheets.iter().filter(|sheet| sheet.pattern == id).collect();
+        Pattern {
+            id: id.to_owned(),
+            title: pattern_title(id).to_owned(),
+            answer: answer::answer(&own),
+            figures: Vec::new(),
+            trials: own.iter().map(|sheet| trials::table(sheet)).collect(),
+            course: limits::course(limits, id),
+        }
+    };
+    ids.into_iter().map(pattern).collect()
 }
 
 fn floors(run: &Run) -> Vec<Floor> {

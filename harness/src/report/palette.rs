@@ -44,10 +44,7 @@ const TRANSPORTS: [(&str, RGBColor); 13] = [
 
 /// The colour of a transport; one that is not in the list gets a muted violet.
 pub(crate) fn transport(name: &str) -> RGBColor {
-    TRANSPORTS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map_or(RGBColor(0x7d, 0x6b, 0x91), |(_, colour)| *colour)
+    TRANSPORTS.iter().find(|(known, _)| *known == name).map_or(OTHER, |(_, colour)| *colour)
 }
 
 /// Colours of the parts of a cost, which are roles and not transports: the
@@ -57,6 +54,20 @@ pub(crate) fn role(index: usize, name: &str) -> RGBColor {
         return RGBColor(0xa8, 0x6f, 0x9a);
     }
     [RGBColor(0x5b, 0x70, 0x83), RGBColor(0x93, 0xa5, 0xb5), RGBColor(0xbf, 0xca, 0xd4)][index % 3]
+}
+
+/// A transport that is not in the list.
+const OTHER: RGBColor = RGBColor(0x7d, 0x6b, 0x91);
+
+/// The class of an element that is filled with a colour: `c-80868d`.
+pub(crate) fn class(colour: RGBColor) -> String {
+    hex(colour).replace('#', "c-")
+}
+
+/// Rules for these classes. A page's policy allows no style on elements themselves.
+pub(crate) fn style() -> String {
+    let colours = TRANSPORTS.iter().map(|(_, colour)| *colour).chain([OTHER]);
+    colours.map(|colour| format!(".{}{{background:{}}}", class(colour), hex(colour))).collect()
 }
 
 /// `#80868d`, for HTML.

@@ -2,10 +2,12 @@
 //! goes into, so that no template can forget to.
 
 use anyhow::{Context as _, Result};
+use base64::Engine as _;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 /// Fills in a template; `name` ends in `.html` or `.md`, which decides the escaping.
 pub(crate) fn render(name: &str, template: &str, context: impl Serialize) -> Result<String> {
@@ -26,6 +28,17 @@ pub(crate) fn render(name: &str, template: &str, context: impl Serialize) -> Res
     environment
         .render_named_str(name, template, Value::from(Serde(&context)))
         .with_context(|| format!("the template of {name} does not fit the report"))
+}
+
+/// The content security policy of a page that consists of this style and this
+/// script: nothing is loaded, and nothing else that got into it is applied or run.
+pub(crate) fn policy(style: &str, script: &str) -> String {
+    let hash = |text: &str| base64::engine::general_purpose::STANDARD.encode(Sha256::digest(text));
+    format!(
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
+        hash(style),
+        hash(script)
+    )
 }
 
 /// Text that Markdown shows as it is, also in the cell of a table.

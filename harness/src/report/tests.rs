@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::*;
 use crate::bundle::Skipped;
-use fixture::{full, small};
+use fixture::{everything, full, small};
 
 /// Draws a bundle in a folder of its own, and gives the HTML and the README.
 fn drawn(make: impl Fn(&Path)) -> (String, String) {
@@ -46,6 +46,40 @@ fn a_full_run_draws_every_plot() {
     for outside in ["src=", "<link", "@import", "url("] {
         assert!(!html.contains(outside), "the report would load something: {outside}");
     }
+}
+
+/// Searches, sweeps, backlogs and axes: each has its pictures and its tables; left in `target/` too.
+#[test]
+fn a_run_of_every_kind_of_load_draws_all_of_it() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/report-everything");
+    let _ = fs::remove_dir_all(&dir);
+    everything(&dir);
+    let written = draw(&dir).expect("it draws");
+    let files: Vec<String> = written.plots.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    let count = |part: &str| files.iter().filter(|file| file.contains(part)).count();
+    assert_eq!((count("/capacity.svg"), count("/sweep.svg"), count(".sweep.")), (1, 1, 4));
+    assert_eq!(
+        (count(".backlog.svg"), count("pipeline.by-receivers"), count("pipeline.by-batch")),
+        (1, 2, 2)
+    );
+    let (html, readme) = (fs::read_to_string(&written.html), fs::read_to_string(&written.readme));
+    let (html, readme) = (html.expect("it was written"), readme.expect("it was written"));
+    for text in [&html, &readme] {
+        for part in [
+            "96\u{202f}000",
+            "≥\u{202f}410\u{202f}000",
+            "70\u{202f}%",
+            "20\u{202f}000",
+            "bursts of 100",
+            "ramp",
+        ] {
+            assert!(text.contains(part), "{part} is missing");
+        }
+    }
+    assert!(html.contains("p99 of response is 41.2 ms") && html.contains("the backlog grew by 212 messages"));
+    // What belongs to a search or a sweep is no row of the answer.
+    let answer = html.split("id=\"limits\"").next().unwrap_or_default();
+    assert!(!answer.contains("Poisson") && !answer.contains("24\u{202f}000/s"));
 }
 
 #[test]

@@ -13,18 +13,15 @@ pub(super) fn summary(run: &Run) -> String {
     labs.dedup();
     let trials = || run.cells.iter().flat_map(|cell| &cell.trials);
     let failed = trials().filter(|trial| trial.failed.is_some()).count();
-    let mut parts = vec![plural(labs.len(), "lab", "labs"), plural(trials().count(), "trial", "trials")];
+    let mut parts =
+        vec![number::plural(labs.len(), "lab", "labs"), number::plural(trials().count(), "trial", "trials")];
     if failed > 0 {
         parts.push(format!("{failed} failed"));
     }
     if !run.skipped.is_empty() {
-        parts.push(format!("{} skipped", plural(run.skipped.len(), "lab", "labs")));
+        parts.push(format!("{} skipped", number::plural(run.skipped.len(), "lab", "labs")));
     }
     parts.join(", ")
-}
-
-fn plural(count: usize, one: &str, many: &str) -> String {
-    format!("{} {}", number::count(count as u64), if count == 1 { one } else { many })
 }
 
 /// What is missing, where a run was interrupted.
@@ -46,7 +43,10 @@ pub(super) fn machine(host: &Host) -> Vec<Fact> {
         |value: &Option<String>| value.clone().unwrap_or_else(|| "not shown by the kernel".to_owned());
     vec![
         Fact::new("Host", &host.name),
-        Fact::new("CPU", format!("{}, {}", host.cpu, plural(host.cores, "logical CPU", "logical CPUs"))),
+        Fact::new(
+            "CPU",
+            format!("{}, {}", host.cpu, number::plural(host.cores, "logical CPU", "logical CPUs")),
+        ),
         Fact::new("Memory", number::bytes(host.memory_bytes)),
         Fact::new("Kernel", &host.kernel),
         Fact::new("Frequency governor", known(&host.governor)),

@@ -93,9 +93,13 @@ impl Account {
     }
 }
 
-/// The answer of one pattern, from all its sheets.
-pub(super) fn answer(sheets: &[&Sheet<'_>]) -> Answer {
-    let loads = |max: bool| sheets.iter().filter(move |sheet| sheet.is_max() == max);
+/// The answer of one pattern, from its sheets at maximum load and at a rate;
+/// nothing where there is none.
+pub(super) fn answer(sheets: &[&Sheet<'_>]) -> Option<Answer> {
+    let loads = |max: bool| {
+        let kind = if max { LoadKind::Max } else { LoadKind::Rate };
+        sheets.iter().filter(move |sheet| sheet.kind() == kind)
+    };
     let mut groups: Vec<Group> = Vec::new();
     for sheet in loads(true) {
         for (guarantee, cells) in sheet.by_guarantee() {
@@ -114,15 +118,26 @@ pub(super) fn answer(sheets: &[&Sheet<'_>]) -> Answer {
     for row in groups.iter_mut().flat_map(|group| &mut group.rows) {
         row.flags = flags(row);
     }
-    let mut settings: Vec<String> = sheets.iter().map(|sheet| sheet.setting()).collect();
+    if groups.is_empty() {
+        return None;
+    }
+    let shown = sheets.iter().filter(|sheet| sheet.kind() != LoadKind::Drain);
+    let mut settings: Vec<String> = shown.map(|sheet| sheet.setting()).collect();
     settings.dedup();
     let rates: Vec<String> = loads(false).map(|sheet| sheet.load_text()).collect();
-    Answer {
+    Some(Answer {
         groups,
         has_max: loads(true).next().is_some(),
         has_rate: loads(false).next().is_some(),
         setting: (settings.len() == 1).then(|| settings.remove(0)),
         rate: (rates.windows(2).all(|pair| pair[0] == pair[1])).then(|| rates.first().cloned()).flatten(),
+    })
+}
+
+impl Answer {
+    /// How many labs it lists, each setting for itself.
+    pub(super) fn len(&self) -> usize {
+        self.groups.iter().map(|group| group.rows.len()).sum()
     }
 }
 
@@ -167,7 +182,7 @@ fn row(cell: &Cell, max: Option<Speed>, rate: Option<Latency>) -> Row {
         lab: cell.lab.clone(),
         short: short_name(cell).to_owned(),
         source: cell.source.clone(),
-        colour: palette::hex(palette::transport(&cell.transport)),
+        colour: palette::class(palette::transport(&cell.transport)),
         setting: setting(cell),
         max,
         rate,
@@ -202,7 +217,8 @@ fn latency(sheet: &Sheet<'_>, cell: &Cell) -> Latency {
     }
 }
 
-fn account(cell: &Cell) -> Account {
+/// What a cell's good trials did to the messages.
+pub(super) fn account(cell: &Cell) -> Account {
     cell.summary.as_ref().map(|summary| Account::of(&summary.counts)).unwrap_or_default()
 }
 
@@ -216,7 +232,7 @@ pub(super) fn percentile(all: &Percentiles, value: Option<u64>) -> String {
 }
 
 /// Why a cell has nothing to show.
-fn failure(cell: &Cell) -> Option<String> {
+pub(super) fn failure(cell: &Cell) -> Option<String> {
     if cell.summary.is_some() {
         return None;
     }

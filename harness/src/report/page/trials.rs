@@ -2,17 +2,24 @@
 
 use serde::Serialize;
 
-use super::super::evidence::{Sheet, short_name};
+use super::super::evidence::{Sheet, backlog, short_name};
 use super::super::number;
 use super::answer::percentile;
 use super::median_of;
-use crate::bundle::{Cell, Counts, Flag, Percentiles, Trial};
+use crate::bundle::{Cell, Counts, Flag, LoadKind, Noise, Percentiles, Trial};
 
 /// The trials of one sheet.
 #[derive(Serialize)]
 pub(super) struct TrialTable {
     title: String,
     is_rate: bool,
+    is_drain: bool,
+    /// Names of the counts that are shown.
+    counts: Vec<&'static str>,
+    /// Names of those that are 0 in every trial, and left out.
+    zeros: Vec<&'static str>,
+    /// Columns between the lab and the flags, without the trial's number.
+    columns: usize,
     labs: Vec<Lab>,
 }
 
@@ -34,6 +41,8 @@ struct Row {
     throughput: String,
     counts: Vec<String>,
     times: Vec<String>,
+    /// What went on beside it; nothing for all together.
+    noise: Vec<String>,
     flags: String,
 }
 
@@ -45,26 +54,80 @@ struct CostRow {
     memory: String,
 }
 
-/// The table of one sheet.
-pub(super) fn table(sheet: &Sheet<'_>) -> TrialTable {
-    let cells = sheet.by_guarantee().into_iter().flat_map(|(_, cells)| cells);
-    TrialTable {
-        title: format!("{}, {}", sheet.load_text(), sheet.setting()),
-        is_rate: !sheet.is_max(),
-        labs: cells.map(lab).collect(),
+/// A count's name, whether it is shown even if it is 0 everywhere, and how it is set.
+type Count = (&'static str, bool, fn(&Counts) -> String);
+
+const COUNTS: [Count; 13] = [
+    ("sent", true, |all| number::count(all.sent)),
+    ("received", true, |all| number::count(all.received)),
+    ("lost", true, |all| number::count(all.lost)),
+    ("confirmed-lost", false, |all| number::count(all.confirmed_lost)),
+    ("unconfirmed-lost", false, |all| number::count(all.unconfirmed_lost)),
+    ("refused", false, |all| number::count(all.refused)),
+    ("indeterminate", false, |all| number::count(all.indeterminate)),
+    ("duplicated", true, |all| with(all.duplicated, "redelivered", all.redelivered)),
+    ("reordered", true, |all| with(all.reordered, "by up to", all.reorder_distance)),
+    ("corrupt", true, |all| number::count(all.corrupt)),
+    ("misrouted", false, |all| number::count(all.misrouted)),
+    ("negative latency", false, |all| number::count(all.negative)),
+    ("window resets", false, |all| number::count(all.window_resets)),
+];
+
+fn with(value: u64, name: &str, more: u64) -> String {
+    match more {
+        0 => number::count(value),
+        more => format!("{} ({name} {})", number::count(value), number::count(more)),
     }
 }
 
-fn lab(cell: &Cell) -> Lab {
+/// The table of one sheet.
+pub(super) fn table(sheet: &Sheet<'_>) -> TrialTable {
+    let cells: Vec<&Cell> = sheet.by_guarantee().into_iter().flat_map(|(_, cells)| cells).collect();
+    let trials = || cells.iter().flat_map(|cell| &cell.trials).filter(|trial| trial.failed.is_none());
+    let (shown, zeros): (Vec<Count>, Vec<Count>) = COUNTS
+        .into_iter()
+        .partition(|(_, always, text)| *always || trials().any(|trial| text(&trial.counts) != "0"));
+    let (is_rate, is_drain) = (sheet.kind() == LoadKind::Rate, sheet.kind() == LoadKind::Drain);
+    TrialTable {
+        title: format!("{}, {}", sheet.load_text(), sheet.setting()),
+        is_rate,
+        is_drain,
+        columns: 1 + shown.len() + if is_rate { 7 } else { 0 } + if is_drain { 2 } else { 0 } + 4,
+        labs: cells.into_iter().map(|cell| lab(cell, &shown)).collect(),
+        counts: shown.into_iter().map(|(name, ..)| name).collect(),
+        zeros: zeros.into_iter().map(|(name, ..)| name).collect(),
+    }
+}
+
+fn lab(cell: &Cell, shown: &[Count]) -> Lab {
+    let counts = |counts: &Counts| shown.iter().map(|(_, _, text)| text(counts)).collect();
+    let trial = |trial: &Trial| Row {
+        name: format!("{}", trial.index + 1),
+        together: false,
+        failed: trial.failed.clone(),
+        throughput: number::rate(trial.throughput_per_s),
+        counts: counts(&trial.counts),
+        times: match (cell.load.kind, &trial.drain) {
+            (LoadKind::Drain, Some(drain)) => {
+                [drain.fill_s, drain.drain_s].map(|s| number::time(s * 1e9)).into()
+            }
+            _ => times(&trial.response_ns, &trial.lag_ns),
+        },
+        noise: noise(&trial.noise),
+        flags: join(&trial.flags),
+    };
     let mut rows: Vec<Row> = cell.trials.iter().map(trial).collect();
     if let Some(summary) = &cell.summary {
+        let together =
+            backlog(cell).map(|all| [all.fill_s, all.drain_s].map(|s| number::time(s * 1e9)).into());
         rows.push(Row {
             name: "together".to_owned(),
             together: true,
             failed: None,
             throughput: number::rate(summary.throughput_per_s.median),
             counts: counts(&summary.counts),
-            times: times(&summary.response_ns, &summary.lag_ns),
+            times: together.unwrap_or_else(|| times(&summary.response_ns, &summary.lag_ns)),
+            noise: vec![String::new(); 4],
             flags: join(&summary.flags),
         });
     }
@@ -84,41 +147,6 @@ fn lab(cell: &Cell) -> Lab {
     }
 }
 
-fn trial(trial: &Trial) -> Row {
-    Row {
-        name: format!("{}", trial.index + 1),
-        together: false,
-        failed: trial.failed.clone(),
-        throughput: number::rate(trial.throughput_per_s),
-        counts: counts(&trial.counts),
-        times: times(&trial.response_ns, &trial.lag_ns),
-        flags: join(&trial.flags),
-    }
-}
-
-/// In the order of the template's columns.
-fn counts(counts: &Counts) -> Vec<String> {
-    let with = |value: u64, name: &str, more: u64| match more {
-        0 => number::count(value),
-        more => format!("{} ({name} {})", number::count(value), number::count(more)),
-    };
-    vec![
-        number::count(counts.sent),
-        number::count(counts.received),
-        number::count(counts.lost),
-        number::count(counts.confirmed_lost),
-        number::count(counts.unconfirmed_lost),
-        number::count(counts.refused),
-        number::count(counts.indeterminate),
-        with(counts.duplicated, "redelivered", counts.redelivered),
-        with(counts.reordered, "by up to", counts.reorder_distance),
-        number::count(counts.corrupt),
-        number::count(counts.misrouted),
-        number::count(counts.negative),
-        number::count(counts.window_resets),
-    ]
-}
-
 /// In the order of the template's columns.
 fn times(response: &Percentiles, lag: &Percentiles) -> Vec<String> {
     let mut times: Vec<String> = [response.p50, response.p90, response.p99, response.p999, response.max]
@@ -130,6 +158,16 @@ fn times(response: &Percentiles, lag: &Percentiles) -> Vec<String> {
     times
 }
 
+/// In the order of the template's columns.
+fn noise(noise: &Noise) -> Vec<String> {
+    vec![
+        number::time(noise.oversleep_p99_ns as f64),
+        number::time(noise.oversleep_max_ns as f64),
+        number::share(noise.steal),
+        number::share(noise.foreign_cpu),
+    ]
+}
+
 /// All flags of a cell, a failed trial's too where nothing else is left to show.
 pub(super) fn flags(cell: &Cell) -> Vec<Flag> {
     match &cell.summary {
@@ -138,7 +176,8 @@ pub(super) fn flags(cell: &Cell) -> Vec<Flag> {
     }
 }
 
-fn join(flags: &[Flag]) -> String {
+/// Flags by name.
+pub(super) fn join(flags: &[Flag]) -> String {
     flags.iter().map(|flag| flag.as_str()).collect::<Vec<_>>().join(", ")
 }
 

@@ -6,19 +6,65 @@ use super::super::evidence::{Sheet, pattern_title};
 use super::super::figure::{Canvas, HEAD, LABEL, NOTE};
 use super::super::scale::Scale;
 use super::super::{number, palette};
-use super::rows::Layout;
+use super::rows::{Layout, columns, place_panels};
 use super::throughput::values;
-use crate::bundle::Cell;
+use crate::bundle::{Cell, LoadKind};
 
-const COLUMNS: usize = 3;
 const PANEL: f64 = 350.0;
-const LABELS: f64 = 124.0;
-const VALUES: f64 = 62.0;
 
-pub(super) fn draw(sheets: &[Sheet<'_>]) -> Option<Canvas> {
+/// What is drawn of each cell, and the room that it takes.
+struct Kind {
+    load: LoadKind,
+    /// From the left edge to where the scale begins, px.
+    labels: f64,
+    /// At the right edge, for figures, px.
+    figures: f64,
+    values: fn(&Cell) -> Vec<f64>,
+    tick: fn(f64) -> String,
+    mark: fn(&mut Canvas, &Cell, f64, &Scale, (f64, f64)),
+    notes: &'static [&'static str],
+}
+
+/// Throughput at maximum load.
+pub(super) fn throughput(sheets: &[Sheet<'_>]) -> Option<Canvas> {
+    draw(
+        sheets,
+        &Kind {
+            load: LoadKind::Max,
+            labels: 124.0,
+            figures: 62.0,
+            values,
+            tick: number::short,
+            mark: speed,
+            notes: &[
+                "messages/s at the receivers, logarithmic scale",
+                "dots: trials; bar: 95\u{202f}% interval of the median",
+                "* lost, duplicated, reordered or corrupt: see table",
+            ],
+        },
+    )
+}
+
+/// Response times at a rate.
+pub(super) fn latency(sheets: &[Sheet<'_>]) -> Option<Canvas> {
+    draw(
+        sheets,
+        &Kind {
+            load: LoadKind::Rate,
+            labels: 112.0,
+            figures: 104.0,
+            values: |cell| percentiles(cell).into_iter().flatten().collect(),
+            tick: number::time,
+            mark: response,
+            notes: &["response time, logarithmic scale", "line: p50; bar: from p50 to p99"],
+        },
+    )
+}
+
+fn draw(sheets: &[Sheet<'_>], kind: &Kind) -> Option<Canvas> {
     // The first setting of each pattern; the others have their own plots.
     let mut panels: Vec<&Sheet<'_>> = Vec::new();
-    for sheet in sheets.iter().filter(|sheet| sheet.is_max()) {
+    for sheet in sheets.iter().filter(|sheet| sheet.kind() == kind.load) {
         if panels.iter().all(|panel| panel.pattern != sheet.pattern) {
             panels.push(sheet);
         }
@@ -26,45 +72,44 @@ pub(super) fn draw(sheets: &[Sheet<'_>]) -> Option<Canvas> {
     if panels.is_empty() {
         return None;
     }
-    let all = || panels.iter().flat_map(|sheet| &sheet.cells).flat_map(|cell| values(cell));
-    let columns = panels.len().min(COLUMNS);
-    let layout = |x: f64, y: f64| Layout { origin: (x, y), labels: LABELS, row: 20.0, head: 28.0 };
+    let all = || panels.iter().flat_map(|sheet| &sheet.cells).flat_map(|cell| (kind.values)(cell));
+    let layout = Layout { origin: (0.0, 0.0), labels: kind.labels, row: 20.0, head: 28.0 };
+    let heights: Vec<f64> = panels.iter().map(|sheet| layout.height(sheet)).collect();
+    let places = place_panels(&heights, 62.0);
 
-    let mut canvas = Canvas::new(PANEL * columns as f64 + 12.0, 0.0);
-    let mut y = 8.0;
-    for row in panels.chunks(columns) {
-        for (column, sheet) in row.iter().enumerate() {
-            let x = 12.0 + column as f64 * PANEL;
-            let layout = layout(x, y + 18.0);
-            let scale = Scale::log(all(), (x + LABELS, x + PANEL - VALUES - 18.0));
-            canvas.text(pattern_title(sheet.pattern), (x, y + 10.0), HEAD);
-            canvas.text(sheet.setting(), (x + PANEL - 24.0, y + 10.0), NOTE.right());
-            canvas.line(vec![(x, y + 22.0), (x + PANEL - 24.0, y + 22.0)], palette::MUTED, 1.0);
-            layout.axis(&mut canvas, sheet, &scale, number::short);
-            for (cell, middle) in layout.names(&mut canvas, sheet) {
-                mark(&mut canvas, cell, middle, &scale, (x + LABELS, x + PANEL - 24.0));
+    let mut canvas = Canvas::new(PANEL * columns(panels.len()) as f64 + 12.0, 0.0);
+    for (index, sheet) in panels.iter().enumerate() {
+        let (x, y) = (12.0 + (index % columns(panels.len())) as f64 * PANEL, 8.0 + places.tops[index]);
+        let (left, right) = (x + kind.labels, x + PANEL - 24.0);
+        let layout = Layout { origin: (x, y + 18.0), ..layout };
+        let scale = Scale::log(all(), (left, right + 6.0 - kind.figures));
+        let setting = match kind.load {
+            LoadKind::Rate => format!("{}, {}", sheet.load_text(), sheet.setting()),
+            _ => sheet.setting(),
+        };
+        canvas.text(pattern_title(sheet.pattern), (x, y + 10.0), HEAD);
+        canvas.text(NOTE.fit(&setting, PANEL - 160.0), (right, y + 10.0), NOTE.right());
+        canvas.line(vec![(x, y + 22.0), (right, y + 22.0)], palette::MUTED, 1.0);
+        layout.axis(&mut canvas, sheet, &scale, kind.tick);
+        for (cell, middle) in layout.names(&mut canvas, sheet) {
+            if cell.summary.is_some() {
+                (kind.mark)(&mut canvas, cell, middle, &scale, (left, right));
+            } else {
+                canvas.text("failed", (right, middle), NOTE.right());
             }
         }
-        let tallest = row.iter().map(|sheet| layout(0.0, 0.0).height(sheet)).fold(0.0, f64::max);
-        y += tallest + 62.0;
     }
-    for note in [
-        "messages/s at the receivers, logarithmic scale",
-        "dots: trials; bar: 95\u{202f}% interval of the median",
-        "* lost, duplicated, reordered or corrupt: see table",
-    ] {
-        canvas.text(note, (12.0, y), NOTE);
+    let mut y = 8.0 + places.bottom;
+    for note in kind.notes {
+        canvas.text(*note, (12.0, y), NOTE);
         y += 15.0;
     }
     canvas.height = y;
     Some(canvas)
 }
 
-fn mark(canvas: &mut Canvas, cell: &Cell, y: f64, scale: &Scale, (left, right): (f64, f64)) {
-    let Some(summary) = &cell.summary else {
-        canvas.text("failed", (right, y), NOTE.right());
-        return;
-    };
+fn speed(canvas: &mut Canvas, cell: &Cell, y: f64, scale: &Scale, (left, right): (f64, f64)) {
+    let Some(summary) = &cell.summary else { return };
     let colour = palette::transport(&cell.transport);
     let speed = summary.throughput_per_s;
     let (low, high) = (scale.at(speed.low), scale.at(speed.high));
@@ -80,4 +125,31 @@ fn mark(canvas: &mut Canvas, cell: &Cell, y: f64, scale: &Scale, (left, right): 
     let clean = counts.lost + counts.duplicated + counts.reordered + counts.corrupt == 0;
     let text = number::short(speed.median);
     canvas.text(if clean { text } else { format!("{text}*") }, (right, y), LABEL.right());
+}
+
+/// p50 and p99, ns; a withheld one is missing.
+fn percentiles(cell: &Cell) -> [Option<f64>; 2] {
+    let response = cell.summary.as_ref().map(|summary| summary.response_ns).unwrap_or_default();
+    [response.p50, response.p99].map(|ns| ns.map(|ns| ns as f64))
+}
+
+fn response(canvas: &mut Canvas, cell: &Cell, y: f64, scale: &Scale, (_, right): (f64, f64)) {
+    let colour = palette::transport(&cell.transport);
+    let [p50, p99] = percentiles(cell);
+    if let (Some(p50), Some(p99)) = (p50, p99) {
+        canvas.rect(
+            (scale.at(p50), y - 4.0),
+            (scale.at(p99).max(scale.at(p50) + 1.5), y + 4.0),
+            colour.mix(0.55),
+        );
+    }
+    if let Some(p50) = p50 {
+        canvas.line(vec![(scale.at(p50), y - 6.5), (scale.at(p50), y + 6.5)], palette::INK, 1.5);
+    }
+    let text = match (p50, p99) {
+        (Some(p50), Some(p99)) => format!("{} – {}", number::time(p50), number::time(p99)),
+        (Some(p50), None) => format!("{} – ?", number::time(p50)),
+        _ => "withheld".to_owned(),
+    };
+    canvas.text(text, (right, y), LABEL.right());
 }

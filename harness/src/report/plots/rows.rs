@@ -9,6 +9,29 @@ use crate::bundle::Cell;
 /// Room for the label of a tick, px.
 const LABEL_WIDTH: f64 = 34.0;
 
+/// How many panels stand beside each other, where there are so many.
+pub(super) fn columns(panels: usize) -> usize {
+    panels.clamp(1, 3)
+}
+
+/// Where panels stand that have these heights.
+pub(super) struct Tops {
+    /// The top of each, px.
+    pub(super) tops: Vec<f64>,
+    /// Below the last.
+    pub(super) bottom: f64,
+}
+
+/// Places panels in rows that are as high as their tallest, with `gap` px below it.
+pub(super) fn place_panels(heights: &[f64], gap: f64) -> Tops {
+    let (mut tops, mut y) = (Vec::new(), 0.0);
+    for row in heights.chunks(columns(heights.len())) {
+        tops.extend(row.iter().map(|_| y));
+        y += row.iter().copied().fold(0.0, f64::max) + gap;
+    }
+    Tops { tops, bottom: y }
+}
+
 /// Measures of the layout, px.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
