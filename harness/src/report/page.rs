@@ -59,12 +59,14 @@ struct Figure {
     title: String,
     about: String,
     svg: String,
-    /// Narrow enough to stand beside another.
-    narrow: bool,
+    /// `narrow`: it may stand beside another; `wide`: it takes all the room there is.
+    span: Option<&'static str>,
 }
 
 /// The widest picture that may stand beside another, px.
 const NARROW: f64 = 600.0;
+/// The widest that takes a text's width, px.
+const COLUMN: f64 = 840.0;
 
 #[derive(Serialize)]
 struct Pattern {
@@ -137,7 +139,11 @@ pub(super) fn page(run: &Run, sheets: &[Sheet<'_>], limits: &[Limit<'_>], pictur
                 title: picture.title,
                 about: picture.about,
                 svg: picture.svg,
-                narrow: picture.width <= NARROW,
+                span: match picture.width {
+                    ..=NARROW => Some("narrow"),
+                    ..=COLUMN => None,
+                    _ => Some("wide"),
+                },
             });
         }
     }

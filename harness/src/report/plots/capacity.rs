@@ -54,7 +54,7 @@ pub(super) fn draw(limits: &[Limit<'_>]) -> Option<Canvas> {
     let mut y = 8.0 + tops.bottom;
     for note in [
         "messages/s offered, logarithmic scale",
-        "bar: from the highest rate that passed to the lowest that failed; line: confirmed by a longer run",
+        "line: sustained, confirmed by a longer run; bar: from there to the lowest rate that failed",
         "≥: nothing failed as far as the generator could go",
     ] {
         canvas.text(note, (12.0, y), NOTE);

@@ -99,7 +99,7 @@ pub(super) fn draw(
         let title =
             format!("{}: {} against load, {}", pattern_title(&cell.pattern), short_name(cell), setting(cell));
         let about = "Response time at each share of the sustainable rate: mean, p50 and p99 of the merged trials, \
-                     and how late the generator was (lag). Dashed: the mean that queueing theory predicts for a single server. \
+                     and how late the generator was (lag). Predicted: the mean that queueing theory gives for a single server. \
                      The knee is where load divided by mean response is largest.";
         let stem = format!(
             "{}.sweep.{}",
@@ -141,9 +141,11 @@ fn of_sheet(
     let has_max = sheets.iter().any(|other| other.pattern == sheet.pattern && other.is_max());
     let (setting, load) = (sheet.setting(), sheet.load_text());
     let mut add = |kind: &str, canvas: Option<Canvas>, about: &str| {
-        let title = format!("{}: {kind}, {load}, {setting}", pattern_title(sheet.pattern));
-        let place =
-            if kind == "backlog" { Place::Backlog } else { Place::Evidence(sheet.pattern.to_owned()) };
+        let pattern = pattern_title(sheet.pattern);
+        let (title, place) = match sheet.kind() {
+            LoadKind::Drain => (format!("{pattern}: {load}, {setting}"), Place::Backlog),
+            _ => (format!("{pattern}: {kind}, {load}, {setting}"), Place::Evidence(sheet.pattern.to_owned())),
+        };
         gallery.add(place, &format!("{}.{kind}", sheet.stem()), canvas, (title, about))
     };
     match sheet.kind() {

@@ -84,7 +84,7 @@ fn curves(limit: &Limit<'_>, colour: RGBColor) -> Vec<Curve> {
         measured("mean", solid(palette::INK, 2.0), |all| all.mean),
         measured("p50", Look { dash: Some((2.5, 3.5)), ..solid(colour, 2.0) }, |all| all.p50),
         Curve {
-            name: "mean predicted",
+            name: "predicted",
             look: Look { dash: Some((9.0, 4.0)), ..solid(palette::INK, 1.25) },
             points: predicted.filter_map(|point| Some((point.share, point.predicted_ns?))).collect(),
             measured: false,

@@ -80,18 +80,19 @@ function makeSortable(table, status) {
 
 function makeLarger(figure, dialog) {
   const plot = figure.querySelector(".plot");
+  const caption = figure.querySelector("figcaption");
+  const about = caption.textContent;
   const enlarge = () => {
     dialog.querySelector(".plot").replaceChildren(plot.querySelector("svg").cloneNode(true));
-    dialog.querySelector("p").textContent = figure.querySelector("figcaption").textContent;
+    dialog.querySelector("p").textContent = about;
     dialog.showModal();
   };
   const button = document.createElement("button");
   button.type = "button";
-  button.className = "enlarge";
   button.textContent = "Enlarge";
-  button.setAttribute("aria-label", `Enlarge: ${figure.querySelector("figcaption strong").textContent}`);
+  button.setAttribute("aria-label", `Enlarge: ${caption.querySelector("strong").textContent}`);
   button.addEventListener("click", enlarge);
-  figure.prepend(button);
+  caption.append(" ", button);
   plot.addEventListener("click", enlarge);
   plot.addEventListener("keydown", (event) => {
     if (event.key !== "Enter") return;
@@ -100,6 +101,7 @@ function makeLarger(figure, dialog) {
   });
 }
 
+document.documentElement.classList.add("scripted");
 const status = document.querySelector("#status");
 document.querySelectorAll("table").forEach((table) => makeSortable(table, status));
 
