@@ -2,6 +2,7 @@
 
 mod bridge;
 mod brokers;
+mod browser;
 mod bundles;
 mod chat;
 mod cli;
@@ -17,6 +18,7 @@ mod loads;
 mod preinit;
 mod program;
 mod regress;
+mod report;
 mod return_address;
 mod status;
 mod story;
@@ -26,6 +28,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+// The fixtures of the report's own tests are used here, too, and say `crate::`.
+use harness::{bundle, stats};
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
         floors::trials(),
         loads::trials(),
         regress::trials(),
+        report::trials(),
         history::trials(),
     ];
     let conclusion = libtest_mimic::run(&args, trials.into_iter().flatten().collect());

@@ -31,7 +31,7 @@ pub(super) fn throughput(sheets: &[Sheet<'_>]) -> Option<Canvas> {
         sheets,
         &Kind {
             load: LoadKind::Max,
-            labels: 124.0,
+            labels: 136.0,
             figures: 62.0,
             values,
             tick: number::short,

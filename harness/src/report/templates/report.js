@@ -2,7 +2,7 @@
 // Sorting, enlarging and printing. Everything can be read without this script.
 
 // The numbers of this report: thin spaces between thousands and before a unit.
-const NUMBER = /^<?\u202f?(\d{1,3}(?:\u202f\d{3})+|\d+)(\.\d+)?(?:\u202f?(ns|µs|ms|s|B|KiB|MiB|GiB|TiB|k|M|G|%|×)(?![a-z]))?/;
+const NUMBER = /^[<≥]?\u202f?(\d{1,3}(?:\u202f\d{3})+|\d+)(\.\d+)?(?:\u202f?(ns|µs|ms|s|B|KiB|MiB|GiB|TiB|k|M|G|%|×)(?![a-z]))?/;
 const FACTORS = {
   ns: 1, "µs": 1e3, ms: 1e6, s: 1e9,
   B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, TiB: 1024 ** 4,

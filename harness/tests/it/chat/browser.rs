@@ -2,26 +2,24 @@
 //!
 //! With `LAB_PICTURES=FOLDER` in the environment, pictures of the page are left there.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context as _, Result, bail, ensure};
-use fantoccini::{Client, ClientBuilder};
+use anyhow::{Result, bail, ensure};
+use fantoccini::Client;
 use labs::apps::chat::over::{self, Over};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::house::{House, PATIENCE};
+use crate::browser::{self, DevTools, Driver};
 use crate::trial;
 
 /// Peer to peer and through each broker, with and without a history.
 const OVER: [&str; 6] = ["zeromq", "redis", "redis-stream", "rabbitmq", "mqtt", "nats"];
 
 pub(super) fn trials() -> Vec<Trial> {
-    let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    let no_browser = !ci && Driver::find().is_err();
+    let no_browser = browser::is_missing();
     let overs = over::all().into_iter().filter(|over| OVER.contains(&over.name.as_str()));
     overs
         .map(|over| {
@@ -266,97 +264,5 @@ impl Page {
     async fn devtools(&self, command: &str, params: Value) -> Result<()> {
         self.client.issue_cmd(DevTools { command: command.to_owned(), params }).await?;
         Ok(())
-    }
-}
-
-/// A command of Chromium's own, which WebDriver has none for.
-#[derive(Debug)]
-struct DevTools {
-    command: String,
-    params: Value,
-}
-
-impl fantoccini::wd::WebDriverCompatibleCommand for DevTools {
-    fn endpoint(
-        &self,
-        base: &url::Url,
-        session: Option<&str>,
-    ) -> std::result::Result<url::Url, url::ParseError> {
-        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
-    }
-
-    fn method_and_body(&self, _: &url::Url) -> (hyper::Method, Option<String>) {
-        (hyper::Method::POST, Some(json!({ "cmd": self.command, "params": self.params }).to_string()))
-    }
-}
-
-/// ChromeDriver, at a port of its own choice.
-struct Driver {
-    child: Child,
-    url: String,
-    folder: tempfile::TempDir,
-}
-
-impl Driver {
-    /// Where it is; Debian's package is called `chromium-driver`.
-    fn find() -> Result<std::path::PathBuf> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let found =
-            std::env::split_paths(&path).map(|folder| folder.join("chromedriver")).find(|file| file.exists());
-        found.context("chromedriver is not on PATH; install the packages chromium and chromium-driver")
-    }
-
-    fn start() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let mut command = Command::new(Self::find()?);
-        harness::process::die_with_parent(&mut command);
-        // What it and its browsers leave lies here, and goes with it.
-        command.env("TMPDIR", folder.path()).env("HOME", folder.path());
-        let mut child = command
-            .arg("--port=0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let lines = BufReader::new(child.stdout.take().context("no pipe")?).lines();
-        for line in lines.map_while(Result::ok) {
-            if let Some((_, port)) = line.split_once("started successfully on port ") {
-                let url = format!("http://127.0.0.1:{}", port.trim_end_matches('.'));
-                return Ok(Self { child, url, folder });
-            }
-        }
-        bail!("chromedriver did not start")
-    }
-
-    async fn browser(&self) -> Result<Client> {
-        let args = [
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--disable-dev-shm-usage",
-            "--window-size=1200,800",
-        ];
-        let data = tempfile::tempdir_in(self.folder.path())?.keep();
-        let args: Vec<String> = args
-            .iter()
-            .map(|arg| (*arg).to_owned())
-            .chain([format!("--user-data-dir={}", data.display())])
-            .collect();
-        let options = json!({ "goog:chromeOptions": { "args": args } });
-        let capabilities = serde_json::from_value(options)?;
-        let connector = hyper_util::client::legacy::connect::HttpConnector::new();
-        let client = ClientBuilder::new(connector).capabilities(capabilities).connect(&self.url).await;
-        client.context("the browser did not start")
-    }
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        let _ = harness::process::kill_tree(&[self.child.id()]);
-        let _ = self.child.wait();
     }
 }
