@@ -76,6 +76,10 @@ regress-proof OUT *ARGS: build
 history *ARGS: build
     @{{ lab }} history "$@"
 
+# Does the harness find what is known to be there? `selftest`, `selftest loss`
+selftest *ARGS: build
+    @{{ lab }} selftest "$@"
+
 # What is here, what is missing, how noisy this machine is
 doctor *ARGS: build
     @{{ lab }} doctor "$@"

@@ -291,7 +291,7 @@ pub struct Trial {
 /// `received`, `lost` and what follows count deliveries, one a subscriber.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counts {
-    /// Accepted by the client.
+    /// Handed to the client, what it refused included.
     pub sent: u64,
     /// Distinct messages received.
     pub received: u64,
@@ -307,7 +307,7 @@ pub struct Counts {
     pub indeterminate: u64,
     /// Received again.
     pub duplicated: u64,
-    /// Of these, marked as redelivered by the transport.
+    /// Marked as redelivered by the transport, received before or not.
     pub redelivered: u64,
     /// Received after a later one of the same sender.
     pub reordered: u64,

@@ -6,7 +6,8 @@
 //! measured loops themselves ([`role`]), who conducts them ([`conduct`],
 //! [`trial`], [`verdict`], [`bench`]), where brokers come from ([`broker`]), and what is
 //! made of the result ([`stats`], [`report`]), of two programs ([`regress`]),
-//! and of many bundles ([`history`]). [`book`] writes the tables of the
+//! and of many bundles ([`history`]). [`selftest`] measures a transport whose
+//! truth is known. [`book`] writes the tables of the
 //! documentation.
 
 pub mod bundle;
@@ -42,5 +43,7 @@ pub mod stats;
 
 pub mod history;
 pub mod regress;
+
+pub mod selftest;
 
 pub mod book;

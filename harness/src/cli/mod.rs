@@ -34,6 +34,7 @@ mod progress;
 mod regress;
 mod report;
 mod run;
+mod selftest;
 mod status;
 mod story;
 
@@ -76,6 +77,8 @@ enum Command {
     History(history::HistoryArgs),
     /// Draw the plots and reports of bundles again, from the bundles alone
     Report(report::ReportArgs),
+    /// Measure transports whose truth is known, and show that it is found
+    Selftest(selftest::SelftestArgs),
     /// Show what is here, what is missing, and how noisy this machine is
     Doctor(DoctorArgs),
     /// Print the JSON schema of `run.json`
@@ -248,6 +251,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Regress(args) => regress::main(&args, &handles),
         Command::History(args) => history::main(&args, &handles),
         Command::Report(args) => report::main(&args),
+        Command::Selftest(args) => selftest::main(&args),
         Command::Doctor(args) => {
             let mut urls = args.brokers.urls()?;
             let brokers = brokers(&args.only)?;

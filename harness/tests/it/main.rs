@@ -17,6 +17,7 @@ mod preinit;
 mod program;
 mod regress;
 mod return_address;
+mod selftest;
 mod status;
 mod story;
 mod tidy;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         failures::trials(),
         floors::trials(),
         regress::trials(),
+        selftest::trials(),
         history::trials(),
     ];
     let conclusion = libtest_mimic::run(&args, trials.into_iter().flatten().collect());
