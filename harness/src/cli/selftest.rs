@@ -1,6 +1,5 @@
 //! `lab selftest`: the harness measures what is known, and must find it.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -133,12 +132,9 @@ fn print(verdicts: &[Verdict], seed: u64) -> Result<()> {
 
 /// What a check is about, and how many messages suffered it.
 fn did(verdict: &Verdict) -> String {
-    let harmed: BTreeMap<_, _> = verdict.harmed.iter().collect();
-    let numbers: Vec<String> =
-        harmed.into_iter().map(|(harm, count)| format!("{count} {}", harm.as_str())).collect();
-    match numbers.as_slice() {
-        [] => verdict.about.to_owned(),
-        _ => format!("{} ({})", verdict.about, numbers.join(", ")),
+    match verdict.harmed.values().sum::<u64>() {
+        0 => verdict.about.to_owned(),
+        harmed => format!("{} ({harmed} harmed)", verdict.about),
     }
 }
 
@@ -146,9 +142,9 @@ fn shown_as(value: &Value, unit: &str) -> String {
     match value {
         Value::None => "none".to_owned(),
         Value::Text(text) => (*text).to_owned(),
-        Value::Number(ns) if unit == "ns" && *ns >= 1e6 => format!("{:.3} ms", ns / 1e6),
-        Value::Number(ns) if unit == "ns" => format!("{:.1} µs", ns / 1e3),
-        Value::Number(number) if unit.is_empty() => format!("{number}"),
+        Value::Whole(ns) if unit == "ns" && *ns >= 1_000_000 => format!("{:.3} ms", *ns as f64 / 1e6),
+        Value::Whole(ns) if unit == "ns" => format!("{:.1} µs", *ns as f64 / 1e3),
+        Value::Whole(count) => format!("{count}"),
         Value::Number(number) => format!("{number:.0} {unit}"),
     }
 }
@@ -170,11 +166,11 @@ fn why(verdict: &Verdict, seed: u64) -> String {
         .collect();
     let next = match verdict.figures.iter().all(|figure| figure.good || figure.is_timed()) {
         true => format!(
-            "only times are wrong, and an idle thread was held up for {:.1} ms meanwhile; try again on a quieter machine",
+            "Only times are wrong, and an idle thread was held up for {:.1} ms meanwhile; try again on a quieter machine",
             verdict.held_up_ns as f64 / 1e6
         ),
         false => format!(
-            "no machine explains that: do not trust this build (`lab selftest {name} --seed {seed} --json` shows every figure)"
+            "No machine explains that: do not trust this build (`lab selftest {name} --seed {seed} --json` shows every figure)"
         ),
     };
     format!("{name} was not found: {}. {next}", missed.join("; "))

@@ -38,25 +38,6 @@ pub enum Harm {
     Slow,
 }
 
-impl Harm {
-    /// What was done, as in `57 dropped`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::Dropped => "dropped",
-            Self::Swallowed => "neither confirmed nor delivered",
-            Self::Repeated => "repeated",
-            Self::RepeatedMarked => "repeated and marked",
-            Self::Marked => "marked as redelivered",
-            Self::Late => "overtaken",
-            Self::Damaged => "damaged",
-            Self::Strayed => "of another run",
-            Self::Misanswered => "answered wrongly",
-            Self::Slow => "slow",
-        }
-    }
-}
-
 /// A time in which nothing goes on, once.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pause {

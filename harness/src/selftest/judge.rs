@@ -41,7 +41,9 @@ pub struct Figure {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Value {
-    /// A count, a time, a rate.
+    /// A count, or a time in ns.
+    Whole(u64),
+    /// A rate.
     Number(f64),
     /// It is withheld, or there is none.
     None,
@@ -51,9 +53,9 @@ pub enum Value {
 
 impl Figure {
     fn exact(name: impl Into<String>, truth: u64, found: u64) -> Self {
-        let [truth_value, found_value] = [truth, found].map(|number| Value::Number(number as f64));
         let (name, good) = (name.into(), truth == found);
-        Self { name, unit: "", truth: truth_value, found: found_value, within: None, good }
+        let [truth, found] = [truth, found].map(Value::Whole);
+        Self { name, unit: "", truth, found, within: None, good }
     }
 
     fn text(name: impl Into<String>, truth: &'static str, found: &'static str) -> Self {
@@ -68,11 +70,12 @@ impl Figure {
         found: Option<f64>,
         within: [f64; 2],
     ) -> Self {
+        let value = |number| if unit == RATE { Value::Number(number) } else { Value::Whole(number as u64) };
         Self {
             name: name.into(),
             unit,
-            truth: Value::Number(truth),
-            found: found.map_or(Value::None, Value::Number),
+            truth: value(truth),
+            found: found.map_or(Value::None, value),
             within: Some(within),
             good: found.is_some_and(|found| (within[0]..=within[1]).contains(&found)),
         }
@@ -85,6 +88,8 @@ impl Figure {
     }
 }
 
+/// The unit of throughput.
+const RATE: &str = "msg/s";
 const WITHHELD: &str = "withheld";
 
 /// What was seen of the backlog while a trial ran.
@@ -130,7 +135,7 @@ pub(super) fn judge(check: &Check, truth: &Truth, findings: Findings<'_>) -> Vec
     }
     let within = [truth.throughput * (1.0 - THROUGHPUT), truth.throughput * (1.0 + THROUGHPUT)];
     let found = trial.throughput_per_s;
-    figures.push(Figure::near("throughput", "msg/s", truth.throughput, Some(found), within));
+    figures.push(Figure::near("throughput", RATE, truth.throughput, Some(found), within));
     if check.backlog {
         let there = truth.backlog((backlog.at.max(0.0) * 1e9) as u64) as f64;
         let within = [there * (1.0 - BACKLOG), there * (1.0 + BACKLOG)];
@@ -202,7 +207,7 @@ fn time(name: String, sorted: &[u64], quantile: f64, found: Option<u64>) -> Opti
 fn worked_out(known: Known, findings: Findings<'_>) -> Figure {
     let Findings { trial, raw, .. } = findings;
     let (name, unit, truth, found) = match known {
-        Known::Throughput(rate) => ("throughput".to_owned(), "msg/s", rate, Some(trial.throughput_per_s)),
+        Known::Throughput(rate) => ("throughput".to_owned(), RATE, rate, Some(trial.throughput_per_s)),
         Known::Time(times, quantile, truth) => {
             let packed = match times {
                 Times::Lag => &raw.lag,

@@ -145,7 +145,9 @@ fn judged(evidence: &Evidence, seed: u64, attempts: usize) -> Verdict {
 /// # Errors
 /// When the trial could not be made at all.
 pub async fn carry_out(check: &Check, seed: u64) -> Result<Evidence> {
-    let mounted = Mounted::new(check.faults.clone(), seed);
+    // Checks of the same share are not to harm the same messages.
+    let lots = seed ^ u64::from(crc32c::crc32c(check.name.as_bytes()));
+    let mounted = Mounted::new(check.faults.clone(), lots);
     let spec = Spec {
         handle: known::handle(check.pattern),
         size: SIZE,

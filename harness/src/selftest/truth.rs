@@ -45,6 +45,11 @@ pub(super) struct Truth {
 }
 
 impl Setting {
+    /// Whether anybody tells a sender that its message is safe.
+    fn confirms(&self) -> bool {
+        matches!(self.pattern, Pattern::Queue | Pattern::Durable)
+    }
+
     fn is_published(&self) -> bool {
         matches!(self.pattern, Pattern::PubSub | Pattern::Durable)
     }
@@ -98,7 +103,7 @@ impl Truth {
                 }
             }
         }
-        for confirmed in &pages.confirmed {
+        for confirmed in pages.confirmed.iter().filter(|_| setting.confirms()) {
             let (at, _) =
                 *entries.get(&confirmed.id).context("a message was confirmed that had never come")?;
             if holds(at) {
@@ -145,7 +150,10 @@ fn counts(setting: &Setting, pages: &Pages, whole: &[Left]) -> Counts {
     let got: HashSet<(usize, Id)> = whole.iter().map(|left| (group(left), left.id)).collect();
     counts.received = got.len() as u64;
     counts.duplicated = count(&|left| left.state == State::Whole) - counts.received;
-    let confirmed: HashSet<Id> = pages.confirmed.iter().map(|confirmed| confirmed.id).collect();
+    // The publisher of plain and of durable subscribers is the same here, and notes
+    // what it flushed; to plain ones it promises nothing.
+    let confirmed: HashSet<Id> =
+        pages.confirmed.iter().filter(|_| setting.confirms()).map(|confirmed| confirmed.id).collect();
     for entered in pages.entered.iter().filter(|entered| !entered.refused) {
         let lost = (0..groups).filter(|group| !got.contains(&(*group, entered.id))).count() as u64;
         counts.lost += lost;
@@ -200,6 +208,70 @@ pub(super) fn around(sorted: &[u64], quantile: f64, slack: f64) -> Option<[u64; 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::selftest::diary::Confirmed;
+
+    fn left(sequence: u64, to: usize, attempt: u32, state: State) -> Left {
+        Left { id: Id { producer: 0, sequence }, to, at: 1_000 + sequence, attempt, state, shift: 0 }
+    }
+
+    /// Six messages, of which the last is refused; 0 and 2 are confirmed.
+    fn pages(left: Vec<Left>, harms: &[(Harm, u64)]) -> Pages {
+        let id = |sequence| Id { producer: 0, sequence };
+        let entered = |sequence| Entered { id: id(sequence), at: sequence, due: 0, refused: sequence == 5 };
+        let confirmed = [0, 2].map(|sequence| Confirmed { id: id(sequence), at: 10 });
+        let harms = harms.iter().copied().chain([(Harm::Refused, 1)]).collect();
+        Pages { entered: (0..6).map(entered).collect(), left, confirmed: confirmed.to_vec(), harms }
+    }
+
+    fn setting(pattern: Pattern) -> Setting {
+        Setting { pattern, senders: 1, receivers: 2, rate: None, warmup_ns: 0, measured_ns: SECOND }
+    }
+
+    #[test]
+    fn counts_of_competing_consumers_are_those_of_the_notes() {
+        use State::{Damaged, Stray, Whole};
+        // 2 comes damaged and so is lost, 1 is overtaken by 3 and 4, and 4 comes to both.
+        let notes = [
+            left(0, 0, 1, Whole),
+            left(2, 0, 1, Damaged),
+            left(3, 0, 1, Whole),
+            left(4, 0, 1, Whole),
+            left(4, 1, 2, Whole),
+            left(1, 0, 1, Whole),
+            left(9, 1, 1, Stray),
+        ];
+        let harms = [(Harm::Damaged, 1), (Harm::RepeatedMarked, 1), (Harm::Strayed, 1)];
+        let truth = Truth::of(&setting(Pattern::Queue), &pages(notes.to_vec(), &harms)).expect("a truth");
+        let expected = Counts {
+            sent: 6,
+            received: 4,
+            refused: 1,
+            lost: 1,
+            confirmed_lost: 1,
+            duplicated: 1,
+            redelivered: 1,
+            reordered: 1,
+            reorder_distance: 3,
+            corrupt: 1,
+            misrouted: 1,
+            ..Counts::default()
+        };
+        assert_eq!(truth.counts, expected);
+        assert_eq!([truth.backlog(3), truth.backlog(2_000)], [4, 1]);
+    }
+
+    #[test]
+    fn subscribers_each_expect_everything_and_books_must_balance() {
+        let notes: Vec<Left> = (0..5)
+            .flat_map(|at| [left(at, 0, 1, State::Whole), left(at, 1, 1, State::Whole)])
+            .skip(1)
+            .collect();
+        let all = pages(notes.clone(), &[(Harm::Dropped, 1)]);
+        let counts = Truth::of(&setting(Pattern::PubSub), &all).expect("a truth").counts;
+        assert_eq!((counts.received, counts.lost, counts.unconfirmed_lost), (9, 1, 1));
+        let error = Truth::of(&setting(Pattern::PubSub), &pages(notes, &[])).expect_err("one too few");
+        assert!(error.to_string().contains("0 lost, of which 1 show"), "{error}");
+    }
 
     #[test]
     fn percentiles_are_those_by_nearest_rank() {

@@ -72,19 +72,21 @@ fn missed(evidence: &selftest::Evidence, trial: &bundle::Trial) -> Result<Vec<St
 /// Whatever a harness with a mistake would have found instead, the check says no.
 fn falsified() -> Result<()> {
     for name in ["everything", "delay-2ms", "confirm-3ms", "redeliveries"] {
-        let evidence = evidence(name)?;
+        // What a busy machine has spoiled cannot be spoiled again: only what was found is falsified.
+        let whole = (0..5).find_map(|_| {
+            let evidence = evidence(name).ok()?;
+            missed(&evidence, evidence.trial()).ok()?.is_empty().then_some(evidence)
+        });
+        let evidence = whole.with_context(|| format!("{name} was not found, five times"))?;
         let honest = serde_json::to_value(evidence.trial())?;
-        let before = missed(&evidence, evidence.trial())?;
         let mut lies = 0;
         for path in paths(&honest) {
             let mut lie = honest.clone();
             let Some(value) = lie.pointer_mut(&path) else { continue };
             let Some(told) = falsify(&path, value) else { continue };
             *value = told;
-            let after = missed(&evidence, &serde_json::from_value(lie)?)?;
-            let news = after.iter().any(|name| !before.contains(name));
-            // What a busy machine has spoiled already cannot be spoiled again.
-            ensure!(news || !before.is_empty(), "{name}: {path} was falsified, and nobody noticed");
+            let noticed = !missed(&evidence, &serde_json::from_value(lie)?)?.is_empty();
+            ensure!(noticed, "{name}: {path} was falsified, and nobody noticed");
             lies += 1;
         }
         ensure!(lies > 20, "{name}: only {lies} figures were falsified");
