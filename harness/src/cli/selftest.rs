@@ -166,7 +166,9 @@ fn why(verdict: &Verdict, seed: u64) -> String {
         .collect();
     let next = match verdict.figures.iter().all(|figure| figure.good || figure.is_timed()) {
         true => format!(
-            "Only times are wrong, and an idle thread was held up for {:.1} ms meanwhile; try again on a quieter machine",
+            "Only times are wrong, at the {}. attempt, and an idle thread overslept by {:.1} ms meanwhile: \
+             try again on a quieter machine, and if it stays, do not trust this build",
+            verdict.attempts,
             verdict.held_up_ns as f64 / 1e6
         ),
         false => format!(
