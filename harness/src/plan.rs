@@ -1,23 +1,28 @@
 //! What a benchmark is to measure: the built-in plans, plan files, and what the
 //! command line changes in them.
 
+mod select;
+mod words;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use labs::catalog::Pattern;
-use labs::topic::glob;
+pub use select::{lab, nearest, select};
 use serde::Deserialize;
+pub use words::{Spacing, objective, parse_arrivals, parse_cpus, parse_load, parse_setting, set};
 
-use crate::bundle::{Arrivals, Load, LoadKind, Plan};
+use crate::bundle::{Arrivals, Load, Plan};
 use crate::load::check_rate;
-use crate::role::Handle;
 use crate::stamp::HEADER;
 
 /// Longest message, bytes: every transport of the catalog carries it.
 pub const MAX_SIZE: u64 = 8 << 20;
 /// Most messages in flight in a closed loop.
 pub const WINDOW: u64 = 32_768;
+
+/// Most cells of one lab: more is a slip of the keyboard.
+const MOST_CELLS: usize = 1000;
 
 /// The names of the built-in plans.
 pub const BUILT_IN: [&str; 3] = ["quick", "standard", "full"];
@@ -27,13 +32,13 @@ pub fn load(name: &str) -> Result<Plan> {
     let base = Plan {
         name: name.to_owned(),
         sizes: vec![64],
-        loads: vec![max(), rate(1000.0, Arrivals::Constant)],
+        loads: vec![Load::max(), Load::rate(1000.0, Arrivals::Constant)],
         trials: 3,
         warmup_s: 0.3,
         seconds: 1.2,
         drain_s: 5.0,
-        senders: 1,
-        receivers: 1,
+        senders: vec![1],
+        receivers: vec![1],
         window: Some(WINDOW),
         floor: true,
         ..Plan::default()
@@ -55,27 +60,6 @@ pub fn load(name: &str) -> Result<Plan> {
     })
 }
 
-/// The load of a closed loop.
-pub fn max() -> Load {
-    Load { kind: LoadKind::Max, rate: None, arrivals: None }
-}
-
-/// The load of an open loop.
-pub fn rate(per_s: f64, arrivals: Arrivals) -> Load {
-    Load { kind: LoadKind::Rate, rate: Some(per_s), arrivals: Some(arrivals) }
-}
-
-/// `max`, or messages a second.
-pub fn parse_load(text: &str, arrivals: Arrivals) -> Result<Load> {
-    if text == "max" {
-        return Ok(max());
-    }
-    let Ok(per_s) = text.replace('_', "").parse::<f64>() else {
-        bail!("`{text}` is not a load: give `max` or messages a second, as in `--load 1000`");
-    };
-    Ok(rate(check_rate(per_s)?, arrivals))
-}
-
 /// A plan file. What it does not say is as in the quick plan.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -83,18 +67,36 @@ struct PlanFile {
     labs: Option<Vec<String>>,
     sizes: Option<Vec<u64>>,
     loads: Option<Vec<toml::Value>>,
-    arrivals: Option<Arrivals>,
+    arrivals: Option<String>,
     trials: Option<usize>,
     warmup_s: Option<f64>,
     seconds: Option<f64>,
     drain_s: Option<f64>,
-    senders: Option<usize>,
-    receivers: Option<usize>,
+    senders: Option<OneOrMany>,
+    receivers: Option<OneOrMany>,
     /// 0: no window.
     window: Option<u64>,
-    knobs: Option<BTreeMap<String, usize>>,
+    knobs: Option<BTreeMap<String, OneOrMany>>,
+    objective_ms: Option<f64>,
     floor: Option<bool>,
     cpus: Option<String>,
+}
+
+/// A number, or an axis of several.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(usize),
+    Many(Vec<usize>),
+}
+
+impl From<OneOrMany> for Vec<usize> {
+    fn from(either: OneOrMany) -> Self {
+        match either {
+            OneOrMany::One(one) => vec![one],
+            OneOrMany::Many(many) => many,
+        }
+    }
 }
 
 fn from_file(path: &Path, base: Plan) -> Result<Plan> {
@@ -103,16 +105,17 @@ fn from_file(path: &Path, base: Plan) -> Result<Plan> {
     })?;
     let file: PlanFile =
         toml::from_str(&text).with_context(|| format!("{} is not a plan", path.display()))?;
-    let arrivals = file.arrivals.unwrap_or(Arrivals::Constant);
+    let named = || format!("in {}", path.display());
+    let spacing = file.arrivals.as_deref().map(parse_arrivals).transpose().with_context(named)?;
     let loads = match file.loads {
         None => base.loads,
         Some(loads) => loads
             .iter()
-            .map(|load| parse_load(&load.as_str().map_or_else(|| load.to_string(), str::to_owned), arrivals))
+            .map(|load| parse_load(&load.as_str().map_or_else(|| load.to_string(), str::to_owned), spacing))
             .collect::<Result<_>>()
-            .with_context(|| format!("in {}", path.display()))?,
+            .with_context(named)?,
     };
-    Ok(Plan {
+    let mut plan = Plan {
         name: path.file_stem().map_or_else(|| base.name.clone(), |stem| stem.to_string_lossy().into_owned()),
         labs: file.labs.unwrap_or(base.labs),
         sizes: file.sizes.unwrap_or(base.sizes),
@@ -121,13 +124,19 @@ fn from_file(path: &Path, base: Plan) -> Result<Plan> {
         warmup_s: file.warmup_s.unwrap_or(base.warmup_s),
         seconds: file.seconds.unwrap_or(base.seconds),
         drain_s: file.drain_s.unwrap_or(base.drain_s),
-        senders: file.senders.unwrap_or(base.senders),
-        receivers: file.receivers.unwrap_or(base.receivers),
+        senders: file.senders.map_or(base.senders, Vec::from),
+        receivers: file.receivers.map_or(base.receivers, Vec::from),
         window: file.window.map_or(base.window, |window| (window > 0).then_some(window)),
-        knobs: file.knobs.unwrap_or(base.knobs),
+        knobs: base.knobs,
+        axes: base.axes,
+        objective: file.objective_ms.map_or(Ok(base.objective), objective).with_context(named)?,
         cpus: file.cpus.or(base.cpus),
         floor: file.floor.unwrap_or(base.floor),
-    })
+    };
+    for (knob, values) in file.knobs.unwrap_or_default() {
+        set(&mut plan, knob, values.into());
+    }
+    Ok(plan)
 }
 
 /// Refuses what cannot be measured, naming the value.
@@ -163,76 +172,22 @@ pub fn check(plan: &Plan) -> Result<()> {
         plan.drain_s
     );
     ensure!(
+        plan.axes.values().all(|values| !values.is_empty())
+            && !plan.senders.is_empty()
+            && !plan.receivers.is_empty(),
+        "an axis needs at least one value"
+    );
+    let cells = plan.axes.values().map(Vec::len).product::<usize>()
+        * (plan.senders.len() * plan.receivers.len() * plan.sizes.len() * plan.loads.len());
+    ensure!(
+        cells <= MOST_CELLS,
+        "{cells} cells for each lab are too many ({MOST_CELLS}); give fewer values on the axes"
+    );
+    ensure!(
         plan.window != Some(0),
         "a window of 0 lets nothing through; give at least 1, or `--window none`"
     );
     Ok(())
-}
-
-/// The labs that names, globs and patterns ask for, in catalog order; all of
-/// them for no names at all.
-pub fn select(handles: &[Handle], wanted: &[String]) -> Result<Vec<Handle>> {
-    let mut chosen = vec![wanted.is_empty(); handles.len()];
-    for want in wanted {
-        let is_pattern = Pattern::ALL.iter().any(|pattern| pattern.as_str() == want);
-        let mut found = false;
-        for (handle, chosen) in handles.iter().zip(&mut chosen) {
-            let hit = glob(want, &handle.entry.name) || (is_pattern && handle.entry.pattern.as_str() == want);
-            *chosen |= hit;
-            found |= hit;
-        }
-        if !found {
-            return Err(unknown(handles, want));
-        }
-    }
-    Ok(handles.iter().zip(chosen).filter(|(_, chosen)| *chosen).map(|(handle, _)| handle.clone()).collect())
-}
-
-/// The lab of this name.
-pub fn lab<'a>(handles: &'a [Handle], name: &str) -> Result<&'a Handle> {
-    handles.iter().find(|handle| handle.entry.name == name).ok_or_else(|| unknown(handles, name))
-}
-
-fn unknown(handles: &[Handle], name: &str) -> anyhow::Error {
-    let names = handles.iter().map(|handle| handle.entry.name.as_str());
-    if name.contains(['*', '?', '[']) {
-        return anyhow::anyhow!(
-            "no lab matches `{name}`; `lab list` shows them all (quote the glob, or the shell expands it)"
-        );
-    }
-    if let Some((_, why)) = labs::catalog::ABSENT.iter().find(|(absent, _)| *absent == name) {
-        return anyhow::anyhow!("there is no lab `{name}`, on purpose: {why}");
-    }
-    match nearest(name, names) {
-        Some(near) => {
-            anyhow::anyhow!("there is no lab `{name}`; did you mean `{near}`? `lab list` shows them all")
-        }
-        None => anyhow::anyhow!("there is no lab `{name}`; `lab list` shows them all"),
-    }
-}
-
-/// The name most like this one, if any is like it at all.
-pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    names
-        .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
-}
-
-/// CPUs as `0,2-3`.
-pub fn parse_cpus(text: &str) -> Result<Vec<usize>> {
-    let bad = || format!("`{text}` is not a list of CPUs; write it as `0,2-3`");
-    let mut cpus = Vec::new();
-    for part in text.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (usize, usize) =
-            (first.trim().parse().with_context(bad)?, last.trim().parse().with_context(bad)?);
-        ensure!(first <= last && last < 4096, bad());
-        cpus.extend(first..=last);
-    }
-    Ok(cpus)
 }
 
 #[cfg(test)]
@@ -275,7 +230,9 @@ mod tests {
         };
         bad(|plan| plan.sizes = vec![31], "31");
         bad(|plan| plan.sizes = vec![MAX_SIZE + 1], "8388609");
-        bad(|plan| plan.loads = vec![rate(0.0, Arrivals::Constant)], "0");
+        bad(|plan| plan.loads = vec![Load::rate(0.0, Arrivals::Constant)], "0");
+        bad(|plan| plan.sizes = vec![64; 600], "1200 cells");
+        bad(|plan| plan.senders = Vec::new(), "an axis");
         bad(|plan| plan.trials = 0, "0 trials");
         bad(|plan| plan.seconds = 0.0, "0 s");
         bad(|plan| plan.drain_s = f64::NAN, "NaN");
@@ -283,25 +240,5 @@ mod tests {
         for name in BUILT_IN {
             check(&load(name).expect("a plan")).expect("a plan that can be measured");
         }
-    }
-
-    #[test]
-    fn loads_and_cpus_are_read_or_refused() {
-        assert_eq!(parse_load("max", Arrivals::Constant).expect("max").label(), "max");
-        assert_eq!(parse_load("10_000", Arrivals::Poisson).expect("a rate").label(), "10000/s poisson");
-        for bad in ["0", "-3", "fast", "", "inf"] {
-            assert!(parse_load(bad, Arrivals::Constant).is_err(), "{bad}");
-        }
-        assert_eq!(parse_cpus("0,2-3").expect("CPUs"), [0, 2, 3]);
-        for bad in ["", "a", "3-1", "1-99999"] {
-            assert!(parse_cpus(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn an_unknown_name_gets_the_nearest_one() {
-        assert_eq!(nearest("standart", BUILT_IN), Some("standard"));
-        assert_eq!(nearest("zzz", BUILT_IN), None);
-        assert!(load("standart").expect_err("unknown").to_string().contains("did you mean `standard`?"));
     }
 }

@@ -1,9 +1,12 @@
 //! What a role records of its messages: the hot path of the harness. Every
 //! message is stamped, checked, accounted for and recorded; nothing is sampled.
 
+mod bare;
+
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
+use bare::{BareBooks, BareLedger};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 
@@ -48,10 +51,13 @@ pub struct Ledger {
     refused: Bitmap,
     confirmed: Bitmap,
     window: Window,
+    bare: Option<BareLedger>,
     /// From due to sent.
     pub lag: Histogram<u64>,
     /// From sent to confirmed.
     pub confirm: Histogram<u64>,
+    /// From the start until everything was sent and, where the pattern confirms, confirmed; ns of the clock.
+    pub span: Option<(u64, u64)>,
 }
 
 impl Ledger {
@@ -73,8 +79,10 @@ impl Ledger {
             refused: Bitmap::open(dir, role, Set::Refused, producer)?,
             confirmed: Bitmap::open(dir, role, Set::Confirmed, producer)?,
             window,
+            bare: None,
             lag: stats::new_histogram(),
             confirm: stats::new_histogram(),
+            span: None,
         })
     }
 
@@ -90,6 +98,9 @@ impl Ledger {
         }
         self.sequence += 1;
         self.counters.set(Counter::Sent, self.sequence);
+        if let Some(message) = self.bare_message() {
+            return Ok((sequence, message));
+        }
         let lag = now.saturating_sub(scheduled);
         if self.window.holds(scheduled) {
             self.lag.saturating_record(lag);
@@ -123,6 +134,9 @@ impl Ledger {
     /// Responsibility has moved.
     #[inline]
     pub fn confirm(&mut self, sequence: u64, sent: u64) {
+        if self.bare.is_some() {
+            return;
+        }
         if self.confirmed.insert(sequence) {
             self.counters.add(Counter::Confirmed, 1);
         }
@@ -138,6 +152,7 @@ impl Ledger {
 
     /// All is sent.
     pub fn done(&mut self) {
+        self.span = Some((self.window.start, clock::now()));
         self.counters.set(Counter::Done, 1);
     }
 }
@@ -182,6 +197,9 @@ pub struct Books {
     pub service: Histogram<u64>,
     /// What each interval saw.
     pub series: Vec<Interval>,
+    bare: Option<BareBooks>,
+    began: u64,
+    last: u64,
 }
 
 /// What a receiver keeps of one producer.
@@ -222,14 +240,30 @@ impl Books {
             response: stats::new_histogram(),
             service: stats::new_histogram(),
             series: Vec::new(),
+            bare: None,
+            began: window.start,
+            last: window.start,
         })
+    }
+
+    /// The receiver is there and takes messages from now on.
+    pub fn begin(&mut self) {
+        self.began = self.began.max(clock::now());
+    }
+
+    /// From when the receiver was there until its last message, ns of the clock.
+    pub fn span(&self) -> (u64, u64) {
+        (self.began, self.last.max(self.began))
     }
 
     /// Looks at a message that has just been received. `redelivered`: the
     /// transport has marked it so.
     #[inline]
     pub fn take(&mut self, message: &[u8], redelivered: bool) -> Seen {
-        self.take_at(message, redelivered, clock::now())
+        match self.count_bare(message) {
+            Some(seen) => seen,
+            None => self.take_at(message, redelivered, clock::now()),
+        }
     }
 
     /// As [`Books::take`], received at `now`.
@@ -285,6 +319,7 @@ impl Books {
         if now < sent {
             self.counters.add(Counter::Negative, 1);
         }
+        self.last = now;
         let response = now.saturating_sub(stamp.scheduled);
         if self.window.holds(stamp.scheduled) {
             self.service.saturating_record(now.saturating_sub(sent));

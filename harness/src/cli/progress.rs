@@ -37,8 +37,18 @@ impl bench::Progress for Live {
         for skip in skipped {
             self.say(&format!("skipped {}: {}", skip.lab, skip.reason));
         }
-        self.say(&format!("{trials} trials to make"));
+        if trials > 0 {
+            self.say(&format!("{trials} trials to make"));
+        }
         self.bar.set_length(trials as u64);
+    }
+
+    fn expect(&mut self, trials: usize) {
+        self.bar.set_length(trials as u64);
+    }
+
+    fn note(&mut self, line: &str) {
+        self.say(line);
     }
 
     fn broker(&mut self, broker: Broker) {
@@ -65,8 +75,9 @@ impl bench::Progress for Live {
             Some(reason) => format!("FAILED: {reason}"),
             None => {
                 let speed = match cell.load.kind {
+                    LoadKind::Drain => format!("drained {} msg/s", thousands(trial.throughput_per_s)),
                     LoadKind::Max => format!("{} msg/s", thousands(trial.throughput_per_s)),
-                    LoadKind::Rate => match trial.response_ns.p50 {
+                    LoadKind::Rate | LoadKind::Capacity | LoadKind::Sweep => match trial.response_ns.p50 {
                         Some(p50) => format!("p50 {:.0} µs", p50 as f64 / 1e3),
                         None => "too few samples".to_owned(),
                     },
