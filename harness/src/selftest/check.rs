@@ -9,7 +9,6 @@ use labs::catalog::Pattern;
 
 use super::fault::{Faults, Harm, Pause, Step};
 use crate::bundle::{Arrivals, Flag, Load};
-use crate::plan;
 
 /// One known truth.
 #[derive(Clone)]
@@ -90,7 +89,7 @@ impl Check {
             name,
             about,
             pattern,
-            load: plan::rate(2_000.0, Arrivals::Constant),
+            load: Load::rate(2_000.0, Arrivals::Constant),
             senders: 1,
             receivers: 1,
             warmup: 0.1,
@@ -141,7 +140,7 @@ fn perfect() -> Vec<Check> {
         of("perfect-queue", Pattern::Queue).crowd(2, 2),
         of("perfect-durable", Pattern::Durable).crowd(1, 2),
         Check {
-            load: plan::max(),
+            load: Load::max(),
             window: Some(256),
             seconds: 0.2,
             ..of("perfect-flat-out", Pattern::OneWay)
@@ -170,7 +169,7 @@ fn times() -> Vec<Check> {
         delay(MS / 5, of("delay-200us", "every message takes 200 µs", service)),
         delay(2 * MS, Check::of("delay-reqrep", Pattern::RequestReply, "every request takes 2 ms", service)),
         Check {
-            load: plan::rate(5_000.0, Arrivals::Constant),
+            load: Load::rate(5_000.0, Arrivals::Constant),
             seconds: 2.2,
             faults: Faults { shares: &[(Harm::Slow, 30)], slow_ns: 5 * MS, ..Faults::default() },
             ..of(
@@ -270,7 +269,7 @@ fn overload() -> Vec<Check> {
     let of = |name, about, headline| Check::of(name, Pattern::OneWay, about, headline);
     vec![
         Check {
-            load: plan::max(),
+            load: Load::max(),
             window: Some(2_000),
             warmup: 0.4,
             faults: Faults { gap_ns: Some(100_000), ..Faults::default() },
@@ -279,7 +278,7 @@ fn overload() -> Vec<Check> {
             ..of("slow-receiver", "flat out, into 10,000 messages a second", &["throughput", "backlog"])
         },
         Check {
-            load: plan::rate(4_000.0, Arrivals::Constant),
+            load: Load::rate(4_000.0, Arrivals::Constant),
             faults: Faults { gap_ns: Some(500_000), ..Faults::default() },
             backlog: true,
             longest: &[Times::Response],

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::check::{Check, Known, Times};
 use super::truth::{Truth, around};
-use crate::bundle::{Flag, LoadKind, Percentiles, Raw, Trial};
-use crate::stats;
+use crate::bundle::{Flag, Percentiles, Raw, Trial};
+use crate::{clock, stats};
 
 /// How far a time may be from the truth: a share of it, and ns beyond that for
 /// the way from the transport's look at the clock to the harness's.
@@ -114,7 +114,7 @@ pub(super) fn judge(check: &Check, truth: &Truth, findings: Findings<'_>) -> Vec
     let Findings { trial, backlog, .. } = findings;
     let mut figures = vec![Figure::text("ends", check.ending(), ending(trial))];
     figures.extend(counts(truth, trial));
-    let open = check.load.kind == LoadKind::Rate;
+    let open = check.load.is_open();
     for (times, sorted, found) in [
         (Times::Lag, &truth.lag, trial.lag_ns),
         (Times::Service, &truth.service, trial.service_ns),
@@ -128,23 +128,36 @@ pub(super) fn judge(check: &Check, truth: &Truth, findings: Findings<'_>) -> Vec
         }
         if open || times == Times::Service {
             figures.extend(percentiles(times, sorted, &found));
+            figures.extend(mean(times, sorted, &found));
             if check.longest.contains(&times) {
                 figures.extend(time(format!("{times} max"), sorted, 1.0, found.max));
             }
         }
     }
+    if open {
+        figures.push(Figure::exact("due", truth.lag.len() as u64, trial.due));
+    }
     let within = [truth.throughput * (1.0 - THROUGHPUT), truth.throughput * (1.0 + THROUGHPUT)];
     let found = trial.throughput_per_s;
     figures.push(Figure::near("throughput", RATE, truth.throughput, Some(found), within));
     if check.backlog {
-        let there = truth.backlog((backlog.at.max(0.0) * 1e9) as u64) as f64;
-        let within = [there * (1.0 - BACKLOG), there * (1.0 + BACKLOG)];
-        figures.push(Figure::near("backlog", "", there, Some(backlog.messages as f64), within));
+        figures.push(backlog_at((backlog.at.max(0.0) * 1e9) as u64, "backlog", truth, backlog.messages));
+        if open {
+            let end = clock::seconds(check.warmup + check.seconds);
+            figures.push(backlog_at(end, "backlog at the end", truth, trial.backlog[1]));
+        }
     }
     figures.extend(check.known.iter().map(|known| worked_out(*known, findings)));
     figures.extend(check.raised.iter().map(|flag| flagged(*flag, true, trial)));
     figures.extend(check.not_raised.iter().map(|flag| flagged(*flag, false, trial)));
     figures
+}
+
+/// What had piled up `at` ns after the common start.
+fn backlog_at(at: u64, name: &'static str, truth: &Truth, found: u64) -> Figure {
+    let there = truth.backlog(at) as f64;
+    let within = [there * (1.0 - BACKLOG), there * (1.0 + BACKLOG)];
+    Figure::near(name, "", there, Some(found as f64), within)
 }
 
 fn ending(trial: &Trial) -> &'static str {
@@ -195,6 +208,13 @@ fn percentiles(times: Times, sorted: &[u64], found: &Percentiles) -> Vec<Figure>
         time(name, sorted, quantile, found)
     })
     .collect()
+}
+
+fn mean(times: Times, sorted: &[u64], found: &Percentiles) -> Option<Figure> {
+    let truth = sorted.iter().sum::<u64>() as f64 / sorted.len() as f64;
+    let within = [truth * (1.0 - SHARE) - HAIR_NS as f64, truth * (1.0 + SHARE) + HAIR_NS as f64];
+    let found = found.mean.map(|ns| ns as f64);
+    (!sorted.is_empty()).then(|| Figure::near(format!("{times} mean"), "ns", truth, found, within))
 }
 
 fn time(name: String, sorted: &[u64], quantile: f64, found: Option<u64>) -> Option<Figure> {

@@ -162,6 +162,7 @@ pub async fn carry_out(check: &Check, seed: u64) -> Result<Evidence> {
         seed,
         housing: Housing { threads: true, cpus: Vec::new() },
         null_rate: load::null_rate(SIZE)?,
+        bare: false,
     };
     let mut backlog = Backlog::default();
     let outcome = trial::run(&spec, None, 0, 0, |watch| {
