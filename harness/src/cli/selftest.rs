@@ -11,6 +11,9 @@ use super::{Usage, interruptible};
 use crate::selftest::{self, Check, Figure, HAIR_NS, SHARE, Value, Verdict};
 use crate::{guard, plan, role, trial};
 
+/// Times a check is tried, where it was the machine that spoiled it.
+const ATTEMPTS: usize = 3;
+
 #[derive(Debug, Args)]
 pub(super) struct SelftestArgs {
     /// Names of checks, or globs (quoted: 'clock-*'); all without one
@@ -85,7 +88,7 @@ fn list(checks: &[Check], as_json: bool) -> Result<ExitCode> {
 async fn carry_out(checks: &[Check], seed: u64) -> Result<Vec<Verdict>> {
     let mut verdicts = Vec::new();
     for (index, check) in checks.iter().enumerate() {
-        let verdict = selftest::run(check, seed).await?;
+        let verdict = selftest::run(check, seed, ATTEMPTS).await?;
         let again = match verdict.attempts {
             1 => String::new(),
             times => format!(" at the {times}. attempt, as the machine was held up"),

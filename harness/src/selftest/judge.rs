@@ -255,3 +255,50 @@ fn flagged(flag: Flag, truth: bool, trial: &Trial) -> Figure {
         [truth, trial.flags.contains(&flag)].map(|raised| if raised { "raised" } else { "not raised" });
     Figure::text(format!("flag {}", flag.as_str()), truth, found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of 1,000 messages that take 2 ms each, but for 20 that take 30 ms.
+    fn times() -> Vec<u64> {
+        (0..1_000).map(|at| if at < 980 { 2_000_000 } else { 30_000_000 }).collect()
+    }
+
+    #[track_caller]
+    fn check(quantile: f64, found: Option<u64>, good: bool) {
+        let figure = time("a time".to_owned(), &times(), quantile, found).expect("a figure");
+        assert_eq!(figure.good, good, "{figure:?}");
+    }
+
+    #[test]
+    fn a_time_is_found_within_a_twentieth_and_a_hair() {
+        check(0.5, Some(2_000_000), true);
+        check(0.5, Some(2_120_000), true);
+        check(0.5, Some(2_120_001), false);
+        check(0.5, Some(1_880_000), true);
+        check(0.5, Some(1_879_999), false);
+        check(0.5, None, false);
+        check(0.99, Some(30_000_000), true);
+        check(0.99, Some(33_000_000), false);
+        check(0.99, Some(2_000_000), false);
+    }
+
+    #[test]
+    fn what_is_withheld_must_be() {
+        let few: Vec<u64> = times().into_iter().take(999).collect();
+        let judged = |p99| -> bool {
+            let found =
+                Percentiles { p50: Some(2_000_000), p90: Some(2_000_000), p99, ..Percentiles::default() };
+            percentiles(Times::Service, &few, &found).iter().all(|figure| figure.good)
+        };
+        assert!(judged(None));
+        assert!(!judged(Some(30_000_000)));
+    }
+
+    #[test]
+    fn a_count_is_found_exactly_or_not() {
+        assert!(Figure::exact("lost", 57, 57).good);
+        assert!(!Figure::exact("lost", 57, 56).good && !Figure::exact("lost", 57, 58).good);
+    }
+}

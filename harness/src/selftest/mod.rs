@@ -39,9 +39,6 @@ const SIZE: usize = 64;
 /// Longest wait while nothing arrives, seconds. Where messages stay away for
 /// good, this is how long a check waits for them.
 const DRAIN: f64 = 1.5;
-/// Times a check is tried while its counts are right, its times are not, and the
-/// machine was held up.
-const ATTEMPTS: usize = 3;
 /// An idle thread that woke this much too late, ns, says that the machine was
 /// held up for longer than times may be off.
 const HELD_UP: u64 = 500_000;
@@ -101,21 +98,22 @@ impl Evidence {
     }
 }
 
-/// Carries a check out and judges it.
+/// Carries a check out and judges it; again, up to `attempts` times, while its
+/// counts are right, its times are not, and the machine was held up.
 ///
 /// # Errors
 /// When a trial could not be made at all. That the harness found something else
 /// is no error but a verdict.
-pub async fn run(check: &Check, seed: u64) -> Result<Verdict> {
-    let mut attempts = 1;
+pub async fn run(check: &Check, seed: u64, attempts: usize) -> Result<Verdict> {
+    let mut attempt = 1;
     loop {
-        let verdict = judged(&carry_out(check, seed).await?, seed, attempts);
+        let verdict = judged(&carry_out(check, seed).await?, seed, attempt);
         let only_time = verdict.figures.iter().all(|figure| figure.good || figure.is_timed());
         let spoiled = !verdict.found && only_time && verdict.held_up_ns > HELD_UP;
-        if !spoiled || attempts == ATTEMPTS {
+        if !spoiled || attempt >= attempts {
             return Ok(verdict);
         }
-        attempts += 1;
+        attempt += 1;
     }
 }
 
