@@ -13,6 +13,9 @@ fn main() {
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
     println!("cargo:rustc-env=LAB_RUSTC={}", said(&rustc, &["--version"]).unwrap_or_default());
 
+    let how = |name: &str| std::env::var(name).unwrap_or_default();
+    println!("cargo:rustc-env=LAB_PROFILE={}, opt-level {}", how("PROFILE"), how("OPT_LEVEL"));
+
     // Empty without git, or in sources that were unpacked from an archive.
     let revision = said("git", &["describe", "--always", "--dirty", "--exclude=*"]).unwrap_or_default();
     println!("cargo:rustc-env=LAB_GIT={revision}");

@@ -50,6 +50,8 @@ pub struct Ledger {
     window: Window,
     /// From due to sent.
     pub lag: Histogram<u64>,
+    /// From due to awake: the part of the lag that is the timer's.
+    pub pacer: Histogram<u64>,
     /// From sent to confirmed.
     pub confirm: Histogram<u64>,
 }
@@ -74,6 +76,7 @@ impl Ledger {
             confirmed: Bitmap::open(dir, role, Set::Confirmed, producer)?,
             window,
             lag: stats::new_histogram(),
+            pacer: stats::new_histogram(),
             confirm: stats::new_histogram(),
         })
     }
@@ -95,6 +98,15 @@ impl Ledger {
             self.lag.saturating_record(lag);
         }
         Ok((sequence, self.message(sequence, scheduled, u32::try_from(lag).unwrap_or(u32::MAX))))
+    }
+
+    /// The pacer woke for the message due at `scheduled`, so many ns too late; see
+    /// [`clock::Pacer::sleep_until`].
+    #[inline]
+    pub fn woke(&mut self, scheduled: u64, late: Option<u64>) {
+        if let Some(late) = late.filter(|_| self.window.holds(scheduled)) {
+            self.pacer.saturating_record(late);
+        }
     }
 
     /// A probe or a marker: not counted.

@@ -20,7 +20,7 @@ use labs::reqrep::RequestReply;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::{self, Pacer};
-use crate::cost::Usage;
+use crate::cost::{Own, Usage};
 use crate::record::{Books, Ledger, Progress, Window};
 use crate::stats;
 
@@ -304,10 +304,9 @@ impl Stage {
         let pacer = Pacer::new()?;
         let usage = tokio::spawn(async move {
             pacer.sleep_until(window.from).await?;
-            let own = || if threads { Usage::of_thread() } else { Usage::of_self() };
-            let before = own()?;
+            let own = Own::begin(threads)?;
             pacer.sleep_until(window.to).await?;
-            Ok(own()? - before)
+            own.end()
         });
         Ok(Meter { usage })
     }
@@ -321,6 +320,7 @@ impl Stage {
         let fill = |report: &mut Report| {
             if let Some(ledger) = ledger {
                 report.lag = stats::encode(&ledger.lag)?;
+                report.pacer = stats::encode(&ledger.pacer)?;
                 report.confirm = stats::encode(&ledger.confirm)?;
             }
             if let Some(books) = books {
@@ -337,13 +337,7 @@ impl Stage {
     /// The last line of a role that fills in by itself what it has measured.
     async fn tell(&self, meter: Meter, fill: impl FnOnce(&mut Report) -> Result<()>) -> Result<()> {
         let usage = meter.usage.await.context("the meter has stopped")??;
-        let mut report = Report {
-            cpu_ns: usage.cpu_ns,
-            switches: usage.switches,
-            rss_bytes: usage.rss_bytes,
-            knobs: self.place.knobs_read(),
-            ..Report::default()
-        };
+        let mut report = Report { usage, knobs: self.place.knobs_read(), ..Report::default() };
         fill(&mut report)?;
         (self.outbox)(FromRole::Report(Box::new(report)));
         Ok(())

@@ -130,6 +130,7 @@ fn trial(index: usize, throughput: f64, samples: u64) -> (Trial, Raw) {
         response_ns: percentiles(&histogram),
         service_ns: percentiles(&histogram),
         lag_ns: percentiles(&histogram),
+        pacer_ns: None,
         confirm_ns: None,
         cost: [("sender".to_owned(), cost)].into(),
         noise: crate::bundle::Noise::default(),

@@ -7,6 +7,7 @@ mod chat;
 mod cli;
 mod conformance;
 mod correlation;
+mod costs;
 mod crack;
 mod failures;
 mod floors;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         failures::trials(),
         floors::trials(),
         regress::trials(),
+        costs::trials(),
         history::trials(),
     ];
     let conclusion = libtest_mimic::run(&args, trials.into_iter().flatten().collect());
