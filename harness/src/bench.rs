@@ -1,6 +1,8 @@
 //! A whole run: every cell of a plan, trial by trial, in random order, written
 //! down as it goes.
 
+mod progress;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
@@ -16,8 +18,9 @@ use crate::bundle::{Bundle, Cell, FLOOR, Load, LoadKind, Plan, Run, SCHEMA, Skip
 use crate::conduct::Housing;
 use crate::noise::Meter;
 use crate::role::{Handle, floor};
-use crate::trial::{self, Spec, Watch};
+use crate::trial::{self, Spec};
 use crate::{guard, host, load, plan, stats};
+pub use progress::{Next, Progress};
 
 /// What a run needs besides its plan.
 pub struct Request<'a> {
@@ -35,18 +38,6 @@ pub struct Request<'a> {
     pub resume: bool,
     /// A missing broker is an error, not a skipped lab.
     pub strict: bool,
-}
-
-/// How a run tells its progress.
-pub trait Progress {
-    /// So many trials are to be made.
-    fn begin(&mut self, trials: usize, skipped: &[Skipped]);
-    /// A broker is being started.
-    fn broker(&mut self, broker: Broker);
-    /// A trial goes on.
-    fn watch(&mut self, cell: &Cell, watch: &Watch<'_>);
-    /// A trial has ended; about so many seconds are left.
-    fn trial(&mut self, cell: &Cell, made: usize, left_s: f64);
 }
 
 /// One trial that is to be made.
@@ -76,8 +67,8 @@ pub async fn run(request: &Request<'_>, progress: &mut impl Progress) -> Result<
     let (bundle, run) = open(request, &handles, skipped)?;
     let mut random = SmallRng::seed_from_u64(run.seed);
     let blocks = schedule(&run, &handles, &mut random);
-    let total: usize = blocks.iter().map(|block| block.steps.len()).sum();
-    progress.begin(total, &run.skipped);
+    let order: Vec<Step> = blocks.iter().flat_map(|block| &block.steps).copied().collect();
+    progress.begin(order.len(), &run.skipped);
     let null_rate = |&size| Ok((size, load::null_rate(usize::try_from(size)?)?));
     let mut work = Work {
         handles,
@@ -90,7 +81,7 @@ pub async fn run(request: &Request<'_>, progress: &mut impl Progress) -> Result<
         random,
         began: Instant::now(),
         made: 0,
-        total,
+        order,
         progress,
     };
     for block in blocks {
@@ -112,7 +103,8 @@ struct Work<'a, P> {
     random: SmallRng,
     began: Instant,
     made: usize,
-    total: usize,
+    /// Every trial to be made, in this order.
+    order: Vec<Step>,
     position: usize,
     progress: &'a mut P,
 }
@@ -130,6 +122,9 @@ impl<P: Progress> Work<'_, P> {
                     Err(error) => unstartable = Some(format!("{} does not start: {error:#}", kind.0)),
                 }
             }
+            let then = self.order.get(self.made + 1).map(|step| &self.run.cells[step.cell]);
+            let (cell, of) = (&self.run.cells[step.cell], self.run.plan.trials);
+            self.progress.next(&Next { cell, trial: step.trial, of, then });
             let good = match &unstartable {
                 Some(reason) => self.give_up(*step, reason.clone()),
                 None => self.make(*step, server.as_mut()).await?,
@@ -137,7 +132,7 @@ impl<P: Progress> Work<'_, P> {
             self.bundle.save(&self.run)?;
             (self.made, self.position) = (self.made + 1, self.position + 1);
             let left_s =
-                self.began.elapsed().as_secs_f64() / self.made as f64 * (self.total - self.made) as f64;
+                self.began.elapsed().as_secs_f64() / self.made as f64 * (self.order.len() - self.made) as f64;
             self.progress.trial(&self.run.cells[step.cell], self.made, left_s);
             if !good && let Some(old) = server.take() {
                 // It has failed already; what stopping it says adds nothing.

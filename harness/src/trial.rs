@@ -203,13 +203,24 @@ pub async fn remove(handle: &Handle, name: &str, url: Option<&str>, subscribers:
 }
 
 /// What can be seen of a trial while it runs.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Watch<'a> {
     /// Seconds since the common start; negative before it.
     pub at: f64,
+    /// When sending ends, seconds after the common start.
+    pub ends: f64,
     /// Messages sent so far.
     pub sent: u64,
+    /// Deliveries that should come of them, by all receivers.
+    pub expected: u64,
     /// Messages received so far, by all receivers.
     pub received: u64,
+    /// Not received although a later one has been: lost, or late. `None` where receivers share the messages.
+    pub overtaken: Option<u64>,
+    /// Received again so far.
+    pub duplicated: u64,
+    /// Received after a later one of the same sender.
+    pub reordered: u64,
     /// What is going on.
     pub what: &'a str,
 }
@@ -228,7 +239,7 @@ impl Performance<'_> {
         mut broker: Option<&mut Server>,
         mut watch: impl FnMut(&Watch<'_>),
     ) -> Result<()> {
-        watch(&Watch { at: -1.0, sent: 0, received: 0, what: "joining" });
+        watch(&Watch { at: -1.0, what: "joining", ..Watch::default() });
         let patience = JOIN;
         until_dead(&mut broker, self.cast.gather(patience)).await?;
         let start = clock::now() + COUNTDOWN;
@@ -276,7 +287,8 @@ impl Performance<'_> {
                 } else {
                     "draining"
                 };
-                watch(&Watch { at: (now as f64 - start as f64) / 1e9, sent, received, what });
+                let at = (now as f64 - start as f64) / 1e9;
+                watch(&Watch { at, ends: (to - start) as f64 / 1e9, what, ..accounts.watch() });
             }
             if now < to || books.1.is_none() {
                 continue;
@@ -340,6 +352,8 @@ struct Accounts {
     copies: u64,
     /// Markers tell when nothing more will come.
     markers: u64,
+    /// A receiver's progress is the highest number it has seen, not how many.
+    in_order: bool,
 }
 
 impl Accounts {
@@ -360,6 +374,7 @@ impl Accounts {
                 Pattern::OneWay | Pattern::PubSub => spec.senders as u64,
                 _ => u64::MAX,
             },
+            in_order: matches!(pattern, Pattern::OneWay | Pattern::PubSub | Pattern::Durable),
         })
     }
 
@@ -373,8 +388,31 @@ impl Accounts {
 
     fn missing(&self) -> u64 {
         let (sent, received) = self.moved();
-        let refused = Self::sum(&self.senders, Counter::Refused);
-        (sent.saturating_sub(refused) * self.copies).saturating_sub(received)
+        self.expected(sent).saturating_sub(received)
+    }
+
+    /// Deliveries that should come of so many messages.
+    fn expected(&self, sent: u64) -> u64 {
+        sent.saturating_sub(Self::sum(&self.senders, Counter::Refused)) * self.copies
+    }
+
+    /// What they say at the moment. Roles go on meanwhile: figures that are read one
+    /// after the other may not fit each other exactly.
+    fn watch(&self) -> Watch<'static> {
+        let (sent, received) = self.moved();
+        let all = |counter| Self::sum(&self.receivers, counter);
+        let seen =
+            |receiver: &Counters| (0..self.senders.len()).map(|from| receiver.progress(from)).sum::<u64>();
+        let highest = || self.receivers.iter().map(seen).sum::<u64>();
+        Watch {
+            sent,
+            expected: self.expected(sent),
+            received,
+            overtaken: self.in_order.then(|| highest().saturating_sub(received)),
+            duplicated: all(Counter::Duplicated),
+            reordered: all(Counter::Reordered),
+            ..Watch::default()
+        }
     }
 
     /// All has arrived; or every sender's marker has, and what had not come

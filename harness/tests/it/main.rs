@@ -14,6 +14,7 @@ mod floors;
 mod guard;
 mod history;
 mod interop;
+mod live;
 mod preinit;
 mod program;
 mod regress;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         regress::trials(),
         costs::trials(),
         history::trials(),
+        live::trials(),
     ];
     let conclusion = libtest_mimic::run(&args, trials.into_iter().flatten().collect());
     conformance::end();
