@@ -1,6 +1,8 @@
 //! One trial: the roles of one lab under one load, from joining to the last
 //! message accounted for.
 
+mod accounts;
+
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::path::Path;
@@ -8,11 +10,11 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use labs::catalog::Pattern;
-use labs::lab::Place;
+use labs::lab::{Overload, Place};
 
-use crate::account::{self, Counter, Counters};
+use crate::account;
 use crate::broker::Server;
-use crate::bundle::{Load, Raw, Trial};
+use crate::bundle::{Load, LoadKind, Raw, Trial};
 use crate::clock::{self, SECOND};
 use crate::conduct::{Cast, Heard, Housing};
 use crate::cost::Usage;
@@ -20,6 +22,9 @@ use crate::noise::Meter;
 use crate::role::protocol::{FromRole, Init, Kind, Measure, ToRole, roles};
 use crate::role::{Handle, LEAVE};
 use crate::verdict::{self, Seen};
+use accounts::Accounts;
+pub use accounts::Watch;
+pub(crate) use accounts::receivers;
 
 /// How long roles may take to join. A cold client and a busy machine included.
 const JOIN: Duration = Duration::from_secs(30);
@@ -86,8 +91,14 @@ pub fn crowd(pattern: Pattern, senders: usize, receivers: usize) -> Vec<(Kind, u
     }
 }
 
-/// Whether a lab has this shape; the error says which it has.
-pub fn check_shape(handle: &Handle, senders: usize, receivers: usize) -> Result<()> {
+/// Whether messages are kept while nobody is there to receive them.
+fn stores(handle: &Handle) -> bool {
+    matches!(handle.entry.pattern, Pattern::Queue | Pattern::Durable)
+        && handle.entry.overload == Overload::Stores
+}
+
+/// Whether a lab has this shape under this load; the error says which it has.
+pub fn check_shape(handle: &Handle, load: LoadKind, senders: usize, receivers: usize) -> Result<()> {
     let name = &handle.entry.name;
     if senders == 0 || receivers == 0 {
         bail!("{name} cannot run with {senders} senders and {receivers} receivers; give at least 1 of each");
@@ -96,6 +107,11 @@ pub fn check_shape(handle: &Handle, senders: usize, receivers: usize) -> Result<
         bail!("{senders} senders are more than can be accounted for ({})", account::MAX_PRODUCERS);
     }
     match handle.entry.pattern {
+        _ if load == LoadKind::Drain && !stores(handle) => {
+            bail!(
+                "{name} has nothing that keeps a backlog while its receivers are away; a drain can be measured over queues and durable subscribers that store, as in `lab bench queue-redis --load drain`"
+            )
+        }
         Pattern::OneWay if receivers != 1 => {
             bail!(
                 "{name} has 1 receiver, not {receivers}: one-way goes from N senders to 1 receiver; use --receivers 1"
@@ -157,9 +173,10 @@ pub async fn run(
     }
     let meter = Meter::start();
     let mut cast = Cast::start(&spec.handle, inits, spec.housing.clone())?;
-    let mut stage = Performance { spec, cast: &mut cast, accounts: accounts.path(), measured: None };
+    let mut stage =
+        Performance { spec, cast: &mut cast, accounts: accounts.path(), measured: None, backlog: [0; 2] };
     let mut failed = stage.play(broker.as_deref_mut(), watch).await.err().map(|error| format!("{error:#}"));
-    let measured = stage.measured;
+    let (measured, backlog) = (stage.measured, stage.backlog);
     let complaints = cast.dismiss(Duration::from_nanos(LEAVE + clock::seconds(spec.drain))).await;
     if failed.is_none() && !complaints.is_empty() {
         failed = Some(complaints.join("; "));
@@ -186,6 +203,7 @@ pub async fn run(
         )?,
         noise,
         broker: measured,
+        backlog,
         failed,
     };
     Ok(verdict::evaluate(spec, seen, index, position))
@@ -202,35 +220,14 @@ pub async fn remove(handle: &Handle, name: &str, url: Option<&str>, subscribers:
     }
 }
 
-/// What can be seen of a trial while it runs.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Watch<'a> {
-    /// Seconds since the common start; negative before it.
-    pub at: f64,
-    /// When sending ends, seconds after the common start.
-    pub ends: f64,
-    /// Messages sent so far.
-    pub sent: u64,
-    /// Deliveries that should come of them, by all receivers.
-    pub expected: u64,
-    /// Messages received so far, by all receivers.
-    pub received: u64,
-    /// Not received although a later one has been: lost, or late. `None` where receivers share the messages.
-    pub overtaken: Option<u64>,
-    /// Received again so far.
-    pub duplicated: u64,
-    /// Received after a later one of the same sender.
-    pub reordered: u64,
-    /// What is going on.
-    pub what: &'a str,
-}
-
 struct Performance<'a> {
     spec: &'a Spec,
     cast: &'a mut Cast,
     accounts: &'a Path,
     /// The broker's cost in the measured window.
     measured: Option<Usage>,
+    /// Sent and not yet received when the measured window opened and closed.
+    backlog: [u64; 2],
 }
 
 impl Performance<'_> {
@@ -244,12 +241,20 @@ impl Performance<'_> {
         until_dead(&mut broker, self.cast.gather(patience)).await?;
         let start = clock::now() + COUNTDOWN;
         self.cast.tell_all(&ToRole::Go { start });
-        let from = start + clock::seconds(self.spec.warmup);
-        let to = from + clock::seconds(self.spec.seconds);
+        let mut from = start + clock::seconds(self.spec.warmup);
+        let mut to = from + clock::seconds(self.spec.seconds);
         let accounts = Accounts::open(self.spec, self.accounts)?;
         let pids = broker.as_ref().and_then(|server| server.pids());
         let usage = || pids.as_ref().map(|pids| Usage::of_tree(pids));
         let mut books: (Option<Usage>, Option<Usage>) = (None, None);
+        if self.spec.load.kind == LoadKind::Drain {
+            books.0 = Some(usage().unwrap_or_default());
+            self.fill(&accounts, &mut broker, start, &mut watch).await?;
+            self.backlog[0] = accounts.missing();
+            self.cast.tell_all(&ToRole::Drain);
+            // Nothing is left to be sent: from here on there is only draining.
+            (from, to) = (start, clock::now());
+        }
         // Messages move until all is sent, then until all has arrived. What
         // stands still for longer than the drain deadline has failed.
         let drain = clock::seconds(self.spec.drain);
@@ -270,6 +275,9 @@ impl Performance<'_> {
             if now >= wake && books.1.is_none() {
                 let slot = if books.0.is_none() { &mut books.0 } else { &mut books.1 };
                 *slot = Some(usage().unwrap_or_default());
+                if self.spec.load.is_open() {
+                    self.backlog[usize::from(books.1.is_some())] = accounts.missing();
+                }
             }
             let (sent, received) = accounts.moved();
             if received != last_move.0 {
@@ -293,6 +301,9 @@ impl Performance<'_> {
             if now < to || books.1.is_none() {
                 continue;
             }
+            if self.spec.load.kind == LoadKind::Drain {
+                books.1 = Some(usage().unwrap_or_default());
+            }
             if pids.is_some() {
                 self.measured = Some(books.1.unwrap_or_default() - books.0.unwrap_or_default());
             }
@@ -308,6 +319,40 @@ impl Performance<'_> {
                 );
             }
         }
+    }
+
+    /// Waits until the backlog is there: everything sent and confirmed, and nobody
+    /// to receive it.
+    async fn fill(
+        &mut self,
+        accounts: &Accounts,
+        broker: &mut Option<&mut Server>,
+        start: u64,
+        watch: &mut impl FnMut(&Watch<'_>),
+    ) -> Result<()> {
+        let mut last_move = (0, clock::now());
+        while !self.all_sent() {
+            tokio::select! {
+                (number, heard) = self.cast.hear() => self.heed(number, heard)?,
+                () = tokio::time::sleep(PEEK) => {}
+            }
+            if let Some(gone) = broker.as_mut().and_then(|server| server.died()) {
+                bail!("the broker died: {gone}");
+            }
+            let (now, (sent, _)) = (clock::now(), accounts.moved());
+            let at = (now as f64 - start as f64) / 1e9;
+            watch(&Watch { at, what: "queueing up", ..accounts.watch() });
+            if sent != last_move.0 {
+                last_move = (sent, now);
+            }
+            if now.saturating_sub(last_move.1) > clock::seconds(self.spec.drain) {
+                bail!(
+                    "stalled: nothing more was accepted for {} s, with {sent} messages queued up",
+                    self.spec.drain
+                );
+            }
+        }
+        Ok(())
     }
 
     fn all_sent(&self) -> bool {
@@ -341,95 +386,5 @@ async fn until_dead<T>(broker: &mut Option<&mut Server>, work: impl Future<Outpu
     tokio::select! {
         done = work => done,
         gone = death => bail!("the broker died: {gone}"),
-    }
-}
-
-/// The accounts of a trial as they grow.
-struct Accounts {
-    senders: Vec<Counters>,
-    receivers: Vec<Counters>,
-    /// Every receiver gets every message.
-    copies: u64,
-    /// Markers tell when nothing more will come.
-    markers: u64,
-    /// A receiver's progress is the highest number it has seen, not how many.
-    in_order: bool,
-}
-
-impl Accounts {
-    fn open(spec: &Spec, dir: &Path) -> Result<Self> {
-        let all = |kind: Kind, count: usize| -> Result<Vec<Counters>> {
-            (0..count).map(|index| Counters::open(dir, &format!("{kind}-{index}"))).collect()
-        };
-        let pattern = spec.handle.entry.pattern;
-        let (receiver, receivers) = receivers(spec);
-        Ok(Self {
-            senders: all(roles(pattern)[0], spec.senders)?,
-            receivers: all(receiver, receivers)?,
-            copies: match pattern {
-                Pattern::PubSub | Pattern::Durable => spec.receivers as u64,
-                _ => 1,
-            },
-            markers: match pattern {
-                Pattern::OneWay | Pattern::PubSub => spec.senders as u64,
-                _ => u64::MAX,
-            },
-            in_order: matches!(pattern, Pattern::OneWay | Pattern::PubSub | Pattern::Durable),
-        })
-    }
-
-    fn sum(all: &[Counters], counter: Counter) -> u64 {
-        all.iter().map(|counters| counters.get(counter)).sum()
-    }
-
-    fn moved(&self) -> (u64, u64) {
-        (Self::sum(&self.senders, Counter::Sent), Self::sum(&self.receivers, Counter::Received))
-    }
-
-    fn missing(&self) -> u64 {
-        let (sent, received) = self.moved();
-        self.expected(sent).saturating_sub(received)
-    }
-
-    /// Deliveries that should come of so many messages.
-    fn expected(&self, sent: u64) -> u64 {
-        sent.saturating_sub(Self::sum(&self.senders, Counter::Refused)) * self.copies
-    }
-
-    /// What they say at the moment. Roles go on meanwhile: figures that are read one
-    /// after the other may not fit each other exactly.
-    fn watch(&self) -> Watch<'static> {
-        let (sent, received) = self.moved();
-        let all = |counter| Self::sum(&self.receivers, counter);
-        let seen =
-            |receiver: &Counters| (0..self.senders.len()).map(|from| receiver.progress(from)).sum::<u64>();
-        let highest = || self.receivers.iter().map(seen).sum::<u64>();
-        Watch {
-            sent,
-            expected: self.expected(sent),
-            received,
-            overtaken: self.in_order.then(|| highest().saturating_sub(received)),
-            duplicated: all(Counter::Duplicated),
-            reordered: all(Counter::Reordered),
-            ..Watch::default()
-        }
-    }
-
-    /// All has arrived; or every sender's marker has, and what had not come
-    /// before it on a transport that keeps order will not come any more.
-    fn complete(&self) -> bool {
-        self.missing() == 0
-            || self.receivers.iter().all(|counters| counters.get(Counter::Markers) >= self.markers)
-    }
-}
-
-/// Who receives, in the sense of the account, and how many they are.
-pub(crate) fn receivers(spec: &Spec) -> (Kind, usize) {
-    match spec.handle.entry.pattern {
-        Pattern::OneWay => (Kind::Receiver, 1),
-        Pattern::RequestReply => (Kind::Requester, spec.senders),
-        Pattern::PubSub | Pattern::Durable => (Kind::Subscriber, spec.receivers),
-        Pattern::Pipeline => (Kind::Sink, 1),
-        Pattern::Queue => (Kind::Consumer, spec.receivers),
     }
 }

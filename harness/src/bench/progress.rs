@@ -9,6 +9,10 @@ use crate::trial::Watch;
 pub trait Progress {
     /// So many trials are to be made.
     fn begin(&mut self, trials: usize, skipped: &[Skipped]);
+    /// By now so many trials are expected: a search decides as it goes.
+    fn expect(&mut self, trials: usize);
+    /// Something is known that is not one trial's.
+    fn note(&mut self, line: &str);
     /// A broker is being started.
     fn broker(&mut self, broker: Broker);
     /// A trial begins.
@@ -25,8 +29,8 @@ pub struct Next<'a> {
     pub cell: &'a Cell,
     /// Which of the cell's trials it is, from 0.
     pub trial: usize,
-    /// How many the cell has.
-    pub of: usize,
-    /// The cell of the trial after it.
+    /// How many the cell has; `None` where a search decides.
+    pub of: Option<usize>,
+    /// The cell of the trial after it, where that is known.
     pub then: Option<&'a Cell>,
 }

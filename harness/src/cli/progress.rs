@@ -97,6 +97,14 @@ impl bench::Progress for Live {
         self.bar.set_length(trials as u64);
     }
 
+    fn expect(&mut self, trials: usize) {
+        self.bar.set_length(trials as u64);
+    }
+
+    fn note(&mut self, line: &str) {
+        self.say(line);
+    }
+
     fn broker(&mut self, broker: Broker) {
         if self.terminal {
             self.bar.set_message(format!("\n  starting a private {broker}"));
@@ -109,7 +117,8 @@ impl bench::Progress for Live {
         }
         self.pace.clear();
         self.then = next.then.map_or_else(String::new, |cell| format!(", then {}", name(cell)));
-        let what = format!("{}: trial {} of {}", name(next.cell), next.trial + 1, next.of);
+        let of = next.of.map_or_else(|| ", in a search".to_owned(), |of| format!(" of {of}"));
+        let what = format!("{}: trial {}{of}", name(next.cell), next.trial + 1);
         self.bar.set_prefix(fit(&what, columns()));
     }
 
@@ -129,8 +138,9 @@ impl bench::Progress for Live {
             Some(reason) => format!("FAILED: {reason}"),
             None => {
                 let speed = match cell.load.kind {
+                    LoadKind::Drain => format!("drained {} msg/s", thousands(trial.throughput_per_s)),
                     LoadKind::Max => format!("{} msg/s", thousands(trial.throughput_per_s)),
-                    LoadKind::Rate => match trial.response_ns.p50 {
+                    LoadKind::Rate | LoadKind::Capacity | LoadKind::Sweep => match trial.response_ns.p50 {
                         Some(p50) => format!("p50 {:.0} µs", p50 as f64 / 1e3),
                         None => "too few samples".to_owned(),
                     },

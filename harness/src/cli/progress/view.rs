@@ -37,7 +37,8 @@ impl Pace {
 pub(super) fn lines(watch: &Watch<'_>, rates: Option<(f64, f64)>, width: usize) -> String {
     let progress = match watch.at {
         at if at < 0.0 => String::new(),
-        at => format!("{:.1} of {:.1} s", at.min(watch.ends), watch.ends),
+        at if at > watch.ends => format!("{at:.1} s"),
+        at => format!("{at:.1} of {:.1} s", watch.ends),
     };
     let rate =
         |rate: Option<f64>| rate.map_or_else(|| "–".to_owned(), |rate| format!("{}/s", thousands(rate)));
