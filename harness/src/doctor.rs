@@ -242,15 +242,12 @@ fn text(findings: &Findings) -> String {
             ),
             ("stolen CPU", format!("{:.1} %", noise.steal * 100.0)),
             ("others' CPU", format!("{:.1} %", noise.foreign_cpu * 100.0)),
-            (
-                "score",
-                format!(
-                    "{} of 100, for {} (0 is silence; {})",
-                    findings.noise_score.score,
-                    findings.noise_score.worst,
-                    findings.noise_score.parts.map(|(name, score)| format!("{name} {score}")).join(", ")
-                ),
-            ),
+            ("score", {
+                let Score { score, worst, parts, .. } = &findings.noise_score;
+                let parts: Vec<String> =
+                    parts.iter().map(|(name, score)| format!("{name} {score}")).collect();
+                format!("{score} of 100, for {worst} (0 is silence; {})", parts.join(", "))
+            }),
             (
                 "verdict",
                 match findings.noise_score.verdict {

@@ -145,26 +145,27 @@ impl bench::Progress for Live {
                         None => "too few samples".to_owned(),
                     },
                 };
-                format!("{speed}, {}", account(cell, &trial.counts))
+                format!("{speed}, {}", account(cell, &trial.counts, self.terminal))
             }
         };
         let total = self.bar.length().unwrap_or(0);
-        self.say(&format!(
-            "[{made:>3}/{total}] {:<22} {:>7} B {:<9} {what}  ({} left)",
-            cell.lab,
-            cell.size,
-            cell.load.label(),
-            human(left_s)
-        ));
+        let (size, load) = (cell.size, cell.load.label());
+        // On a terminal the live lines say how much is left.
+        let left = if self.terminal { String::new() } else { format!("  ({} left)", human(left_s)) };
+        self.say(&format!("[{made:>3}/{total}] {:<22} {size:>7} B {load:<9} {what}{left}", cell.lab));
     }
 }
 
-/// What became of the messages, in words. A wire floor only counts.
-fn account(cell: &Cell, counts: &Counts) -> String {
+/// What became of the messages, in words; `short` leaves out what did not happen,
+/// for a line has 80 columns on many terminals. A wire floor only counts.
+fn account(cell: &Cell, counts: &Counts, short: bool) -> String {
     if cell.is_floor() {
         return format!("{} not received", counts.lost);
     }
-    format!("{} lost, {} duplicated, {} reordered", counts.lost, counts.duplicated, counts.reordered)
+    let more = [(counts.duplicated, "duplicated"), (counts.reordered, "reordered")];
+    let more = more.into_iter().filter(|(count, _)| !short || *count > 0);
+    let more: Vec<String> = more.map(|(count, what)| format!(", {count} {what}")).collect();
+    format!("{} lost{}", counts.lost, more.concat())
 }
 
 /// `42 s`, `3 min`.

@@ -6,6 +6,8 @@
 //! hide it. Facts such as the governor do not count. They may explain noise; what
 //! they do to a measurement is in the measured numbers already.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::bundle::Noise;
@@ -52,7 +54,7 @@ pub(super) struct Score {
     /// What decided.
     pub(super) worst: &'static str,
     /// The score of each measure by itself.
-    pub(super) parts: [(&'static str, u8); 3],
+    pub(super) parts: BTreeMap<&'static str, u8>,
 }
 
 /// The score of what was measured.
@@ -74,7 +76,7 @@ pub(super) fn score(noise: &Noise) -> Score {
         score: whole(worst.1),
         verdict,
         worst: worst.0,
-        parts: parts.map(|(name, score)| (name, whole(score))),
+        parts: parts.map(|(name, score)| (name, whole(score))).into(),
     }
 }
 
