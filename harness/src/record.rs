@@ -1,9 +1,12 @@
 //! What a role records of its messages: the hot path of the harness. Every
 //! message is stamped, checked, accounted for and recorded; nothing is sampled.
 
+mod bare;
+
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
+use bare::{BareBooks, BareLedger};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 
@@ -48,6 +51,7 @@ pub struct Ledger {
     refused: Bitmap,
     confirmed: Bitmap,
     window: Window,
+    bare: Option<BareLedger>,
     /// From due to sent.
     pub lag: Histogram<u64>,
     /// From due to awake: the part of the lag that is the timer's.
@@ -77,6 +81,7 @@ impl Ledger {
             refused: Bitmap::open(dir, role, Set::Refused, producer)?,
             confirmed: Bitmap::open(dir, role, Set::Confirmed, producer)?,
             window,
+            bare: None,
             lag: stats::new_histogram(),
             pacer: stats::new_histogram(),
             confirm: stats::new_histogram(),
@@ -96,6 +101,9 @@ impl Ledger {
         }
         self.sequence += 1;
         self.counters.set(Counter::Sent, self.sequence);
+        if let Some(message) = self.bare_message() {
+            return Ok((sequence, message));
+        }
         let lag = now.saturating_sub(scheduled);
         if self.window.holds(scheduled) {
             self.lag.saturating_record(lag);
@@ -138,6 +146,9 @@ impl Ledger {
     /// Responsibility has moved.
     #[inline]
     pub fn confirm(&mut self, sequence: u64, sent: u64) {
+        if self.bare.is_some() {
+            return;
+        }
         if self.confirmed.insert(sequence) {
             self.counters.add(Counter::Confirmed, 1);
         }
@@ -198,6 +209,7 @@ pub struct Books {
     pub service: Histogram<u64>,
     /// What each interval saw.
     pub series: Vec<Interval>,
+    bare: Option<BareBooks>,
     began: u64,
     last: u64,
 }
@@ -240,6 +252,7 @@ impl Books {
             response: stats::new_histogram(),
             service: stats::new_histogram(),
             series: Vec::new(),
+            bare: None,
             began: window.start,
             last: window.start,
         })
@@ -259,7 +272,10 @@ impl Books {
     /// transport has marked it so.
     #[inline]
     pub fn take(&mut self, message: &[u8], redelivered: bool) -> Seen {
-        self.take_at(message, redelivered, clock::now())
+        match self.count_bare(message) {
+            Some(seen) => seen,
+            None => self.take_at(message, redelivered, clock::now()),
+        }
     }
 
     /// As [`Books::take`], received at `now`.

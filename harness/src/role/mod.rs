@@ -338,14 +338,18 @@ impl Stage {
     fn ledger(&self, window: Window) -> Result<Ledger> {
         let measure = self.measure()?;
         let (role, index) = (self.init.role(), self.init.index);
-        Ledger::open(&measure.accounts, &role, self.init.run, index, measure.size, window)
+        let mut ledger = Ledger::open(&measure.accounts, &role, self.init.run, index, measure.size, window)?;
+        if measure.bare {
+            ledger.strip();
+        }
+        Ok(ledger)
     }
 
     fn books(&self, progress: Progress, window: Window) -> Result<Books> {
         let measure = self.measure()?;
         let latencies = measure.load.is_open();
         let producers = 0..self.init.senders;
-        Books::open(
+        let mut books = Books::open(
             &measure.accounts,
             &self.init.role(),
             self.init.run,
@@ -353,7 +357,11 @@ impl Stage {
             progress,
             latencies,
             window,
-        )
+        )?;
+        if measure.bare {
+            books.strip();
+        }
+        Ok(books)
     }
 
     /// Reads the cost of the measured window, beside the role.
