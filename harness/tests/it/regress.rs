@@ -59,7 +59,7 @@ fn against_itself() -> Result<()> {
     ensure!(told["verdict"]["outcome"] == "cannot-tell", "{}", told["verdict"]);
     let gates = told["verdict"]["gates"].as_array().context("no gates")?;
     let measures: Vec<&str> = gates.iter().filter_map(|gate| gate["measure"].as_str()).collect();
-    ensure!(measures == ["p50", "cpu"], "{measures:?}");
+    ensure!(measures == ["p50", "cpu", "bytes", "allocations"], "{measures:?}");
     let rounds = told["rounds"].as_array().context("no rounds")?;
     ensure!(rounds.len() == 2, "{} rounds", rounds.len());
     for round in rounds {
