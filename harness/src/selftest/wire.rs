@@ -80,7 +80,7 @@ impl Wire {
             match self.first() {
                 First::Now(parcel) => return Ok((parcel, clock::now())),
                 First::At(time) => tokio::select! {
-                    slept = pacer.sleep_until(time) => slept?,
+                    slept = pacer.sleep_until(time) => { slept?; }
                     () = more => {}
                 },
                 First::None => more.await,

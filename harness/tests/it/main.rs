@@ -7,12 +7,14 @@ mod chat;
 mod cli;
 mod conformance;
 mod correlation;
+mod costs;
 mod crack;
 mod failures;
 mod floors;
 mod guard;
 mod history;
 mod interop;
+mod live;
 mod loads;
 mod preinit;
 mod program;
@@ -67,7 +69,9 @@ fn main() -> ExitCode {
         loads::trials(),
         regress::trials(),
         selftest::trials(),
+        costs::trials(),
         history::trials(),
+        live::trials(),
     ];
     let conclusion = libtest_mimic::run(&args, trials.into_iter().flatten().collect());
     conformance::end();
