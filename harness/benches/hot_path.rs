@@ -61,7 +61,7 @@ fn sender(c: &mut Criterion) {
             let now = clock::now();
             let (sequence, message) = queue.next(now, now).expect("a message");
             black_box(message);
-            queue.confirm(black_box(sequence), now);
+            queue.confirm(black_box(sequence), now, clock::now());
         });
     });
     group.finish();

@@ -143,9 +143,10 @@ impl Ledger {
         self.counters.add(Counter::Refused, 1);
     }
 
-    /// Responsibility has moved.
+    /// Responsibility has moved, at `at`: when it was known, not when the loop
+    /// came round to it.
     #[inline]
-    pub fn confirm(&mut self, sequence: u64, sent: u64) {
+    pub fn confirm(&mut self, sequence: u64, sent: u64, at: u64) {
         if self.bare.is_some() {
             return;
         }
@@ -153,7 +154,7 @@ impl Ledger {
             self.counters.add(Counter::Confirmed, 1);
         }
         if self.window.holds(sent) {
-            self.confirm.saturating_record(clock::now().saturating_sub(sent));
+            self.confirm.saturating_record(at.saturating_sub(sent));
         }
     }
 
