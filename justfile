@@ -76,6 +76,10 @@ regress-proof OUT *ARGS: build
 history *ARGS: build
     @{{ lab }} history "$@"
 
+# Whether runs of the same plan agree, and how much wider their intervals have to be
+agree *ARGS: build
+    @{{ lab }} agree "$@"
+
 # What is here, what is missing, how noisy this machine is
 doctor *ARGS: build
     @{{ lab }} doctor "$@"

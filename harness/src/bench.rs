@@ -17,7 +17,10 @@ use crate::conduct::Housing;
 use crate::noise::Meter;
 use crate::role::{Handle, floor};
 use crate::trial::{self, Spec, Watch};
-use crate::{guard, host, load, plan, stats};
+use crate::{agree, guard, host, load, plan, stats};
+
+/// Where bundles are, and what is known of this host.
+const RESULTS: &str = "results";
 
 /// What a run needs besides its plan.
 pub struct Request<'a> {
@@ -193,6 +196,9 @@ impl<P: Progress> Work<'_, P> {
         cell.knobs.extend(outcome.knobs);
         put(cell, outcome.trial);
         summarize(&self.bundle, cell, self.run.seed)?;
+        if let (Some(widening), Some(summary)) = (&self.run.widening, &mut cell.summary) {
+            agree::apply(widening, summary);
+        }
         Ok(good)
     }
 
@@ -252,6 +258,8 @@ fn open(request: &Request<'_>, handles: &[Handle], skipped: Vec<Skipped>) -> Res
         );
         return Ok((bundle, run));
     }
+    let host = host::host();
+    let widening = agree::saved(Path::new(RESULTS), &host)?;
     let bundle = Bundle::create(request.out)?;
     let meter = Meter::start();
     std::thread::sleep(std::time::Duration::from_millis(500));
@@ -275,12 +283,13 @@ fn open(request: &Request<'_>, handles: &[Handle], skipped: Vec<Skipped>) -> Res
         created: jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
         seed: request.seed,
         complete: false,
-        host: host::host(),
+        host,
         versions: host::versions(BTreeMap::new()),
         noise,
         plan: plan.clone(),
         cells,
         skipped,
+        widening,
     };
     bundle.save(&run)?;
     Ok((bundle, run))
@@ -372,11 +381,9 @@ fn summarize(bundle: &Bundle, cell: &mut Cell, seed: u64) -> Result<()> {
 
 /// The folder a run is written to when none is given.
 pub fn default_out(name: &str) -> Result<std::path::PathBuf> {
-    let host = host::host().name;
-    let host: String =
-        host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
+    let host = host::file_name(&host::host());
     let stem = format!("{}-{host}-{name}", jiff::Zoned::now().strftime("%Y-%m-%d"));
-    let results = Path::new("results");
+    let results = Path::new(RESULTS);
     for number in 1..1000 {
         let dir = results.join(if number == 1 { stem.clone() } else { format!("{stem}-{number}") });
         if !dir.exists() {

@@ -31,6 +31,11 @@ pub fn host() -> Host {
     }
 }
 
+/// A host's name as it may stand in the name of a file.
+pub fn file_name(host: &Host) -> String {
+    host.name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect()
+}
+
 /// What runs, with the versions of the brokers that take part.
 pub fn versions(brokers: BTreeMap<String, String>) -> Versions {
     let crates = env!("LAB_CRATES").split(' ').filter_map(|pair| pair.split_once('='));

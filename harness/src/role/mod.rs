@@ -19,6 +19,7 @@ use labs::queue::Queue;
 use labs::reqrep::RequestReply;
 use tokio::sync::{mpsc, watch};
 
+use crate::account::Collected;
 use crate::clock::{self, Pacer};
 use crate::cost::Usage;
 use crate::record::{Books, Ledger, Progress, Window};
@@ -287,15 +288,13 @@ impl Stage {
         let measure = self.measure()?;
         let latencies = measure.load.kind == crate::bundle::LoadKind::Rate;
         let producers = 0..self.init.senders;
-        Books::open(
-            &measure.accounts,
-            &self.init.role(),
-            self.init.run,
-            producers,
-            progress,
-            latencies,
-            window,
-        )
+        let role = self.init.role();
+        let mut books =
+            Books::open(&measure.accounts, &role, self.init.run, producers, progress, latencies, window)?;
+        if latencies && self.init.kind == protocol::Kind::Sink {
+            books.keep_times(Collected::open(&measure.accounts, &role, self.init.senders)?);
+        }
+        Ok(books)
     }
 
     /// Reads the cost of the measured window, beside the role.

@@ -1,7 +1,8 @@
 //! A pipeline, measured end to end: due at the ventilator, received at the
-//! sink. A worker does no work of its own; what is measured is the plumbing.
+//! sink, and at a rate hop by hop. A worker does no work of its own unless the
+//! knob `work-us` says so; what is measured is the plumbing.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use futures_util::FutureExt;
 use labs::lab::Lab as _;
 use labs::oneway::Sender;
@@ -15,11 +16,20 @@ use super::oneway::{Way, lossy};
 use super::protocol::Kind;
 use super::queue::consume;
 use super::{Stage, knob, play};
+use crate::account::{Counter, Counters, Worked};
+use crate::bundle::LoadKind;
+use crate::clock::{self, Pacer};
 use crate::record::Progress;
+use crate::stamp::Stamp;
 
 /// Results handed on before they are flushed and their tasks settled, while
-/// tasks keep coming.
+/// tasks keep coming. With work to do it is 1: a result does not wait for the
+/// work on the tasks behind it.
 const WORKER_BATCH: usize = 64;
+/// How long a worker sits on each task, µs. It sleeps, as one that waits for a
+/// disk or another service does: workers that spin on a machine with fewer CPUs
+/// than roles would measure its scheduler.
+const WORK_US: usize = 0;
 
 pub(super) async fn run<L: Pipeline>(stage: Stage) -> Result<()> {
     let lab = L::open(&stage.place).await?;
@@ -74,7 +84,10 @@ async fn work<C: Consumer<Item = bytes::Bytes>>(
     stage.ready();
     let window = stage.go().await?;
     let meter = stage.meter(window)?;
-    let batch = knob(&stage.place, "worker-batch", WORKER_BATCH);
+    let work = stage.place.knob("work-us", WORK_US) as u64 * 1_000;
+    let batch = knob(&stage.place, "worker-batch", if work > 0 { 1 } else { WORKER_BATCH });
+    let bench = Bench::open(stage)?;
+    let pacer = Pacer::new()?;
     let mut stop = std::pin::pin!(stage.stop());
     let mut settled = Vec::new();
     loop {
@@ -90,6 +103,11 @@ async fn work<C: Consumer<Item = bytes::Bytes>>(
             }
         };
         let Some(task) = task else { break stop.await };
+        let taken = clock::now();
+        if work > 0 {
+            pacer.sleep_until(taken + work).await?;
+        }
+        bench.hand_on(&task.item, taken);
         results.send(task.item).await?;
         settled.push(task.receipt);
         if settled.len() >= batch {
@@ -100,6 +118,37 @@ async fn work<C: Consumer<Item = bytes::Bytes>>(
     tasks.close().await?;
     results.close().await?;
     stage.report(None, None, meter).await
+}
+
+/// What a worker writes down of its work.
+struct Bench {
+    counters: Counters,
+    /// When it had which task, at a rate.
+    times: Option<Worked>,
+    run: u32,
+}
+
+impl Bench {
+    fn open(stage: &Stage) -> Result<Self> {
+        let (measure, role) = (stage.measure()?, stage.init.role());
+        let timed = measure.load.kind == LoadKind::Rate;
+        let times = timed.then(|| Worked::open(&measure.accounts, &role, stage.init.senders));
+        let times = times.transpose().context("this worker cannot keep the times of its tasks")?;
+        Ok(Self { counters: Counters::open(&measure.accounts, &role)?, times, run: stage.init.run })
+    }
+
+    /// A result is about to be handed on: what happens from now on is not the
+    /// worker's any more. A task that came again keeps the times of the first.
+    fn hand_on(&self, item: &[u8], taken: u64) {
+        self.counters.add(Counter::Sent, 1);
+        let Some(times) = &self.times else { return };
+        let Some(stamp) = Stamp::peek(item).filter(|stamp| stamp.run == self.run) else { return };
+        let message = (stamp.producer as usize, stamp.sequence);
+        if times.get(message) == [0; 2] {
+            times.set(message, 0, taken);
+            times.set(message, 1, clock::now());
+        }
+    }
 }
 
 /// Results first, then the tasks they came from: whoever dies in between

@@ -1,5 +1,6 @@
 //! The integration tests, as one program.
 
+mod agree;
 mod bridge;
 mod brokers;
 mod bundles;
@@ -12,6 +13,7 @@ mod failures;
 mod floors;
 mod guard;
 mod history;
+mod hops;
 mod interop;
 mod preinit;
 mod program;
@@ -64,6 +66,8 @@ fn main() -> ExitCode {
         floors::trials(),
         regress::trials(),
         history::trials(),
+        agree::trials(),
+        hops::trials(),
     ];
     let conclusion = libtest_mimic::run(&args, trials.into_iter().flatten().collect());
     conformance::end();
