@@ -53,6 +53,7 @@ impl Figure {
 /// A bundle, with the intervals that its own trials give.
 pub struct Measured {
     name: String,
+    created: String,
     host: String,
     plan: Plan,
     /// The source revision that was measured.
@@ -88,6 +89,7 @@ pub fn read(dir: &Path) -> Result<Measured> {
     }
     Ok(Measured {
         name: run.name,
+        created: run.created,
         host: host_name(&run.host),
         plan: run.plan,
         revision: run.versions.git,
@@ -103,6 +105,10 @@ pub fn read(dir: &Path) -> Result<Measured> {
 pub fn check(runs: &[Measured]) -> Result<()> {
     let [first, others @ ..] = runs else { bail!("no bundle was given; two are needed") };
     ensure!(!others.is_empty(), "one bundle was given; two of the same plan and machine are needed");
+    for (at, run) in runs.iter().enumerate() {
+        let twice = runs[..at].iter().any(|other| (&other.name, &other.created) == (&run.name, &run.created));
+        ensure!(!twice, "{} was given twice: a run always agrees with itself", run.name);
+    }
     for other in others {
         let (a, b) = (&first.name, &other.name);
         ensure!(

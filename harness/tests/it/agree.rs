@@ -88,9 +88,10 @@ fn known() -> Result<()> {
     let needed = apart["factor"].as_f64().context("no factor")?;
     ensure!(of < 39 && needed > 1.0 && (0.0..0.011).contains(&(factor - needed)), "{factor} for {needed}");
     ensure!(told["widened"]["hits"].as_u64() == Some(of), "{}", told["widened"]);
-    let same: Value = serde_json::from_str(
-        &run(&["agree", text(&one)?, text(&one)?, text(&one)?, "--json"])?.expect(0)?.out,
-    )?;
+    let [again, once_more] = ["again", "once-more"].map(|name| bundle(dir.path(), name, "p", |_| {}));
+    let (again, once_more) = (again?, once_more?);
+    let args = ["agree", text(&one)?, text(&again)?, text(&once_more)?, "--json"];
+    let same: Value = serde_json::from_str(&run(&args)?.expect(0)?.out)?;
     ensure!(same["agreed"]["of"].as_u64() == Some(3 * of), "three bundles are three pairs: {same:#}");
     ensure!(same["apart"].as_array().is_some_and(Vec::is_empty), "{same:#}");
     let ran = run(&["agree", text(&one)?, text(&two)?])?.expect(0)?;
@@ -118,6 +119,7 @@ fn refused() -> Result<()> {
     let named = bundle(dir.path(), "named", "oneway-tcp", |run| run["plan"]["name"] = "mine".into())?;
     run(&["agree", text(&one)?, text(&named)?])?.expect(0)?;
     run(&["agree", text(&one)?])?.expect(2)?;
+    run(&["agree", text(&one)?, text(&one)?])?.expect(2)?.told(&["one was given twice"])?;
     let strange = bundle(dir.path(), "strange", "pubsub-tcp", |_| {})?;
     run(&["agree", text(&one)?, text(&strange)?])?.expect(1)?.told(&["no figure in common"])?;
     fs::remove_dir_all(named.join("raw"))?;
@@ -171,7 +173,8 @@ fn applied() -> Result<()> {
 fn too_few() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let one = bundle(dir.path(), "one", "oneway-tcp", |_| {})?;
-    let ran = run_in(dir.path(), &["agree", text(&one)?, text(&one)?, "--save"])?.expect(1)?;
+    let two = bundle(dir.path(), "two", "oneway-tcp", |_| {})?;
+    let ran = run_in(dir.path(), &["agree", text(&one)?, text(&two)?, "--save"])?.expect(1)?;
     ran.told(&["only 3 pairs", "19 are needed"])?;
     ensure!(!dir.path().join("results").exists(), "it was saved all the same");
     Ok(())

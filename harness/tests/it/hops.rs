@@ -43,6 +43,6 @@ fn bundle() -> Result<()> {
         ensure!(worked.len() == cell.trials[0].response_ns.count && worked.min() >= 1_990_000, "{}", cell.id);
     }
     let plot = std::fs::read_to_string(out.join("plots/pipeline.64B.1x2.200.hops.svg"))?;
-    ensure!(plot.contains("task queued") && plot.contains("a worker "), "{plot}");
+    ensure!(plot.contains("task queued") && plot.contains("workers: "), "{plot}");
     Ok(())
 }

@@ -69,5 +69,8 @@ fn shares(cell: &Cell) -> Option<String> {
     let total: u64 = shares.iter().sum();
     let (least, most) = (shares.iter().min()?, shares.iter().max()?);
     let share = |part: u64| number::share(part as f64 / total as f64);
-    (shares.len() > 1 && total > 0).then(|| format!("a worker {} – {}", share(*least), share(*most)))
+    (shares.len() > 1 && total > 0).then(|| match (share(*least), share(*most)) {
+        (least, most) if least == most => format!("workers: {least} each"),
+        (least, most) => format!("workers: {least} – {most}"),
+    })
 }
