@@ -74,7 +74,8 @@ struct Known {
 pub fn read(dir: &Path) -> Result<Measured> {
     let (bundle, run) = Bundle::open(dir)?;
     let mut cells = BTreeMap::new();
-    for cell in &run.cells {
+    // What a search made has as many trials as it took, and not the same rates.
+    for cell in run.cells.iter().filter(|cell| cell.part_of.is_none()) {
         let raw = |index, failed: bool| if failed { Ok(Raw::default()) } else { bundle.raw(&cell.id, index) };
         let raws: Vec<Raw> = cell
             .trials

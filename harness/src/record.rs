@@ -52,6 +52,8 @@ pub struct Ledger {
     pub lag: Histogram<u64>,
     /// From sent to confirmed.
     pub confirm: Histogram<u64>,
+    /// From the start until everything was sent and, where the pattern confirms, confirmed; ns of the clock.
+    pub span: Option<(u64, u64)>,
 }
 
 impl Ledger {
@@ -75,6 +77,7 @@ impl Ledger {
             window,
             lag: stats::new_histogram(),
             confirm: stats::new_histogram(),
+            span: None,
         })
     }
 
@@ -138,6 +141,7 @@ impl Ledger {
 
     /// All is sent.
     pub fn done(&mut self) {
+        self.span = Some((self.window.start, clock::now()));
         self.counters.set(Counter::Done, 1);
     }
 }
@@ -186,6 +190,8 @@ pub struct Books {
     times: Option<Collected>,
     /// Those of them that wait to be settled: producer and sequence number.
     unsettled: Vec<(usize, u64)>,
+    began: u64,
+    last: u64,
 }
 
 /// What a receiver keeps of one producer.
@@ -228,6 +234,8 @@ impl Books {
             series: Vec::new(),
             times: None,
             unsettled: Vec::new(),
+            began: window.start,
+            last: window.start,
         })
     }
 
@@ -241,6 +249,16 @@ impl Books {
         let Some(times) = self.times.as_ref().filter(|_| !self.unsettled.is_empty()) else { return };
         let now = clock::now();
         self.unsettled.drain(..).for_each(|message| times.set(message, 2, now));
+    }
+
+    /// The receiver is there and takes messages from now on.
+    pub fn begin(&mut self) {
+        self.began = self.began.max(clock::now());
+    }
+
+    /// From when the receiver was there until its last message, ns of the clock.
+    pub fn span(&self) -> (u64, u64) {
+        (self.began, self.last.max(self.began))
     }
 
     /// Looks at a message that has just been received. `redelivered`: the
@@ -303,6 +321,7 @@ impl Books {
         if now < sent {
             self.counters.add(Counter::Negative, 1);
         }
+        self.last = now;
         let response = now.saturating_sub(stamp.scheduled);
         if self.window.holds(stamp.scheduled) {
             if let Some(times) = &self.times {

@@ -8,6 +8,7 @@ mod agreement;
 mod histogram;
 mod paired;
 mod quantile;
+pub mod queueing;
 mod summary;
 #[cfg(test)]
 mod tests;

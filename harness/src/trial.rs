@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use labs::catalog::Pattern;
-use labs::lab::Place;
+use labs::lab::{Overload, Place};
 
 use crate::account::{self, Counter, Counters};
 use crate::broker::Server;
-use crate::bundle::{Load, Raw, Trial};
+use crate::bundle::{Load, LoadKind, Raw, Trial};
 use crate::clock::{self, SECOND};
 use crate::conduct::{Cast, Heard, Housing};
 use crate::cost::Usage;
@@ -86,8 +86,14 @@ pub fn crowd(pattern: Pattern, senders: usize, receivers: usize) -> Vec<(Kind, u
     }
 }
 
-/// Whether a lab has this shape; the error says which it has.
-pub fn check_shape(handle: &Handle, senders: usize, receivers: usize) -> Result<()> {
+/// Whether messages are kept while nobody is there to receive them.
+fn stores(handle: &Handle) -> bool {
+    matches!(handle.entry.pattern, Pattern::Queue | Pattern::Durable)
+        && handle.entry.overload == Overload::Stores
+}
+
+/// Whether a lab has this shape under this load; the error says which it has.
+pub fn check_shape(handle: &Handle, load: LoadKind, senders: usize, receivers: usize) -> Result<()> {
     let name = &handle.entry.name;
     if senders == 0 || receivers == 0 {
         bail!("{name} cannot run with {senders} senders and {receivers} receivers; give at least 1 of each");
@@ -96,6 +102,11 @@ pub fn check_shape(handle: &Handle, senders: usize, receivers: usize) -> Result<
         bail!("{senders} senders are more than can be accounted for ({})", account::MAX_PRODUCERS);
     }
     match handle.entry.pattern {
+        _ if load == LoadKind::Drain && !stores(handle) => {
+            bail!(
+                "{name} has nothing that keeps a backlog while its receivers are away; a drain can be measured over queues and durable subscribers that store, as in `lab bench queue-redis --load drain`"
+            )
+        }
         Pattern::OneWay if receivers != 1 => {
             bail!(
                 "{name} has 1 receiver, not {receivers}: one-way goes from N senders to 1 receiver; use --receivers 1"
@@ -157,9 +168,10 @@ pub async fn run(
     }
     let meter = Meter::start();
     let mut cast = Cast::start(&spec.handle, inits, spec.housing.clone())?;
-    let mut stage = Performance { spec, cast: &mut cast, accounts: accounts.path(), measured: None };
+    let mut stage =
+        Performance { spec, cast: &mut cast, accounts: accounts.path(), measured: None, backlog: [0; 2] };
     let mut failed = stage.play(broker.as_deref_mut(), watch).await.err().map(|error| format!("{error:#}"));
-    let measured = stage.measured;
+    let (measured, backlog) = (stage.measured, stage.backlog);
     let complaints = cast.dismiss(Duration::from_nanos(LEAVE + clock::seconds(spec.drain))).await;
     if failed.is_none() && !complaints.is_empty() {
         failed = Some(complaints.join("; "));
@@ -187,6 +199,7 @@ pub async fn run(
         work: verdict::work(spec, accounts.path())?,
         noise,
         broker: measured,
+        backlog,
         failed,
     };
     Ok(verdict::evaluate(spec, seen, index, position))
@@ -221,6 +234,8 @@ struct Performance<'a> {
     accounts: &'a Path,
     /// The broker's cost in the measured window.
     measured: Option<Usage>,
+    /// Sent and not yet received when the measured window opened and closed.
+    backlog: [u64; 2],
 }
 
 impl Performance<'_> {
@@ -234,12 +249,20 @@ impl Performance<'_> {
         until_dead(&mut broker, self.cast.gather(patience)).await?;
         let start = clock::now() + COUNTDOWN;
         self.cast.tell_all(&ToRole::Go { start });
-        let from = start + clock::seconds(self.spec.warmup);
-        let to = from + clock::seconds(self.spec.seconds);
+        let mut from = start + clock::seconds(self.spec.warmup);
+        let mut to = from + clock::seconds(self.spec.seconds);
         let accounts = Accounts::open(self.spec, self.accounts)?;
         let pids = broker.as_ref().and_then(|server| server.pids());
         let usage = || pids.as_ref().map(|pids| Usage::of_tree(pids));
         let mut books: (Option<Usage>, Option<Usage>) = (None, None);
+        if self.spec.load.kind == LoadKind::Drain {
+            books.0 = Some(usage().unwrap_or_default());
+            self.fill(&accounts, &mut broker, start, &mut watch).await?;
+            self.backlog[0] = accounts.missing();
+            self.cast.tell_all(&ToRole::Drain);
+            // Nothing is left to be sent: from here on there is only draining.
+            (from, to) = (start, clock::now());
+        }
         // Messages move until all is sent, then until all has arrived. What
         // stands still for longer than the drain deadline has failed.
         let drain = clock::seconds(self.spec.drain);
@@ -260,6 +283,9 @@ impl Performance<'_> {
             if now >= wake && books.1.is_none() {
                 let slot = if books.0.is_none() { &mut books.0 } else { &mut books.1 };
                 *slot = Some(usage().unwrap_or_default());
+                if self.spec.load.is_open() {
+                    self.backlog[usize::from(books.1.is_some())] = accounts.missing();
+                }
             }
             let (sent, received) = accounts.moved();
             if received != last_move.0 {
@@ -282,6 +308,9 @@ impl Performance<'_> {
             if now < to || books.1.is_none() {
                 continue;
             }
+            if self.spec.load.kind == LoadKind::Drain {
+                books.1 = Some(usage().unwrap_or_default());
+            }
             if pids.is_some() {
                 self.measured = Some(books.1.unwrap_or_default() - books.0.unwrap_or_default());
             }
@@ -297,6 +326,39 @@ impl Performance<'_> {
                 );
             }
         }
+    }
+
+    /// Waits until the backlog is there: everything sent and confirmed, and nobody
+    /// to receive it.
+    async fn fill(
+        &mut self,
+        accounts: &Accounts,
+        broker: &mut Option<&mut Server>,
+        start: u64,
+        watch: &mut impl FnMut(&Watch<'_>),
+    ) -> Result<()> {
+        let mut last_move = (0, clock::now());
+        while !self.all_sent() {
+            tokio::select! {
+                (number, heard) = self.cast.hear() => self.heed(number, heard)?,
+                () = tokio::time::sleep(PEEK) => {}
+            }
+            if let Some(gone) = broker.as_mut().and_then(|server| server.died()) {
+                bail!("the broker died: {gone}");
+            }
+            let (now, (sent, received)) = (clock::now(), accounts.moved());
+            watch(&Watch { at: (now as f64 - start as f64) / 1e9, sent, received, what: "queueing up" });
+            if sent != last_move.0 {
+                last_move = (sent, now);
+            }
+            if now.saturating_sub(last_move.1) > clock::seconds(self.spec.drain) {
+                bail!(
+                    "stalled: nothing more was accepted for {} s, with {sent} messages queued up",
+                    self.spec.drain
+                );
+            }
+        }
+        Ok(())
     }
 
     fn all_sent(&self) -> bool {

@@ -17,7 +17,6 @@ use super::protocol::Kind;
 use super::queue::consume;
 use super::{Stage, knob, play};
 use crate::account::{Counter, Counters, Worked};
-use crate::bundle::LoadKind;
 use crate::clock::{self, Pacer};
 use crate::record::Progress;
 use crate::stamp::Stamp;
@@ -131,8 +130,8 @@ struct Bench {
 impl Bench {
     fn open(stage: &Stage) -> Result<Self> {
         let (measure, role) = (stage.measure()?, stage.init.role());
-        let timed = measure.load.kind == LoadKind::Rate;
-        let times = timed.then(|| Worked::open(&measure.accounts, &role, stage.init.senders));
+        let times =
+            measure.load.is_open().then(|| Worked::open(&measure.accounts, &role, stage.init.senders));
         let times = times.transpose().context("this worker cannot keep the times of its tasks")?;
         Ok(Self { counters: Counters::open(&measure.accounts, &role)?, times, run: stage.init.run })
     }

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use labs::catalog::Pattern;
 
 use crate::account::{self, Collected, Counter, Counters, Worked};
-use crate::bundle::{Hops, LoadKind};
+use crate::bundle::Hops;
 use crate::role::protocol::Kind;
 use crate::stats;
 use crate::trial::Spec;
@@ -30,7 +30,7 @@ pub fn work(spec: &Spec, dir: &Path) -> Result<Work> {
     let names: Vec<String> = (0..spec.receivers).map(|index| format!("{}-{index}", Kind::Worker)).collect();
     let share = |name: &String| Ok(Counters::open(dir, name)?.get(Counter::Sent));
     let shares = names.iter().map(share).collect::<Result<_>>()?;
-    if spec.load.kind != LoadKind::Rate {
+    if !spec.load.is_open() {
         return Ok(Work { shares, hops: None });
     }
     let collected = Collected::open(dir, &format!("{}-0", Kind::Sink), spec.senders)?;

@@ -15,6 +15,7 @@ mod guard;
 mod history;
 mod hops;
 mod interop;
+mod loads;
 mod preinit;
 mod program;
 mod regress;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         bundles::trials(),
         failures::trials(),
         floors::trials(),
+        loads::trials(),
         regress::trials(),
         history::trials(),
         agree::trials(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use harness::account::{self, Collected, Counter, Counters, Journey, Worked};
-use harness::bundle::{Arrivals, Load, LoadKind};
+use harness::bundle::{Arrivals, Load};
 use harness::clock::{self, SECOND};
 use harness::conduct::{Cast, Heard, Housing};
 use harness::role::protocol::{FromRole, Kind, Measure, ToRole};
@@ -39,7 +39,7 @@ async fn followed(handle: &Handle, site: &Site) -> Result<()> {
     let threads = handle.entry.transport == "inproc";
     let measure = Measure {
         accounts: dir.to_owned(),
-        load: Load { kind: LoadKind::Rate, rate: Some(200.0), arrivals: Some(Arrivals::Constant) },
+        load: Load::rate(200.0, Arrivals::Constant),
         size: 64,
         seed: 1,
         warmup_ns: SECOND / 10,
