@@ -59,6 +59,8 @@ pub struct Spec {
     pub housing: Housing,
     /// What the generator can offer to a transport that does nothing, messages a second.
     pub null_rate: f64,
+    /// Neither stamp nor account nor record, only counts; see `record/bare.rs`.
+    pub bare: bool,
 }
 
 /// What came of it.
@@ -148,6 +150,7 @@ pub async fn run(
         measure_ns: clock::seconds(spec.seconds),
         window: spec.window,
         threads: spec.housing.threads,
+        bare: spec.bare,
     };
     let mut inits = Vec::new();
     for (kind, count) in crowd(spec.handle.entry.pattern, spec.senders, spec.receivers) {

@@ -234,6 +234,7 @@ impl<P: Progress> Work<'_, P> {
             seed: self.random.random(),
             housing: Housing { threads: handle.entry.transport == "inproc", cpus: self.cpus.clone() },
             null_rate: self.null_rate(handle, cell.size),
+            bare: false,
         };
         let progress = &mut *self.progress;
         let outcome =

@@ -339,7 +339,11 @@ impl Stage {
     fn ledger(&self, window: Window) -> Result<Ledger> {
         let measure = self.measure()?;
         let (role, index) = (self.init.role(), self.init.index);
-        Ledger::open(&measure.accounts, &role, self.init.run, index, measure.size, window)
+        let mut ledger = Ledger::open(&measure.accounts, &role, self.init.run, index, measure.size, window)?;
+        if measure.bare {
+            ledger.strip();
+        }
+        Ok(ledger)
     }
 
     fn books(&self, progress: Progress, window: Window) -> Result<Books> {
@@ -349,8 +353,11 @@ impl Stage {
         let role = self.init.role();
         let mut books =
             Books::open(&measure.accounts, &role, self.init.run, producers, progress, latencies, window)?;
-        if latencies && self.init.kind == protocol::Kind::Sink {
+        if latencies && !measure.bare && self.init.kind == protocol::Kind::Sink {
             books.keep_times(Collected::open(&measure.accounts, &role, self.init.senders)?);
+        }
+        if measure.bare {
+            books.strip();
         }
         Ok(books)
     }

@@ -85,8 +85,7 @@ async fn work<C: Consumer<Item = bytes::Bytes>>(
     let meter = stage.meter(window)?;
     let work = stage.place.knob("work-us", WORK_US) as u64 * 1_000;
     let batch = knob(&stage.place, "worker-batch", if work > 0 { 1 } else { WORKER_BATCH });
-    let bench = Bench::open(stage)?;
-    let pacer = Pacer::new()?;
+    let bench = Bench::open(stage, work)?;
     let mut stop = std::pin::pin!(stage.stop());
     let mut settled = Vec::new();
     loop {
@@ -102,11 +101,7 @@ async fn work<C: Consumer<Item = bytes::Bytes>>(
             }
         };
         let Some(task) = task else { break stop.await };
-        let taken = clock::now();
-        if work > 0 {
-            pacer.sleep_until(taken + work).await?;
-        }
-        bench.hand_on(&task.item, taken);
+        bench.work(&task.item).await?;
         results.send(task.item).await?;
         settled.push(task.receipt);
         if settled.len() >= batch {
@@ -119,34 +114,51 @@ async fn work<C: Consumer<Item = bytes::Bytes>>(
     stage.report(None, None, meter).await
 }
 
-/// What a worker writes down of its work.
+/// Where a worker works, and what it writes down of that.
 struct Bench {
-    counters: Counters,
+    /// How long it sits on a task, ns.
+    work: u64,
+    pacer: Pacer,
+    /// How much it did; a bare loop keeps no account.
+    counters: Option<Counters>,
     /// When it had which task, at a rate.
     times: Option<Worked>,
     run: u32,
 }
 
 impl Bench {
-    fn open(stage: &Stage) -> Result<Self> {
+    fn open(stage: &Stage, work: u64) -> Result<Self> {
         let (measure, role) = (stage.measure()?, stage.init.role());
-        let times =
-            measure.load.is_open().then(|| Worked::open(&measure.accounts, &role, stage.init.senders));
+        let counters = (!measure.bare).then(|| Counters::open(&measure.accounts, &role)).transpose()?;
+        let timed = measure.load.is_open() && !measure.bare;
+        let times = timed.then(|| Worked::open(&measure.accounts, &role, stage.init.senders));
         let times = times.transpose().context("this worker cannot keep the times of its tasks")?;
-        Ok(Self { counters: Counters::open(&measure.accounts, &role)?, times, run: stage.init.run })
+        Ok(Self { work, pacer: Pacer::new()?, counters, times, run: stage.init.run })
     }
 
-    /// A result is about to be handed on: what happens from now on is not the
-    /// worker's any more. A task that came again keeps the times of the first.
-    fn hand_on(&self, item: &[u8], taken: u64) {
-        self.counters.add(Counter::Sent, 1);
-        let Some(times) = &self.times else { return };
-        let Some(stamp) = Stamp::peek(item).filter(|stamp| stamp.run == self.run) else { return };
-        let message = (stamp.producer as usize, stamp.sequence);
-        if times.get(message) == [0; 2] {
-            times.set(message, 0, taken);
-            times.set(message, 1, clock::now());
+    /// Does the task that has just been taken. When this returns, its result is
+    /// about to be handed on: what happens from then on is not the worker's any
+    /// more.
+    async fn work(&self, task: &[u8]) -> Result<()> {
+        // Flat out, and with nothing to do, nobody asks for the time.
+        let taken = if self.work > 0 || self.times.is_some() { clock::now() } else { 0 };
+        if self.work > 0 {
+            self.pacer.sleep_until(taken + self.work).await?;
         }
+        if let Some(counters) = &self.counters {
+            counters.add(Counter::Sent, 1);
+        }
+        if let Some(times) = &self.times
+            && let Some(stamp) = Stamp::unchecked(task).filter(|stamp| stamp.run == self.run)
+        {
+            let message = (stamp.producer as usize, stamp.sequence);
+            // A task that came again keeps the times of the first.
+            if times.get(message) == [0; 2] {
+                times.set(message, 0, taken);
+                times.set(message, 1, clock::now());
+            }
+        }
+        Ok(())
     }
 }
 

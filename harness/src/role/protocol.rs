@@ -151,6 +151,10 @@ pub struct Measure {
     pub window: Option<u64>,
     /// The role shares its process with others: cost is counted by thread.
     pub threads: bool,
+    /// Neither stamp nor account nor record, only counts: what the harness costs
+    /// shows beside it.
+    #[serde(default)]
+    pub bare: bool,
 }
 
 /// What the conductor says.

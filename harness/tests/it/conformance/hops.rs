@@ -46,6 +46,7 @@ async fn followed(handle: &Handle, site: &Site) -> Result<()> {
         measure_ns: SECOND / 2,
         window: None,
         threads,
+        bare: false,
     };
     let crowd = trial::crowd(Pattern::Pipeline, 1, WORKERS).into_iter();
     let roles = crowd.flat_map(|(kind, count)| (0..count).map(move |index| (kind, index)));
