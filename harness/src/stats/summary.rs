@@ -46,6 +46,7 @@ pub fn summarize(cell: &Cell, raws: &[Raw], seed: u64) -> Result<Option<Summary>
     // An interval is shown where its percentile is.
     let interval = |shown: Option<u64>, at| shown.and_then(|_| quantile(&responses, at, seed));
     let confirm_ns = percentiles(&merged(|raw| &raw.confirm)?);
+    let pacer_ns = percentiles(&merged(|raw| &raw.pacer)?);
     let mut flags: BTreeSet<Flag> = trials().flat_map(|trial| trial.flags.iter().copied()).collect();
     if cell.load.kind == LoadKind::Rate && response_ns.p99.is_none() {
         flags.insert(Flag::TooFewSamples);
@@ -59,6 +60,7 @@ pub fn summarize(cell: &Cell, raws: &[Raw], seed: u64) -> Result<Option<Summary>
         response_p99_ns: interval(response_ns.p99, 0.99),
         service_ns: percentiles(&merged(|raw| &raw.service)?),
         lag_ns: percentiles(&merged(|raw| &raw.lag)?),
+        pacer_ns: (pacer_ns.count > 0).then_some(pacer_ns),
         confirm_ns: (confirm_ns.count > 0 || trials().any(|trial| trial.confirm_ns.is_some()))
             .then_some(confirm_ns),
         hops_ns: hops(&good).with_context(|| cell.id.clone())?,
@@ -129,6 +131,9 @@ fn costs<'a>(trials: impl Iterator<Item = &'a Trial>) -> BTreeMap<String, Cost> 
                 cpu_ns_per_msg: of(|cost| Some(cost.cpu_ns_per_msg)).unwrap_or_default(),
                 switches_per_msg: of(|cost| cost.switches_per_msg),
                 rss_bytes: of(|cost| Some(cost.rss_bytes as f64)).unwrap_or_default() as u64,
+                writes_per_msg: of(|cost| cost.writes_per_msg),
+                bytes_per_msg: of(|cost| cost.bytes_per_msg),
+                allocations_per_msg: of(|cost| cost.allocations_per_msg),
             };
             (role, cost)
         })

@@ -8,6 +8,7 @@ mod chat;
 mod cli;
 mod conformance;
 mod correlation;
+mod costs;
 mod crack;
 mod failures;
 mod floors;
@@ -15,6 +16,7 @@ mod guard;
 mod history;
 mod hops;
 mod interop;
+mod live;
 mod loads;
 mod preinit;
 mod program;
@@ -67,9 +69,11 @@ fn main() -> ExitCode {
         floors::trials(),
         loads::trials(),
         regress::trials(),
+        costs::trials(),
         history::trials(),
         agree::trials(),
         hops::trials(),
+        live::trials(),
     ];
     let conclusion = libtest_mimic::run(&args, trials.into_iter().flatten().collect());
     conformance::end();
