@@ -80,6 +80,10 @@ history *ARGS: build
 selftest *ARGS: build
     @{{ lab }} selftest "$@"
 
+# Whether runs of the same plan agree, and how much wider their intervals have to be
+agree *ARGS: build
+    @{{ lab }} agree "$@"
+
 # What is here, what is missing, how noisy this machine is
 doctor *ARGS: build
     @{{ lab }} doctor "$@"

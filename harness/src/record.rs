@@ -10,7 +10,7 @@ use bare::{BareBooks, BareLedger};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 
-use crate::account::{Bitmap, Counter, Counters, MAX_MESSAGES, Set};
+use crate::account::{Bitmap, Collected, Counter, Counters, MAX_MESSAGES, Set};
 use crate::bundle::Interval;
 use crate::clock;
 use crate::stamp::{MARKER, Mint, PROBE, Stamp};
@@ -210,6 +210,10 @@ pub struct Books {
     pub service: Histogram<u64>,
     /// What each interval saw.
     pub series: Vec<Interval>,
+    /// The times of measured messages, for a pipeline's sink.
+    times: Option<Collected>,
+    /// Those of them that wait to be settled: producer and sequence number.
+    unsettled: Vec<(usize, u64)>,
     bare: Option<BareBooks>,
     began: u64,
     last: u64,
@@ -253,10 +257,24 @@ impl Books {
             response: stats::new_histogram(),
             service: stats::new_histogram(),
             series: Vec::new(),
+            times: None,
+            unsettled: Vec::new(),
             bare: None,
             began: window.start,
             last: window.start,
         })
+    }
+
+    /// From now on, writes down when each measured message was due, received and settled.
+    pub fn keep_times(&mut self, times: Collected) {
+        self.times = Some(times);
+    }
+
+    /// Everything that was received so far is settled now.
+    pub fn settled(&mut self) {
+        let Some(times) = self.times.as_ref().filter(|_| !self.unsettled.is_empty()) else { return };
+        let now = clock::now();
+        self.unsettled.drain(..).for_each(|message| times.set(message, 2, now));
     }
 
     /// The receiver is there and takes messages from now on.
@@ -335,6 +353,12 @@ impl Books {
         self.last = now;
         let response = now.saturating_sub(stamp.scheduled);
         if self.window.holds(stamp.scheduled) {
+            if let Some(times) = &self.times {
+                let message = (stamp.producer as usize, stamp.sequence);
+                times.set(message, 0, stamp.scheduled);
+                times.set(message, 1, now);
+                self.unsettled.push(message);
+            }
             self.service.saturating_record(now.saturating_sub(sent));
             if self.latencies {
                 self.response.saturating_record(response);

@@ -21,6 +21,7 @@ macro_rules! outln {
     };
 }
 
+mod agree;
 mod bench;
 mod bridge;
 mod chat;
@@ -73,6 +74,8 @@ enum Command {
     Play(play::PlayArgs),
     /// Compare a commit or program with another, interleaved, and give a verdict
     Regress(Box<regress::RegressArgs>),
+    /// Compare runs of the same plan: do their intervals overlap, and how often?
+    Agree(agree::AgreeArgs),
     /// Show the bundles of one host over time, and where they changed
     History(history::HistoryArgs),
     /// Draw the plots and reports of bundles again, from the bundles alone
@@ -249,6 +252,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Bench(args) => bench::main(&args, &handles),
         Command::Play(args) => play::main(&args, &handles),
         Command::Regress(args) => regress::main(&args, &handles),
+        Command::Agree(args) => agree::main(&args),
         Command::History(args) => history::main(&args, &handles),
         Command::Report(args) => report::main(&args),
         Command::Selftest(args) => selftest::main(&args),

@@ -19,6 +19,7 @@ use labs::queue::Queue;
 use labs::reqrep::RequestReply;
 use tokio::sync::{mpsc, watch};
 
+use crate::account::Collected;
 use crate::bundle::{Interval, LoadKind};
 use crate::clock::{self, Pacer};
 use crate::cost::{Own, Usage};
@@ -349,15 +350,12 @@ impl Stage {
         let measure = self.measure()?;
         let latencies = measure.load.is_open();
         let producers = 0..self.init.senders;
-        let mut books = Books::open(
-            &measure.accounts,
-            &self.init.role(),
-            self.init.run,
-            producers,
-            progress,
-            latencies,
-            window,
-        )?;
+        let role = self.init.role();
+        let mut books =
+            Books::open(&measure.accounts, &role, self.init.run, producers, progress, latencies, window)?;
+        if latencies && !measure.bare && self.init.kind == protocol::Kind::Sink {
+            books.keep_times(Collected::open(&measure.accounts, &role, self.init.senders)?);
+        }
         if measure.bare {
             books.strip();
         }

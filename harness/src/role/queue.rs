@@ -142,6 +142,7 @@ where
             None => {
                 if std::mem::take(&mut unflushed) > 0 {
                     consumer.flush().await?;
+                    books.settled();
                 }
                 tokio::select! {
                     biased;
@@ -157,6 +158,7 @@ where
         unflushed += 1;
         if unflushed >= ACK_BATCH {
             consumer.flush().await?;
+            books.settled();
             unflushed = 0;
         }
     }

@@ -1,5 +1,6 @@
 //! The integration tests, as one program.
 
+mod agree;
 mod bridge;
 mod brokers;
 mod bundles;
@@ -13,6 +14,7 @@ mod failures;
 mod floors;
 mod guard;
 mod history;
+mod hops;
 mod interop;
 mod live;
 mod loads;
@@ -71,6 +73,8 @@ fn main() -> ExitCode {
         selftest::trials(),
         costs::trials(),
         history::trials(),
+        agree::trials(),
+        hops::trials(),
         live::trials(),
     ];
     let conclusion = libtest_mimic::run(&args, trials.into_iter().flatten().collect());
