@@ -1,15 +1,18 @@
 //! Each role's account of its messages, in small memory-mapped files, so that
 //! it outlives kill -9 of the role: what was written is in the page cache.
 //!
-//! Two kinds of file. [`Counters`] is one page or two of numbers, also read by
+//! Three kinds of file. [`Counters`] is one page or two of numbers, also read by
 //! others while the run goes on: that closes the loop of `--load max`. A
 //! [`Bitmap`] has one bit for each message of one producer: received,
 //! confirmed or refused. Its file is sparse; only what is touched takes memory.
-//! Every file has one writer, so plain loads and stores are enough.
+//! The [`Times`] of a pipeline's messages say when each was where. Every file
+//! has one writer, so plain loads and stores are enough.
 #![expect(
     unsafe_code,
     reason = "memory-mapped files: each mapping is private to this module and bounds-checked here"
 )]
+
+mod hops;
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
@@ -19,6 +22,8 @@ use anyhow::{Context, Result, ensure};
 use memmap2::{MmapOptions, MmapRaw};
 
 use crate::guard;
+
+pub use hops::{Collected, Journey, Times, Worked, journeys};
 
 /// Most producers a trial can have.
 pub const MAX_PRODUCERS: usize = 1024;

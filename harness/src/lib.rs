@@ -5,9 +5,10 @@
 //! recorded ([`account`], [`record`]), how load is offered ([`load`]), the
 //! measured loops themselves ([`role`]), who conducts them ([`conduct`],
 //! [`trial`], [`verdict`], [`bench`]), where brokers come from ([`broker`]), and what is
-//! made of the result ([`stats`], [`report`]), of two programs ([`regress`]),
-//! and of many bundles ([`history`]). [`book`] writes the tables of the
-//! documentation.
+//! made of the result ([`stats`], [`report`]), of two programs ([`regress`]), of
+//! two runs of the same ([`agree`]), and of many bundles ([`history`]).
+//! [`selftest`] measures a transport whose truth is known. [`book`] writes the
+//! tables of the documentation.
 
 pub mod bundle;
 
@@ -40,7 +41,10 @@ pub mod process;
 pub mod report;
 pub mod stats;
 
+pub mod agree;
 pub mod history;
 pub mod regress;
+
+pub mod selftest;
 
 pub mod book;

@@ -10,7 +10,7 @@ use bare::{BareBooks, BareLedger};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 
-use crate::account::{Bitmap, Counter, Counters, MAX_MESSAGES, Set};
+use crate::account::{Bitmap, Collected, Counter, Counters, MAX_MESSAGES, Set};
 use crate::bundle::Interval;
 use crate::clock;
 use crate::stamp::{MARKER, Mint, PROBE, Stamp};
@@ -54,6 +54,8 @@ pub struct Ledger {
     bare: Option<BareLedger>,
     /// From due to sent.
     pub lag: Histogram<u64>,
+    /// From due to awake: the part of the lag that is the timer's.
+    pub pacer: Histogram<u64>,
     /// From sent to confirmed.
     pub confirm: Histogram<u64>,
     /// From the start until everything was sent and, where the pattern confirms, confirmed; ns of the clock.
@@ -81,6 +83,7 @@ impl Ledger {
             window,
             bare: None,
             lag: stats::new_histogram(),
+            pacer: stats::new_histogram(),
             confirm: stats::new_histogram(),
             span: None,
         })
@@ -108,6 +111,15 @@ impl Ledger {
         Ok((sequence, self.message(sequence, scheduled, u32::try_from(lag).unwrap_or(u32::MAX))))
     }
 
+    /// The pacer woke for the message due at `scheduled`, so many ns too late; see
+    /// [`clock::Pacer::sleep_until`].
+    #[inline]
+    pub fn woke(&mut self, scheduled: u64, late: Option<u64>) {
+        if let Some(late) = late.filter(|_| self.window.holds(scheduled)) {
+            self.pacer.saturating_record(late);
+        }
+    }
+
     /// A probe or a marker: not counted.
     pub fn special(&mut self, sequence: u64) -> Bytes {
         self.message(sequence, clock::now(), 0)
@@ -131,9 +143,10 @@ impl Ledger {
         self.counters.add(Counter::Refused, 1);
     }
 
-    /// Responsibility has moved.
+    /// Responsibility has moved, at `at`: when it was known, not when the loop
+    /// came round to it.
     #[inline]
-    pub fn confirm(&mut self, sequence: u64, sent: u64) {
+    pub fn confirm(&mut self, sequence: u64, sent: u64, at: u64) {
         if self.bare.is_some() {
             return;
         }
@@ -141,7 +154,7 @@ impl Ledger {
             self.counters.add(Counter::Confirmed, 1);
         }
         if self.window.holds(sent) {
-            self.confirm.saturating_record(clock::now().saturating_sub(sent));
+            self.confirm.saturating_record(at.saturating_sub(sent));
         }
     }
 
@@ -197,6 +210,10 @@ pub struct Books {
     pub service: Histogram<u64>,
     /// What each interval saw.
     pub series: Vec<Interval>,
+    /// The times of measured messages, for a pipeline's sink.
+    times: Option<Collected>,
+    /// Those of them that wait to be settled: producer and sequence number.
+    unsettled: Vec<(usize, u64)>,
     bare: Option<BareBooks>,
     began: u64,
     last: u64,
@@ -240,10 +257,24 @@ impl Books {
             response: stats::new_histogram(),
             service: stats::new_histogram(),
             series: Vec::new(),
+            times: None,
+            unsettled: Vec::new(),
             bare: None,
             began: window.start,
             last: window.start,
         })
+    }
+
+    /// From now on, writes down when each measured message was due, received and settled.
+    pub fn keep_times(&mut self, times: Collected) {
+        self.times = Some(times);
+    }
+
+    /// Everything that was received so far is settled now.
+    pub fn settled(&mut self) {
+        let Some(times) = self.times.as_ref().filter(|_| !self.unsettled.is_empty()) else { return };
+        let now = clock::now();
+        self.unsettled.drain(..).for_each(|message| times.set(message, 2, now));
     }
 
     /// The receiver is there and takes messages from now on.
@@ -322,6 +353,12 @@ impl Books {
         self.last = now;
         let response = now.saturating_sub(stamp.scheduled);
         if self.window.holds(stamp.scheduled) {
+            if let Some(times) = &self.times {
+                let message = (stamp.producer as usize, stamp.sequence);
+                times.set(message, 0, stamp.scheduled);
+                times.set(message, 1, now);
+                self.unsettled.push(message);
+            }
             self.service.saturating_record(now.saturating_sub(sent));
             if self.latencies {
                 self.response.saturating_record(response);

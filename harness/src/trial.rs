@@ -1,6 +1,8 @@
 //! One trial: the roles of one lab under one load, from joining to the last
 //! message accounted for.
 
+mod accounts;
+
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::path::Path;
@@ -10,7 +12,7 @@ use anyhow::{Result, bail};
 use labs::catalog::Pattern;
 use labs::lab::{Overload, Place};
 
-use crate::account::{self, Counter, Counters};
+use crate::account;
 use crate::broker::Server;
 use crate::bundle::{Load, LoadKind, Raw, Trial};
 use crate::clock::{self, SECOND};
@@ -20,6 +22,9 @@ use crate::noise::Meter;
 use crate::role::protocol::{FromRole, Init, Kind, Measure, ToRole, roles};
 use crate::role::{Handle, LEAVE};
 use crate::verdict::{self, Seen};
+use accounts::Accounts;
+pub use accounts::Watch;
+pub(crate) use accounts::receivers;
 
 /// How long roles may take to join. A cold client and a busy machine included.
 const JOIN: Duration = Duration::from_secs(30);
@@ -199,6 +204,7 @@ pub async fn run(
             accounts.path(),
             cast.actors.iter().any(|actor| actor.crashed.is_some()),
         )?,
+        work: verdict::work(spec, accounts.path())?,
         noise,
         broker: measured,
         backlog,
@@ -218,18 +224,6 @@ pub async fn remove(handle: &Handle, name: &str, url: Option<&str>, subscribers:
     }
 }
 
-/// What can be seen of a trial while it runs.
-pub struct Watch<'a> {
-    /// Seconds since the common start; negative before it.
-    pub at: f64,
-    /// Messages sent so far.
-    pub sent: u64,
-    /// Messages received so far, by all receivers.
-    pub received: u64,
-    /// What is going on.
-    pub what: &'a str,
-}
-
 struct Performance<'a> {
     spec: &'a Spec,
     cast: &'a mut Cast,
@@ -246,7 +240,7 @@ impl Performance<'_> {
         mut broker: Option<&mut Server>,
         mut watch: impl FnMut(&Watch<'_>),
     ) -> Result<()> {
-        watch(&Watch { at: -1.0, sent: 0, received: 0, what: "joining" });
+        watch(&Watch { at: -1.0, what: "joining", ..Watch::default() });
         let patience = JOIN;
         until_dead(&mut broker, self.cast.gather(patience)).await?;
         let start = clock::now() + COUNTDOWN;
@@ -305,7 +299,8 @@ impl Performance<'_> {
                 } else {
                     "draining"
                 };
-                watch(&Watch { at: (now as f64 - start as f64) / 1e9, sent, received, what });
+                let at = (now as f64 - start as f64) / 1e9;
+                watch(&Watch { at, ends: (to - start) as f64 / 1e9, what, ..accounts.watch() });
             }
             if now < to || books.1.is_none() {
                 continue;
@@ -348,8 +343,9 @@ impl Performance<'_> {
             if let Some(gone) = broker.as_mut().and_then(|server| server.died()) {
                 bail!("the broker died: {gone}");
             }
-            let (now, (sent, received)) = (clock::now(), accounts.moved());
-            watch(&Watch { at: (now as f64 - start as f64) / 1e9, sent, received, what: "queueing up" });
+            let (now, (sent, _)) = (clock::now(), accounts.moved());
+            let at = (now as f64 - start as f64) / 1e9;
+            watch(&Watch { at, what: "queueing up", ..accounts.watch() });
             if sent != last_move.0 {
                 last_move = (sent, now);
             }
@@ -394,69 +390,5 @@ async fn until_dead<T>(broker: &mut Option<&mut Server>, work: impl Future<Outpu
     tokio::select! {
         done = work => done,
         gone = death => bail!("the broker died: {gone}"),
-    }
-}
-
-/// The accounts of a trial as they grow.
-struct Accounts {
-    senders: Vec<Counters>,
-    receivers: Vec<Counters>,
-    /// Every receiver gets every message.
-    copies: u64,
-    /// Markers tell when nothing more will come.
-    markers: u64,
-}
-
-impl Accounts {
-    fn open(spec: &Spec, dir: &Path) -> Result<Self> {
-        let all = |kind: Kind, count: usize| -> Result<Vec<Counters>> {
-            (0..count).map(|index| Counters::open(dir, &format!("{kind}-{index}"))).collect()
-        };
-        let pattern = spec.handle.entry.pattern;
-        let (receiver, receivers) = receivers(spec);
-        Ok(Self {
-            senders: all(roles(pattern)[0], spec.senders)?,
-            receivers: all(receiver, receivers)?,
-            copies: match pattern {
-                Pattern::PubSub | Pattern::Durable => spec.receivers as u64,
-                _ => 1,
-            },
-            markers: match pattern {
-                Pattern::OneWay | Pattern::PubSub => spec.senders as u64,
-                _ => u64::MAX,
-            },
-        })
-    }
-
-    fn sum(all: &[Counters], counter: Counter) -> u64 {
-        all.iter().map(|counters| counters.get(counter)).sum()
-    }
-
-    fn moved(&self) -> (u64, u64) {
-        (Self::sum(&self.senders, Counter::Sent), Self::sum(&self.receivers, Counter::Received))
-    }
-
-    fn missing(&self) -> u64 {
-        let (sent, received) = self.moved();
-        let refused = Self::sum(&self.senders, Counter::Refused);
-        (sent.saturating_sub(refused) * self.copies).saturating_sub(received)
-    }
-
-    /// All has arrived; or every sender's marker has, and what had not come
-    /// before it on a transport that keeps order will not come any more.
-    fn complete(&self) -> bool {
-        self.missing() == 0
-            || self.receivers.iter().all(|counters| counters.get(Counter::Markers) >= self.markers)
-    }
-}
-
-/// Who receives, in the sense of the account, and how many they are.
-pub(crate) fn receivers(spec: &Spec) -> (Kind, usize) {
-    match spec.handle.entry.pattern {
-        Pattern::OneWay => (Kind::Receiver, 1),
-        Pattern::RequestReply => (Kind::Requester, spec.senders),
-        Pattern::PubSub | Pattern::Durable => (Kind::Subscriber, spec.receivers),
-        Pattern::Pipeline => (Kind::Sink, 1),
-        Pattern::Queue => (Kind::Consumer, spec.receivers),
     }
 }

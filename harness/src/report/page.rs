@@ -48,6 +48,8 @@ pub(super) struct Page {
     notes: Vec<Fact>,
     flags: Vec<FlagText>,
     command: String,
+    /// That intervals were widened, by how much and why.
+    widening: Option<String>,
     /// Whether any load was closed-loop, or at a rate.
     has_max: bool,
     has_rate: bool,
@@ -147,6 +149,13 @@ pub(super) fn page(run: &Run, sheets: &[Sheet<'_>], limits: &[Limit<'_>], pictur
             });
         }
     }
+    let evidence = patterns.iter_mut().map(|pattern| &mut pattern.figures);
+    for figures in [&mut overviews, &mut limit_figures, &mut backlog_figures, &mut axis_figures]
+        .into_iter()
+        .chain(evidence)
+    {
+        stand_alone(figures);
+    }
     let has = |kind: LoadKind| sheets.iter().any(|sheet| sheet.kind() == kind);
     let rows: usize = patterns.iter().filter_map(|pattern| pattern.answer.as_ref()).map(Answer::len).sum();
     Page {
@@ -177,8 +186,18 @@ pub(super) fn page(run: &Run, sheets: &[Sheet<'_>], limits: &[Limit<'_>], pictur
         notes: notes(run),
         flags: flags(run),
         command: about::command(&run.plan),
+        widening: run.widening.as_ref().map(about::widening),
         has_max: has(LoadKind::Max),
         has_rate: has(LoadKind::Rate),
+    }
+}
+
+/// A narrow picture that has no other beside it is set as all others are.
+fn stand_alone(figures: &mut [Figure]) {
+    let mut narrow: Vec<&mut Figure> =
+        figures.iter_mut().filter(|figure| figure.span == Some("narrow")).collect();
+    if let [one] = &mut narrow[..] {
+        one.span = None;
     }
 }
 

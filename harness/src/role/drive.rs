@@ -83,8 +83,13 @@ impl<O: Outlet> Pump<'_, O> {
 
     async fn flush(&mut self) -> Result<()> {
         self.outlet.flush().await?;
+        if self.unconfirmed.is_empty() {
+            return Ok(());
+        }
+        // One look at the clock: the flush has confirmed them all at once.
+        let at = clock::now();
         for (sequence, sent) in self.unconfirmed.drain(..) {
-            self.ledger.confirm(sequence, sent);
+            self.ledger.confirm(sequence, sent, at);
         }
         Ok(())
     }
@@ -140,7 +145,8 @@ async fn open<O: Outlet>(
             if std::mem::take(&mut unflushed) {
                 pump.flush().await?;
             }
-            pacer.sleep_until(due).await?;
+            let late = pacer.sleep_until(due).await?;
+            pump.ledger.woke(due, late);
             now = clock::now();
         }
         pump.send(due, now).await?;
@@ -160,7 +166,7 @@ pub(super) async fn mark(stage: &Stage, outlet: &mut impl Outlet, ledger: &mut L
         tokio::select! {
             biased;
             () = &mut stop => return Ok(()),
-            slept = pacer.sleep_until(clock::now() + MARK) => slept?,
+            slept = pacer.sleep_until(clock::now() + MARK) => drop(slept?),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The integration tests, as one program.
 
+mod agree;
 mod bridge;
 mod brokers;
 mod browser;
@@ -8,18 +9,22 @@ mod chat;
 mod cli;
 mod conformance;
 mod correlation;
+mod costs;
 mod crack;
 mod failures;
 mod floors;
 mod guard;
 mod history;
+mod hops;
 mod interop;
+mod live;
 mod loads;
 mod preinit;
 mod program;
 mod regress;
 mod report;
 mod return_address;
+mod selftest;
 mod status;
 mod story;
 mod tidy;
@@ -70,7 +75,12 @@ fn main() -> ExitCode {
         loads::trials(),
         regress::trials(),
         report::trials(),
+        selftest::trials(),
+        costs::trials(),
         history::trials(),
+        agree::trials(),
+        hops::trials(),
+        live::trials(),
     ];
     let conclusion = libtest_mimic::run(&args, trials.into_iter().flatten().collect());
     conformance::end();

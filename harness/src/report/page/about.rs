@@ -3,7 +3,7 @@
 use super::super::number;
 use super::Fact;
 use super::trials::median_steal;
-use crate::bundle::{Arrivals, Host, Load, LoadKind, Noise, Objective, Plan, Run, Versions};
+use crate::bundle::{Arrivals, Host, Load, LoadKind, Noise, Objective, Plan, Run, Versions, Widening};
 
 /// `23 labs, 46 cells, 138 trials (1 failed)`.
 pub(super) fn summary(run: &Run) -> String {
@@ -41,7 +41,8 @@ pub(super) fn unfinished(run: &Run) -> Option<String> {
 pub(super) fn machine(host: &Host) -> Vec<Fact> {
     let known =
         |value: &Option<String>| value.clone().unwrap_or_else(|| "not shown by the kernel".to_owned());
-    vec![
+    let yes = |value: bool| if value { "yes" } else { "no" };
+    let mut facts = vec![
         Fact::new("Host", &host.name),
         Fact::new(
             "CPU",
@@ -51,9 +52,23 @@ pub(super) fn machine(host: &Host) -> Vec<Fact> {
         Fact::new("Kernel", &host.kernel),
         Fact::new("Frequency governor", known(&host.governor)),
         Fact::new("Clock source", known(&host.clocksource)),
-        Fact::new("Virtual machine", if host.virtualized { "yes" } else { "no" }),
+        Fact::new("Virtual machine", host.hypervisor.as_deref().unwrap_or_else(|| yes(host.virtualized))),
         Fact::new("Load average", host.load.map(|load| format!("{load:.2}")).join(", ")),
-    ]
+    ];
+    // Bundles of earlier versions do not have these, and most kernels show only some.
+    let more = [
+        ("Container", host.container.clone()),
+        ("CPU limit", host.cpu_quota.map(|cpus| format!("{cpus} CPUs"))),
+        ("Several threads a core", host.smt.map(|smt| yes(smt).to_owned())),
+        ("Turbo", host.turbo.map(|turbo| yes(turbo).to_owned())),
+        ("NUMA nodes", host.numa_nodes.map(|nodes| nodes.to_string())),
+        ("Transparent huge pages", host.hugepages.clone()),
+        ("Timer slack", host.timer_slack_ns.map(|ns| number::time(ns as f64))),
+        ("On battery", host.on_battery.map(|battery| yes(battery).to_owned())),
+    ];
+    facts.extend(more.into_iter().filter_map(|(name, value)| Some(Fact::new(name, value?))));
+    facts.extend(host.network.iter().map(|(name, value)| Fact::new(name, value)));
+    facts
 }
 
 pub(super) fn versions(versions: &Versions) -> Vec<Fact> {
@@ -62,6 +77,9 @@ pub(super) fn versions(versions: &Versions) -> Vec<Fact> {
         facts.push(Fact::new("Revision", git));
     }
     facts.push(Fact::new("Compiler", &versions.rustc));
+    if !versions.profile.is_empty() {
+        facts.push(Fact::new("Built as", &versions.profile));
+    }
     facts.extend(
         versions.brokers.iter().map(|(name, version)| Fact::new(format!("{name} (broker)"), version)),
     );
@@ -112,6 +130,21 @@ pub(super) fn plan(run: &Run) -> Vec<Fact> {
         facts.push(Fact::new("CPU stolen during trials, median", number::share(steal)));
     }
     facts
+}
+
+/// By how much intervals were widened, and from what.
+pub(super) fn widening(widening: &Widening) -> String {
+    let runs = match widening.from.len() {
+        2 => "two".to_owned(),
+        several => several.to_string(),
+    };
+    format!(
+        "Intervals are widened by {}, from {runs} runs of one plan on this machine ({}), of whose figures {} had \
+         intervals that overlap",
+        widening.factor,
+        widening.from.join(", "),
+        number::share(widening.agreed)
+    )
 }
 
 /// `1`, or the values of an axis: `1,2,4`.

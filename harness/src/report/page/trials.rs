@@ -51,6 +51,9 @@ struct CostRow {
     role: String,
     cpu: String,
     switches: String,
+    writes: String,
+    bytes: String,
+    allocations: String,
     memory: String,
 }
 
@@ -92,7 +95,7 @@ pub(super) fn table(sheet: &Sheet<'_>) -> TrialTable {
         title: format!("{}, {}", sheet.load_text(), sheet.setting()),
         is_rate,
         is_drain,
-        columns: 1 + shown.len() + if is_rate { 7 } else { 0 } + if is_drain { 2 } else { 0 } + 4,
+        columns: 1 + shown.len() + if is_rate { 8 } else { 0 } + if is_drain { 2 } else { 0 } + 4,
         labs: cells.into_iter().map(|cell| lab(cell, &shown)).collect(),
         counts: shown.into_iter().map(|(name, ..)| name).collect(),
         zeros: zeros.into_iter().map(|(name, ..)| name).collect(),
@@ -111,7 +114,7 @@ fn lab(cell: &Cell, shown: &[Count]) -> Lab {
             (LoadKind::Drain, Some(drain)) => {
                 [drain.fill_s, drain.drain_s].map(|s| number::time(s * 1e9)).into()
             }
-            _ => times(&trial.response_ns, &trial.lag_ns),
+            _ => times(&trial.response_ns, &trial.lag_ns, trial.pacer_ns.as_ref()),
         },
         noise: noise(&trial.noise),
         flags: join(&trial.flags),
@@ -126,7 +129,8 @@ fn lab(cell: &Cell, shown: &[Count]) -> Lab {
             failed: None,
             throughput: number::rate(summary.throughput_per_s.median),
             counts: counts(&summary.counts),
-            times: together.unwrap_or_else(|| times(&summary.response_ns, &summary.lag_ns)),
+            times: together
+                .unwrap_or_else(|| times(&summary.response_ns, &summary.lag_ns, summary.pacer_ns.as_ref())),
             noise: vec![String::new(); 4],
             flags: join(&summary.flags),
         });
@@ -134,7 +138,10 @@ fn lab(cell: &Cell, shown: &[Count]) -> Lab {
     let cost = cell.summary.iter().flat_map(|summary| &summary.cost).map(|(role, cost)| CostRow {
         role: role.clone(),
         cpu: number::time(cost.cpu_ns_per_msg),
-        switches: cost.switches_per_msg.map_or_else(|| "–".to_owned(), |switches| format!("{switches:.3}")),
+        switches: number::per_message(cost.switches_per_msg),
+        writes: number::per_message(cost.writes_per_msg),
+        bytes: cost.bytes_per_msg.map_or_else(|| "–".to_owned(), |bytes| format!("{bytes:.1}")),
+        allocations: number::per_message(cost.allocations_per_msg),
         memory: number::bytes(cost.rss_bytes),
     });
     let knobs: Vec<String> = cell.knobs.iter().map(|(name, value)| format!("{name} = {value}")).collect();
@@ -148,12 +155,13 @@ fn lab(cell: &Cell, shown: &[Count]) -> Lab {
 }
 
 /// In the order of the template's columns.
-fn times(response: &Percentiles, lag: &Percentiles) -> Vec<String> {
+fn times(response: &Percentiles, lag: &Percentiles, pacer: Option<&Percentiles>) -> Vec<String> {
     let mut times: Vec<String> = [response.p50, response.p90, response.p99, response.p999, response.max]
         .into_iter()
         .map(|value| percentile(response, value))
         .collect();
     times.push(percentile(lag, lag.p99));
+    times.push(pacer.map_or_else(|| "–".to_owned(), |pacer| percentile(pacer, pacer.p99)));
     times.push(number::count(response.count));
     times
 }

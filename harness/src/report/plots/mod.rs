@@ -4,6 +4,7 @@ mod axis;
 mod capacity;
 mod cost;
 mod drain;
+mod hops;
 mod lines;
 mod overview;
 mod percentiles;
@@ -169,6 +170,9 @@ fn of_sheet(
             let more = " The strip below: messages due (grey) and received (coloured) a second, in the first good trial.";
             let about = if sheet.is_uneven() { format!("{about}{more}") } else { about.to_owned() };
             add("timeline", timeline::draw(evidence, sheet), &about)?;
+            let about = "Where the time goes: the median of each hop. The first three lie between due and received; \
+                         collected is what comes after. Medians do not sum up to the median of the whole.";
+            add("hops", hops::draw(sheet), about)?;
         }
     }
     if sheet.is_max() || (!has_max && sheet.kind() != LoadKind::Drain) {
