@@ -16,8 +16,8 @@ use crate::bundle::{Bundle, Cell, FLOOR, Load, LoadKind, Plan, Run, SCHEMA, Skip
 use crate::conduct::Housing;
 use crate::noise::Meter;
 use crate::role::{Handle, floor};
-use crate::trial::{self, Spec, Watch};
-use crate::{guard, host, load, plan, stats};
+use crate::trial::{self, Script, Spec, Watch};
+use crate::{guard, host, load, plan, recording, stats};
 
 /// What a run needs besides its plan.
 pub struct Request<'a> {
@@ -183,6 +183,8 @@ impl<P: Progress> Work<'_, P> {
                 true => f64::INFINITY,
                 false => self.null_rates.get(&cell.size).copied().unwrap_or(f64::INFINITY),
             },
+            // A floor keeps no account, and so no recording.
+            script: Script { record: plan.record && !handle.floor, pause: plan.pause, lockstep: false },
         };
         let progress = &mut *self.progress;
         let outcome =
@@ -190,6 +192,9 @@ impl<P: Progress> Work<'_, P> {
         let good = outcome.trial.failed.is_none();
         let cell = &mut self.run.cells[step.cell];
         self.bundle.save_raw(&cell.id, step.trial, &outcome.raw)?;
+        if let Some(recording) = &outcome.recording {
+            self.bundle.write(&recording::file(&cell.id, step.trial), &recording.csv())?;
+        }
         cell.knobs.extend(outcome.knobs);
         put(cell, outcome.trial);
         summarize(&self.bundle, cell, self.run.seed)?;

@@ -2,7 +2,7 @@
 //!
 //! In reading order: what a run leaves behind ([`bundle`]), how time and
 //! messages are marked ([`clock`], [`stamp`]), how they are accounted for and
-//! recorded ([`account`], [`record`]), how load is offered ([`load`]), the
+//! recorded ([`account`], [`record`], one by one in a [`recording`]), how load is offered ([`load`]), the
 //! measured loops themselves ([`role`]), who conducts them ([`conduct`],
 //! [`trial`], [`verdict`], [`bench`]), where brokers come from ([`broker`]), and what is
 //! made of the result ([`stats`], [`report`]), of two programs ([`regress`]),
@@ -16,12 +16,14 @@ pub mod stamp;
 
 pub mod account;
 pub mod record;
+pub mod recording;
 
 pub mod load;
 
 pub mod role;
 
 pub mod conduct;
+pub mod fault;
 pub mod trial;
 pub mod verdict;
 

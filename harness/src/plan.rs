@@ -9,7 +9,9 @@ use labs::catalog::Pattern;
 use labs::topic::glob;
 use serde::Deserialize;
 
+use crate::account::MOST_ENTRIES;
 use crate::bundle::{Arrivals, Load, LoadKind, Plan};
+use crate::fault;
 use crate::load::check_rate;
 use crate::role::Handle;
 use crate::stamp::HEADER;
@@ -127,6 +129,7 @@ fn from_file(path: &Path, base: Plan) -> Result<Plan> {
         knobs: file.knobs.unwrap_or(base.knobs),
         cpus: file.cpus.or(base.cpus),
         floor: file.floor.unwrap_or(base.floor),
+        ..base
     })
 }
 
@@ -165,6 +168,14 @@ pub fn check(plan: &Plan) -> Result<()> {
     ensure!(
         plan.window != Some(0),
         "a window of 0 lets nothing through; give at least 1, or `--window none`"
+    );
+    plan.pause.map(|pause| fault::check(&pause, plan.seconds)).transpose()?;
+    let rates = plan.loads.iter().filter_map(|load| load.rate);
+    // Each subscriber keeps its own receipts, and each sender its share of the sends.
+    let most = rates.fold(0.0, f64::max) * (plan.warmup_s + plan.seconds);
+    ensure!(
+        !plan.record || most <= MOST_ENTRIES as f64,
+        "{most:.0} messages in one trial cannot be recorded one by one; the most are {MOST_ENTRIES}: give fewer --seconds or a lower --load"
     );
     Ok(())
 }
@@ -238,6 +249,7 @@ pub fn parse_cpus(text: &str) -> Result<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bundle::Pause;
 
     fn plan_file(text: &str) -> Result<Plan> {
         let dir = tempfile::tempdir().expect("a folder");
@@ -280,6 +292,11 @@ mod tests {
         bad(|plan| plan.seconds = 0.0, "0 s");
         bad(|plan| plan.drain_s = f64::NAN, "NaN");
         bad(|plan| plan.window = Some(0), "window of 0");
+        bad(|plan| plan.pause = Some(Pause { at_s: 1.0, for_s: 0.5 }), "0.5 s from 1 s");
+        bad(
+            |plan| (plan.record, plan.loads) = (true, vec![rate(4e6, Arrivals::Constant)]),
+            "6000000 messages",
+        );
         for name in BUILT_IN {
             check(&load(name).expect("a plan")).expect("a plan that can be measured");
         }

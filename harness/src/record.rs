@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 
-use crate::account::{Bitmap, Counter, Counters, MAX_MESSAGES, Set};
+use crate::account::{self, Bitmap, Counter, Counters, Journal, MAX_MESSAGES, Set, Subject};
 use crate::bundle::Interval;
 use crate::clock;
 use crate::stamp::{MARKER, Mint, PROBE, Stamp};
@@ -48,6 +48,8 @@ pub struct Ledger {
     refused: Bitmap,
     confirmed: Bitmap,
     window: Window,
+    /// Every single message, where the trial is recorded.
+    journal: Option<Journal>,
     /// From due to sent.
     pub lag: Histogram<u64>,
     /// From sent to confirmed.
@@ -73,9 +75,16 @@ impl Ledger {
             refused: Bitmap::open(dir, role, Set::Refused, producer)?,
             confirmed: Bitmap::open(dir, role, Set::Confirmed, producer)?,
             window,
+            journal: None,
             lag: stats::new_histogram(),
             confirm: stats::new_histogram(),
         })
+    }
+
+    /// Notes every message from now on; see [`crate::recording`].
+    pub fn keep(&mut self, dir: &Path, role: &str) -> Result<()> {
+        self.journal = Some(Journal::open(dir, role, Subject::Sends)?);
+        Ok(())
     }
 
     /// The next message: due at `scheduled`, sent at `now`. Written down
@@ -93,6 +102,10 @@ impl Ledger {
         let lag = now.saturating_sub(scheduled);
         if self.window.holds(scheduled) {
             self.lag.saturating_record(lag);
+        }
+        if let Some(journal) = &self.journal {
+            let since = |time: u64| time.saturating_sub(self.window.start);
+            journal.note((since(scheduled), since(now)));
         }
         Ok((sequence, self.message(sequence, scheduled, u32::try_from(lag).unwrap_or(u32::MAX))))
     }
@@ -174,6 +187,8 @@ pub struct Books {
     progress: Progress,
     window: Window,
     latencies: bool,
+    /// Every single receipt, where the trial is recorded.
+    journal: Option<Journal>,
     /// Messages received for the first time in the measured window.
     pub measured: u64,
     /// From due to received.
@@ -218,11 +233,18 @@ impl Books {
             progress,
             window,
             latencies,
+            journal: None,
             measured: 0,
             response: stats::new_histogram(),
             service: stats::new_histogram(),
             series: Vec::new(),
         })
+    }
+
+    /// Notes every receipt from now on, duplicates included; see [`crate::recording`].
+    pub fn keep(&mut self, dir: &Path, role: &str) -> Result<()> {
+        self.journal = Some(Journal::open(dir, role, Subject::Receipts)?);
+        Ok(())
     }
 
     /// Looks at a message that has just been received. `redelivered`: the
@@ -258,6 +280,10 @@ impl Books {
         }
         if redelivered {
             self.counters.add(Counter::Redelivered, 1);
+        }
+        if let Some(journal) = &self.journal {
+            let message = account::key(stamp.producer, stamp.sequence);
+            journal.note((message, now.saturating_sub(self.window.start)));
         }
         if !shelf.received.insert(stamp.sequence) {
             self.counters.add(Counter::Duplicated, 1);
@@ -319,7 +345,6 @@ impl Books {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account;
 
     const WINDOW: Window = Window { start: 0, from: 1_000, to: 1_000_000 };
 

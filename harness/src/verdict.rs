@@ -8,10 +8,11 @@ use anyhow::Result;
 use labs::catalog::Pattern;
 
 use crate::account::{self, Bitmap, Counter, Counters, Set};
-use crate::bundle::{Cost, Counts, Flag, Interval, Load, LoadKind, Noise, Raw, Trial};
+use crate::bundle::{Cost, Counts, Flag, Interval, Load, LoadKind, Noise, Paused, Raw, Trial};
 use crate::clock;
 use crate::cost::Usage;
 use crate::record::INTERVAL;
+use crate::recording::Recording;
 use crate::role::protocol::{Kind, Report, roles};
 use crate::stats;
 use crate::trial::{Outcome, Spec, receivers};
@@ -88,11 +89,15 @@ pub struct Seen<'a> {
     pub broker: Option<Usage>,
     /// Why it failed.
     pub failed: Option<String>,
+    /// When the broker stood still.
+    pub paused: Option<Paused>,
+    /// Every single message, where that was asked for.
+    pub recording: Option<Recording>,
 }
 
 /// Puts everything together and says what is not to be believed.
 pub fn evaluate(spec: &Spec, seen: Seen<'_>, index: usize, position: usize) -> Outcome {
-    let Seen { reports, counts, noise, broker, mut failed } = seen;
+    let Seen { reports, counts, noise, broker, mut failed, paused, recording } = seen;
     let reports = || reports.iter().copied();
     let merged = |pick: fn(&Report) -> &String| {
         let mut sum = stats::new_histogram();
@@ -164,9 +169,10 @@ pub fn evaluate(spec: &Spec, seen: Seen<'_>, index: usize, position: usize) -> O
         cost,
         noise,
         flags: Vec::new(),
+        paused,
     };
     trial.flags = flags(&trial, &raw, &spec.load, spec.seconds, spec.null_rate);
-    Outcome { trial, raw, knobs }
+    Outcome { trial, raw, knobs, recording }
 }
 
 /// Two halves of a measurement may differ by this share of the whole.
@@ -257,6 +263,7 @@ mod tests {
             cost: BTreeMap::new(),
             noise: Noise::default(),
             flags: Vec::new(),
+            paused: None,
         };
         let interval = Interval { received: 50, max_ns: 200_000, sum_ns: 5_000_000 };
         let raw = Raw {

@@ -97,6 +97,7 @@ impl Stand {
             knobs,
             seed: 1,
             null_rate: f64::INFINITY,
+            script: trial::Script::default(),
         };
         let trial = trial::run(&spec, self.server.as_mut(), 0, 0, |_| {});
         let trial = self.runtime.block_on(trial)?.trial;

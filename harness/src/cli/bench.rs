@@ -11,7 +11,7 @@ use super::{BrokerArgs, Usage, interruptible, usage};
 use crate::bench::{self, Request};
 use crate::bundle::{self, Bundle, LoadKind, Plan, Run};
 use crate::role::{self, Handle};
-use crate::{guard, plan, report, trial};
+use crate::{fault, guard, plan, report, trial};
 
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
@@ -56,6 +56,13 @@ pub(super) struct BenchArgs {
     /// Leave out the wire floors: the same bytes through plain sockets
     #[arg(long)]
     no_floor: bool,
+    /// Keep every single message: raw/CELL.TRIAL.messages.csv
+    #[arg(long)]
+    record: bool,
+    /// Make the private broker stand still (SIGSTOP) from AT seconds of the measured time on,
+    /// for FOR seconds, as in `1:0.3`
+    #[arg(long, value_name = "AT:FOR")]
+    pause_broker: Option<String>,
     /// Longest wait for messages in flight while none arrives
     #[arg(long, value_name = "S")]
     drain: Option<f64>,
@@ -93,6 +100,10 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     usage(plan::check(&plan))?;
     for handle in usage(plan::select(handles, &plan.labs))? {
         usage(trial::check_shape(&handle, plan.senders, plan.receivers))?;
+        if plan.pause.is_some() && handle.entry.broker.is_none() {
+            let name = &handle.entry.name;
+            bail!(Usage(format!("{name} has no broker that could stand still; leave out --pause-broker")));
+        }
     }
     usage(plan.cpus.as_deref().map(plan::parse_cpus).transpose())?;
     let out = args.out.clone().map_or_else(|| bench::default_out(&plan.name), Ok)?;
@@ -180,6 +191,8 @@ fn read(args: &BenchArgs) -> Result<Plan> {
     plan.receivers = args.receivers.unwrap_or(plan.receivers);
     plan.cpus = args.cpus.clone().or(plan.cpus);
     plan.floor &= !args.no_floor;
+    plan.record |= args.record;
+    plan.pause = args.pause_broker.as_deref().map(fault::parse).transpose()?.or(plan.pause);
     match args.window.as_deref() {
         None => {}
         Some("none") => plan.window = None,

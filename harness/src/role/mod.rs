@@ -280,22 +280,23 @@ impl Stage {
     fn ledger(&self, window: Window) -> Result<Ledger> {
         let measure = self.measure()?;
         let (role, index) = (self.init.role(), self.init.index);
-        Ledger::open(&measure.accounts, &role, self.init.run, index, measure.size, window)
+        let mut ledger = Ledger::open(&measure.accounts, &role, self.init.run, index, measure.size, window)?;
+        if measure.record {
+            ledger.keep(&measure.accounts, &role)?;
+        }
+        Ok(ledger)
     }
 
     fn books(&self, progress: Progress, window: Window) -> Result<Books> {
         let measure = self.measure()?;
         let latencies = measure.load.kind == crate::bundle::LoadKind::Rate;
-        let producers = 0..self.init.senders;
-        Books::open(
-            &measure.accounts,
-            &self.init.role(),
-            self.init.run,
-            producers,
-            progress,
-            latencies,
-            window,
-        )
+        let (role, producers) = (self.init.role(), 0..self.init.senders);
+        let run = self.init.run;
+        let mut books = Books::open(&measure.accounts, &role, run, producers, progress, latencies, window)?;
+        if measure.record {
+            books.keep(&measure.accounts, &role)?;
+        }
+        Ok(books)
     }
 
     /// Reads the cost of the measured window, beside the role.
