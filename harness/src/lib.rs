@@ -5,7 +5,8 @@
 //! recorded ([`account`], [`record`], one by one in a [`recording`]), how load is offered ([`load`]), the
 //! measured loops themselves ([`role`]), who conducts them ([`conduct`],
 //! [`trial`], [`verdict`], [`bench`]), where brokers come from ([`broker`]), and what is
-//! made of the result ([`stats`], [`report`]), of two programs ([`regress`]),
+//! made of the result ([`stats`], [`report`]), and what others would make of it
+//! ([`views`]), of two programs ([`regress`]),
 //! and of many bundles ([`history`]). [`book`] writes the tables of the
 //! documentation.
 
@@ -41,6 +42,7 @@ pub mod process;
 
 pub mod report;
 pub mod stats;
+pub mod views;
 
 pub mod history;
 pub mod regress;

@@ -36,6 +36,7 @@ mod report;
 mod run;
 mod status;
 mod story;
+mod wrong_views;
 
 /// Messaging patterns you can read, run, break and measure.
 ///
@@ -74,6 +75,8 @@ enum Command {
     Regress(Box<regress::RegressArgs>),
     /// Show the bundles of one host over time, and where they changed
     History(history::HistoryArgs),
+    /// Record one event message by message, and see what common ways to measure make of it
+    WrongViews(Box<wrong_views::WrongViewsArgs>),
     /// Draw the plots and reports of bundles again, from the bundles alone
     Report(report::ReportArgs),
     /// Show what is here, what is missing, and how noisy this machine is
@@ -247,6 +250,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Play(args) => play::main(&args, &handles),
         Command::Regress(args) => regress::main(&args, &handles),
         Command::History(args) => history::main(&args, &handles),
+        Command::WrongViews(args) => wrong_views::main(&args, &handles),
         Command::Report(args) => report::main(&args),
         Command::Doctor(args) => {
             let mut urls = args.brokers.urls()?;

@@ -20,6 +20,7 @@ mod return_address;
 mod status;
 mod story;
 mod tidy;
+mod views;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         floors::trials(),
         regress::trials(),
         history::trials(),
+        views::trials(),
     ];
     let conclusion = libtest_mimic::run(&args, trials.into_iter().flatten().collect());
     conformance::end();
