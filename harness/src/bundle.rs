@@ -6,6 +6,8 @@
 //! and its interval series. The file is replaced atomically after every trial.
 
 mod disk;
+mod load;
+mod search;
 
 use std::collections::BTreeMap;
 
@@ -14,9 +16,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use disk::Bundle;
+pub use load::{Arrivals, Load, LoadKind};
+pub use search::{Attempt, Capacity, Objective, Part, Point, Purpose, Step, Subject, Sweep};
 
-/// The version of the result format; a bundle of another one is refused.
-pub const SCHEMA: u32 = 1;
+/// The version of the result format; older ones are read, newer ones refused.
+pub const SCHEMA: u32 = 2;
 
 /// The pattern of cells that are no lab but the wire beneath labs.
 pub const FLOOR: &str = "floor";
@@ -42,8 +46,14 @@ pub struct Run {
     pub noise: Noise,
     /// What was asked for.
     pub plan: Plan,
-    /// One cell for each lab, size, shape and load.
+    /// One cell for each lab, size, shape, setting of the axes, and load.
     pub cells: Vec<Cell>,
+    /// What each lab can sustain, for loads of the kind `capacity` and `sweep`.
+    #[serde(default)]
+    pub capacities: Vec<Capacity>,
+    /// Latency against load, for loads of the kind `sweep`.
+    #[serde(default)]
+    pub sweeps: Vec<Sweep>,
     /// Labs that were asked for and could not run, with the reason.
     pub skipped: Vec<Skipped>,
 }
@@ -123,14 +133,22 @@ pub struct Plan {
     pub seconds: f64,
     /// Longest wait for what is in flight at the end, seconds.
     pub drain_s: f64,
-    /// Senders (requesters, publishers, producers) of each trial.
-    pub senders: usize,
-    /// Receivers (responders, subscribers, workers, consumers) of each trial.
-    pub receivers: usize,
+    /// Senders (requesters, publishers, producers) of a trial: one number, or an axis.
+    #[serde(deserialize_with = "one_or_many")]
+    pub senders: Vec<usize>,
+    /// Receivers (responders, subscribers, workers, consumers) of a trial: one number, or an axis.
+    #[serde(deserialize_with = "one_or_many")]
+    pub receivers: Vec<usize>,
     /// Most messages sent and not yet received by the slowest receiver, for `max` loads; null: no bound.
     pub window: Option<u64>,
-    /// Knobs set from outside.
+    /// Knobs set from outside to one value for all cells.
     pub knobs: BTreeMap<String, usize>,
+    /// Knobs that are axes: every value makes cells of its own.
+    #[serde(default)]
+    pub axes: BTreeMap<String, Vec<usize>>,
+    /// What a load must keep to be called sustainable, for `capacity` and `sweep`.
+    #[serde(default)]
+    pub objective: Objective,
     /// CPUs the roles were pinned to, where they were.
     pub cpus: Option<String>,
     /// Whether the wire floor beneath each lab was measured, too.
@@ -162,50 +180,6 @@ pub struct Paused {
     pub began_ns: u64,
     /// When its processes were about to be sent SIGCONT.
     pub ended_ns: u64,
-}
-
-/// How messages are offered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Load {
-    /// As fast as the window allows (closed loop), or at a rate (open loop).
-    pub kind: LoadKind,
-    /// Messages a second over all senders, for `rate`.
-    pub rate: Option<f64>,
-    /// How the scheduled times are spaced, for `rate`.
-    pub arrivals: Option<Arrivals>,
-}
-
-/// Closed or open loop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LoadKind {
-    /// Closed loop, for throughput.
-    Max,
-    /// Open loop, for latency.
-    Rate,
-}
-
-/// How scheduled send times are spaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Arrivals {
-    /// Equal gaps.
-    Constant,
-    /// Exponential gaps from the run's seed.
-    Poisson,
-}
-
-impl Load {
-    /// `max`, or `1000/s`.
-    pub fn label(&self) -> String {
-        match (self.kind, self.rate) {
-            (LoadKind::Max, _) | (_, None) => "max".to_owned(),
-            (LoadKind::Rate, Some(rate)) => match self.arrivals {
-                Some(Arrivals::Poisson) => format!("{rate}/s poisson"),
-                _ => format!("{rate}/s"),
-            },
-        }
-    }
 }
 
 /// One lab under one load with one size and shape.
@@ -241,6 +215,12 @@ pub struct Cell {
     pub load: Load,
     /// Knobs the lab read, with their values.
     pub knobs: BTreeMap<String, usize>,
+    /// Of these, the ones that are axes of the plan: what sets this cell apart.
+    #[serde(default)]
+    pub set: BTreeMap<String, usize>,
+    /// The search or sweep it was made for; null for a cell of the plan's own.
+    #[serde(default)]
+    pub part_of: Option<Part>,
     /// Every trial, in the order made.
     pub trials: Vec<Trial>,
     /// What the good trials say together; null while there is none.
@@ -257,6 +237,11 @@ impl Cell {
     /// Whether it is not a lab but a wire floor.
     pub fn is_floor(&self) -> bool {
         self.pattern == FLOOR
+    }
+
+    /// Whether it is a lab's, and one of the plan's own: not part of a search or a sweep.
+    pub fn is_answer(&self) -> bool {
+        !self.is_floor() && self.part_of.is_none()
     }
 }
 
@@ -291,10 +276,24 @@ pub struct Trial {
     pub position: usize,
     /// Seed of this trial's arrivals.
     pub seed: u64,
+    /// Measured time, seconds; 0 in bundles that do not say it, where it is the plan's.
+    #[serde(default)]
+    pub seconds: f64,
     /// Why it failed; null for a good trial.
     pub failed: Option<String>,
     /// Received in the measured window, messages a second. For publish/subscribe all subscribers together.
     pub throughput_per_s: f64,
+    /// Messages due in the measured time, over all senders; 0 in a closed loop.
+    #[serde(default)]
+    pub due: u64,
+    /// Messages sent and not yet received when the measured time began and when
+    /// it ended (deliveries, for publish/subscribe). A backlog that grows says
+    /// that the load is more than the lab sustains.
+    #[serde(default)]
+    pub backlog: [u64; 2],
+    /// For loads of the kind `drain`: how the backlog was filled and drained.
+    #[serde(default)]
+    pub drain: Option<Drain>,
     /// What became of every message, warm-up and drain included.
     pub counts: Counts,
     /// Latency from the scheduled time.
@@ -314,6 +313,18 @@ pub struct Trial {
     /// When the broker stood still, where that was asked for.
     #[serde(default)]
     pub paused: Option<Paused>,
+}
+
+/// A backlog: queued up while no consumer took anything, then drained. The
+/// trial's `throughput_per_s` is the rate of draining.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Drain {
+    /// Messages that were queued up.
+    pub messages: u64,
+    /// From the first send to the last confirmation, seconds.
+    pub fill_s: f64,
+    /// From the consumers' start to the last message received, seconds.
+    pub drain_s: f64,
 }
 
 /// What became of the messages. Numbers are messages; for publish/subscribe,
@@ -366,6 +377,9 @@ pub struct Percentiles {
     pub p999: Option<u64>,
     /// Maximum.
     pub max: Option<u64>,
+    /// Mean.
+    #[serde(default)]
+    pub mean: Option<u64>,
     /// Samples.
     pub count: u64,
 }
@@ -480,6 +494,23 @@ pub struct Interval {
     pub max_ns: u64,
     /// Sum of their response times, ns, for the mean.
     pub sum_ns: u64,
+    /// Messages that were due in it, over all senders; 0 in a closed loop.
+    #[serde(default)]
+    pub offered: u64,
+}
+
+/// Bundles made before senders and receivers could be axes have one number.
+fn one_or_many<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<usize>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        One(usize),
+        Many(Vec<usize>),
+    }
+    Ok(match Either::deserialize(from)? {
+        Either::One(one) => vec![one],
+        Either::Many(many) => many,
+    })
 }
 
 /// The JSON schema of `run.json`, generated from the types above.

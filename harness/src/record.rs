@@ -54,6 +54,8 @@ pub struct Ledger {
     pub lag: Histogram<u64>,
     /// From sent to confirmed.
     pub confirm: Histogram<u64>,
+    /// From the start until everything was sent and, where the pattern confirms, confirmed; ns of the clock.
+    pub span: Option<(u64, u64)>,
 }
 
 impl Ledger {
@@ -78,6 +80,7 @@ impl Ledger {
             journal: None,
             lag: stats::new_histogram(),
             confirm: stats::new_histogram(),
+            span: None,
         })
     }
 
@@ -151,6 +154,7 @@ impl Ledger {
 
     /// All is sent.
     pub fn done(&mut self) {
+        self.span = Some((self.window.start, clock::now()));
         self.counters.set(Counter::Done, 1);
     }
 }
@@ -197,6 +201,8 @@ pub struct Books {
     pub service: Histogram<u64>,
     /// What each interval saw.
     pub series: Vec<Interval>,
+    began: u64,
+    last: u64,
 }
 
 /// What a receiver keeps of one producer.
@@ -238,6 +244,8 @@ impl Books {
             response: stats::new_histogram(),
             service: stats::new_histogram(),
             series: Vec::new(),
+            began: window.start,
+            last: window.start,
         })
     }
 
@@ -245,6 +253,16 @@ impl Books {
     pub fn keep(&mut self, dir: &Path, role: &str) -> Result<()> {
         self.journal = Some(Journal::open(dir, role, Subject::Receipts)?);
         Ok(())
+    }
+
+    /// The receiver is there and takes messages from now on.
+    pub fn begin(&mut self) {
+        self.began = self.began.max(clock::now());
+    }
+
+    /// From when the receiver was there until its last message, ns of the clock.
+    pub fn span(&self) -> (u64, u64) {
+        (self.began, self.last.max(self.began))
     }
 
     /// Looks at a message that has just been received. `redelivered`: the
@@ -311,6 +329,7 @@ impl Books {
         if now < sent {
             self.counters.add(Counter::Negative, 1);
         }
+        self.last = now;
         let response = now.saturating_sub(stamp.scheduled);
         if self.window.holds(stamp.scheduled) {
             self.service.saturating_record(now.saturating_sub(sent));

@@ -6,6 +6,7 @@
 
 mod histogram;
 mod paired;
+pub mod queueing;
 mod summary;
 #[cfg(test)]
 mod tests;

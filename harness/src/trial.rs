@@ -15,7 +15,7 @@ use labs::lab::Place;
 
 use crate::account::{self, Counter, Counters};
 use crate::broker::Server;
-use crate::bundle::{Load, Paused, Raw, Trial};
+use crate::bundle::{Load, LoadKind, Paused, Raw, Trial};
 use crate::clock::{self, SECOND};
 use crate::conduct::{Cast, Heard, Housing};
 use crate::cost::Usage;
@@ -133,10 +133,16 @@ pub async fn run(
     }
     let meter = Meter::start();
     let mut cast = Cast::start(&spec.handle, inits, spec.housing.clone())?;
-    let mut stage =
-        Performance { spec, cast: &mut cast, accounts: accounts.path(), measured: None, paused: None };
+    let mut stage = Performance {
+        spec,
+        cast: &mut cast,
+        accounts: accounts.path(),
+        measured: None,
+        paused: None,
+        backlog: [0; 2],
+    };
     let mut failed = stage.play(broker.as_deref_mut(), watch).await.err().map(|error| format!("{error:#}"));
-    let (measured, paused) = (stage.measured, stage.paused);
+    let (measured, backlog, paused) = (stage.measured, stage.backlog, stage.paused);
     let complaints = cast.dismiss(Duration::from_nanos(LEAVE + clock::seconds(spec.drain))).await;
     if failed.is_none() && !complaints.is_empty() {
         failed = Some(complaints.join("; "));
@@ -163,6 +169,7 @@ pub async fn run(
         )?,
         noise,
         broker: measured,
+        backlog,
         failed,
         paused,
         recording: spec.script.record.then(|| script::recording(spec, accounts.path())).transpose()?,
@@ -201,6 +208,8 @@ struct Performance<'a> {
     measured: Option<Usage>,
     /// When the broker stood still.
     paused: Option<Paused>,
+    /// Sent and not yet received when the measured window opened and closed.
+    backlog: [u64; 2],
 }
 
 impl Performance<'_> {
@@ -214,8 +223,8 @@ impl Performance<'_> {
         until_dead(&mut broker, self.cast.gather(patience)).await?;
         let start = clock::now() + COUNTDOWN;
         self.cast.tell_all(&ToRole::Go { start });
-        let from = start + clock::seconds(self.spec.warmup);
-        let to = from + clock::seconds(self.spec.seconds);
+        let mut from = start + clock::seconds(self.spec.warmup);
+        let mut to = from + clock::seconds(self.spec.seconds);
         let accounts = Accounts::open(self.spec, self.accounts)?;
         let pids = broker.as_ref().and_then(|server| server.pids());
         let asked = self.spec.script.pause;
@@ -223,6 +232,14 @@ impl Performance<'_> {
         let mut fault = std::pin::pin!(fault::pause(asked, pids.clone(), Begin { start, from }));
         let usage = || pids.as_ref().map(|pids| Usage::of_tree(pids));
         let mut books: (Option<Usage>, Option<Usage>) = (None, None);
+        if self.spec.load.kind == LoadKind::Drain {
+            books.0 = Some(usage().unwrap_or_default());
+            self.fill(&accounts, &mut broker, start, &mut watch).await?;
+            self.backlog[0] = accounts.missing();
+            self.cast.tell_all(&ToRole::Drain);
+            // Nothing is left to be sent: from here on there is only draining.
+            (from, to) = (start, clock::now());
+        }
         // Messages move until all is sent, then until all has arrived. What
         // stands still for longer than the drain deadline has failed.
         let drain = clock::seconds(self.spec.drain);
@@ -244,6 +261,9 @@ impl Performance<'_> {
             if now >= wake && books.1.is_none() {
                 let slot = if books.0.is_none() { &mut books.0 } else { &mut books.1 };
                 *slot = Some(usage().unwrap_or_default());
+                if self.spec.load.is_open() {
+                    self.backlog[usize::from(books.1.is_some())] = accounts.missing();
+                }
             }
             let (sent, received) = accounts.moved();
             if received != last_move.0 {
@@ -266,6 +286,9 @@ impl Performance<'_> {
             if now < to || books.1.is_none() {
                 continue;
             }
+            if self.spec.load.kind == LoadKind::Drain {
+                books.1 = Some(usage().unwrap_or_default());
+            }
             if pids.is_some() {
                 self.measured = Some(books.1.unwrap_or_default() - books.0.unwrap_or_default());
             }
@@ -282,6 +305,39 @@ impl Performance<'_> {
                 );
             }
         }
+    }
+
+    /// Waits until the backlog is there: everything sent and confirmed, and nobody
+    /// to receive it.
+    async fn fill(
+        &mut self,
+        accounts: &Accounts,
+        broker: &mut Option<&mut Server>,
+        start: u64,
+        watch: &mut impl FnMut(&Watch<'_>),
+    ) -> Result<()> {
+        let mut last_move = (0, clock::now());
+        while !self.all_sent() {
+            tokio::select! {
+                (number, heard) = self.cast.hear() => self.heed(number, heard)?,
+                () = tokio::time::sleep(PEEK) => {}
+            }
+            if let Some(gone) = broker.as_mut().and_then(|server| server.died()) {
+                bail!("the broker died: {gone}");
+            }
+            let (now, (sent, received)) = (clock::now(), accounts.moved());
+            watch(&Watch { at: (now as f64 - start as f64) / 1e9, sent, received, what: "queueing up" });
+            if sent != last_move.0 {
+                last_move = (sent, now);
+            }
+            if now.saturating_sub(last_move.1) > clock::seconds(self.spec.drain) {
+                bail!(
+                    "stalled: nothing more was accepted for {} s, with {sent} messages queued up",
+                    self.spec.drain
+                );
+            }
+        }
+        Ok(())
     }
 
     fn all_sent(&self) -> bool {

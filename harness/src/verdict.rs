@@ -8,7 +8,9 @@ use anyhow::Result;
 use labs::catalog::Pattern;
 
 use crate::account::{self, Bitmap, Counter, Counters, Set};
-use crate::bundle::{Cost, Counts, Flag, Interval, Load, LoadKind, Noise, Paused, Raw, Trial};
+use crate::bundle::{
+    Arrivals, Cost, Counts, Drain, Flag, Interval, Load, LoadKind, Noise, Paused, Raw, Trial,
+};
 use crate::clock;
 use crate::cost::Usage;
 use crate::record::INTERVAL;
@@ -87,6 +89,8 @@ pub struct Seen<'a> {
     pub noise: Noise,
     /// What the broker used in the measured window.
     pub broker: Option<Usage>,
+    /// Sent and not yet received when the measured window opened and closed.
+    pub backlog: [u64; 2],
     /// Why it failed.
     pub failed: Option<String>,
     /// When the broker stood still.
@@ -97,7 +101,7 @@ pub struct Seen<'a> {
 
 /// Puts everything together and says what is not to be believed.
 pub fn evaluate(spec: &Spec, seen: Seen<'_>, index: usize, position: usize) -> Outcome {
-    let Seen { reports, counts, noise, broker, mut failed, paused, recording } = seen;
+    let Seen { reports, counts, noise, broker, backlog, mut failed, paused, recording } = seen;
     let reports = || reports.iter().copied();
     let merged = |pick: fn(&Report) -> &String| {
         let mut sum = stats::new_histogram();
@@ -124,6 +128,7 @@ pub fn evaluate(spec: &Spec, seen: Seen<'_>, index: usize, position: usize) -> O
             sum.received += part.received;
             sum.max_ns = sum.max_ns.max(part.max_ns);
             sum.sum_ns += part.sum_ns;
+            sum.offered += part.offered;
         }
     }
     let mut cost: BTreeMap<String, Cost> = BTreeMap::new();
@@ -155,12 +160,18 @@ pub fn evaluate(spec: &Spec, seen: Seen<'_>, index: usize, position: usize) -> O
         measure_from_ns: clock::seconds(spec.warmup),
         series,
     };
+    let drain = (spec.load.kind == LoadKind::Drain).then(|| drained(reports(), counts.sent));
+    let seconds = drain.map_or(spec.seconds, |drain| drain.drain_s);
     let mut trial = Trial {
         index,
         position,
         seed: spec.seed,
+        seconds,
         failed,
-        throughput_per_s: received as f64 / spec.seconds,
+        throughput_per_s: if seconds > 0.0 { received as f64 / seconds } else { 0.0 },
+        due: if spec.load.is_open() { lag.len() } else { 0 },
+        backlog,
+        drain,
         counts,
         response_ns: stats::percentiles(&response),
         service_ns: stats::percentiles(&service),
@@ -173,6 +184,19 @@ pub fn evaluate(spec: &Spec, seen: Seen<'_>, index: usize, position: usize) -> O
     };
     trial.flags = flags(&trial, &raw, &spec.load, spec.seconds, spec.null_rate);
     Outcome { trial, raw, knobs, recording }
+}
+
+/// How a backlog was filled and drained: from the first start of a kind of
+/// role to the last end.
+fn drained<'a>(reports: impl Iterator<Item = (Kind, &'a Report)>, messages: u64) -> Drain {
+    let (mut fill, mut drain) = ((u64::MAX, 0), (u64::MAX, 0));
+    for (kind, report) in reports {
+        let Some((from, to)) = report.span else { continue };
+        let span = if kind.sends() { &mut fill } else { &mut drain };
+        *span = (span.0.min(from), span.1.max(to));
+    }
+    let seconds = |(from, to): (u64, u64)| to.saturating_sub(from) as f64 / clock::SECOND as f64;
+    Drain { messages, fill_s: seconds(fill), drain_s: seconds(drain) }
 }
 
 /// Two halves of a measurement may differ by this share of the whole.
@@ -192,7 +216,7 @@ const OVERSLEEP: u64 = 2_000_000;
 /// twice the load. Pure, so that each rule can be shown to hold.
 pub fn flags(trial: &Trial, raw: &Raw, load: &Load, seconds: f64, null_rate: f64) -> Vec<Flag> {
     let mut flags = Vec::new();
-    let open_loop = load.kind == LoadKind::Rate;
+    let open_loop = load.is_open();
     if open_loop {
         let limited = match (trial.lag_ns.p99, trial.response_ns.p99) {
             (Some(lag), Some(response)) => lag as f64 > LAG_SHARE * response as f64,
@@ -206,7 +230,9 @@ pub fn flags(trial: &Trial, raw: &Raw, load: &Load, seconds: f64, null_rate: f64
             flags.push(Flag::TooFewSamples);
         }
     }
-    if !steady(raw, seconds) {
+    // A ramp is not meant to be steady, and a backlog has no window.
+    let uneven = load.arrivals == Some(Arrivals::Ramp) || load.kind == LoadKind::Drain;
+    if !uneven && !steady(raw, seconds) {
         flags.push(Flag::Unsteady);
     }
     if trial.counts.negative > 0 {
@@ -242,8 +268,7 @@ fn steady(raw: &Raw, seconds: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::{Arrivals, Percentiles};
-    use crate::plan;
+    use crate::bundle::Percentiles;
 
     /// One second at 1,000 a second, with nothing wrong.
     fn fine() -> (Trial, Raw, Load) {
@@ -254,25 +279,23 @@ mod tests {
             position: 0,
             seed: 0,
             failed: None,
+            seconds: 1.0,
             throughput_per_s: 1000.0,
+            due: 1000,
             counts: Counts { sent: 1200, received: 1200, ..Counts::default() },
             response_ns: latency(200_000),
             service_ns: latency(150_000),
             lag_ns: latency(50_000),
-            confirm_ns: None,
-            cost: BTreeMap::new(),
-            noise: Noise::default(),
-            flags: Vec::new(),
-            paused: None,
+            ..Trial::default()
         };
-        let interval = Interval { received: 50, max_ns: 200_000, sum_ns: 5_000_000 };
+        let interval = Interval { received: 50, max_ns: 200_000, sum_ns: 5_000_000, offered: 50 };
         let raw = Raw {
             interval_ns: INTERVAL,
             measure_from_ns: 200_000_000,
             series: vec![interval; 24],
             ..Raw::default()
         };
-        (trial, raw, plan::rate(1000.0, Arrivals::Constant))
+        (trial, raw, Load::rate(1000.0, Arrivals::Constant))
     }
 
     #[track_caller]
@@ -328,7 +351,7 @@ mod tests {
         // Flat out, the load itself keeps the CPUs from an idle thread.
         let busy = |trial: &mut Trial, _: &mut Raw, load: &mut Load| {
             trial.noise.oversleep_p99_ns = OVERSLEEP + 1;
-            *load = plan::max();
+            *load = Load::max();
         };
         check(busy, &[]);
     }

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use harness::broker::{self, Options, Server};
+use harness::bundle::Load;
 use harness::conduct::Housing;
 use harness::role::{self, Handle};
 use harness::trial::{self, Spec};
@@ -87,7 +88,7 @@ impl Stand {
             housing: Housing { threads: handle.entry.transport == "inproc", cpus: Vec::new() },
             handle,
             size: SIZE,
-            load: plan::max(),
+            load: Load::max(),
             senders: 1,
             receivers: 1,
             warmup: WARMUP,

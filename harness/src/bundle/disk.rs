@@ -44,15 +44,17 @@ impl Bundle {
             )
         })?;
         match value.get("schema").and_then(serde_json::Value::as_u64) {
-            Some(found) if found == u64::from(SCHEMA) => {}
+            Some(found) if (1..=u64::from(SCHEMA)).contains(&found) => {}
             Some(found) => bail!(
-                "{} has result schema {found}, and this program reads schema {SCHEMA}; use the version of `lab` that wrote it",
+                "{} has result schema {found}, and this program reads schemas up to {SCHEMA}; use the version of `lab` that wrote it",
                 path.display()
             ),
             None => bail!("{} has no `schema` field: it is not a result of this program", path.display()),
         }
-        let run = serde_json::from_value(value)
+        let mut run: Run = serde_json::from_value(value)
             .with_context(|| format!("{} does not follow result schema {SCHEMA}", path.display()))?;
+        // What is written again is written in today's format.
+        run.schema = SCHEMA;
         Ok((Self { dir: dir.to_owned() }, run))
     }
 

@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
-use clap::{Args, ValueEnum};
+use anyhow::{Context as _, Result};
+use clap::Args;
 
 use super::progress::{Live, thousands};
-use super::{BrokerArgs, Usage, interruptible, usage};
+use super::{BrokerArgs, interruptible, usage};
 use crate::bench::{self, Request};
-use crate::bundle::{self, Bundle, LoadKind, Plan, Run};
+use crate::bundle::{Bundle, LoadKind, Plan, Run};
 use crate::role::{self, Handle};
-use crate::{fault, guard, plan, report, trial};
+use crate::{fault, guard, plan, report};
 
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
@@ -20,12 +20,18 @@ pub(super) struct BenchArgs {
     /// quick (about 12 minutes for all labs), standard (40), full (hours), or a TOML file
     #[arg(long, default_value = "quick")]
     plan: String,
-    /// `max`, or messages a second; may be given several times
+    /// `max`; messages a second; `capacity`: the highest rate that is sustained; `sweep`: latency
+    /// from 1 % to 105 % of it; `drain[:MESSAGES]`: a backlog, queued up and then drained. May be
+    /// given several times
     #[arg(long)]
     load: Vec<String>,
-    /// How scheduled send times are spaced, for rates
-    #[arg(long, value_enum, default_value = "constant")]
-    arrivals: Arrivals,
+    /// How scheduled times are spaced: constant, poisson, burst[:MESSAGES], ramp; poisson for
+    /// capacity and sweep without it, else constant
+    #[arg(long)]
+    arrivals: Option<String>,
+    /// What a sustainable rate keeps: response time at the 99th percentile, milliseconds
+    #[arg(long, value_name = "MS")]
+    objective: Option<f64>,
     /// Message size in bytes, the 32-byte header included; may be given several times
     #[arg(long, value_name = "BYTES")]
     size: Vec<u64>,
@@ -38,16 +44,17 @@ pub(super) struct BenchArgs {
     /// Warm-up before it
     #[arg(long, value_name = "S")]
     warmup: Option<f64>,
-    /// Senders, requesters, publishers or producers
-    #[arg(long)]
-    senders: Option<usize>,
-    /// Receivers, responders, subscribers, workers or consumers
-    #[arg(long)]
-    receivers: Option<usize>,
+    /// Senders, requesters, publishers or producers; several numbers are an axis: 1,2,4
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    senders: Vec<usize>,
+    /// Receivers, responders, subscribers, workers or consumers; several numbers are an axis
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    receivers: Vec<usize>,
     /// Most messages sent and not yet received, for `max`; `none` shows the overload policy
     #[arg(long)]
     window: Option<String>,
-    /// Turn a knob of a lab or of the harness; knobs are recorded with the result
+    /// Turn a knob of a lab or of the harness; knobs are recorded with the result. Several values
+    /// are an axis: `--set batch=1,16,256`
     #[arg(long = "set", value_name = "KNOB=VALUE")]
     set: Vec<String>,
     /// Pin the roles to these CPUs, one each in turn, as in `0,2-3`
@@ -82,14 +89,6 @@ pub(super) struct BenchArgs {
     brokers: BrokerArgs,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Arrivals {
-    /// Equal gaps
-    Constant,
-    /// Exponential gaps from the seed
-    Poisson,
-}
-
 pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     let urls = args.brokers.urls()?;
     let plan = match (&args.out, args.resume) {
@@ -98,13 +97,7 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
         _ => usage(read(args))?,
     };
     usage(plan::check(&plan))?;
-    for handle in usage(plan::select(handles, &plan.labs))? {
-        usage(trial::check_shape(&handle, plan.senders, plan.receivers))?;
-        if plan.pause.is_some() && handle.entry.broker.is_none() {
-            let name = &handle.entry.name;
-            bail!(Usage(format!("{name} has no broker that could stand still; leave out --pause-broker")));
-        }
-    }
+    usage(bench::check(&plan, handles))?;
     usage(plan.cpus.as_deref().map(plan::parse_cpus).transpose())?;
     let out = args.out.clone().map_or_else(|| bench::default_out(&plan.name), Ok)?;
     guard::enter()?;
@@ -125,12 +118,14 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     let Some(run) = done else {
         let (_, run) = Bundle::open(&out)?;
         let made: usize = run.cells.iter().map(|cell| cell.trials.len()).sum();
+        // How many trials a search takes is known at its end.
+        let planned = run.cells.iter().filter(|cell| cell.part_of.is_none()).count() * run.plan.trials;
         if made > 0 {
             report::draw(&out)?;
         }
         eprintln!(
             "\ninterrupted after {made} of {} trials, which are kept. Go on with:\n  lab bench --resume --out {}",
-            run.cells.len() * run.plan.trials,
+            planned.max(made),
             out.display()
         );
         return Ok(ExitCode::from(130));
@@ -164,21 +159,18 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
 /// The plan, with what the command line changes in it.
 fn read(args: &BenchArgs) -> Result<Plan> {
     let mut plan = plan::load(&args.plan)?;
-    let arrivals = match args.arrivals {
-        Arrivals::Constant => bundle::Arrivals::Constant,
-        Arrivals::Poisson => bundle::Arrivals::Poisson,
-    };
+    let spacing = args.arrivals.as_deref().map(plan::parse_arrivals).transpose()?;
     if !args.labs.is_empty() {
         plan.labs.clone_from(&args.labs);
     }
     if args.load.is_empty() {
-        for load in &mut plan.loads {
-            if load.kind == LoadKind::Rate && matches!(args.arrivals, Arrivals::Poisson) {
-                load.arrivals = Some(arrivals);
+        for load in plan.loads.iter_mut().filter(|load| load.arrivals.is_some()) {
+            if let Some(spacing) = spacing {
+                (load.arrivals, load.burst) = (Some(spacing.arrivals), spacing.burst);
             }
         }
     } else {
-        plan.loads = args.load.iter().map(|load| plan::parse_load(load, arrivals)).collect::<Result<_>>()?;
+        plan.loads = args.load.iter().map(|load| plan::parse_load(load, spacing)).collect::<Result<_>>()?;
     }
     if !args.size.is_empty() {
         plan.sizes.clone_from(&args.size);
@@ -187,8 +179,14 @@ fn read(args: &BenchArgs) -> Result<Plan> {
     plan.seconds = args.seconds.unwrap_or(plan.seconds);
     plan.warmup_s = args.warmup.unwrap_or(plan.warmup_s);
     plan.drain_s = args.drain.unwrap_or(plan.drain_s);
-    plan.senders = args.senders.unwrap_or(plan.senders);
-    plan.receivers = args.receivers.unwrap_or(plan.receivers);
+    for (axis, given) in [(&mut plan.senders, &args.senders), (&mut plan.receivers, &args.receivers)] {
+        if !given.is_empty() {
+            axis.clone_from(given);
+        }
+    }
+    if let Some(p99_ms) = args.objective {
+        plan.objective = plan::objective(p99_ms)?;
+    }
     plan.cpus = args.cpus.clone().or(plan.cpus);
     plan.floor &= !args.no_floor;
     plan.record |= args.record;
@@ -205,13 +203,8 @@ fn read(args: &BenchArgs) -> Result<Plan> {
         }
     }
     for setting in &args.set {
-        let parsed = setting.split_once('=').and_then(|(name, value)| Some((name, value.parse().ok()?)));
-        let Some((name, value)) = parsed else {
-            bail!(Usage(format!(
-                "`{setting}` is not KNOB=VALUE with a whole number, as in `--set batch=64`"
-            )));
-        };
-        plan.knobs.insert(name.to_owned(), value);
+        let (knob, values) = plan::parse_setting(setting)?;
+        plan::set(&mut plan, knob, values);
     }
     Ok(plan)
 }
@@ -223,6 +216,7 @@ fn print_summary(run: &Run) -> Result<()> {
     table.set_header([
         "LAB",
         "SIZE",
+        "SHAPE",
         "LOAD",
         "RECEIVED/S",
         "P50",
@@ -234,9 +228,11 @@ fn print_summary(run: &Run) -> Result<()> {
         "GUARANTEE",
         "FLAGS",
     ]);
-    for cell in &run.cells {
+    for cell in run.cells.iter().filter(|cell| cell.part_of.is_none()) {
         let micros = |ns: Option<u64>| ns.map_or("-".to_owned(), |ns| format!("{:.0} µs", ns as f64 / 1e3));
-        let mut row = vec![cell.lab.clone(), cell.size.to_string(), cell.load.label()];
+        let set: String = cell.set.iter().map(|(knob, value)| format!(" {knob}={value}")).collect();
+        let shape = format!("{} → {}{set}", cell.senders, cell.receivers);
+        let mut row = vec![cell.lab.clone(), cell.size.to_string(), shape, cell.load.label()];
         match &cell.summary {
             Some(summary) => {
                 let open = cell.load.kind == LoadKind::Rate;
@@ -259,6 +255,49 @@ fn print_summary(run: &Run) -> Result<()> {
             None => row.push("failed".to_owned()),
         }
         table.add_row(row);
+    }
+    if table.row_count() > 0 {
+        outln!("{}", table.trim_fmt())?;
+    }
+    print_searches(run)
+}
+
+/// What each lab sustains, and where its latency bends.
+fn print_searches(run: &Run) -> Result<()> {
+    if run.capacities.is_empty() {
+        return Ok(());
+    }
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::TableStyle::new());
+    table.set_header([
+        "LAB",
+        "SIZE",
+        "SHAPE",
+        "SUSTAINS/S",
+        "FAILED AT",
+        "P99 WITHIN",
+        "KNEE",
+        "GUARANTEE",
+        "NOTE",
+    ]);
+    let rate = |rate: Option<f64>| rate.map_or_else(|| "-".to_owned(), thousands);
+    for capacity in &run.capacities {
+        let subject = &capacity.subject;
+        let sweep =
+            run.sweeps.iter().find(|sweep| sweep.subject == *subject && sweep.arrivals == capacity.arrivals);
+        let set: String = subject.set.iter().map(|(knob, value)| format!(" {knob}={value}")).collect();
+        let knee = sweep.and_then(|sweep| sweep.knee);
+        table.add_row([
+            subject.lab.clone(),
+            subject.size.to_string(),
+            format!("{} → {}{set}", subject.senders, subject.receivers),
+            rate(capacity.sustainable_per_s),
+            rate(capacity.lowest_fail_per_s),
+            format!("{} ms", capacity.objective.p99_ns as f64 / 1e6),
+            knee.map_or_else(|| "-".to_owned(), |share| format!("{:.0} %", share * 100.0)),
+            subject.guarantee.clone(),
+            capacity.note.clone().unwrap_or_default(),
+        ]);
     }
     outln!("{}", table.trim_fmt())?;
     Ok(())

@@ -212,7 +212,7 @@ fn read(args: &RegressArgs) -> Result<Plan> {
     let seconds = args.seconds.unwrap_or(if args.quick { 0.4 } else { 0.6 });
     let as_bench = crate::bundle::Plan {
         sizes: vec![args.size],
-        loads: vec![plan::rate(rate.unwrap_or(RATE), crate::bundle::Arrivals::Constant)],
+        loads: vec![crate::bundle::Load::rate(rate.unwrap_or(RATE), crate::bundle::Arrivals::Constant)],
         seconds,
         warmup_s: args.warmup,
         ..plan::load("quick")?

@@ -98,8 +98,7 @@ async fn run(
 
 /// One second as fast as it goes, one second at a calm rate.
 async fn measured(handle: &Handle, mut server: Option<&mut Server>, telling: &Telling) -> Result<()> {
-    let calm = Load { kind: LoadKind::Rate, rate: Some(1000.0), arrivals: Some(Arrivals::Constant) };
-    for load in [plan::max(), calm] {
+    for load in [Load::max(), Load::rate(1000.0, Arrivals::Constant)] {
         let size = 64;
         let spec = Spec {
             handle: handle.clone(),
@@ -138,18 +137,18 @@ fn tell(load: &Load, trial: &Trial, telling: &Telling) -> Result<()> {
         |ns: Option<u64>| ns.map_or("withheld".to_owned(), |ns| format!("{:.0} µs", ns as f64 / 1e3));
     match (&trial.failed, load.kind) {
         (Some(reason), _) => outln!("  measured at {}: failed: {reason}", load.label()),
-        (None, LoadKind::Max) => {
-            outln!(
-                "  measured, 64 B, flat out:  {} received a second; {account}",
-                thousands(trial.throughput_per_s)
-            )
-        }
         (None, LoadKind::Rate) => outln!(
             "  measured, 64 B, {}:  response p50 {}, p99 {}; {account}",
             load.label(),
             micros(trial.response_ns.p50),
             micros(trial.response_ns.p99)
         ),
+        (None, _) => {
+            outln!(
+                "  measured, 64 B, flat out:  {} received a second; {account}",
+                thousands(trial.throughput_per_s)
+            )
+        }
     }?;
     Ok(())
 }

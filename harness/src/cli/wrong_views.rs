@@ -12,7 +12,7 @@ use labs::catalog::Pattern;
 
 use super::{BrokerArgs, interruptible, lab, source, usage};
 use crate::broker::{Options, Server, Source};
-use crate::bundle::{Arrivals, Load, Noise, Pause};
+use crate::bundle::{Load, Noise, Pause};
 use crate::conduct::Housing;
 use crate::noise::Meter;
 use crate::role::{self, Handle};
@@ -92,7 +92,7 @@ fn check(args: &WrongViewsArgs, handle: &Handle) -> Result<Load> {
         "{} cannot be looked at so: a broker must stand still between one sender and one receiver; take a lab such as pubsub-redis or oneway-nats",
         entry.name
     );
-    let load = plan::parse_load(&args.load, Arrivals::Constant)?;
+    let load = plan::parse_load(&args.load, None)?;
     let Some(rate) = load.rate else {
         bail!("`{}` is no fixed load; give messages a second, as in `--load 1000`", args.load);
     };
@@ -289,7 +289,7 @@ impl Studio<'_> {
         let scene = Scene {
             what: "flood",
             handle,
-            load: plan::max(),
+            load: Load::max(),
             warmup: 0.0,
             seconds: SHORT,
             script: Script::default(),

@@ -171,7 +171,7 @@ fn instant(created: &str) -> i128 {
 pub fn follow(host: &str, runs: &[&Run], wanted: impl Fn(&str) -> bool, seed: u64) -> History {
     let mut series: BTreeMap<(String, Measure), Series> = BTreeMap::new();
     for run in runs {
-        for cell in run.cells.iter().filter(|cell| !cell.is_floor() && wanted(&cell.lab)) {
+        for cell in run.cells.iter().filter(|cell| cell.is_answer() && wanted(&cell.lab)) {
             for measure in [Measure::Throughput, Measure::P50, Measure::Cpu] {
                 let Some(point) = point(run, cell, measure) else { continue };
                 let name = name(run, cell);

@@ -28,7 +28,7 @@ impl<'a> Evidence<'a> {
     /// trials hold nothing that is drawn.
     pub(super) fn read(bundle: &Bundle, run: &'a Run) -> Result<Self> {
         let mut recordings = BTreeMap::new();
-        for cell in run.cells.iter().filter(|cell| cell.load.kind == LoadKind::Rate && !cell.is_floor()) {
+        for cell in run.cells.iter().filter(|cell| cell.load.kind == LoadKind::Rate && cell.is_answer()) {
             let mut recording = Recording { response: stats::new_histogram(), trials: Vec::new() };
             for trial in cell.trials.iter().filter(|trial| trial.failed.is_none()) {
                 let raw = bundle.raw(&cell.id, trial.index).and_then(|raw| {
@@ -111,7 +111,7 @@ impl<'a> Sheet<'a> {
 /// All sheets of a run, in the order of patterns, sizes, shapes and loads.
 pub(super) fn sheets(run: &Run) -> Vec<Sheet<'_>> {
     let mut sheets: Vec<Sheet<'_>> = Vec::new();
-    for cell in run.cells.iter().filter(|cell| !cell.is_floor()) {
+    for cell in run.cells.iter().filter(|cell| cell.is_answer()) {
         let same = |other: &Cell| {
             (&other.pattern, other.size, other.senders, other.receivers, &other.load)
                 == (&cell.pattern, cell.size, cell.senders, cell.receivers, &cell.load)

@@ -73,13 +73,21 @@ pub(crate) fn share(value: f64) -> String {
 
 /// `max`, or `1 000/s`, with the arrivals where they are not constant.
 pub(crate) fn load(load: &Load) -> String {
-    match (load.kind, load.rate) {
-        (LoadKind::Max, _) | (_, None) => "max".to_owned(),
-        (LoadKind::Rate, Some(offered)) => {
-            let arrivals = if load.arrivals == Some(Arrivals::Poisson) { ", Poisson" } else { "" };
-            format!("{}/s{arrivals}", rate(offered))
-        }
-    }
+    let arrivals = match load.arrivals {
+        Some(Arrivals::Poisson) => ", Poisson".to_owned(),
+        Some(Arrivals::Burst) => format!(", bursts of {}", count(load.burst.unwrap_or(1))),
+        Some(Arrivals::Ramp) => ", ramp".to_owned(),
+        Some(Arrivals::Constant) | None => String::new(),
+    };
+    let what = match (load.kind, load.rate, load.messages) {
+        (LoadKind::Rate, Some(offered), _) => format!("{}/s", rate(offered)),
+        (LoadKind::Drain, _, Some(messages)) => format!("backlog of {}", count(messages)),
+        (LoadKind::Drain, ..) => "backlog".to_owned(),
+        (LoadKind::Capacity, ..) => "sustainable rate".to_owned(),
+        (LoadKind::Sweep, ..) => "latency against load".to_owned(),
+        (LoadKind::Max | LoadKind::Rate, ..) => "max".to_owned(),
+    };
+    what + &arrivals
 }
 
 /// Three significant digits, without zeros that say nothing after the point.

@@ -41,13 +41,12 @@ pub(super) async fn drive(
     room: Room,
     window: Window,
 ) -> Result<()> {
-    let measure = stage.measure()?;
     let pacer = Pacer::new()?;
     pacer.sleep_until(window.start).await?;
     let mut pump = Pump { outlet, ledger, patience: Patience::new(), unconfirmed: Vec::new() };
-    match Schedule::new(&measure.load, measure.seed, stage.init.index, stage.init.senders) {
+    match stage.schedule()? {
         None => closed(stage, &mut pump, room, &pacer, window).await?,
-        Some(schedule) if measure.lockstep => {
+        Some(schedule) if stage.measure()?.lockstep => {
             lockstep(&mut pump, schedule, room, Clock { pacer: &pacer, window }).await?;
         }
         Some(schedule) => open(&mut pump, schedule, &pacer, window).await?,
@@ -94,7 +93,7 @@ impl<O: Outlet> Pump<'_, O> {
     }
 }
 
-/// As fast as the window allows.
+/// As fast as the window allows, or until the backlog is there.
 async fn closed<O: Outlet>(
     stage: &Stage,
     pump: &mut Pump<'_, O>,
@@ -103,10 +102,11 @@ async fn closed<O: Outlet>(
     window: Window,
 ) -> Result<()> {
     let batch = knob(&stage.place, "flush-every", BATCH);
+    let quota = stage.quota()?.unwrap_or(u64::MAX);
     let mut unflushed = 0;
     loop {
         let now = clock::now();
-        if now >= window.to {
+        if now >= window.to || pump.ledger.sent() >= quota {
             return Ok(());
         }
         if !room.has(pump.ledger.sent()) {

@@ -20,10 +20,18 @@ pub(super) async fn run<L: DurablePubSub>(stage: Stage) -> Result<()> {
         (Kind::Publisher, false) => play::publisher(stage, lab.publisher().await?).await,
         (_, measured) => {
             let filter = filter::<L>(stage.init.filter.as_deref(), measured)?;
-            let subscriber = Bodies(lab.durable(&stage.init.role(), &filter).await?);
+            let mut subscriber = Bodies(lab.durable(&stage.init.role(), &filter).await?);
             match measured {
                 true => {
-                    stage.ready();
+                    if stage.is_backlog()? {
+                        // A backlog is queued up for subscribers that are known and not there.
+                        subscriber.close().await?;
+                        stage.ready();
+                        stage.backlog().await?;
+                        subscriber = Bodies(lab.durable(&stage.init.role(), &filter).await?);
+                    } else {
+                        stage.ready();
+                    }
                     let window = stage.go().await?;
                     queue::consume(&stage, subscriber, window, Progress::Highest).await
                 }

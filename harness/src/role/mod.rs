@@ -19,9 +19,11 @@ use labs::queue::Queue;
 use labs::reqrep::RequestReply;
 use tokio::sync::{mpsc, watch};
 
+use crate::bundle::{Interval, LoadKind};
 use crate::clock::{self, Pacer};
 use crate::cost::Usage;
-use crate::record::{Books, Ledger, Progress, Window};
+use crate::load::{Schedule, Share};
+use crate::record::{Books, INTERVAL, Ledger, Progress, Window};
 use crate::stats;
 
 pub mod floor;
@@ -182,11 +184,12 @@ fn stage<F: Future<Output = Result<()>>>(
     let failed = Arc::clone(&outbox);
     let result = runtime(threads)?.block_on(async {
         let (start, started) = watch::channel(None);
+        let (drain, draining) = watch::channel(false);
         let (stop, stopped) = watch::channel(false);
         let (act, acts) = mpsc::unbounded_channel();
-        tokio::spawn(listen(inbox, Arc::clone(&directory), start, stop, act));
+        tokio::spawn(listen(inbox, Arc::clone(&directory), Cues { start, drain, stop, act }));
         tokio::spawn(announce(directory, Arc::clone(&outbox)));
-        play(Stage { init, place, outbox, started, stopped, acts }).await
+        play(Stage { init, place, outbox, started, draining, stopped, acts }).await
     });
     if let Err(error) = &result {
         failed(FromRole::Failed { error: format!("{error:#}") });
@@ -194,14 +197,17 @@ fn stage<F: Future<Output = Result<()>>>(
     result
 }
 
-/// Takes the conductor's lines as they come, whatever the role is busy with.
-async fn listen(
-    mut inbox: mpsc::UnboundedReceiver<ToRole>,
-    directory: Arc<Directory>,
+/// What a role is told while it plays.
+struct Cues {
     start: watch::Sender<Option<u64>>,
+    drain: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     act: mpsc::UnboundedSender<Act>,
-) {
+}
+
+/// Takes the conductor's lines as they come, whatever the role is busy with.
+async fn listen(mut inbox: mpsc::UnboundedReceiver<ToRole>, directory: Arc<Directory>, cues: Cues) {
+    let Cues { start, drain, stop, act } = cues;
     while let Some(line) = inbox.recv().await {
         match line {
             ToRole::Init(_) => {}
@@ -209,6 +215,7 @@ async fn listen(
                 peers.into_iter().for_each(|(part, addresses)| directory.tell(&part, addresses));
             }
             ToRole::Go { start: at } => start.send_modify(|start| *start = Some(at)),
+            ToRole::Drain => drain.send_modify(|drain| *drain = true),
             // A role that has ended needs no more telling.
             ToRole::Act(what) => drop(act.send(what)),
             ToRole::Stop => stop.send_modify(|stop| *stop = true),
@@ -240,6 +247,7 @@ pub(crate) struct Stage {
     place: Place,
     outbox: Outbox,
     started: watch::Receiver<Option<u64>>,
+    draining: watch::Receiver<bool>,
     stopped: watch::Receiver<bool>,
     acts: mpsc::UnboundedReceiver<Act>,
 }
@@ -260,8 +268,58 @@ impl Stage {
         let mut started = self.started.clone();
         let start = started.wait_for(Option::is_some).await.context("the conductor has gone")?;
         let start = start.unwrap_or_default();
+        if measure.load.kind == LoadKind::Drain {
+            // A backlog takes as long as it takes, and all of it counts.
+            return Ok(Window { start, from: start, to: u64::MAX });
+        }
         let from = start + measure.warmup_ns;
         Ok(Window { start, from, to: from + measure.measure_ns })
+    }
+
+    /// Whether a backlog is to be queued up before anything is received.
+    fn is_backlog(&self) -> Result<bool> {
+        Ok(self.measure()?.load.kind == LoadKind::Drain)
+    }
+
+    /// Returns when the backlog is there, and is to be drained.
+    async fn backlog(&self) -> Result<()> {
+        let mut draining = self.draining.clone();
+        draining.wait_for(|drain| *drain).await.context("the conductor has gone")?;
+        Ok(())
+    }
+
+    /// How many messages this sender has to send, where the load says it: its
+    /// share of a backlog.
+    fn quota(&self) -> Result<Option<u64>> {
+        let (senders, index) = (self.init.senders as u64, self.init.index as u64);
+        let share = |all: u64| all / senders + u64::from(index < all % senders);
+        Ok(self.measure()?.load.messages.filter(|_| self.is_backlog().is_ok_and(|yes| yes)).map(share))
+    }
+
+    /// When this sender's messages are due, at a rate; `None` for other loads.
+    fn schedule(&self) -> Result<Option<Schedule>> {
+        let measure = self.measure()?;
+        let share = Share {
+            seed: measure.seed,
+            index: self.init.index,
+            senders: self.init.senders,
+            length_ns: measure.warmup_ns + measure.measure_ns,
+        };
+        Ok(Schedule::new(&measure.load, share))
+    }
+
+    /// How many messages were due in each interval: the schedule says it again,
+    /// so that nothing has to be counted while messages move.
+    fn offered(&self) -> Result<Vec<Interval>> {
+        let measure = self.measure()?;
+        let length = measure.warmup_ns + measure.measure_ns;
+        let mut series = Vec::new();
+        for due in self.schedule()?.into_iter().flatten().take_while(|due| *due < length) {
+            let at = (due / INTERVAL) as usize;
+            series.resize(series.len().max(at + 1), Interval::default());
+            series[at].offered += 1;
+        }
+        Ok(series)
     }
 
     /// Returns when the conductor says stop.
@@ -289,7 +347,7 @@ impl Stage {
 
     fn books(&self, progress: Progress, window: Window) -> Result<Books> {
         let measure = self.measure()?;
-        let latencies = measure.load.kind == crate::bundle::LoadKind::Rate;
+        let latencies = measure.load.is_open();
         let (role, producers) = (self.init.role(), 0..self.init.senders);
         let run = self.init.run;
         let mut books = Books::open(&measure.accounts, &role, run, producers, progress, latencies, window)?;
@@ -303,11 +361,16 @@ impl Stage {
     fn meter(&self, window: Window) -> Result<Meter> {
         let threads = self.measure()?.threads;
         let pacer = Pacer::new()?;
+        let stop = self.stop();
         let usage = tokio::spawn(async move {
             pacer.sleep_until(window.from).await?;
             let own = || if threads { Usage::of_thread() } else { Usage::of_self() };
             let before = own()?;
-            pacer.sleep_until(window.to).await?;
+            tokio::select! {
+                slept = pacer.sleep_until(window.to) => slept?,
+                // A backlog's window has no end of its own.
+                () = stop, if window.to == u64::MAX => {}
+            }
             Ok(own()? - before)
         });
         Ok(Meter { usage })
@@ -319,16 +382,23 @@ impl Stage {
 
     /// The role's last line.
     async fn report(&self, ledger: Option<Ledger>, books: Option<Books>, meter: Meter) -> Result<()> {
+        let offered = if ledger.is_some() { self.offered()? } else { Vec::new() };
         let fill = |report: &mut Report| {
             if let Some(ledger) = ledger {
                 report.lag = stats::encode(&ledger.lag)?;
                 report.confirm = stats::encode(&ledger.confirm)?;
+                report.span = ledger.span;
             }
             if let Some(books) = books {
                 report.measured = books.measured;
                 report.response = stats::encode(&books.response)?;
                 report.service = stats::encode(&books.service)?;
+                report.span = Some(books.span());
                 report.series = books.series;
+            }
+            report.series.resize(report.series.len().max(offered.len()), Interval::default());
+            for (interval, due) in report.series.iter_mut().zip(&offered) {
+                interval.offered = due.offered;
             }
             Ok(())
         };

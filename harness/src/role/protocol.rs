@@ -29,6 +29,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether it offers the load.
+    pub const fn sends(self) -> bool {
+        matches!(self, Self::Sender | Self::Requester | Self::Publisher | Self::Ventilator | Self::Producer)
+    }
+
     /// Every role.
     pub const ALL: [Self; 11] = [
         Self::Sender,
@@ -171,6 +176,8 @@ pub enum ToRole {
         /// When.
         start: u64,
     },
+    /// The backlog is there: take it.
+    Drain,
     /// Do something, by hand.
     Act(Act),
     /// Leave, and report.
@@ -291,6 +298,10 @@ pub struct Report {
     pub confirm: String,
     /// What each interval saw.
     pub series: Vec<Interval>,
+    /// For a backlog: from the first send to the last confirmation, or from the
+    /// first look to the last message received; ns of the clock.
+    #[serde(default)]
+    pub span: Option<(u64, u64)>,
     /// CPU time in the measured window, ns.
     pub cpu_ns: u64,
     /// Context switches in it.

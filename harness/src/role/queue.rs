@@ -10,7 +10,6 @@ use super::protocol::Kind;
 use super::{InFlight, Patience, Stage, knob, play};
 use crate::bundle::LoadKind;
 use crate::clock::{self, Pacer};
-use crate::load::Schedule;
 use crate::record::{Progress, Window};
 
 /// Messages sent and not yet confirmed, in a closed loop.
@@ -31,9 +30,17 @@ pub(super) async fn run<L: Queue>(stage: Stage) -> Result<()> {
         (Kind::Producer, true) => produce(&stage, lab.producer().await?).await,
         (Kind::Producer, false) => play::producer(stage, lab.producer().await?).await,
         (_, true) => {
-            let consumer = lab.consumer(prefetch).await?;
+            // A backlog is queued up while nobody is there to take it.
+            let consumer = if stage.is_backlog()? { None } else { Some(lab.consumer(prefetch).await?) };
             stage.ready();
             let window = stage.go().await?;
+            let consumer = match consumer {
+                Some(consumer) => consumer,
+                None => {
+                    stage.backlog().await?;
+                    lab.consumer(prefetch).await?
+                }
+            };
             consume(&stage, consumer, window, Progress::Count).await
         }
         (_, false) => {
@@ -51,10 +58,11 @@ async fn produce(stage: &Stage, producer: impl Producer) -> Result<()> {
     let consumers: Vec<String> = (0..stage.init.receivers).map(|index| format!("consumer-{index}")).collect();
     let mut room = Room::open(stage, &consumers, Progress::Count, false)?;
     let mut ledger = stage.ledger(window)?;
-    let mut schedule = Schedule::new(&measure.load, measure.seed, stage.init.index, stage.init.senders);
+    let mut schedule = stage.schedule()?;
+    let quota = stage.quota()?.unwrap_or(u64::MAX);
     let limit = match measure.load.kind {
-        LoadKind::Max => knob(&stage.place, "in-flight", IN_FLIGHT),
         LoadKind::Rate => IN_FLIGHT_OPEN,
+        _ => knob(&stage.place, "in-flight", IN_FLIGHT),
     };
     let pacer = Pacer::new()?;
     pacer.sleep_until(window.start).await?;
@@ -70,14 +78,15 @@ async fn produce(stage: &Stage, producer: impl Producer) -> Result<()> {
             let now = clock::now();
             let scheduled = due.unwrap_or(now);
             full = !room.has(ledger.sent());
-            if scheduled > now || scheduled >= window.to || in_flight.len() >= limit || full {
+            let over = scheduled >= window.to || ledger.sent() >= quota;
+            if scheduled > now || over || in_flight.len() >= limit || full {
                 break;
             }
             let (sequence, body) = ledger.next(scheduled, now)?;
             in_flight.add(producer.send(body).map(move |sent| (sequence, now, sent)));
             due = schedule.as_mut().and_then(Iterator::next).map(|next| window.start + next);
         }
-        let ended = due.unwrap_or_else(clock::now) >= window.to;
+        let ended = due.unwrap_or_else(clock::now) >= window.to || ledger.sent() >= quota;
         if ended && in_flight.len() == 0 && !std::mem::replace(&mut told, true) {
             ledger.done();
             stage.done(ledger.sent());
@@ -118,6 +127,7 @@ where
 {
     let meter = stage.meter(window)?;
     let mut books = stage.books(progress, window)?;
+    books.begin();
     let mut stop = std::pin::pin!(stage.stop());
     let mut unflushed = 0;
     loop {

@@ -9,7 +9,6 @@ use super::protocol::Kind;
 use super::{InFlight, Patience, Stage, knob, play};
 use crate::bundle::LoadKind;
 use crate::clock::{self, Pacer};
-use crate::load::Schedule;
 use crate::record::Progress;
 
 /// Requests in flight in a closed loop.
@@ -33,13 +32,13 @@ async fn ask(stage: &Stage, requester: impl Requester) -> Result<()> {
     let meter = stage.meter(window)?;
     let measure = stage.measure()?;
     let (mut ledger, mut books) = (stage.ledger(window)?, stage.books(Progress::Count, window)?);
-    let mut schedule = Schedule::new(&measure.load, measure.seed, stage.init.index, stage.init.senders);
+    let mut schedule = stage.schedule()?;
     let limit = match measure.load.kind {
-        LoadKind::Max => {
+        LoadKind::Rate => IN_FLIGHT_OPEN,
+        _ => {
             let limit = knob(&stage.place, "in-flight", IN_FLIGHT);
             measure.window.map_or(limit, |window| limit.min(usize::try_from(window).unwrap_or(limit)))
         }
-        LoadKind::Rate => IN_FLIGHT_OPEN,
     };
     let pacer = Pacer::new()?;
     pacer.sleep_until(window.start).await?;

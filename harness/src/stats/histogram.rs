@@ -34,6 +34,7 @@ pub fn percentiles(histogram: &Histogram<u64>) -> Percentiles {
         p99: at(0.99, 1_000),
         p999: at(0.999, 10_000),
         max: (count > 0).then(|| histogram.max()),
+        mean: (count > 0).then(|| histogram.mean().round() as u64),
         count,
     }
 }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::bundle::{Arrivals, Cell, Cost, Counts, Flag, Load, LoadKind, Raw, Trial};
+use crate::bundle::{Arrivals, Cell, Cost, Counts, Flag, Load, Raw, Trial};
 
 #[test]
 fn the_median_is_the_middle() {
@@ -124,17 +124,11 @@ fn trial(index: usize, throughput: f64, samples: u64) -> (Trial, Raw) {
         paused: None,
         index,
         position: index,
-        seed: 0,
-        failed: None,
         throughput_per_s: throughput,
         counts,
         response_ns: percentiles(&histogram),
-        service_ns: percentiles(&histogram),
-        lag_ns: percentiles(&histogram),
-        confirm_ns: None,
         cost: [("sender".to_owned(), cost)].into(),
-        noise: crate::bundle::Noise::default(),
-        flags: Vec::new(),
+        ..Trial::default()
     };
     (trial, Raw { response: encode(&histogram).expect("it packs"), ..Raw::default() })
 }
@@ -154,8 +148,10 @@ fn cell(trials: Vec<Trial>) -> Cell {
         size: 64,
         senders: 1,
         receivers: 1,
-        load: Load { kind: LoadKind::Rate, rate: Some(1_000.0), arrivals: Some(Arrivals::Constant) },
+        load: Load::rate(1_000.0, Arrivals::Constant),
         knobs: [].into(),
+        set: [].into(),
+        part_of: None,
         trials,
         summary: None,
         floor: None,

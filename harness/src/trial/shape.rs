@@ -2,8 +2,10 @@
 
 use anyhow::{Result, bail};
 use labs::catalog::Pattern;
+use labs::lab::Overload;
 
 use crate::account;
+use crate::bundle::LoadKind;
 use crate::role::Handle;
 use crate::role::protocol::{Kind, roles};
 
@@ -16,8 +18,14 @@ pub fn crowd(pattern: Pattern, senders: usize, receivers: usize) -> Vec<(Kind, u
     }
 }
 
-/// Whether a lab has this shape; the error says which it has.
-pub fn check_shape(handle: &Handle, senders: usize, receivers: usize) -> Result<()> {
+/// Whether messages are kept while nobody is there to receive them.
+fn stores(handle: &Handle) -> bool {
+    matches!(handle.entry.pattern, Pattern::Queue | Pattern::Durable)
+        && handle.entry.overload == Overload::Stores
+}
+
+/// Whether a lab has this shape under this load; the error says which it has.
+pub fn check_shape(handle: &Handle, load: LoadKind, senders: usize, receivers: usize) -> Result<()> {
     let name = &handle.entry.name;
     if senders == 0 || receivers == 0 {
         bail!("{name} cannot run with {senders} senders and {receivers} receivers; give at least 1 of each");
@@ -26,6 +34,11 @@ pub fn check_shape(handle: &Handle, senders: usize, receivers: usize) -> Result<
         bail!("{senders} senders are more than can be accounted for ({})", account::MAX_PRODUCERS);
     }
     match handle.entry.pattern {
+        _ if load == LoadKind::Drain && !stores(handle) => {
+            bail!(
+                "{name} has nothing that keeps a backlog while its receivers are away; a drain can be measured over queues and durable subscribers that store, as in `lab bench queue-redis --load drain`"
+            )
+        }
         Pattern::OneWay if receivers != 1 => {
             bail!(
                 "{name} has 1 receiver, not {receivers}: one-way goes from N senders to 1 receiver; use --receivers 1"

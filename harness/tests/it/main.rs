@@ -13,6 +13,7 @@ mod floors;
 mod guard;
 mod history;
 mod interop;
+mod loads;
 mod preinit;
 mod program;
 mod regress;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         bundles::trials(),
         failures::trials(),
         floors::trials(),
+        loads::trials(),
         regress::trials(),
         history::trials(),
         views::trials(),

@@ -3,7 +3,7 @@
 use super::super::number;
 use super::Fact;
 use super::trials::median_steal;
-use crate::bundle::{Arrivals, Host, LoadKind, Noise, Plan, Run, Versions};
+use crate::bundle::{Arrivals, Host, Load, LoadKind, Noise, Objective, Plan, Run, Versions};
 
 /// `23 labs, 46 cells, 138 trials (1 failed)`.
 pub(super) fn summary(run: &Run) -> String {
@@ -92,7 +92,10 @@ pub(super) fn plan(run: &Run) -> Vec<Fact> {
         Fact::new("Labs asked for", list(plan.labs.clone())),
         Fact::new("Loads", list(plan.loads.iter().map(number::load).collect())),
         Fact::new("Message size", list(plan.sizes.iter().map(|size| number::bytes(*size)).collect())),
-        Fact::new("Senders → receivers", format!("{} → {}", plan.senders, plan.receivers)),
+        Fact::new(
+            "Senders → receivers",
+            format!("{} → {}", numbers(&plan.senders), numbers(&plan.receivers)),
+        ),
         Fact::new("Trials", format!("{} of each cell, in random order", plan.trials)),
         Fact::new(
             "Each trial",
@@ -114,6 +117,11 @@ pub(super) fn plan(run: &Run) -> Vec<Fact> {
         facts.push(Fact::new("CPU stolen during trials, median", number::share(steal)));
     }
     facts
+}
+
+/// `1`, or the values of an axis: `1,2,4`.
+fn numbers(values: &[usize]) -> String {
+    values.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// Each lab's knobs with their values, said once.
@@ -139,13 +147,22 @@ pub(in crate::report) fn command(plan: &Plan) -> String {
     };
     option("plan", &plan.name);
     for load in &plan.loads {
-        match (load.kind, load.rate) {
-            (LoadKind::Rate, Some(rate)) => option("load", &rate.to_string()),
-            _ => option("load", "max"),
+        match (load.kind, load.rate, load.messages) {
+            (LoadKind::Rate, Some(rate), _) => option("load", &rate.to_string()),
+            (LoadKind::Drain, _, Some(messages)) => option("load", &format!("drain:{messages}")),
+            _ => option("load", load.label().split(' ').next().unwrap_or("max")),
         }
     }
-    if plan.loads.iter().any(|load| load.arrivals == Some(Arrivals::Poisson)) {
-        option("arrivals", "poisson");
+    // Whatever loads have arrivals have those that were asked for; without a word, rates are constant and
+    // searches are Poisson.
+    let usual = |load: &Load| if load.is_open() { Arrivals::Constant } else { Arrivals::Poisson };
+    if let Some(load) = plan.loads.iter().find(|load| load.arrivals.is_some_and(|own| own != usual(load))) {
+        match (load.arrivals, load.burst) {
+            (Some(Arrivals::Burst), Some(burst)) => option("arrivals", &format!("burst:{burst}")),
+            (Some(Arrivals::Poisson), _) => option("arrivals", "poisson"),
+            (Some(Arrivals::Ramp), _) => option("arrivals", "ramp"),
+            _ => option("arrivals", "constant"),
+        }
     }
     for size in &plan.sizes {
         option("size", &size.to_string());
@@ -153,8 +170,14 @@ pub(in crate::report) fn command(plan: &Plan) -> String {
     option("trials", &plan.trials.to_string());
     option("seconds", &plan.seconds.to_string());
     option("drain", &plan.drain_s.to_string());
-    option("senders", &plan.senders.to_string());
-    option("receivers", &plan.receivers.to_string());
+    option("senders", &numbers(&plan.senders));
+    option("receivers", &numbers(&plan.receivers));
+    if plan.objective != Objective::default() {
+        option("objective", &(plan.objective.p99_ns as f64 / 1e6).to_string());
+    }
+    for (knob, values) in &plan.axes {
+        option("set", &format!("{knob}={}", numbers(values)));
+    }
     option("window", &plan.window.map_or_else(|| "none".to_owned(), |window| window.to_string()));
     for (knob, value) in &plan.knobs {
         option("set", &format!("{knob}={value}"));
@@ -168,7 +191,7 @@ pub(in crate::report) fn command(plan: &Plan) -> String {
     if plan.record {
         words.push("--record".to_owned());
     }
-    if !plan.floor && (plan.senders, plan.receivers) == (1, 1) {
+    if !plan.floor && plan.senders == [1] && plan.receivers == [1] {
         words.push("--no-floor".to_owned());
     }
     words.join(" ")

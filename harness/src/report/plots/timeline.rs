@@ -97,6 +97,7 @@ fn intervals(raw: &Raw) -> impl Iterator<Item = (f64, Interval)> + '_ {
             received: chunk.iter().map(|interval| interval.received).sum(),
             max_ns: chunk.iter().map(|interval| interval.max_ns).max().unwrap_or_default(),
             sum_ns: chunk.iter().map(|interval| interval.sum_ns).sum(),
+            offered: chunk.iter().map(|interval| interval.offered).sum(),
         })
         .enumerate()
         .filter(|(_, interval)| interval.received > 0)

@@ -7,17 +7,17 @@ use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use crate::bundle::{
-    Arrivals, Bundle, Cell, Cost, Counts, Flag, Host, Interval, Load, LoadKind, Noise, Percentiles, Plan,
-    Raw, Run, SCHEMA, Skipped, Trial, Versions,
+    Arrivals, Bundle, Cell, Cost, Counts, Flag, Host, Interval, Load, LoadKind, Noise, Plan, Raw, Run,
+    SCHEMA, Skipped, Trial, Versions,
 };
 use crate::stats;
 
 fn max() -> Load {
-    Load { kind: LoadKind::Max, rate: None, arrivals: None }
+    Load::max()
 }
 
 fn rate() -> Load {
-    Load { kind: LoadKind::Rate, rate: Some(1_000.0), arrivals: Some(Arrivals::Constant) }
+    Load::rate(1_000.0, Arrivals::Constant)
 }
 
 pub(super) fn plan() -> Plan {
@@ -32,12 +32,13 @@ pub(super) fn plan() -> Plan {
         warmup_s: 1.0,
         seconds: 2.0,
         drain_s: 5.0,
-        senders: 1,
-        receivers: 1,
+        senders: vec![1],
+        receivers: vec![1],
         window: Some(32_768),
         knobs: [].into(),
         cpus: None,
         floor: true,
+        ..Plan::default()
     }
 }
 
@@ -77,6 +78,8 @@ fn run(name: &str) -> Run {
         },
         plan: plan(),
         cells: Vec::new(),
+        capacities: Vec::new(),
+        sweeps: Vec::new(),
         skipped: vec![Skipped {
             lab: "pubsub-nats".to_owned(),
             reason: "nats-server is not installed; `lab doctor --install` gets it".to_owned(),
@@ -104,6 +107,8 @@ fn cell(lab: &str, guarantee: &str, overload: &str, load: Load) -> Cell {
         receivers: 1,
         load,
         knobs: [("batch".to_owned(), 256)].into(),
+        set: [].into(),
+        part_of: None,
         trials: Vec::new(),
         summary: None,
         floor: None,
@@ -122,19 +127,18 @@ fn add(cell: &mut Cell, raws: &mut Vec<Raw>, throughput: f64, times: &[u64], cos
         received: chunk.len() as u64,
         max_ns: chunk.iter().copied().max().unwrap_or_default(),
         sum_ns: chunk.iter().sum(),
+        offered: 0,
     });
     cell.trials.push(Trial {
         paused: None,
         index,
         position: index * 2,
         seed: 7 + index as u64,
+        seconds: 3.0,
         failed: None,
         throughput_per_s: throughput,
         counts: Counts { sent: total, received: total, ..Counts::default() },
         response_ns: stats::percentiles(&histogram),
-        service_ns: Percentiles::default(),
-        lag_ns: Percentiles::default(),
-        confirm_ns: None,
         cost: cost
             .iter()
             .map(|(role, ns)| {
@@ -142,8 +146,7 @@ fn add(cell: &mut Cell, raws: &mut Vec<Raw>, throughput: f64, times: &[u64], cos
                 ((*role).to_owned(), cost)
             })
             .collect(),
-        noise: Noise::default(),
-        flags: Vec::new(),
+        ..Trial::default()
     });
     raws.push(Raw {
         response: stats::encode(&histogram).expect("it packs"),

@@ -77,7 +77,7 @@ async fn send(stage: &Stage, floor: &Floor) -> Result<()> {
     };
     let pacer = Pacer::new()?;
     pacer.sleep_until(window.start).await?;
-    match Schedule::new(&measure.load, measure.seed, stage.init.index, stage.init.senders) {
+    match stage.schedule()? {
         Some(schedule) => mouth.open(schedule, &pacer, window).await?,
         None => mouth.closed(stage, floor.answered(), &pacer, window).await?,
     }

@@ -1,21 +1,25 @@
 //! A whole run: every cell of a plan, trial by trial, in random order, written
-//! down as it goes.
+//! down as it goes; then the searches, which decide themselves what comes next.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod cells;
+mod limit;
+mod search;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use cells::{available, floors, open};
 use labs::lab::{Broker, Guarantee};
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
-use crate::broker::{self, Options, Server, Source};
-use crate::bundle::{Bundle, Cell, FLOOR, Load, LoadKind, Plan, Run, SCHEMA, Skipped, Trial};
+use crate::broker::{Options, Server, Source};
+use crate::bundle::{Bundle, Cell, Plan, Run, Skipped, Trial};
 use crate::conduct::Housing;
-use crate::noise::Meter;
-use crate::role::{Handle, floor};
+use crate::role::Handle;
 use crate::trial::{self, Script, Spec, Watch};
 use crate::{guard, host, load, plan, recording, stats};
 
@@ -41,6 +45,10 @@ pub struct Request<'a> {
 pub trait Progress {
     /// So many trials are to be made.
     fn begin(&mut self, trials: usize, skipped: &[Skipped]);
+    /// By now so many trials are expected: a search decides as it goes.
+    fn expect(&mut self, trials: usize);
+    /// Something is known that is not one trial's.
+    fn note(&mut self, line: &str);
     /// A broker is being started.
     fn broker(&mut self, broker: Broker);
     /// A trial goes on.
@@ -56,10 +64,56 @@ struct Step {
     trial: usize,
 }
 
+/// Which broker a lab needs, and whether it has to keep things on disk.
+type Need = Option<(Broker, bool)>;
+
 /// The trials that share one start of a broker.
 struct Block {
-    broker: Option<(Broker, bool)>,
+    broker: Need,
     steps: Vec<Step>,
+}
+
+/// The broker that trials share, while it is good. One that has seen a failed
+/// trial may be dead, stuck or full: the next trial gets a new one.
+struct House {
+    need: Need,
+    server: Option<Server>,
+    unstartable: Option<String>,
+}
+
+impl House {
+    fn new(need: Need) -> Self {
+        Self { need, server: None, unstartable: None }
+    }
+
+    async fn close(self) -> Result<()> {
+        match self.server {
+            Some(server) => server.stop().await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// How long a trial is.
+#[derive(Debug, Clone, Copy)]
+struct Length {
+    warmup: f64,
+    seconds: f64,
+}
+
+/// Refuses a plan in which nothing could be measured, before anything is started.
+pub fn check(plan: &Plan, handles: &[Handle]) -> Result<()> {
+    let wanted = plan::select(handles, &plan.labs)?;
+    if plan.pause.is_some() {
+        let without = wanted.iter().find(|handle| handle.entry.broker.is_none());
+        let name = without.map(|handle| &handle.entry.name);
+        ensure!(
+            name.is_none(),
+            "{} has no broker that could stand still; leave out --pause-broker",
+            name.map_or("", String::as_str)
+        );
+    }
+    cells::settings(&wanted, plan, &mut Vec::new()).map(|_| ())
 }
 
 /// Makes every trial of the plan. What was finished is on disk at every moment.
@@ -67,9 +121,6 @@ pub async fn run(request: &Request<'_>, progress: &mut impl Progress) -> Result<
     let plan = &request.plan;
     plan::check(plan)?;
     let wanted = plan::select(request.handles, &plan.labs)?;
-    for handle in &wanted {
-        trial::check_shape(handle, plan.senders, plan.receivers)?;
-    }
     let cpus = plan.cpus.as_deref().map(plan::parse_cpus).transpose()?.unwrap_or_default();
     let (mut handles, sources, skipped) = available(wanted, &request.urls, request.strict)?;
     handles.extend(floors(plan, &handles));
@@ -96,6 +147,7 @@ pub async fn run(request: &Request<'_>, progress: &mut impl Progress) -> Result<
     for block in blocks {
         work.block(&block).await?;
     }
+    work.searches().await?;
     work.run.complete = true;
     work.bundle.save(&work.run)?;
     Ok(work.run)
@@ -118,73 +170,82 @@ struct Work<'a, P> {
 }
 
 impl<P: Progress> Work<'_, P> {
-    /// The trials that share a broker. One that has seen a failed trial may be
-    /// dead, stuck or full: the next trial gets a new one.
+    /// The trials that share a broker.
     async fn block(&mut self, block: &Block) -> Result<()> {
-        let mut server = None;
-        let mut unstartable: Option<String> = None;
+        let mut house = House::new(block.broker);
+        let length = Length { warmup: self.run.plan.warmup_s, seconds: self.run.plan.seconds };
         for step in &block.steps {
-            if let (None, None, Some(kind)) = (&server, &unstartable, block.broker) {
-                match self.start(kind, block).await {
-                    Ok(started) => server = Some(started),
-                    Err(error) => unstartable = Some(format!("{} does not start: {error:#}", kind.0)),
-                }
-            }
-            let good = match &unstartable {
-                Some(reason) => self.give_up(*step, reason.clone()),
-                None => self.make(*step, server.as_mut()).await?,
-            };
-            self.bundle.save(&self.run)?;
-            (self.made, self.position) = (self.made + 1, self.position + 1);
-            let left_s =
-                self.began.elapsed().as_secs_f64() / self.made as f64 * (self.total - self.made) as f64;
-            self.progress.trial(&self.run.cells[step.cell], self.made, left_s);
-            if !good && let Some(old) = server.take() {
-                // It has failed already; what stopping it says adds nothing.
-                let _ = old.stop().await;
-            }
+            self.step(&mut house, *step, length).await?;
         }
-        match server {
-            Some(server) => server.stop().await,
-            None => Ok(()),
-        }
+        house.close().await
     }
 
-    async fn start(&mut self, (broker, durable): (Broker, bool), block: &Block) -> Result<Server> {
+    /// Makes one trial, and writes it down.
+    async fn step(&mut self, house: &mut House, step: Step, length: Length) -> Result<()> {
+        if let (None, None, Some(need)) = (&house.server, &house.unstartable, house.need) {
+            match self.start(need).await {
+                Ok(started) => house.server = Some(started),
+                Err(error) => house.unstartable = Some(format!("{} does not start: {error:#}", need.0)),
+            }
+        }
+        if let Some(server) = &house.server {
+            note_settings(&mut self.run.cells[step.cell], server);
+        }
+        let good = match &house.unstartable {
+            Some(reason) => self.give_up(step, reason.clone()),
+            None => self.make(step, length, house.server.as_mut()).await?,
+        };
+        self.bundle.save(&self.run)?;
+        (self.made, self.position) = (self.made + 1, self.position + 1);
+        if self.made > self.total {
+            self.total = self.made;
+            self.progress.expect(self.total);
+        }
+        let left_s = self.began.elapsed().as_secs_f64() / self.made as f64 * (self.total - self.made) as f64;
+        self.progress.trial(&self.run.cells[step.cell], self.made, left_s);
+        if !good && let Some(old) = house.server.take() {
+            // It has failed already; what stopping it says adds nothing.
+            let _ = old.stop().await;
+        }
+        Ok(())
+    }
+
+    async fn start(&mut self, (broker, durable): (Broker, bool)) -> Result<Server> {
         self.progress.broker(broker);
         let options = Options { durable, dir: &guard::session_dir() };
         let server = Server::start(broker, &self.sources[&broker], &options).await?;
         let variant = if durable { " (durable)" } else { "" };
         self.run.versions.settings.insert(format!("{broker}{variant}"), server.settings().clone());
         self.run.versions.brokers.insert(broker.to_string(), server.version().to_owned());
-        note_settings(&mut self.run, &server, block);
         Ok(server)
     }
 
     /// Makes one trial; whether it was good.
-    async fn make(&mut self, step: Step, server: Option<&mut Server>) -> Result<bool> {
+    async fn make(&mut self, step: Step, length: Length, server: Option<&mut Server>) -> Result<bool> {
         let (plan, cell) = (&self.run.plan, &self.run.cells[step.cell]);
         let handle = plan::lab(&self.handles, &cell.lab)?;
+        let mut knobs = plan.knobs.clone();
+        knobs.extend(cell.set.clone());
         let spec = Spec {
             handle: handle.clone(),
             size: usize::try_from(cell.size)?,
             load: cell.load.clone(),
             senders: cell.senders,
             receivers: cell.receivers,
-            warmup: plan.warmup_s,
-            seconds: plan.seconds,
+            warmup: length.warmup,
+            seconds: length.seconds,
             drain: plan.drain_s,
             window: plan.window,
-            knobs: plan.knobs.clone(),
+            knobs,
             seed: self.random.random(),
             housing: Housing { threads: handle.entry.transport == "inproc", cpus: self.cpus.clone() },
-            // A floor's sender stamps nothing: what stamping costs does not hold it back.
-            null_rate: match handle.floor {
-                true => f64::INFINITY,
-                false => self.null_rates.get(&cell.size).copied().unwrap_or(f64::INFINITY),
+            null_rate: self.null_rate(handle, cell.size),
+            script: match cell.part_of {
+                // A search wants the limit of what is left alone.
+                Some(_) => Script::default(),
+                // A floor keeps no account, and so no recording.
+                None => Script { record: plan.record && !handle.floor, pause: plan.pause, lockstep: false },
             },
-            // A floor keeps no account, and so no recording.
-            script: Script { record: plan.record && !handle.floor, pause: plan.pause, lockstep: false },
         };
         let progress = &mut *self.progress;
         let outcome =
@@ -199,6 +260,15 @@ impl<P: Progress> Work<'_, P> {
         put(cell, outcome.trial);
         summarize(&self.bundle, cell, self.run.seed)?;
         Ok(good)
+    }
+
+    /// What the generator can offer to a transport that does nothing. A floor's
+    /// sender stamps nothing: what stamping costs does not hold it back.
+    fn null_rate(&self, handle: &Handle, size: u64) -> f64 {
+        match handle.floor {
+            true => f64::INFINITY,
+            false => self.null_rates.get(&size).copied().unwrap_or(f64::INFINITY),
+        }
     }
 
     /// A trial that could not even begin.
@@ -217,129 +287,19 @@ fn put(cell: &mut Cell, trial: Trial) {
     cell.trials.sort_by_key(|trial| trial.index);
 }
 
-/// Which of the labs can run here, from which brokers, and which cannot.
-type Available = (Vec<Handle>, BTreeMap<Broker, Source>, Vec<Skipped>);
-
-fn available(wanted: Vec<Handle>, urls: &BTreeMap<String, String>, strict: bool) -> Result<Available> {
-    let mut sources = BTreeMap::new();
-    let mut missing = BTreeMap::new();
-    for broker in wanted.iter().filter_map(|handle| handle.entry.broker) {
-        match broker::find(broker, urls) {
-            Ok(source) => drop(sources.insert(broker, source)),
-            Err(why) => drop(missing.insert(broker, why.to_string())),
-        }
-    }
-    let (mut handles, mut skipped) = (Vec::new(), Vec::new());
-    for handle in wanted {
-        let entry = &handle.entry;
-        let reason = entry.broker.and_then(|broker| match sources.get(&broker) {
-            Some(source) => Source::why_not(source, broker, entry.guarantee, entry.transport),
-            None => missing.get(&broker).cloned(),
-        });
-        match reason {
-            Some(reason) if strict => bail!("{} cannot run: {reason}", handle.entry.name),
-            Some(reason) => skipped.push(Skipped { lab: handle.entry.name, reason }),
-            None => handles.push(handle),
-        }
-    }
-    ensure!(!handles.is_empty(), "none of these labs can run here: {}", skipped[0].reason);
-    Ok((handles, sources, skipped))
-}
-
-/// A new bundle, or the one to go on with.
-fn open(request: &Request<'_>, handles: &[Handle], skipped: Vec<Skipped>) -> Result<(Bundle, Run)> {
-    if request.resume {
-        let (bundle, run) = Bundle::open(request.out)?;
-        ensure!(
-            run.plan == request.plan,
-            "{} was made with another plan; give the same labs and options as then, or a new --out",
-            request.out.display()
-        );
-        return Ok((bundle, run));
-    }
-    let bundle = Bundle::create(request.out)?;
-    let meter = Meter::start();
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    let noise = meter.stop();
-    let plan = &request.plan;
-    let mut cells = Vec::new();
-    for handle in handles {
-        for &size in &plan.sizes {
-            for load in &plan.loads {
-                cells.push(cell(handle, size, plan, load));
-            }
-        }
-    }
-    let all: BTreeSet<String> = cells.iter().map(|cell| cell.id.clone()).collect();
-    for cell in &mut cells {
-        cell.floor = cell.floor.take().filter(|floor| all.contains(floor));
-    }
-    let run = Run {
-        schema: SCHEMA,
-        name: request.out.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
-        created: jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
-        seed: request.seed,
-        complete: false,
-        host: host::host(),
-        versions: host::versions(BTreeMap::new()),
-        noise,
-        plan: plan.clone(),
-        cells,
-        skipped,
-    };
-    bundle.save(&run)?;
-    Ok((bundle, run))
-}
-
-/// The wire floors beneath these labs. Floors have one sender and one receiver.
-fn floors(plan: &Plan, labs: &[Handle]) -> Vec<Handle> {
-    let names: BTreeSet<String> = labs.iter().filter_map(|lab| floor::beneath(&lab.entry)).collect();
-    let wanted = plan.floor && (plan.senders, plan.receivers) == (1, 1);
-    floor::handles().into_iter().filter(|floor| wanted && names.contains(&floor.entry.name)).collect()
-}
-
-fn cell(handle: &Handle, size: u64, plan: &Plan, load: &Load) -> Cell {
-    let entry = &handle.entry;
-    let label = match load.kind {
-        LoadKind::Max => "max".to_owned(),
-        LoadKind::Rate => load.label().replace("/s", "ps").replace(' ', "-"),
-    };
-    let id = |name: &str| format!("{name}.{size}B.{}x{}.{label}", plan.senders, plan.receivers);
-    Cell {
-        id: id(&entry.name),
-        lab: entry.name.clone(),
-        pattern: if handle.floor { FLOOR.to_owned() } else { entry.pattern.to_string() },
-        transport: entry.transport.to_owned(),
-        variant: entry.variant.map(str::to_owned),
-        guarantee: entry.guarantee.to_string(),
-        guarantee_note: None,
-        overload: entry.overload.to_string(),
-        broker: entry.broker.map(|broker| broker.to_string()),
-        source: entry.source.clone(),
-        size,
-        senders: plan.senders,
-        receivers: plan.receivers,
-        load: load.clone(),
-        knobs: BTreeMap::new(),
-        trials: Vec::new(),
-        summary: None,
-        floor: floor::beneath(entry).filter(|_| !handle.floor).map(|name| id(&name)),
-    }
-}
-
 /// What is still to be done, in random order: round by round, broker by broker
 /// (one lives at a time and is new in each round), trial by trial.
 fn schedule(run: &Run, handles: &[Handle], random: &mut SmallRng) -> Vec<Block> {
     let mut blocks = Vec::new();
     for trial in 0..run.plan.trials {
-        let mut round: BTreeMap<Option<(Broker, bool)>, Vec<Step>> = BTreeMap::new();
+        let mut round: BTreeMap<Need, Vec<Step>> = BTreeMap::new();
         for (at, cell) in run.cells.iter().enumerate() {
             let Some(handle) = handles.iter().find(|handle| handle.entry.name == cell.lab) else { continue };
-            let durable =
-                handle.entry.guarantee == Guarantee::Durable && handle.entry.broker == Some(Broker::Redis);
-            let key = handle.entry.broker.map(|broker| (broker, durable));
+            if cell.part_of.is_some() {
+                continue;
+            }
             if !cell.trials.iter().any(|done| done.index == trial && done.failed.is_none()) {
-                round.entry(key).or_default().push(Step { cell: at, trial });
+                round.entry(need(handle)).or_default().push(Step { cell: at, trial });
             }
         }
         let mut round: Vec<Block> = round
@@ -355,15 +315,18 @@ fn schedule(run: &Run, handles: &[Handle], random: &mut SmallRng) -> Vec<Block> 
     blocks
 }
 
+/// The broker that a lab needs. Redis writes to disk only for labs that need it.
+fn need(handle: &Handle) -> Need {
+    let durable = handle.entry.guarantee == Guarantee::Durable && handle.entry.broker == Some(Broker::Redis);
+    handle.entry.broker.map(|broker| (broker, durable))
+}
+
 /// What the broker's settings allow to promise.
-fn note_settings(run: &mut Run, server: &Server, block: &Block) {
+fn note_settings(cell: &mut Cell, server: &Server) {
     let Some((limit, why)) = server.guarantee_limit() else { return };
-    for step in &block.steps {
-        let cell = &mut run.cells[step.cell];
-        if cell.guarantee == Guarantee::Durable.as_str() && limit < Guarantee::Durable {
-            cell.guarantee = limit.to_string();
-            cell.guarantee_note = Some(why.clone());
-        }
+    if cell.guarantee == Guarantee::Durable.as_str() && limit < Guarantee::Durable {
+        cell.guarantee = limit.to_string();
+        cell.guarantee_note = Some(why);
     }
 }
 
