@@ -121,7 +121,7 @@ fn check(args: &WrongViewsArgs, handle: &Handle) -> Result<Load> {
 
 /// In the middle of the measured time.
 fn pause(args: &WrongViewsArgs) -> Pause {
-    Pause { at_s: (args.seconds - args.pause) / 2.0, for_s: args.pause }
+    Pause { at_s: millionths((args.seconds - args.pause) / 2.0), for_s: args.pause }
 }
 
 /// Looks, and writes down what is seen.
@@ -308,5 +308,12 @@ impl Studio<'_> {
 fn quiet() -> Noise {
     let meter = Meter::start();
     std::thread::sleep(Duration::from_millis(500));
-    meter.stop()
+    let noise = meter.stop();
+    Noise { steal: millionths(noise.steal), foreign_cpu: millionths(noise.foreign_cpu), ..noise }
+}
+
+/// As decimals that JSON gives back to the last bit: looking again at a folder
+/// must not change it.
+fn millionths(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
 }
