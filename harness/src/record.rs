@@ -1,9 +1,12 @@
 //! What a role records of its messages: the hot path of the harness. Every
 //! message is stamped, checked, accounted for and recorded; nothing is sampled.
 
+mod bare;
+
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
+use bare::{BareBooks, BareLedger};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 
@@ -50,6 +53,7 @@ pub struct Ledger {
     window: Window,
     /// Every single message, where the trial is recorded.
     journal: Option<Journal>,
+    bare: Option<BareLedger>,
     /// From due to sent.
     pub lag: Histogram<u64>,
     /// From sent to confirmed.
@@ -78,6 +82,7 @@ impl Ledger {
             confirmed: Bitmap::open(dir, role, Set::Confirmed, producer)?,
             window,
             journal: None,
+            bare: None,
             lag: stats::new_histogram(),
             confirm: stats::new_histogram(),
             span: None,
@@ -102,6 +107,9 @@ impl Ledger {
         }
         self.sequence += 1;
         self.counters.set(Counter::Sent, self.sequence);
+        if let Some(message) = self.bare_message() {
+            return Ok((sequence, message));
+        }
         let lag = now.saturating_sub(scheduled);
         if self.window.holds(scheduled) {
             self.lag.saturating_record(lag);
@@ -139,6 +147,9 @@ impl Ledger {
     /// Responsibility has moved.
     #[inline]
     pub fn confirm(&mut self, sequence: u64, sent: u64) {
+        if self.bare.is_some() {
+            return;
+        }
         if self.confirmed.insert(sequence) {
             self.counters.add(Counter::Confirmed, 1);
         }
@@ -201,6 +212,7 @@ pub struct Books {
     pub service: Histogram<u64>,
     /// What each interval saw.
     pub series: Vec<Interval>,
+    bare: Option<BareBooks>,
     began: u64,
     last: u64,
 }
@@ -244,6 +256,7 @@ impl Books {
             response: stats::new_histogram(),
             service: stats::new_histogram(),
             series: Vec::new(),
+            bare: None,
             began: window.start,
             last: window.start,
         })
@@ -269,7 +282,10 @@ impl Books {
     /// transport has marked it so.
     #[inline]
     pub fn take(&mut self, message: &[u8], redelivered: bool) -> Seen {
-        self.take_at(message, redelivered, clock::now())
+        match self.count_bare(message) {
+            Some(seen) => seen,
+            None => self.take_at(message, redelivered, clock::now()),
+        }
     }
 
     /// As [`Books::take`], received at `now`.

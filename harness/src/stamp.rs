@@ -80,6 +80,14 @@ impl Stamp {
     }
 }
 
+impl Stamp {
+    /// The sequence number that a message claims, unchecked; 0 where there is none.
+    #[inline]
+    pub fn peek(message: &[u8]) -> u64 {
+        message.get(8..16).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)
+    }
+}
+
 /// CRC-32C of everything but the checksum's own four bytes.
 #[inline]
 fn checksum(message: &[u8]) -> u32 {

@@ -1,6 +1,7 @@
 //! One trial: the roles of one lab under one load, from joining to the last
 //! message accounted for.
 
+mod accounts;
 mod script;
 mod shape;
 
@@ -13,7 +14,7 @@ use anyhow::{Result, bail};
 use labs::catalog::Pattern;
 use labs::lab::Place;
 
-use crate::account::{self, Counter, Counters};
+use crate::account;
 use crate::broker::Server;
 use crate::bundle::{Load, LoadKind, Paused, Raw, Trial};
 use crate::clock::{self, SECOND};
@@ -26,6 +27,7 @@ use crate::role::protocol::{FromRole, Init, Kind, Measure, ToRole, roles};
 use crate::role::{Handle, LEAVE};
 use crate::verdict::{self, Seen};
 
+use accounts::Accounts;
 pub use script::Script;
 pub use shape::{check_shape, crowd};
 
@@ -69,6 +71,8 @@ pub struct Spec {
     pub null_rate: f64,
     /// What is not done in every trial.
     pub script: Script,
+    /// Neither stamp nor account nor record, only counts; see `record/bare.rs`.
+    pub bare: bool,
 }
 
 /// What came of it.
@@ -113,6 +117,7 @@ pub async fn run(
         threads: spec.housing.threads,
         record: spec.script.record,
         lockstep: spec.script.lockstep,
+        bare: spec.bare,
     };
     let mut inits = Vec::new();
     for (kind, count) in crowd(spec.handle.entry.pattern, spec.senders, spec.receivers) {
@@ -371,59 +376,6 @@ async fn until_dead<T>(broker: &mut Option<&mut Server>, work: impl Future<Outpu
     tokio::select! {
         done = work => done,
         gone = death => bail!("the broker died: {gone}"),
-    }
-}
-
-/// The accounts of a trial as they grow.
-struct Accounts {
-    senders: Vec<Counters>,
-    receivers: Vec<Counters>,
-    /// Every receiver gets every message.
-    copies: u64,
-    /// Markers tell when nothing more will come.
-    markers: u64,
-}
-
-impl Accounts {
-    fn open(spec: &Spec, dir: &Path) -> Result<Self> {
-        let all = |kind: Kind, count: usize| -> Result<Vec<Counters>> {
-            (0..count).map(|index| Counters::open(dir, &format!("{kind}-{index}"))).collect()
-        };
-        let pattern = spec.handle.entry.pattern;
-        let (receiver, receivers) = receivers(spec);
-        Ok(Self {
-            senders: all(roles(pattern)[0], spec.senders)?,
-            receivers: all(receiver, receivers)?,
-            copies: match pattern {
-                Pattern::PubSub | Pattern::Durable => spec.receivers as u64,
-                _ => 1,
-            },
-            markers: match pattern {
-                Pattern::OneWay | Pattern::PubSub => spec.senders as u64,
-                _ => u64::MAX,
-            },
-        })
-    }
-
-    fn sum(all: &[Counters], counter: Counter) -> u64 {
-        all.iter().map(|counters| counters.get(counter)).sum()
-    }
-
-    fn moved(&self) -> (u64, u64) {
-        (Self::sum(&self.senders, Counter::Sent), Self::sum(&self.receivers, Counter::Received))
-    }
-
-    fn missing(&self) -> u64 {
-        let (sent, received) = self.moved();
-        let refused = Self::sum(&self.senders, Counter::Refused);
-        (sent.saturating_sub(refused) * self.copies).saturating_sub(received)
-    }
-
-    /// All has arrived; or every sender's marker has, and what had not come
-    /// before it on a transport that keeps order will not come any more.
-    fn complete(&self) -> bool {
-        self.missing() == 0
-            || self.receivers.iter().all(|counters| counters.get(Counter::Markers) >= self.markers)
     }
 }
 

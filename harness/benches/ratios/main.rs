@@ -6,18 +6,24 @@
 //! targets are ratios, judged by the median of the rounds' own ratios. A ratio
 //! that falls short is reported, never an error.
 //!
-//! Run it with `cargo bench -p harness --bench ratios [-- NAME… --quick --json]`.
+//! With `--own`, every lab is held against its own bare loop: the same roles over
+//! the same lab, that neither stamp nor account nor record. What is missing to 1
+//! is what the harness holds back.
+//!
+//! Run it with `cargo bench -p harness --bench ratios [-- NAME… --own --quick --json]`.
 
 mod bare;
 mod brokers;
 mod measure;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use comfy_table::{Table, TableStyle};
+use harness::role::Handle;
 use harness::{guard, role, stats};
-use labs::lab::Broker;
+use labs::lab::{Broker, Guarantee};
 use serde_json::json;
 
 use measure::{Side, Stand};
@@ -29,13 +35,14 @@ const QUICK_ROUNDS: usize = 2;
 /// What is held against what.
 struct Comparison {
     /// The lab.
-    lab: &'static str,
+    lab: String,
     /// What the floor does.
     floor: &'static str,
     bare: Option<Side>,
     ours: Side,
     target: Target,
-    broker: Option<Broker>,
+    /// Which one, and whether it has to keep things on disk.
+    broker: Option<(Broker, bool)>,
 }
 
 #[derive(Clone, Copy)]
@@ -72,11 +79,15 @@ impl Target {
 }
 
 fn comparisons() -> Vec<Comparison> {
-    let lab = |lab, floor, bare, target, broker| {
-        let ours = if matches!(target, Target::AtMost(_)) { Side::RoundTrip(lab) } else { Side::Lab(lab) };
+    let lab = |lab: &str, floor, bare, target, broker| {
+        let lab = lab.to_owned();
+        let ours = match target {
+            Target::AtMost(_) => Side::RoundTrip(lab.clone()),
+            _ => Side::Lab(lab.clone()),
+        };
         Comparison { lab, floor, bare, ours, target, broker }
     };
-    let (redis, rabbitmq) = (Some(Broker::Redis), Some(Broker::RabbitMq));
+    let (redis, rabbitmq) = (Some((Broker::Redis, false)), Some((Broker::RabbitMq, false)));
     let rate = |bare: fn(&Stand) -> Result<f64>| Some(Side::Bare(bare));
     use Target::{AtLeast, AtMost};
     vec![
@@ -84,7 +95,13 @@ fn comparisons() -> Vec<Comparison> {
         lab("oneway-tcp", "encoded bytes through a plain socket", rate(bare::blast), AtLeast(0.3), None),
         lab("reqrep-tcp", "ping-pong through a plain socket", rate(bare::ping_pong), AtMost(1.5), None),
         lab("oneway-zeromq", "PUSH to PULL, the same crate", rate(bare::zeromq), AtLeast(0.8), None),
-        lab("pipeline-zeromq", "oneway-zeromq", Some(Side::Lab("oneway-zeromq")), AtLeast(0.4), None),
+        lab(
+            "pipeline-zeromq",
+            "oneway-zeromq",
+            Some(Side::Lab("oneway-zeromq".to_owned())),
+            AtLeast(0.4),
+            None,
+        ),
         lab("pubsub-redis", "encoded PUBLISH, plain sockets", rate(brokers::redis), AtLeast(0.6), redis),
         lab("oneway-rabbitmq", "a C client, direct", rate(brokers::amqp_direct), AtLeast(0.6), rabbitmq),
         lab("pubsub-rabbitmq", "a C client, by topic", rate(brokers::amqp_topic), AtLeast(0.6), rabbitmq),
@@ -92,25 +109,54 @@ fn comparisons() -> Vec<Comparison> {
     ]
 }
 
+/// Every lab that can run here, beside its own bare loop. Over TCP and in one
+/// process a message costs so little that the harness's share shows; everywhere
+/// else it must not.
+fn own() -> Vec<Comparison> {
+    let here = |lab: &Handle| {
+        lab.entry.broker.is_none_or(|broker| harness::broker::find(broker, &BTreeMap::new()).is_ok())
+    };
+    let compared = |lab: Handle| {
+        let entry = lab.entry;
+        let share = matches!(entry.transport, "tcp" | "inproc");
+        let durable = entry.guarantee == Guarantee::Durable && entry.broker == Some(Broker::Redis);
+        Comparison {
+            floor: "its own bare loop",
+            bare: Some(Side::BareLab(entry.name.clone())),
+            ours: Side::Lab(entry.name.clone()),
+            target: if share { Target::None } else { Target::AtLeast(0.9) },
+            broker: entry.broker.map(|broker| (broker, durable)),
+            lab: entry.name,
+        }
+    };
+    let mut all: Vec<Comparison> = role::handles().into_iter().filter(here).map(compared).collect();
+    // One broker after the other, each started once.
+    all.sort_by_key(|comparison| comparison.broker);
+    all
+}
+
 struct Options {
+    own: bool,
     rounds: usize,
     json: bool,
     names: Vec<String>,
 }
 
 fn options(args: &[String]) -> Result<Options> {
-    let mut options = Options { rounds: ROUNDS, json: false, names: Vec::new() };
+    let mut options = Options { own: false, rounds: ROUNDS, json: false, names: Vec::new() };
     for arg in args {
         match arg.as_str() {
+            "--own" => options.own = true,
             "--quick" => options.rounds = QUICK_ROUNDS,
             "--json" => options.json = true,
             // What cargo says to every benchmark.
             "--bench" => {}
             name => {
-                let known = comparisons().iter().any(|comparison| comparison.lab.contains(name));
+                let known =
+                    comparisons().iter().chain(&own()).any(|comparison| comparison.lab.contains(name));
                 ensure!(
                     known,
-                    "nothing here is called `{name}`; say --quick, --json or a part of a lab's name"
+                    "nothing here is called `{name}`; say --own, --quick, --json or a part of a lab's name"
                 );
                 options.names.push(name.to_owned());
             }
@@ -163,7 +209,7 @@ fn report(args: &[String]) -> Result<()> {
     guard::enter()?;
     let mut stand = Stand::new()?;
     let mut all = Vec::new();
-    for comparison in comparisons() {
+    for comparison in if options.own { own() } else { comparisons() } {
         let wanted =
             options.names.is_empty() || options.names.iter().any(|name| comparison.lab.contains(name));
         if wanted {
@@ -200,7 +246,7 @@ fn one_round(stand: &mut Stand, comparison: &Comparison) -> Result<(Option<f64>,
         }
         bare => bare.with_context(|| comparison.floor)?,
     };
-    Ok((bare, stand.measure(&comparison.ours).with_context(|| comparison.lab)?))
+    Ok((bare, stand.measure(&comparison.ours).with_context(|| comparison.lab.clone())?))
 }
 
 fn print_table(all: &[Measured], rounds: usize) -> Result<()> {
@@ -209,7 +255,7 @@ fn print_table(all: &[Measured], rounds: usize) -> Result<()> {
     table.set_header(["LAB", "FLOOR", "UNIT", "FLOOR'S", "LAB'S", "RATIO", "(MIN-MAX)", "TARGET", "REACHED"]);
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.0}"));
     for measured in all {
-        let Comparison { lab, floor, target, .. } = measured.comparison;
+        let Comparison { lab, floor, target, .. } = &measured.comparison;
         let ratios = measured.ratios();
         let (ratio, range) = match stats::median(&ratios) {
             None => ("-".to_owned(), "-".to_owned()),
@@ -225,7 +271,17 @@ fn print_table(all: &[Measured], rounds: usize) -> Result<()> {
             Some(false) => "no",
         };
         let (bare, ours) = (number(measured.bare()), number(measured.ours()));
-        table.add_row([lab, floor, target.unit(), &bare, &ours, &ratio, &range, &target.text(), reached]);
+        table.add_row([
+            lab.as_str(),
+            floor,
+            target.unit(),
+            &bare,
+            &ours,
+            &ratio,
+            &range,
+            &target.text(),
+            reached,
+        ]);
     }
     println!("{table}\n\n64-byte messages, medians of {rounds} rounds, floor and lab in turn.");
     for measured in all {
@@ -240,7 +296,7 @@ fn print_json(all: &[Measured]) -> Result<()> {
     let all: Vec<_> = all
         .iter()
         .map(|measured| {
-            let Comparison { lab, floor, target, .. } = measured.comparison;
+            let Comparison { lab, floor, target, .. } = &measured.comparison;
             let ratio = stats::median(&measured.ratios());
             json!({
                 "lab": lab, "floor": floor, "unit": target.unit(), "target": target.text(),

@@ -23,9 +23,11 @@ pub(super) const SECONDS: f64 = 1.0;
 /// One side of a comparison.
 pub(super) enum Side {
     /// Messages a second that a lab receives, as the harness measures it.
-    Lab(&'static str),
+    Lab(String),
+    /// The same of the lab's own bare loop.
+    BareLab(String),
     /// A lab's median round trip with one message in flight, ns.
-    RoundTrip(&'static str),
+    RoundTrip(String),
     /// A floor.
     Bare(fn(&Stand) -> Result<f64>),
 }
@@ -35,24 +37,27 @@ pub(super) struct Stand {
     handles: Vec<Handle>,
     runtime: tokio::runtime::Runtime,
     server: Option<Server>,
+    /// Whether it keeps things on disk.
+    durable: bool,
     pub(super) c_client: OnceCell<Option<std::path::PathBuf>>,
 }
 
 impl Stand {
     pub(super) fn new() -> Result<Self> {
         let (handles, runtime) = (role::handles(), role::runtime(0)?);
-        Ok(Self { handles, runtime, server: None, c_client: OnceCell::new() })
+        Ok(Self { handles, runtime, server: None, durable: false, c_client: OnceCell::new() })
     }
 
     /// Makes this broker the one that is live; none for peers that talk directly.
-    pub(super) fn host(&mut self, broker: Option<Broker>) -> Result<()> {
-        if self.server.as_ref().map(Server::broker) == broker {
+    pub(super) fn host(&mut self, broker: Option<(Broker, bool)>) -> Result<()> {
+        if self.server.as_ref().map(|server| (server.broker(), self.durable)) == broker {
             return Ok(());
         }
         self.stop()?;
-        if let Some(broker) = broker {
+        if let Some((broker, durable)) = broker {
             let source = broker::find(broker, &BTreeMap::new())?;
-            let options = Options { durable: false, dir: &guard::session_dir() };
+            self.durable = durable;
+            let options = Options { durable, dir: &guard::session_dir() };
             self.server = Some(self.runtime.block_on(Server::start(broker, &source, &options))?);
         }
         Ok(())
@@ -73,16 +78,22 @@ impl Stand {
     pub(super) fn measure(&mut self, side: &Side) -> Result<f64> {
         match side {
             Side::Bare(bare) => bare(self),
-            Side::Lab(lab) => Ok(self.trial(lab, BTreeMap::new())?.throughput_per_s),
+            Side::Lab(lab) => Ok(self.trial(lab, BTreeMap::new(), false)?.throughput_per_s),
+            Side::BareLab(lab) => Ok(self.trial(lab, BTreeMap::new(), true)?.throughput_per_s),
             Side::RoundTrip(lab) => {
                 let one = BTreeMap::from([("in-flight".to_owned(), 1)]);
-                let p50 = self.trial(lab, one)?.service_ns.p50;
+                let p50 = self.trial(lab, one, false)?.service_ns.p50;
                 Ok(p50.context("too few round trips for a median")? as f64)
             }
         }
     }
 
-    fn trial(&mut self, lab: &str, knobs: BTreeMap<String, usize>) -> Result<harness::bundle::Trial> {
+    fn trial(
+        &mut self,
+        lab: &str,
+        knobs: BTreeMap<String, usize>,
+        bare: bool,
+    ) -> Result<harness::bundle::Trial> {
         let handle = plan::lab(&self.handles, lab)?.clone();
         let spec = Spec {
             housing: Housing { threads: handle.entry.transport == "inproc", cpus: Vec::new() },
@@ -99,6 +110,7 @@ impl Stand {
             seed: 1,
             null_rate: f64::INFINITY,
             script: trial::Script::default(),
+            bare,
         };
         let trial = trial::run(&spec, self.server.as_mut(), 0, 0, |_| {});
         let trial = self.runtime.block_on(trial)?.trial;

@@ -246,6 +246,7 @@ impl<P: Progress> Work<'_, P> {
                 // A floor keeps no account, and so no recording.
                 None => Script { record: plan.record && !handle.floor, pause: plan.pause, lockstep: false },
             },
+            bare: false,
         };
         let progress = &mut *self.progress;
         let outcome =

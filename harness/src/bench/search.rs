@@ -42,26 +42,30 @@ impl<P: Progress> Work<'_, P> {
             .flat_map(|load| wanted.iter().map(move |setting| (setting, load)))
             .filter(|(setting, load)| !setting.handle.floor && setting.bears(load.kind))
             .collect();
+        let points = SHARES.len() * plan.trials;
         for (at, &(setting, load)) in wanted.iter().enumerate() {
-            let left = |load: &Load| match load.kind {
-                LoadKind::Sweep => TRIALS + SHARES.len() * plan.trials,
-                _ => TRIALS,
-            };
-            self.total = self.made + wanted[at..].iter().map(|(_, load)| left(load)).sum::<usize>();
-            self.progress.expect(self.total);
+            let about = |load: &Load| TRIALS + if load.kind == LoadKind::Sweep { points } else { 0 };
+            let later: usize = wanted[at + 1..].iter().map(|(_, load)| about(load)).sum();
+            self.forecast(later + about(load));
             let capacity = match self.known(setting, load) {
                 Some(known) => known,
                 None => self.capacity(setting, load).await?,
             };
             if load.kind == LoadKind::Sweep {
+                self.forecast(later + points);
                 self.sweep(setting, load, capacity).await?;
             }
         }
         if !wanted.is_empty() {
-            self.total = self.made;
-            self.progress.expect(self.total);
+            self.forecast(0);
         }
         Ok(())
+    }
+
+    /// About so many trials are left.
+    fn forecast(&mut self, left: usize) {
+        self.total = self.made + left;
+        self.progress.expect(self.total);
     }
 
     /// A search that was made already: for another load of the plan, or before an interruption.

@@ -37,7 +37,9 @@ impl bench::Progress for Live {
         for skip in skipped {
             self.say(&format!("skipped {}: {}", skip.lab, skip.reason));
         }
-        self.say(&format!("{trials} trials to make"));
+        if trials > 0 {
+            self.say(&format!("{trials} trials to make"));
+        }
         self.bar.set_length(trials as u64);
     }
 

@@ -275,6 +275,7 @@ impl Studio<'_> {
             housing: Housing::default(),
             null_rate: load::null_rate(size)?,
             script: scene.script,
+            bare: false,
         };
         let outcome = trial::run(&spec, server, 0, 0, |_| {}).await?;
         match &outcome.trial.failed {

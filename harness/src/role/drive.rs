@@ -105,7 +105,7 @@ async fn closed<O: Outlet>(
     let quota = stage.quota()?.unwrap_or(u64::MAX);
     let mut unflushed = 0;
     loop {
-        let now = clock::now();
+        let now = pump.ledger.now();
         if now >= window.to || pump.ledger.sent() >= quota {
             return Ok(());
         }

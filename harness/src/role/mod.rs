@@ -342,6 +342,9 @@ impl Stage {
         if measure.record {
             ledger.keep(&measure.accounts, &role)?;
         }
+        if measure.bare {
+            ledger.strip();
+        }
         Ok(ledger)
     }
 
@@ -353,6 +356,9 @@ impl Stage {
         let mut books = Books::open(&measure.accounts, &role, run, producers, progress, latencies, window)?;
         if measure.record {
             books.keep(&measure.accounts, &role)?;
+        }
+        if measure.bare {
+            books.strip();
         }
         Ok(books)
     }

@@ -158,6 +158,10 @@ pub struct Measure {
     /// forgets that it is late: see [`crate::trial::Script`].
     #[serde(default)]
     pub lockstep: bool,
+    /// Neither stamp nor account nor record, only counts: what the harness costs
+    /// shows beside it.
+    #[serde(default)]
+    pub bare: bool,
 }
 
 /// What the conductor says.

@@ -75,7 +75,7 @@ async fn produce(stage: &Stage, producer: impl Producer) -> Result<()> {
         let mut full;
         // Everything that is due and fits is sent before anything is awaited.
         loop {
-            let now = clock::now();
+            let now = ledger.now();
             let scheduled = due.unwrap_or(now);
             full = !room.has(ledger.sent());
             let over = scheduled >= window.to || ledger.sent() >= quota;

@@ -50,7 +50,7 @@ async fn ask(stage: &Stage, requester: impl Requester) -> Result<()> {
     loop {
         // Everything that is due and fits is asked before anything is awaited.
         loop {
-            let now = clock::now();
+            let now = ledger.now();
             let scheduled = due.unwrap_or(now);
             if scheduled > now || scheduled >= window.to || in_flight.len() >= limit.max(1) {
                 break;

@@ -1,26 +1,31 @@
 //! Loads other than flat out and at a constant rate: bursts, ramps, backlogs,
 //! searches and axes, through the program that users run.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use harness::bundle::{Bundle, Cell, LoadKind, Part, Purpose, Run};
+use harness::bundle::{Bundle, Cell, Load, LoadKind, Part, Purpose, Run};
+use harness::conduct::Housing;
+use harness::role::{self, Handle};
+use harness::trial::{self, Spec};
 use labs::lab::Broker;
 use libtest_mimic::Trial;
 use tempfile::TempDir;
 
 use crate::program::{Live, needs, read, run, text};
-use crate::trial;
+use crate::trial as test;
 
 /// Every trial of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = vec![
-        trial("loads::bursts_and_ramps_are_offered_as_laid_out", bursts_and_ramps),
-        trial("loads::axes_make_cells", axes),
-        trial("loads::capacity_is_bracketed_and_confirmed", capacity),
-        trial("loads::sweep_reaches_from_idle_to_overload", sweep),
-        trial("loads::what_cannot_be_asked_for_is_refused", refused),
-        trial("loads::outbox_is_drained", || drained(&["queue-tcp"])),
+        test("loads::bursts_and_ramps_are_offered_as_laid_out", bursts_and_ramps),
+        test("loads::axes_make_cells", axes),
+        test("loads::capacity_is_bracketed_and_confirmed", capacity),
+        test("loads::sweep_reaches_from_idle_to_overload", sweep),
+        test("loads::bare_loops_move_messages_and_count_them", bare),
+        test("loads::what_cannot_be_asked_for_is_refused", refused),
+        test("loads::outbox_is_drained", || drained(&["queue-tcp"])),
     ];
     for (broker, labs) in [
         (Broker::Redis, &["queue-redis", "queue-redis-stream", "durable-redis-stream"][..]),
@@ -161,6 +166,39 @@ fn drained(labs: &[&str]) -> Result<()> {
         ensure!(drain.messages == 2000 && drain.fill_s > 0.0 && drain.drain_s > 0.0, "{drain:?}");
         let expected = 2000.0 / drain.drain_s;
         ensure!((trial.throughput_per_s / expected - 1.0).abs() < 1e-6, "{}: {trial:?}", cell.id);
+    }
+    Ok(())
+}
+
+/// A bare loop ends by its counts alone, for every pattern that one process can play.
+fn bare() -> Result<()> {
+    let handles = role::handles();
+    let labs: Vec<&Handle> = handles.iter().filter(|lab| lab.entry.transport == "inproc").collect();
+    ensure!(labs.len() == 4, "{} labs", labs.len());
+    for handle in labs {
+        let spec = Spec {
+            script: trial::Script::default(),
+            handle: handle.clone(),
+            size: 64,
+            load: Load::max(),
+            senders: 1,
+            receivers: 1,
+            warmup: 0.0,
+            seconds: 0.2,
+            drain: 10.0,
+            window: Some(1000),
+            knobs: BTreeMap::new(),
+            seed: 1,
+            housing: Housing { threads: true, cpus: Vec::new() },
+            null_rate: f64::INFINITY,
+            bare: true,
+        };
+        let name = &handle.entry.name;
+        let trial = role::runtime(0)?.block_on(trial::run(&spec, None, 0, 0, |_| {}))?.trial;
+        ensure!(trial.failed.is_none(), "{name}: {:?}", trial.failed);
+        let counts = trial.counts;
+        ensure!(counts.sent == counts.received && counts.sent > 1000, "{name}: {counts:?}");
+        ensure!(trial.service_ns.count == 0 && trial.lag_ns.count == 0, "{name}: something was recorded");
     }
     Ok(())
 }
