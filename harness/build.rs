@@ -13,6 +13,9 @@ fn main() {
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
     println!("cargo:rustc-env=LAB_RUSTC={}", said(&rustc, &["--version"]).unwrap_or_default());
 
+    let how = |name: &str| std::env::var(name).unwrap_or_default();
+    println!("cargo:rustc-env=LAB_PROFILE={}, opt-level {}", how("PROFILE"), how("OPT_LEVEL"));
+
     // Empty without git, or in sources that were unpacked from an archive.
     let revision = said("git", &["describe", "--always", "--dirty", "--exclude=*"]).unwrap_or_default();
     println!("cargo:rustc-env=LAB_GIT={revision}");
@@ -29,14 +32,18 @@ fn main() {
     }
 
     let lock = std::fs::read_to_string("../Cargo.lock").unwrap_or_default();
-    let versions: Vec<String> = CRATES
-        .iter()
-        .filter_map(|name| {
-            let after = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?.1;
-            Some(format!("{name}={}", after.split('"').next()?))
-        })
-        .collect();
+    let versions: Vec<String> =
+        CRATES.iter().filter_map(|name| Some(format!("{name}={}", version(&lock, name)?))).collect();
     println!("cargo:rustc-env=LAB_CRATES={}", versions.join(" "));
+}
+
+/// The version of a library that the labs are built with. Where there are several,
+/// the lock file names the one beside the library's name in the list of what the
+/// labs need.
+fn version<'a>(lock: &'a str, name: &str) -> Option<&'a str> {
+    let labs = lock.split("[[package]]").find(|package| package.contains("\nname = \"labs\"\n"))?;
+    let named = labs.split_once(&format!("\"{name} ")).and_then(|(_, after)| after.split(['"', ' ']).next());
+    named.or_else(|| lock.split_once(&format!("\nname = \"{name}\"\nversion = \""))?.1.split('"').next())
 }
 
 fn said(program: &str, args: &[&str]) -> Option<String> {

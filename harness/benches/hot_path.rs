@@ -4,6 +4,7 @@
 //!
 //! Run it with `cargo bench -p harness --bench hot_path`.
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use harness::account::{self, Bitmap, Set};
 use harness::clock;
+use harness::cost::Counting;
 use harness::record::{Books, Ledger, Progress, Window};
 use harness::stamp::{Mint, Stamp};
 use harness::stats;
@@ -145,9 +147,27 @@ fn parts(c: &mut Criterion) {
     group.finish();
 }
 
+/// What counting adds to an allocation: the same memory taken and given back, by
+/// the system's allocator and by the one that counts.
+fn heap(c: &mut Criterion) {
+    let mut group = c.benchmark_group("heap");
+    let layout = Layout::new::<[u8; SIZE]>();
+    #[expect(unsafe_code, reason = "allocators are unsafe to call; what is taken is given back at once")]
+    fn pair(heap: &impl GlobalAlloc, layout: Layout) {
+        // SAFETY: the layout is not empty, and the memory is given back once, with the same layout.
+        unsafe {
+            let memory = heap.alloc(layout);
+            heap.dealloc(black_box(memory), layout);
+        }
+    }
+    group.bench_function("system", |b| b.iter(|| pair(&System, black_box(layout))));
+    group.bench_function("counted", |b| b.iter(|| pair(&Counting, black_box(layout))));
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2)).without_plots();
-    targets = sender, receiver, parts
+    targets = sender, receiver, parts, heap
 }
 criterion_main!(benches);

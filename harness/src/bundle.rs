@@ -79,6 +79,37 @@ pub struct Host {
     pub virtualized: bool,
     /// Load averages (1, 5, 15 minutes) at the start.
     pub load: [f64; 3],
+    /// CPUs' worth of time that the control group allows; null: no limit.
+    #[serde(default)]
+    pub cpu_quota: Option<f64>,
+    /// Whether several logical CPUs share a core (hyper-threading); null where the kernel does not say.
+    #[serde(default)]
+    pub smt: Option<bool>,
+    /// Whether the CPU may exceed its base frequency for a while; null where the kernel does not say.
+    #[serde(default)]
+    pub turbo: Option<bool>,
+    /// NUMA nodes: with more than one, memory is near for some CPUs and far for others.
+    #[serde(default)]
+    pub numa_nodes: Option<usize>,
+    /// Transparent huge pages: `always`, `madvise` or `never`.
+    #[serde(default)]
+    pub hugepages: Option<String>,
+    /// How much later than asked for the kernel may wake a thread to save power, ns. It holds for sleeps
+    /// and timeouts, not for the timers that pace.
+    #[serde(default)]
+    pub timer_slack_ns: Option<u64>,
+    /// Settings of TCP and of sockets, by their sysctl names.
+    #[serde(default)]
+    pub network: BTreeMap<String, String>,
+    /// What kind of container this is, if it is one.
+    #[serde(default)]
+    pub container: Option<String>,
+    /// What kind of virtual machine, where it says so.
+    #[serde(default)]
+    pub hypervisor: Option<String>,
+    /// Whether it runs on its battery; null where there is none.
+    #[serde(default)]
+    pub on_battery: Option<bool>,
 }
 
 /// What ran.
@@ -90,6 +121,9 @@ pub struct Versions {
     pub git: Option<String>,
     /// The compiler it was built with.
     pub rustc: String,
+    /// How it was built: `release`, or `debug`, whose speeds say nothing; then the level of optimisation.
+    #[serde(default)]
+    pub profile: String,
     /// Broker name to version, as the broker says it.
     pub brokers: BTreeMap<String, String>,
     /// Broker name to its settings in effect, as read back or as given to a private one.
@@ -302,6 +336,10 @@ pub struct Trial {
     pub service_ns: Percentiles,
     /// From scheduled time to send.
     pub lag_ns: Percentiles,
+    /// The pacer's own error, from the time it was asked to wake at to the wake-up: the part of lag
+    /// that does not come from waiting for the lab. Null where nothing was paced, as in a closed loop.
+    #[serde(default)]
+    pub pacer_ns: Option<Percentiles>,
     /// From send to confirmation, where the pattern has one.
     pub confirm_ns: Option<Percentiles>,
     /// What it cost, by role (`sender`, `receiver`, `worker` … and `broker`).
@@ -393,6 +431,17 @@ pub struct Cost {
     pub switches_per_msg: Option<f64>,
     /// Peak resident memory, bytes.
     pub rss_bytes: u64,
+    /// Calls that hand bytes to the kernel (`write`, `writev`, `send`, `sendto`, `sendmsg`), on sockets,
+    /// pipes and files, per message; null where they cannot be counted.
+    #[serde(default)]
+    pub writes_per_msg: Option<f64>,
+    /// Bytes that the kernel took in them, per message, the protocol's own included; null where they
+    /// cannot be counted.
+    #[serde(default)]
+    pub bytes_per_msg: Option<f64>,
+    /// Times a role asked for memory, per message; null for brokers.
+    #[serde(default)]
+    pub allocations_per_msg: Option<f64>,
 }
 
 /// A median with a bootstrap interval (95 %).
@@ -420,6 +469,9 @@ pub struct Summary {
     pub service_ns: Percentiles,
     /// From the merged histograms.
     pub lag_ns: Percentiles,
+    /// From the merged histograms.
+    #[serde(default)]
+    pub pacer_ns: Option<Percentiles>,
     /// From the merged histograms.
     pub confirm_ns: Option<Percentiles>,
     /// Medians over the trials.
@@ -475,6 +527,9 @@ pub struct Raw {
     pub service: String,
     /// Of lag.
     pub lag: String,
+    /// Of the pacer's error.
+    #[serde(default)]
+    pub pacer: String,
     /// Of confirmation times.
     pub confirm: String,
     /// Length of an interval of `series`, ns.

@@ -46,9 +46,13 @@ impl Pacer {
     }
 
     /// Returns at `at` (ns of [`now`]) or, if that is past, at once. Cancel-safe.
-    pub async fn sleep_until(&self, at: u64) -> Result<()> {
+    ///
+    /// The result is the pacer's error: how many ns after `at` the caller goes on.
+    /// It has what the kernel's timer, its scheduler and this runtime add, and
+    /// nothing that the caller did before. `None` where nobody slept.
+    pub async fn sleep_until(&self, at: u64) -> Result<Option<u64>> {
         if at <= now() {
-            return Ok(());
+            return Ok(None);
         }
         let value = Timespec { tv_sec: (at / SECOND) as i64, tv_nsec: (at % SECOND) as i64 };
         let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
@@ -58,7 +62,10 @@ impl Pacer {
             let mut ready = self.timer.readable().await.context("cannot wait for a timer")?;
             let mut expirations = [0; 8];
             match ready.try_io(|timer| Ok(rustix::io::read(timer.get_ref(), &mut expirations)?)) {
-                Ok(read) => return read.map(|_| ()).context("cannot read a timer"),
+                Ok(read) => {
+                    read.context("cannot read a timer")?;
+                    return Ok(Some(now().saturating_sub(at)));
+                }
                 Err(_would_block) => {}
             }
         }
@@ -77,6 +84,24 @@ mod tests {
             pacer.sleep_until(at).await.expect("a wake-up");
             assert!(now() >= at);
         }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn the_pacer_knows_how_late_it_woke() {
+        let pacer = Pacer::new().expect("a timer");
+        assert_eq!(pacer.sleep_until(now()).await.expect("no wake-up"), None, "nobody slept");
+        let at = now() + 300_000;
+        let late = pacer.sleep_until(at).await.expect("a wake-up").expect("a sleep");
+        assert!(late <= now() - at);
+        // Whoever keeps the runtime from its turn makes the pacer late, and it says so.
+        let at = now() + 1_000_000;
+        let hog = async {
+            while now() < at + 5_000_000 {
+                std::hint::black_box(0);
+            }
+        };
+        let (late, ()) = tokio::join!(pacer.sleep_until(at), hog);
+        assert!(late.expect("a wake-up").expect("a sleep") >= 5_000_000);
     }
 
     #[tokio::test(flavor = "current_thread")]

@@ -1,4 +1,9 @@
-//! `lab doctor`: what is here, what is missing, and how noisy this machine is.
+//! `lab doctor`: what is here, what is missing, how noisy this machine is
+//! ([`score`]), who is to blame ([`neighbours`]) and what would help ([`advice`]).
+
+mod advice;
+mod neighbours;
+mod score;
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
@@ -13,19 +18,12 @@ use serde::Serialize;
 use crate::broker::{self, Missing, Options, Server, Source, embedded};
 use crate::bundle::{Host, Noise, Versions};
 use crate::{guard, host, noise};
+use advice::{Advice, Facts, advice};
+use neighbours::{Neighbour, Street};
+use score::{Score, score};
 
 /// How long the machine is listened to.
 const LISTEN: Duration = Duration::from_secs(2);
-/// Oversleep at the 99th percentile, ns: below the first a machine is quiet, above the second noisy.
-const OVERSLEEP: [u64; 2] = [200_000, 2_000_000];
-/// Share of the machine's CPU time that others take, likewise; also for stolen time.
-const TAKEN: [f64; 2] = [0.03, 0.15];
-/// Clock sources that are read without a system call.
-const CHEAP_CLOCKS: [&str; 4] = ["tsc", "arch_sys_counter", "kvm-clock", "hyperv_clocksource_tsc_page"];
-/// A run with many roles and connections needs about this many open files.
-const OPEN_FILES: u64 = 1024;
-/// The accounts of a large run, bytes.
-const SHARED_MEMORY: u64 = 64 << 20;
 
 /// Everything `lab doctor --json` prints.
 #[derive(Debug, Serialize)]
@@ -33,11 +31,12 @@ struct Findings {
     host: Host,
     versions: Versions,
     noise: Noise,
-    verdict: &'static str,
+    noise_score: Score,
+    neighbours: Vec<Neighbour>,
     shm_free_bytes: Option<u64>,
     open_files: Option<u64>,
     brokers: Vec<Found>,
-    advice: Vec<String>,
+    advice: Vec<Advice>,
 }
 
 /// One broker, here or not.
@@ -77,24 +76,37 @@ pub async fn doctor(wish: &Wish, urls: &BTreeMap<String, String>) -> Result<Exit
         }
         broker::install(&missing, wish.wheels)?;
     }
-    let noise = listen().await;
+    let (noise, neighbours) = listen().await;
     let mut brokers = Vec::new();
     for &broker in &wish.brokers {
         brokers.push(look(broker, urls).await);
     }
     let machine = host::host();
     let seen = brokers.iter().filter_map(|found| Some((found.broker.to_owned(), found.version.clone()?)));
-    let mut findings = Findings {
-        versions: host::versions(seen.collect()),
-        verdict: verdict(&noise),
-        shm_free_bytes: rustix::fs::statvfs("/dev/shm").ok().map(|shm| shm.f_bavail * shm.f_frsize),
-        open_files: getrlimit(Resource::Nofile).current,
-        advice: Vec::new(),
+    let versions = host::versions(seen.collect());
+    let shm_free_bytes = rustix::fs::statvfs("/dev/shm").ok().map(|shm| shm.f_bavail * shm.f_frsize);
+    let open_files = getrlimit(Resource::Nofile).current;
+    let without = |found: &Found| found.broker == Broker::Mqtt.as_str() && found.source.is_none();
+    let advice = advice(&Facts {
+        host: &machine,
+        noise: &noise,
+        neighbours: &neighbours,
+        profile: &versions.profile,
+        shm_free_bytes,
+        open_files,
+        without_mqtt: brokers.iter().any(without),
+    });
+    let findings = Findings {
+        noise_score: score(&noise),
         host: machine,
+        versions,
         noise,
+        neighbours,
+        shm_free_bytes,
+        open_files,
         brokers,
+        advice,
     };
-    findings.advice = advice(&findings);
     let mut out = std::io::stdout().lock();
     if wish.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&findings).context("cannot write JSON")?)?;
@@ -152,7 +164,7 @@ async fn look(broker: Broker, urls: &BTreeMap<String, String>) -> Found {
     found
 }
 
-async fn listen() -> Noise {
+async fn listen() -> (Noise, Vec<Neighbour>) {
     let bar = if std::io::stderr().is_terminal() {
         indicatif::ProgressBar::new_spinner()
             .with_message(format!("listening to the machine for {} s …", LISTEN.as_secs()))
@@ -160,76 +172,11 @@ async fn listen() -> Noise {
         indicatif::ProgressBar::hidden()
     };
     bar.enable_steady_tick(Duration::from_millis(200));
-    let meter = noise::Meter::start();
+    let (street, meter) = (Street::watch(), noise::Meter::start());
     tokio::time::sleep(LISTEN).await;
-    let noise = meter.stop();
+    let heard = (meter.stop(), street.busiest());
     bar.finish_and_clear();
-    noise
-}
-
-/// `quiet`, `usable` or `noisy`.
-fn verdict(noise: &Noise) -> &'static str {
-    let above = |index: usize| {
-        noise.oversleep_p99_ns > OVERSLEEP[index]
-            || noise.steal > TAKEN[index]
-            || noise.foreign_cpu > TAKEN[index]
-    };
-    match (above(0), above(1)) {
-        (_, true) => "noisy",
-        (true, false) => "usable",
-        (false, false) => "quiet",
-    }
-}
-
-/// What would lower the noise, and what may get in the way.
-fn advice(findings: &Findings) -> Vec<String> {
-    let Findings { host, noise, .. } = findings;
-    let mut advice = Vec::new();
-    if noise.foreign_cpu > TAKEN[0] {
-        advice.push(format!(
-            "other programs take {:.0} % of the CPU time: end what you do not need (`top` shows it)",
-            noise.foreign_cpu * 100.0
-        ));
-    }
-    if noise.steal > TAKEN[0] {
-        advice.push(format!(
-            "the hypervisor takes {:.0} % of the CPU time for other guests: a dedicated machine would be quieter",
-            noise.steal * 100.0
-        ));
-    }
-    if noise.oversleep_p99_ns > OVERSLEEP[0] && host.virtualized {
-        advice.push("this is a virtual machine: its wake-ups are late whatever is done inside it".to_owned());
-    }
-    if let Some(governor) = host.governor.as_deref().filter(|governor| *governor != "performance") {
-        advice.push(format!(
-            "the CPU's frequency is governed by `{governor}`: `sudo cpupower frequency-set -g performance` keeps it steady"
-        ));
-    }
-    if let Some(clock) = host.clocksource.as_deref().filter(|clock| !CHEAP_CLOCKS.contains(clock)) {
-        advice.push(format!(
-            "the clock source `{clock}` is slow to read, which every stamped message pays for; \
-             /sys/devices/system/clocksource/clocksource0/available_clocksource lists the others"
-        ));
-    }
-    let without = |found: &Found| found.broker == Broker::Mqtt.as_str() && found.source.is_none();
-    if findings.brokers.iter().any(without) && !embedded::HERE {
-        advice.push(format!(
-            "where Mosquitto cannot be installed, `{}` makes a `lab` with an MQTT broker inside, which keeps nothing on disk",
-            embedded::BUILD
-        ));
-    }
-    if host.cores < 2 {
-        advice.push(
-            "one CPU: roles and brokers take turns, so latencies are those of the scheduler".to_owned(),
-        );
-    }
-    if let Some(free) = findings.shm_free_bytes.filter(|&free| free < SHARED_MEMORY) {
-        advice.push(format!("/dev/shm has {} free: large runs need {}", size(free), size(SHARED_MEMORY)));
-    }
-    if let Some(limit) = findings.open_files.filter(|&limit| limit < OPEN_FILES) {
-        advice.push(format!("only {limit} files may be open: raise it with `ulimit -n {OPEN_FILES}`"));
-    }
-    advice
+    heard
 }
 
 fn text(findings: &Findings) -> String {
@@ -259,15 +206,19 @@ fn text(findings: &Findings) -> String {
             (
                 "CPU",
                 format!(
-                    "{}, {} usable{}",
+                    "{}, {} usable{}{}",
                     host.cpu,
                     host.cores,
+                    host.cpu_quota.map_or_else(String::new, |cpus| format!(" ({cpus} allowed)")),
                     if host.virtualized { ", virtual" } else { "" }
                 ),
             ),
             ("memory", size(host.memory_bytes)),
             ("kernel", host.kernel.clone()),
             ("governor", known(&host.governor)),
+            ("turbo, SMT", format!("{}, {}", on(host.turbo), on(host.smt))),
+            ("huge pages", known(&host.hugepages)),
+            ("kind", kind(host)),
             ("clock", known(&host.clocksource)),
             (
                 "/dev/shm",
@@ -291,9 +242,15 @@ fn text(findings: &Findings) -> String {
             ),
             ("stolen CPU", format!("{:.1} %", noise.steal * 100.0)),
             ("others' CPU", format!("{:.1} %", noise.foreign_cpu * 100.0)),
+            ("score", {
+                let Score { score, worst, parts, .. } = &findings.noise_score;
+                let parts: Vec<String> =
+                    parts.iter().map(|(name, score)| format!("{name} {score}")).collect();
+                format!("{score} of 100, for {worst} (0 is silence; {})", parts.join(", "))
+            }),
             (
                 "verdict",
-                match findings.verdict {
+                match findings.noise_score.verdict {
                     "quiet" => "quiet: small differences can be seen",
                     "usable" => {
                         "usable: believe medians over several trials, and be wary of the 99th percentile"
@@ -309,6 +266,7 @@ fn text(findings: &Findings) -> String {
         vec![
             ("lab", format!("{} ({})", versions.lab, versions.git.as_deref().unwrap_or("no revision known"))),
             ("compiler", versions.rustc.clone()),
+            ("built as", versions.profile.clone()),
             (
                 "clients",
                 versions
@@ -322,32 +280,35 @@ fn text(findings: &Findings) -> String {
     );
     if !findings.advice.is_empty() {
         lines.push("\nWhat would help".to_owned());
-        lines.extend(findings.advice.iter().map(|advice| format!("  - {advice}")));
+        for Advice { fact, advice, command } in &findings.advice {
+            lines.push(format!("  - {fact}: {advice}"));
+            lines.extend(command.iter().map(|command| format!("      {command}")));
+        }
     }
     lines.join("\n") + "\n"
+}
+
+fn on(value: Option<bool>) -> &'static str {
+    match value {
+        Some(true) => "on",
+        Some(false) => "off",
+        None => "not shown",
+    }
+}
+
+/// What stands between the program and the hardware.
+fn kind(host: &Host) -> String {
+    let machine = match &host.hypervisor {
+        Some(kind) => format!("virtual, {kind}"),
+        None if host.virtualized => "virtual".to_owned(),
+        None => "hardware".to_owned(),
+    };
+    host.container.as_ref().map_or(machine.clone(), |kind| format!("{kind} container on {machine}"))
 }
 
 fn size(bytes: u64) -> String {
     match bytes >> 20 {
         mebibytes if mebibytes >= 1024 => format!("{:.1} GiB", mebibytes as f64 / 1024.0),
         mebibytes => format!("{mebibytes} MiB"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_worst_of_the_noise_decides() {
-        let quiet = Noise { oversleep_p99_ns: 100_000, ..Noise::default() };
-        for (noise, expected) in [
-            (quiet.clone(), "quiet"),
-            (Noise { foreign_cpu: 0.05, ..quiet.clone() }, "usable"),
-            (Noise { steal: 0.2, ..quiet.clone() }, "noisy"),
-            (Noise { oversleep_p99_ns: 3_000_000, ..quiet }, "noisy"),
-        ] {
-            assert_eq!(verdict(&noise), expected, "{noise:?}");
-        }
     }
 }

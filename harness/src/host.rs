@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use crate::bundle::{Host, Versions};
 
@@ -28,8 +29,31 @@ pub fn host() -> Host {
         virtualized: field(&["flags"]).is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor"))
             || fs::exists("/sys/hypervisor/uuid").unwrap_or(false),
         load: load(),
+        cpu_quota: quota(),
+        smt: line("/sys/devices/system/cpu/smt/active").map(|active| active == "1"),
+        turbo: line("/sys/devices/system/cpu/intel_pstate/no_turbo")
+            .map(|off| off == "0")
+            .or_else(|| line("/sys/devices/system/cpu/cpufreq/boost").map(|on| on == "1")),
+        numa_nodes: nodes(),
+        hugepages: line("/sys/kernel/mm/transparent_hugepage/enabled").as_deref().and_then(chosen),
+        timer_slack_ns: rustix::thread::current_timer_slack().ok(),
+        network: NETWORK.iter().filter_map(|name| Some(((*name).to_owned(), sysctl(name)?))).collect(),
+        container: container(),
+        hypervisor: hypervisor(),
+        on_battery: battery(),
     }
 }
+
+/// What decides how TCP and Unix sockets buffer and send on one host.
+const NETWORK: [&str; 7] = [
+    "net.core.rmem_max",
+    "net.core.somaxconn",
+    "net.core.wmem_default",
+    "net.core.wmem_max",
+    "net.ipv4.tcp_congestion_control",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_wmem",
+];
 
 /// What runs, with the versions of the brokers that take part.
 pub fn versions(brokers: BTreeMap<String, String>) -> Versions {
@@ -38,6 +62,7 @@ pub fn versions(brokers: BTreeMap<String, String>) -> Versions {
         lab: env!("CARGO_PKG_VERSION").to_owned(),
         git: Some(env!("LAB_GIT")).filter(|revision| !revision.is_empty()).map(str::to_owned),
         rustc: env!("LAB_RUSTC").to_owned(),
+        profile: env!("LAB_PROFILE").to_owned(),
         brokers,
         settings: BTreeMap::new(),
         crates: crates.map(|(name, version)| (name.to_owned(), version.to_owned())).collect(),
@@ -46,6 +71,101 @@ pub fn versions(brokers: BTreeMap<String, String>) -> Versions {
 
 fn line(path: &str) -> Option<String> {
     fs::read_to_string(path).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+fn sysctl(name: &str) -> Option<String> {
+    // Some values are columns with tabs between them.
+    let text = line(&format!("/proc/sys/{}", name.replace('.', "/")))?;
+    Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// The smallest limit of the control groups around this process, in CPUs.
+fn quota() -> Option<f64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let limits = groups.lines().flat_map(|entry| {
+        let mut parts = entry.splitn(3, ':').skip(1);
+        let (controllers, path) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let root = match controllers {
+            "" => "/sys/fs/cgroup",
+            first if first.split(',').any(|name| name == "cpu") => "/sys/fs/cgroup/cpu",
+            _ => return Vec::new(),
+        };
+        // A group's limit holds for all groups in it. In a container the path may not be there.
+        let inner = Path::new(root).join(path.trim_start_matches('/'));
+        inner.ancestors().take_while(|group| group.starts_with(root)).filter_map(limit).collect()
+    });
+    limits.min_by(f64::total_cmp)
+}
+
+/// The CPU limit of one control group, of either version.
+fn limit(group: &Path) -> Option<f64> {
+    let read = |name: &str| fs::read_to_string(group.join(name)).ok();
+    let parse = |text: &str| text.trim().parse::<f64>().ok();
+    if let Some(both) = read("cpu.max") {
+        let (quota, period) = both.split_once(' ')?;
+        return Some(parse(quota)? / parse(period)?);
+    }
+    let quota = parse(&read("cpu.cfs_quota_us")?).filter(|quota| *quota > 0.0)?;
+    Some(quota / parse(&read("cpu.cfs_period_us")?)?)
+}
+
+fn nodes() -> Option<usize> {
+    let entries = fs::read_dir("/sys/devices/system/node").ok()?.flatten();
+    let number = |name: &str| name.strip_prefix("node").is_some_and(|rest| rest.parse::<u32>().is_ok());
+    Some(entries.filter(|entry| entry.file_name().to_str().is_some_and(number)).count())
+        .filter(|&count| count > 0)
+}
+
+/// The word in brackets: `always [madvise] never`.
+fn chosen(words: &str) -> Option<String> {
+    Some(words.split_once('[')?.1.split_once(']')?.0.to_owned())
+}
+
+/// By the marks that container engines leave, as `systemd-detect-virt` looks for them.
+fn container() -> Option<String> {
+    let here = |path: &str| fs::exists(path).unwrap_or(false);
+    if let Some(kind) = line("/run/systemd/container").or_else(|| std::env::var("container").ok()) {
+        return Some(kind);
+    }
+    let kind = if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
+        "kubernetes"
+    } else if here("/run/.containerenv") {
+        "podman"
+    } else if here("/.dockerenv") {
+        "docker"
+    } else {
+        return None;
+    };
+    Some(kind.to_owned())
+}
+
+fn hypervisor() -> Option<String> {
+    let dmi = |name: &str| line(&format!("/sys/class/dmi/id/{name}"));
+    if let Some(kind) = line("/sys/hypervisor/type") {
+        return Some(kind);
+    }
+    // Small hypervisors show no firmware, but a clock.
+    let clock = line("/sys/devices/system/clocksource/clocksource0/available_clocksource");
+    if clock.is_some_and(|clocks| clocks.contains("kvm-clock")) {
+        return Some(dmi("product_name").map_or("kvm".to_owned(), |product| format!("kvm ({product})")));
+    }
+    let vendors = ["Amazon", "Google", "innotek", "Microsoft", "Parallels", "QEMU", "VMware", "Xen"];
+    let vendor = dmi("sys_vendor").filter(|vendor| vendors.iter().any(|known| vendor.starts_with(known)))?;
+    Some(dmi("product_name").map_or(vendor.clone(), |product| format!("{vendor} {product}")))
+}
+
+fn battery() -> Option<bool> {
+    let supplies = fs::read_dir("/sys/class/power_supply").ok()?.flatten();
+    let states: Vec<String> = supplies
+        .map(|supply| supply.path())
+        .filter(|supply| fs::read_to_string(supply.join("type")).is_ok_and(|kind| kind.trim() == "Battery"))
+        // A mouse has a battery, too.
+        .filter(|supply| {
+            fs::read_to_string(supply.join("scope")).map_or(true, |scope| scope.trim() != "Device")
+        })
+        .filter_map(|supply| fs::read_to_string(supply.join("status")).ok())
+        .collect();
+    (!states.is_empty()).then(|| states.iter().any(|state| state.trim() == "Discharging"))
 }
 
 fn memory() -> u64 {
@@ -64,6 +184,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn limits_of_control_groups_are_read_in_both_versions() {
+        for (files, expected) in [
+            (&[("cpu.max", "150000 100000\n")][..], Some(1.5)),
+            (&[("cpu.max", "max 100000\n")], None),
+            (&[("cpu.cfs_quota_us", "50000\n"), ("cpu.cfs_period_us", "100000\n")], Some(0.5)),
+            (&[("cpu.cfs_quota_us", "-1\n"), ("cpu.cfs_period_us", "100000\n")], None),
+            (&[], None),
+        ] {
+            let group = tempfile::tempdir().expect("a folder");
+            for (name, text) in files {
+                fs::write(group.path().join(name), text).expect("it is written");
+            }
+            assert_eq!(limit(group.path()), expected, "{files:?}");
+        }
+    }
+
+    #[test]
+    fn the_chosen_word_is_the_one_in_brackets() {
+        assert_eq!(chosen("always [madvise] never").as_deref(), Some("madvise"));
+        assert_eq!(chosen("always"), None);
+    }
+
+    #[test]
     fn host_and_versions_are_filled() {
         let host = host();
         assert!(
@@ -71,12 +214,17 @@ mod tests {
             "{host:?}"
         );
         assert!(host.cores >= 1 && host.memory_bytes > 64 << 20, "{host:?}");
+        assert!(host.network.contains_key("net.ipv4.tcp_rmem") && host.timer_slack_ns.is_some(), "{host:?}");
         let versions = versions(BTreeMap::new());
+        let built = if cfg!(debug_assertions) { "debug" } else { "release" };
+        assert!(versions.profile.starts_with(built), "{versions:?}");
         let crates: Vec<&str> = versions.crates.keys().map(String::as_str).collect();
         assert!(
             crates.contains(&"lapin") && crates.contains(&"async-nats") && crates.len() == 9,
             "{crates:?}"
         );
+        // A library of the tests brings an old hyper of its own.
+        assert!(versions.crates["hyper"].starts_with("1."), "{versions:?}");
         assert!(versions.rustc.starts_with("rustc "), "{versions:?}");
     }
 }

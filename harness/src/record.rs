@@ -56,6 +56,8 @@ pub struct Ledger {
     bare: Option<BareLedger>,
     /// From due to sent.
     pub lag: Histogram<u64>,
+    /// From due to awake: the part of the lag that is the timer's.
+    pub pacer: Histogram<u64>,
     /// From sent to confirmed.
     pub confirm: Histogram<u64>,
     /// From the start until everything was sent and, where the pattern confirms, confirmed; ns of the clock.
@@ -84,6 +86,7 @@ impl Ledger {
             journal: None,
             bare: None,
             lag: stats::new_histogram(),
+            pacer: stats::new_histogram(),
             confirm: stats::new_histogram(),
             span: None,
         })
@@ -119,6 +122,15 @@ impl Ledger {
             journal.note((since(scheduled), since(now)));
         }
         Ok((sequence, self.message(sequence, scheduled, u32::try_from(lag).unwrap_or(u32::MAX))))
+    }
+
+    /// The pacer woke for the message due at `scheduled`, so many ns too late; see
+    /// [`clock::Pacer::sleep_until`].
+    #[inline]
+    pub fn woke(&mut self, scheduled: u64, late: Option<u64>) {
+        if let Some(late) = late.filter(|_| self.window.holds(scheduled)) {
+            self.pacer.saturating_record(late);
+        }
     }
 
     /// A probe or a marker: not counted.

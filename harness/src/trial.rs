@@ -11,7 +11,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use labs::catalog::Pattern;
 use labs::lab::Place;
 
 use crate::account;
@@ -26,8 +25,9 @@ use crate::recording::Recording;
 use crate::role::protocol::{FromRole, Init, Kind, Measure, ToRole, roles};
 use crate::role::{Handle, LEAVE};
 use crate::verdict::{self, Seen};
-
 use accounts::Accounts;
+pub use accounts::Watch;
+pub(crate) use accounts::receivers;
 pub use script::Script;
 pub use shape::{check_shape, crowd};
 
@@ -193,18 +193,6 @@ pub async fn remove(handle: &Handle, name: &str, url: Option<&str>, subscribers:
     }
 }
 
-/// What can be seen of a trial while it runs.
-pub struct Watch<'a> {
-    /// Seconds since the common start; negative before it.
-    pub at: f64,
-    /// Messages sent so far.
-    pub sent: u64,
-    /// Messages received so far, by all receivers.
-    pub received: u64,
-    /// What is going on.
-    pub what: &'a str,
-}
-
 struct Performance<'a> {
     spec: &'a Spec,
     cast: &'a mut Cast,
@@ -223,7 +211,7 @@ impl Performance<'_> {
         mut broker: Option<&mut Server>,
         mut watch: impl FnMut(&Watch<'_>),
     ) -> Result<()> {
-        watch(&Watch { at: -1.0, sent: 0, received: 0, what: "joining" });
+        watch(&Watch { at: -1.0, what: "joining", ..Watch::default() });
         let patience = JOIN;
         until_dead(&mut broker, self.cast.gather(patience)).await?;
         let start = clock::now() + COUNTDOWN;
@@ -286,7 +274,8 @@ impl Performance<'_> {
                 } else {
                     "draining"
                 };
-                watch(&Watch { at: (now as f64 - start as f64) / 1e9, sent, received, what });
+                let at = (now as f64 - start as f64) / 1e9;
+                watch(&Watch { at, ends: (to - start) as f64 / 1e9, what, ..accounts.watch() });
             }
             if now < to || books.1.is_none() {
                 continue;
@@ -330,8 +319,9 @@ impl Performance<'_> {
             if let Some(gone) = broker.as_mut().and_then(|server| server.died()) {
                 bail!("the broker died: {gone}");
             }
-            let (now, (sent, received)) = (clock::now(), accounts.moved());
-            watch(&Watch { at: (now as f64 - start as f64) / 1e9, sent, received, what: "queueing up" });
+            let (now, (sent, _)) = (clock::now(), accounts.moved());
+            let at = (now as f64 - start as f64) / 1e9;
+            watch(&Watch { at, what: "queueing up", ..accounts.watch() });
             if sent != last_move.0 {
                 last_move = (sent, now);
             }
@@ -376,16 +366,5 @@ async fn until_dead<T>(broker: &mut Option<&mut Server>, work: impl Future<Outpu
     tokio::select! {
         done = work => done,
         gone = death => bail!("the broker died: {gone}"),
-    }
-}
-
-/// Who receives, in the sense of the account, and how many they are.
-pub(crate) fn receivers(spec: &Spec) -> (Kind, usize) {
-    match spec.handle.entry.pattern {
-        Pattern::OneWay => (Kind::Receiver, 1),
-        Pattern::RequestReply => (Kind::Requester, spec.senders),
-        Pattern::PubSub | Pattern::Durable => (Kind::Subscriber, spec.receivers),
-        Pattern::Pipeline => (Kind::Sink, 1),
-        Pattern::Queue => (Kind::Consumer, spec.receivers),
     }
 }

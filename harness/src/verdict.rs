@@ -116,6 +116,7 @@ pub fn evaluate(spec: &Spec, seen: Seen<'_>, index: usize, position: usize) -> O
     let response = merged(|report| &report.response);
     let service = merged(|report| &report.service);
     let lag = merged(|report| &report.lag);
+    let pacer = merged(|report| &report.pacer);
     let confirm = merged(|report| &report.confirm);
     let received: u64 = reports().map(|(_, report)| report.measured).sum();
     if failed.is_none() && received == 0 {
@@ -133,21 +134,17 @@ pub fn evaluate(spec: &Spec, seen: Seen<'_>, index: usize, position: usize) -> O
     }
     let mut cost: BTreeMap<String, Cost> = BTreeMap::new();
     for (kind, report) in reports() {
-        let usage = Usage { cpu_ns: report.cpu_ns, switches: report.switches, rss_bytes: report.rss_bytes };
-        let one = usage.per_message(received);
-        let sum = cost.entry(kind.to_string()).or_default();
-        sum.cpu_ns_per_msg += one.cpu_ns_per_msg;
-        sum.switches_per_msg =
-            Some(sum.switches_per_msg.unwrap_or(0.0) + one.switches_per_msg.unwrap_or(0.0));
-        // Threads share one process's memory; processes add up.
-        sum.rss_bytes = if spec.housing.threads {
-            one.rss_bytes.max(sum.rss_bytes)
-        } else {
-            sum.rss_bytes + one.rss_bytes
-        };
+        let one = report.usage.per_message(received);
+        let all = cost.remove(kind.as_str()).map_or(one, |others| {
+            // Threads share one process's memory; processes add up.
+            let shared = spec.housing.threads.then_some(one.rss_bytes.max(others.rss_bytes));
+            let sum = others + one;
+            Cost { rss_bytes: shared.unwrap_or(sum.rss_bytes), ..sum }
+        });
+        cost.insert(kind.to_string(), all);
     }
     if let Some(usage) = broker {
-        cost.insert("broker".to_owned(), usage.per_message(received));
+        cost.insert("broker".to_owned(), plausible(usage.per_message(received), spec.size));
     }
     let knobs = reports().flat_map(|(_, report)| report.knobs.clone()).collect();
     let encode = |histogram| stats::encode(histogram).unwrap_or_default();
@@ -155,6 +152,7 @@ pub fn evaluate(spec: &Spec, seen: Seen<'_>, index: usize, position: usize) -> O
         response: encode(&response),
         service: encode(&service),
         lag: encode(&lag),
+        pacer: encode(&pacer),
         confirm: encode(&confirm),
         interval_ns: INTERVAL,
         measure_from_ns: clock::seconds(spec.warmup),
@@ -176,6 +174,7 @@ pub fn evaluate(spec: &Spec, seen: Seen<'_>, index: usize, position: usize) -> O
         response_ns: stats::percentiles(&response),
         service_ns: stats::percentiles(&service),
         lag_ns: stats::percentiles(&lag),
+        pacer_ns: (!pacer.is_empty()).then(|| stats::percentiles(&pacer)),
         confirm_ns: (!confirm.is_empty()).then(|| stats::percentiles(&confirm)),
         cost,
         noise,
@@ -184,6 +183,16 @@ pub fn evaluate(spec: &Spec, seen: Seen<'_>, index: usize, position: usize) -> O
     };
     trial.flags = flags(&trial, &raw, &spec.load, spec.seconds, spec.null_rate);
     Outcome { trial, raw, knobs, recording }
+}
+
+/// A broker hands every message it delivers to the kernel once at least. Where the
+/// books show less than this share of that, it sends by calls that they leave out.
+const WRITTEN: f64 = 0.5;
+
+/// A broker's cost; what it wrote only where the kernel has counted it.
+fn plausible(cost: Cost, size: usize) -> Cost {
+    let counted = cost.bytes_per_msg.is_some_and(|bytes| bytes >= WRITTEN * size as f64);
+    if counted { cost } else { Cost { writes_per_msg: None, bytes_per_msg: None, ..cost } }
 }
 
 /// How a backlog was filled and drained: from the first start of a kind of
@@ -205,11 +214,11 @@ const STEADY: f64 = 0.2;
 /// generator, not the lab, is what was measured.
 const LAG_SHARE: f64 = 0.5;
 /// Shares of CPU time that others, or the hypervisor, may take.
-const FOREIGN: f64 = 0.1;
-const STEAL: f64 = 0.02;
+pub(crate) const FOREIGN: f64 = 0.1;
+pub(crate) const STEAL: f64 = 0.02;
 /// An idle thread may oversleep by this much at the 99th percentile, ns, where
 /// the load itself does not keep the CPUs busy.
-const OVERSLEEP: u64 = 2_000_000;
+pub(crate) const OVERSLEEP: u64 = 2_000_000;
 
 /// What is not to be believed about a trial. `null_rate` is what the generator
 /// can offer to a transport that does nothing, messages a second: it must be
@@ -341,6 +350,19 @@ mod tests {
     fn too_few_samples_and_negative_latencies_are_said() {
         check(|trial, _, _| trial.response_ns.p99 = None, &[Flag::TooFewSamples]);
         check(|trial, _, _| trial.counts.negative = 1, &[Flag::NegativeLatency]);
+    }
+
+    #[test]
+    fn a_broker_cannot_deliver_more_than_it_writes() {
+        let cost = |bytes| Cost { writes_per_msg: Some(0.1), bytes_per_msg: bytes, ..Cost::default() };
+        for (bytes, kept) in [(Some(70.0), true), (Some(32.0), true), (Some(31.9), false), (None, false)] {
+            let cost = plausible(cost(bytes), 64);
+            assert_eq!(
+                (cost.writes_per_msg.is_some(), cost.bytes_per_msg.is_some()),
+                (kept, kept),
+                "{bytes:?}"
+            );
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod cells;
 mod limit;
+mod progress;
 mod search;
 
 use std::collections::BTreeMap;
@@ -17,11 +18,12 @@ use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
 use crate::broker::{Options, Server, Source};
-use crate::bundle::{Bundle, Cell, Plan, Run, Skipped, Trial};
+use crate::bundle::{Bundle, Cell, Plan, Run, Trial};
 use crate::conduct::Housing;
 use crate::role::Handle;
-use crate::trial::{self, Script, Spec, Watch};
+use crate::trial::{self, Script, Spec};
 use crate::{guard, host, load, plan, recording, stats};
+pub use progress::{Next, Progress};
 
 /// What a run needs besides its plan.
 pub struct Request<'a> {
@@ -39,22 +41,6 @@ pub struct Request<'a> {
     pub resume: bool,
     /// A missing broker is an error, not a skipped lab.
     pub strict: bool,
-}
-
-/// How a run tells its progress.
-pub trait Progress {
-    /// So many trials are to be made.
-    fn begin(&mut self, trials: usize, skipped: &[Skipped]);
-    /// By now so many trials are expected: a search decides as it goes.
-    fn expect(&mut self, trials: usize);
-    /// Something is known that is not one trial's.
-    fn note(&mut self, line: &str);
-    /// A broker is being started.
-    fn broker(&mut self, broker: Broker);
-    /// A trial goes on.
-    fn watch(&mut self, cell: &Cell, watch: &Watch<'_>);
-    /// A trial has ended; about so many seconds are left.
-    fn trial(&mut self, cell: &Cell, made: usize, left_s: f64);
 }
 
 /// One trial that is to be made.
@@ -127,8 +113,8 @@ pub async fn run(request: &Request<'_>, progress: &mut impl Progress) -> Result<
     let (bundle, run) = open(request, &handles, skipped)?;
     let mut random = SmallRng::seed_from_u64(run.seed);
     let blocks = schedule(&run, &handles, &mut random);
-    let total: usize = blocks.iter().map(|block| block.steps.len()).sum();
-    progress.begin(total, &run.skipped);
+    let order: Vec<Step> = blocks.iter().flat_map(|block| &block.steps).copied().collect();
+    progress.begin(order.len(), &run.skipped);
     let null_rate = |&size| Ok((size, load::null_rate(usize::try_from(size)?)?));
     let mut work = Work {
         handles,
@@ -141,7 +127,8 @@ pub async fn run(request: &Request<'_>, progress: &mut impl Progress) -> Result<
         random,
         began: Instant::now(),
         made: 0,
-        total,
+        total: order.len(),
+        order,
         progress,
     };
     for block in blocks {
@@ -164,7 +151,10 @@ struct Work<'a, P> {
     random: SmallRng,
     began: Instant,
     made: usize,
+    /// How many there will be, as far as is known.
     total: usize,
+    /// The planned ones, in this order; searches decide themselves what comes next.
+    order: Vec<Step>,
     position: usize,
     progress: &'a mut P,
 }
@@ -191,6 +181,13 @@ impl<P: Progress> Work<'_, P> {
         if let Some(server) = &house.server {
             note_settings(&mut self.run.cells[step.cell], server);
         }
+        let cell = &self.run.cells[step.cell];
+        self.progress.next(&Next {
+            cell,
+            trial: step.trial,
+            of: cell.part_of.is_none().then_some(self.run.plan.trials),
+            then: self.order.get(self.made + 1).map(|step| &self.run.cells[step.cell]),
+        });
         let good = match &house.unstartable {
             Some(reason) => self.give_up(step, reason.clone()),
             None => self.make(step, length, house.server.as_mut()).await?,

@@ -113,6 +113,8 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     let runtime = role::runtime(0)?;
     let mut live = Live::new();
     let done = runtime.block_on(interruptible(bench::run(&request, &mut live)));
+    // However it ended, nothing of it stays on the terminal.
+    drop(live);
     // Nothing of the run is left to wait for but blocked errands.
     runtime.shutdown_background();
     let Some(run) = done else {

@@ -1,7 +1,9 @@
-//! Progress on a terminal: one live line with an estimate of what is left.
+//! Progress on a terminal: a few live lines at its bottom, what is finished above.
 //! Without a terminal: a plain line for each trial.
 
-use std::time::Duration;
+mod view;
+
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use labs::lab::Broker;
@@ -9,27 +11,81 @@ use labs::lab::Broker;
 use crate::bench;
 use crate::bundle::{Cell, Counts, LoadKind, Skipped};
 use crate::trial::Watch;
+use view::{Pace, fit, lines};
+
+/// Most redraws a second. Watching must not cost what is watched its CPU.
+const REDRAWS: u8 = 10;
+/// What a trial takes besides its load, seconds, before there is one to judge by.
+const OVERHEAD: f64 = 0.7;
+/// Columns where the terminal does not say how many it has.
+const COLUMNS: usize = 80;
+/// Columns of the bar, the counts behind it and the gaps.
+const BAR: usize = 36;
 
 /// Writes to stderr, so that stdout stays for results.
 pub(super) struct Live {
     bar: ProgressBar,
     terminal: bool,
+    pace: Pace,
+    /// Seconds that were left, and when that was said.
+    left: Option<(f64, Instant)>,
+    /// What comes after this trial.
+    then: String,
 }
 
 impl Live {
     pub(super) fn new() -> Self {
         use std::io::IsTerminal as _;
-        let terminal = std::io::stderr().is_terminal();
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len}  {wide_msg}") {
+        // A terminal that cannot move its cursor gets what a file gets.
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let terminal = std::io::stderr().is_terminal() && !dumb;
+        let target =
+            if terminal { ProgressDrawTarget::stderr_with_hz(REDRAWS) } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(None, target);
+        // The first line is empty, and may stay behind: the `^C` that a terminal writes when it is
+        // pressed moves the cursor down by one, and nobody is told.
+        let template = "\n{prefix:.bold}\n{bar:20.cyan} {pos:>4}/{len}  {msg}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        Self { bar, terminal }
+        Self { bar, terminal, pace: Pace::default(), left: None, then: String::new() }
     }
 
     fn say(&self, line: &str) {
         if self.terminal { self.bar.println(line) } else { eprintln!("{line}") }
     }
+
+    /// The line of the bar, and what is known of the trial below it.
+    fn show(&self, left_s: f64, below: &str) {
+        let left = format!("{} left{}", human(left_s), self.then);
+        self.bar.set_message(format!("{}\n{below}", fit(&left, columns().saturating_sub(BAR))));
+    }
+
+    /// Seconds left; before the first trial has ended, by how long one of `trial_s` seconds takes.
+    fn left(&self, trial_s: f64) -> f64 {
+        match self.left {
+            Some((seconds, said)) => (seconds - said.elapsed().as_secs_f64()).max(0.0),
+            None => self.bar.length().unwrap_or(0) as f64 * (trial_s + OVERHEAD),
+        }
+    }
+}
+
+/// However a run ends, the live lines go.
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// How wide the terminal is at the moment.
+fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr()).ok();
+    size.map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0).unwrap_or(COLUMNS)
+}
+
+/// `oneway-tcp, 64 B at 1000/s`.
+fn name(cell: &Cell) -> String {
+    format!("{}, {} B at {}", cell.lab, cell.size, cell.load.label())
 }
 
 impl bench::Progress for Live {
@@ -52,24 +108,33 @@ impl bench::Progress for Live {
     }
 
     fn broker(&mut self, broker: Broker) {
-        self.bar.set_message(format!("starting a private {broker}"));
+        if self.terminal {
+            self.bar.set_message(format!("\n  starting a private {broker}"));
+        }
     }
 
-    fn watch(&mut self, cell: &Cell, watch: &Watch<'_>) {
-        let eta = self.bar.eta().as_secs();
-        self.bar.set_message(format!(
-            "{} {} B {}: {} ({} received)  {} left",
-            cell.lab,
-            cell.size,
-            cell.load.label(),
-            watch.what,
-            watch.received,
-            human(eta as f64)
-        ));
+    fn next(&mut self, next: &bench::Next<'_>) {
+        if !self.terminal {
+            return;
+        }
+        self.pace.clear();
+        self.then = next.then.map_or_else(String::new, |cell| format!(", then {}", name(cell)));
+        let of = next.of.map_or_else(|| ", in a search".to_owned(), |of| format!(" of {of}"));
+        let what = format!("{}: trial {}{of}", name(next.cell), next.trial + 1);
+        self.bar.set_prefix(fit(&what, columns()));
+    }
+
+    fn watch(&mut self, _: &Cell, watch: &Watch<'_>) {
+        if !self.terminal {
+            return;
+        }
+        let rates = if watch.at < 0.0 { None } else { self.pace.note(watch.at, watch.sent, watch.received) };
+        self.show(self.left(watch.ends), &lines(watch, rates, columns()));
     }
 
     fn trial(&mut self, cell: &Cell, made: usize, left_s: f64) {
         self.bar.set_position(made as u64);
+        self.left = Some((left_s, Instant::now()));
         let Some(trial) = cell.trials.iter().max_by_key(|trial| trial.position) else { return };
         let what = match &trial.failed {
             Some(reason) => format!("FAILED: {reason}"),
@@ -82,29 +147,27 @@ impl bench::Progress for Live {
                         None => "too few samples".to_owned(),
                     },
                 };
-                format!("{speed}, {}", account(cell, &trial.counts))
+                format!("{speed}, {}", account(cell, &trial.counts, self.terminal))
             }
         };
         let total = self.bar.length().unwrap_or(0);
-        self.say(&format!(
-            "[{made:>3}/{total}] {:<22} {:>7} B {:<9} {what}  ({} left)",
-            cell.lab,
-            cell.size,
-            cell.load.label(),
-            human(left_s)
-        ));
-        if made as u64 == total {
-            self.bar.finish_and_clear();
-        }
+        let (size, load) = (cell.size, cell.load.label());
+        // On a terminal the live lines say how much is left.
+        let left = if self.terminal { String::new() } else { format!("  ({} left)", human(left_s)) };
+        self.say(&format!("[{made:>3}/{total}] {:<22} {size:>7} B {load:<9} {what}{left}", cell.lab));
     }
 }
 
-/// What became of the messages, in words. A wire floor only counts.
-fn account(cell: &Cell, counts: &Counts) -> String {
+/// What became of the messages, in words; `short` leaves out what did not happen,
+/// for a line has 80 columns on many terminals. A wire floor only counts.
+fn account(cell: &Cell, counts: &Counts, short: bool) -> String {
     if cell.is_floor() {
         return format!("{} not received", counts.lost);
     }
-    format!("{} lost, {} duplicated, {} reordered", counts.lost, counts.duplicated, counts.reordered)
+    let more = [(counts.duplicated, "duplicated"), (counts.reordered, "reordered")];
+    let more = more.into_iter().filter(|(count, _)| !short || *count > 0);
+    let more: Vec<String> = more.map(|(count, what)| format!(", {count} {what}")).collect();
+    format!("{} lost{}", counts.lost, more.concat())
 }
 
 /// `42 s`, `3 min`.

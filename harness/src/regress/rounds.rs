@@ -314,6 +314,9 @@ fn sample(lab: &str, arm: Arm, run: &Run) -> Sample {
                 (Measure::P99, response.p99.map(|ns| ns as f64)),
                 (Measure::Max, response.max.map(|ns| ns as f64)),
                 (Measure::Cpu, of_roles(trial, |cost| Some(cost.cpu_ns_per_msg))),
+                (Measure::Bytes, of_roles(trial, |cost| cost.bytes_per_msg)),
+                (Measure::Allocations, of_roles(trial, |cost| cost.allocations_per_msg)),
+                (Measure::Writes, of_roles(trial, |cost| cost.writes_per_msg)),
                 (Measure::Switches, of_roles(trial, |cost| cost.switches_per_msg)),
             ];
             measures.extend(found.into_iter().filter_map(|(measure, value)| Some((measure, value?))));

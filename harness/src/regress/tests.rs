@@ -149,6 +149,36 @@ fn a_small_sure_slowdown_is_fine_and_a_gain_is_no_loss() {
     assert_eq!(verdict(Truth { head: 0.7, noise: 0.05, ..QUIET }).outcome, Outcome::Fine);
 }
 
+/// Counts that are the same in every round leave no doubt, in either direction.
+#[test]
+fn counts_that_never_vary_are_judged_as_they_stand() {
+    let with = |base: Option<f64>, head: Option<f64>| {
+        let mut record = record(QUIET);
+        for sample in record.rounds.iter_mut().flat_map(|round| &mut round.samples) {
+            let value = if sample.arm == Arm::Head { head } else { base };
+            sample.measures.extend(value.map(|value| (Measure::Allocations, value)));
+        }
+        let verdict = judge(&record, 0.03);
+        let gate = verdict.gates.iter().find(|gate| gate.measure == Measure::Allocations).cloned();
+        (verdict.outcome, gate.and_then(|gate| gate.outcome))
+    };
+    for (base, head, expected) in [
+        (3.0, 3.0, Outcome::Fine),
+        (3.0, 2.0, Outcome::Fine),
+        (3.0, 3.08, Outcome::Fine),
+        (3.0, 3.1, Outcome::Regressed),
+        // None is a value, and what happens beside the messages is none.
+        (0.0, 0.0, Outcome::Fine),
+        (0.002, 0.008, Outcome::Fine),
+        (0.0, 1.0, Outcome::Regressed),
+    ] {
+        assert_eq!(with(Some(base), Some(head)), (expected, Some(expected)), "{base} and {head}");
+    }
+    // A program that does not count yet: there is nothing to compare, and the rest decides.
+    assert_eq!(with(None, Some(3.0)), (Outcome::Fine, None));
+    assert_eq!(with(Some(3.0), None), (Outcome::Fine, None));
+}
+
 #[test]
 fn a_head_that_breaks_what_base_keeps_is_no_matter_of_statistics() {
     let with = |change: &dyn Fn(&mut Sample, usize)| {

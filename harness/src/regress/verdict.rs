@@ -198,8 +198,9 @@ fn compare(record: &Record, lab: &str, measure: Measure) -> Option<Gate> {
     for round in &record.rounds {
         let of = |arm: Arm| -> Option<f64> {
             let sample = round.samples.iter().find(|sample| sample.lab == lab && sample.arm == arm)?;
+            let value = sample.measures.get(&measure)?.max(measure.least());
             // A logarithm is taken of it.
-            sample.measures.get(&measure).copied().filter(|value| *value > 0.0)
+            (value > 0.0).then_some(value)
         };
         if let (Some(base), Some(head), Some(again)) = (of(Arm::Base), of(Arm::Head), of(Arm::Again)) {
             triples.push([base, head, again]);

@@ -23,6 +23,11 @@ pub(crate) fn rate(value: f64) -> String {
     if value < 10.0 { format!("{value:.2}") } else { count(value.round() as u64) }
 }
 
+/// So many for each message, or a dash where that is not known.
+pub(crate) fn per_message(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.3}"))
+}
+
 /// A rate in little room: `9.12 M`, `43.1 k`, `980`.
 pub(crate) fn short(value: f64) -> String {
     match value {

@@ -143,7 +143,8 @@ async fn open<O: Outlet>(
             if std::mem::take(&mut unflushed) {
                 pump.flush().await?;
             }
-            pacer.sleep_until(due).await?;
+            let late = pacer.sleep_until(due).await?;
+            pump.ledger.woke(due, late);
             now = clock::now();
         }
         pump.send(due, now).await?;
@@ -195,7 +196,7 @@ pub(super) async fn mark(stage: &Stage, outlet: &mut impl Outlet, ledger: &mut L
         tokio::select! {
             biased;
             () = &mut stop => return Ok(()),
-            slept = pacer.sleep_until(clock::now() + MARK) => slept?,
+            slept = pacer.sleep_until(clock::now() + MARK) => drop(slept?),
         }
     }
 }

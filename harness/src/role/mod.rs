@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::bundle::{Interval, LoadKind};
 use crate::clock::{self, Pacer};
-use crate::cost::Usage;
+use crate::cost::{Own, Usage};
 use crate::load::{Schedule, Share};
 use crate::record::{Books, INTERVAL, Ledger, Progress, Window};
 use crate::stats;
@@ -370,14 +370,13 @@ impl Stage {
         let stop = self.stop();
         let usage = tokio::spawn(async move {
             pacer.sleep_until(window.from).await?;
-            let own = || if threads { Usage::of_thread() } else { Usage::of_self() };
-            let before = own()?;
+            let own = Own::begin(threads)?;
             tokio::select! {
-                slept = pacer.sleep_until(window.to) => slept?,
+                slept = pacer.sleep_until(window.to) => drop(slept?),
                 // A backlog's window has no end of its own.
                 () = stop, if window.to == u64::MAX => {}
             }
-            Ok(own()? - before)
+            own.end()
         });
         Ok(Meter { usage })
     }
@@ -392,6 +391,7 @@ impl Stage {
         let fill = |report: &mut Report| {
             if let Some(ledger) = ledger {
                 report.lag = stats::encode(&ledger.lag)?;
+                report.pacer = stats::encode(&ledger.pacer)?;
                 report.confirm = stats::encode(&ledger.confirm)?;
                 report.span = ledger.span;
             }
@@ -414,13 +414,7 @@ impl Stage {
     /// The last line of a role that fills in by itself what it has measured.
     async fn tell(&self, meter: Meter, fill: impl FnOnce(&mut Report) -> Result<()>) -> Result<()> {
         let usage = meter.usage.await.context("the meter has stopped")??;
-        let mut report = Report {
-            cpu_ns: usage.cpu_ns,
-            switches: usage.switches,
-            rss_bytes: usage.rss_bytes,
-            knobs: self.place.knobs_read(),
-            ..Report::default()
-        };
+        let mut report = Report { usage, knobs: self.place.knobs_read(), ..Report::default() };
         fill(&mut report)?;
         (self.outbox)(FromRole::Report(Box::new(report)));
         Ok(())

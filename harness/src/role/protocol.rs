@@ -9,6 +9,7 @@ use labs::catalog::Pattern;
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::{Interval, Load};
+use crate::cost::Usage;
 
 /// What a role does in its pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -299,6 +300,8 @@ pub struct Report {
     /// Histogram, encoded.
     pub lag: String,
     /// Histogram, encoded.
+    pub pacer: String,
+    /// Histogram, encoded.
     pub confirm: String,
     /// What each interval saw.
     pub series: Vec<Interval>,
@@ -306,12 +309,8 @@ pub struct Report {
     /// first look to the last message received; ns of the clock.
     #[serde(default)]
     pub span: Option<(u64, u64)>,
-    /// CPU time in the measured window, ns.
-    pub cpu_ns: u64,
-    /// Context switches in it.
-    pub switches: u64,
-    /// Peak resident memory, bytes.
-    pub rss_bytes: u64,
+    /// What the role used in the measured window.
+    pub usage: Usage,
     /// Knobs that were read.
     pub knobs: BTreeMap<String, usize>,
 }

@@ -98,7 +98,7 @@ async fn probe(stage: &Stage, outlet: &mut impl Outlet) -> Result<Window> {
         tokio::select! {
             biased;
             window = &mut go => return window,
-            slept = pacer.sleep_until(clock::now() + PROBING) => slept?,
+            slept = pacer.sleep_until(clock::now() + PROBING) => drop(slept?),
         }
     }
 }

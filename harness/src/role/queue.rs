@@ -104,7 +104,11 @@ async fn produce(stage: &Stage, producer: impl Producer) -> Result<()> {
                     patience.bad(error)?;
                 }
             },
-            slept = pacer.sleep_until(wake), if !ended && in_flight.len() < limit => slept?,
+            slept = pacer.sleep_until(wake), if !ended && in_flight.len() < limit => {
+                // A look at a full window, or a closed loop's end, is no message's time.
+                let late = slept?.filter(|_| due == Some(wake));
+                ledger.woke(wake, late);
+            }
             () = &mut stop => break,
         }
     }

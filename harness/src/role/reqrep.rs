@@ -77,7 +77,11 @@ async fn ask(stage: &Stage, requester: impl Requester) -> Result<()> {
                     patience.bad(error)?;
                 }
             },
-            slept = pacer.sleep_until(wake), if !ended && in_flight.len() < limit => slept?,
+            slept = pacer.sleep_until(wake), if !ended && in_flight.len() < limit => {
+                // A closed loop's end is no message's time.
+                let late = slept?.filter(|_| due == Some(wake));
+                ledger.woke(wake, late);
+            }
             () = &mut stop => break,
         }
     }

@@ -41,6 +41,7 @@ pub fn summarize(cell: &Cell, raws: &[Raw], seed: u64) -> Result<Option<Summary>
 
     let response_ns = percentiles(&merged(|raw| &raw.response)?);
     let confirm_ns = percentiles(&merged(|raw| &raw.confirm)?);
+    let pacer_ns = percentiles(&merged(|raw| &raw.pacer)?);
     let mut flags: BTreeSet<Flag> = trials().flat_map(|trial| trial.flags.iter().copied()).collect();
     if cell.load.kind == LoadKind::Rate && response_ns.p99.is_none() {
         flags.insert(Flag::TooFewSamples);
@@ -52,6 +53,7 @@ pub fn summarize(cell: &Cell, raws: &[Raw], seed: u64) -> Result<Option<Summary>
         response_ns,
         service_ns: percentiles(&merged(|raw| &raw.service)?),
         lag_ns: percentiles(&merged(|raw| &raw.lag)?),
+        pacer_ns: (pacer_ns.count > 0).then_some(pacer_ns),
         confirm_ns: (confirm_ns.count > 0 || trials().any(|trial| trial.confirm_ns.is_some()))
             .then_some(confirm_ns),
         cost: costs(trials()),
@@ -96,6 +98,9 @@ fn costs<'a>(trials: impl Iterator<Item = &'a Trial>) -> BTreeMap<String, Cost> 
                 cpu_ns_per_msg: of(|cost| Some(cost.cpu_ns_per_msg)).unwrap_or_default(),
                 switches_per_msg: of(|cost| cost.switches_per_msg),
                 rss_bytes: of(|cost| Some(cost.rss_bytes as f64)).unwrap_or_default() as u64,
+                writes_per_msg: of(|cost| cost.writes_per_msg),
+                bytes_per_msg: of(|cost| cost.bytes_per_msg),
+                allocations_per_msg: of(|cost| cost.allocations_per_msg),
             };
             (role, cost)
         })

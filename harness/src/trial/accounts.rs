@@ -1,13 +1,36 @@
-//! The accounts of a trial as they grow.
+//! The accounts of a trial as they grow, read while its roles write them.
 
 use std::path::Path;
 
 use anyhow::Result;
 use labs::catalog::Pattern;
 
-use super::{Spec, receivers};
+use super::Spec;
 use crate::account::{Counter, Counters};
 use crate::role::protocol::{Kind, roles};
+
+/// What can be seen of a trial while it runs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Watch<'a> {
+    /// Seconds since the common start; negative before it.
+    pub at: f64,
+    /// When sending ends, seconds after the common start.
+    pub ends: f64,
+    /// Messages sent so far.
+    pub sent: u64,
+    /// Deliveries that should come of them, by all receivers.
+    pub expected: u64,
+    /// Messages received so far, by all receivers.
+    pub received: u64,
+    /// Not received although a later one has been: lost, or late. `None` where receivers share the messages.
+    pub overtaken: Option<u64>,
+    /// Received again so far.
+    pub duplicated: u64,
+    /// Received after a later one of the same sender.
+    pub reordered: u64,
+    /// What is going on.
+    pub what: &'a str,
+}
 
 /// The accounts of a trial as they grow.
 pub(super) struct Accounts {
@@ -17,6 +40,8 @@ pub(super) struct Accounts {
     copies: u64,
     /// Markers tell when nothing more will come.
     markers: u64,
+    /// A receiver's progress is the highest number it has seen, not how many.
+    in_order: bool,
 }
 
 impl Accounts {
@@ -37,6 +62,7 @@ impl Accounts {
                 Pattern::OneWay | Pattern::PubSub => spec.senders as u64,
                 _ => u64::MAX,
             },
+            in_order: matches!(pattern, Pattern::OneWay | Pattern::PubSub | Pattern::Durable),
         })
     }
 
@@ -50,8 +76,31 @@ impl Accounts {
 
     pub(super) fn missing(&self) -> u64 {
         let (sent, received) = self.moved();
-        let refused = Self::sum(&self.senders, Counter::Refused);
-        (sent.saturating_sub(refused) * self.copies).saturating_sub(received)
+        self.expected(sent).saturating_sub(received)
+    }
+
+    /// Deliveries that should come of so many messages.
+    fn expected(&self, sent: u64) -> u64 {
+        sent.saturating_sub(Self::sum(&self.senders, Counter::Refused)) * self.copies
+    }
+
+    /// What they say at the moment. Roles go on meanwhile: figures that are read one
+    /// after the other may not fit each other exactly.
+    pub(super) fn watch(&self) -> Watch<'static> {
+        let (sent, received) = self.moved();
+        let all = |counter| Self::sum(&self.receivers, counter);
+        let seen =
+            |receiver: &Counters| (0..self.senders.len()).map(|from| receiver.progress(from)).sum::<u64>();
+        let highest = || self.receivers.iter().map(seen).sum::<u64>();
+        Watch {
+            sent,
+            expected: self.expected(sent),
+            received,
+            overtaken: self.in_order.then(|| highest().saturating_sub(received)),
+            duplicated: all(Counter::Duplicated),
+            reordered: all(Counter::Reordered),
+            ..Watch::default()
+        }
     }
 
     /// All has arrived; or every sender's marker has, and what had not come
@@ -59,5 +108,16 @@ impl Accounts {
     pub(super) fn complete(&self) -> bool {
         self.missing() == 0
             || self.receivers.iter().all(|counters| counters.get(Counter::Markers) >= self.markers)
+    }
+}
+
+/// Who receives, in the sense of the account, and how many they are.
+pub(crate) fn receivers(spec: &Spec) -> (Kind, usize) {
+    match spec.handle.entry.pattern {
+        Pattern::OneWay => (Kind::Receiver, 1),
+        Pattern::RequestReply => (Kind::Requester, spec.senders),
+        Pattern::PubSub | Pattern::Durable => (Kind::Subscriber, spec.receivers),
+        Pattern::Pipeline => (Kind::Sink, 1),
+        Pattern::Queue => (Kind::Consumer, spec.receivers),
     }
 }

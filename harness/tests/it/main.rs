@@ -7,12 +7,14 @@ mod chat;
 mod cli;
 mod conformance;
 mod correlation;
+mod costs;
 mod crack;
 mod failures;
 mod floors;
 mod guard;
 mod history;
 mod interop;
+mod live;
 mod loads;
 mod preinit;
 mod program;
@@ -66,8 +68,10 @@ fn main() -> ExitCode {
         floors::trials(),
         loads::trials(),
         regress::trials(),
+        costs::trials(),
         history::trials(),
         views::trials(),
+        live::trials(),
     ];
     let conclusion = libtest_mimic::run(&args, trials.into_iter().flatten().collect());
     conformance::end();

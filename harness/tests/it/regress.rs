@@ -59,7 +59,7 @@ fn against_itself() -> Result<()> {
     ensure!(told["verdict"]["outcome"] == "cannot-tell", "{}", told["verdict"]);
     let gates = told["verdict"]["gates"].as_array().context("no gates")?;
     let measures: Vec<&str> = gates.iter().filter_map(|gate| gate["measure"].as_str()).collect();
-    ensure!(measures == ["p50", "cpu"], "{measures:?}");
+    ensure!(measures == ["p50", "cpu", "bytes", "allocations"], "{measures:?}");
     let rounds = told["rounds"].as_array().context("no rounds")?;
     ensure!(rounds.len() == 2, "{} rounds", rounds.len());
     for round in rounds {
@@ -80,7 +80,7 @@ fn against_itself() -> Result<()> {
     ensure!(peak(&rounds[0]) && !peak(&rounds[1]), "{rounds:?}");
     ensure!(told["base"]["sha256"] == told["head"]["sha256"] && told["base"]["git"].is_string());
     let junit = fs::read_to_string(out.join("junit.xml"))?;
-    ensure!(junit.contains("errors=\"2\"") && junit.ends_with("</testsuites>\n"), "{junit}");
+    ensure!(junit.contains("errors=\"4\"") && junit.ends_with("</testsuites>\n"), "{junit}");
     let readme = fs::read_to_string(out.join("README.md"))?;
     ensure!(readme.starts_with("# Head against base: cannot tell\n"), "{readme}");
     Ok(())

@@ -44,16 +44,31 @@ pub(super) fn unfinished(run: &Run) -> Option<String> {
 pub(super) fn machine(host: &Host) -> Vec<Fact> {
     let known =
         |value: &Option<String>| value.clone().unwrap_or_else(|| "not shown by the kernel".to_owned());
-    vec![
+    let yes = |value: bool| if value { "yes" } else { "no" };
+    let mut facts = vec![
         Fact::new("Host", &host.name),
         Fact::new("CPU", format!("{}, {}", host.cpu, plural(host.cores, "logical CPU", "logical CPUs"))),
         Fact::new("Memory", number::bytes(host.memory_bytes)),
         Fact::new("Kernel", &host.kernel),
         Fact::new("Frequency governor", known(&host.governor)),
         Fact::new("Clock source", known(&host.clocksource)),
-        Fact::new("Virtual machine", if host.virtualized { "yes" } else { "no" }),
+        Fact::new("Virtual machine", host.hypervisor.as_deref().unwrap_or_else(|| yes(host.virtualized))),
         Fact::new("Load average", host.load.map(|load| format!("{load:.2}")).join(", ")),
-    ]
+    ];
+    // Bundles of earlier versions do not have these, and most kernels show only some.
+    let more = [
+        ("Container", host.container.clone()),
+        ("CPU limit", host.cpu_quota.map(|cpus| format!("{cpus} CPUs"))),
+        ("Several threads a core", host.smt.map(|smt| yes(smt).to_owned())),
+        ("Turbo", host.turbo.map(|turbo| yes(turbo).to_owned())),
+        ("NUMA nodes", host.numa_nodes.map(|nodes| nodes.to_string())),
+        ("Transparent huge pages", host.hugepages.clone()),
+        ("Timer slack", host.timer_slack_ns.map(|ns| number::time(ns as f64))),
+        ("On battery", host.on_battery.map(|battery| yes(battery).to_owned())),
+    ];
+    facts.extend(more.into_iter().filter_map(|(name, value)| Some(Fact::new(name, value?))));
+    facts.extend(host.network.iter().map(|(name, value)| Fact::new(name, value)));
+    facts
 }
 
 pub(super) fn versions(versions: &Versions) -> Vec<Fact> {
@@ -62,6 +77,9 @@ pub(super) fn versions(versions: &Versions) -> Vec<Fact> {
         facts.push(Fact::new("Revision", git));
     }
     facts.push(Fact::new("Compiler", &versions.rustc));
+    if !versions.profile.is_empty() {
+        facts.push(Fact::new("Built as", &versions.profile));
+    }
     facts.extend(
         versions.brokers.iter().map(|(name, version)| Fact::new(format!("{name} (broker)"), version)),
     );

@@ -42,6 +42,9 @@ struct CostRow {
     role: String,
     cpu: String,
     switches: String,
+    writes: String,
+    bytes: String,
+    allocations: String,
     memory: String,
 }
 
@@ -64,14 +67,17 @@ fn lab(cell: &Cell) -> Lab {
             failed: None,
             throughput: number::rate(summary.throughput_per_s.median),
             counts: counts(&summary.counts),
-            times: times(&summary.response_ns, &summary.lag_ns),
+            times: times(&summary.response_ns, &summary.lag_ns, summary.pacer_ns.as_ref()),
             flags: join(&summary.flags),
         });
     }
     let cost = cell.summary.iter().flat_map(|summary| &summary.cost).map(|(role, cost)| CostRow {
         role: role.clone(),
         cpu: number::time(cost.cpu_ns_per_msg),
-        switches: cost.switches_per_msg.map_or_else(|| "–".to_owned(), |switches| format!("{switches:.3}")),
+        switches: number::per_message(cost.switches_per_msg),
+        writes: number::per_message(cost.writes_per_msg),
+        bytes: cost.bytes_per_msg.map_or_else(|| "–".to_owned(), |bytes| format!("{bytes:.1}")),
+        allocations: number::per_message(cost.allocations_per_msg),
         memory: number::bytes(cost.rss_bytes),
     });
     let knobs: Vec<String> = cell.knobs.iter().map(|(name, value)| format!("{name} = {value}")).collect();
@@ -91,7 +97,7 @@ fn trial(trial: &Trial) -> Row {
         failed: trial.failed.clone(),
         throughput: number::rate(trial.throughput_per_s),
         counts: counts(&trial.counts),
-        times: times(&trial.response_ns, &trial.lag_ns),
+        times: times(&trial.response_ns, &trial.lag_ns, trial.pacer_ns.as_ref()),
         flags: join(&trial.flags),
     }
 }
@@ -120,12 +126,13 @@ fn counts(counts: &Counts) -> Vec<String> {
 }
 
 /// In the order of the template's columns.
-fn times(response: &Percentiles, lag: &Percentiles) -> Vec<String> {
+fn times(response: &Percentiles, lag: &Percentiles, pacer: Option<&Percentiles>) -> Vec<String> {
     let mut times: Vec<String> = [response.p50, response.p90, response.p99, response.p999, response.max]
         .into_iter()
         .map(|value| percentile(response, value))
         .collect();
     times.push(percentile(lag, lag.p99));
+    times.push(pacer.map_or_else(|| "–".to_owned(), |pacer| percentile(pacer, pacer.p99)));
     times.push(number::count(response.count));
     times
 }

@@ -60,11 +60,21 @@ fn run(name: &str) -> Run {
             clocksource: Some("tsc".to_owned()),
             virtualized: true,
             load: [0.12, 0.3, 0.25],
+            cpu_quota: Some(1.5),
+            smt: Some(false),
+            numa_nodes: Some(1),
+            hugepages: Some("madvise".to_owned()),
+            timer_slack_ns: Some(50_000),
+            network: pairs(&[("net.ipv4.tcp_wmem", "4096 16384 4194304")]),
+            container: Some("docker".to_owned()),
+            hypervisor: Some("kvm".to_owned()),
+            ..Host::default()
         },
         versions: Versions {
             lab: "0.1.0".to_owned(),
             git: Some("56cbd8d".to_owned()),
             rustc: "1.95.0".to_owned(),
+            profile: "release, opt-level 3".to_owned(),
             brokers: pairs(&[("redis", "7.0.15"), ("rabbitmq", "3.10.8")]),
             settings: [("redis".to_owned(), pairs(&[("appendonly", "no"), ("save", "")]))].into(),
             crates: pairs(&[("redis", "1.8.0"), ("lapin", "4.12.3"), ("zeromq", "0.7.0")]),
@@ -142,7 +152,14 @@ fn add(cell: &mut Cell, raws: &mut Vec<Raw>, throughput: f64, times: &[u64], cos
         cost: cost
             .iter()
             .map(|(role, ns)| {
-                let cost = Cost { cpu_ns_per_msg: *ns, switches_per_msg: Some(0.01), rss_bytes: 12_000_000 };
+                let cost = Cost {
+                    cpu_ns_per_msg: *ns,
+                    switches_per_msg: Some(0.01),
+                    rss_bytes: 12_000_000,
+                    writes_per_msg: Some(0.004),
+                    bytes_per_msg: Some(68.0),
+                    allocations_per_msg: (*role != "broker").then_some(1.5),
+                };
                 ((*role).to_owned(), cost)
             })
             .collect(),

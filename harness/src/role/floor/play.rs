@@ -74,6 +74,7 @@ async fn send(stage: &Stage, floor: &Floor) -> Result<()> {
         sent: 0,
         counters: Counters::open(&measure.accounts, &stage.init.role())?,
         lag: stats::new_histogram(),
+        pacer: stats::new_histogram(),
     };
     let pacer = Pacer::new()?;
     pacer.sleep_until(window.start).await?;
@@ -88,6 +89,7 @@ async fn send(stage: &Stage, floor: &Floor) -> Result<()> {
     stage
         .tell(meter, |report| {
             report.lag = stats::encode(&mouth.lag)?;
+            report.pacer = stats::encode(&mouth.pacer)?;
             tally.map_or(Ok(()), |tally| tally.into_report(report))
         })
         .await
@@ -100,6 +102,7 @@ struct Mouth<'a> {
     sent: u64,
     counters: Counters,
     lag: Histogram<u64>,
+    pacer: Histogram<u64>,
 }
 
 impl Mouth<'_> {
@@ -143,8 +146,9 @@ impl Mouth<'_> {
             if due >= window.to {
                 break;
             }
-            pacer.sleep_until(due).await?;
+            let late = pacer.sleep_until(due).await?;
             if window.holds(due) {
+                late.into_iter().for_each(|late| self.pacer.saturating_record(late));
                 self.lag.saturating_record(clock::now().saturating_sub(due));
             }
             self.count(1);
