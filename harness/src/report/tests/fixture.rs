@@ -22,6 +22,8 @@ fn rate() -> Load {
 
 pub(super) fn plan() -> Plan {
     Plan {
+        record: false,
+        pause: None,
         name: "standard".to_owned(),
         labs: vec!["*".to_owned()],
         sizes: vec![64],
@@ -139,6 +141,7 @@ fn add(cell: &mut Cell, raws: &mut Vec<Raw>, throughput: f64, times: &[u64], cos
         offered: 0,
     });
     cell.trials.push(Trial {
+        paused: None,
         index,
         position: index * 2,
         seed: 7 + index as u64,
