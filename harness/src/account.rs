@@ -1,7 +1,8 @@
 //! Each role's account of its messages, in small memory-mapped files, so that
 //! it outlives kill -9 of the role: what was written is in the page cache.
 //!
-//! Three kinds of file. [`Counters`] is one page or two of numbers, also read by
+//! Three kinds of file, and a fourth where a trial is recorded message by message
+//! ([`Journal`]). [`Counters`] is one page or two of numbers, also read by
 //! others while the run goes on: that closes the loop of `--load max`. A
 //! [`Bitmap`] has one bit for each message of one producer: received,
 //! confirmed or refused. Its file is sparse; only what is touched takes memory.
@@ -23,7 +24,10 @@ use memmap2::{MmapOptions, MmapRaw};
 
 use crate::guard;
 
+mod journal;
+
 pub use hops::{Collected, Journey, Times, Worked, journeys};
+pub use journal::{Journal, MOST_ENTRIES, Subject, key, of_key};
 
 /// Most producers a trial can have.
 pub const MAX_PRODUCERS: usize = 1024;
@@ -160,6 +164,11 @@ impl Bitmap {
         let (old, bit) = (word.load(Ordering::Relaxed), 1 << (sequence % 64));
         word.store(old | bit, Ordering::Relaxed);
         old & bit == 0
+    }
+
+    /// Whether a message is in it.
+    pub fn contains(&self, sequence: u64) -> bool {
+        self.0.at((sequence / 64) as usize).load(Ordering::Relaxed) & (1 << (sequence % 64)) != 0
     }
 
     /// The words that hold messages `0..messages`, each with its bits.

@@ -1,5 +1,6 @@
 //! What the documentation says of every lab is written here, from the catalog,
-//! between markers in its pages: `<!-- labs: matrix -->` … `<!-- end -->`.
+//! between markers in its pages: `<!-- labs: matrix -->` … `<!-- end -->`; and so
+//! is what the wrong views say, from the recordings in `results/`.
 //! A test holds the pages to it.
 
 use std::fs;
@@ -7,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use labs::catalog::{ABSENT, Entry, Pattern, entries};
+
+use crate::views::{self, Views};
 
 const BEGIN: &str = "<!-- labs: ";
 const END: &str = "<!-- end -->";
@@ -61,7 +64,9 @@ pub fn pages(root: &Path) -> Result<Vec<PathBuf>> {
 
 /// A page with what stands between its markers written anew. `name` is its
 /// path from the project's root.
-pub fn filled(name: &Path, text: &str) -> Result<String> {
+///
+/// `root` is where the project is: what was measured is read from `results/`.
+pub fn filled(root: &Path, name: &Path, text: &str) -> Result<String> {
     let up = "../".repeat(name.components().count() - 1);
     let (mut done, mut rest) = (String::new(), text);
     while let Some((before, after)) = rest.split_once(BEGIN) {
@@ -71,7 +76,7 @@ pub fn filled(name: &Path, text: &str) -> Result<String> {
         let (_, after) = after
             .split_once(END)
             .with_context(|| format!("{}: `{BEGIN}{what} -->` without `{END}`", name.display()))?;
-        let table = table(what, &up).with_context(|| format!("{}", name.display()))?;
+        let table = table(root, what, &up).with_context(|| format!("{}", name.display()))?;
         done.push_str(&format!("{before}{BEGIN}{what} -->\n{table}{END}"));
         rest = after;
     }
@@ -85,7 +90,7 @@ pub fn write(root: &Path) -> Result<Vec<PathBuf>> {
     for name in pages(root)? {
         let path = root.join(&name);
         let old = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let new = filled(&name, &old)?;
+        let new = filled(root, &name, &old)?;
         if new != old {
             fs::write(&path, new).with_context(|| format!("cannot write {}", path.display()))?;
             changed.push(name);
@@ -94,7 +99,7 @@ pub fn write(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(changed)
 }
 
-fn table(what: &str, up: &str) -> Result<String> {
+fn table(root: &Path, what: &str, up: &str) -> Result<String> {
     let labs = entries();
     let of = |keep: &dyn Fn(&&Entry) -> bool| -> Vec<Entry> { labs.iter().filter(keep).cloned().collect() };
     match what.split_once(' ') {
@@ -111,8 +116,12 @@ fn table(what: &str, up: &str) -> Result<String> {
             Ok(rows(&own, up)
                 + &absent(|absent| absent.split_once('-').is_some_and(|(_, rest)| rest == name)))
         }
+        Some(("wrong-views", folder)) => {
+            let folder = format!("results/{folder}/");
+            Ok(views::body(&Views::read(&root.join(&folder))?, &format!("{up}{folder}")))
+        }
         _ => anyhow::bail!(
-            "nothing is known of `{what}`; there are `matrix`, `pattern NAME`, `transport NAME`"
+            "nothing is known of `{what}`; there are `matrix`, `count`, `pattern NAME`, `transport NAME`, `wrong-views FOLDER`"
         ),
     }
 }

@@ -206,6 +206,32 @@ pub struct Plan {
     /// Whether the wire floor beneath each lab was measured, too.
     #[serde(default)]
     pub floor: bool,
+    /// Whether every single message was recorded, in `raw/CELL.TRIAL.messages.csv`.
+    #[serde(default)]
+    pub record: bool,
+    /// When the private broker was made to stand still in each trial; null: never.
+    #[serde(default)]
+    pub pause: Option<Pause>,
+}
+
+/// A broker that stands still for a while, as one does that writes a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Pause {
+    /// Seconds from the beginning of the measured time.
+    pub at_s: f64,
+    /// For how long, seconds.
+    pub for_s: f64,
+}
+
+/// When a broker stood still, ns from the common start (warm-up included).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Paused {
+    /// When it should have been stopped.
+    pub asked_ns: u64,
+    /// When every process of it had been sent SIGSTOP.
+    pub began_ns: u64,
+    /// When its processes were about to be sent SIGCONT.
+    pub ended_ns: u64,
 }
 
 /// One lab under one load with one size and shape.
@@ -347,6 +373,9 @@ pub struct Trial {
     pub noise: Noise,
     /// What is not to be believed about it.
     pub flags: Vec<Flag>,
+    /// When the broker stood still, where that was asked for.
+    #[serde(default)]
+    pub paused: Option<Paused>,
 }
 
 /// A backlog: queued up while no consumer took anything, then drained. The

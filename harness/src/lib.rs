@@ -2,13 +2,13 @@
 //!
 //! In reading order: what a run leaves behind ([`bundle`]), how time and
 //! messages are marked ([`clock`], [`stamp`]), how they are accounted for and
-//! recorded ([`account`], [`record`]), how load is offered ([`load`]), the
+//! recorded ([`account`], [`record`], one by one in a [`recording`]), how load is offered ([`load`]), the
 //! measured loops themselves ([`role`]), who conducts them ([`conduct`],
 //! [`trial`], [`verdict`], [`bench`]), where brokers come from ([`broker`]), and what is
-//! made of the result ([`stats`], [`report`]), of two programs ([`regress`]), of
-//! two runs of the same ([`agree`]), and of many bundles ([`history`]).
-//! [`selftest`] measures a transport whose truth is known. [`book`] writes the
-//! tables of the documentation.
+//! made of the result ([`stats`], [`report`]) and what others would make of it
+//! ([`views`]), of two programs ([`regress`]), of two runs of the same ([`agree`]),
+//! and of many bundles ([`history`]). [`selftest`] measures a transport whose truth
+//! is known. [`book`] writes the tables of the documentation.
 
 pub mod bundle;
 
@@ -17,12 +17,14 @@ pub mod stamp;
 
 pub mod account;
 pub mod record;
+pub mod recording;
 
 pub mod load;
 
 pub mod role;
 
 pub mod conduct;
+pub mod fault;
 pub mod trial;
 pub mod verdict;
 
@@ -40,6 +42,7 @@ pub mod process;
 
 pub mod report;
 pub mod stats;
+pub mod views;
 
 pub mod agree;
 pub mod history;

@@ -12,7 +12,9 @@ pub use select::{lab, nearest, select};
 use serde::Deserialize;
 pub use words::{Spacing, objective, parse_arrivals, parse_cpus, parse_load, parse_setting, set};
 
-use crate::bundle::{Arrivals, Load, Plan};
+use crate::account::MOST_ENTRIES;
+use crate::bundle::{Arrivals, Load, LoadKind, Plan};
+use crate::fault;
 use crate::load::check_rate;
 use crate::stamp::HEADER;
 
@@ -132,6 +134,7 @@ fn from_file(path: &Path, base: Plan) -> Result<Plan> {
         objective: file.objective_ms.map_or(Ok(base.objective), objective).with_context(named)?,
         cpus: file.cpus.or(base.cpus),
         floor: file.floor.unwrap_or(base.floor),
+        ..base
     };
     for (knob, values) in file.knobs.unwrap_or_default() {
         set(&mut plan, knob, values.into());
@@ -187,12 +190,29 @@ pub fn check(plan: &Plan) -> Result<()> {
         plan.window != Some(0),
         "a window of 0 lets nothing through; give at least 1, or `--window none`"
     );
+    if let Some(pause) = &plan.pause {
+        fault::check(pause, plan.seconds)?;
+        let other = plan.loads.iter().find(|load| !matches!(load.kind, LoadKind::Max | LoadKind::Rate));
+        ensure!(
+            other.is_none(),
+            "the broker cannot stand still under the load `{}`; give `max` or a rate, or leave out --pause-broker",
+            other.map(Load::label).unwrap_or_default()
+        );
+    }
+    let rates = plan.loads.iter().filter_map(|load| load.rate);
+    // Each subscriber keeps its own receipts, and each sender its share of the sends.
+    let most = rates.fold(0.0, f64::max) * (plan.warmup_s + plan.seconds);
+    ensure!(
+        !plan.record || most <= MOST_ENTRIES as f64,
+        "{most:.0} messages in one trial cannot be recorded one by one; the most are {MOST_ENTRIES}: give fewer --seconds or a lower --load"
+    );
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bundle::Pause;
 
     fn plan_file(text: &str) -> Result<Plan> {
         let dir = tempfile::tempdir().expect("a folder");
@@ -237,6 +257,11 @@ mod tests {
         bad(|plan| plan.seconds = 0.0, "0 s");
         bad(|plan| plan.drain_s = f64::NAN, "NaN");
         bad(|plan| plan.window = Some(0), "window of 0");
+        bad(|plan| plan.pause = Some(Pause { at_s: 1.0, for_s: 0.5 }), "0.5 s from 1 s");
+        bad(
+            |plan| (plan.record, plan.loads) = (true, vec![Load::rate(4e6, Arrivals::Constant)]),
+            "6000000 messages",
+        );
         for name in BUILT_IN {
             check(&load(name).expect("a plan")).expect("a plan that can be measured");
         }

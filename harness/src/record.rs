@@ -10,7 +10,7 @@ use bare::{BareBooks, BareLedger};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 
-use crate::account::{Bitmap, Collected, Counter, Counters, MAX_MESSAGES, Set};
+use crate::account::{self, Bitmap, Collected, Counter, Counters, Journal, MAX_MESSAGES, Set, Subject};
 use crate::bundle::Interval;
 use crate::clock;
 use crate::stamp::{MARKER, Mint, PROBE, Stamp};
@@ -51,6 +51,8 @@ pub struct Ledger {
     refused: Bitmap,
     confirmed: Bitmap,
     window: Window,
+    /// Every single message, where the trial is recorded.
+    journal: Option<Journal>,
     bare: Option<BareLedger>,
     /// From due to sent.
     pub lag: Histogram<u64>,
@@ -81,12 +83,19 @@ impl Ledger {
             refused: Bitmap::open(dir, role, Set::Refused, producer)?,
             confirmed: Bitmap::open(dir, role, Set::Confirmed, producer)?,
             window,
+            journal: None,
             bare: None,
             lag: stats::new_histogram(),
             pacer: stats::new_histogram(),
             confirm: stats::new_histogram(),
             span: None,
         })
+    }
+
+    /// Notes every message from now on; see [`crate::recording`].
+    pub fn keep(&mut self, dir: &Path, role: &str) -> Result<()> {
+        self.journal = Some(Journal::open(dir, role, Subject::Sends)?);
+        Ok(())
     }
 
     /// The next message: due at `scheduled`, sent at `now`. Written down
@@ -107,6 +116,10 @@ impl Ledger {
         let lag = now.saturating_sub(scheduled);
         if self.window.holds(scheduled) {
             self.lag.saturating_record(lag);
+        }
+        if let Some(journal) = &self.journal {
+            let since = |time: u64| time.saturating_sub(self.window.start);
+            journal.note((since(scheduled), since(now)));
         }
         Ok((sequence, self.message(sequence, scheduled, u32::try_from(lag).unwrap_or(u32::MAX))))
     }
@@ -202,6 +215,8 @@ pub struct Books {
     progress: Progress,
     window: Window,
     latencies: bool,
+    /// Every single receipt, where the trial is recorded.
+    journal: Option<Journal>,
     /// Messages received for the first time in the measured window.
     pub measured: u64,
     /// From due to received.
@@ -253,6 +268,7 @@ impl Books {
             progress,
             window,
             latencies,
+            journal: None,
             measured: 0,
             response: stats::new_histogram(),
             service: stats::new_histogram(),
@@ -275,6 +291,12 @@ impl Books {
         let Some(times) = self.times.as_ref().filter(|_| !self.unsettled.is_empty()) else { return };
         let now = clock::now();
         self.unsettled.drain(..).for_each(|message| times.set(message, 2, now));
+    }
+
+    /// Notes every receipt from now on, duplicates included; see [`crate::recording`].
+    pub fn keep(&mut self, dir: &Path, role: &str) -> Result<()> {
+        self.journal = Some(Journal::open(dir, role, Subject::Receipts)?);
+        Ok(())
     }
 
     /// The receiver is there and takes messages from now on.
@@ -323,6 +345,10 @@ impl Books {
         }
         if redelivered {
             self.counters.add(Counter::Redelivered, 1);
+        }
+        if let Some(journal) = &self.journal {
+            let message = account::key(stamp.producer, stamp.sequence);
+            journal.note((message, now.saturating_sub(self.window.start)));
         }
         if !shelf.received.insert(stamp.sequence) {
             self.counters.add(Counter::Duplicated, 1);
@@ -391,7 +417,6 @@ impl Books {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account;
 
     const WINDOW: Window = Window { start: 0, from: 1_000, to: 1_000_000 };
 

@@ -2,6 +2,8 @@
 //! message accounted for.
 
 mod accounts;
+mod script;
+mod shape;
 
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
@@ -9,22 +11,25 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use labs::catalog::Pattern;
-use labs::lab::{Overload, Place};
+use labs::lab::Place;
 
 use crate::account;
 use crate::broker::Server;
-use crate::bundle::{Load, LoadKind, Raw, Trial};
+use crate::bundle::{Load, LoadKind, Paused, Raw, Trial};
 use crate::clock::{self, SECOND};
 use crate::conduct::{Cast, Heard, Housing};
 use crate::cost::Usage;
+use crate::fault::{self, Begin};
 use crate::noise::Meter;
+use crate::recording::Recording;
 use crate::role::protocol::{FromRole, Init, Kind, Measure, ToRole, roles};
 use crate::role::{Handle, LEAVE};
 use crate::verdict::{self, Seen};
 use accounts::Accounts;
 pub use accounts::Watch;
 pub(crate) use accounts::receivers;
+pub use script::Script;
+pub use shape::{check_shape, crowd};
 
 /// How long roles may take to join. A cold client and a busy machine included.
 const JOIN: Duration = Duration::from_secs(30);
@@ -64,8 +69,8 @@ pub struct Spec {
     pub housing: Housing,
     /// What the generator can offer to a transport that does nothing, messages a second.
     pub null_rate: f64,
-    /// Neither stamp nor account nor record, only counts; see `record/bare.rs`.
-    pub bare: bool,
+    /// What is not done in every trial.
+    pub script: Script,
 }
 
 /// What came of it.
@@ -76,61 +81,14 @@ pub struct Outcome {
     pub raw: Raw,
     /// Knobs that were read.
     pub knobs: BTreeMap<String, usize>,
+    /// Every single message, where that was asked for.
+    pub recording: Option<Recording>,
 }
 
 /// A number that no other run on this host has at this time.
 pub fn run_number() -> u32 {
     let mixed = (clock::now() ^ (u64::from(std::process::id()) << 40)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed >> 32) as u32
-}
-
-/// How many of each kind there are.
-pub fn crowd(pattern: Pattern, senders: usize, receivers: usize) -> Vec<(Kind, usize)> {
-    let kinds = roles(pattern);
-    match pattern {
-        Pattern::Pipeline => vec![(kinds[0], senders), (kinds[1], receivers), (kinds[2], 1)],
-        _ => vec![(kinds[0], senders), (kinds[1], receivers)],
-    }
-}
-
-/// Whether messages are kept while nobody is there to receive them.
-fn stores(handle: &Handle) -> bool {
-    matches!(handle.entry.pattern, Pattern::Queue | Pattern::Durable)
-        && handle.entry.overload == Overload::Stores
-}
-
-/// Whether a lab has this shape under this load; the error says which it has.
-pub fn check_shape(handle: &Handle, load: LoadKind, senders: usize, receivers: usize) -> Result<()> {
-    let name = &handle.entry.name;
-    if senders == 0 || receivers == 0 {
-        bail!("{name} cannot run with {senders} senders and {receivers} receivers; give at least 1 of each");
-    }
-    if senders > account::MAX_PRODUCERS {
-        bail!("{senders} senders are more than can be accounted for ({})", account::MAX_PRODUCERS);
-    }
-    match handle.entry.pattern {
-        _ if load == LoadKind::Drain && !stores(handle) => {
-            bail!(
-                "{name} has nothing that keeps a backlog while its receivers are away; a drain can be measured over queues and durable subscribers that store, as in `lab bench queue-redis --load drain`"
-            )
-        }
-        Pattern::OneWay if receivers != 1 => {
-            bail!(
-                "{name} has 1 receiver, not {receivers}: one-way goes from N senders to 1 receiver; use --receivers 1"
-            )
-        }
-        Pattern::Pipeline if senders != 1 => {
-            bail!(
-                "{name} has 1 ventilator, not {senders}: a pipeline is 1 ventilator, N workers, 1 sink; use --senders 1"
-            )
-        }
-        Pattern::PubSub if handle.publishers.is_some_and(|most| senders > most) => {
-            bail!(
-                "{name} has 1 publisher, not {senders}: its peers talk directly; use --senders 1, or a brokered lab"
-            )
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Runs a trial. `Err` only for what is no result: an interruption, or a bug.
@@ -155,7 +113,9 @@ pub async fn run(
         measure_ns: clock::seconds(spec.seconds),
         window: spec.window,
         threads: spec.housing.threads,
-        bare: spec.bare,
+        record: spec.script.record,
+        lockstep: spec.script.lockstep,
+        bare: spec.script.bare,
     };
     let mut inits = Vec::new();
     for (kind, count) in crowd(spec.handle.entry.pattern, spec.senders, spec.receivers) {
@@ -176,10 +136,16 @@ pub async fn run(
     }
     let meter = Meter::start();
     let mut cast = Cast::start(&spec.handle, inits, spec.housing.clone())?;
-    let mut stage =
-        Performance { spec, cast: &mut cast, accounts: accounts.path(), measured: None, backlog: [0; 2] };
+    let mut stage = Performance {
+        spec,
+        cast: &mut cast,
+        accounts: accounts.path(),
+        measured: None,
+        paused: None,
+        backlog: [0; 2],
+    };
     let mut failed = stage.play(broker.as_deref_mut(), watch).await.err().map(|error| format!("{error:#}"));
-    let (measured, backlog) = (stage.measured, stage.backlog);
+    let (measured, backlog, paused) = (stage.measured, stage.backlog, stage.paused);
     let complaints = cast.dismiss(Duration::from_nanos(LEAVE + clock::seconds(spec.drain))).await;
     if failed.is_none() && !complaints.is_empty() {
         failed = Some(complaints.join("; "));
@@ -209,6 +175,8 @@ pub async fn run(
         broker: measured,
         backlog,
         failed,
+        paused,
+        recording: spec.script.record.then(|| script::recording(spec, accounts.path())).transpose()?,
     };
     Ok(verdict::evaluate(spec, seen, index, position))
 }
@@ -230,6 +198,8 @@ struct Performance<'a> {
     accounts: &'a Path,
     /// The broker's cost in the measured window.
     measured: Option<Usage>,
+    /// When the broker stood still.
+    paused: Option<Paused>,
     /// Sent and not yet received when the measured window opened and closed.
     backlog: [u64; 2],
 }
@@ -249,6 +219,9 @@ impl Performance<'_> {
         let mut to = from + clock::seconds(self.spec.seconds);
         let accounts = Accounts::open(self.spec, self.accounts)?;
         let pids = broker.as_ref().and_then(|server| server.pids());
+        let asked = self.spec.script.pause;
+        // Whichever way this function is left, a broker that stands still goes on.
+        let mut fault = std::pin::pin!(fault::pause(asked, pids.clone(), Begin { start, from }));
         let usage = || pids.as_ref().map(|pids| Usage::of_tree(pids));
         let mut books: (Option<Usage>, Option<Usage>) = (None, None);
         if self.spec.load.kind == LoadKind::Drain {
@@ -273,6 +246,7 @@ impl Performance<'_> {
             };
             tokio::select! {
                 (number, heard) = self.cast.hear() => self.heed(number, heard)?,
+                paused = &mut fault, if self.paused.is_none() => self.paused = Some(paused?),
                 () = tokio::time::sleep(pause) => {}
             }
             let now = clock::now();
@@ -311,7 +285,8 @@ impl Performance<'_> {
             if pids.is_some() {
                 self.measured = Some(books.1.unwrap_or_default() - books.0.unwrap_or_default());
             }
-            if self.all_sent() && accounts.complete() {
+            let faulted = asked.is_none() || self.paused.is_some();
+            if faulted && self.all_sent() && accounts.complete() {
                 return Ok(());
             }
             if now - last_move.1 > drain {

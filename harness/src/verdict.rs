@@ -11,10 +11,13 @@ use hdrhistogram::Histogram;
 use labs::catalog::Pattern;
 
 use crate::account::{self, Bitmap, Counter, Counters, Set};
-use crate::bundle::{Arrivals, Cost, Counts, Drain, Flag, Interval, Load, LoadKind, Noise, Raw, Trial};
+use crate::bundle::{
+    Arrivals, Cost, Counts, Drain, Flag, Interval, Load, LoadKind, Noise, Paused, Raw, Trial,
+};
 use crate::clock;
 use crate::cost::Usage;
 use crate::record::INTERVAL;
+use crate::recording::Recording;
 use crate::role::protocol::{Kind, Report, roles};
 use crate::stats;
 use crate::trial::{Outcome, Spec, receivers};
@@ -30,7 +33,7 @@ pub fn settle(spec: &Spec, dir: &Path, crashed: bool) -> Result<Counts> {
     let (receiver, count) = receivers(spec);
     let names: Vec<String> = (0..count).map(|index| format!("{receiver}-{index}")).collect();
     let mut counts = Counts::default();
-    if spec.handle.floor || spec.bare {
+    if spec.handle.floor || spec.script.bare {
         let sum = |role: Kind, count: usize, counter: Counter| -> Result<u64> {
             (0..count).map(|index| Ok(Counters::open(dir, &format!("{role}-{index}"))?.get(counter))).sum()
         };
@@ -97,11 +100,15 @@ pub struct Seen<'a> {
     pub backlog: [u64; 2],
     /// Why it failed.
     pub failed: Option<String>,
+    /// When the broker stood still.
+    pub paused: Option<Paused>,
+    /// Every single message, where that was asked for.
+    pub recording: Option<Recording>,
 }
 
 /// Puts everything together and says what is not to be believed.
 pub fn evaluate(spec: &Spec, seen: Seen<'_>, index: usize, position: usize) -> Outcome {
-    let Seen { reports, counts, work, noise, broker, backlog, mut failed } = seen;
+    let Seen { reports, counts, work, noise, broker, backlog, mut failed, paused, recording } = seen;
     let reports = || reports.iter().copied();
     let merged = |pick: fn(&Report) -> &String| {
         let mut sum = stats::new_histogram();
@@ -182,9 +189,10 @@ pub fn evaluate(spec: &Spec, seen: Seen<'_>, index: usize, position: usize) -> O
         cost,
         noise,
         flags: Vec::new(),
+        paused,
     };
     trial.flags = flags(&trial, &raw, &spec.load, spec.seconds, spec.null_rate);
-    Outcome { trial, raw, knobs }
+    Outcome { trial, raw, knobs, recording }
 }
 
 /// A broker hands every message it delivers to the kernel once at least. Where the

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use cells::{available, floors, open};
 use labs::lab::{Broker, Guarantee};
 use rand::rngs::SmallRng;
@@ -21,8 +21,8 @@ use crate::broker::{Options, Server, Source};
 use crate::bundle::{Bundle, Cell, Plan, Run, Trial};
 use crate::conduct::Housing;
 use crate::role::Handle;
-use crate::trial::{self, Spec};
-use crate::{agree, guard, host, load, plan, stats};
+use crate::trial::{self, Script, Spec};
+use crate::{agree, guard, host, load, plan, recording, stats};
 pub use progress::{Next, Progress};
 
 /// Where bundles are, and what is known of this host.
@@ -93,6 +93,15 @@ struct Length {
 /// Refuses a plan in which nothing could be measured, before anything is started.
 pub fn check(plan: &Plan, handles: &[Handle]) -> Result<()> {
     let wanted = plan::select(handles, &plan.labs)?;
+    if plan.pause.is_some() {
+        let without = wanted.iter().find(|handle| handle.entry.broker.is_none());
+        let name = without.map(|handle| &handle.entry.name);
+        ensure!(
+            name.is_none(),
+            "{} has no broker that could stand still; leave out --pause-broker",
+            name.map_or("", String::as_str)
+        );
+    }
     cells::settings(&wanted, plan, &mut Vec::new()).map(|_| ())
 }
 
@@ -231,7 +240,14 @@ impl<P: Progress> Work<'_, P> {
             seed: self.random.random(),
             housing: Housing { threads: handle.entry.transport == "inproc", cpus: self.cpus.clone() },
             null_rate: self.null_rate(handle, cell.size),
-            bare: false,
+            script: match cell.part_of {
+                // A search wants the limit of what is left alone.
+                Some(_) => Script::default(),
+                // A floor keeps no account, and so no recording.
+                None => {
+                    Script { record: plan.record && !handle.floor, pause: plan.pause, ..Script::default() }
+                }
+            },
         };
         let progress = &mut *self.progress;
         let outcome =
@@ -239,6 +255,9 @@ impl<P: Progress> Work<'_, P> {
         let good = outcome.trial.failed.is_none();
         let cell = &mut self.run.cells[step.cell];
         self.bundle.save_raw(&cell.id, step.trial, &outcome.raw)?;
+        if let Some(recording) = &outcome.recording {
+            self.bundle.write(&recording::file(&cell.id, step.trial), &recording.csv())?;
+        }
         cell.knobs.extend(outcome.knobs);
         put(cell, outcome.trial);
         summarize(&self.bundle, cell, self.run.seed)?;

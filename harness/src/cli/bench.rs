@@ -11,7 +11,7 @@ use super::{BrokerArgs, interruptible, usage};
 use crate::bench::{self, Request};
 use crate::bundle::{Bundle, LoadKind, Plan, Run};
 use crate::role::{self, Handle};
-use crate::{guard, plan, report};
+use crate::{fault, guard, plan, report};
 
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
@@ -63,6 +63,13 @@ pub(super) struct BenchArgs {
     /// Leave out the wire floors: the same bytes through plain sockets
     #[arg(long)]
     no_floor: bool,
+    /// Keep every single message: raw/CELL.TRIAL.messages.csv
+    #[arg(long)]
+    record: bool,
+    /// Make the private broker stand still (SIGSTOP) from AT seconds of the measured time on,
+    /// for FOR seconds, as in `1:0.3`
+    #[arg(long, value_name = "AT:FOR")]
+    pause_broker: Option<String>,
     /// Longest wait for messages in flight while none arrives
     #[arg(long, value_name = "S")]
     drain: Option<f64>,
@@ -184,6 +191,8 @@ fn read(args: &BenchArgs) -> Result<Plan> {
     }
     plan.cpus = args.cpus.clone().or(plan.cpus);
     plan.floor &= !args.no_floor;
+    plan.record |= args.record;
+    plan.pause = args.pause_broker.as_deref().map(fault::parse).transpose()?.or(plan.pause);
     match args.window.as_deref() {
         None => {}
         Some("none") => plan.window = None,

@@ -38,6 +38,7 @@ mod run;
 mod selftest;
 mod status;
 mod story;
+mod wrong_views;
 
 /// Messaging patterns you can read, run, break and measure.
 ///
@@ -78,6 +79,8 @@ enum Command {
     Agree(agree::AgreeArgs),
     /// Show the bundles of one host over time, and where they changed
     History(history::HistoryArgs),
+    /// Record one event message by message, and see what common ways to measure make of it
+    WrongViews(Box<wrong_views::WrongViewsArgs>),
     /// Draw the plots and reports of bundles again, from the bundles alone
     Report(report::ReportArgs),
     /// Measure transports whose truth is known, and show that it is found
@@ -254,6 +257,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Regress(args) => regress::main(&args, &handles),
         Command::Agree(args) => agree::main(&args),
         Command::History(args) => history::main(&args, &handles),
+        Command::WrongViews(args) => wrong_views::main(&args, &handles),
         Command::Report(args) => report::main(&args),
         Command::Selftest(args) => selftest::main(&args),
         Command::Doctor(args) => {

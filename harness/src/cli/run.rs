@@ -114,7 +114,7 @@ async fn measured(handle: &Handle, mut server: Option<&mut Server>, telling: &Te
             seed: 1,
             housing: Housing { threads: handle.entry.transport == "inproc", cpus: Vec::new() },
             null_rate: load::null_rate(size)?,
-            bare: false,
+            script: trial::Script::default(),
         };
         let outcome = trial::run(&spec, server.as_deref_mut(), 0, 0, |_| {}).await?;
         tell(&load, &outcome.trial, telling)?;

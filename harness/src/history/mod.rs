@@ -210,6 +210,9 @@ fn name(run: &Run, cell: &Cell) -> String {
     if let Some(cpus) = &run.plan.cpus {
         name += &format!(" cpus={cpus}");
     }
+    if let Some(pause) = run.plan.pause {
+        name += &format!(" pause={}:{}", pause.at_s, pause.for_s);
+    }
     name
 }
 

@@ -21,6 +21,12 @@ pub(crate) const DARK_STYLE: &str = "<style>@media (prefers-color-scheme: dark) 
 [fill=\"#5D6670\"]{fill:#9aa4af}[stroke=\"#5D6670\"]{stroke:#9aa4af}[stroke=\"#DDE2E8\"]{stroke:#313841}\
 [fill=\"#EEF1F5\"]{fill:#232931}}</style>";
 
+/// What is so, beside what a wrong way to look at it says: blue and vermilion of
+/// the same palette as the transports.
+pub(crate) const TRUTH: RGBColor = RGBColor(0x1a, 0x7f, 0xc1);
+/// What a wrong way to look at it says.
+pub(crate) const WRONG: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
+
 /// The transports and their colours: the Okabe-Ito palette, which readers with
 /// any common colour vision tell apart, without its yellow (too pale on white)
 /// and with grey for the floor that everything is compared with.

@@ -46,6 +46,9 @@ pub(super) async fn drive(
     let mut pump = Pump { outlet, ledger, patience: Patience::new(), unconfirmed: Vec::new() };
     match stage.schedule()? {
         None => closed(stage, &mut pump, room, &pacer, window).await?,
+        Some(schedule) if stage.measure()?.lockstep => {
+            lockstep(&mut pump, schedule, room, Clock { pacer: &pacer, window }).await?;
+        }
         Some(schedule) => open(&mut pump, schedule, &pacer, window).await?,
     }
     pump.flush().await?;
@@ -155,6 +158,38 @@ async fn open<O: Outlet>(
     Ok(())
 }
 
+/// A schedule's hours and the means to keep them.
+struct Clock<'a> {
+    pacer: &'a Pacer,
+    window: Window,
+}
+
+/// What many load generators do, to show what it hides: each message waits
+/// until the one before has been received, and what was due meanwhile is not
+/// sent late but never. The time it takes counts from the send.
+async fn lockstep<O: Outlet>(
+    pump: &mut Pump<'_, O>,
+    schedule: Schedule,
+    mut room: Room,
+    Clock { pacer, window }: Clock<'_>,
+) -> Result<()> {
+    let mut schedule = schedule.map(|due| window.start + due).peekable();
+    while let Some(due) = schedule.next() {
+        pacer.sleep_until(due.min(window.to)).await?;
+        while !room.has(pump.ledger.sent()) && clock::now() < window.to {
+            pacer.sleep_until(clock::now() + LOOK).await?;
+        }
+        let now = clock::now();
+        if now >= window.to {
+            break;
+        }
+        pump.send(now, now).await?;
+        pump.flush().await?;
+        while schedule.next_if(|next| *next <= now).is_some() {}
+    }
+    Ok(())
+}
+
 /// Sends markers until the conductor says stop: on a transport that keeps
 /// order, a marker that comes through says that all before it has come.
 pub(super) async fn mark(stage: &Stage, outlet: &mut impl Outlet, ledger: &mut Ledger) -> Result<()> {
@@ -196,6 +231,7 @@ impl Room {
         let measure = stage.measure()?;
         let closed = measure.load.kind == LoadKind::Max;
         let limit = measure.window.filter(|_| closed).unwrap_or(u64::MAX);
+        let limit = if measure.lockstep { stage.init.senders as u64 } else { limit };
         let limit =
             if limit == u64::MAX { limit } else { limit.min(WINDOW_BYTES / measure.size.max(1) as u64) };
         let share = (limit / stage.init.senders as u64).max(1);

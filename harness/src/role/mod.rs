@@ -340,6 +340,9 @@ impl Stage {
         let measure = self.measure()?;
         let (role, index) = (self.init.role(), self.init.index);
         let mut ledger = Ledger::open(&measure.accounts, &role, self.init.run, index, measure.size, window)?;
+        if measure.record {
+            ledger.keep(&measure.accounts, &role)?;
+        }
         if measure.bare {
             ledger.strip();
         }
@@ -349,12 +352,14 @@ impl Stage {
     fn books(&self, progress: Progress, window: Window) -> Result<Books> {
         let measure = self.measure()?;
         let latencies = measure.load.is_open();
-        let producers = 0..self.init.senders;
-        let role = self.init.role();
-        let mut books =
-            Books::open(&measure.accounts, &role, self.init.run, producers, progress, latencies, window)?;
+        let (role, producers) = (self.init.role(), 0..self.init.senders);
+        let run = self.init.run;
+        let mut books = Books::open(&measure.accounts, &role, run, producers, progress, latencies, window)?;
         if latencies && !measure.bare && self.init.kind == protocol::Kind::Sink {
             books.keep_times(Collected::open(&measure.accounts, &role, self.init.senders)?);
+        }
+        if measure.record {
+            books.keep(&measure.accounts, &role)?;
         }
         if measure.bare {
             books.strip();

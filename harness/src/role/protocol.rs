@@ -152,6 +152,13 @@ pub struct Measure {
     pub window: Option<u64>,
     /// The role shares its process with others: cost is counted by thread.
     pub threads: bool,
+    /// Every single message is noted.
+    #[serde(default)]
+    pub record: bool,
+    /// The sender waits for each message to be received before the next, and
+    /// forgets that it is late: see [`crate::trial::Script`].
+    #[serde(default)]
+    pub lockstep: bool,
     /// Neither stamp nor account nor record, only counts: what the harness costs
     /// shows beside it.
     #[serde(default)]

@@ -121,6 +121,7 @@ fn trial(index: usize, throughput: f64, samples: u64) -> (Trial, Raw) {
         Counts { sent: 10, received: 9, lost: 1, reorder_distance: index as u64, ..Counts::default() };
     let cost = Cost { cpu_ns_per_msg: 10.0 * (index + 1) as f64, ..Cost::default() };
     let trial = Trial {
+        paused: None,
         index,
         position: index,
         throughput_per_s: throughput,

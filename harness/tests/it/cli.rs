@@ -15,6 +15,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = vec![
         trial("cli::help", || snapshot("help", &["--help"])),
         trial("cli::help_of_bench", || snapshot("help_of_bench", &["bench", "--help"])),
+        trial("cli::help_of_wrong_views", || snapshot("help_of_wrong_views", &["wrong-views", "--help"])),
         // With addresses given, no broker need be here.
         trial("cli::list", || snapshot("list", &LIST)),
         trial("cli::list_as_json_has_every_lab", list_as_json),

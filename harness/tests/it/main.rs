@@ -28,6 +28,7 @@ mod selftest;
 mod status;
 mod story;
 mod tidy;
+mod views;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
         history::trials(),
         agree::trials(),
         hops::trials(),
+        views::trials(),
         live::trials(),
     ];
     let conclusion = libtest_mimic::run(&args, trials.into_iter().flatten().collect());

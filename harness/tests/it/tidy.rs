@@ -116,13 +116,14 @@ fn labs_know_no_clock() -> Result<()> {
 /// the part of `labs` that it may know, where that is not all of it.
 type Rule = (&'static str, &'static [&'static str], Option<&'static [&'static str]>);
 
-const MAY_IMPORT: [Rule; 4] = [
+const MAY_IMPORT: [Rule; 5] = [
     (
         "harness/src/role",
         &["role", "load", "stamp", "record", "account", "clock", "cost", "stats", "bundle"],
         None,
     ),
     ("harness/src/report", &["report", "bundle", "stats"], Some(&[])),
+    ("harness/src/views", &["views", "recording", "report", "bundle", "stats"], Some(&[])),
     ("harness/src/stats", &["stats", "bundle"], Some(&[])),
     ("harness/src/broker", &["broker", "process", "cost", "guard"], Some(&["lab"])),
 ];
@@ -188,7 +189,7 @@ fn openings() -> Result<()> {
 fn tables() -> Result<()> {
     for name in book::pages(&root())? {
         let text = fs::read_to_string(root().join(&name))?;
-        let stale = book::filled(&name, &text)? != text;
+        let stale = book::filled(&root(), &name, &text)? != text;
         ensure!(!stale, "the tables of {} are out of date; run `target/debug/lab book`", name.display());
     }
     let readme = fs::read_to_string(root().join("README.md"))?;

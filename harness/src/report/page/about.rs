@@ -126,6 +126,11 @@ pub(super) fn plan(run: &Run) -> Vec<Fact> {
         Fact::new("CPUs", plan.cpus.clone().unwrap_or_else(|| "not pinned".to_owned())),
         Fact::new("Seed", run.seed.to_string()),
     ];
+    if let Some(pause) = plan.pause {
+        let text =
+            format!("stood still from {} s of the measured time on, for {} s", pause.at_s, pause.for_s);
+        facts.push(Fact::new("Broker", text));
+    }
     if let Some(steal) = median_steal(&run.cells) {
         facts.push(Fact::new("CPU stolen during trials, median", number::share(steal)));
     }
@@ -212,6 +217,12 @@ pub(in crate::report) fn command(plan: &Plan) -> String {
     }
     if let Some(cpus) = &plan.cpus {
         option("cpus", cpus);
+    }
+    if let Some(pause) = plan.pause {
+        option("pause-broker", &format!("{}:{}", pause.at_s, pause.for_s));
+    }
+    if plan.record {
+        words.push("--record".to_owned());
     }
     if !plan.floor && plan.senders == [1] && plan.receivers == [1] {
         words.push("--no-floor".to_owned());

@@ -47,6 +47,8 @@ async fn followed(handle: &Handle, site: &Site) -> Result<()> {
         window: None,
         threads,
         bare: false,
+        record: false,
+        lockstep: false,
     };
     let crowd = trial::crowd(Pattern::Pipeline, 1, WORKERS).into_iter();
     let roles = crowd.flat_map(|(kind, count)| (0..count).map(move |index| (kind, index)));

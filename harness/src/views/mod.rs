@@ -1,0 +1,240 @@
+//! One event, looked at in six ways that are common and wrong, each beside the
+//! truth. Everything here is a function of recordings in which every message
+//! stands ([`crate::recording`]): nothing is run, and no histogram rounds.
+
+mod habits;
+mod page;
+mod picture;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::bundle::{Counts, Flag, Host, Noise, Pause, Paused, Versions};
+use crate::recording::Recording;
+use habits::Sample;
+
+pub use page::body;
+pub use picture::pictures;
+
+/// The version of `views.json`.
+pub const SCHEMA: u32 = 1;
+/// What p99.9 needs, so that ten samples lie beyond it.
+pub const FEWEST: usize = 10_000;
+
+/// `views.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Views {
+    /// The version of this file.
+    pub schema: u32,
+    /// How the recordings were made.
+    pub made: Made,
+    /// The views, in the order of the page.
+    pub views: Vec<View>,
+}
+
+/// How the recordings were made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Made {
+    /// When, RFC 3339 with offset.
+    pub created: String,
+    /// The machine.
+    pub host: Host,
+    /// What ran.
+    pub versions: Versions,
+    /// How quiet the machine was before.
+    pub noise: Noise,
+    /// The lab.
+    pub lab: String,
+    /// Message size, bytes.
+    pub size: u64,
+    /// Messages due a second, at equal gaps.
+    pub rate: f64,
+    /// When the broker stood still, in the open and in the closed loop.
+    pub pause: Pause,
+    /// The event as an open loop saw it: the recording that is looked at.
+    pub open: Take,
+    /// The same event before a sender that waits for each message.
+    pub closed: Take,
+    /// Short runs in which nothing stands still.
+    pub runs: Vec<Take>,
+    /// A sender without bound before a lab that does not hold it back.
+    pub flood: Flood,
+}
+
+/// One trial that was recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Take {
+    /// Its recording's file.
+    pub file: String,
+    /// Warm-up before the measured time, seconds.
+    pub warmup_s: f64,
+    /// The measured time, seconds: only what was due in it is looked at.
+    pub seconds: f64,
+    /// What became of every message.
+    pub counts: Counts,
+    /// When the broker stood still.
+    pub paused: Option<Paused>,
+    /// What is not to be believed about it.
+    pub flags: Vec<Flag>,
+}
+
+/// A trial without a window. It is not recorded: its account says all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Flood {
+    /// The lab.
+    pub lab: String,
+    /// For how long was sent, seconds. There was no warm-up.
+    pub seconds: f64,
+    /// What became of every message.
+    pub counts: Counts,
+    /// Received in that time, messages a second.
+    pub received_per_s: f64,
+}
+
+/// The recordings, with how they were made.
+pub struct Evidence {
+    /// How.
+    pub made: Made,
+    /// See [`Made::open`].
+    pub open: Recording,
+    /// See [`Made::closed`].
+    pub closed: Recording,
+    /// See [`Made::runs`].
+    pub runs: Vec<Recording>,
+}
+
+/// What a figure counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unit {
+    /// A time, ns.
+    Ns,
+    /// A rate.
+    PerSecond,
+    /// Messages.
+    Messages,
+}
+
+/// A number and what it says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Figure {
+    /// What it says.
+    pub what: String,
+    /// The number.
+    pub value: u64,
+    /// What it counts.
+    pub unit: Unit,
+}
+
+/// One way to look at the event, beside the truth.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct View {
+    /// A short name, also that of its picture's file.
+    pub name: String,
+    /// What is compared: `p99.9 of the response time`.
+    pub measure: String,
+    /// What this view says.
+    pub wrong: Figure,
+    /// What is so.
+    pub truth: Figure,
+    /// How many times the larger of the two is the smaller.
+    pub factor: f64,
+    /// More that the recordings say about it.
+    pub more: Vec<Figure>,
+}
+
+impl Evidence {
+    /// Reads a folder that `lab wrong-views` has made.
+    ///
+    /// # Errors
+    /// When a file of it is missing or damaged; it is named.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let Views { made, .. } = Views::read(dir)?;
+        let recording = |take: &Take| Recording::read(&dir.join(&take.file));
+        Ok(Self {
+            open: recording(&made.open)?,
+            closed: recording(&made.closed)?,
+            runs: made.runs.iter().map(recording).collect::<Result<_>>()?,
+            made,
+        })
+    }
+
+    /// What each view makes of the recordings.
+    ///
+    /// # Errors
+    /// When a recording is cut, or has too few messages for its percentiles.
+    pub fn views(&self) -> Result<Views> {
+        let seen = self.seen()?;
+        let views = vec![
+            habits::closed_loop(&seen),
+            habits::millisecond_clock(&seen),
+            habits::averaged_percentiles(&seen),
+            habits::one_sample_a_batch(&seen),
+            habits::single_run(&seen)?,
+            habits::senders_rate(&self.made.flood),
+        ];
+        Ok(Views { schema: SCHEMA, made: self.made.clone(), views })
+    }
+
+    /// The messages that were due in the measured time of each trial.
+    fn seen(&self) -> Result<Seen> {
+        let take = |take: &Take, recording: &Recording, fewest: usize| {
+            ensure!(recording.cut == 0, "{} is cut: {} entries had no room", take.file, recording.cut);
+            let samples = habits::samples(recording, take);
+            ensure!(
+                samples.len() >= fewest,
+                "{} has {} messages, and its percentiles need {fewest}",
+                take.file,
+                samples.len()
+            );
+            Ok(samples)
+        };
+        let (made, from) = (&self.made, habits::window(&self.made.open).start);
+        Ok(Seen {
+            from,
+            open: take(&made.open, &self.open, FEWEST)?,
+            // The view that it stands for would not mind how few they are.
+            closed: take(&made.closed, &self.closed, 1)?,
+            runs: made
+                .runs
+                .iter()
+                .zip(&self.runs)
+                .map(|(run, recording)| take(run, recording, FEWEST / 10))
+                .collect::<Result<_>>()?,
+        })
+    }
+}
+
+/// What is looked at.
+struct Seen {
+    /// Where the measured time of the open loop begins, ns from the common start.
+    from: u64,
+    open: Vec<Sample>,
+    closed: Vec<Sample>,
+    runs: Vec<Vec<Sample>>,
+}
+
+impl Views {
+    /// Reads `views.json`.
+    ///
+    /// # Errors
+    /// When it is missing, damaged, or of another version.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let path = dir.join("views.json");
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}; `lab wrong-views` makes it", path.display()))?;
+        let views: Self =
+            serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
+        ensure!(
+            views.schema == SCHEMA,
+            "{} has schema {}, and this program reads {SCHEMA}; make it again with `lab wrong-views`",
+            path.display(),
+            views.schema
+        );
+        Ok(views)
+    }
+}
