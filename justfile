@@ -76,6 +76,14 @@ regress-proof OUT *ARGS: build
 history *ARGS: build
     @{{ lab }} history "$@"
 
+# Does the harness find what is known to be there? `selftest`, `selftest loss`
+selftest *ARGS: build
+    @{{ lab }} selftest "$@"
+
+# Whether runs of the same plan agree, and how much wider their intervals have to be
+agree *ARGS: build
+    @{{ lab }} agree "$@"
+
 # What is here, what is missing, how noisy this machine is
 doctor *ARGS: build
     @{{ lab }} doctor "$@"

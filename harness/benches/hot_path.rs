@@ -54,6 +54,16 @@ fn sender(c: &mut Criterion) {
             black_box(open.next(black_box(now - 500), now).expect("a message"))
         });
     });
+    // A queue's producer does both: it sends, and later hears that it is confirmed.
+    let mut queue = ledger(dir.path());
+    group.bench_function("queue: clock, stamp, account, lag; clock, account, confirm", |b| {
+        b.iter(|| {
+            let now = clock::now();
+            let (sequence, message) = queue.next(now, now).expect("a message");
+            black_box(message);
+            queue.confirm(black_box(sequence), now, clock::now());
+        });
+    });
     group.finish();
 }
 

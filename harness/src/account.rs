@@ -1,16 +1,20 @@
 //! Each role's account of its messages, in small memory-mapped files, so that
 //! it outlives kill -9 of the role: what was written is in the page cache.
 //!
-//! Two kinds of file, and a third where a trial is recorded message by message
+//! Three kinds of file, and a fourth where a trial is recorded message by message
 //! ([`Journal`]). [`Counters`] is one page or two of numbers, also read by
 //! others while the run goes on: that closes the loop of `--load max`. A
 //! [`Bitmap`] has one bit for each message of one producer: received,
 //! confirmed or refused. Its file is sparse; only what is touched takes memory.
-//! Every file has one writer, so plain loads and stores are enough.
+//! The [`Times`] of a pipeline's messages say when each was where. Every file
+//! has one writer, so plain loads and stores are enough.
 #![expect(
     unsafe_code,
     reason = "memory-mapped files: each mapping is private to this module and bounds-checked here"
 )]
+
+mod hops;
+mod journal;
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
@@ -21,8 +25,7 @@ use memmap2::{MmapOptions, MmapRaw};
 
 use crate::guard;
 
-mod journal;
-
+pub use hops::{Collected, Journey, Times, Worked, journeys};
 pub use journal::{Journal, MOST_ENTRIES, Subject, key, of_key};
 
 /// Most producers a trial can have.

@@ -56,6 +56,24 @@ pub struct Run {
     pub sweeps: Vec<Sweep>,
     /// Labs that were asked for and could not run, with the reason.
     pub skipped: Vec<Skipped>,
+    /// By how much its intervals were widened; null: they are as the bootstrap gave them.
+    #[serde(default)]
+    pub widening: Option<Widening>,
+}
+
+/// How much wider than the bootstrap's the intervals of a run are, because runs
+/// of the same plan on the same machine were seen to differ by more than their
+/// trials do. Written by `lab agree --save`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Widening {
+    /// Each end of an interval is this many times as far from the figure, by the logarithm.
+    pub factor: f64,
+    /// No interval's half is taken to be less than this before that, as a share of the figure.
+    pub least: f64,
+    /// The bundles that were compared.
+    pub from: Vec<String>,
+    /// The share of their figures whose own intervals overlapped, 0 to 1.
+    pub agreed: f64,
 }
 
 /// The machine a run was made on.
@@ -342,6 +360,13 @@ pub struct Trial {
     pub pacer_ns: Option<Percentiles>,
     /// From send to confirmation, where the pattern has one.
     pub confirm_ns: Option<Percentiles>,
+    /// Where the time of a pipeline's messages went, at a rate.
+    #[serde(default)]
+    pub hops_ns: Option<Hops<Percentiles>>,
+    /// Results that each worker of a pipeline handed on, worker 0 first, warm-up
+    /// and drain included; empty for other patterns.
+    #[serde(default)]
+    pub shares: Vec<u64>,
     /// What it cost, by role (`sender`, `receiver`, `worker` … and `broker`).
     pub cost: BTreeMap<String, Cost>,
     /// What was going on beside it.
@@ -369,7 +394,7 @@ pub struct Drain {
 /// `received`, `lost` and what follows count deliveries, one a subscriber.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counts {
-    /// Accepted by the client.
+    /// Handed to the client, what it refused included.
     pub sent: u64,
     /// Distinct messages received.
     pub received: u64,
@@ -385,7 +410,7 @@ pub struct Counts {
     pub indeterminate: u64,
     /// Received again.
     pub duplicated: u64,
-    /// Of these, marked as redelivered by the transport.
+    /// Marked as redelivered by the transport, received before or not.
     pub redelivered: u64,
     /// Received after a later one of the same sender.
     pub reordered: u64,
@@ -422,6 +447,42 @@ pub struct Percentiles {
     pub count: u64,
 }
 
+/// The way of a pipeline's messages, hop by hop. The first three of a message
+/// sum up to its response time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Hops<T> {
+    /// From due at the ventilator to taken by a worker; the ventilator's lag is part of it.
+    pub task_queued: T,
+    /// From taken to the result handed on, by the worker.
+    pub worked: T,
+    /// From handed on to received by the sink.
+    pub result_queued: T,
+    /// From received to settled by the sink, which acknowledges in batches.
+    pub collected: T,
+}
+
+impl<T> Hops<T> {
+    /// The hops in the order of time, each with its name.
+    pub fn named(&self) -> [(&'static str, &T); 4] {
+        [
+            ("task queued", &self.task_queued),
+            ("worked", &self.worked),
+            ("result queued", &self.result_queued),
+            ("collected", &self.collected),
+        ]
+    }
+
+    /// The same of each hop.
+    pub fn map<U>(&self, each: impl Fn(&T) -> U) -> Hops<U> {
+        Hops {
+            task_queued: each(&self.task_queued),
+            worked: each(&self.worked),
+            result_queued: each(&self.result_queued),
+            collected: each(&self.collected),
+        }
+    }
+}
+
 /// What a role (all its instances together) or the broker cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cost {
@@ -444,10 +505,10 @@ pub struct Cost {
     pub allocations_per_msg: Option<f64>,
 }
 
-/// A median with a bootstrap interval (95 %).
+/// A median with a bootstrap interval (95 %) over the trials.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Estimate {
-    /// The median of the trials.
+    /// The median of the trials; for a percentile, that of their merged histogram.
     pub median: f64,
     /// Lower end of the interval.
     pub low: f64,
@@ -465,6 +526,12 @@ pub struct Summary {
     pub counts: Counts,
     /// From the merged histograms.
     pub response_ns: Percentiles,
+    /// The p50 of `response_ns` with its interval; null where that is withheld.
+    #[serde(default)]
+    pub response_p50_ns: Option<Estimate>,
+    /// The p99 of `response_ns` with its interval; null where that is withheld.
+    #[serde(default)]
+    pub response_p99_ns: Option<Estimate>,
     /// From the merged histograms.
     pub service_ns: Percentiles,
     /// From the merged histograms.
@@ -474,6 +541,12 @@ pub struct Summary {
     pub pacer_ns: Option<Percentiles>,
     /// From the merged histograms.
     pub confirm_ns: Option<Percentiles>,
+    /// From the merged histograms.
+    #[serde(default)]
+    pub hops_ns: Option<Hops<Percentiles>>,
+    /// Sums over the trials, worker by worker; empty for other patterns than pipelines.
+    #[serde(default)]
+    pub shares: Vec<u64>,
     /// Medians over the trials.
     pub cost: BTreeMap<String, Cost>,
     /// Every flag that at least one good trial has, and `too-few-samples`.
@@ -532,6 +605,9 @@ pub struct Raw {
     pub pacer: String,
     /// Of confirmation times.
     pub confirm: String,
+    /// Of a pipeline's hops, at a rate.
+    #[serde(default)]
+    pub hops: Option<Hops<String>>,
     /// Length of an interval of `series`, ns.
     pub interval_ns: u64,
     /// Where the measured window begins, in ns from the start of `series`.

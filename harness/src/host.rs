@@ -44,6 +44,11 @@ pub fn host() -> Host {
     }
 }
 
+/// A host's name as it may stand in the name of a file.
+pub fn file_name(host: &Host) -> String {
+    host.name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect()
+}
+
 /// What decides how TCP and Unix sockets buffer and send on one host.
 const NETWORK: [&str; 7] = [
     "net.core.rmem_max",

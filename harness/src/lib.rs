@@ -6,9 +6,9 @@
 //! measured loops themselves ([`role`]), who conducts them ([`conduct`],
 //! [`trial`], [`verdict`], [`bench`]), where brokers come from ([`broker`]), and what is
 //! made of the result ([`stats`], [`report`]), and what others would make of it
-//! ([`views`]), of two programs ([`regress`]),
-//! and of many bundles ([`history`]). [`book`] writes the tables of the
-//! documentation.
+//! ([`views`]), of two programs ([`regress`]), of two runs of the same ([`agree`]),
+//! and of many bundles ([`history`]). [`selftest`] measures a transport whose
+//! truth is known. [`book`] writes the tables of the documentation.
 
 pub mod bundle;
 
@@ -44,7 +44,10 @@ pub mod report;
 pub mod stats;
 pub mod views;
 
+pub mod agree;
 pub mod history;
 pub mod regress;
+
+pub mod selftest;
 
 pub mod book;

@@ -10,7 +10,7 @@ use bare::{BareBooks, BareLedger};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 
-use crate::account::{self, Bitmap, Counter, Counters, Journal, MAX_MESSAGES, Set, Subject};
+use crate::account::{self, Bitmap, Collected, Counter, Counters, Journal, MAX_MESSAGES, Set, Subject};
 use crate::bundle::Interval;
 use crate::clock;
 use crate::stamp::{MARKER, Mint, PROBE, Stamp};
@@ -156,9 +156,10 @@ impl Ledger {
         self.counters.add(Counter::Refused, 1);
     }
 
-    /// Responsibility has moved.
+    /// Responsibility has moved, at `at`: when it was known, not when the loop
+    /// came round to it.
     #[inline]
-    pub fn confirm(&mut self, sequence: u64, sent: u64) {
+    pub fn confirm(&mut self, sequence: u64, sent: u64, at: u64) {
         if self.bare.is_some() {
             return;
         }
@@ -166,7 +167,7 @@ impl Ledger {
             self.counters.add(Counter::Confirmed, 1);
         }
         if self.window.holds(sent) {
-            self.confirm.saturating_record(clock::now().saturating_sub(sent));
+            self.confirm.saturating_record(at.saturating_sub(sent));
         }
     }
 
@@ -224,6 +225,10 @@ pub struct Books {
     pub service: Histogram<u64>,
     /// What each interval saw.
     pub series: Vec<Interval>,
+    /// The times of measured messages, for a pipeline's sink.
+    times: Option<Collected>,
+    /// Those of them that wait to be settled: producer and sequence number.
+    unsettled: Vec<(usize, u64)>,
     bare: Option<BareBooks>,
     began: u64,
     last: u64,
@@ -268,6 +273,8 @@ impl Books {
             response: stats::new_histogram(),
             service: stats::new_histogram(),
             series: Vec::new(),
+            times: None,
+            unsettled: Vec::new(),
             bare: None,
             began: window.start,
             last: window.start,
@@ -278,6 +285,18 @@ impl Books {
     pub fn keep(&mut self, dir: &Path, role: &str) -> Result<()> {
         self.journal = Some(Journal::open(dir, role, Subject::Receipts)?);
         Ok(())
+    }
+
+    /// From now on, writes down when each measured message was due, received and settled.
+    pub fn keep_times(&mut self, times: Collected) {
+        self.times = Some(times);
+    }
+
+    /// Everything that was received so far is settled now.
+    pub fn settled(&mut self) {
+        let Some(times) = self.times.as_ref().filter(|_| !self.unsettled.is_empty()) else { return };
+        let now = clock::now();
+        self.unsettled.drain(..).for_each(|message| times.set(message, 2, now));
     }
 
     /// The receiver is there and takes messages from now on.
@@ -360,6 +379,12 @@ impl Books {
         self.last = now;
         let response = now.saturating_sub(stamp.scheduled);
         if self.window.holds(stamp.scheduled) {
+            if let Some(times) = &self.times {
+                let message = (stamp.producer as usize, stamp.sequence);
+                times.set(message, 0, stamp.scheduled);
+                times.set(message, 1, now);
+                self.unsettled.push(message);
+            }
             self.service.saturating_record(now.saturating_sub(sent));
             if self.latencies {
                 self.response.saturating_record(response);

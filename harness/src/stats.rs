@@ -4,15 +4,19 @@
 //! Nothing here runs anything; everything is a function of recorded numbers
 //! and a seed, so that the same bundle always gives the same report.
 
+mod agreement;
 mod histogram;
 mod paired;
+mod quantile;
 pub mod queueing;
 mod summary;
 #[cfg(test)]
 mod tests;
 
+pub use agreement::{FEWEST_PAIRS, LEAST, Pair, Share, TARGET, overlap, share, stretch, widen, widening};
 pub use histogram::{LONGEST_NS, decode, encode, new_histogram, percentiles};
 pub use paired::{Shift, fewest, holm, shift};
+pub use quantile::quantile;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 pub use summary::summarize;

@@ -172,6 +172,7 @@ pub async fn run(
             accounts.path(),
             cast.actors.iter().any(|actor| actor.crashed.is_some()),
         )?,
+        work: verdict::work(spec, accounts.path())?,
         noise,
         broker: measured,
         backlog,

@@ -1,10 +1,13 @@
 //! What a trial comes to: the account settled, the recordings merged, and what
 //! is not to be believed flagged.
 
+mod work;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
+use hdrhistogram::Histogram;
 use labs::catalog::Pattern;
 
 use crate::account::{self, Bitmap, Counter, Counters, Set};
@@ -18,6 +21,8 @@ use crate::recording::Recording;
 use crate::role::protocol::{Kind, Report, roles};
 use crate::stats;
 use crate::trial::{Outcome, Spec, receivers};
+
+pub use work::{Work, work};
 
 /// The final account, from the files that the roles kept. Where a role was
 /// killed (`crashed`), what was on its way and not confirmed is indeterminate:
@@ -85,6 +90,8 @@ pub struct Seen<'a> {
     pub reports: Vec<(Kind, &'a Report)>,
     /// What became of the messages.
     pub counts: Counts,
+    /// What workers did with them.
+    pub work: Work,
     /// What was going on beside it.
     pub noise: Noise,
     /// What the broker used in the measured window.
@@ -101,7 +108,7 @@ pub struct Seen<'a> {
 
 /// Puts everything together and says what is not to be believed.
 pub fn evaluate(spec: &Spec, seen: Seen<'_>, index: usize, position: usize) -> Outcome {
-    let Seen { reports, counts, noise, broker, backlog, mut failed, paused, recording } = seen;
+    let Seen { reports, counts, work, noise, broker, backlog, mut failed, paused, recording } = seen;
     let reports = || reports.iter().copied();
     let merged = |pick: fn(&Report) -> &String| {
         let mut sum = stats::new_histogram();
@@ -147,13 +154,14 @@ pub fn evaluate(spec: &Spec, seen: Seen<'_>, index: usize, position: usize) -> O
         cost.insert("broker".to_owned(), plausible(usage.per_message(received), spec.size));
     }
     let knobs = reports().flat_map(|(_, report)| report.knobs.clone()).collect();
-    let encode = |histogram| stats::encode(histogram).unwrap_or_default();
+    let encode = |histogram: &Histogram<u64>| stats::encode(histogram).unwrap_or_default();
     let raw = Raw {
         response: encode(&response),
         service: encode(&service),
         lag: encode(&lag),
         pacer: encode(&pacer),
         confirm: encode(&confirm),
+        hops: work.hops.as_ref().map(|hops| hops.map(encode)),
         interval_ns: INTERVAL,
         measure_from_ns: clock::seconds(spec.warmup),
         series,
@@ -176,6 +184,8 @@ pub fn evaluate(spec: &Spec, seen: Seen<'_>, index: usize, position: usize) -> O
         lag_ns: stats::percentiles(&lag),
         pacer_ns: (!pacer.is_empty()).then(|| stats::percentiles(&pacer)),
         confirm_ns: (!confirm.is_empty()).then(|| stats::percentiles(&confirm)),
+        hops_ns: work.hops.as_ref().map(|hops| hops.map(stats::percentiles)),
+        shares: work.shares,
         cost,
         noise,
         flags: Vec::new(),

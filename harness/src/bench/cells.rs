@@ -1,16 +1,17 @@
 //! What a plan comes to: which labs can run here, and the cells of the run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 use labs::lab::Broker;
 
-use super::Request;
+use super::{RESULTS, Request};
 use crate::broker::{self, Source};
 use crate::bundle::{Bundle, Cell, FLOOR, Load, LoadKind, Part, Plan, Run, SCHEMA, Skipped, Subject};
 use crate::noise::Meter;
 use crate::role::{Handle, floor};
-use crate::{host, trial};
+use crate::{agree, host, trial};
 
 /// Which of the labs can run here, from which brokers, and which cannot.
 pub(super) type Available = (Vec<Handle>, BTreeMap<Broker, Source>, Vec<Skipped>);
@@ -60,6 +61,8 @@ pub(super) fn open(
         );
         return Ok((bundle, run));
     }
+    let host = host::host();
+    let widening = agree::saved(Path::new(RESULTS), &host)?;
     let bundle = Bundle::create(request.out)?;
     let meter = Meter::start();
     std::thread::sleep(std::time::Duration::from_millis(500));
@@ -82,7 +85,7 @@ pub(super) fn open(
         created: jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
         seed: request.seed,
         complete: false,
-        host: host::host(),
+        host,
         versions: host::versions(BTreeMap::new()),
         noise,
         plan: plan.clone(),
@@ -90,6 +93,7 @@ pub(super) fn open(
         capacities: Vec::new(),
         sweeps: Vec::new(),
         skipped,
+        widening,
     };
     bundle.save(&run)?;
     Ok((bundle, run))

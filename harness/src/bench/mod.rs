@@ -22,8 +22,11 @@ use crate::bundle::{Bundle, Cell, Plan, Run, Trial};
 use crate::conduct::Housing;
 use crate::role::Handle;
 use crate::trial::{self, Script, Spec};
-use crate::{guard, host, load, plan, recording, stats};
+use crate::{agree, guard, host, load, plan, recording, stats};
 pub use progress::{Next, Progress};
+
+/// Where bundles are, and what is known of this host.
+const RESULTS: &str = "results";
 
 /// What a run needs besides its plan.
 pub struct Request<'a> {
@@ -257,6 +260,9 @@ impl<P: Progress> Work<'_, P> {
         cell.knobs.extend(outcome.knobs);
         put(cell, outcome.trial);
         summarize(&self.bundle, cell, self.run.seed)?;
+        if let (Some(widening), Some(summary)) = (&self.run.widening, &mut cell.summary) {
+            agree::apply(widening, summary);
+        }
         Ok(good)
     }
 
@@ -338,11 +344,9 @@ fn summarize(bundle: &Bundle, cell: &mut Cell, seed: u64) -> Result<()> {
 
 /// The folder a run is written to when none is given.
 pub fn default_out(name: &str) -> Result<std::path::PathBuf> {
-    let host = host::host().name;
-    let host: String =
-        host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
+    let host = host::file_name(&host::host());
     let stem = format!("{}-{host}-{name}", jiff::Zoned::now().strftime("%Y-%m-%d"));
-    let results = Path::new("results");
+    let results = Path::new(RESULTS);
     for number in 1..1000 {
         let dir = results.join(if number == 1 { stem.clone() } else { format!("{stem}-{number}") });
         if !dir.exists() {

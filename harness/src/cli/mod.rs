@@ -21,6 +21,7 @@ macro_rules! outln {
     };
 }
 
+mod agree;
 mod bench;
 mod bridge;
 mod chat;
@@ -34,6 +35,7 @@ mod progress;
 mod regress;
 mod report;
 mod run;
+mod selftest;
 mod status;
 mod story;
 mod wrong_views;
@@ -73,12 +75,16 @@ enum Command {
     Play(play::PlayArgs),
     /// Compare a commit or program with another, interleaved, and give a verdict
     Regress(Box<regress::RegressArgs>),
+    /// Compare runs of the same plan: do their intervals overlap, and how often?
+    Agree(agree::AgreeArgs),
     /// Show the bundles of one host over time, and where they changed
     History(history::HistoryArgs),
     /// Record one event message by message, and see what common ways to measure make of it
     WrongViews(Box<wrong_views::WrongViewsArgs>),
     /// Draw the plots and reports of bundles again, from the bundles alone
     Report(report::ReportArgs),
+    /// Measure transports whose truth is known, and show that it is found
+    Selftest(selftest::SelftestArgs),
     /// Show what is here, what is missing, and how noisy this machine is
     Doctor(DoctorArgs),
     /// Print the JSON schema of `run.json`
@@ -249,9 +255,11 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Bench(args) => bench::main(&args, &handles),
         Command::Play(args) => play::main(&args, &handles),
         Command::Regress(args) => regress::main(&args, &handles),
+        Command::Agree(args) => agree::main(&args),
         Command::History(args) => history::main(&args, &handles),
         Command::WrongViews(args) => wrong_views::main(&args, &handles),
         Command::Report(args) => report::main(&args),
+        Command::Selftest(args) => selftest::main(&args),
         Command::Doctor(args) => {
             let mut urls = args.brokers.urls()?;
             let brokers = brokers(&args.only)?;

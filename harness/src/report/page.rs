@@ -37,6 +37,8 @@ pub(super) struct Page {
     notes: Vec<Fact>,
     flags: Vec<FlagText>,
     command: String,
+    /// That intervals were widened, by how much and why.
+    widening: Option<String>,
     /// Whether any load was closed-loop, or at a rate.
     has_max: bool,
     has_rate: bool,
@@ -143,6 +145,7 @@ pub(super) fn page(run: &Run, sheets: &[Sheet<'_>], pictures: Vec<Picture>) -> P
         notes: notes(run),
         flags: flags(run),
         command: about::command(&run.plan),
+        widening: run.widening.as_ref().map(about::widening),
         has_max: has(LoadKind::Max),
         has_rate: has(LoadKind::Rate),
     }

@@ -65,6 +65,17 @@ pub(crate) fn role(index: usize, name: &str) -> RGBColor {
     [RGBColor(0x5b, 0x70, 0x83), RGBColor(0x93, 0xa5, 0xb5), RGBColor(0xbf, 0xca, 0xd4)][index % 3]
 }
 
+/// Colours of the hops of a pipeline, in the order of time. Waiting is pale, and
+/// what is done with a message is dark.
+pub(crate) fn hop(index: usize) -> RGBColor {
+    [
+        RGBColor(0xbf, 0xca, 0xd4),
+        RGBColor(0x3f, 0x5d, 0x78),
+        RGBColor(0x93, 0xa5, 0xb5),
+        RGBColor(0x6f, 0x5a, 0x7d),
+    ][index % 4]
+}
+
 /// `#80868d`, for HTML.
 pub(crate) fn hex(colour: RGBColor) -> String {
     format!("#{:02x}{:02x}{:02x}", colour.0, colour.1, colour.2)

@@ -40,6 +40,7 @@ fn a_full_run_draws_every_plot() {
         written.plots.iter().filter(|path| path.to_string_lossy().contains(&format!(".{kind}.svg"))).count()
     };
     assert_eq!((kinds("throughput"), kinds("latency"), kinds("timeline"), kinds("cost")), (5, 5, 5, 5));
+    assert_eq!(kinds("hops"), 1, "pipelines alone have hops");
     assert!(written.plots[0].ends_with("plots/overview.svg"));
     assert!(written.plots.iter().all(|path| path.exists()));
     let html = fs::read_to_string(&written.html).expect("it was written");

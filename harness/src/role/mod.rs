@@ -19,6 +19,7 @@ use labs::queue::Queue;
 use labs::reqrep::RequestReply;
 use tokio::sync::{mpsc, watch};
 
+use crate::account::Collected;
 use crate::bundle::{Interval, LoadKind};
 use crate::clock::{self, Pacer};
 use crate::cost::{Own, Usage};
@@ -356,6 +357,9 @@ impl Stage {
         let mut books = Books::open(&measure.accounts, &role, run, producers, progress, latencies, window)?;
         if measure.record {
             books.keep(&measure.accounts, &role)?;
+        }
+        if latencies && !measure.bare && self.init.kind == protocol::Kind::Sink {
+            books.keep_times(Collected::open(&measure.accounts, &role, self.init.senders)?);
         }
         if measure.bare {
             books.strip();

@@ -1,7 +1,8 @@
 //! A pipeline, measured end to end: due at the ventilator, received at the
-//! sink. A worker does no work of its own; what is measured is the plumbing.
+//! sink, and at a rate hop by hop. A worker does no work of its own unless the
+//! knob `work-us` says so; what is measured is the plumbing.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use futures_util::FutureExt;
 use labs::lab::Lab as _;
 use labs::oneway::Sender;
@@ -15,11 +16,19 @@ use super::oneway::{Way, lossy};
 use super::protocol::Kind;
 use super::queue::consume;
 use super::{Stage, knob, play};
+use crate::account::{Counter, Counters, Worked};
+use crate::clock::{self, Pacer};
 use crate::record::Progress;
+use crate::stamp::Stamp;
 
 /// Results handed on before they are flushed and their tasks settled, while
-/// tasks keep coming.
+/// tasks keep coming. With work to do it is 1: a result does not wait for the
+/// work on the tasks behind it.
 const WORKER_BATCH: usize = 64;
+/// How long a worker sits on each task, µs. It sleeps, as one that waits for a
+/// disk or another service does: workers that spin on a machine with fewer CPUs
+/// than roles would measure its scheduler.
+const WORK_US: usize = 0;
 
 pub(super) async fn run<L: Pipeline>(stage: Stage) -> Result<()> {
     let lab = L::open(&stage.place).await?;
@@ -74,7 +83,9 @@ async fn work<C: Consumer<Item = bytes::Bytes>>(
     stage.ready();
     let window = stage.go().await?;
     let meter = stage.meter(window)?;
-    let batch = knob(&stage.place, "worker-batch", WORKER_BATCH);
+    let work = stage.place.knob("work-us", WORK_US) as u64 * 1_000;
+    let batch = knob(&stage.place, "worker-batch", if work > 0 { 1 } else { WORKER_BATCH });
+    let bench = Bench::open(stage, work)?;
     let mut stop = std::pin::pin!(stage.stop());
     let mut settled = Vec::new();
     loop {
@@ -90,6 +101,7 @@ async fn work<C: Consumer<Item = bytes::Bytes>>(
             }
         };
         let Some(task) = task else { break stop.await };
+        bench.work(&task.item).await?;
         results.send(task.item).await?;
         settled.push(task.receipt);
         if settled.len() >= batch {
@@ -100,6 +112,54 @@ async fn work<C: Consumer<Item = bytes::Bytes>>(
     tasks.close().await?;
     results.close().await?;
     stage.report(None, None, meter).await
+}
+
+/// Where a worker works, and what it writes down of that.
+struct Bench {
+    /// How long it sits on a task, ns.
+    work: u64,
+    pacer: Pacer,
+    /// How much it did; a bare loop keeps no account.
+    counters: Option<Counters>,
+    /// When it had which task, at a rate.
+    times: Option<Worked>,
+    run: u32,
+}
+
+impl Bench {
+    fn open(stage: &Stage, work: u64) -> Result<Self> {
+        let (measure, role) = (stage.measure()?, stage.init.role());
+        let counters = (!measure.bare).then(|| Counters::open(&measure.accounts, &role)).transpose()?;
+        let timed = measure.load.is_open() && !measure.bare;
+        let times = timed.then(|| Worked::open(&measure.accounts, &role, stage.init.senders));
+        let times = times.transpose().context("this worker cannot keep the times of its tasks")?;
+        Ok(Self { work, pacer: Pacer::new()?, counters, times, run: stage.init.run })
+    }
+
+    /// Does the task that has just been taken. When this returns, its result is
+    /// about to be handed on: what happens from then on is not the worker's any
+    /// more.
+    async fn work(&self, task: &[u8]) -> Result<()> {
+        // Flat out, and with nothing to do, nobody asks for the time.
+        let taken = if self.work > 0 || self.times.is_some() { clock::now() } else { 0 };
+        if self.work > 0 {
+            self.pacer.sleep_until(taken + self.work).await?;
+        }
+        if let Some(counters) = &self.counters {
+            counters.add(Counter::Sent, 1);
+        }
+        if let Some(times) = &self.times
+            && let Some(stamp) = Stamp::unchecked(task).filter(|stamp| stamp.run == self.run)
+        {
+            let message = (stamp.producer as usize, stamp.sequence);
+            // A task that came again keeps the times of the first.
+            if times.get(message) == [0; 2] {
+                times.set(message, 0, taken);
+                times.set(message, 1, clock::now());
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Results first, then the tasks they came from: whoever dies in between

@@ -83,7 +83,7 @@ async fn produce(stage: &Stage, producer: impl Producer) -> Result<()> {
                 break;
             }
             let (sequence, body) = ledger.next(scheduled, now)?;
-            in_flight.add(producer.send(body).map(move |sent| (sequence, now, sent)));
+            in_flight.add(producer.send(body).map(move |sent| (sequence, now, clock::now(), sent)));
             due = schedule.as_mut().and_then(Iterator::next).map(|next| window.start + next);
         }
         let ended = due.unwrap_or_else(clock::now) >= window.to || ledger.sent() >= quota;
@@ -94,10 +94,10 @@ async fn produce(stage: &Stage, producer: impl Producer) -> Result<()> {
         let wake = if full { clock::now() + LOOK } else { due.unwrap_or(window.to) };
         tokio::select! {
             biased;
-            Some((sequence, sent, confirmed)) = in_flight.next() => match confirmed {
+            Some((sequence, sent, at, confirmed)) = in_flight.next() => match confirmed {
                 Ok(()) => {
                     patience.good();
-                    ledger.confirm(sequence, sent);
+                    ledger.confirm(sequence, sent, at);
                 }
                 Err(error) => {
                     ledger.refuse(sequence);
@@ -142,6 +142,7 @@ where
             None => {
                 if std::mem::take(&mut unflushed) > 0 {
                     consumer.flush().await?;
+                    books.settled();
                 }
                 tokio::select! {
                     biased;
@@ -157,6 +158,7 @@ where
         unflushed += 1;
         if unflushed >= ACK_BATCH {
             consumer.flush().await?;
+            books.settled();
             unflushed = 0;
         }
     }

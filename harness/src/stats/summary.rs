@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result, ensure};
 use hdrhistogram::Histogram;
 
-use super::{bootstrap, decode, median, new_histogram, percentiles};
-use crate::bundle::{Cell, Cost, Counts, Flag, LoadKind, Raw, Summary, Trial};
+use super::{bootstrap, decode, median, new_histogram, percentiles, quantile};
+use crate::bundle::{Cell, Cost, Counts, Flag, Hops, LoadKind, Percentiles, Raw, Summary, Trial};
 
 /// Summarizes the good trials of `cell`; `raws[i]` is the recording of
 /// `cell.trials[i]` (one of a failed trial is not looked at). `None` where no
 /// trial was good. The seed is the bootstrap's.
 ///
 /// Throughput is a median with an interval, counts are sums, percentiles come
-/// from the merged histograms (never from percentiles), costs are medians.
+/// from the merged histograms (never from percentiles), two of them with an
+/// interval, costs are medians.
 ///
 /// # Errors
 /// When there is not one recording for each trial, or a histogram is damaged.
@@ -39,7 +40,11 @@ pub fn summarize(cell: &Cell, raws: &[Raw], seed: u64) -> Result<Option<Summary>
         Ok(all)
     };
 
+    let responses: Vec<Histogram<u64>> =
+        good.iter().map(|(_, raw)| decode(&raw.response)).collect::<Result<_>>().context(cell.id.clone())?;
     let response_ns = percentiles(&merged(|raw| &raw.response)?);
+    // An interval is shown where its percentile is.
+    let interval = |shown: Option<u64>, at| shown.and_then(|_| quantile(&responses, at, seed));
     let confirm_ns = percentiles(&merged(|raw| &raw.confirm)?);
     let pacer_ns = percentiles(&merged(|raw| &raw.pacer)?);
     let mut flags: BTreeSet<Flag> = trials().flat_map(|trial| trial.flags.iter().copied()).collect();
@@ -51,14 +56,42 @@ pub fn summarize(cell: &Cell, raws: &[Raw], seed: u64) -> Result<Option<Summary>
         throughput_per_s: bootstrap(&throughputs, seed),
         counts: trials().fold(Counts::default(), |sum, trial| total(&sum, &trial.counts)),
         response_ns,
+        response_p50_ns: interval(response_ns.p50, 0.5),
+        response_p99_ns: interval(response_ns.p99, 0.99),
         service_ns: percentiles(&merged(|raw| &raw.service)?),
         lag_ns: percentiles(&merged(|raw| &raw.lag)?),
         pacer_ns: (pacer_ns.count > 0).then_some(pacer_ns),
         confirm_ns: (confirm_ns.count > 0 || trials().any(|trial| trial.confirm_ns.is_some()))
             .then_some(confirm_ns),
+        hops_ns: hops(&good).with_context(|| cell.id.clone())?,
+        shares: shares(trials()),
         cost: costs(trials()),
         flags: flags.into_iter().collect(),
     }))
+}
+
+/// The hops of all trials that recorded them, from their merged histograms.
+fn hops(good: &[(&Trial, &Raw)]) -> Result<Option<Hops<Percentiles>>> {
+    let mut all = Hops::<()>::default().map(|()| new_histogram());
+    let mut any = false;
+    for hops in good.iter().filter_map(|(_, raw)| raw.hops.as_ref()) {
+        all.task_queued.add(decode(&hops.task_queued)?)?;
+        all.worked.add(decode(&hops.worked)?)?;
+        all.result_queued.add(decode(&hops.result_queued)?)?;
+        all.collected.add(decode(&hops.collected)?)?;
+        any = true;
+    }
+    Ok(any.then(|| all.map(percentiles)))
+}
+
+/// What each worker did in all trials together.
+fn shares<'a>(trials: impl Iterator<Item = &'a Trial>) -> Vec<u64> {
+    let mut sums = Vec::new();
+    for trial in trials {
+        sums.resize(sums.len().max(trial.shares.len()), 0);
+        sums.iter_mut().zip(&trial.shares).for_each(|(sum, share)| *sum += share);
+    }
+    sums
 }
 
 /// The sums of two accounts; the distance is the larger one. Every field is

@@ -171,6 +171,11 @@ fn a_summary_merges_good_trials_and_leaves_failed_ones_out() {
     assert_eq!(summary.throughput_per_s.median, 200.0);
     assert_eq!((summary.counts.sent, summary.counts.lost, summary.counts.reorder_distance), (30, 3, 2));
     assert_eq!(summary.response_ns.count, 950);
+    let p50 = summary.response_p50_ns.expect("p50 is shown");
+    // A histogram tells 3,000 and 3,001 not apart.
+    assert_eq!((p50.median, p50.low, p50.high), (2_000.0, 1_000.0, 3_001.0));
+    assert_eq!(summary.response_p99_ns, None, "no interval where the figure is withheld");
+    assert_eq!((summary.hops_ns, summary.shares.len()), (None, 0));
     assert_eq!((summary.response_ns.p99, summary.response_ns.p50), (None, Some(2_000)));
     assert_eq!(summary.confirm_ns, None);
     assert_eq!(summary.cost["sender"].cpu_ns_per_msg, 20.0);

@@ -46,7 +46,7 @@ const LIST: [&str; 9] = [
 /// Name, arguments, and what has to be said: the value, and what to do.
 type Usage = (&'static str, &'static [&'static str], &'static [&'static str]);
 
-const USAGE: [Usage; 23] = [
+const USAGE: [Usage; 24] = [
     ("no_command", &[], &["Usage: lab"]),
     ("unknown_lab", &["bench", "pubsub-rediss"], &["`pubsub-rediss`", "did you mean `pubsub-redis`?"]),
     ("unknown_lab_in_list", &["list", "onway-tcp"], &["`onway-tcp`", "did you mean `oneway-tcp`?"]),
@@ -70,6 +70,7 @@ const USAGE: [Usage; 23] = [
     ("two_ventilators", &["bench", "pipeline-tcp", "--senders", "2"], &["not 2", "--senders 1"]),
     ("knob_without_value", &["bench", "oneway-tcp", "--set", "batch"], &["`batch`", "--set batch=64"]),
     ("resume_without_out", &["bench", "--resume"], &["--out"]),
+    ("unknown_check", &["selftest", "duplicate"], &["`duplicate`", "did you mean `duplicates`?", "--list"]),
 ];
 
 fn snapshot(name: &str, args: &[&str]) -> Result<()> {

@@ -1,5 +1,6 @@
 //! The integration tests, as one program.
 
+mod agree;
 mod bridge;
 mod brokers;
 mod bundles;
@@ -13,6 +14,7 @@ mod failures;
 mod floors;
 mod guard;
 mod history;
+mod hops;
 mod interop;
 mod live;
 mod loads;
@@ -20,6 +22,7 @@ mod preinit;
 mod program;
 mod regress;
 mod return_address;
+mod selftest;
 mod status;
 mod story;
 mod tidy;
@@ -68,9 +71,12 @@ fn main() -> ExitCode {
         floors::trials(),
         loads::trials(),
         regress::trials(),
+        selftest::trials(),
         costs::trials(),
         history::trials(),
         views::trials(),
+        agree::trials(),
+        hops::trials(),
         live::trials(),
     ];
     let conclusion = libtest_mimic::run(&args, trials.into_iter().flatten().collect());

@@ -3,7 +3,7 @@
 use super::super::number;
 use super::Fact;
 use super::trials::median_steal;
-use crate::bundle::{Arrivals, Host, Load, LoadKind, Noise, Objective, Plan, Run, Versions};
+use crate::bundle::{Arrivals, Host, Load, LoadKind, Noise, Objective, Plan, Run, Versions, Widening};
 
 /// `23 labs, 46 cells, 138 trials (1 failed)`.
 pub(super) fn summary(run: &Run) -> String {
@@ -135,6 +135,21 @@ pub(super) fn plan(run: &Run) -> Vec<Fact> {
         facts.push(Fact::new("CPU stolen during trials, median", number::share(steal)));
     }
     facts
+}
+
+/// By how much intervals were widened, and from what.
+pub(super) fn widening(widening: &Widening) -> String {
+    let runs = match widening.from.len() {
+        2 => "two".to_owned(),
+        several => several.to_string(),
+    };
+    format!(
+        "Intervals are widened by {}, from {runs} runs of one plan on this machine ({}), of whose figures {} had \
+         intervals that overlap",
+        widening.factor,
+        widening.from.join(", "),
+        number::share(widening.agreed)
+    )
 }
 
 /// `1`, or the values of an axis: `1,2,4`.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::super::evidence::{Sheet, setting, short_name};
 use super::super::{number, palette};
 use super::trials;
-use crate::bundle::{Cell, Counts, Flag, LoadKind, Percentiles};
+use crate::bundle::{Cell, Counts, Estimate, Flag, LoadKind, Percentiles, Summary};
 
 /// A pattern's table.
 #[derive(Serialize)]
@@ -63,9 +63,12 @@ struct Latency {
     failed: Option<String>,
     load: String,
     p50: String,
+    /// Its interval, `11 µs – 13 µs`.
+    p50_range: Option<String>,
     /// How many times the wire floor's.
     times: Option<String>,
     p99: String,
+    p99_range: Option<String>,
     account: Account,
 }
 
@@ -191,13 +194,20 @@ fn speed(sheet: &Sheet<'_>, cell: &Cell) -> Speed {
 }
 
 fn latency(sheet: &Sheet<'_>, cell: &Cell) -> Latency {
-    let response = cell.summary.as_ref().map(|summary| summary.response_ns).unwrap_or_default();
+    let summary = cell.summary.as_ref();
+    let response = summary.map(|summary| summary.response_ns).unwrap_or_default();
+    let range = |of: fn(&Summary) -> Option<Estimate>| {
+        let estimate = of(summary?)?;
+        Some(format!("{} – {}", number::time(estimate.low), number::time(estimate.high)))
+    };
     Latency {
         failed: failure(cell),
         load: number::load(&cell.load),
         p50: percentile(&response, response.p50),
+        p50_range: range(|summary| summary.response_p50_ns),
         times: sheet.run.times(cell).map(number::ratio),
         p99: percentile(&response, response.p99),
+        p99_range: range(|summary| summary.response_p99_ns),
         account: account(cell),
     }
 }

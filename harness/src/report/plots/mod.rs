@@ -1,6 +1,7 @@
 //! The plots. Each is a function from cells to a picture; none reads a file.
 
 mod cost;
+mod hops;
 mod overview;
 mod percentiles;
 mod rows;
@@ -66,6 +67,9 @@ pub(super) fn draw(evidence: &Evidence<'_>, sheets: &[Sheet<'_>]) -> Result<Vec<
             let caption = "Response time over each trial: the mean (line) and the largest (dots) of every interval, one \
                            line a trial; the warm-up is shaded.";
             add("timeline", timeline::draw(evidence, sheet), caption.to_owned())?;
+            let caption = "Where the time goes: the median of each hop. The first three lie between due and received; \
+                           collected is what comes after. Medians do not sum up to the median of the whole.";
+            add("hops", hops::draw(sheet), caption.to_owned())?;
         }
         if sheet.is_max() || !has_max {
             let caption = "CPU time per message that the receivers got, user and system, by role and broker.";

@@ -7,7 +7,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use crate::bundle::{
-    Arrivals, Bundle, Cell, Cost, Counts, Flag, Host, Interval, Load, LoadKind, Noise, Plan, Raw, Run,
+    Arrivals, Bundle, Cell, Cost, Counts, Flag, Hops, Host, Interval, Load, LoadKind, Noise, Plan, Raw, Run,
     SCHEMA, Skipped, Trial, Versions,
 };
 use crate::stats;
@@ -94,6 +94,7 @@ fn run(name: &str) -> Run {
             lab: "pubsub-nats".to_owned(),
             reason: "nats-server is not installed; `lab doctor --install` gets it".to_owned(),
         }],
+        widening: None,
     }
 }
 
@@ -313,6 +314,9 @@ pub(super) fn full(dir: &Path) {
                         fail(&mut cell, &mut raws, "the worker did not leave within 5 s after `stop`");
                     } else {
                         add(&mut cell, &mut raws, throughput, &times, &costs);
+                        if pattern == "pipeline" && load.kind == LoadKind::Rate {
+                            pass_on(&mut cell, &mut raws, &times);
+                        }
                     }
                 }
                 if pattern == "pubsub" && name == &"zeromq" && load.kind == LoadKind::Max {
@@ -331,6 +335,18 @@ pub(super) fn full(dir: &Path) {
         }
     }
     bundle.save(&run).expect("it writes");
+}
+
+/// Gives the last trial hops and two workers.
+fn pass_on(cell: &mut Cell, raws: &mut [Raw], times: &[u64]) {
+    let part = |parts: u64| {
+        let mut histogram = stats::new_histogram();
+        times.iter().for_each(|time| histogram.saturating_record(time * parts / 10));
+        stats::encode(&histogram).expect("it packs")
+    };
+    let hops = Hops { task_queued: part(4), worked: part(2), result_queued: part(4), collected: part(1) };
+    raws.last_mut().expect("one was added").hops = Some(hops);
+    cell.trials.last_mut().expect("one was added").shares = vec![1_400, 1_600];
 }
 
 /// Three seconds at 1,000/s, around `base` ns, with a tail and now and then a hiccup.

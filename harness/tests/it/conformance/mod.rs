@@ -10,6 +10,7 @@ mod broken;
 mod cast;
 mod durable;
 mod faulty;
+mod hops;
 mod killed;
 mod mqtt;
 mod nats;
@@ -101,6 +102,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     catalog::visit(&mut suite);
     suite.0.extend(broken::trials());
     suite.0.extend(cast::trials());
+    suite.0.extend(hops::trials());
     suite.0.extend(redis_stream::trials());
     suite.0.extend(stomp::trials());
     suite.0.extend(mqtt::trials());

@@ -1,0 +1,116 @@
+//! `lab agree`: whether runs of the same plan on the same machine agree.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::usage;
+use crate::agree::{self, Agreement, Figure, Measured};
+use crate::bundle::Estimate;
+use crate::host;
+use crate::stats::{FEWEST_PAIRS, Share};
+
+#[derive(Debug, Args)]
+pub(super) struct AgreeArgs {
+    /// Result folders of the same plan, made on the same machine; two or more
+    #[arg(required = true, num_args = 2.., value_name = "DIR")]
+    dirs: Vec<PathBuf>,
+    /// Keep the widening for this host: `lab bench` applies it from then on
+    #[arg(long)]
+    save: bool,
+    /// Print the comparison as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn main(args: &AgreeArgs) -> Result<ExitCode> {
+    let runs: Vec<Measured> = args.dirs.iter().map(|dir| agree::read(dir)).collect::<Result<_>>()?;
+    usage(agree::check(&runs))?;
+    let agreement = agree::compare(&runs)?;
+    if runs.windows(2).any(|pair| pair[0].revision != pair[1].revision) {
+        eprintln!(
+            "the bundles were made by different revisions of the program: what that changed counts as disagreement, too"
+        );
+    }
+    if args.json {
+        outln!("{}", serde_json::to_string_pretty(&agreement)?)?;
+    } else {
+        print(&agreement)?;
+    }
+    if args.save {
+        let path = agree::save(&agreement, Path::new("results"), &host::host())?;
+        eprintln!("\nsaved in {}: `lab bench` widens the intervals of this host from now on", path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(agreement: &Agreement) -> Result<()> {
+    outln!("{}: {}\n", agreement.host, agreement.bundles.join(", "))?;
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::TableStyle::new());
+    table.set_header(["FIGURE", "PAIRS", "INTERVALS OVERLAP", "WOULD NEED"]);
+    for own in &agreement.figures {
+        table.add_row([
+            own.figure.title().to_owned(),
+            own.agreed.of.to_string(),
+            percent(&own.agreed),
+            format!("× {}", own.factor),
+        ]);
+    }
+    table.add_row([
+        "all".to_owned(),
+        agreement.agreed.of.to_string(),
+        percent(&agreement.agreed),
+        format!("× {}", agreement.widening.factor),
+    ]);
+    outln!("{}", table.trim_fmt())?;
+    if !agreement.apart.is_empty() {
+        let mut table = comfy_table::Table::new();
+        table.load_style(comfy_table::TableStyle::new());
+        table.set_header(["APART", "FIGURE", "ONE", "THE OTHER", "RATIO", "GAP"]);
+        for apart in &agreement.apart {
+            let [one, other] = apart.estimates;
+            table.add_row([
+                apart.cell.clone(),
+                apart.figure.title().to_owned(),
+                told(apart.figure, one),
+                told(apart.figure, other),
+                format!("{:.2}", apart.ratio),
+                format!("{:.1} %", apart.gap * 100.0),
+            ]);
+        }
+        outln!("\n{}", table.trim_fmt())?;
+    }
+    outln!(
+        "\nwidened by {} (no half below {:.0} %): {} overlap",
+        agreement.widening.factor,
+        agreement.widening.least * 100.0,
+        percent(&agreement.widened)
+    )?;
+    if !agreement.enough {
+        outln!(
+            "fewer than {FEWEST_PAIRS} pairs: the factor is what the worst of them needs, and no promise"
+        )?;
+    }
+    Ok(())
+}
+
+/// `72 % (65 – 78)`: a share with its 95 % interval.
+fn percent(share: &Share) -> String {
+    format!("{:.0} % ({:.0} – {:.0})", share.share * 100.0, share.low * 100.0, share.high * 100.0)
+}
+
+/// A figure with its interval, in the unit people read.
+fn told(figure: Figure, estimate: Estimate) -> String {
+    let (scale, unit) = match figure {
+        Figure::Throughput if estimate.median >= 1e6 => (1e6, "M/s"),
+        Figure::Throughput => (1e3, "k/s"),
+        Figure::P50 | Figure::P99 => (1e3, "µs"),
+    };
+    let Estimate { median, low, high } = estimate;
+    let [median, low, high] = [median, low, high].map(|value| value / scale);
+    let decimals = if median < 100.0 { 2 } else { 0 };
+    format!("{median:.decimals$} {unit} [{low:.decimals$} – {high:.decimals$}]")
+}

@@ -1,0 +1,182 @@
+//! `lab selftest`: the harness measures what is known, and must find it.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use comfy_table::{Table, TableStyle};
+use serde_json::json;
+
+use super::{Usage, interruptible};
+use crate::selftest::{self, Check, Figure, HAIR_NS, SHARE, Value, Verdict};
+use crate::{guard, plan, role, trial};
+
+/// Times a check is tried, where it was the machine that spoiled it.
+const ATTEMPTS: usize = 3;
+
+#[derive(Debug, Args)]
+pub(super) struct SelftestArgs {
+    /// Names of checks, or globs (quoted: 'clock-*'); all without one
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// List the checks, and run none
+    #[arg(long)]
+    list: bool,
+    /// Which messages are harmed; a new number each time without it
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Print one JSON object, with every figure
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn main(args: &SelftestArgs) -> Result<ExitCode> {
+    let checks = choose(&args.names)?;
+    if args.list {
+        return list(&checks, args.json);
+    }
+    let seed = args.seed.unwrap_or_else(|| u64::from(trial::run_number()));
+    guard::enter()?;
+    let Some(verdicts) = role::runtime(0)?.block_on(interruptible(carry_out(&checks, seed))) else {
+        return Ok(ExitCode::from(130));
+    };
+    let verdicts = verdicts?;
+    let missed: Vec<&Verdict> = verdicts.iter().filter(|verdict| !verdict.found).collect();
+    if args.json {
+        let told = json!({ "seed": seed, "found": missed.is_empty(), "checks": verdicts });
+        outln!("{}", serde_json::to_string_pretty(&told)?)?;
+    } else {
+        print(&verdicts, seed)?;
+    }
+    for verdict in &missed {
+        eprintln!("lab: {}", why(verdict, seed));
+    }
+    Ok(if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The checks of these names; a usage error with the nearest where there is none.
+fn choose(names: &[String]) -> Result<Vec<Check>> {
+    let all = selftest::all();
+    let matches = |name: &str, check: &Check| labs::topic::glob(name, check.name);
+    if let Some(name) = names.iter().find(|name| !all.iter().any(|check| matches(name, check))) {
+        let near = plan::nearest(name, all.iter().map(|check| check.name));
+        let hint = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+        bail!(Usage(format!("there is no check `{name}`; {hint}`lab selftest --list` shows all")));
+    }
+    let wanted = |check: &Check| names.is_empty() || names.iter().any(|name| matches(name, check));
+    Ok(all.into_iter().filter(wanted).collect())
+}
+
+fn list(checks: &[Check], as_json: bool) -> Result<ExitCode> {
+    if as_json {
+        let told: Vec<_> = checks
+            .iter()
+            .map(|check| json!({ "name": check.name, "pattern": check.pattern.as_str(), "about": check.about }))
+            .collect();
+        outln!("{}", serde_json::to_string_pretty(&told)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = Table::new();
+    table.load_style(TableStyle::new()).set_header(["CHECK", "PATTERN", "WHAT THE TRANSPORT DOES"]);
+    for check in checks {
+        table.add_row([check.name, check.pattern.as_str(), check.about]);
+    }
+    outln!("{}", table.trim_fmt())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn carry_out(checks: &[Check], seed: u64) -> Result<Vec<Verdict>> {
+    let mut verdicts = Vec::new();
+    for (index, check) in checks.iter().enumerate() {
+        let verdict = selftest::run(check, seed, ATTEMPTS).await?;
+        let again = match verdict.attempts {
+            1 => String::new(),
+            times => format!(" at the {times}. attempt, as the machine was held up"),
+        };
+        let found = if verdict.found { "found" } else { "NOT FOUND" };
+        eprintln!("{:>3}/{} {}: {found}{again}", index + 1, checks.len(), check.name);
+        verdicts.push(verdict);
+    }
+    Ok(verdicts)
+}
+
+fn print(verdicts: &[Verdict], seed: u64) -> Result<()> {
+    let mut table = Table::new();
+    table.load_style(TableStyle::new());
+    table.set_header(["CHECK", "WHAT THE TRANSPORT DID", "FIGURE", "TRUTH", "FOUND", "VERDICT"]);
+    for verdict in verdicts {
+        let shown = verdict
+            .figures
+            .iter()
+            .filter(|figure| !figure.good || verdict.headline.contains(&figure.name.as_str()));
+        let mut row = (verdict.name, did(verdict));
+        for figure in shown {
+            let word = if figure.good { "found" } else { "NOT FOUND" };
+            let (name, about) = std::mem::take(&mut row);
+            let [truth, found] = [&figure.truth, &figure.found].map(|value| shown_as(value, figure.unit));
+            table.add_row([name, &about, &figure.name, &truth, &found, word]);
+        }
+        if let Some(error) = &verdict.error {
+            table.add_row([verdict.name, &did(verdict), error, "-", "-", "NOT FOUND"]);
+        }
+    }
+    outln!("{}\n", table.trim_fmt())?;
+    let found = verdicts.iter().filter(|verdict| verdict.found).count();
+    let figures: Vec<&Figure> = verdicts.iter().flat_map(|verdict| &verdict.figures).collect();
+    let good = figures.iter().filter(|figure| figure.good).count();
+    outln!("{found} of {} known truths were found, in {good} of {} figures.", verdicts.len(), figures.len())?;
+    outln!(
+        "Counts had to be found exactly, times within {} % and {} µs. Seed: {seed}.",
+        SHARE * 100.0,
+        HAIR_NS / 1000
+    )?;
+    Ok(())
+}
+
+/// What a check is about, and how many messages suffered it.
+fn did(verdict: &Verdict) -> String {
+    match verdict.harmed.values().sum::<u64>() {
+        0 => verdict.about.to_owned(),
+        harmed => format!("{} ({harmed} harmed)", verdict.about),
+    }
+}
+
+fn shown_as(value: &Value, unit: &str) -> String {
+    match value {
+        Value::None => "none".to_owned(),
+        Value::Text(text) => (*text).to_owned(),
+        Value::Whole(ns) if unit == "ns" && *ns >= 1_000_000 => format!("{:.3} ms", *ns as f64 / 1e6),
+        Value::Whole(ns) if unit == "ns" => format!("{:.1} µs", *ns as f64 / 1e3),
+        Value::Whole(count) => format!("{count}"),
+        Value::Number(number) => format!("{number:.0} {unit}"),
+    }
+}
+
+/// What was not found, and what to do about it.
+fn why(verdict: &Verdict, seed: u64) -> String {
+    let name = verdict.name;
+    if let Some(error) = &verdict.error {
+        return format!("{name}: {error}; this is a mistake of the self-test, please report it");
+    }
+    let missed: Vec<String> = verdict
+        .figures
+        .iter()
+        .filter(|figure| !figure.good)
+        .map(|figure| {
+            let [truth, found] = [&figure.truth, &figure.found].map(|value| shown_as(value, figure.unit));
+            format!("{} is {truth}, and the harness found {found}", figure.name)
+        })
+        .collect();
+    let next = match verdict.figures.iter().all(|figure| figure.good || figure.is_timed()) {
+        true => format!(
+            "Only times are wrong, at the {}. attempt, and an idle thread overslept by {:.1} ms meanwhile: \
+             try again on a quieter machine, and if it stays, do not trust this build",
+            verdict.attempts,
+            verdict.held_up_ns as f64 / 1e6
+        ),
+        false => format!(
+            "No machine explains that: do not trust this build (`lab selftest {name} --seed {seed} --json` shows every figure)"
+        ),
+    };
+    format!("{name} was not found: {}. {next}", missed.join("; "))
+}
