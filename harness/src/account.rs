@@ -14,7 +14,6 @@
 )]
 
 mod hops;
-mod journal;
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
@@ -24,6 +23,8 @@ use anyhow::{Context, Result, ensure};
 use memmap2::{MmapOptions, MmapRaw};
 
 use crate::guard;
+
+mod journal;
 
 pub use hops::{Collected, Journey, Times, Worked, journeys};
 pub use journal::{Journal, MOST_ENTRIES, Subject, key, of_key};

@@ -5,10 +5,10 @@
 //! recorded ([`account`], [`record`], one by one in a [`recording`]), how load is offered ([`load`]), the
 //! measured loops themselves ([`role`]), who conducts them ([`conduct`],
 //! [`trial`], [`verdict`], [`bench`]), where brokers come from ([`broker`]), and what is
-//! made of the result ([`stats`], [`report`]), and what others would make of it
+//! made of the result ([`stats`], [`report`]) and what others would make of it
 //! ([`views`]), of two programs ([`regress`]), of two runs of the same ([`agree`]),
-//! and of many bundles ([`history`]). [`selftest`] measures a transport whose
-//! truth is known. [`book`] writes the tables of the documentation.
+//! and of many bundles ([`history`]). [`selftest`] measures a transport whose truth
+//! is known. [`book`] writes the tables of the documentation.
 
 pub mod bundle;
 

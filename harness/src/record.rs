@@ -281,12 +281,6 @@ impl Books {
         })
     }
 
-    /// Notes every receipt from now on, duplicates included; see [`crate::recording`].
-    pub fn keep(&mut self, dir: &Path, role: &str) -> Result<()> {
-        self.journal = Some(Journal::open(dir, role, Subject::Receipts)?);
-        Ok(())
-    }
-
     /// From now on, writes down when each measured message was due, received and settled.
     pub fn keep_times(&mut self, times: Collected) {
         self.times = Some(times);
@@ -297,6 +291,12 @@ impl Books {
         let Some(times) = self.times.as_ref().filter(|_| !self.unsettled.is_empty()) else { return };
         let now = clock::now();
         self.unsettled.drain(..).for_each(|message| times.set(message, 2, now));
+    }
+
+    /// Notes every receipt from now on, duplicates included; see [`crate::recording`].
+    pub fn keep(&mut self, dir: &Path, role: &str) -> Result<()> {
+        self.journal = Some(Journal::open(dir, role, Subject::Receipts)?);
+        Ok(())
     }
 
     /// The receiver is there and takes messages from now on.

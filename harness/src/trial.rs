@@ -71,8 +71,6 @@ pub struct Spec {
     pub null_rate: f64,
     /// What is not done in every trial.
     pub script: Script,
-    /// Neither stamp nor account nor record, only counts; see `record/bare.rs`.
-    pub bare: bool,
 }
 
 /// What came of it.
@@ -117,7 +115,7 @@ pub async fn run(
         threads: spec.housing.threads,
         record: spec.script.record,
         lockstep: spec.script.lockstep,
-        bare: spec.bare,
+        bare: spec.script.bare,
     };
     let mut inits = Vec::new();
     for (kind, count) in crowd(spec.handle.entry.pattern, spec.senders, spec.receivers) {

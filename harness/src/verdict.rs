@@ -33,7 +33,7 @@ pub fn settle(spec: &Spec, dir: &Path, crashed: bool) -> Result<Counts> {
     let (receiver, count) = receivers(spec);
     let names: Vec<String> = (0..count).map(|index| format!("{receiver}-{index}")).collect();
     let mut counts = Counts::default();
-    if spec.handle.floor || spec.bare {
+    if spec.handle.floor || spec.script.bare {
         let sum = |role: Kind, count: usize, counter: Counter| -> Result<u64> {
             (0..count).map(|index| Ok(Counters::open(dir, &format!("{role}-{index}"))?.get(counter))).sum()
         };

@@ -9,7 +9,7 @@ use harness::broker::{self, Options, Server};
 use harness::bundle::Load;
 use harness::conduct::Housing;
 use harness::role::{self, Handle};
-use harness::trial::{self, Spec};
+use harness::trial::{self, Script, Spec};
 use harness::{guard, plan, process};
 use labs::lab::Broker;
 
@@ -109,8 +109,7 @@ impl Stand {
             knobs,
             seed: 1,
             null_rate: f64::INFINITY,
-            script: trial::Script::default(),
-            bare,
+            script: Script { bare, ..Script::default() },
         };
         let trial = trial::run(&spec, self.server.as_mut(), 0, 0, |_| {});
         let trial = self.runtime.block_on(trial)?.trial;

@@ -244,9 +244,10 @@ impl<P: Progress> Work<'_, P> {
                 // A search wants the limit of what is left alone.
                 Some(_) => Script::default(),
                 // A floor keeps no account, and so no recording.
-                None => Script { record: plan.record && !handle.floor, pause: plan.pause, lockstep: false },
+                None => {
+                    Script { record: plan.record && !handle.floor, pause: plan.pause, ..Script::default() }
+                }
             },
-            bare: false,
         };
         let progress = &mut *self.progress;
         let outcome =

@@ -115,7 +115,6 @@ async fn measured(handle: &Handle, mut server: Option<&mut Server>, telling: &Te
             housing: Housing { threads: handle.entry.transport == "inproc", cpus: Vec::new() },
             null_rate: load::null_rate(size)?,
             script: trial::Script::default(),
-            bare: false,
         };
         let outcome = trial::run(&spec, server.as_deref_mut(), 0, 0, |_| {}).await?;
         tell(&load, &outcome.trial, telling)?;

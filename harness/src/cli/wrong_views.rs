@@ -190,7 +190,7 @@ impl Studio<'_> {
             load: self.load.clone(),
             warmup: WARMUP,
             seconds: args.seconds,
-            script: Script { record: true, pause: Some(pause), lockstep: false },
+            script: Script { record: true, pause: Some(pause), ..Script::default() },
         };
         let (open, open_take) = self.record(&scene, &source, "open-loop.csv", &mut brokers).await?;
         (scene.what, scene.script.lockstep) = ("closed loop", true);
@@ -275,7 +275,6 @@ impl Studio<'_> {
             housing: Housing::default(),
             null_rate: load::null_rate(size)?,
             script: scene.script,
-            bare: false,
         };
         let outcome = trial::run(&spec, server, 0, 0, |_| {}).await?;
         match &outcome.trial.failed {

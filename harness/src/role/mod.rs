@@ -355,11 +355,11 @@ impl Stage {
         let (role, producers) = (self.init.role(), 0..self.init.senders);
         let run = self.init.run;
         let mut books = Books::open(&measure.accounts, &role, run, producers, progress, latencies, window)?;
-        if measure.record {
-            books.keep(&measure.accounts, &role)?;
-        }
         if latencies && !measure.bare && self.init.kind == protocol::Kind::Sink {
             books.keep_times(Collected::open(&measure.accounts, &role, self.init.senders)?);
+        }
+        if measure.record {
+            books.keep(&measure.accounts, &role)?;
         }
         if measure.bare {
             books.strip();

@@ -29,7 +29,7 @@ pub use judge::{Figure, HAIR_NS, RANKS, SHARE, Value};
 use crate::bundle::Trial;
 use crate::conduct::Housing;
 use crate::load;
-use crate::trial::{self, Outcome, Spec};
+use crate::trial::{self, Outcome, Script, Spec};
 use judge::{Backlog, Findings};
 use rig::Mounted;
 use truth::{Setting, Truth};
@@ -147,7 +147,6 @@ pub async fn carry_out(check: &Check, seed: u64) -> Result<Evidence> {
     let lots = seed ^ u64::from(crc32c::crc32c(check.name.as_bytes()));
     let mounted = Mounted::new(check.faults.clone(), lots);
     let spec = Spec {
-        script: trial::Script::default(),
         handle: known::handle(check.pattern),
         size: SIZE,
         load: check.load.clone(),
@@ -161,7 +160,7 @@ pub async fn carry_out(check: &Check, seed: u64) -> Result<Evidence> {
         seed,
         housing: Housing { threads: true, cpus: Vec::new() },
         null_rate: load::null_rate(SIZE)?,
-        bare: false,
+        script: Script::default(),
     };
     let mut backlog = Backlog::default();
     let outcome = trial::run(&spec, None, 0, 0, |watch| {

@@ -22,6 +22,8 @@ pub struct Script {
     /// `lab wrong-views` holds beside the open loop. One-way and
     /// publish/subscribe only; a message that is lost ends it.
     pub lockstep: bool,
+    /// Neither stamp nor account nor record, only counts; see `record/bare.rs`.
+    pub bare: bool,
 }
 
 /// The recording of a trial that has ended.

@@ -24,7 +24,7 @@ pub struct Work {
 /// What the workers' files say, joined with the sink's; nothing where there are
 /// no workers.
 pub fn work(spec: &Spec, dir: &Path) -> Result<Work> {
-    if spec.handle.entry.pattern != Pattern::Pipeline || spec.handle.floor || spec.bare {
+    if spec.handle.entry.pattern != Pattern::Pipeline || spec.handle.floor || spec.script.bare {
         return Ok(Work::default());
     }
     let names: Vec<String> = (0..spec.receivers).map(|index| format!("{}-{index}", Kind::Worker)).collect();

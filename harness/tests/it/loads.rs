@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use harness::bundle::{Bundle, Cell, Load, LoadKind, Part, Purpose, Run};
 use harness::conduct::Housing;
 use harness::role::{self, Handle};
-use harness::trial::{self, Spec};
+use harness::trial::{self, Script, Spec};
 use labs::lab::Broker;
 use libtest_mimic::Trial;
 use tempfile::TempDir;
@@ -177,7 +177,6 @@ fn bare() -> Result<()> {
     ensure!(labs.len() == 4, "{} labs", labs.len());
     for handle in labs {
         let spec = Spec {
-            script: trial::Script::default(),
             handle: handle.clone(),
             size: 64,
             load: Load::max(),
@@ -191,7 +190,7 @@ fn bare() -> Result<()> {
             seed: 1,
             housing: Housing { threads: true, cpus: Vec::new() },
             null_rate: f64::INFINITY,
-            bare: true,
+            script: Script { bare: true, ..Script::default() },
         };
         let name = &handle.entry.name;
         let trial = role::runtime(0)?.block_on(trial::run(&spec, None, 0, 0, |_| {}))?.trial;

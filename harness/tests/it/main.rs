@@ -74,9 +74,9 @@ fn main() -> ExitCode {
         selftest::trials(),
         costs::trials(),
         history::trials(),
-        views::trials(),
         agree::trials(),
         hops::trials(),
+        views::trials(),
         live::trials(),
     ];
     let conclusion = libtest_mimic::run(&args, trials.into_iter().flatten().collect());

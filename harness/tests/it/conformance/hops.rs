@@ -38,8 +38,6 @@ async fn followed(handle: &Handle, site: &Site) -> Result<()> {
     let dir = accounts.path();
     let threads = handle.entry.transport == "inproc";
     let measure = Measure {
-        record: false,
-        lockstep: false,
         accounts: dir.to_owned(),
         load: Load::rate(200.0, Arrivals::Constant),
         size: 64,
@@ -49,6 +47,8 @@ async fn followed(handle: &Handle, site: &Site) -> Result<()> {
         window: None,
         threads,
         bare: false,
+        record: false,
+        lockstep: false,
     };
     let crowd = trial::crowd(Pattern::Pipeline, 1, WORKERS).into_iter();
     let roles = crowd.flat_map(|(kind, count)| (0..count).map(move |index| (kind, index)));
