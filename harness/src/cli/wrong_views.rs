@@ -9,9 +9,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use labs::catalog::Pattern;
+use labs::lab::Broker;
 
 use super::{BrokerArgs, interruptible, lab, source, usage};
-use crate::broker::{Options, Server, Source};
+use crate::broker::{self, Options, Server, Source};
 use crate::bundle::{Load, Noise, Pause};
 use crate::conduct::Housing;
 use crate::noise::Meter;
@@ -24,8 +25,9 @@ use crate::{bench, bundle, guard, host, load, plan};
 const WARMUP: f64 = 0.5;
 /// The measured time of a short run, and of the flood, seconds.
 const SHORT: f64 = 2.0;
-/// A lab that takes everything from its sender and drops what it cannot move.
-const FLOODED: &str = "pubsub-zeromq";
+/// Labs that take everything from their sender: one keeps what it cannot move,
+/// the other drops it and needs no broker.
+const FLOODED: [&str; 2] = ["oneway-redis", "pubsub-zeromq"];
 
 #[derive(Debug, Args)]
 pub(super) struct WrongViewsArgs {
@@ -216,7 +218,7 @@ impl Studio<'_> {
             open: open_take,
             closed: closed_take,
             runs: takes,
-            flood: self.flood().await?,
+            flood: self.flood(&mut brokers).await?,
             versions: host::versions(brokers),
         };
         Ok(Evidence { made, open, closed, runs })
@@ -231,9 +233,7 @@ impl Studio<'_> {
         brokers: &mut BTreeMap<String, String>,
     ) -> Result<(crate::recording::Recording, Take)> {
         let broker = scene.handle.entry.broker.context("a lab over a broker has one")?;
-        let options = Options { durable: false, dir: &guard::session_dir() };
-        let mut server = Server::start(broker, source, &options).await?;
-        brokers.insert(broker.to_string(), server.version().to_owned());
+        let mut server = self.start(broker, source, brokers).await?;
         let outcome = self.play(scene, Some(&mut server)).await?;
         server.stop().await?;
         let recording = outcome.recording.context("the trial left no recording")?;
@@ -284,8 +284,16 @@ impl Studio<'_> {
     }
 
     /// A sender that nothing holds back.
-    async fn flood(&self) -> Result<Flood> {
-        let handle = plan::lab(self.handles, FLOODED)?;
+    async fn flood(&self, brokers: &mut BTreeMap<String, String>) -> Result<Flood> {
+        let private = BTreeMap::new();
+        let here = |name: &&str| -> Option<(&Handle, Option<Source>)> {
+            let handle = plan::lab(self.handles, name).ok()?;
+            match handle.entry.broker {
+                None => Some((handle, None)),
+                Some(broker) => Some((handle, Some(broker::find(broker, &private).ok()?))),
+            }
+        };
+        let (handle, source) = FLOODED.iter().find_map(|name| here(&name)).context("ØMQ needs no broker")?;
         let scene = Scene {
             what: "flood",
             handle,
@@ -294,13 +302,32 @@ impl Studio<'_> {
             seconds: SHORT,
             script: Script::default(),
         };
-        let trial = self.play(&scene, None).await?.trial;
+        let mut server = match (handle.entry.broker, &source) {
+            (Some(broker), Some(source)) => Some(self.start(broker, source, brokers).await?),
+            _ => None,
+        };
+        let trial = self.play(&scene, server.as_mut()).await?.trial;
+        if let Some(server) = server {
+            server.stop().await?;
+        }
         Ok(Flood {
-            lab: FLOODED.to_owned(),
+            lab: handle.entry.name.clone(),
             seconds: SHORT,
             counts: trial.counts,
             received_per_s: trial.throughput_per_s,
         })
+    }
+
+    async fn start(
+        &self,
+        broker: Broker,
+        source: &Source,
+        brokers: &mut BTreeMap<String, String>,
+    ) -> Result<Server> {
+        let server =
+            Server::start(broker, source, &Options { durable: false, dir: &guard::session_dir() }).await?;
+        brokers.insert(broker.to_string(), server.version().to_owned());
+        Ok(server)
     }
 }
 

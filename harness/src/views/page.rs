@@ -55,7 +55,7 @@ const WORDS: [Words; 6] = [
         name: "senders-rate",
         title: "The sender's rate",
         habit: "Messages handed to the client are counted, divided by the time, and called throughput.",
-        why: "A client may take what it drops later, or keep it in a buffer. What was not received was \
+        why: "A client may take what it drops later or keep it in a buffer, and a broker may pile it up. What was not received was \
               not moved, and what was received counts at the receiver.",
     },
 ];
