@@ -293,7 +293,7 @@ impl Studio<'_> {
                 Some(broker) => Some((handle, Some(broker::find(broker, &private).ok()?))),
             }
         };
-        let (handle, source) = FLOODED.iter().find_map(|name| here(&name)).context("ØMQ needs no broker")?;
+        let (handle, source) = FLOODED.iter().find_map(here).context("ØMQ needs no broker")?;
         let scene = Scene {
             what: "flood",
             handle,

@@ -92,6 +92,10 @@ async fn survives(over: &Over) -> Result<()> {
         texts.push(text.to_owned());
         text.to_owned()
     };
+    // What is said before the instances know of each other may reach nobody.
+    for talker in [&mut ann, &mut bob] {
+        talker.until("knows both", |talker| talker.people == ["Ann", "Bob"]).await?;
+    }
     ann.say(&say("before")).await?;
     bob.until("hears Ann", |talker| talker.has("before")).await?;
 
