@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::super::evidence::{Sheet, setting, short_name};
 use super::super::{number, palette};
 use super::trials;
-use crate::bundle::{Cell, Counts, Estimate, Flag, LoadKind, Percentiles, Summary};
+use crate::bundle::{Cell, Counts, Estimate, Flag, LoadKind, Percentiles, Summary, Trial};
+use crate::stats;
 
 /// A pattern's table.
 #[derive(Serialize)]
@@ -203,8 +204,37 @@ fn speed(sheet: &Sheet<'_>, cell: &Cell) -> Speed {
         median: number::rate(estimate.median),
         low: number::short(estimate.low),
         high: number::short(estimate.high),
-        share: sheet.run.share(cell).map(number::ratio),
+        share: sheet.run.share(cell).map(|share| with_interval(share, share_of_wire(sheet, cell))),
         account: account(cell),
+    }
+}
+
+/// The interval of a lab's share of the wire's throughput, over the trials of both.
+fn share_of_wire(sheet: &Sheet<'_>, cell: &Cell) -> Option<Estimate> {
+    ratio_to_wire(sheet, cell, |trial| Some(trial.throughput_per_s))
+}
+
+/// The interval of its multiple of the wire's p50.
+fn times_of_wire(sheet: &Sheet<'_>, cell: &Cell) -> Option<Estimate> {
+    ratio_to_wire(sheet, cell, |trial| trial.response_ns.p50.map(|ns| ns as f64))
+}
+
+fn ratio_to_wire(sheet: &Sheet<'_>, cell: &Cell, figure: fn(&Trial) -> Option<f64>) -> Option<Estimate> {
+    let floor = sheet.run.cells.iter().find(|floor| Some(&floor.id) == cell.floor.as_ref())?;
+    let of = |cell: &Cell| -> Vec<f64> {
+        cell.trials.iter().filter(|trial| trial.failed.is_none()).filter_map(figure).collect()
+    };
+    stats::ratio(&of(cell), &of(floor), sheet.run.seed)
+}
+
+/// `0.62 [0.58 – 0.66]`; without brackets where one trial has no interval.
+fn with_interval(ratio: f64, interval: Option<Estimate>) -> String {
+    let text = number::ratio(ratio);
+    match interval.filter(|interval| interval.low < interval.high) {
+        Some(Estimate { low, high, .. }) => {
+            format!("{text} [{} – {}]", number::ratio(low), number::ratio(high))
+        }
+        None => text,
     }
 }
 
@@ -220,7 +250,7 @@ fn latency(sheet: &Sheet<'_>, cell: &Cell) -> Latency {
         load: number::load(&cell.load),
         p50: percentile(&response, response.p50),
         p50_range: range(|summary| summary.response_p50_ns),
-        times: sheet.run.times(cell).map(number::ratio),
+        times: sheet.run.times(cell).map(|times| with_interval(times, times_of_wire(sheet, cell))),
         p99: percentile(&response, response.p99),
         p99_range: range(|summary| summary.response_p99_ns),
         account: account(cell),
@@ -256,4 +286,17 @@ fn failures(cell: &Cell) -> Option<String> {
     let load = if cell.load.kind == LoadKind::Max { "max" } else { "rate" };
     (failed > 0 && cell.summary.is_some())
         .then(|| format!("{load}: {failed} of {} trials failed", cell.trials.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_has_its_interval_where_there_is_one() {
+        let interval = |low, high| Some(Estimate { median: 0.62, low, high });
+        assert_eq!(with_interval(0.62, interval(0.58, 1.25)), "0.62 [0.58 – 1.2]");
+        assert_eq!(with_interval(0.62, interval(0.62, 0.62)), "0.62");
+        assert_eq!(with_interval(0.62, None), "0.62");
+    }
 }
