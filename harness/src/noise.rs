@@ -6,6 +6,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use procfs::{CpuTime, CurrentSI as _, KernelStats};
@@ -37,6 +38,14 @@ impl Meter {
         let thread =
             std::thread::Builder::new().name("hiccup-meter".to_owned()).spawn(move || listen(&seen)).ok();
         Self { stop, thread, before }
+    }
+
+    /// How quiet the machine is when it is left alone for half a second, as before
+    /// anything is measured. Blocks for as long.
+    pub fn before() -> Noise {
+        let meter = Self::start();
+        std::thread::sleep(Duration::from_millis(500));
+        meter.stop()
     }
 
     /// Ends it and says what it saw. Zeros where the machine refused to show it.

@@ -64,9 +64,7 @@ pub(super) fn open(
     let host = host::host();
     let widening = agree::saved(Path::new(RESULTS), &host)?;
     let bundle = Bundle::create(request.out)?;
-    let meter = Meter::start();
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    let noise = meter.stop();
+    let noise = Meter::before();
     let plan = &request.plan;
     let mut cells = Vec::new();
     for setting in settings(handles, plan, &mut skipped)? {

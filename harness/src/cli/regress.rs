@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
@@ -161,13 +160,11 @@ pub(super) fn main(args: &RegressArgs, handles: &[Handle]) -> Result<ExitCode> {
 }
 
 fn begin(plan: Plan, base: Program, head: Program, skipped: Vec<crate::bundle::Skipped>) -> Record {
-    let meter = Meter::start();
-    std::thread::sleep(Duration::from_millis(500));
     Record {
         schema: SCHEMA,
         created: jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
         host: host::host(),
-        noise: meter.stop(),
+        noise: Meter::before(),
         plan,
         base,
         head,

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
@@ -333,9 +332,7 @@ impl Studio<'_> {
 
 /// Half a second of the machine left alone.
 fn quiet() -> Noise {
-    let meter = Meter::start();
-    std::thread::sleep(Duration::from_millis(500));
-    let noise = meter.stop();
+    let noise = Meter::before();
     Noise { steal: millionths(noise.steal), foreign_cpu: millionths(noise.foreign_cpu), ..noise }
 }
 
