@@ -2,12 +2,14 @@
 //! message is stamped, checked, accounted for and recorded; nothing is sampled.
 
 mod bare;
+mod glance;
 
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 use bare::{BareBooks, BareLedger};
 use bytes::Bytes;
+use glance::Glance;
 use hdrhistogram::Histogram;
 
 use crate::account::{self, Bitmap, Collected, Counter, Counters, Journal, MAX_MESSAGES, Set, Subject};
@@ -20,6 +22,10 @@ use crate::stats;
 pub const INTERVAL: u64 = 50_000_000;
 /// Most intervals kept: what comes later counts into the last.
 const MAX_INTERVALS: usize = 20_000;
+
+/// Messages for each look at the clock in a closed loop. It is there for
+/// throughput, which 16 messages do not change.
+const CLOSED_LOOK: u32 = 16;
 
 /// When a trial measures, ns of the clock. Messages due in `from..to` count
 /// for latency, those received in it for throughput.
@@ -54,6 +60,7 @@ pub struct Ledger {
     /// Every single message, where the trial is recorded.
     journal: Option<Journal>,
     bare: Option<BareLedger>,
+    glance: Glance,
     /// From due to sent.
     pub lag: Histogram<u64>,
     /// From due to awake: the part of the lag that is the timer's.
@@ -85,6 +92,7 @@ impl Ledger {
             window,
             journal: None,
             bare: None,
+            glance: Glance::every(1),
             lag: stats::new_histogram(),
             pacer: stats::new_histogram(),
             confirm: stats::new_histogram(),
@@ -96,6 +104,24 @@ impl Ledger {
     pub fn keep(&mut self, dir: &Path, role: &str) -> Result<()> {
         self.journal = Some(Journal::open(dir, role, Subject::Sends)?);
         Ok(())
+    }
+
+    /// In a closed loop nothing is due at a time: the clock is looked at only for
+    /// one message in 16, and after each wait.
+    pub fn in_a_closed_loop(&mut self) {
+        self.glance = Glance::every(CLOSED_LOOK);
+    }
+
+    /// The time, for the next message.
+    #[inline]
+    pub fn now(&mut self) -> u64 {
+        self.glance.now()
+    }
+
+    /// Somebody has waited: the next message needs a look at the clock.
+    #[inline]
+    pub fn look_again(&mut self) {
+        self.glance.look_again();
     }
 
     /// The next message: due at `scheduled`, sent at `now`. Written down
@@ -230,6 +256,7 @@ pub struct Books {
     /// Those of them that wait to be settled: producer and sequence number.
     unsettled: Vec<(usize, u64)>,
     bare: Option<BareBooks>,
+    glance: Glance,
     began: u64,
     last: u64,
 }
@@ -276,9 +303,21 @@ impl Books {
             times: None,
             unsettled: Vec::new(),
             bare: None,
+            glance: Glance::every(1),
             began: window.start,
             last: window.start,
         })
+    }
+
+    /// As [`Ledger::in_a_closed_loop`].
+    pub fn in_a_closed_loop(&mut self) {
+        self.glance = Glance::every(CLOSED_LOOK);
+    }
+
+    /// The next message had to be waited for: it needs a look at the clock.
+    #[inline]
+    pub fn look_again(&mut self) {
+        self.glance.look_again();
     }
 
     /// From now on, writes down when each measured message was due, received and settled.
@@ -315,7 +354,10 @@ impl Books {
     pub fn take(&mut self, message: &[u8], redelivered: bool) -> Seen {
         match self.count_bare(message) {
             Some(seen) => seen,
-            None => self.take_at(message, redelivered, clock::now()),
+            None => {
+                let now = self.glance.now();
+                self.take_at(message, redelivered, now)
+            }
         }
     }
 
@@ -371,10 +413,11 @@ impl Books {
     }
 
     #[inline]
-    fn record(&mut self, stamp: &Stamp, now: u64) {
+    fn record(&mut self, stamp: &Stamp, mut now: u64) {
         let sent = stamp.sent();
         if now < sent {
-            self.counters.add(Counter::Negative, 1);
+            now = self.glance.instead_of(now).unwrap_or(now);
+            self.counters.add(Counter::Negative, u64::from(now < sent));
         }
         self.last = now;
         let response = now.saturating_sub(stamp.scheduled);

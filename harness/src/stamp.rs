@@ -15,8 +15,13 @@ pub const PROBE: u64 = u64::MAX;
 pub const MARKER: u64 = u64::MAX - 1;
 
 const CHECKSUM_AT: usize = 28;
+const WORD: usize = 8;
 /// Messages are cut from chunks of this many bytes, to save an allocation each.
 const CHUNK: usize = 64 << 10;
+
+/// The header's bytes, where words can be read at once.
+#[repr(align(8))]
+struct Header([u8; HEADER]);
 
 /// What the header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,19 +52,24 @@ impl Stamp {
     #[inline]
     pub fn write(&self, message: &mut [u8]) {
         let payload = crc32c::crc32c(&message[HEADER..]);
-        self.write_before(payload, message);
+        message[..HEADER].copy_from_slice(&self.header(payload).0);
     }
 
-    /// As [`Stamp::write`], where the payload's checksum is known.
+    /// The header, in front of a payload with this checksum. It is put together
+    /// word by word: bytes that were just written one by one cost a stall when
+    /// they are read as a word.
     #[inline]
-    fn write_before(&self, payload: u32, message: &mut [u8]) {
-        message[0..4].copy_from_slice(&self.run.to_le_bytes());
-        message[4..8].copy_from_slice(&self.producer.to_le_bytes());
-        message[8..16].copy_from_slice(&self.sequence.to_le_bytes());
-        message[16..24].copy_from_slice(&self.scheduled.to_le_bytes());
-        message[24..28].copy_from_slice(&self.lag.to_le_bytes());
-        let checksum = crc32c::crc32c_append(payload, &message[..CHECKSUM_AT]);
-        message[CHECKSUM_AT..HEADER].copy_from_slice(&checksum.to_le_bytes());
+    fn header(&self, payload: u32) -> Header {
+        let ids = u64::from(self.run) | u64::from(self.producer) << 32;
+        let mut header = Header([0; HEADER]);
+        for (bytes, word) in header.0.chunks_exact_mut(WORD).zip([ids, self.sequence, self.scheduled]) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+        header.0[3 * WORD..CHECKSUM_AT].copy_from_slice(&self.lag.to_le_bytes());
+        let checksum = crc32c::crc32c_append(payload, &header.0[..CHECKSUM_AT]);
+        let last = u64::from(self.lag) | u64::from(checksum) << 32;
+        header.0[3 * WORD..].copy_from_slice(&last.to_le_bytes());
+        header
     }
 
     /// Reads the header; `None` if the message is too short or the checksum
@@ -103,9 +113,10 @@ fn checksum(message: &[u8]) -> u32 {
 
 /// Makes messages of one size.
 pub struct Mint {
-    message: Vec<u8>,
+    blank: Vec<u8>,
     /// Checksum of the payload, the same for all of them.
     payload: u32,
+    /// Messages that lack their headers.
     chunk: BytesMut,
 }
 
@@ -115,23 +126,32 @@ impl Mint {
     /// to nothing.
     pub fn new(size: usize) -> Self {
         let mut noise = 0x9e37_79b9_7f4a_7c15_u64;
-        let message = std::iter::repeat_with(|| {
+        let blank = std::iter::repeat_with(|| {
             noise = noise.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
             (noise >> 56) as u8
         });
-        let message: Vec<u8> = message.take(size.max(HEADER)).collect();
-        Self { payload: crc32c::crc32c(&message[HEADER..]), message, chunk: BytesMut::new() }
+        let blank: Vec<u8> = blank.take(size.max(HEADER)).collect();
+        Self { payload: crc32c::crc32c(&blank[HEADER..]), blank, chunk: BytesMut::new() }
     }
 
     /// The next message.
     #[inline]
     pub fn message(&mut self, stamp: &Stamp) -> Bytes {
-        stamp.write_before(self.payload, &mut self.message);
-        if self.chunk.capacity() < self.message.len() {
-            self.chunk.reserve(CHUNK.max(self.message.len()));
+        if self.chunk.is_empty() {
+            self.fill();
         }
-        self.chunk.extend_from_slice(&self.message);
-        self.chunk.split().freeze()
+        let mut message = self.chunk.split_to(self.blank.len());
+        message[..HEADER].copy_from_slice(&stamp.header(self.payload).0);
+        message.freeze()
+    }
+
+    #[cold]
+    fn fill(&mut self) {
+        let messages = (CHUNK / self.blank.len()).max(1);
+        self.chunk.reserve(messages * self.blank.len());
+        for _ in 0..messages {
+            self.chunk.extend_from_slice(&self.blank);
+        }
     }
 }
 

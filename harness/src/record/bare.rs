@@ -5,59 +5,31 @@
 
 use bytes::Bytes;
 
+use super::glance::Glance;
 use super::{Books, Ledger, Seen};
 use crate::account::{Counter, MAX_MESSAGES};
-use crate::clock;
 use crate::stamp::Stamp;
 
-/// Messages between two looks at the clock.
+/// Messages for each look at the clock.
 const LOOK: u32 = 64;
-
-/// The time, as it was a few messages ago.
-#[derive(Debug, Default)]
-struct Glance {
-    last: u64,
-    left: u32,
-}
-
-impl Glance {
-    #[inline]
-    fn now(&mut self) -> u64 {
-        if self.left == 0 {
-            (self.last, self.left) = (clock::now(), LOOK);
-        }
-        self.left -= 1;
-        self.last
-    }
-}
 
 /// A sender that only counts.
 pub(super) struct BareLedger {
     message: Bytes,
-    glance: Glance,
 }
 
 /// A receiver that only counts.
 #[derive(Default)]
 pub(super) struct BareBooks {
     count: u64,
-    glance: Glance,
 }
 
 impl Ledger {
     /// Makes it a bare one, which sends the same message over and over.
     pub fn strip(&mut self) {
         let message = self.message(0, 0, 0);
-        self.bare = Some(BareLedger { message, glance: Glance::default() });
-    }
-
-    /// The time, for the next message.
-    #[inline]
-    pub fn now(&mut self) -> u64 {
-        match &mut self.bare {
-            None => clock::now(),
-            Some(bare) => bare.glance.now(),
-        }
+        self.bare = Some(BareLedger { message });
+        self.glance = Glance::every(LOOK);
     }
 
     /// The message of a bare loop.
@@ -71,6 +43,7 @@ impl Books {
     /// Makes them bare ones.
     pub fn strip(&mut self) {
         self.bare = Some(BareBooks::default());
+        self.glance = Glance::every(LOOK);
     }
 
     /// Counts a message, if these are bare books and it is no marker.
@@ -80,7 +53,7 @@ impl Books {
         if Stamp::peek(message) >= MAX_MESSAGES {
             return None;
         }
-        self.measured += u64::from(self.window.holds(bare.glance.now()));
+        self.measured += u64::from(self.window.holds(self.glance.now()));
         bare.count += 1;
         self.counters.set(Counter::Received, bare.count);
         self.counters.set_progress(0, bare.count);

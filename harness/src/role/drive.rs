@@ -1,6 +1,8 @@
 //! Offers the load to whatever takes messages one way: a sender, a publisher,
 //! a ventilator.
 
+use std::future::poll_fn;
+
 use anyhow::Result;
 use bytes::Bytes;
 
@@ -69,7 +71,18 @@ impl<O: Outlet> Pump<'_, O> {
     #[inline]
     async fn send(&mut self, scheduled: u64, now: u64) -> Result<()> {
         let (sequence, body) = self.ledger.next(scheduled, now)?;
-        match self.outlet.put(body).await {
+        let mut put = std::pin::pin!(self.outlet.put(body));
+        let mut waited = false;
+        let put = poll_fn(|context| {
+            let put = put.as_mut().poll(context);
+            waited |= put.is_pending();
+            put
+        });
+        let put = put.await;
+        if waited {
+            self.ledger.look_again();
+        }
+        match put {
             Ok(()) => {
                 self.patience.good();
                 if O::CONFIRMS {
@@ -86,6 +99,7 @@ impl<O: Outlet> Pump<'_, O> {
 
     async fn flush(&mut self) -> Result<()> {
         self.outlet.flush().await?;
+        self.ledger.look_again();
         if self.unconfirmed.is_empty() {
             return Ok(());
         }
@@ -118,6 +132,7 @@ async fn closed<O: Outlet>(
             pump.flush().await?;
             unflushed = 0;
             pacer.sleep_until(clock::now() + LOOK).await?;
+            pump.ledger.look_again();
             room.give_up_if_stuck(pump.ledger);
             continue;
         }

@@ -2,13 +2,10 @@
 //! the only ones there are; every lab is driven by these, whether its roles are
 //! processes of their own or threads.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use futures_util::future::LocalBoxFuture;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, StreamExt as _};
 use labs::catalog::{self, Pattern, Visitor};
 use labs::durable::DurablePubSub;
 use labs::lab::{Commons, Directory, Lab, Place};
@@ -32,6 +29,7 @@ pub mod protocol;
 
 mod drive;
 mod durable;
+mod in_flight;
 mod oneway;
 mod pipeline;
 mod play;
@@ -342,6 +340,8 @@ impl Stage {
         let mut ledger = Ledger::open(&measure.accounts, &role, self.init.run, index, measure.size, window)?;
         if measure.record {
             ledger.keep(&measure.accounts, &role)?;
+        } else if !measure.load.is_open() {
+            ledger.in_a_closed_loop();
         }
         if measure.bare {
             ledger.strip();
@@ -360,6 +360,8 @@ impl Stage {
         }
         if measure.record {
             books.keep(&measure.accounts, &role)?;
+        } else if !latencies {
+            books.in_a_closed_loop();
         }
         if measure.bare {
             books.strip();
@@ -489,44 +491,6 @@ impl Patience {
             return Err(error.context(format!("{} messages in a row were refused", self.0)));
         }
         Ok(())
-    }
-}
-
-/// Many messages on their way at once. Each is started in the order in which
-/// it is added: a plain `FuturesUnordered` starts them in any order, and the
-/// disorder would be the harness's own.
-struct InFlight<'a, T> {
-    waiting: FuturesUnordered<LocalBoxFuture<'a, T>>,
-    /// Those that were through at once.
-    done: VecDeque<T>,
-}
-
-impl<'a, T> InFlight<'a, T> {
-    fn new() -> Self {
-        Self { waiting: FuturesUnordered::new(), done: VecDeque::new() }
-    }
-
-    fn len(&self) -> usize {
-        self.waiting.len() + self.done.len()
-    }
-
-    /// Starts one. It is woken like the others, so what it found out while it
-    /// was started is not lost.
-    fn add(&mut self, work: impl Future<Output = T> + 'a) {
-        let mut work = work.boxed_local();
-        // The start must not be put off because this task has used up its turn.
-        match tokio::task::unconstrained(&mut work).now_or_never() {
-            Some(done) => self.done.push_back(done),
-            None => self.waiting.push(work),
-        }
-    }
-
-    /// The next that is through; `None` when there is none. Cancel-safe.
-    async fn next(&mut self) -> Option<T> {
-        match self.done.pop_front() {
-            Some(done) => Some(done),
-            None => self.waiting.next().await,
-        }
     }
 }
 

@@ -64,7 +64,10 @@ async fn receive(stage: &Stage, mut receiver: impl Receiver) -> Result<()> {
             Some(body) => body?,
             None => tokio::select! {
                 biased;
-                body = receiver.recv() => body?,
+                body = receiver.recv() => {
+                    books.look_again();
+                    body?
+                }
                 () = &mut stop => break,
             },
         };

@@ -128,7 +128,10 @@ async fn listen<L: PubSub>(stage: &Stage, mut subscriber: L::Subscriber) -> Resu
             Some(event) => event?,
             None => tokio::select! {
                 biased;
-                event = subscriber.next() => event?,
+                event = subscriber.next() => {
+                    books.look_again();
+                    event?
+                }
                 () = &mut stop => break,
             },
         };

@@ -6,8 +6,9 @@ use futures_util::FutureExt;
 use labs::queue::{Consumer, Producer, Queue};
 
 use super::drive::Room;
+use super::in_flight::InFlight;
 use super::protocol::Kind;
-use super::{InFlight, Patience, Stage, knob, play};
+use super::{Patience, Stage, knob, play};
 use crate::bundle::LoadKind;
 use crate::clock::{self, Pacer};
 use crate::record::{Progress, Window};
@@ -72,6 +73,9 @@ async fn produce(stage: &Stage, producer: impl Producer) -> Result<()> {
     let mut stop = std::pin::pin!(stage.stop());
     let mut told = false;
     loop {
+        if in_flight.has_waited() {
+            ledger.look_again();
+        }
         let mut full;
         // Everything that is due and fits is sent before anything is awaited.
         loop {
@@ -146,7 +150,10 @@ where
                 }
                 tokio::select! {
                     biased;
-                    delivery = consumer.next() => delivery?,
+                    delivery = consumer.next() => {
+                        books.look_again();
+                        delivery?
+                    }
                     () = &mut stop => break,
                 }
             }
@@ -159,6 +166,7 @@ where
         if unflushed >= ACK_BATCH {
             consumer.flush().await?;
             books.settled();
+            books.look_again();
             unflushed = 0;
         }
     }

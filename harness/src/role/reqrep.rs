@@ -5,8 +5,9 @@ use anyhow::Result;
 use bytes::Bytes;
 use labs::reqrep::{RequestReply, Requester, Responder};
 
+use super::in_flight::InFlight;
 use super::protocol::Kind;
-use super::{InFlight, Patience, Stage, knob, play};
+use super::{Patience, Stage, knob, play};
 use crate::bundle::LoadKind;
 use crate::clock::{self, Pacer};
 use crate::record::Progress;
@@ -48,6 +49,10 @@ async fn ask(stage: &Stage, requester: impl Requester) -> Result<()> {
     let mut stop = std::pin::pin!(stage.stop());
     let mut told = false;
     loop {
+        if in_flight.has_waited() {
+            ledger.look_again();
+            books.look_again();
+        }
         // Everything that is due and fits is asked before anything is awaited.
         loop {
             let now = ledger.now();

@@ -25,9 +25,13 @@ const BYTES_ON_THEIR_WAY: usize = 4 * 1024 * 1024;
 /// The crate's default of five seconds fails a busy server, not a dead one.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
-/// How often to try to make a stream: nats-server 2.9 removes the folder of all
-/// streams with the last of them, also while another is being made in it.
-const ATTEMPTS: usize = 5;
+/// How often to try to make a stream, and how long to wait in between. Two things
+/// nats-server 2.9 does not do in one step: it removes the folder of all streams
+/// with the last of them, also while another is being made in it; and of two who
+/// make the same stream at the same time, it may tell one that the other's
+/// subjects are taken. Both are over in milliseconds on an idle machine.
+const ATTEMPTS: usize = 50;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(10);
 
 /// A stream of JetStream, over a connection of its own.
 pub(crate) struct Store {
@@ -57,7 +61,10 @@ impl Store {
         let mut attempt = 1;
         loop {
             match self.jetstream.create_stream(&config).await {
-                Err(error) if attempt < ATTEMPTS && lost_its_folder(error.kind()) => attempt += 1,
+                Err(error) if attempt < ATTEMPTS && was_disturbed(error.kind()) => {
+                    attempt += 1;
+                    tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+                }
                 made => {
                     return made.map(drop).with_context(|| format!("cannot make the stream {}", self.name));
                 }
@@ -127,8 +134,9 @@ impl Store {
     }
 }
 
-fn lost_its_folder(error: context::CreateStreamErrorKind) -> bool {
-    matches!(error, context::CreateStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_CREATE)
+fn was_disturbed(error: context::CreateStreamErrorKind) -> bool {
+    let context::CreateStreamErrorKind::JetStream(error) = error else { return false };
+    [ErrorCode::STREAM_CREATE, ErrorCode::STREAM_SUBJECT_OVERLAP].contains(&error.error_code())
 }
 
 fn absent(error: context::DeleteStreamErrorKind) -> bool {

@@ -18,6 +18,7 @@ use super::faulty::{Faulty, SAYS_DISCONNECTS, SAYS_DROPS, SAYS_STORES, SAYS_WAIT
 use super::killed::{consumer_killed, producer_killed};
 use super::place::Site;
 use super::queue::confirmed_when_acked;
+use super::together::together;
 use super::{Promise, durable, oneway, overload, pipeline, promises, pubsub, queue, reqrep, survival, trial};
 
 /// How long a broken lab is waited for: what it does not do, it never does.
@@ -47,6 +48,7 @@ pub(super) fn trials() -> Vec<Trial> {
         one_way("apart", HEARS_OTHERS, "the other place was heard"),
         one_way("remove", LEAVES_THINGS, "from before the removal came"),
         one_way("overload", NEVER_WAITS, "the sender does not wait"),
+        proof("lab", || promises![Whole: together], "together", TURNS_AWAY, "was turned away"),
         one_way("senders", DEAF, "all of every sender comes: not within"),
         says::<SAYS_STORES>("stores", FORGETS, "messages are missing"),
         says::<SAYS_DROPS>("drops", NEVER_WAITS, "nothing was dropped"),

@@ -27,6 +27,7 @@ mod reqrep;
 mod stomp;
 mod stream;
 mod survival;
+mod together;
 
 use std::time::Duration;
 
@@ -95,6 +96,7 @@ macro_rules! promises {
     };
 }
 use promises;
+use together::together;
 
 /// The checks of every lab, and the proof that each can fail.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -122,7 +124,7 @@ impl Suite {
         let tested = survival::is_put_to_the_test::<L>(pattern, &promises);
         // Needs no broker, and so is never ignored.
         self.0.push(trial(format!("conformance::{lab}::is_killed_if_durable"), None, || tested));
-        for promise in promises {
+        for promise in promises.into_iter().chain(promises![L: together]) {
             let (lab, name) = (lab.clone(), format!("conformance::{lab}::{}", promise.name));
             self.0.push(trial(name, L::BROKER, move || {
                 promise.hold(Site::new(&format!("{lab}-{}", promise.name), L::BROKER)?)

@@ -7,9 +7,10 @@ pub(super) mod queue;
 mod reqrep;
 mod tank;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use bytes::Bytes;
 use labs::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use labs::oneway::{OneWay, Receiver, Sender};
@@ -43,6 +44,7 @@ pub(super) mod fault {
         CONFIRMS_EARLY IGNORES_PREFETCH ACKED_AGAIN UNMARKED KEEPS
         MISSES BACKWARDS NEVER_FORGETS
         DROPS_EARLY DROPS_ON
+        TURNS_AWAY
     }
 }
 use fault::*;
@@ -87,7 +89,18 @@ impl<const SAYS: u8> Lab for Faulty<SAYS> {
     const JOIN: Join = Join::Confirmed;
 
     async fn open(place: &Place) -> Result<Self> {
-        Ok(Self { place: place.clone(), fault: place.knob("fault", NONE) })
+        let fault = place.knob("fault", NONE);
+        if fault == TURNS_AWAY {
+            /// How many are about to open the place.
+            #[derive(Default)]
+            struct Opening(AtomicUsize);
+            let opening: Arc<Opening> = place.meet(Opening::default);
+            let others = opening.0.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            opening.0.fetch_sub(1, Ordering::Relaxed);
+            ensure!(others == 0, "{others} are opening it already");
+        }
+        Ok(Self { place: place.clone(), fault })
     }
 
     async fn remove(place: &Place) -> Result<()> {
