@@ -1,7 +1,8 @@
 //! The 32 bytes in front of every measured message: who sent it, which one it
 //! is, when it was due, and a checksum over all of it: CRC-32C of the payload
-//! and then of the header's first 28 bytes. In this order, because the payload
-//! stays the same from message to message and the header does not.
+//! and then of the header, in which the checksum itself counts as zero. In this
+//! order, because the payload stays the same from message to message and the
+//! header does not.
 
 use bytes::{Bytes, BytesMut};
 
@@ -16,12 +17,15 @@ pub const MARKER: u64 = u64::MAX - 1;
 
 const CHECKSUM_AT: usize = 28;
 const WORD: usize = 8;
+/// Longest payload that is worth copying before it is summed, bytes.
+const SHORT: usize = 96;
 /// Messages are cut from chunks of this many bytes, to save an allocation each.
 const CHUNK: usize = 64 << 10;
 
-/// The header's bytes, where words can be read at once.
+/// Bytes that can be read as words: a checksum over the odd bytes before and
+/// after the first and last whole word takes longer than over the words.
 #[repr(align(8))]
-struct Header([u8; HEADER]);
+struct Aligned<const LENGTH: usize>([u8; LENGTH]);
 
 /// What the header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,24 +56,20 @@ impl Stamp {
     #[inline]
     pub fn write(&self, message: &mut [u8]) {
         let payload = crc32c::crc32c(&message[HEADER..]);
-        message[..HEADER].copy_from_slice(&self.header(payload).0);
+        self.write_before(payload, message);
     }
 
-    /// The header, in front of a payload with this checksum. It is put together
-    /// word by word: bytes that were just written one by one cost a stall when
-    /// they are read as a word.
+    /// As [`Stamp::write`], where the payload's checksum is known. All of it goes
+    /// word by word: bytes that have just been written in small pieces and are read
+    /// in large ones make the processor wait, for 10 ns here.
     #[inline]
-    fn header(&self, payload: u32) -> Header {
+    fn write_before(&self, payload: u32, message: &mut [u8]) {
         let ids = u64::from(self.run) | u64::from(self.producer) << 32;
-        let mut header = Header([0; HEADER]);
-        for (bytes, word) in header.0.chunks_exact_mut(WORD).zip([ids, self.sequence, self.scheduled]) {
-            bytes.copy_from_slice(&word.to_le_bytes());
-        }
-        header.0[3 * WORD..CHECKSUM_AT].copy_from_slice(&self.lag.to_le_bytes());
-        let checksum = crc32c::crc32c_append(payload, &header.0[..CHECKSUM_AT]);
-        let last = u64::from(self.lag) | u64::from(checksum) << 32;
-        header.0[3 * WORD..].copy_from_slice(&last.to_le_bytes());
-        header
+        let mut words = [ids, self.sequence, self.scheduled, u64::from(self.lag)];
+        let mut header = Aligned([0; HEADER]);
+        write_words(&mut header.0, words);
+        words[3] |= u64::from(crc32c::crc32c_append(payload, &header.0)) << 32;
+        write_words(&mut message[..HEADER], words);
     }
 
     /// Reads the header; `None` if the message is too short or the checksum
@@ -78,7 +78,7 @@ impl Stamp {
     pub fn read(message: &[u8]) -> Option<Self> {
         let header: &[u8; HEADER] = message.first_chunk()?;
         let [.., a, b, c, d] = *header;
-        (u32::from_le_bytes([a, b, c, d]) == checksum(message)).then(|| Self::of(header))
+        (u32::from_le_bytes([a, b, c, d]) == checksum(header, &message[HEADER..])).then(|| Self::of(header))
     }
 
     /// Reads the header without a look at the checksum, for those who pass a
@@ -105,10 +105,27 @@ impl Stamp {
     }
 }
 
-/// CRC-32C of everything but the checksum's own four bytes.
 #[inline]
-fn checksum(message: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&message[HEADER..]), &message[..CHECKSUM_AT])
+fn write_words(bytes: &mut [u8], words: [u64; HEADER / WORD]) {
+    for (bytes, word) in bytes.chunks_exact_mut(WORD).zip(words) {
+        bytes.copy_from_slice(&word.to_le_bytes());
+    }
+}
+
+/// What the checksum of these should be. Short messages are put in a row first:
+/// one sum over words takes half the time of two over whatever lies where it lies.
+#[inline]
+fn checksum(header: &[u8; HEADER], payload: &[u8]) -> u32 {
+    let length = payload.len();
+    if length <= SHORT {
+        let mut row = Aligned([0; SHORT + HEADER]);
+        row.0[..length].copy_from_slice(payload);
+        row.0[length..length + CHECKSUM_AT].copy_from_slice(&header[..CHECKSUM_AT]);
+        return crc32c::crc32c(&row.0[..length + HEADER]);
+    }
+    let mut header = Aligned(*header);
+    header.0[CHECKSUM_AT..].fill(0);
+    crc32c::crc32c_append(crc32c::crc32c(payload), &header.0)
 }
 
 /// Makes messages of one size.
@@ -141,7 +158,7 @@ impl Mint {
             self.fill();
         }
         let mut message = self.chunk.split_to(self.blank.len());
-        message[..HEADER].copy_from_slice(&stamp.header(self.payload).0);
+        stamp.write_before(self.payload, &mut message);
         message.freeze()
     }
 

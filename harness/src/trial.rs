@@ -83,6 +83,8 @@ pub struct Outcome {
     pub knobs: BTreeMap<String, usize>,
     /// Every single message, where that was asked for.
     pub recording: Option<Recording>,
+    /// The common start, ns of the clock; `None` where it never came to that.
+    pub start: Option<u64>,
 }
 
 /// A number that no other run on this host has at this time.
@@ -143,9 +145,10 @@ pub async fn run(
         measured: None,
         paused: None,
         backlog: [0; 2],
+        start: None,
     };
     let mut failed = stage.play(broker.as_deref_mut(), watch).await.err().map(|error| format!("{error:#}"));
-    let (measured, backlog, paused) = (stage.measured, stage.backlog, stage.paused);
+    let (measured, backlog, paused, start) = (stage.measured, stage.backlog, stage.paused, stage.start);
     let complaints = cast.dismiss(Duration::from_nanos(LEAVE + clock::seconds(spec.drain))).await;
     if failed.is_none() && !complaints.is_empty() {
         failed = Some(complaints.join("; "));
@@ -165,7 +168,7 @@ pub async fn run(
     }
     let seen = Seen {
         reports: cast.actors.iter().filter_map(|actor| Some((actor.kind, actor.report.as_ref()?))).collect(),
-        counts: verdict::settle(
+        account: verdict::settle(
             spec,
             accounts.path(),
             cast.actors.iter().any(|actor| actor.crashed.is_some()),
@@ -177,6 +180,7 @@ pub async fn run(
         failed,
         paused,
         recording: spec.script.record.then(|| script::recording(spec, accounts.path())).transpose()?,
+        start,
     };
     Ok(verdict::evaluate(spec, seen, index, position))
 }
@@ -202,6 +206,8 @@ struct Performance<'a> {
     paused: Option<Paused>,
     /// Sent and not yet received when the measured window opened and closed.
     backlog: [u64; 2],
+    /// The common start, ns of the clock.
+    start: Option<u64>,
 }
 
 impl Performance<'_> {
@@ -214,6 +220,7 @@ impl Performance<'_> {
         let patience = JOIN;
         until_dead(&mut broker, self.cast.gather(patience)).await?;
         let start = clock::now() + COUNTDOWN;
+        self.start = Some(start);
         self.cast.tell_all(&ToRole::Go { start });
         let mut from = start + clock::seconds(self.spec.warmup);
         let mut to = from + clock::seconds(self.spec.seconds);

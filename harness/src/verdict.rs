@@ -1,95 +1,31 @@
 //! What a trial comes to: the account settled, the recordings merged, and what
 //! is not to be believed flagged.
 
+mod settle;
 mod work;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use anyhow::Result;
 use hdrhistogram::Histogram;
-use labs::catalog::Pattern;
 
-use crate::account::{self, Bitmap, Counter, Counters, Set};
-use crate::bundle::{
-    Arrivals, Cost, Counts, Drain, Flag, Interval, Load, LoadKind, Noise, Paused, Raw, Trial,
-};
+use crate::bundle::{Arrivals, Cost, Drain, Flag, Interval, Load, LoadKind, Noise, Paused, Raw, Trial};
 use crate::clock;
 use crate::cost::Usage;
 use crate::record::INTERVAL;
 use crate::recording::Recording;
-use crate::role::protocol::{Kind, Report, roles};
+use crate::role::protocol::{Kind, Report};
 use crate::stats;
-use crate::trial::{Outcome, Spec, receivers};
+use crate::trial::{Outcome, Spec};
 
+pub use settle::{Settled, settle};
 pub use work::{Work, work};
-
-/// The final account, from the files that the roles kept. Where a role was
-/// killed (`crashed`), what was on its way and not confirmed is indeterminate:
-/// neither lost nor delivered can be said of it.
-pub fn settle(spec: &Spec, dir: &Path, crashed: bool) -> Result<Counts> {
-    let pattern = spec.handle.entry.pattern;
-    let sender = roles(pattern)[0];
-    let (receiver, count) = receivers(spec);
-    let names: Vec<String> = (0..count).map(|index| format!("{receiver}-{index}")).collect();
-    let mut counts = Counts::default();
-    if spec.handle.floor || spec.script.bare {
-        let sum = |role: Kind, count: usize, counter: Counter| -> Result<u64> {
-            (0..count).map(|index| Ok(Counters::open(dir, &format!("{role}-{index}"))?.get(counter))).sum()
-        };
-        counts.sent = sum(sender, spec.senders, Counter::Sent)?;
-        counts.received = sum(receiver, count, Counter::Received)?;
-        counts.lost = counts.sent.saturating_sub(counts.received);
-        return Ok(counts);
-    }
-    for name in &names {
-        let counters = Counters::open(dir, name)?;
-        counts.duplicated += counters.get(Counter::Duplicated);
-        counts.redelivered += counters.get(Counter::Redelivered);
-        counts.reordered += counters.get(Counter::Reordered);
-        counts.reorder_distance = counts.reorder_distance.max(counters.get(Counter::ReorderDistance));
-        counts.corrupt += counters.get(Counter::Corrupt);
-        counts.misrouted += counters.get(Counter::Misrouted);
-        counts.negative += counters.get(Counter::Negative);
-    }
-    for producer in 0..spec.senders {
-        let role = format!("{sender}-{producer}");
-        let counters = Counters::open(dir, &role)?;
-        let sent = counters.get(Counter::Sent);
-        counts.sent += sent;
-        counts.refused += counters.get(Counter::Refused);
-        counts.window_resets += counters.get(Counter::WindowResets);
-        let confirmed = Bitmap::existing(dir, &role, Set::Confirmed, producer)?;
-        let refused = Bitmap::existing(dir, &role, Set::Refused, producer)?;
-        let received = |name: &String| Bitmap::open(dir, name, Set::Received, producer);
-        // Subscribers each expect everything; all others share it.
-        let groups: Vec<Vec<Bitmap>> = if matches!(pattern, Pattern::PubSub | Pattern::Durable) {
-            names.iter().map(|name| Ok(vec![received(name)?])).collect::<Result<_>>()?
-        } else {
-            vec![names.iter().map(received).collect::<Result<_>>()?]
-        };
-        for group in groups {
-            let fate = account::fate(sent, &group, confirmed.as_ref(), refused.as_ref())?;
-            counts.received += fate.received;
-            counts.duplicated += fate.overlap;
-            counts.lost += fate.lost;
-            counts.confirmed_lost += fate.confirmed_lost;
-            counts.unconfirmed_lost += fate.lost - fate.confirmed_lost;
-        }
-    }
-    if crashed {
-        counts.indeterminate = std::mem::take(&mut counts.unconfirmed_lost);
-        counts.lost -= counts.indeterminate;
-    }
-    Ok(counts)
-}
 
 /// All that was seen of a trial.
 pub struct Seen<'a> {
     /// What the roles reported.
     pub reports: Vec<(Kind, &'a Report)>,
     /// What became of the messages.
-    pub counts: Counts,
+    pub account: Settled,
     /// What workers did with them.
     pub work: Work,
     /// What was going on beside it.
@@ -104,11 +40,14 @@ pub struct Seen<'a> {
     pub paused: Option<Paused>,
     /// Every single message, where that was asked for.
     pub recording: Option<Recording>,
+    /// The common start, ns of the clock; `None` where it never came to that.
+    pub start: Option<u64>,
 }
 
 /// Puts everything together and says what is not to be believed.
 pub fn evaluate(spec: &Spec, seen: Seen<'_>, index: usize, position: usize) -> Outcome {
-    let Seen { reports, counts, work, noise, broker, backlog, mut failed, paused, recording } = seen;
+    let Seen { reports, account, work, noise, broker, backlog, mut failed, paused, recording, start } = seen;
+    let Settled { counts, again } = account;
     let reports = || reports.iter().copied();
     let merged = |pick: fn(&Report) -> &String| {
         let mut sum = stats::new_histogram();
@@ -125,7 +64,9 @@ pub fn evaluate(spec: &Spec, seen: Seen<'_>, index: usize, position: usize) -> O
     let lag = merged(|report| &report.lag);
     let pacer = merged(|report| &report.pacer);
     let confirm = merged(|report| &report.confirm);
-    let received: u64 = reports().map(|(_, report)| report.measured).sum();
+    // Those who share messages each count what they see for the first time. What
+    // came to a second of them is taken off, in the window or not: no rate is too high.
+    let received: u64 = reports().map(|(_, report)| report.measured).sum::<u64>().saturating_sub(again);
     if failed.is_none() && received == 0 {
         failed = Some("nothing was received in the measured time".to_owned());
     }
@@ -192,7 +133,7 @@ pub fn evaluate(spec: &Spec, seen: Seen<'_>, index: usize, position: usize) -> O
         paused,
     };
     trial.flags = flags(&trial, &raw, &spec.load, spec.seconds, spec.null_rate);
-    Outcome { trial, raw, knobs, recording }
+    Outcome { trial, raw, knobs, recording, start }
 }
 
 /// A broker hands every message it delivers to the kernel once at least. Where the
@@ -287,7 +228,7 @@ fn steady(raw: &Raw, seconds: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::Percentiles;
+    use crate::bundle::{Counts, Percentiles};
 
     /// One second at 1,000 a second, with nothing wrong.
     fn fine() -> (Trial, Raw, Load) {

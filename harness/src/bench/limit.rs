@@ -10,12 +10,16 @@ const STEP_DOWN: f64 = 1.1;
 /// Longer runs that may fail before the search gives up: the last is at half
 /// of the rate that short trials have promised.
 const CONFIRMATIONS: usize = 8;
+/// A rate has passed, or failed, when so many of its trials have.
+const MAJORITY: usize = 2;
+/// How much longer the run is that confirms a rate.
+pub(crate) const LONGER: f64 = 4.0;
 /// Below this many messages a second nothing is searched for.
 const LEAST: f64 = 10.0;
 
 /// A search: ask [`Limit::next`] what to try, and [`Limit::tell`] it how it went.
 #[derive(Debug, Clone)]
-pub(super) struct Limit {
+pub(crate) struct Limit {
     start: f64,
     /// What the generator can offer at most, messages a second.
     ceiling: f64,
@@ -28,7 +32,7 @@ pub(super) struct Limit {
 
 impl Limit {
     /// A search that begins at `start` and goes no further than `ceiling`.
-    pub(super) fn new(start: f64, ceiling: f64) -> Self {
+    pub(crate) fn new(start: f64, ceiling: f64) -> Self {
         let ceiling = ceiling.max(LEAST);
         Self {
             start: start.clamp(LEAST, ceiling),
@@ -41,7 +45,7 @@ impl Limit {
     }
 
     /// The rate to try next; `None` when the search has come to its end.
-    pub(super) fn next(&self) -> Option<(f64, Purpose)> {
+    pub(crate) fn next(&self) -> Option<(f64, Purpose)> {
         if self.confirmed.is_some() || self.refuted >= CONFIRMATIONS {
             return None;
         }
@@ -61,7 +65,7 @@ impl Limit {
     }
 
     /// How it went.
-    pub(super) fn tell(&mut self, rate: f64, purpose: Purpose, passed: bool) {
+    pub(crate) fn tell(&mut self, rate: f64, purpose: Purpose, passed: bool) {
         match (purpose, passed) {
             (Purpose::Confirm, true) => {
                 self.confirmed = Some(rate);
@@ -78,22 +82,22 @@ impl Limit {
     }
 
     /// The highest rate that has passed.
-    pub(super) fn pass(&self) -> Option<f64> {
+    pub(crate) fn pass(&self) -> Option<f64> {
         self.passed.iter().copied().max_by(f64::total_cmp)
     }
 
     /// The lowest rate that has failed.
-    pub(super) fn fail(&self) -> Option<f64> {
+    pub(crate) fn fail(&self) -> Option<f64> {
         self.fail
     }
 
     /// The rate that a longer run has confirmed.
-    pub(super) fn confirmed(&self) -> Option<f64> {
+    pub(crate) fn confirmed(&self) -> Option<f64> {
         self.confirmed
     }
 
     /// What has to be said about how it ended.
-    pub(super) fn note(&self) -> Option<String> {
+    pub(crate) fn note(&self) -> Option<String> {
         match (self.confirmed, self.fail) {
             (Some(_), Some(_)) => None,
             (Some(rate), None) => Some(format!(
@@ -110,8 +114,24 @@ impl Limit {
     }
 }
 
+/// The trials of one rate, until most of them agree.
+#[derive(Debug, Default)]
+pub(crate) struct Votes {
+    passed: usize,
+    failed: usize,
+}
+
+impl Votes {
+    /// Counts one more; what most say, when that is clear.
+    pub(crate) fn cast(&mut self, passed: bool) -> Option<bool> {
+        let votes = if passed { &mut self.passed } else { &mut self.failed };
+        *votes += 1;
+        (*votes >= MAJORITY).then_some(passed)
+    }
+}
+
 /// Three significant digits: a rate to be typed and compared.
-pub(super) fn rounded(rate: f64) -> f64 {
+pub(crate) fn rounded(rate: f64) -> f64 {
     let unit = 10_f64.powi((rate.log10().floor() as i32 - 2).max(0));
     (rate / unit).round() * unit
 }
@@ -123,7 +143,7 @@ const GROWTH_MESSAGES: f64 = 100.0;
 
 /// Why a trial at a rate did not pass; `None` where it did. `copies` is how
 /// many receivers get each message.
-pub(super) fn fault(trial: &Trial, objective: &Objective, copies: u64) -> Option<String> {
+pub(crate) fn fault(trial: &Trial, objective: &Objective, copies: u64) -> Option<String> {
     if let Some(failed) = &trial.failed {
         return Some(failed.clone());
     }
@@ -153,7 +173,7 @@ pub(super) fn fault(trial: &Trial, objective: &Objective, copies: u64) -> Option
 }
 
 /// Whether a load is one that a search is made for.
-pub(super) fn is_search(kind: LoadKind) -> bool {
+pub(crate) fn is_search(kind: LoadKind) -> bool {
     matches!(kind, LoadKind::Capacity | LoadKind::Sweep)
 }
 
@@ -221,6 +241,17 @@ mod tests {
         for (rate, expected) in [(12.34, 12.0), (123.4, 123.0), (123_456.0, 123_000.0), (999_999.0, 1e6)] {
             assert_eq!(rounded(rate), expected);
         }
+    }
+
+    #[test]
+    fn two_of_three_decide() {
+        let decided = |votes: &[bool]| {
+            let mut ballot = Votes::default();
+            votes.iter().map(|passed| ballot.cast(*passed)).collect::<Vec<_>>()
+        };
+        assert_eq!(decided(&[true, true]), [None, Some(true)]);
+        assert_eq!(decided(&[true, false, false]), [None, None, Some(false)]);
+        assert_eq!(decided(&[false, true, true]), [None, None, Some(true)]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! down as it goes; then the searches, which decide themselves what comes next.
 
 mod cells;
-mod limit;
+pub(crate) mod limit;
 mod progress;
 mod search;
 

@@ -9,7 +9,7 @@ use labs::catalog::Pattern;
 use rand::seq::SliceRandom as _;
 
 use super::cells::{Setting, settings};
-use super::limit::{Limit, fault, is_search, rounded};
+use super::limit::{LONGER, Limit, Votes, fault, is_search, rounded};
 use super::{House, Length, Progress, Step as Turn, Work, need};
 use crate::bundle::{
     Arrivals, Attempt, Capacity, Load, LoadKind, Part, Point, Purpose, Run, Step, Summary, Sweep,
@@ -20,10 +20,6 @@ use crate::stats::{self, queueing};
 const START: f64 = 1_000.0;
 /// The share of what a closed loop moves at which a search begins.
 const CAUTION: f64 = 0.125;
-/// A rate has passed, or failed, when so many of its trials have.
-const MAJORITY: usize = 2;
-/// How much longer the run is that confirms a rate.
-const LONGER: f64 = 4.0;
 /// The loads of a sweep, as shares of the sustainable rate.
 const SHARES: [f64; 14] = [0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0, 1.05];
 /// About how many trials a search takes, for the estimate of what is left.
@@ -134,16 +130,16 @@ impl<P: Progress> Work<'_, P> {
         let cell = self.cell(setting, load, if confirms { ".confirm" } else { "" });
         let length = self.length(if confirms { LONGER } else { 1.0 });
         let (objective, copies) = (self.run.plan.objective, copies(setting));
-        let mut trials: Vec<Attempt> = Vec::new();
+        let (mut trials, mut votes) = (Vec::new(), Votes::default());
         let passed = loop {
             let trial = self.run.cells[cell].trials.len();
             self.step(house, Turn { cell, trial }, length).await?;
             let made = self.run.cells[cell].trials.iter().find(|made| made.index == trial);
             let why = made.map_or(Some("it was not made".to_owned()), |made| fault(made, &objective, copies));
+            let decided = votes.cast(why.is_none());
             trials.push(Attempt { trial, why });
-            let passes = trials.iter().filter(|trial| trial.why.is_none()).count();
-            if passes >= MAJORITY || trials.len() - passes >= MAJORITY {
-                break passes >= MAJORITY;
+            if let Some(passed) = decided {
+                break passed;
             }
         };
         let id = self.run.cells[cell].id.clone();

@@ -9,9 +9,12 @@ use clap::Args;
 use super::progress::{Live, thousands};
 use super::{BrokerArgs, interruptible, usage};
 use crate::bench::{self, Request};
-use crate::bundle::{Bundle, LoadKind, Plan, Run};
+use crate::bundle::{Bundle, Cell, LoadKind, Plan, Run, Trial};
 use crate::role::{self, Handle};
 use crate::{fault, guard, plan, report};
+
+/// Failed trials whose reasons are told at the end.
+const MOST_FAILURES: usize = 20;
 
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
@@ -146,16 +149,33 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
         print_summary(&run)?;
     }
     eprintln!("\nThe report: {}", written.html.display());
-    let failed =
-        run.cells.iter().flat_map(|cell| &cell.trials).filter(|trial| trial.failed.is_some()).count();
-    if failed > 0 {
-        eprintln!(
-            "{failed} trials failed; the report says why. Try them again with:\n  lab bench --resume --out {}",
-            out.display()
-        );
-        return Ok(ExitCode::FAILURE);
+    let failures = failures(&run);
+    if failures.is_empty() {
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(ExitCode::SUCCESS)
+    eprintln!("{} failed:", report::number::plural(failures.len(), "trial", "trials"));
+    failures.iter().take(MOST_FAILURES).for_each(|failure| eprintln!("  {failure}"));
+    if failures.len() > MOST_FAILURES {
+        eprintln!("  … and {} more; the report has them all", failures.len() - MOST_FAILURES);
+    }
+    eprintln!("Try again what has failed:\n  lab bench --resume --out {}", out.display());
+    Ok(ExitCode::FAILURE)
+}
+
+/// `queue-redis, 64 B, max, trial 2: the broker died`, for each trial that has failed.
+fn failures(run: &Run) -> Vec<String> {
+    let of = |cell: &Cell, trial: &Trial| {
+        let why = trial.failed.as_ref()?;
+        Some(format!(
+            "{}, {} B, {}, trial {}: {why}",
+            cell.lab,
+            cell.size,
+            cell.load.label(),
+            trial.index + 1
+        ))
+    };
+    let all = run.cells.iter().flat_map(|cell| cell.trials.iter().map(move |trial| (cell, trial)));
+    all.filter_map(|(cell, trial)| of(cell, trial)).collect()
 }
 
 /// The plan, with what the command line changes in it.

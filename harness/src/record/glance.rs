@@ -51,7 +51,7 @@ mod tests {
         let mut exact = Glance::every(1);
         let mut coarse = Glance::every(4);
         let tick = || std::thread::sleep(std::time::Duration::from_micros(1));
-        let mut look = |glance: &mut Glance| {
+        let look = |glance: &mut Glance| {
             tick();
             glance.now()
         };

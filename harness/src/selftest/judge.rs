@@ -63,7 +63,7 @@ impl Figure {
         Self { name, unit: "", truth: Value::Text(truth), found: Value::Text(found), within: None, good }
     }
 
-    fn near(
+    pub(super) fn near(
         name: impl Into<String>,
         unit: &'static str,
         truth: f64,
@@ -89,7 +89,7 @@ impl Figure {
 }
 
 /// The unit of throughput.
-const RATE: &str = "msg/s";
+pub(super) const RATE: &str = "msg/s";
 const WITHHELD: &str = "withheld";
 
 /// What was seen of the backlog while a trial ran.
@@ -147,7 +147,7 @@ pub(super) fn judge(check: &Check, truth: &Truth, findings: Findings<'_>) -> Vec
             figures.push(backlog_at(end, "backlog at the end", truth, trial.backlog[1]));
         }
     }
-    figures.extend(check.known.iter().map(|known| worked_out(*known, findings)));
+    figures.extend(check.known.iter().filter_map(|known| worked_out(*known, check, truth, findings)));
     figures.extend(check.raised.iter().map(|flag| flagged(*flag, true, trial)));
     figures.extend(check.not_raised.iter().map(|flag| flagged(*flag, false, trial)));
     figures
@@ -223,10 +223,15 @@ fn time(name: String, sorted: &[u64], quantile: f64, found: Option<u64>) -> Opti
     Some(Figure::near(name, "ns", truth as f64, found.map(|ns| ns as f64), within))
 }
 
-/// What follows from the plan alone, with no look at what happened.
-fn worked_out(known: Known, findings: Findings<'_>) -> Figure {
+/// What follows from the plan alone, with no look at what happened. A search is not judged by one trial.
+fn worked_out(known: Known, check: &Check, truth: &Truth, findings: Findings<'_>) -> Option<Figure> {
     let Findings { trial, raw, .. } = findings;
     let (name, unit, truth, found) = match known {
+        Known::Sustained(_) => return None,
+        Known::LongGaps(share) => {
+            let found = check.load.rate.and_then(|rate| truth.gaps_beyond(clock::SECOND as f64 / rate));
+            ("gaps over the mean, of 1000".to_owned(), "", share * 1000.0, found.map(|share| share * 1000.0))
+        }
         Known::Throughput(rate) => ("throughput".to_owned(), RATE, rate, Some(trial.throughput_per_s)),
         Known::Time(times, quantile, truth) => {
             let packed = match times {
@@ -247,7 +252,7 @@ fn worked_out(known: Known, findings: Findings<'_>) -> Figure {
         }
     };
     let within = [truth * (1.0 - SHARE), truth * (1.0 + SHARE)];
-    Figure::near(format!("{name}, by formula"), unit, truth, found, within)
+    Some(Figure::near(format!("{name}, by formula"), unit, truth, found, within))
 }
 
 fn flagged(flag: Flag, truth: bool, trial: &Trial) -> Figure {

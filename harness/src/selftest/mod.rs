@@ -5,15 +5,17 @@
 //!
 //! In reading order: what is done to messages ([`fault`]), what is noted of each
 //! ([`diary`]), the transport ([`wire`], [`rig`]) as a lab of every contract
-//! ([`known`]), what its notes come to ([`truth`]), the list of checks
-//! ([`check`]), and how the harness is held against it ([`judge`]).
+//! ([`known`]), what its notes come to ([`truth`]), what a check is ([`check`]) and
+//! all of them ([`list`]), and how the harness is held against it ([`judge`], [`search`]).
 
 mod check;
 mod diary;
 mod fault;
 mod judge;
 mod known;
+mod list;
 mod rig;
+mod search;
 mod truth;
 mod wire;
 
@@ -22,11 +24,12 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde::Serialize;
 
-pub use check::{Check, all};
+pub use check::Check;
 pub use fault::Harm;
 pub use judge::{Figure, HAIR_NS, RANKS, SHARE, Value};
+pub use list::all;
 
-use crate::bundle::Trial;
+use crate::bundle::{LoadKind, Trial};
 use crate::conduct::Housing;
 use crate::load;
 use crate::trial::{self, Outcome, Script, Spec};
@@ -107,7 +110,10 @@ impl Evidence {
 pub async fn run(check: &Check, seed: u64, attempts: usize) -> Result<Verdict> {
     let mut attempt = 1;
     loop {
-        let verdict = judged(&carry_out(check, seed).await?, seed, attempt);
+        let verdict = match check.load.kind {
+            LoadKind::Capacity => search::judged(check, seed, attempt).await?,
+            _ => judged(&carry_out(check, seed).await?, seed, attempt),
+        };
         let only_time = verdict.figures.iter().all(|figure| figure.good || figure.is_timed());
         let spoiled = !verdict.found && only_time && verdict.held_up_ns > HELD_UP;
         if !spoiled || attempt >= attempts {
@@ -175,7 +181,8 @@ pub async fn carry_out(check: &Check, seed: u64) -> Result<Evidence> {
         pattern: check.pattern,
         senders: check.senders,
         receivers: check.receivers,
-        rate: check.load.rate,
+        load: check.load.clone(),
+        start: outcome.start.unwrap_or_default(),
         warmup_ns: crate::clock::seconds(check.warmup),
         measured_ns: crate::clock::seconds(check.seconds),
     };

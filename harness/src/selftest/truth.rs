@@ -8,7 +8,7 @@ use labs::catalog::Pattern;
 
 use super::diary::{Entered, Left, Pages, State};
 use super::fault::{Harm, Id};
-use crate::bundle::Counts;
+use crate::bundle::{Arrivals, Counts, Load};
 use crate::clock::SECOND;
 
 /// What was asked of the harness, as far as the truth depends on it.
@@ -17,8 +17,9 @@ pub(super) struct Setting {
     pub(super) pattern: Pattern,
     pub(super) senders: usize,
     pub(super) receivers: usize,
-    /// Messages a second over all senders, at equal gaps; `None` in a closed loop.
-    pub(super) rate: Option<f64>,
+    pub(super) load: Load,
+    /// The common start, ns of the clock.
+    pub(super) start: u64,
     /// Warm-up, ns.
     pub(super) warmup_ns: u64,
     /// Measured time, ns.
@@ -39,7 +40,9 @@ pub(super) struct Truth {
     pub(super) confirm: Vec<u64>,
     /// Handed over in the measured time, messages a second.
     pub(super) throughput: f64,
-    /// When messages came and went, ns from the common start, sorted.
+    /// When messages were due, ns from the common start, sorted.
+    due: Vec<u64>,
+    /// When they came and went, the same.
     entered: Vec<u64>,
     left: Vec<u64>,
 }
@@ -54,13 +57,32 @@ impl Setting {
         matches!(self.pattern, Pattern::PubSub | Pattern::Durable)
     }
 
-    /// The due time of a message: with equal gaps, the n-th of all is due n gaps
-    /// after the start. It is worked out, not read off the message: a schedule
-    /// that is reset when it cannot be kept would show.
-    fn due(&self, start: u64, entered: &Entered) -> u64 {
-        let Some(rate) = self.rate else { return entered.at };
-        let turn = entered.id.sequence * self.senders as u64 + u64::from(entered.id.producer);
-        start + (turn as f64 * SECOND as f64 / rate) as u64
+    /// Who expects a message: each subscriber does; all others share it.
+    fn group(&self, left: &Left) -> usize {
+        if self.is_published() { left.to } else { 0 }
+    }
+
+    /// The due time of a message. It is worked out, not read off the message: a
+    /// schedule that is reset when it cannot be kept would show. Only Poisson
+    /// arrivals are what they are.
+    fn due(&self, entered: &Entered) -> u64 {
+        let Some(rate) = self.load.rate.filter(|_| self.load.is_open()) else { return entered.at };
+        let (turn, senders) = (entered.id.sequence, self.senders as u64);
+        let all = |own: u64| (own * senders + u64::from(entered.id.producer)) as f64;
+        let gap = SECOND as f64 / rate;
+        let ns = match self.load.arrivals.unwrap_or(Arrivals::Constant) {
+            // The n-th of all is due n gaps after the start.
+            Arrivals::Constant => all(turn) * gap,
+            // A burst is due when the messages of those before it have had their time.
+            Arrivals::Burst => {
+                let messages = self.load.burst.unwrap_or(1);
+                all(turn / messages) * messages as f64 * gap
+            }
+            // At t of T the rate is t/T of the last, so until then t^2 / 2T gaps are over.
+            Arrivals::Ramp => (2.0 * (self.warmup_ns + self.measured_ns) as f64 * all(turn) * gap).sqrt(),
+            Arrivals::Poisson => return entered.due,
+        };
+        self.start + ns as u64
     }
 }
 
@@ -68,14 +90,10 @@ impl Truth {
     /// Works out the truth. An error means that the transport itself did not do
     /// what it was told, and that nothing is known.
     pub(super) fn of(setting: &Setting, pages: &Pages) -> Result<Self> {
-        let first = Id { producer: 0, sequence: 0 };
-        let start = pages.entered.iter().find(|entered| entered.id == first).map(|entered| entered.due);
-        let start = start.context("no message came to the known transport")?;
-        let entries: HashMap<Id, (u64, u64)> = pages
-            .entered
-            .iter()
-            .map(|entered| (entered.id, (entered.at, setting.due(start, entered))))
-            .collect();
+        ensure!(!pages.entered.is_empty(), "no message came to the known transport");
+        let start = setting.start;
+        let entries: HashMap<Id, (u64, u64)> =
+            pages.entered.iter().map(|entered| (entered.id, (entered.at, setting.due(entered)))).collect();
         let whole: Vec<Left> = firsts(&pages.left);
         let mut truth = Self { counts: counts(setting, pages, &whole), ..Self::default() };
         balance(setting, pages, &truth.counts)?;
@@ -83,22 +101,24 @@ impl Truth {
         let holds = |time: u64| from <= time && time < to;
         for (at, due) in entries.values() {
             truth.entered.push(at.saturating_sub(start));
+            truth.due.push(due.saturating_sub(start));
             if holds(*due) {
                 truth.lag.push(at.saturating_sub(*due));
             }
         }
-        let mut received = 0;
+        let (mut received, mut counted) = (0, HashSet::new());
         for left in &whole {
             let (at, due) = *entries.get(&left.id).context("a message left that had never come")?;
             // What the sender's clock showed. Only clocks that are seconds ahead are
             // planned, so that it is never a close thing which came first.
             let [at, due] = [at, due].map(|time| time.saturating_add_signed(left.shift));
             truth.counts.negative += u64::from(left.at < at);
-            received += u64::from(holds(left.at));
+            // Whoever else gets it has done the work again.
+            received += u64::from(holds(left.at) && counted.insert((setting.group(left), left.id)));
             truth.left.push(left.at.saturating_sub(start));
             if holds(due) {
                 truth.service.push(left.at.saturating_sub(at));
-                if setting.rate.is_some() {
+                if setting.load.is_open() {
                     truth.response.push(left.at.saturating_sub(due));
                 }
             }
@@ -111,11 +131,17 @@ impl Truth {
             }
         }
         truth.throughput = received as f64 / (setting.measured_ns as f64 / SECOND as f64);
-        let Self { lag, service, response, confirm, entered, left, .. } = &mut truth;
-        for times in [lag, service, response, confirm, entered, left] {
+        let Self { lag, service, response, confirm, due, entered, left, .. } = &mut truth;
+        for times in [lag, service, response, confirm, due, entered, left] {
             times.sort_unstable();
         }
         Ok(truth)
+    }
+
+    /// The share of gaps between due times that are longer than `mean`, ns.
+    pub(super) fn gaps_beyond(&self, mean: f64) -> Option<f64> {
+        let longer = self.due.windows(2).filter(|pair| (pair[1] - pair[0]) as f64 > mean).count();
+        (self.due.len() > 1).then(|| longer as f64 / (self.due.len() - 1) as f64)
     }
 
     /// Messages that had come and not gone, `at` ns after the common start.
@@ -144,10 +170,8 @@ fn counts(setting: &Setting, pages: &Pages, whole: &[Left]) -> Counts {
         misrouted: count(&|left| left.state == State::Stray),
         ..Counts::default()
     };
-    // Subscribers each expect everything; all others share it.
     let groups = if setting.is_published() { setting.receivers } else { 1 };
-    let group = |left: &Left| if setting.is_published() { left.to } else { 0 };
-    let got: HashSet<(usize, Id)> = whole.iter().map(|left| (group(left), left.id)).collect();
+    let got: HashSet<(usize, Id)> = whole.iter().map(|left| (setting.group(left), left.id)).collect();
     counts.received = got.len() as u64;
     counts.duplicated = count(&|left| left.state == State::Whole) - counts.received;
     // The publisher of plain and of durable subscribers is the same here, and notes
@@ -224,7 +248,8 @@ mod tests {
     }
 
     fn setting(pattern: Pattern) -> Setting {
-        Setting { pattern, senders: 1, receivers: 2, rate: None, warmup_ns: 0, measured_ns: SECOND }
+        let load = Load::max();
+        Setting { pattern, senders: 1, receivers: 2, load, start: 0, warmup_ns: 0, measured_ns: SECOND }
     }
 
     #[test]

@@ -58,7 +58,7 @@ fn killed_role() -> Result<()> {
     let (dir, mut live) = bench(&["oneway-tcp"], &["--trials", "2", "--seconds", "3"])?;
     let role = live.until_at_work("receiver-0", AT_WORK)?;
     signal(role, Signal::KILL);
-    live.end()?.expect(1)?.told(&["FAILED: ", "SIGKILL", "1 trials failed", "--resume"])?;
+    live.end()?.expect(1)?.told(&["FAILED: ", "SIGKILL", "1 trial failed", "--resume"])?;
     let trials = made(dir.path())?;
     let reason = trials[0].1.failed.as_deref().context("the trial did not fail")?;
     ensure!(reason.starts_with("receiver-0 "), "{reason}");
@@ -70,7 +70,7 @@ fn killed_broker() -> Result<()> {
     let (dir, mut live) = bench(&["oneway-redis", "reqrep-redis"], &["--trials", "1", "--seconds", "3"])?;
     live.until_at_work("role", AT_WORK)?;
     signal(redis(&live)?, Signal::KILL);
-    live.end()?.expect(1)?.told(&["FAILED: the broker died", "1 trials failed"])?;
+    live.end()?.expect(1)?.told(&["FAILED: the broker died", "1 trial failed"])?;
     let trials = made(dir.path())?;
     let reason = trials[0].1.failed.as_deref().context("the trial did not fail")?;
     ensure!(reason.contains("SIGKILL") && reason.contains("end of its log"), "{reason}");
@@ -84,7 +84,7 @@ fn paused_too_long() -> Result<()> {
     live.until_at_work("role", AT_WORK)?;
     let paused = redis(&live)?;
     signal(paused, Signal::STOP);
-    live.end()?.expect(1)?.told(&["FAILED: stalled", "1 trials failed"])?;
+    live.end()?.expect(1)?.told(&["FAILED: stalled", "1 trial failed"])?;
     for (cell, trial) in made(dir.path())? {
         let stalled =
             trial.failed.as_deref().is_some_and(|reason| reason.contains("nothing was received for 1 s"));
