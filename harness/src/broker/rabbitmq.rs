@@ -110,7 +110,7 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
             epmd_start,
             Start { log: "rabbitmq", program: program.to_owned(), args: Vec::new(), env, listens: None },
         ],
-        patience: Duration::from_secs(60),
+        patience: Duration::from_secs(120),
         interval: Duration::from_millis(20),
         advice: "check that `localhost` is in /etc/hosts and that Erlang fits RabbitMQ, or use a running one with \
                  --url rabbitmq=amqp://USER:PASSWORD@HOST"

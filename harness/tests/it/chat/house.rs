@@ -15,8 +15,8 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::program::Live;
 use crate::wait_until;
 
-/// What only a test that fails waits for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// What only a test that fails waits for. On a busy machine a RabbitMQ node takes a minute to start.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 /// After which something that has not come back is said again, as the page does.
 const AGAIN: Duration = Duration::from_secs(5);
 
