@@ -49,10 +49,6 @@ async fn ask(stage: &Stage, requester: impl Requester) -> Result<()> {
     let mut stop = std::pin::pin!(stage.stop());
     let mut told = false;
     loop {
-        if in_flight.has_waited() {
-            ledger.look_again();
-            books.look_again();
-        }
         // Everything that is due and fits is asked before anything is awaited.
         loop {
             let now = ledger.now();
@@ -72,16 +68,22 @@ async fn ask(stage: &Stage, requester: impl Requester) -> Result<()> {
         let wake = due.unwrap_or(window.to);
         tokio::select! {
             biased;
-            Some((sequence, request, reply)) = in_flight.next() => match reply {
-                Ok(reply) => {
-                    patience.good();
-                    if reply == request { books.take(&reply, false); } else { books.misroute(); }
+            Some((sequence, request, reply)) = in_flight.next() => {
+                if in_flight.has_waited() {
+                    ledger.look_again();
+                    books.look_again();
                 }
-                Err(error) => {
-                    ledger.refuse(sequence);
-                    patience.bad(error)?;
+                match reply {
+                    Ok(reply) => {
+                        patience.good();
+                        if reply == request { books.take(&reply, false); } else { books.misroute(); }
+                    }
+                    Err(error) => {
+                        ledger.refuse(sequence);
+                        patience.bad(error)?;
+                    }
                 }
-            },
+            }
             slept = pacer.sleep_until(wake), if !ended && in_flight.len() < limit => {
                 // A closed loop's end is no message's time.
                 let late = slept?.filter(|_| due == Some(wake));
