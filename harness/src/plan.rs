@@ -54,7 +54,7 @@ pub fn load(name: &str) -> Result<Plan> {
         file if file.contains(['.', '/']) => from_file(Path::new(file), base)?,
         other => {
             let hint =
-                nearest(other, BUILT_IN).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+                nearest(other, BUILT_IN).map_or(".".to_owned(), |name| format!("; did you mean `{name}`?"));
             bail!(
                 "there is no plan `{other}`{hint} Plans are quick, standard and full, or a file such as `plans/mine.toml`"
             );
@@ -82,6 +82,8 @@ struct PlanFile {
     objective_ms: Option<f64>,
     floor: Option<bool>,
     cpus: Option<String>,
+    record: Option<bool>,
+    pause_broker: Option<String>,
 }
 
 /// A number, or an axis of several.
@@ -134,7 +136,8 @@ fn from_file(path: &Path, base: Plan) -> Result<Plan> {
         objective: file.objective_ms.map_or(Ok(base.objective), objective).with_context(named)?,
         cpus: file.cpus.or(base.cpus),
         floor: file.floor.unwrap_or(base.floor),
-        ..base
+        record: file.record.unwrap_or(base.record),
+        pause: file.pause_broker.as_deref().map(fault::parse).transpose().with_context(named)?.or(base.pause),
     };
     for (knob, values) in file.knobs.unwrap_or_default() {
         set(&mut plan, knob, values.into());
@@ -229,6 +232,14 @@ mod tests {
         let labels: Vec<String> = plan.loads.iter().map(Load::label).collect();
         assert_eq!(labels, ["max", "500/s", "2000.5/s"]);
         assert_eq!(plan.sizes, load("quick").expect("quick").sizes);
+    }
+
+    #[test]
+    fn a_plan_file_can_record_and_stop_the_broker() {
+        let plan = plan_file("record = true\npause_broker = '0.2:0.5'").expect("a plan");
+        assert_eq!((plan.record, plan.pause), (true, Some(Pause { at_s: 0.2, for_s: 0.5 })));
+        let error = format!("{:#}", plan_file("pause_broker = 'soon'").expect_err("refused"));
+        assert!(error.contains("mine.toml") && error.contains("soon"), "{error}");
     }
 
     #[test]
