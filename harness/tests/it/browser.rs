@@ -69,7 +69,21 @@ impl Driver {
         found.context("chromedriver is not on PATH; install the packages chromium and chromium-driver")
     }
 
+    /// It looks for a port that is free on IPv4, and ends if just that one is taken
+    /// on IPv6: so it is tried again.
     pub(crate) fn start() -> Result<Self> {
+        let mut said = String::new();
+        for _ in 0..5 {
+            match Self::try_start()? {
+                Ok(driver) => return Ok(driver),
+                Err(words) => said = words,
+            }
+        }
+        bail!("chromedriver did not start, but said: {said}")
+    }
+
+    /// The driver, or what it said before it ended.
+    fn try_start() -> Result<Result<Self, String>> {
         let folder = tempfile::tempdir()?;
         let mut command = Command::new(Self::find()?);
         harness::process::die_with_parent(&mut command);
@@ -82,13 +96,16 @@ impl Driver {
             .stderr(Stdio::null())
             .spawn()?;
         let lines = BufReader::new(child.stdout.take().context("no pipe")?).lines();
+        let mut said = String::new();
         for line in lines.map_while(Result::ok) {
             if let Some((_, port)) = line.split_once("started successfully on port ") {
                 let url = format!("http://127.0.0.1:{}", port.trim_end_matches('.'));
-                return Ok(Self { child, url, folder });
+                return Ok(Ok(Self { child, url, folder }));
             }
+            said.push_str(&line);
         }
-        bail!("chromedriver did not start")
+        let _ = child.wait();
+        Ok(Err(said))
     }
 
     pub(crate) async fn browser(&self) -> Result<Client> {

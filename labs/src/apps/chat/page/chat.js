@@ -70,7 +70,7 @@ const state = () => {
   else if (away) [text, kind] = ["connected; the history is away and will catch up", "wait"];
   if ($("state").textContent !== text) $("state").textContent = text;
   $("state").className = kind;
-  $("state").title = away ?? "";
+  $("state").title = kind === "bad" ? text : away ?? "";
 };
 
 const hello = (told) => {
