@@ -307,7 +307,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
 /// Ctrl-C ends the program at once, and the guard cleans up.
 async fn interruptible<T>(work: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
-        done = work => Some(done),
+        // Ctrl-C reaches the children, too: one that ends by it is no failure of theirs.
+        biased;
         _ = tokio::signal::ctrl_c() => {
             tokio::spawn(async {
                 let _ = tokio::signal::ctrl_c().await;
@@ -315,5 +316,6 @@ async fn interruptible<T>(work: impl Future<Output = T>) -> Option<T> {
             });
             None
         }
+        done = work => Some(done),
     }
 }

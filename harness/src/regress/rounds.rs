@@ -7,9 +7,10 @@
 //! have started is then no difference between them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use labs::lab::{Broker, Guarantee};
@@ -23,6 +24,9 @@ use crate::bundle::{Bundle, LoadKind, Run, Skipped, Trial};
 use crate::cost::Usage;
 use crate::role::Handle;
 use crate::{guard, process};
+
+/// The number of SIGINT, which is what Ctrl-C sends.
+const INTERRUPTED: i32 = 2;
 
 /// What a program has to understand to be measured.
 const FLAGS: [&str; 8] =
@@ -235,12 +239,18 @@ impl Child<'_> {
         let output = self.command(&record.plan, program, &out, peak).output().await;
         let output = output.with_context(|| format!("cannot run {}", program.binary))?;
         let after = broker_used();
+        if output.status.signal() == Some(INTERRUPTED) {
+            // Ctrl-C reaches both, and may end it before we have heard of it: that
+            // is no failure, and whoever waits for Ctrl-C ends this within the pause.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
         let said = String::from_utf8_lossy(&output.stderr);
         if !out.join("run.json").exists() {
             bail!(
-                "{side} ({}) cannot be measured with {}; it says:\n{}",
+                "{side} ({}) cannot be measured with {}; it ended with {} and says:\n{}",
                 program.asked,
                 self.lab,
+                output.status,
                 said.trim()
             );
         }
