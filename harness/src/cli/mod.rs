@@ -307,7 +307,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
 /// Ctrl-C ends the program at once, and the guard cleans up.
 async fn interruptible<T>(work: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
-        // Ctrl-C reaches the children, too: one that ends by it is no failure of theirs.
+        // What ends in the same moment is an interruption, and no failure.
         biased;
         _ = tokio::signal::ctrl_c() => {
             tokio::spawn(async {

@@ -7,10 +7,9 @@
 //! have started is then no difference between them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use labs::lab::{Broker, Guarantee};
@@ -24,9 +23,6 @@ use crate::bundle::{Bundle, LoadKind, Run, Skipped, Trial};
 use crate::cost::Usage;
 use crate::role::Handle;
 use crate::{guard, process};
-
-/// The number of SIGINT, which is what Ctrl-C sends.
-const INTERRUPTED: i32 = 2;
 
 /// What a program has to understand to be measured.
 const FLAGS: [&str; 8] =
@@ -239,11 +235,6 @@ impl Child<'_> {
         let output = self.command(&record.plan, program, &out, peak).output().await;
         let output = output.with_context(|| format!("cannot run {}", program.binary))?;
         let after = broker_used();
-        if output.status.signal() == Some(INTERRUPTED) {
-            // Ctrl-C reaches both, and may end it before we have heard of it: that
-            // is no failure, and whoever waits for Ctrl-C ends this within the pause.
-            tokio::time::sleep(Duration::from_secs(2)).await;
-        }
         let said = String::from_utf8_lossy(&output.stderr);
         if !out.join("run.json").exists() {
             bail!(
@@ -293,7 +284,11 @@ impl Child<'_> {
         command.env("TMPDIR", guard::session_dir()).env_remove("LAB_GUARD").env_remove("CI");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         process::die_with_parent(&mut command);
-        command.into()
+        // Ctrl-C is for us; the program is dropped then, and its roles with it.
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut command = tokio::process::Command::from(command);
+        command.kill_on_drop(true);
+        command
     }
 }
 
