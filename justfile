@@ -1,154 +1,136 @@
-# Every command people type. `./run` runs this file, and installs `just` if need be.
-# What measures is built with --release; tests assert no speed, and are built in a tenth of the time.
+# Every command people type. Each recipe calls `./run`, which builds what the recipe needs
+# and does the work: `just` is a convenience here, and nobody needs it.
 
 set positional-arguments
 
-lab := env("CARGO_TARGET_DIR", "target") / "release/lab"
-tools := "PATH=\"$PATH:" + justfile_directory() + "/.tools/bin\""
+export LAB_INVOKED := "just"
+run := justfile_directory() / "run"
 
 # List these recipes
 [private]
 default:
     @"{{ just_executable() }}" --justfile "{{ justfile() }}" --list --unsorted
 
-# Tell a lab's story with real messages: `lab pubsub-redis`
-lab NAME *ARGS: build
-    @{{ lab }} run "$@"
+# Tell a lab's story with real messages: lab pubsub-redis
+lab *ARGS:
+    @"{{ run }}" lab "$@"
 
-# Measure all labs, or those of a pattern, and write a report: `compare pubsub`
-compare *LABS: build
-    @{{ lab }} doctor --install || echo "Going on: labs that cannot run here are skipped, with the reason." >&2
-    @{{ lab }} bench --plan quick "$@"
+# Play one role by hand: play pubsub-redis subscriber
+play *ARGS:
+    @"{{ run }}" play "$@"
 
-# Measure with your own settings: `bench pubsub --size 1024 --load 5000`
-bench *ARGS: build
-    @{{ lab }} bench "$@"
+# Show every lab, or one with its knobs
+list *ARGS:
+    @"{{ run }}" list "$@"
 
-# Play one role by hand: `play pubsub-redis subscriber`
-play LAB ROLE *ARGS: build
-    @{{ lab }} play "$@"
+# A chat in the browser: chat redis, chat none
+chat *ARGS:
+    @"{{ run }}" chat "$@"
+
+# Find the word that has a hash, with workers over a pipeline
+crack *ARGS:
+    @"{{ run }}" crack "$@"
 
 # One event in three protocols: MQTT in, AMQP and STOMP out
-bridge *ARGS: build
-    @{{ lab }} bridge "$@"
+bridge *ARGS:
+    @"{{ run }}" bridge "$@"
 
-# A chat in the browser: `chat redis`, `chat none`, `chat rabbitmq --instances 3 --break`
-chat OVER *ARGS: build
-    @{{ lab }} chat --instances 2 --over "$@"
+# Ask a child process over its stdin and stdout
+correlation *ARGS:
+    @"{{ run }}" correlation "$@"
 
-# Many browsers at one instance of the chat: `chat-load --clients 500 --rate 200`
-chat-load *ARGS:
-    @cargo bench -p harness --bench chat -- "$@"
+# Ask all workers for their status
+status *ARGS:
+    @"{{ run }}" status "$@"
 
-# A child process is asked over its stdin and stdout: `correlation -- python3 child.py`
-correlation *ARGS: build
-    @{{ lab }} correlation "$@"
+# Ask before the connection is there: preinit rabbitmq
+preinit *ARGS:
+    @"{{ run }}" preinit "$@"
 
-# All workers are asked for their status: `status --over nats --slow 1 --watch`
-status *ARGS: build
-    @{{ lab }} status "$@"
+# Measure every lab, or those named, and write a report
+compare *ARGS:
+    @"{{ run }}" compare "$@"
 
-# Requests before the connection is there: `preinit rabbitmq`
-preinit TRANSPORT="redis" *ARGS: build
-    @{{ lab }} preinit --over "$@"
+# Measure with your own settings: bench pubsub --size 1024
+bench *ARGS:
+    @"{{ run }}" bench "$@"
 
-# Find the word that has a SHA-1 hash: `crack $(printf lemon | sha1sum | cut -c1-40) --over rabbitmq`
-crack *ARGS: build
-    @{{ lab }} crack "$@"
+# Draw the plots and the report of a result set again
+report *ARGS:
+    @"{{ run }}" report "$@"
 
-# The catalog: `list`, `list 'queue*'`
-list *ARGS: build
-    @{{ lab }} list "$@"
+# Compare the working tree with a commit, and give a verdict
+regress *ARGS:
+    @"{{ run }}" regress "$@"
 
-# Draw the plots and reports of bundles again
-report +DIRS: build
-    @{{ lab }} report "$@"
+# Show the result sets of this host over time
+history *ARGS:
+    @"{{ run }}" history "$@"
 
-# Is the working tree slower than a commit? `regress --base main`
-regress *ARGS: build
-    @{{ lab }} regress "$@"
+# Compare runs of the same plan: do they agree?
+agree *ARGS:
+    @"{{ run }}" agree "$@"
 
-# How often `regress` errs on this machine, and what it finds; takes an hour
-regress-proof OUT *ARGS: build
-    @harness/tests/regress-proof "$@"
+# One event, seen by six common ways to measure
+wrong-views *ARGS:
+    @"{{ run }}" wrong-views "$@"
 
-# The bundles of this host over time
-history *ARGS: build
-    @{{ lab }} history "$@"
+# Check the harness against a simulated transport
+selftest *ARGS:
+    @"{{ run }}" selftest "$@"
 
-# Does the harness find what is known to be there? `selftest`, `selftest loss`
-selftest *ARGS: build
-    @{{ lab }} selftest "$@"
-
-# Whether runs of the same plan agree, and how much wider their intervals have to be
-agree *ARGS: build
-    @{{ lab }} agree "$@"
-
-# What is here, what is missing, how noisy this machine is
-doctor *ARGS: build
-    @{{ lab }} doctor "$@"
+# Show what is installed, what is missing, how noisy this machine is
+doctor *ARGS:
+    @"{{ run }}" doctor "$@"
 
 # Install the brokers that are missing
-brokers: build
-    @{{ lab }} doctor --install
+brokers *ARGS:
+    @"{{ run }}" brokers "$@"
 
-# Every test, or those whose names hold a word: `test queue`
+# Every test; installs the brokers, clients and browser that they need
 test *ARGS:
-    @cargo test --workspace "$@"
+    @"{{ run }}" test "$@"
 
-# The clients that the interoperability tests talk to, in .tools/interop
-interop:
-    #!/usr/bin/env bash
-    set -euo pipefail
-    venv="{{ justfile_directory() }}/.tools/interop"
-    wanted="{{ justfile_directory() }}/harness/tests/it/interop/requirements.txt"
-    if ! cmp -s "$wanted" "$venv/requirements.txt"; then
-        python3 -m venv --clear "$venv" || {
-            echo "On Debian and Ubuntu, python3 makes no environments without the package python3-venv." >&2
-            exit 1
-        }
-        "$venv/bin/python" -m pip install --quiet --requirement "$wanted"
-        cp "$wanted" "$venv/requirements.txt"
-    fi
-    for program in redis-cli mosquitto_pub mosquitto_sub; do
-        command -v "$program" >/dev/null || echo "$program is missing; its tests will be left out" >&2
-    done
+# The linter, as strict as continuous integration; the formatter
+clippy *ARGS:
+    @"{{ run }}" clippy "$@"
+
+# The linter, as strict as continuous integration; the formatter
+fmt *ARGS:
+    @"{{ run }}" fmt "$@"
 
 # What continuous integration runs
-ci:
-    @bash .ci/run
+ci *ARGS:
+    @"{{ run }}" ci "$@"
 
-# The linter, as strict as continuous integration
-clippy *ARGS:
-    @cargo clippy --workspace --all-targets "$@" -- -D warnings
+# Measure how long builds take, from nothing and after an edit
+build-times *ARGS:
+    @"{{ run }}" build-times "$@"
 
-# Format the code
-fmt:
-    @cargo fmt --all
-
-# Micro-benchmarks of the harness's hot paths, with criterion
+# Time the harness's hot paths, with criterion
 bench-micro *ARGS:
-    @cargo bench -p harness --bench hot_path -- "$@"
+    @"{{ run }}" bench-micro "$@"
 
-# The same, kept under a name to compare with later: `bench-save main`
-bench-save NAME *ARGS:
-    @cargo bench -p harness --bench hot_path -- --save-baseline "$@"
+# Keep such times, and compare with them
+bench-save *ARGS:
+    @"{{ run }}" bench-save "$@"
 
-# The same, against what was kept: `bench-against main`
-bench-against NAME *ARGS:
-    @cargo bench -p harness --bench hot_path -- --baseline "$@"
+# Keep such times, and compare with them
+bench-against *ARGS:
+    @"{{ run }}" bench-against "$@"
 
-# The labs beside bare loops over the same transports: `ratios`, `ratios oneway-tcp --json`
+# The labs beside bare loops over the same transports
 ratios *ARGS:
-    @cargo bench -p harness --bench ratios -- "$@"
+    @"{{ run }}" ratios "$@"
 
-# This book, as HTML
-book:
-    @{{ tools }} command -v mdbook >/dev/null || cargo install mdbook --root .tools --locked
-    @{{ tools }} mdbook build docs
-    @echo "{{ justfile_directory() }}/target/book/index.html"
+# Many browsers at one instance of the chat
+chat-load *ARGS:
+    @"{{ run }}" chat-load "$@"
 
-# Builds `lab` without a word when there is nothing to build.
-[private]
-build:
-    @cargo build --release -p harness --bin lab
+# How often `regress` errs on this machine; takes an hour
+regress-proof *ARGS:
+    @"{{ run }}" regress-proof "$@"
+
+# This documentation as HTML
+book *ARGS:
+    @"{{ run }}" book "$@"

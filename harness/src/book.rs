@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use labs::catalog::{ABSENT, Entry, Pattern, entries};
+use labs::catalog::{self, ABSENT, Entry, Particular, Pattern, entries};
 
 use crate::views::{self, Views};
 
@@ -84,7 +84,7 @@ pub fn filled(root: &Path, name: &Path, text: &str) -> Result<String> {
     Ok(done)
 }
 
-/// Writes all pages anew; the names of those that changed.
+/// Writes all pages anew, and the catalog's table; the names of those that changed.
 pub fn write(root: &Path) -> Result<Vec<PathBuf>> {
     let mut changed = Vec::new();
     for name in pages(root)? {
@@ -96,7 +96,25 @@ pub fn write(root: &Path) -> Result<Vec<PathBuf>> {
             changed.push(name);
         }
     }
+    let table = root.join(TABLE);
+    let old = fs::read_to_string(&table).with_context(|| format!("cannot read {}", table.display()))?;
+    let new = table_source()?;
+    if new != old {
+        fs::write(&table, new).with_context(|| format!("cannot write {}", table.display()))?;
+        changed.push(PathBuf::from(TABLE));
+    }
     Ok(changed)
+}
+
+/// What a build without a transport says of its labs, from the project's root.
+pub const TABLE: &str = "labs/src/catalog/table.rs";
+
+/// The source of [`TABLE`].
+pub fn table_source() -> Result<String> {
+    let missing: Vec<String> =
+        entries().into_iter().filter(|lab| !lab.built_in).map(|lab| lab.name).collect();
+    ensure!(missing.is_empty(), "this build lacks {}; build it with all features", missing.join(", "));
+    Ok(catalog::table_source())
 }
 
 fn table(root: &Path, what: &str, up: &str) -> Result<String> {
@@ -167,7 +185,7 @@ fn rows(labs: &[Entry], up: &str) -> String {
             lab.guarantee,
             lab.overload,
             lab.join,
-            if lab.note.is_empty() { "–" } else { &lab.note },
+            if lab.particular == Particular::None { "–".to_owned() } else { lab.particular.to_string() },
         ));
     }
     text

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-pub use select::{lab, nearest, select};
+pub use select::{built_in, lab, nearest, select};
 use serde::Deserialize;
 pub use words::{Spacing, objective, parse_arrivals, parse_cpus, parse_load, parse_setting, set};
 

@@ -1,14 +1,22 @@
 //! The list of labs. Everything that walks labs walks this.
+//!
+//! A transport is a cargo feature, and a build may have only some of them. [`visit`]
+//! shows the labs that are built in, with their types. [`entries`] describes every lab,
+//! built in or not: what it says of the others is in `catalog/table.rs`.
+
+mod row;
+mod table;
 
 use std::fmt;
 
-use crate::durable::{self, DurablePubSub};
+use crate::durable::DurablePubSub;
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload};
 use crate::oneway::{self, OneWay};
-use crate::pipeline::{self, Pipeline};
+use crate::pipeline::{self, Pipeline, Sharing};
 use crate::pubsub::{self, PubSub};
-use crate::queue::{self, Queue};
-use crate::reqrep::{self, RequestReply};
+use crate::queue::{Confirmed, Queue};
+use crate::reqrep::{self, Matching, RequestReply};
+use crate::topic::FilterKind;
 
 /// Sees every lab once, with its type.
 pub trait Visitor {
@@ -26,74 +34,123 @@ pub trait Visitor {
     fn durable<L: DurablePubSub>(&mut self);
 }
 
-/// Shows `visitor` every lab, in the order in which they are listed.
+/// Shows `visitor` every lab that is built in, in the order in which they are listed.
 pub fn visit(visitor: &mut impl Visitor) {
     visitor.one_way::<oneway::inproc::Inproc>();
     visitor.one_way::<oneway::tcp::Tcp>();
     visitor.one_way::<oneway::unix::Unix>();
+    #[cfg(feature = "websocket")]
     visitor.one_way::<oneway::websocket::WebSocket>();
+    #[cfg(feature = "zeromq")]
     visitor.one_way::<oneway::zeromq::ZeroMq>();
+    #[cfg(feature = "redis")]
     visitor.one_way::<oneway::redis::RedisList>();
+    #[cfg(feature = "rabbitmq")]
     visitor.one_way::<oneway::rabbitmq::RabbitMq>();
+    #[cfg(feature = "mqtt")]
     visitor.one_way::<oneway::mqtt::Mqtt>();
+    #[cfg(feature = "stomp")]
     visitor.one_way::<oneway::stomp::Stomp>();
+    #[cfg(feature = "nats")]
     visitor.one_way::<oneway::nats::Nats>();
 
     visitor.request_reply::<reqrep::inproc::Inproc>();
     visitor.request_reply::<reqrep::tcp::Tcp>();
     visitor.request_reply::<reqrep::unix::Unix>();
+    #[cfg(feature = "websocket")]
     visitor.request_reply::<reqrep::websocket::WebSocket>();
+    #[cfg(feature = "http")]
     visitor.request_reply::<reqrep::http::Http>();
+    #[cfg(feature = "zeromq")]
     visitor.request_reply::<reqrep::zeromq::ZeroMq>();
+    #[cfg(feature = "zeromq")]
     visitor.request_reply::<reqrep::zeromq_dealer::ZeroMqDealer>();
+    #[cfg(feature = "redis")]
     visitor.request_reply::<reqrep::redis::RedisLists>();
+    #[cfg(feature = "redis")]
     visitor.request_reply::<reqrep::redis_stream::RedisStream>();
+    #[cfg(feature = "rabbitmq")]
     visitor.request_reply::<reqrep::rabbitmq::RabbitMq>();
+    #[cfg(feature = "mqtt")]
     visitor.request_reply::<reqrep::mqtt::Mqtt>();
+    #[cfg(feature = "stomp")]
     visitor.request_reply::<reqrep::stomp::Stomp>();
+    #[cfg(feature = "nats")]
     visitor.request_reply::<reqrep::nats::Nats>();
 
     visitor.pub_sub::<pubsub::inproc::Inproc>();
     visitor.pub_sub::<pubsub::tcp::Tcp>();
     visitor.pub_sub::<pubsub::unix::Unix>();
+    #[cfg(feature = "websocket")]
     visitor.pub_sub::<pubsub::websocket::WebSocket>();
+    #[cfg(feature = "zeromq")]
     visitor.pub_sub::<pubsub::zeromq::ZeroMq>();
+    #[cfg(feature = "redis")]
     visitor.pub_sub::<pubsub::redis::RedisChannels>();
+    #[cfg(feature = "redis")]
     visitor.pub_sub::<pubsub::redis_stream::RedisStream>();
+    #[cfg(feature = "rabbitmq")]
     visitor.pub_sub::<pubsub::rabbitmq::RabbitMq>();
+    #[cfg(feature = "mqtt")]
     visitor.pub_sub::<pubsub::mqtt::Mqtt>();
+    #[cfg(feature = "stomp")]
     visitor.pub_sub::<pubsub::stomp::Stomp>();
+    #[cfg(feature = "nats")]
     visitor.pub_sub::<pubsub::nats::Nats>();
+    #[cfg(feature = "nats")]
     visitor.pub_sub::<pubsub::jetstream::JetStream>();
 
     visitor.pipeline::<pipeline::inproc::Inproc>();
     visitor.pipeline::<pipeline::tcp::Tcp>();
     visitor.pipeline::<pipeline::unix::Unix>();
+    #[cfg(feature = "zeromq")]
     visitor.pipeline::<pipeline::zeromq::ZeroMq>();
+    #[cfg(feature = "redis")]
     visitor.pipeline::<pipeline::redis::RedisLists>();
+    #[cfg(feature = "redis")]
     visitor.pipeline::<pipeline::redis_stream::RedisStream>();
+    #[cfg(feature = "rabbitmq")]
     visitor.pipeline::<pipeline::rabbitmq::RabbitMq>();
+    #[cfg(feature = "mqtt")]
     visitor.pipeline::<pipeline::mqtt::Mqtt>();
+    #[cfg(feature = "stomp")]
     visitor.pipeline::<pipeline::stomp::Stomp>();
+    #[cfg(feature = "nats")]
     visitor.pipeline::<pipeline::nats::Nats>();
+    #[cfg(feature = "nats")]
     visitor.pipeline::<pipeline::jetstream::JetStream>();
 
-    visitor.queue::<queue::tcp::Tcp>();
-    visitor.queue::<queue::zeromq::ZeroMq>();
-    visitor.queue::<queue::redis::RedisList>();
-    visitor.queue::<queue::redis_stream::RedisStream>();
-    visitor.queue::<queue::rabbitmq::RabbitMq>();
-    visitor.queue::<queue::rabbitmq_quorum::RabbitMqQuorum>();
-    visitor.queue::<queue::mqtt::Mqtt>();
-    visitor.queue::<queue::mqtt_qos2::MqttQos2>();
-    visitor.queue::<queue::stomp::Stomp>();
-    visitor.queue::<queue::jetstream::JetStream>();
+    #[cfg(feature = "outbox")]
+    visitor.queue::<crate::queue::tcp::Tcp>();
+    #[cfg(feature = "zeromq")]
+    visitor.queue::<crate::queue::zeromq::ZeroMq>();
+    #[cfg(feature = "redis")]
+    visitor.queue::<crate::queue::redis::RedisList>();
+    #[cfg(feature = "redis")]
+    visitor.queue::<crate::queue::redis_stream::RedisStream>();
+    #[cfg(feature = "rabbitmq")]
+    visitor.queue::<crate::queue::rabbitmq::RabbitMq>();
+    #[cfg(feature = "rabbitmq")]
+    visitor.queue::<crate::queue::rabbitmq_quorum::RabbitMqQuorum>();
+    #[cfg(feature = "mqtt")]
+    visitor.queue::<crate::queue::mqtt::Mqtt>();
+    #[cfg(feature = "mqtt")]
+    visitor.queue::<crate::queue::mqtt_qos2::MqttQos2>();
+    #[cfg(feature = "stomp")]
+    visitor.queue::<crate::queue::stomp::Stomp>();
+    #[cfg(feature = "nats")]
+    visitor.queue::<crate::queue::jetstream::JetStream>();
 
-    visitor.durable::<durable::redis_stream::RedisStream>();
-    visitor.durable::<durable::rabbitmq::RabbitMq>();
-    visitor.durable::<durable::mqtt::Mqtt>();
-    visitor.durable::<durable::stomp::Stomp>();
-    visitor.durable::<durable::jetstream::JetStream>();
+    #[cfg(feature = "redis")]
+    visitor.durable::<crate::durable::redis_stream::RedisStream>();
+    #[cfg(feature = "rabbitmq")]
+    visitor.durable::<crate::durable::rabbitmq::RabbitMq>();
+    #[cfg(feature = "mqtt")]
+    visitor.durable::<crate::durable::mqtt::Mqtt>();
+    #[cfg(feature = "stomp")]
+    visitor.durable::<crate::durable::stomp::Stomp>();
+    #[cfg(feature = "nats")]
+    visitor.durable::<crate::durable::jetstream::JetStream>();
 }
 
 /// Names that look as if there should be a lab, and why there is none.
@@ -215,14 +272,45 @@ pub struct Entry {
     pub join: Join,
     /// The file to read, from the top of the project.
     pub source: String,
-    /// What is particular: how replies match, which filters there are, how
-    /// tasks are shared.
-    pub note: String,
+    /// What labs of its pattern differ in.
+    pub particular: Particular,
+    /// Whether this build has it; see [`feature`].
+    pub built_in: bool,
+}
+
+/// What labs of one pattern differ in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Particular {
+    /// Nothing: one-way.
+    None,
+    /// How a reply finds its request.
+    Matching(Matching),
+    /// Which filters a subscriber may have.
+    Filters(&'static [FilterKind]),
+    /// Who decides which worker gets a task.
+    Sharing(Sharing),
+    /// Who answers for a message that is confirmed.
+    Confirmed(Confirmed),
+}
+
+impl fmt::Display for Particular {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => Ok(()),
+            Self::Matching(matching) => write!(f, "matching: {matching}"),
+            Self::Filters(kinds) => {
+                let kinds: Vec<String> = kinds.iter().map(ToString::to_string).collect();
+                write!(f, "filters: {}", kinds.join(", "))
+            }
+            Self::Sharing(sharing) => write!(f, "sharing: {sharing}"),
+            Self::Confirmed(confirmed) => write!(f, "confirmed: {confirmed}"),
+        }
+    }
 }
 
 impl Entry {
     /// The entry of a lab.
-    pub fn of<L: Lab>(pattern: Pattern, note: String) -> Self {
+    pub fn of<L: Lab>(pattern: Pattern, particular: Particular) -> Self {
         Self {
             name: name::<L>(pattern),
             pattern,
@@ -233,7 +321,8 @@ impl Entry {
             overload: L::OVERLOAD,
             join: L::JOIN,
             source: source::<L>(),
-            note,
+            particular,
+            built_in: true,
         }
     }
 }
@@ -254,37 +343,67 @@ fn source<L: Lab>() -> String {
     format!("{krate}/src/{}.rs", rest.replace("::", "/"))
 }
 
-/// What a publish/subscribe lab's filters are, for its note.
-pub fn filters<L: PubSub>() -> String {
-    let kinds: Vec<String> = L::FILTERS.iter().map(ToString::to_string).collect();
-    format!("filters: {}", kinds.join(", "))
+/// Every lab of the catalog, whether this build has it or not.
+pub fn entries() -> Vec<Entry> {
+    let mut built = built_in();
+    let mut entries = Vec::new();
+    for row in &table::TABLE {
+        match built.iter().position(|entry| entry.name == row.name) {
+            Some(at) => entries.push(built.remove(at)),
+            None => entries.push(row.entry()),
+        }
+    }
+    // A new lab, of which the table does not know yet.
+    entries.extend(built);
+    entries
 }
 
-/// Every lab of the catalog.
-pub fn entries() -> Vec<Entry> {
+/// The labs that this build has, as their types describe them.
+pub fn built_in() -> Vec<Entry> {
     #[derive(Default)]
     struct Describe(Vec<Entry>);
     impl Visitor for Describe {
         fn one_way<L: OneWay>(&mut self) {
-            self.0.push(Entry::of::<L>(Pattern::OneWay, String::new()));
+            self.0.push(Entry::of::<L>(Pattern::OneWay, Particular::None));
         }
         fn request_reply<L: RequestReply>(&mut self) {
-            self.0.push(Entry::of::<L>(Pattern::RequestReply, format!("matching: {}", L::MATCHING)));
+            self.0.push(Entry::of::<L>(Pattern::RequestReply, Particular::Matching(L::MATCHING)));
         }
         fn pub_sub<L: PubSub>(&mut self) {
-            self.0.push(Entry::of::<L>(Pattern::PubSub, filters::<L>()));
+            self.0.push(Entry::of::<L>(Pattern::PubSub, Particular::Filters(L::FILTERS)));
         }
         fn pipeline<L: Pipeline>(&mut self) {
-            self.0.push(Entry::of::<L>(Pattern::Pipeline, format!("sharing: {}", L::SHARING)));
+            self.0.push(Entry::of::<L>(Pattern::Pipeline, Particular::Sharing(L::SHARING)));
         }
         fn queue<L: Queue>(&mut self) {
-            self.0.push(Entry::of::<L>(Pattern::Queue, format!("confirmed: {}", L::CONFIRMED)));
+            self.0.push(Entry::of::<L>(Pattern::Queue, Particular::Confirmed(L::CONFIRMED)));
         }
         fn durable<L: DurablePubSub>(&mut self) {
-            self.0.push(Entry::of::<L>(Pattern::Durable, filters::<L>()));
+            self.0.push(Entry::of::<L>(Pattern::Durable, Particular::Filters(L::FILTERS)));
         }
     }
     let mut describe = Describe::default();
     visit(&mut describe);
     describe.0
+}
+
+/// The cargo feature that builds a lab in; `None` for those that every build has.
+pub fn feature(pattern: Pattern, transport: &str) -> Option<&'static str> {
+    Some(match (pattern, transport) {
+        (Pattern::Queue, "tcp") => "outbox",
+        (_, "redis" | "redis-stream") => "redis",
+        (_, "nats" | "jetstream") => "nats",
+        (_, "http") => "http",
+        (_, "mqtt") => "mqtt",
+        (_, "rabbitmq") => "rabbitmq",
+        (_, "stomp") => "stomp",
+        (_, "websocket") => "websocket",
+        (_, "zeromq") => "zeromq",
+        _ => return None,
+    })
+}
+
+/// The source of `catalog/table.rs`, from the labs themselves; of a build that has them all.
+pub fn table_source() -> String {
+    row::source(&built_in())
 }

@@ -26,6 +26,7 @@ pub mod pubsub;
 pub mod queue;
 pub mod reqrep;
 
+#[cfg(feature = "apps")]
 pub mod apps;
 pub mod catalog;
 pub mod wire;

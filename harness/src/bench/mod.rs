@@ -93,6 +93,7 @@ struct Length {
 /// Refuses a plan in which nothing could be measured, before anything is started.
 pub fn check(plan: &Plan, handles: &[Handle]) -> Result<()> {
     let wanted = plan::select(handles, &plan.labs)?;
+    plan::built_in(&wanted.iter().collect::<Vec<_>>())?;
     if plan.pause.is_some() {
         let without = wanted.iter().find(|handle| handle.entry.broker.is_none());
         let name = without.map(|handle| &handle.entry.name);

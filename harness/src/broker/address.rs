@@ -73,6 +73,7 @@ pub(super) fn lacks(broker: Broker, source: &Source, transport: &str) -> Option<
 }
 
 /// The doors of RabbitMQ's plugins, and whether they are open.
+#[cfg(feature = "rabbitmq")]
 pub(super) fn plugins(url: &str) -> impl Iterator<Item = (&'static str, u16, bool)> {
     PLUGINS.into_iter().filter_map(move |(protocol, usual)| {
         let door = named(url, protocol, usual).ok()?;

@@ -136,6 +136,7 @@ fn installed(broker: Broker, path: &OsStr) -> Result<Source, Missing> {
 }
 
 /// Erlang's programs.
+#[cfg_attr(not(feature = "rabbitmq"), expect(dead_code, reason = "only who starts RabbitMQ needs them"))]
 pub(super) struct Erlang {
     pub(super) bin: PathBuf,
     pub(super) epmd: PathBuf,

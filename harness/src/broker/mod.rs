@@ -12,9 +12,17 @@ mod mqtt;
 mod nats;
 mod ports;
 mod private;
+#[cfg(feature = "rabbitmq")]
 mod rabbitmq;
+#[cfg(feature = "redis")]
 mod redis;
 mod wheel;
+#[cfg(not(all(feature = "redis", feature = "rabbitmq")))]
+mod without;
+#[cfg(not(feature = "rabbitmq"))]
+use without::rabbitmq;
+#[cfg(not(feature = "redis"))]
+use without::redis;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

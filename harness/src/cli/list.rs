@@ -39,7 +39,7 @@ struct Row<'a> {
     guarantee: &'a str,
     overload: &'a str,
     join: &'a str,
-    note: &'a str,
+    note: String,
     source: &'a str,
     runs: bool,
     why_not: Option<String>,
@@ -66,7 +66,7 @@ pub(super) fn main(args: &ListArgs, handles: &[Handle]) -> Result<ExitCode> {
     ]);
     for row in &rows {
         let name = if row.runs { row.name.to_owned() } else { format!("{} (cannot run)", row.name) };
-        table.add_row([&name, row.topology, row.guarantee, row.overload, row.note, row.source]);
+        table.add_row([&name, row.topology, row.guarantee, row.overload, &row.note, row.source]);
     }
     writeln!(out, "{}", table.trim_fmt())?;
     for (broker, found) in &found {
@@ -111,7 +111,7 @@ fn row<'a>(handle: &'a Handle, found: &[(Broker, Result<Source, Missing>)]) -> R
         guarantee: entry.guarantee.as_str(),
         overload: entry.overload.as_str(),
         join: entry.join.as_str(),
-        note: &entry.note,
+        note: entry.particular.to_string(),
         source: &entry.source,
         runs: why_not.is_none(),
         why_not,

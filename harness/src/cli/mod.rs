@@ -23,22 +23,35 @@ macro_rules! outln {
 
 mod agree;
 mod bench;
+#[cfg(all(feature = "apps", feature = "rabbitmq", feature = "mqtt", feature = "stomp"))]
 mod bridge;
+#[cfg(feature = "apps")]
 mod chat;
+#[cfg(feature = "apps")]
 mod correlation;
+#[cfg(feature = "apps")]
 mod crack;
 mod history;
 mod list;
 mod play;
+#[cfg(feature = "apps")]
 mod preinit;
 mod progress;
 mod regress;
 mod report;
 mod run;
 mod selftest;
+#[cfg(feature = "apps")]
 mod status;
 mod story;
+#[cfg(not(feature = "full"))]
+mod without;
 mod wrong_views;
+
+#[cfg(not(all(feature = "apps", feature = "rabbitmq", feature = "mqtt", feature = "stomp")))]
+use without::bridge;
+#[cfg(not(feature = "apps"))]
+use without::{chat, correlation, crack, preinit, status};
 
 /// Messaging patterns you can read, run, break and measure.
 ///
@@ -94,10 +107,13 @@ enum Command {
     Book,
     #[command(hide = true)]
     Role(RoleArgs),
+    #[cfg(feature = "apps")]
     #[command(hide = true)]
     ChatPart(chat::PartArgs),
+    #[cfg(feature = "apps")]
     #[command(hide = true)]
     Answer,
+    #[cfg(feature = "apps")]
     #[command(hide = true)]
     StatusWorker(status::WorkerArgs),
     #[cfg(feature = "embedded-mqtt")]
@@ -206,9 +222,12 @@ fn usage<T>(result: Result<T>) -> Result<T> {
     result.map_err(|error| anyhow::Error::new(Usage(format!("{error:#}"))))
 }
 
-/// The lab of this name, or a usage error with the nearest one.
+/// The lab of this name, or a usage error: with the nearest one, or with the command
+/// that builds it in.
 fn lab<'a>(handles: &'a [Handle], name: &str) -> Result<&'a Handle> {
-    usage(plan::lab(handles, name))
+    let handle = usage(plan::lab(handles, name))?;
+    usage(plan::built_in(&[handle]))?;
+    Ok(handle)
 }
 
 /// Where the lab's broker comes from, or why the lab cannot run.
@@ -245,11 +264,14 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Run(args) => run::main(&args, &handles),
         Command::Bridge(args) => bridge::main(&args),
         Command::Chat(args) => chat::main(&args),
+        #[cfg(feature = "apps")]
         Command::ChatPart(args) => chat::part(&args),
         Command::Correlation(args) => correlation::main(&args),
         Command::Status(args) => status::main(&args),
         Command::Preinit(args) => preinit::main(&args),
+        #[cfg(feature = "apps")]
         Command::Answer => correlation::answer(),
+        #[cfg(feature = "apps")]
         Command::StatusWorker(args) => status::worker(&args),
         Command::Crack(args) => crack::main(&args),
         Command::Bench(args) => bench::main(&args, &handles),

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use futures_util::future::{LocalBoxFuture, join_all};
 use labs::apps::preinit::{self, Early, Failure, State};
-use labs::catalog::{self, Pattern, Visitor};
+use labs::catalog::{self, Particular, Pattern, Visitor};
 use labs::durable::DurablePubSub;
 use labs::lab::{Directory, Place};
 use labs::oneway::OneWay;
@@ -58,7 +58,7 @@ struct Plays(Vec<Play>);
 
 impl Visitor for Plays {
     fn request_reply<L: RequestReply>(&mut self) {
-        let entry = catalog::Entry::of::<L>(Pattern::RequestReply, String::new());
+        let entry = catalog::Entry::of::<L>(Pattern::RequestReply, Particular::None);
         self.0.push(Play { entry, play: |server, tell| Box::pin(play::<L>(server, tell)) });
     }
     fn one_way<L: OneWay>(&mut self) {}

@@ -1,4 +1,5 @@
-//! `lab run`: a lab's story, two seconds of measurement, and where to read on.
+//! `lab run`: a lab's story, in an optimised build two seconds of measurement, and
+//! where to read on.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -80,7 +81,8 @@ async fn run(
     }
     let url = server.as_ref().map(|server| server.url().to_owned());
     story::tell(handle, url.as_deref(), telling).await?;
-    if measure {
+    // An unoptimised build would measure the compiler's absence.
+    if measure && !cfg!(debug_assertions) {
         measured(handle, server.as_mut(), telling).await?;
     }
     if telling.json {
@@ -88,7 +90,8 @@ async fn run(
     } else {
         outln!("\n  guarantee: {}; when the receiver is too slow: {}", entry.guarantee, entry.overload)?;
         outln!("  read on:   {}  (the contract: labs/src/{}/mod.rs)", entry.source, entry.pattern)?;
-        outln!("  measure:   lab bench {}", entry.name)?;
+        let optimised = if cfg!(debug_assertions) { "  (in an optimised build; this one is not)" } else { "" };
+        outln!("  measure:   lab bench {}{optimised}", entry.name)?;
     }
     if let Some(server) = server {
         server.stop().await?;

@@ -7,9 +7,12 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use labs::catalog::Pattern;
+use labs::catalog::{Particular, Pattern};
 use labs::lab::{Join, Overload};
+use labs::pipeline::Sharing;
 use labs::queue::Confirmed;
+use labs::reqrep::Matching;
+use labs::topic::FilterKind;
 use serde_json::json;
 
 use crate::conduct::{Cast, Heard, Housing};
@@ -125,11 +128,11 @@ impl Story<'_> {
                 "The answers came in another order than the questions; each found its own all the same.",
             );
         }
-        self.conclude(match self.handle.entry.note.trim_start_matches("matching: ") {
-            "lockstep" => {
+        self.conclude(match self.handle.entry.particular {
+            Particular::Matching(Matching::Lockstep) => {
                 "What told them apart: the turn. One question at a time, so the next answer is the answer."
             }
-            "reply address" => {
+            Particular::Matching(Matching::ReplyAddress) => {
                 "What told them apart: the address. Each question brought along where its answer goes."
             }
             _ => "What told them apart: a correlation identifier that the answer brings back.",
@@ -165,9 +168,11 @@ impl Story<'_> {
 
     async fn pub_sub(&mut self) -> Result<()> {
         let publisher = self.enter(Kind::Publisher, 0, None).await?;
-        let only = ["exact:news.sport", "prefix:news.sport"]
-            .into_iter()
-            .find(|filter| self.handle.entry.note.contains(filter.split(':').next().unwrap_or_default()));
+        let only = match self.handle.entry.particular {
+            Particular::Filters(kinds) if kinds.contains(&FilterKind::Exact) => Some("exact:news.sport"),
+            Particular::Filters(kinds) if kinds.contains(&FilterKind::Prefix) => Some("prefix:news.sport"),
+            _ => None,
+        };
         self.enter(Kind::Subscriber, 0, None).await?;
         self.enter(Kind::Subscriber, 1, only).await?;
         if self.handle.entry.join == Join::Probed {
@@ -258,10 +263,13 @@ impl Story<'_> {
             by("worker-0"),
             by("worker-1")
         ));
-        self.conclude(&format!(
-            "Tasks are shared out {}.",
-            self.handle.entry.note.trim_start_matches("sharing: ")
-        ));
+        self.conclude(match self.handle.entry.particular {
+            Particular::Sharing(Sharing::OnDemand) => {
+                "A task goes to the worker that asks next, so a slow worker gets fewer."
+            }
+            Particular::Sharing(Sharing::Random) => "Tasks are assigned at random.",
+            _ => "Tasks go to the workers in turn, whether a worker keeps up or not.",
+        });
         let home = |story: &Self| {
             ["worker-0", "worker-1"]
                 .iter()
@@ -287,7 +295,7 @@ impl Story<'_> {
         let producer = self.enter(Kind::Producer, 0, None).await?;
         let words = ["one", "two", "three"];
         let confirmed = |story: &Self| story.of("producer-0", What::Confirmed).len();
-        let stored = self.handle.entry.note == format!("confirmed: {}", Confirmed::Stored);
+        let stored = self.handle.entry.particular == Particular::Confirmed(Confirmed::Stored);
         if stored {
             for word in words {
                 self.say(producer, word, None).await;

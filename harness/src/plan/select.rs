@@ -1,6 +1,6 @@
 //! Which labs are asked for.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use labs::catalog::Pattern;
 use labs::topic::glob;
 
@@ -28,6 +28,21 @@ pub fn select(handles: &[Handle], wanted: &[String]) -> Result<Vec<Handle>> {
 /// The lab of this name.
 pub fn lab<'a>(handles: &'a [Handle], name: &str) -> Result<&'a Handle> {
     handles.iter().find(|handle| handle.entry.name == name).ok_or_else(|| unknown(handles, name))
+}
+
+/// Refuses labs that the catalog knows and this build does not have.
+pub fn built_in(labs: &[&Handle]) -> Result<()> {
+    let missing: Vec<&str> =
+        labs.iter().filter(|lab| !lab.entry.built_in).map(|lab| lab.entry.name.as_str()).collect();
+    let Some(first) = missing.first() else { return Ok(()) };
+    let more = match missing.len() {
+        1 => " is".to_owned(),
+        count => format!(" and {} more labs are", count - 1),
+    };
+    bail!(
+        "`{first}`{more} not in this build of `lab`, which has only some of the transports; start it with `./run`, \
+         which builds what a command needs, or build it with `cargo build --release`"
+    )
 }
 
 fn unknown(handles: &[Handle], name: &str) -> anyhow::Error {

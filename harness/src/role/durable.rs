@@ -8,6 +8,7 @@ use labs::pubsub::{Event, Publisher};
 use labs::queue::{Consumer, Delivery};
 
 use super::drive::{self, Outlet, Room};
+use super::erased::{AnyConsumer, AnyPublisher};
 use super::protocol::Kind;
 use super::pubsub::{Channel, filter, topic};
 use super::{Stage, play, queue};
@@ -17,7 +18,7 @@ pub(super) async fn run<L: DurablePubSub>(stage: Stage) -> Result<()> {
     let lab = L::open(&stage.place).await?;
     match (stage.init.kind, stage.init.measure.is_some()) {
         (Kind::Publisher, true) => publish(&stage, lab.publisher().await?).await,
-        (Kind::Publisher, false) => play::publisher(stage, lab.publisher().await?).await,
+        (Kind::Publisher, false) => play::publisher(stage, AnyPublisher::new(lab.publisher().await?)).await,
         (_, measured) => {
             let filter = filter::<L>(stage.init.filter.as_deref(), measured)?;
             let mut subscriber = Bodies(lab.durable(&stage.init.role(), &filter).await?);
@@ -35,7 +36,7 @@ pub(super) async fn run<L: DurablePubSub>(stage: Stage) -> Result<()> {
                     let window = stage.go().await?;
                     queue::consume(&stage, subscriber, window, Progress::Highest).await
                 }
-                false => play::consumer(stage, subscriber).await,
+                false => play::consumer(stage, AnyConsumer::new(subscriber)).await,
             }
         }
     }

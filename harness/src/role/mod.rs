@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use labs::catalog::{self, Pattern, Visitor};
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
+use labs::catalog::{self, Particular, Pattern, Visitor};
 use labs::durable::DurablePubSub;
 use labs::lab::{Commons, Directory, Lab, Place};
 use labs::oneway::OneWay;
@@ -29,6 +31,7 @@ pub mod protocol;
 
 mod drive;
 mod durable;
+mod erased;
 mod in_flight;
 mod oneway;
 mod pipeline;
@@ -67,11 +70,27 @@ pub struct Handle {
     pub floor: bool,
 }
 
-/// Every lab of the catalog, ready to run.
+impl Handle {
+    /// A lab that the catalog knows and this build does not have.
+    fn not_built_in(entry: catalog::Entry) -> Self {
+        let run: RoleFn = |init, _, outbox, _| {
+            let error = anyhow::anyhow!("{} is not in this build of `lab`", init.lab);
+            outbox(FromRole::Failed { error: error.to_string() });
+            Err(error)
+        };
+        Self { entry, run, remove: |_, _| Ok(()), publishers: None, floor: false }
+    }
+}
+
+/// Every lab of the catalog, ready to run where it is built in.
 pub fn handles() -> Vec<Handle> {
-    let mut handles = Handles::default();
-    catalog::visit(&mut handles);
-    handles.0
+    let mut built = Handles::default();
+    catalog::visit(&mut built);
+    let handle = |entry: catalog::Entry| {
+        let at = built.0.iter().position(|handle| handle.entry.name == entry.name);
+        at.map_or_else(|| Handle::not_built_in(entry), |at| built.0[at].clone())
+    };
+    catalog::entries().into_iter().map(handle).collect()
 }
 
 /// Collects handles; also used for labs that are not in the catalog.
@@ -79,27 +98,27 @@ pub fn handles() -> Vec<Handle> {
 pub struct Handles(pub Vec<Handle>);
 
 impl Handles {
-    fn push<L: Lab>(&mut self, pattern: Pattern, note: String, run: RoleFn) {
-        let entry = catalog::Entry::of::<L>(pattern, note);
+    fn push<L: Lab>(&mut self, pattern: Pattern, particular: Particular, run: RoleFn) {
+        let entry = catalog::Entry::of::<L>(pattern, particular);
         self.0.push(Handle { entry, run, remove: remove::<L>, publishers: None, floor: false });
     }
 }
 
 impl Visitor for Handles {
     fn one_way<L: OneWay>(&mut self) {
-        self.push::<L>(Pattern::OneWay, String::new(), |init, inbox, outbox, commons| {
+        self.push::<L>(Pattern::OneWay, Particular::None, |init, inbox, outbox, commons| {
             stage(init, inbox, outbox, commons, oneway::run::<L>)
         });
     }
     fn request_reply<L: RequestReply>(&mut self) {
         self.push::<L>(
             Pattern::RequestReply,
-            format!("matching: {}", L::MATCHING),
+            Particular::Matching(L::MATCHING),
             |init, inbox, outbox, commons| stage(init, inbox, outbox, commons, reqrep::run::<L>),
         );
     }
     fn pub_sub<L: PubSub>(&mut self) {
-        self.push::<L>(Pattern::PubSub, catalog::filters::<L>(), |init, inbox, outbox, commons| {
+        self.push::<L>(Pattern::PubSub, Particular::Filters(L::FILTERS), |init, inbox, outbox, commons| {
             stage(init, inbox, outbox, commons, pubsub::run::<L>)
         });
         if let Some(handle) = self.0.last_mut() {
@@ -107,23 +126,22 @@ impl Visitor for Handles {
         }
     }
     fn pipeline<L: Pipeline>(&mut self) {
-        self.push::<L>(
-            Pattern::Pipeline,
-            format!("sharing: {}", L::SHARING),
-            |init, inbox, outbox, commons| stage(init, inbox, outbox, commons, pipeline::run::<L>),
-        );
+        self.push::<L>(Pattern::Pipeline, Particular::Sharing(L::SHARING), |init, inbox, outbox, commons| {
+            stage(init, inbox, outbox, commons, pipeline::run::<L>)
+        });
         if let Some(handle) = self.0.last_mut() {
             handle.remove = remove_pipeline::<L>;
         }
     }
     fn queue<L: Queue>(&mut self) {
-        let note = format!("confirmed: {}", L::CONFIRMED);
-        self.push::<L>(Pattern::Queue, note, |init, inbox, outbox, commons| {
-            stage(init, inbox, outbox, commons, queue::run::<L>)
-        });
+        self.push::<L>(
+            Pattern::Queue,
+            Particular::Confirmed(L::CONFIRMED),
+            |init, inbox, outbox, commons| stage(init, inbox, outbox, commons, queue::run::<L>),
+        );
     }
     fn durable<L: DurablePubSub>(&mut self) {
-        self.push::<L>(Pattern::Durable, catalog::filters::<L>(), |init, inbox, outbox, commons| {
+        self.push::<L>(Pattern::Durable, Particular::Filters(L::FILTERS), |init, inbox, outbox, commons| {
             stage(init, inbox, outbox, commons, durable::run::<L>)
         });
         if let Some(handle) = self.0.last_mut() {
@@ -134,24 +152,32 @@ impl Visitor for Handles {
 }
 
 fn remove<L: Lab>(place: &Place, _: &[String]) -> Result<()> {
-    runtime(0)?.block_on(L::remove(place))
+    block_on(L::remove(place).boxed_local())
 }
 
 fn remove_durable<L: DurablePubSub>(place: &Place, subscribers: &[String]) -> Result<()> {
-    runtime(0)?.block_on(async {
+    let forget = async {
         let lab = L::open(place).await?;
         for subscriber in subscribers {
             lab.forget(subscriber).await?;
         }
         L::remove(place).await
-    })
+    };
+    block_on(forget.boxed_local())
 }
 
 fn remove_pipeline<L: Pipeline>(place: &Place, _: &[String]) -> Result<()> {
-    runtime(0)?.block_on(async {
+    let both = async {
         L::remove(place).await?;
         <L::Control as Lab>::remove(&place.part("control")).await
-    })
+    };
+    block_on(both.boxed_local())
+}
+
+/// Runs something of a lab to its end. Boxed, so that a runtime's inside is compiled
+/// once and not for each lab.
+pub fn block_on<T>(work: LocalBoxFuture<'_, Result<T>>) -> Result<T> {
+    runtime(0)?.block_on(work)
 }
 
 /// A runtime for one role (or one errand).
@@ -164,12 +190,23 @@ pub fn runtime(threads: usize) -> Result<tokio::runtime::Runtime> {
 }
 
 /// Sets the stage for a role, lets it play, and tells how it went.
-fn stage<F: Future<Output = Result<()>>>(
+fn stage<F: Future<Output = Result<()>> + 'static>(
     init: Init,
     inbox: mpsc::UnboundedReceiver<ToRole>,
     outbox: Outbox,
     commons: Arc<Commons>,
-    play: impl FnOnce(Stage) -> F,
+    play: fn(Stage) -> F,
+) -> Result<()> {
+    // Boxed once a run, so that what is around it is compiled once and not for each lab.
+    set(init, inbox, outbox, commons, &|stage| Box::pin(play(stage)))
+}
+
+fn set(
+    init: Init,
+    inbox: mpsc::UnboundedReceiver<ToRole>,
+    outbox: Outbox,
+    commons: Arc<Commons>,
+    play: &dyn Fn(Stage) -> LocalBoxFuture<'static, Result<()>>,
 ) -> Result<()> {
     let role = init.role();
     let directory = Arc::new(Directory::conducted());

@@ -7,6 +7,7 @@ use labs::lab::{Lab, Overload};
 use labs::oneway::{OneWay, Receiver, Sender};
 
 use super::drive::{self, Outlet, Room};
+use super::erased::{AnyReceiver, AnySender};
 use super::protocol::Kind;
 use super::{Stage, play};
 use crate::record::Progress;
@@ -15,9 +16,9 @@ pub(super) async fn run<L: OneWay>(stage: Stage) -> Result<()> {
     let lab = L::open(&stage.place).await?;
     match (stage.init.kind, stage.init.measure.is_some()) {
         (Kind::Sender, true) => send::<L>(&stage, lab.sender().await?).await,
-        (Kind::Sender, false) => play::outlet(stage, Way(lab.sender().await?)).await,
+        (Kind::Sender, false) => play::sender(stage, AnySender::new(lab.sender().await?)).await,
         (_, true) => receive(&stage, lab.receiver().await?).await,
-        (_, false) => play::receiver(stage, lab.receiver().await?).await,
+        (_, false) => play::receiver(stage, AnyReceiver::new(lab.receiver().await?)).await,
     }
 }
 

@@ -12,6 +12,7 @@ use labs::queue::Consumer;
 use labs::topic::Filter;
 
 use super::drive::{self, Room};
+use super::erased::{AnyConsumer, AnyPublisher, AnySender, AnySubscriber};
 use super::oneway::{Way, lossy};
 use super::protocol::Kind;
 use super::queue::consume;
@@ -34,7 +35,7 @@ pub(super) async fn run<L: Pipeline>(stage: Stage) -> Result<()> {
     let lab = L::open(&stage.place).await?;
     match (stage.init.kind, stage.init.measure.is_some()) {
         (Kind::Ventilator, true) => ventilate::<L>(&stage, lab.push(Part::Tasks).await?).await,
-        (Kind::Ventilator, false) => play::outlet(stage, Way(lab.push(Part::Tasks).await?)).await,
+        (Kind::Ventilator, false) => play::sender(stage, AnySender::new(lab.push(Part::Tasks).await?)).await,
         (Kind::Worker, measured) => {
             // The way out first: a worker that has taken a task must be able to hand it on.
             let results = lab.push(Part::Results).await?;
@@ -44,7 +45,8 @@ pub(super) async fn run<L: Pipeline>(stage: Stage) -> Result<()> {
                 false => {
                     let control = L::Control::open(&stage.place.part("control")).await?;
                     let orders = control.subscriber(&Filter::All).await?;
-                    play::worker(stage, tasks, results, orders).await
+                    let (tasks, results) = (AnyConsumer::new(tasks), AnySender::new(results));
+                    play::worker(stage, tasks, results, AnySubscriber::new(orders)).await
                 }
             }
         }
@@ -57,7 +59,8 @@ pub(super) async fn run<L: Pipeline>(stage: Stage) -> Result<()> {
         (_, false) => {
             let control = L::Control::open(&stage.place.part("control")).await?;
             let orders = control.publisher().await?;
-            play::sink(stage, lab.pull(Part::Results).await?, orders).await
+            let results = AnyConsumer::new(lab.pull(Part::Results).await?);
+            play::sink(stage, results, AnyPublisher::new(orders)).await
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Roles that are played by hand: told what to do line by line, they say what
-//! happened. `lab play` and `lab run` stand on these.
+//! happened. `lab play` and `lab run` stand on these. A lab's ends are erased before they come
+//! here: these loops measure nothing, and are compiled once.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -17,6 +18,9 @@ use labs::topic::Topic;
 
 use super::Stage;
 use super::drive::Outlet;
+use super::erased::{
+    AnyConsumer, AnyProducer, AnyPublisher, AnyReceiver, AnyRequester, AnyResponder, AnySender, AnySubscriber,
+};
 use super::oneway::Way;
 use super::protocol::{Act, Event, FromRole, What};
 
@@ -51,7 +55,8 @@ impl Stage {
 }
 
 /// A sender or a ventilator.
-pub(super) async fn outlet<S: Sender>(mut stage: Stage, mut way: Way<S>) -> Result<()> {
+pub(super) async fn sender(mut stage: Stage, sender: AnySender) -> Result<()> {
+    let mut way = Way(sender);
     stage.ready();
     while let Some(act) = stage.act().await {
         match act {
@@ -67,7 +72,7 @@ pub(super) async fn outlet<S: Sender>(mut stage: Stage, mut way: Way<S>) -> Resu
 }
 
 /// A publisher.
-pub(super) async fn publisher(mut stage: Stage, mut publisher: impl Publisher) -> Result<()> {
+pub(super) async fn publisher(mut stage: Stage, mut publisher: AnyPublisher) -> Result<()> {
     stage.ready();
     while let Some(act) = stage.act().await {
         match act {
@@ -86,7 +91,7 @@ pub(super) async fn publisher(mut stage: Stage, mut publisher: impl Publisher) -
 }
 
 /// A receiver.
-pub(super) async fn receiver(stage: Stage, mut receiver: impl Receiver) -> Result<()> {
+pub(super) async fn receiver(stage: Stage, mut receiver: AnyReceiver) -> Result<()> {
     stage.ready();
     let mut stop = std::pin::pin!(stage.stop());
     loop {
@@ -105,7 +110,7 @@ pub(super) async fn receiver(stage: Stage, mut receiver: impl Receiver) -> Resul
 }
 
 /// A subscriber.
-pub(super) async fn subscriber(stage: Stage, mut subscriber: impl Subscriber) -> Result<()> {
+pub(super) async fn subscriber(stage: Stage, mut subscriber: AnySubscriber) -> Result<()> {
     stage.ready();
     let mut stop = std::pin::pin!(stage.stop());
     loop {
@@ -127,7 +132,7 @@ pub(super) async fn subscriber(stage: Stage, mut subscriber: impl Subscriber) ->
 }
 
 /// A requester: many questions may be open.
-pub(super) async fn requester(mut stage: Stage, requester: impl Requester) -> Result<()> {
+pub(super) async fn requester(mut stage: Stage, requester: AnyRequester) -> Result<()> {
     stage.ready();
     let asking = &requester;
     let mut open = FuturesUnordered::new();
@@ -153,7 +158,7 @@ pub(super) async fn requester(mut stage: Stage, requester: impl Requester) -> Re
 }
 
 /// A responder: answers the oldest request when told, or by itself.
-pub(super) async fn responder(mut stage: Stage, mut responder: impl Responder) -> Result<()> {
+pub(super) async fn responder(mut stage: Stage, mut responder: AnyResponder) -> Result<()> {
     stage.ready();
     let (mut open, mut auto) = (VecDeque::new(), None);
     loop {
@@ -196,12 +201,12 @@ pub(super) async fn responder(mut stage: Stage, mut responder: impl Responder) -
 }
 
 /// Answers a question by itself, after some work.
-async fn answer<R: Responder>(
+async fn answer(
     stage: &Stage,
-    responder: &mut R,
+    responder: &mut AnyResponder,
     work: Duration,
     question: String,
-    to: R::ReplyTo,
+    to: <AnyResponder as Responder>::ReplyTo,
 ) -> Result<()> {
     tokio::time::sleep(work).await;
     let reply = format!("{} heard: {question}", stage.init.role());
@@ -211,7 +216,7 @@ async fn answer<R: Responder>(
 }
 
 /// A producer: many messages may wait for their confirmation.
-pub(super) async fn producer(mut stage: Stage, producer: impl Producer) -> Result<()> {
+pub(super) async fn producer(mut stage: Stage, producer: AnyProducer) -> Result<()> {
     stage.ready();
     let sending = &producer;
     let mut open = FuturesUnordered::new();
@@ -238,17 +243,17 @@ pub(super) async fn producer(mut stage: Stage, producer: impl Producer) -> Resul
 }
 
 /// A consumer: settles the oldest delivery when told, or by itself.
-pub(super) async fn consumer<C: Consumer<Item = Bytes>>(mut stage: Stage, consumer: C) -> Result<()> {
-    settle(&mut stage, consumer, None::<Way<Nobody>>).await
+pub(super) async fn consumer(mut stage: Stage, consumer: AnyConsumer) -> Result<()> {
+    settle(&mut stage, consumer, None).await
 }
 
 /// A worker: a result is on its way before its task is settled. It leaves when
 /// the control channel says `stop`.
-pub(super) async fn worker<C: Consumer<Item = Bytes>>(
+pub(super) async fn worker(
     mut stage: Stage,
-    tasks: C,
-    results: impl Sender,
-    mut orders: impl Subscriber,
+    tasks: AnyConsumer,
+    results: AnySender,
+    mut orders: AnySubscriber,
 ) -> Result<()> {
     let outbox = stage.outbox.clone();
     tokio::select! {
@@ -260,7 +265,7 @@ pub(super) async fn worker<C: Consumer<Item = Bytes>>(
     Ok(())
 }
 
-async fn heard_stop(orders: &mut impl Subscriber) -> Result<()> {
+async fn heard_stop(orders: &mut AnySubscriber) -> Result<()> {
     while let Some(order) = orders.next().await? {
         if order.body == STOP {
             return Ok(());
@@ -271,11 +276,7 @@ async fn heard_stop(orders: &mut impl Subscriber) -> Result<()> {
 
 /// A sink: collects results, and says `stop` (or whatever it is told to) to
 /// all workers.
-pub(super) async fn sink<C: Consumer<Item = Bytes>>(
-    mut stage: Stage,
-    mut results: C,
-    mut orders: impl Publisher,
-) -> Result<()> {
+pub(super) async fn sink(mut stage: Stage, mut results: AnyConsumer, mut orders: AnyPublisher) -> Result<()> {
     stage.ready();
     let control = Topic::new("control")?;
     loop {
@@ -308,28 +309,13 @@ pub(super) async fn sink<C: Consumer<Item = Bytes>>(
     orders.close().await
 }
 
-/// Stands in for the results of a consumer, which has none.
-struct Nobody;
-
-impl Sender for Nobody {
-    async fn send(&mut self, _: Bytes) -> Result<()> {
-        pending().await
-    }
-    async fn flush(&mut self) -> Result<()> {
-        Ok(())
-    }
-    async fn close(self) -> Result<()> {
-        Ok(())
-    }
-}
-
-async fn settle<C, S>(stage: &mut Stage, mut consumer: C, mut results: Option<Way<S>>) -> Result<()>
-where
-    C: Consumer<Item = Bytes>,
-    S: Sender,
-{
+async fn settle(
+    stage: &mut Stage,
+    mut consumer: AnyConsumer,
+    mut results: Option<Way<AnySender>>,
+) -> Result<()> {
     stage.ready();
-    let mut open: VecDeque<Delivery<String, C::Receipt>> = VecDeque::new();
+    let mut open: VecDeque<Delivery<String, <AnyConsumer as Consumer>::Receipt>> = VecDeque::new();
     let mut auto: Option<Duration> = None;
     loop {
         let act = match auto.filter(|_| !open.is_empty()) {

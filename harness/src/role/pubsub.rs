@@ -11,6 +11,7 @@ use labs::pubsub::{PubSub, Publisher, Subscriber};
 use labs::topic::{Filter, FilterKind, Topic};
 
 use super::drive::{self, Outlet, Room};
+use super::erased::{AnyPublisher, AnySubscriber};
 use super::oneway::lossy;
 use super::protocol::Kind;
 use super::{Stage, play};
@@ -27,13 +28,13 @@ pub(super) async fn run<L: PubSub>(stage: Stage) -> Result<()> {
     let lab = L::open(&stage.place).await?;
     match (stage.init.kind, stage.init.measure.is_some()) {
         (Kind::Publisher, true) => publish::<L>(&stage, lab.publisher().await?).await,
-        (Kind::Publisher, false) => play::publisher(stage, lab.publisher().await?).await,
+        (Kind::Publisher, false) => play::publisher(stage, AnyPublisher::new(lab.publisher().await?)).await,
         (_, measured) => {
             let filter = filter::<L>(stage.init.filter.as_deref(), measured)?;
             let subscriber = lab.subscriber(&filter).await?;
             match measured {
                 true => listen::<L>(&stage, subscriber).await,
-                false => play::subscriber(stage, subscriber).await,
+                false => play::subscriber(stage, AnySubscriber::new(subscriber)).await,
             }
         }
     }

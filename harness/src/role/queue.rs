@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 use labs::queue::{Consumer, Producer, Queue};
 
 use super::drive::Room;
+use super::erased::{AnyConsumer, AnyProducer};
 use super::in_flight::InFlight;
 use super::protocol::Kind;
 use super::{Patience, Stage, knob, play};
@@ -29,7 +30,7 @@ pub(super) async fn run<L: Queue>(stage: Stage) -> Result<()> {
     let prefetch = u16::try_from(knob(&stage.place, "prefetch", PREFETCH)).unwrap_or(u16::MAX);
     match (stage.init.kind, stage.init.measure.is_some()) {
         (Kind::Producer, true) => produce(&stage, lab.producer().await?).await,
-        (Kind::Producer, false) => play::producer(stage, lab.producer().await?).await,
+        (Kind::Producer, false) => play::producer(stage, AnyProducer::new(lab.producer().await?)).await,
         (_, true) => {
             // A backlog is queued up while nobody is there to take it.
             let consumer = if stage.is_backlog()? { None } else { Some(lab.consumer(prefetch).await?) };
@@ -46,7 +47,7 @@ pub(super) async fn run<L: Queue>(stage: Stage) -> Result<()> {
         }
         (_, false) => {
             let prefetch = u16::try_from(knob(&stage.place, "play-prefetch", 2)).unwrap_or(u16::MAX);
-            play::consumer(stage, lab.consumer(prefetch).await?).await
+            play::consumer(stage, AnyConsumer::new(lab.consumer(prefetch).await?)).await
         }
     }
 }

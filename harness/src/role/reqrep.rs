@@ -5,6 +5,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use labs::reqrep::{RequestReply, Requester, Responder};
 
+use super::erased::{AnyRequester, AnyResponder};
 use super::in_flight::InFlight;
 use super::protocol::Kind;
 use super::{Patience, Stage, knob, play};
@@ -21,9 +22,9 @@ pub(super) async fn run<L: RequestReply>(stage: Stage) -> Result<()> {
     let lab = L::open(&stage.place).await?;
     match (stage.init.kind, stage.init.measure.is_some()) {
         (Kind::Requester, true) => ask(&stage, lab.requester().await?).await,
-        (Kind::Requester, false) => play::requester(stage, lab.requester().await?).await,
+        (Kind::Requester, false) => play::requester(stage, AnyRequester::new(lab.requester().await?)).await,
         (_, true) => answer(&stage, lab.responder().await?).await,
-        (_, false) => play::responder(stage, lab.responder().await?).await,
+        (_, false) => play::responder(stage, AnyResponder::new(lab.responder().await?)).await,
     }
 }
 

@@ -11,10 +11,15 @@ use crate::pubsub::{Event, PubSub};
 use crate::queue::Consumer;
 use crate::topic::Filter;
 
+#[cfg(feature = "nats")]
 pub mod jetstream;
+#[cfg(feature = "mqtt")]
 pub mod mqtt;
+#[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
+#[cfg(feature = "redis")]
 pub mod redis_stream;
+#[cfg(feature = "stomp")]
 pub mod stomp;
 
 /// The contract of a durable subscriber.

@@ -8,14 +8,21 @@ use bytes::Bytes;
 use crate::lab::Lab;
 
 pub mod inproc;
+#[cfg(feature = "mqtt")]
 pub mod mqtt;
+#[cfg(feature = "nats")]
 pub mod nats;
+#[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
+#[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(feature = "stomp")]
 pub mod stomp;
 pub mod tcp;
 pub mod unix;
+#[cfg(feature = "websocket")]
 pub mod websocket;
+#[cfg(feature = "zeromq")]
 pub mod zeromq;
 
 /// Sends messages to whoever receives at this place.

@@ -15,15 +15,23 @@ use crate::pubsub::PubSub;
 use crate::queue::Consumer;
 
 pub mod inproc;
+#[cfg(feature = "nats")]
 pub mod jetstream;
+#[cfg(feature = "mqtt")]
 pub mod mqtt;
+#[cfg(feature = "nats")]
 pub mod nats;
+#[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
+#[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(feature = "redis")]
 pub mod redis_stream;
+#[cfg(feature = "stomp")]
 pub mod stomp;
 pub mod tcp;
 pub mod unix;
+#[cfg(feature = "zeromq")]
 pub mod zeromq;
 
 /// Which of the two stages an end belongs to.

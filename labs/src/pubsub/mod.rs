@@ -12,16 +12,25 @@ pub use crate::message::Event;
 use crate::topic::{Filter, FilterKind, Topic};
 
 pub mod inproc;
+#[cfg(feature = "nats")]
 pub mod jetstream;
+#[cfg(feature = "mqtt")]
 pub mod mqtt;
+#[cfg(feature = "nats")]
 pub mod nats;
+#[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
+#[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(feature = "redis")]
 pub mod redis_stream;
+#[cfg(feature = "stomp")]
 pub mod stomp;
 pub mod tcp;
 pub mod unix;
+#[cfg(feature = "websocket")]
 pub mod websocket;
+#[cfg(feature = "zeromq")]
 pub mod zeromq;
 
 /// Publishes.

@@ -11,15 +11,25 @@ use bytes::Bytes;
 
 use crate::lab::Lab;
 
+#[cfg(feature = "nats")]
 pub mod jetstream;
+#[cfg(feature = "mqtt")]
 pub mod mqtt;
+#[cfg(feature = "mqtt")]
 pub mod mqtt_qos2;
+#[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
+#[cfg(feature = "rabbitmq")]
 pub mod rabbitmq_quorum;
+#[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(feature = "redis")]
 pub mod redis_stream;
+#[cfg(feature = "stomp")]
 pub mod stomp;
+#[cfg(feature = "outbox")]
 pub mod tcp;
+#[cfg(feature = "zeromq")]
 pub mod zeromq;
 
 /// Who answers for a message once its producer has been told that it is confirmed.

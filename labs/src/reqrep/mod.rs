@@ -13,18 +13,28 @@ pub use crate::message::{Command, Document};
 pub mod correlation;
 pub mod return_address;
 
+#[cfg(feature = "http")]
 pub mod http;
 pub mod inproc;
+#[cfg(feature = "mqtt")]
 pub mod mqtt;
+#[cfg(feature = "nats")]
 pub mod nats;
+#[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
+#[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(feature = "redis")]
 pub mod redis_stream;
+#[cfg(feature = "stomp")]
 pub mod stomp;
 pub mod tcp;
 pub mod unix;
+#[cfg(feature = "websocket")]
 pub mod websocket;
+#[cfg(feature = "zeromq")]
 pub mod zeromq;
+#[cfg(feature = "zeromq")]
 pub mod zeromq_dealer;
 
 /// How a reply finds its request.

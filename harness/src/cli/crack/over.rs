@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use labs::apps::crack::worker::{self, Worked};
 use labs::apps::crack::{self, Ended, Happened, Job, Order};
-use labs::catalog::{self, Entry, Pattern, Visitor};
+use labs::catalog::{self, Entry, Particular, Pattern, Visitor};
 use labs::durable::DurablePubSub;
 use labs::lab::{Lab, Place};
 use labs::oneway::OneWay;
@@ -66,7 +66,7 @@ impl Visitor for Collect {
     fn pub_sub<L: PubSub>(&mut self) {}
     fn pipeline<L: Pipeline>(&mut self) {
         self.0.push(Over {
-            entry: Entry::of::<L>(Pattern::Pipeline, format!("sharing: {}", L::SHARING)),
+            entry: Entry::of::<L>(Pattern::Pipeline, Particular::Sharing(L::SHARING)),
             hunt: |place, job, orders, tell| crack::hunt::<L>(place, job, orders, tell).boxed_local(),
             work: |place, dismissed| worker::work::<L>(place, dismissed).boxed_local(),
             remove: |place| {

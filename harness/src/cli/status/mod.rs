@@ -101,7 +101,7 @@ impl Visitor for Handles {
     fn pub_sub<L: PubSub>(&mut self) {
         if L::BROKER.is_some() && L::PUBLISHERS.is_none() {
             self.0.push(Handle {
-                entry: catalog::Entry::of::<L>(Pattern::PubSub, String::new()),
+                entry: catalog::Entry::of::<L>(Pattern::PubSub, catalog::Particular::None),
                 ask: |asking| Box::pin(ask::<L>(asking)),
                 work: |working| Box::pin(worker::work::<L>(working)),
                 remove: |place| Box::pin(L::remove(place)),

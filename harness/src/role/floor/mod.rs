@@ -19,7 +19,7 @@ mod socket;
 mod stomp;
 
 use anyhow::Result;
-use labs::catalog::{Entry, Pattern};
+use labs::catalog::{Entry, Particular, Pattern};
 use labs::lab::{Broker, Guarantee, Join, Overload, Place};
 
 use super::Handle;
@@ -104,7 +104,8 @@ impl Floor {
             overload: Overload::Waits,
             join: Join::Confirmed,
             source: "harness/src/role/floor/mod.rs".to_owned(),
-            note: "bytes encoded beforehand, through plain sockets".to_owned(),
+            particular: Particular::None,
+            built_in: true,
         };
         Handle { entry, run: play::run, remove: self.wire.remove, publishers: None, floor: true }
     }

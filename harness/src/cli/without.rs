@@ -1,0 +1,44 @@
+//! Stands in for commands that this build does not have, so that `lab --help` is
+//! the same in every build.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use super::Usage;
+
+/// Whatever is typed after a command that is not here.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub(super) struct Anything {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    rest: Vec<String>,
+}
+
+impl Anything {
+    fn refuse(&self, command: &str) -> Result<ExitCode> {
+        let rest: String = self.rest.iter().map(|word| format!(" {word}")).collect();
+        bail!(Usage(format!(
+            "this build of `lab` has no `{command}`: it was built for one transport alone; \
+             `./run {command}{rest}` builds what it needs"
+        )))
+    }
+}
+
+macro_rules! without {
+    ($($command:ident $args:ident),*) => {$(
+        pub(super) mod $command {
+            pub(in crate::cli) use super::Anything as $args;
+            pub(in crate::cli) fn main(args: &$args) -> anyhow::Result<std::process::ExitCode> {
+                args.refuse(stringify!($command))
+            }
+        }
+    )*};
+}
+#[cfg(not(feature = "apps"))]
+without!(
+    chat ChatArgs, correlation CorrelationArgs, crack CrackArgs, preinit PreinitArgs, status StatusArgs
+);
+#[cfg(not(all(feature = "apps", feature = "rabbitmq", feature = "mqtt", feature = "stomp")))]
+without!(bridge BridgeArgs);

@@ -1,0 +1,216 @@
+//! A lab's ends behind one type each, for roles that are played by hand. The loops in
+//! [`play`](super::play) are then compiled once and not for each lab; a box a call is nothing
+//! to a person who types. What measures is never erased.
+
+use std::any::Any;
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
+use labs::oneway::{Receiver, Sender};
+use labs::pubsub::{Publisher, Subscriber};
+use labs::queue::{Consumer, Delivery, Producer};
+use labs::reqrep::{Command, Document, Requester, Responder};
+use labs::topic::Topic;
+
+use labs::message::Event;
+
+type Soon<'a, T> = LocalBoxFuture<'a, Result<T>>;
+
+/// For each contract: the same calls with boxed futures (`trait $dyn`), every end as one
+/// (`impl`), and the one type that is such an end (`struct $any`).
+macro_rules! erase {
+    ($any:ident($dyn:ident): $contract:ident {
+        $($call:ident(&$($mutable:ident)? $(, $name:ident: $type:ty)*) -> $returns:ty;)*
+    } $(close $close:ident)?) => {
+        trait $dyn {
+            $(fn $call<'a>(&'a $($mutable)? self $(, $name: $type)*) -> Soon<'a, $returns>;)*
+            $(fn $close(self: Box<Self>) -> Soon<'static, ()>;)?
+        }
+        impl<T: $contract + 'static> $dyn for T {
+            $(fn $call<'a>(&'a $($mutable)? self $(, $name: $type)*) -> Soon<'a, $returns> {
+                <T as $contract>::$call(self $(, $name)*).boxed_local()
+            })*
+            $(fn $close(self: Box<Self>) -> Soon<'static, ()> {
+                <T as $contract>::$close(*self).boxed_local()
+            })?
+        }
+        pub(super) struct $any(Box<dyn $dyn>);
+        impl $any {
+            pub(super) fn new(end: impl $contract + 'static) -> Self {
+                Self(Box::new(end))
+            }
+        }
+        impl $contract for $any {
+            $(async fn $call(&$($mutable)? self $(, $name: $type)*) -> Result<$returns> {
+                self.0.$call($($name),*).await
+            })*
+            $(async fn $close(self) -> Result<()> {
+                self.0.$close().await
+            })?
+        }
+    };
+}
+
+erase!(AnySender(DynSender): Sender {
+    send(&mut, body: Bytes) -> ();
+    flush(&mut) -> ();
+} close close);
+erase!(AnyReceiver(DynReceiver): Receiver {
+    recv(&mut) -> Option<Bytes>;
+});
+erase!(AnySubscriber(DynSubscriber): Subscriber {
+    next(&mut) -> Option<Event>;
+});
+erase!(AnyRequester(DynRequester): Requester {
+    ask(&, request: Command) -> Document;
+});
+erase!(AnyProducer(DynProducer): Producer {
+    send(&, body: Bytes) -> ();
+} close close);
+
+// A publisher borrows its topic, and responders and consumers have types of their own.
+
+trait DynPublisher {
+    fn publish<'a>(&'a mut self, topic: &'a Topic, body: Bytes) -> Soon<'a, ()>;
+    fn flush(&mut self) -> Soon<'_, ()>;
+    fn close(self: Box<Self>) -> Soon<'static, ()>;
+}
+
+impl<T: Publisher + 'static> DynPublisher for T {
+    fn publish<'a>(&'a mut self, topic: &'a Topic, body: Bytes) -> Soon<'a, ()> {
+        Publisher::publish(self, topic, body).boxed_local()
+    }
+    fn flush(&mut self) -> Soon<'_, ()> {
+        Publisher::flush(self).boxed_local()
+    }
+    fn close(self: Box<Self>) -> Soon<'static, ()> {
+        Publisher::close(*self).boxed_local()
+    }
+}
+
+pub(super) struct AnyPublisher(Box<dyn DynPublisher>);
+
+impl AnyPublisher {
+    pub(super) fn new(end: impl Publisher + 'static) -> Self {
+        Self(Box::new(end))
+    }
+}
+
+impl Publisher for AnyPublisher {
+    async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()> {
+        self.0.publish(topic, body).await
+    }
+    async fn flush(&mut self) -> Result<()> {
+        self.0.flush().await
+    }
+    async fn close(self) -> Result<()> {
+        self.0.close().await
+    }
+}
+
+/// A receipt or a return address of any lab.
+type Token = Box<dyn Any>;
+
+/// What `token` was when the lab gave it.
+fn own<T: 'static>(token: Token) -> Result<T> {
+    let token = token.downcast().ok().context("this is of another lab")?;
+    Ok(*token)
+}
+
+trait DynResponder {
+    fn next(&mut self) -> Soon<'_, Option<(Command, Token)>>;
+    fn reply(&mut self, to: Token, reply: Document) -> Soon<'_, ()>;
+}
+
+impl<T: Responder<ReplyTo: 'static> + 'static> DynResponder for T {
+    fn next(&mut self) -> Soon<'_, Option<(Command, Token)>> {
+        let next = Responder::next(self);
+        let erase = |(request, to)| (request, Box::new(to) as Token);
+        async move { Ok(next.await?.map(erase)) }.boxed_local()
+    }
+    fn reply(&mut self, to: Token, reply: Document) -> Soon<'_, ()> {
+        async move { Responder::reply(self, own(to)?, reply).await }.boxed_local()
+    }
+}
+
+pub(super) struct AnyResponder(Box<dyn DynResponder>);
+
+impl AnyResponder {
+    pub(super) fn new(end: impl Responder<ReplyTo: 'static> + 'static) -> Self {
+        Self(Box::new(end))
+    }
+}
+
+impl Responder for AnyResponder {
+    type ReplyTo = Token;
+
+    async fn next(&mut self) -> Result<Option<(Command, Token)>> {
+        self.0.next().await
+    }
+    async fn reply(&mut self, to: Token, reply: Document) -> Result<()> {
+        self.0.reply(to, reply).await
+    }
+}
+
+trait DynConsumer {
+    fn next(&mut self) -> Soon<'_, Option<Delivery<Bytes, Token>>>;
+    fn ack(&mut self, receipt: Token) -> Soon<'_, ()>;
+    fn nack(&mut self, receipt: Token) -> Soon<'_, ()>;
+    fn flush(&mut self) -> Soon<'_, ()>;
+    fn close(self: Box<Self>) -> Soon<'static, ()>;
+}
+
+impl<T: Consumer<Item = Bytes, Receipt: 'static> + 'static> DynConsumer for T {
+    fn next(&mut self) -> Soon<'_, Option<Delivery<Bytes, Token>>> {
+        let next = Consumer::next(self);
+        let erase = |Delivery { item, attempt, receipt }| Delivery {
+            item,
+            attempt,
+            receipt: Box::new(receipt) as Token,
+        };
+        async move { Ok(next.await?.map(erase)) }.boxed_local()
+    }
+    fn ack(&mut self, receipt: Token) -> Soon<'_, ()> {
+        async move { Consumer::ack(self, own(receipt)?).await }.boxed_local()
+    }
+    fn nack(&mut self, receipt: Token) -> Soon<'_, ()> {
+        async move { Consumer::nack(self, own(receipt)?).await }.boxed_local()
+    }
+    fn flush(&mut self) -> Soon<'_, ()> {
+        Consumer::flush(self).boxed_local()
+    }
+    fn close(self: Box<Self>) -> Soon<'static, ()> {
+        Consumer::close(*self).boxed_local()
+    }
+}
+
+pub(super) struct AnyConsumer(Box<dyn DynConsumer>);
+
+impl AnyConsumer {
+    pub(super) fn new(end: impl Consumer<Item = Bytes, Receipt: 'static> + 'static) -> Self {
+        Self(Box::new(end))
+    }
+}
+
+impl Consumer for AnyConsumer {
+    type Item = Bytes;
+    type Receipt = Token;
+
+    async fn next(&mut self) -> Result<Option<Delivery<Bytes, Token>>> {
+        self.0.next().await
+    }
+    async fn ack(&mut self, receipt: Token) -> Result<()> {
+        self.0.ack(receipt).await
+    }
+    async fn nack(&mut self, receipt: Token) -> Result<()> {
+        self.0.nack(receipt).await
+    }
+    async fn flush(&mut self) -> Result<()> {
+        self.0.flush().await
+    }
+    async fn close(self) -> Result<()> {
+        self.0.close().await
+    }
+}

@@ -1,0 +1,77 @@
+//! What `table.rs` says of a lab, and how it is written.
+
+use super::{Entry, Particular, Pattern};
+use crate::lab::{Broker, Guarantee, Join, Overload};
+
+/// An [`Entry`] as a constant.
+pub(super) struct Row {
+    pub(super) name: &'static str,
+    pub(super) pattern: Pattern,
+    pub(super) transport: &'static str,
+    pub(super) variant: Option<&'static str>,
+    pub(super) broker: Option<Broker>,
+    pub(super) guarantee: Guarantee,
+    pub(super) overload: Overload,
+    pub(super) join: Join,
+    pub(super) source: &'static str,
+    pub(super) particular: Particular,
+}
+
+impl Row {
+    /// The entry of a lab that this build does not have.
+    pub(super) fn entry(&self) -> Entry {
+        Entry {
+            name: self.name.to_owned(),
+            pattern: self.pattern,
+            transport: self.transport,
+            variant: self.variant,
+            broker: self.broker,
+            guarantee: self.guarantee,
+            overload: self.overload,
+            join: self.join,
+            source: self.source.to_owned(),
+            particular: self.particular,
+            built_in: false,
+        }
+    }
+}
+
+/// The source of `table.rs`.
+pub(super) fn source(entries: &[Entry]) -> String {
+    let particular = |particular: Particular| match particular {
+        // The kinds' names alone would be written, and not where they are.
+        Particular::Filters(kinds) => {
+            let kinds: Vec<String> = kinds.iter().map(|kind| format!("FilterKind::{kind:?}")).collect();
+            format!("Filters(&[{}])", kinds.join(", "))
+        }
+        Particular::Matching(matching) => format!("Matching(Matching::{matching:?})"),
+        Particular::Sharing(sharing) => format!("Sharing(Sharing::{sharing:?})"),
+        Particular::Confirmed(confirmed) => format!("Confirmed(Confirmed::{confirmed:?})"),
+        Particular::None => "None".to_owned(),
+    };
+    let mut text = format!(
+        "//! What a build without a transport says of its labs. Written by `lab book`; a test holds it to the labs.\n\n\
+         use super::row::Row;\nuse super::{{Confirmed, FilterKind, Matching, Particular, Pattern, Sharing}};\n\
+         use crate::lab::{{Broker, Guarantee, Join, Overload}};\n\n\
+         #[rustfmt::skip]\npub(super) const TABLE: [Row; {}] = [\n",
+        entries.len()
+    );
+    for entry in entries {
+        let broker = entry.broker.map_or("None".to_owned(), |broker| format!("Some(Broker::{broker:?})"));
+        text.push_str(&format!(
+            "    Row {{ name: {:?}, pattern: Pattern::{:?}, transport: {:?}, variant: {:?}, broker: {broker}, \
+             guarantee: Guarantee::{:?}, overload: Overload::{:?}, join: Join::{:?}, source: {:?}, \
+             particular: Particular::{} }},\n",
+            entry.name,
+            entry.pattern,
+            entry.transport,
+            entry.variant,
+            entry.guarantee,
+            entry.overload,
+            entry.join,
+            entry.source,
+            particular(entry.particular),
+        ));
+    }
+    text + "];\n"
+}
