@@ -10,7 +10,7 @@ mod table;
 use std::fmt;
 
 use crate::durable::DurablePubSub;
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload};
 use crate::oneway::{self, OneWay};
 use crate::pipeline::{self, Pipeline, Sharing};
 use crate::pubsub::{self, PubSub};
@@ -270,6 +270,8 @@ pub struct Entry {
     pub overload: Overload,
     /// Whether joining is confirmed.
     pub join: Join,
+    /// What can be set from outside, with `--set`.
+    pub knobs: &'static [Knob],
     /// The file to read, from the top of the project.
     pub source: String,
     /// What labs of its pattern differ in.
@@ -320,6 +322,7 @@ impl Entry {
             guarantee: L::GUARANTEE,
             overload: L::OVERLOAD,
             join: L::JOIN,
+            knobs: L::KNOBS,
             source: source::<L>(),
             particular,
             built_in: true,

@@ -25,6 +25,9 @@ pub trait Lab: Sized + 'static {
     const OVERLOAD: Overload;
     /// Whether a role that joins knows that it has joined.
     const JOIN: Join;
+    /// The numbers that can be set from outside: whatever this lab reads with
+    /// [`Place::knob`]. A pipeline's control channel has its own lab's knobs.
+    const KNOBS: &'static [Knob] = &[];
 
     /// Connects to the place. Nothing is sent or subscribed yet.
     async fn open(place: &Place) -> Result<Self>;
@@ -32,6 +35,27 @@ pub trait Lab: Sized + 'static {
     /// Called once, after all roles have left: nothing stays in the broker.
     /// Removing what was never there is not an error.
     async fn remove(place: &Place) -> Result<()>;
+}
+
+/// A number of a lab that can be set from outside.
+///
+/// A lab declares its knobs as constants, lists them in [`Lab::KNOBS`] and reads
+/// them with [`Place::knob`]. What was read is recorded with the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Knob {
+    /// What `--set` and results call it: `batch`.
+    pub name: &'static str,
+    /// Its value where none is set.
+    pub default: usize,
+    /// What it is, with its unit, in one line.
+    pub meaning: &'static str,
+}
+
+impl Knob {
+    /// A knob with its default and its meaning.
+    pub const fn new(name: &'static str, default: usize, meaning: &'static str) -> Self {
+        Self { name, default, meaning }
+    }
 }
 
 /// The servers that can stand between the peers.

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result, bail};
 use tokio::sync::watch;
 
+use crate::lab::Knob;
+
 /// Where a run happens: the broker's address, or a registry of peers; a name
 /// no other run uses; the knobs.
 ///
@@ -132,17 +134,26 @@ impl Place {
         }
     }
 
-    /// A number a student may turn: what was set from outside, else `default`.
-    /// Whatever a lab reads here is recorded with the result.
-    pub fn knob(&self, name: &str, default: usize) -> usize {
-        let value = self.knobs.set.get(name).copied().unwrap_or(default);
-        lock(&self.knobs.read).insert(name.to_owned(), value);
+    /// The value of a knob: what was set from outside, else its default.
+    /// Whatever a lab reads here is recorded with the result, and stands in the
+    /// lab's [`Lab::KNOBS`](crate::lab::Lab::KNOBS).
+    pub fn knob(&self, knob: Knob) -> usize {
+        let value = self.knobs.set.get(knob.name).copied().unwrap_or(knob.default);
+        let mut read = lock(&self.knobs.read);
+        if !read.contains(&(knob, value)) {
+            read.push((knob, value));
+        }
         value
     }
 
     /// Every knob that was read so far, with its value.
     pub fn knobs_read(&self) -> BTreeMap<String, usize> {
-        lock(&self.knobs.read).clone()
+        lock(&self.knobs.read).iter().map(|(knob, value)| (knob.name.to_owned(), *value)).collect()
+    }
+
+    /// The same knobs as they were asked for, each declaration once.
+    pub fn knobs_asked(&self) -> Vec<Knob> {
+        lock(&self.knobs.read).iter().map(|(knob, _)| *knob).collect()
     }
 
     /// Where in-process roles meet: the first to come makes the thing.
@@ -200,7 +211,7 @@ impl Door {
 #[derive(Default)]
 struct Knobs {
     set: BTreeMap<String, usize>,
-    read: Mutex<BTreeMap<String, usize>>,
+    read: Mutex<Vec<(Knob, usize)>>,
 }
 
 /// Meeting points of in-process roles, shared by their places.

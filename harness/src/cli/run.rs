@@ -90,7 +90,8 @@ async fn run(
     } else {
         outln!("\n  guarantee: {}; when the receiver is too slow: {}", entry.guarantee, entry.overload)?;
         outln!("  read on:   {}  (the contract: labs/src/{}/mod.rs)", entry.source, entry.pattern)?;
-        let optimised = if cfg!(debug_assertions) { "  (in an optimised build; this one is not)" } else { "" };
+        let optimised =
+            if cfg!(debug_assertions) { "  (in an optimised build; this one is not)" } else { "" };
         outln!("  measure:   lab bench {}{optimised}", entry.name)?;
     }
     if let Some(server) = server {

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 
 use anyhow::Result;
 use bytes::Bytes;
+use labs::lab::Knob;
 
 use super::{Patience, Stage, knob};
 use crate::account::Counters;
@@ -14,8 +15,8 @@ use crate::load::Schedule;
 use crate::record::{Ledger, Progress, Window};
 use crate::stamp::MARKER;
 
-/// Messages handed over before a flush, in a closed loop.
-pub(super) const BATCH: usize = 256;
+pub(super) const FLUSH_EVERY: Knob =
+    Knob::new("flush-every", 256, "Messages handed over before a flush, in a closed loop.");
 /// How often a full window is looked at again, ns.
 const LOOK: u64 = 50_000;
 /// A window in which nothing moves for this long has lost its messages, where
@@ -120,7 +121,7 @@ async fn closed<O: Outlet>(
     pacer: &Pacer,
     window: Window,
 ) -> Result<()> {
-    let batch = knob(&stage.place, "flush-every", BATCH);
+    let batch = knob(&stage.place, FLUSH_EVERY);
     let quota = stage.quota()?.unwrap_or(u64::MAX);
     let mut unflushed = 0;
     loop {

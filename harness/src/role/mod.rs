@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use labs::catalog::{self, Particular, Pattern, Visitor};
 use labs::durable::DurablePubSub;
-use labs::lab::{Commons, Directory, Lab, Place};
+use labs::lab::{Commons, Directory, Knob, Lab, Place};
 use labs::oneway::OneWay;
 use labs::pipeline::Pipeline;
 use labs::pubsub::PubSub;
@@ -44,7 +44,8 @@ use protocol::{Act, Event, FromRole, Init, Measure, Report, ToRole};
 
 /// Threads of a role's runtime; 0 is one current-thread runtime, where a
 /// message costs no hop between threads.
-const RUNTIME_THREADS: usize = 0;
+const RUNTIME_THREADS: Knob =
+    Knob::new("runtime-threads", 0, "Threads of a role's runtime; 0: one thread that does everything.");
 
 /// Runs one role of one lab; made from the lab's type, called once a run.
 pub type RoleFn = fn(Init, mpsc::UnboundedReceiver<ToRole>, Outbox, Arc<Commons>) -> Result<()>;
@@ -216,7 +217,7 @@ fn set(
         .with_bind(init.bind.clone())
         .with_knobs(init.knobs.clone())
         .with_commons(commons);
-    let threads = place.knob("runtime-threads", RUNTIME_THREADS);
+    let threads = place.knob(RUNTIME_THREADS);
     let failed = Arc::clone(&outbox);
     let result = runtime(threads)?.block_on(async {
         let (start, started) = watch::channel(None);
@@ -531,9 +532,22 @@ impl Patience {
     }
 }
 
-/// Knobs of the harness itself, recorded with those of the labs.
-pub(crate) fn knob(place: &Place, name: &str, default: usize) -> usize {
-    place.knob(name, default).max(1)
+/// The value of a knob of the harness itself, at least 1; recorded with those of the labs.
+fn knob(place: &Place, knob: Knob) -> usize {
+    place.knob(knob).max(1)
+}
+
+/// The knobs of the loops that measure a pattern; labs have their own.
+pub fn knobs(pattern: Pattern) -> &'static [Knob] {
+    match pattern {
+        Pattern::OneWay | Pattern::PubSub => &[drive::FLUSH_EVERY, RUNTIME_THREADS],
+        Pattern::RequestReply => &[reqrep::IN_FLIGHT, RUNTIME_THREADS],
+        Pattern::Pipeline => {
+            &[pipeline::WORK_US, pipeline::WORKER_BATCH, drive::FLUSH_EVERY, RUNTIME_THREADS]
+        }
+        Pattern::Queue => &[queue::PREFETCH, queue::IN_FLIGHT, queue::PLAY_PREFETCH, RUNTIME_THREADS],
+        Pattern::Durable => &[drive::FLUSH_EVERY, RUNTIME_THREADS],
+    }
 }
 
 /// Part names to addresses, as [`ToRole::Peers`] carries them.

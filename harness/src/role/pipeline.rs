@@ -4,7 +4,7 @@
 
 use anyhow::{Context as _, Result};
 use futures_util::FutureExt;
-use labs::lab::Lab as _;
+use labs::lab::{Knob, Lab as _};
 use labs::oneway::Sender;
 use labs::pipeline::{Pipeline, Stage as Part};
 use labs::pubsub::PubSub as _;
@@ -22,14 +22,15 @@ use crate::clock::{self, Pacer};
 use crate::record::Progress;
 use crate::stamp::Stamp;
 
-/// Results handed on before they are flushed and their tasks settled, while
-/// tasks keep coming. With work to do it is 1: a result does not wait for the
-/// work on the tasks behind it.
-const WORKER_BATCH: usize = 64;
-/// How long a worker sits on each task, µs. It sleeps, as one that waits for a
-/// disk or another service does: workers that spin on a machine with fewer CPUs
-/// than roles would measure its scheduler.
-const WORK_US: usize = 0;
+/// With work to do its default is 1: a result does not wait for the work on the
+/// tasks behind it.
+pub(super) const WORKER_BATCH: Knob =
+    Knob::new("worker-batch", 64, "Results a worker flushes at once, then acks their tasks; 1 with work-us.");
+/// A worker sleeps, as one that waits for a disk or another service does:
+/// workers that spin on a machine with fewer CPUs than roles would measure its
+/// scheduler.
+pub(super) const WORK_US: Knob =
+    Knob::new("work-us", 0, "Microseconds of work (sleep) that a worker spends on each task.");
 
 pub(super) async fn run<L: Pipeline>(stage: Stage) -> Result<()> {
     let lab = L::open(&stage.place).await?;
@@ -86,8 +87,9 @@ async fn work<C: Consumer<Item = bytes::Bytes>>(
     stage.ready();
     let window = stage.go().await?;
     let meter = stage.meter(window)?;
-    let work = stage.place.knob("work-us", WORK_US) as u64 * 1_000;
-    let batch = knob(&stage.place, "worker-batch", if work > 0 { 1 } else { WORKER_BATCH });
+    let work = stage.place.knob(WORK_US) as u64 * 1_000;
+    let batch = if work > 0 { Knob { default: 1, ..WORKER_BATCH } } else { WORKER_BATCH };
+    let batch = knob(&stage.place, batch);
     let bench = Bench::open(stage, work)?;
     let mut stop = std::pin::pin!(stage.stop());
     let mut settled = Vec::new();

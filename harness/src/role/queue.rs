@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 use futures_util::FutureExt;
+use labs::lab::Knob;
 use labs::queue::{Consumer, Producer, Queue};
 
 use super::drive::Room;
@@ -14,12 +15,14 @@ use crate::bundle::LoadKind;
 use crate::clock::{self, Pacer};
 use crate::record::{Progress, Window};
 
-/// Messages sent and not yet confirmed, in a closed loop.
-const IN_FLIGHT: usize = 512;
+pub(super) const IN_FLIGHT: Knob =
+    Knob::new("in-flight", 512, "Messages sent and not yet confirmed, in a closed loop.");
 /// The same at a rate: beyond it, what is due waits, and lag shows it.
 const IN_FLIGHT_OPEN: usize = 10_000;
-/// Deliveries a consumer holds unsettled.
-const PREFETCH: usize = 256;
+pub(super) const PREFETCH: Knob =
+    Knob::new("prefetch", 256, "Deliveries a consumer holds unsettled while it is measured.");
+pub(super) const PLAY_PREFETCH: Knob =
+    Knob::new("play-prefetch", 2, "Deliveries a consumer holds unsettled when it is played by hand.");
 /// Settled deliveries that wait for a flush.
 const ACK_BATCH: usize = 64;
 /// How often a full window is looked at again, ns.
@@ -27,7 +30,7 @@ const LOOK: u64 = 100_000;
 
 pub(super) async fn run<L: Queue>(stage: Stage) -> Result<()> {
     let lab = L::open(&stage.place).await?;
-    let prefetch = u16::try_from(knob(&stage.place, "prefetch", PREFETCH)).unwrap_or(u16::MAX);
+    let prefetch = u16::try_from(knob(&stage.place, PREFETCH)).unwrap_or(u16::MAX);
     match (stage.init.kind, stage.init.measure.is_some()) {
         (Kind::Producer, true) => produce(&stage, lab.producer().await?).await,
         (Kind::Producer, false) => play::producer(stage, AnyProducer::new(lab.producer().await?)).await,
@@ -46,7 +49,7 @@ pub(super) async fn run<L: Queue>(stage: Stage) -> Result<()> {
             consume(&stage, consumer, window, Progress::Count).await
         }
         (_, false) => {
-            let prefetch = u16::try_from(knob(&stage.place, "play-prefetch", 2)).unwrap_or(u16::MAX);
+            let prefetch = u16::try_from(knob(&stage.place, PLAY_PREFETCH)).unwrap_or(u16::MAX);
             play::consumer(stage, AnyConsumer::new(lab.consumer(prefetch).await?)).await
         }
     }
@@ -64,7 +67,7 @@ async fn produce(stage: &Stage, producer: impl Producer) -> Result<()> {
     let quota = stage.quota()?.unwrap_or(u64::MAX);
     let limit = match measure.load.kind {
         LoadKind::Rate => IN_FLIGHT_OPEN,
-        _ => knob(&stage.place, "in-flight", IN_FLIGHT),
+        _ => knob(&stage.place, IN_FLIGHT),
     };
     let pacer = Pacer::new()?;
     pacer.sleep_until(window.start).await?;

@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 use bytes::Bytes;
+use labs::lab::Knob;
 use labs::reqrep::{RequestReply, Requester, Responder};
 
 use super::erased::{AnyRequester, AnyResponder};
@@ -13,8 +14,8 @@ use crate::bundle::LoadKind;
 use crate::clock::{self, Pacer};
 use crate::record::Progress;
 
-/// Requests in flight in a closed loop.
-pub(in crate::role) const IN_FLIGHT: usize = 64;
+pub(in crate::role) const IN_FLIGHT: Knob =
+    Knob::new("in-flight", 64, "Requests of one requester in flight, in a closed loop.");
 /// Requests in flight at a rate: beyond it, what is due waits, and lag shows it.
 const IN_FLIGHT_OPEN: usize = 10_000;
 
@@ -38,7 +39,7 @@ async fn ask(stage: &Stage, requester: impl Requester) -> Result<()> {
     let limit = match measure.load.kind {
         LoadKind::Rate => IN_FLIGHT_OPEN,
         _ => {
-            let limit = knob(&stage.place, "in-flight", IN_FLIGHT);
+            let limit = knob(&stage.place, IN_FLIGHT);
             measure.window.map_or(limit, |window| limit.min(usize::try_from(window).unwrap_or(limit)))
         }
     };

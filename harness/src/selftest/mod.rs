@@ -162,7 +162,7 @@ pub async fn carry_out(check: &Check, seed: u64) -> Result<Evidence> {
         seconds: check.seconds,
         drain: DRAIN,
         window: check.window,
-        knobs: BTreeMap::from([(rig::KNOB.to_owned(), mounted.number)]),
+        knobs: BTreeMap::from([(rig::KNOB.name.to_owned(), mounted.number)]),
         seed,
         housing: Housing { threads: true, cpus: Vec::new() },
         null_rate: load::null_rate(SIZE)?,

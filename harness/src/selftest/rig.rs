@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
+use labs::lab::Knob;
 use tokio::sync::oneshot;
 
 use super::diary::{Confirmed, Diary, Entered, Left, State};
@@ -17,7 +18,7 @@ use crate::stamp::Stamp;
 
 /// The knob that tells a lab which rig is its own. Handles are plain function
 /// pointers, so nothing else can be handed over.
-pub(super) const KNOB: &str = "selftest-rig";
+pub(super) const KNOB: Knob = Knob::new("selftest-rig", 0, "Number of the simulated transport's script.");
 
 static RIGS: Mutex<BTreeMap<usize, Arc<Rig>>> = Mutex::new(BTreeMap::new());
 

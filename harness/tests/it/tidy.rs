@@ -227,20 +227,32 @@ fn lab_pages() -> Result<()> {
 fn knobs() -> Result<()> {
     let mut seen = 0;
     for entry in catalog::entries() {
-        let source = fs::read_to_string(root().join(&entry.source))?;
         let explained = page("transport", entry.transport)?;
-        for (at, _) in source.match_indices("knob(\"") {
-            let knob = source[at + 6..].split('"').next().unwrap_or_default();
+        for knob in entry.knobs {
             let page = format!("docs/transports/{}.md", entry.transport);
+            let name = knob.name;
             ensure!(
-                explained.contains(&format!("`{knob}`")),
-                "{page} does not explain `{knob}` of {}",
+                explained.contains(&format!("`{name}`")),
+                "{page} does not explain `{name}` of {}",
                 entry.name
+            );
+            let one_line = !knob.meaning.contains('\n') && knob.meaning.len() <= 90;
+            ensure!(
+                one_line && knob.meaning.ends_with('.'),
+                "the meaning of `{name}` of {} is not one short sentence: {}",
+                entry.name,
+                knob.meaning
             );
             seen += 1;
         }
     }
-    ensure!(seen > 20, "only {seen} knobs were found: the test no longer sees them");
+    let method = fs::read_to_string(root().join("docs/method.md"))?;
+    for pattern in Pattern::ALL {
+        for knob in role::knobs(pattern) {
+            ensure!(method.contains(&format!("| `{}`", knob.name)), "docs/method.md lacks `{}`", knob.name);
+        }
+    }
+    ensure!(seen > 60, "only {seen} knobs were found: the test no longer sees them");
     Ok(())
 }
 

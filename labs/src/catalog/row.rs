@@ -1,7 +1,7 @@
 //! What `table.rs` says of a lab, and how it is written.
 
 use super::{Entry, Particular, Pattern};
-use crate::lab::{Broker, Guarantee, Join, Overload};
+use crate::lab::{Broker, Guarantee, Join, Knob, Overload};
 
 /// An [`Entry`] as a constant.
 pub(super) struct Row {
@@ -13,6 +13,7 @@ pub(super) struct Row {
     pub(super) guarantee: Guarantee,
     pub(super) overload: Overload,
     pub(super) join: Join,
+    pub(super) knobs: &'static [Knob],
     pub(super) source: &'static str,
     pub(super) particular: Particular,
 }
@@ -29,6 +30,7 @@ impl Row {
             guarantee: self.guarantee,
             overload: self.overload,
             join: self.join,
+            knobs: self.knobs,
             source: self.source.to_owned(),
             particular: self.particular,
             built_in: false,
@@ -52,15 +54,17 @@ pub(super) fn source(entries: &[Entry]) -> String {
     let mut text = format!(
         "//! What a build without a transport says of its labs. Written by `lab book`; a test holds it to the labs.\n\n\
          use super::row::Row;\nuse super::{{Confirmed, FilterKind, Matching, Particular, Pattern, Sharing}};\n\
-         use crate::lab::{{Broker, Guarantee, Join, Overload}};\n\n\
+         use crate::lab::{{Broker, Guarantee, Join, Knob, Overload}};\n\n\
          #[rustfmt::skip]\npub(super) const TABLE: [Row; {}] = [\n",
         entries.len()
     );
     for entry in entries {
+        let knob = |knob: &Knob| format!("Knob::new({:?}, {}, {:?})", knob.name, knob.default, knob.meaning);
+        let knobs: Vec<String> = entry.knobs.iter().map(knob).collect();
         let broker = entry.broker.map_or("None".to_owned(), |broker| format!("Some(Broker::{broker:?})"));
         text.push_str(&format!(
             "    Row {{ name: {:?}, pattern: Pattern::{:?}, transport: {:?}, variant: {:?}, broker: {broker}, \
-             guarantee: Guarantee::{:?}, overload: Overload::{:?}, join: Join::{:?}, source: {:?}, \
+             guarantee: Guarantee::{:?}, overload: Overload::{:?}, join: Join::{:?}, knobs: &[{}], source: {:?}, \
              particular: Particular::{} }},\n",
             entry.name,
             entry.pattern,
@@ -69,6 +73,7 @@ pub(super) fn source(entries: &[Entry]) -> String {
             entry.guarantee,
             entry.overload,
             entry.join,
+            knobs.join(", "),
             entry.source,
             particular(entry.particular),
         ));

@@ -18,18 +18,21 @@ use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 
 use crate::durable::DurablePubSub;
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
-use crate::pubsub::jetstream::{JetStream as Stream, StreamPublisher, StreamSubscriber};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::pubsub::jetstream::{AHEAD, JetStream as Stream, StreamPublisher, StreamSubscriber};
 use crate::pubsub::{Event, PubSub};
 use crate::queue::{Consumer, Delivery};
 use crate::topic::{Filter, FilterKind};
 use crate::wire::jetstream::{Pull, Store};
-use crate::wire::nats::{Events, filtered};
+use crate::wire::nats::{self, Events, filtered};
 
-/// Events held unsettled. They come one after the other: more of them hide the wait.
-const PREFETCH: usize = 1024;
-/// An event that is not settled within this time comes again, in milliseconds.
-const CLAIM_MS: usize = 30_000;
+const PREFETCH: Knob = Knob::new(
+    "prefetch",
+    1024,
+    "Events a subscriber may hold unsettled; more of them hide the wait for each ack.",
+);
+const CLAIM_MS: Knob =
+    Knob::new("claim-ms", 30_000, "Milliseconds after which an unsettled event is delivered again.");
 
 /// A stream with cursors that stay.
 pub struct JetStream {
@@ -43,6 +46,7 @@ impl Lab for JetStream {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Stream::OVERLOAD;
     const JOIN: Join = Stream::JOIN;
+    const KNOBS: &'static [Knob] = &[PREFETCH, CLAIM_MS, AHEAD, nats::HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone(), stream: Stream::open(place).await? })
@@ -78,14 +82,14 @@ impl DurablePubSub for JetStream {
             // From the first time on.
             deliver_policy: DeliverPolicy::New,
             ack_policy: AckPolicy::Explicit,
-            ack_wait: Duration::from_millis(self.place.knob("claim-ms", CLAIM_MS) as u64),
+            ack_wait: Duration::from_millis(self.place.knob(CLAIM_MS) as u64),
             max_ack_pending: -1,
             filter_subject: filtered(&self.place, filter),
             ..Default::default()
         };
         let found = store.durable(&consumer(id), cursor).await?;
         store.take_over(found).await?;
-        let pull = Pull::from(&store, &consumer(id), self.place.knob("prefetch", PREFETCH)).await?;
+        let pull = Pull::from(&store, &consumer(id), self.place.knob(PREFETCH)).await?;
         Ok(DurableSubscriber { pull, events: Events::of(&self.place) })
     }
 

@@ -21,16 +21,18 @@ use std::collections::VecDeque;
 use anyhow::Result;
 
 use crate::durable::DurablePubSub;
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
-use crate::pubsub::mqtt::{Mqtt as Topics, TopicPublisher, TopicSubscriber, subscription};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::pubsub::mqtt::{
+    HIGH_WATER, Mqtt as Topics, RETAIN, TopicPublisher, TopicSubscriber, subscription,
+};
 use crate::pubsub::{self, Event, PubSub};
 use crate::queue::{Consumer, Delivery};
 use crate::topic::{Filter, FilterKind};
 use crate::wire::mqtt::packet::Publish;
 use crate::wire::mqtt::{self, Intake, Link, QoS, Who};
 
-/// Deliveries a subscriber may hold unsettled: MQTT's receive maximum.
-const PREFETCH: usize = 256;
+const PREFETCH: Knob =
+    Knob::new("prefetch", 256, "Deliveries a subscriber may hold unsettled (MQTT's receive maximum).");
 
 /// Topics below one that is named after the place, and a session for every
 /// durable subscriber.
@@ -44,6 +46,7 @@ impl Lab for Mqtt {
     const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[PREFETCH, RETAIN, HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {
         Link::to(place).await?.close().await?;
@@ -75,7 +78,7 @@ impl DurablePubSub for Mqtt {
 
     async fn durable(&self, id: &str, filter: &Filter) -> Result<SessionSubscriber> {
         let subscription = subscription(&self.place, filter)?;
-        let prefetch = u16::try_from(self.place.knob("prefetch", PREFETCH)).unwrap_or(u16::MAX).max(1);
+        let prefetch = u16::try_from(self.place.knob(PREFETCH)).unwrap_or(u16::MAX).max(1);
         let session = Some(mqtt::topic(&self.place, id));
         let link = Link::of(&self.place, Who { session, unacked: Some(prefetch), ..Who::default() }).await?;
         // To subscribe again would be harmless, but for retained events: they would come again.

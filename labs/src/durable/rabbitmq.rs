@@ -17,17 +17,19 @@ use bytes::Bytes;
 use lapin::BasicProperties;
 
 use crate::durable::DurablePubSub;
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::pubsub::rabbitmq::TopicSubscriber;
 use crate::pubsub::{self, Event, PubSub, Publisher};
 use crate::queue::{Consumer, Delivery};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
 use crate::wire::amqp::{self, Inbox, Link, Outbox};
 
-/// Deliveries a subscriber may hold unsettled.
-const PREFETCH: usize = 256;
-/// 2: to disk with it, 1: it may stay in memory, and be lost with it.
-const DELIVERY_MODE: usize = 2;
+const PREFETCH: Knob = Knob::new("prefetch", 256, "Deliveries a subscriber may hold unsettled.");
+const DELIVERY_MODE: Knob = Knob::new(
+    "delivery-mode",
+    2,
+    "2: an event is written to disk; 1: it may stay in memory, and be lost with it.",
+);
 
 /// A durable topic exchange, and a durable queue for every durable subscriber.
 pub struct RabbitMq {
@@ -40,6 +42,7 @@ impl Lab for RabbitMq {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[PREFETCH, DELIVERY_MODE];
 
     async fn open(place: &Place) -> Result<Self> {
         let link = Link::to(place).await?;
@@ -59,7 +62,7 @@ impl PubSub for RabbitMq {
     type Subscriber = TopicSubscriber;
 
     async fn publisher(&self) -> Result<ConfirmingPublisher> {
-        let mode = u8::try_from(self.place.knob("delivery-mode", DELIVERY_MODE))?;
+        let mode = u8::try_from(self.place.knob(DELIVERY_MODE))?;
         let outbox = Outbox::confirming(Link::to(&self.place).await?, self.place.name()).await?;
         Ok(ConfirmingPublisher { outbox, properties: BasicProperties::default().with_delivery_mode(mode) })
     }
@@ -78,7 +81,7 @@ impl DurablePubSub for RabbitMq {
         let (link, queue) = (Link::to(&self.place).await?, self.queue_of(id));
         link.declare(&queue, true).await?;
         link.bind(&queue, &self.place.name(), filter).await?;
-        let prefetch = u16::try_from(self.place.knob("prefetch", PREFETCH)).unwrap_or(u16::MAX);
+        let prefetch = u16::try_from(self.place.knob(PREFETCH)).unwrap_or(u16::MAX);
         Ok(DurableSubscriber {
             inbox: Inbox::new(link, &queue, prefetch).await?,
             topics: TopicReader::default(),

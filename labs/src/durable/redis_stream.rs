@@ -18,19 +18,21 @@ use anyhow::Result;
 use bytes::Bytes;
 
 use crate::durable::DurablePubSub;
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
-use crate::pubsub::redis_stream::{RedisStream as Log, StreamSubscriber};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::pubsub::redis_stream::{REPLAY, RedisStream as Log, StreamSubscriber};
 use crate::pubsub::{Event, PubSub, Publisher};
 use crate::queue::{Consumer, Delivery};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
 use crate::wire::redis::{self as wire, Redis};
-use crate::wire::stream::{Appender, Joining, Member, stream};
+use crate::wire::stream::{self, Appender, Joining, Member, stream};
 use crate::wire::trim::Trimmer;
 
-/// Deliveries a subscriber may hold unsettled.
-const PREFETCH: usize = 256;
-/// Events published between two looks at what all have acked.
-const TRIM_EVERY: usize = 100_000;
+const PREFETCH: Knob = Knob::new("prefetch", 256, "Deliveries a subscriber may hold unsettled.");
+const TRIM_EVERY: Knob = Knob::new(
+    "trim-every",
+    100_000,
+    "Events published between two removals of what every subscriber has acked.",
+);
 
 /// One stream, and a consumer group for every durable subscriber.
 pub struct RedisStream {
@@ -44,6 +46,8 @@ impl Lab for RedisStream {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] =
+        &[PREFETCH, TRIM_EVERY, REPLAY, stream::BATCH, stream::CLAIM_MS, stream::LOOK_MS];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone(), redis: Redis::at(place).await? })
@@ -64,7 +68,7 @@ impl PubSub for RedisStream {
             appender: Appender::new(&self.place, &self.redis).await?,
             trimmer: Trimmer::of(stream(&self.place), self.redis.connect().await?),
             stream: stream(&self.place),
-            trim_every: self.place.knob("trim-every", TRIM_EVERY).max(1),
+            trim_every: self.place.knob(TRIM_EVERY).max(1),
             untrimmed: 0,
         })
     }
@@ -82,7 +86,7 @@ impl DurablePubSub for RedisStream {
             stream: stream(&self.place),
             group: id.to_owned(),
             from: "$",
-            prefetch: self.place.knob("prefetch", PREFETCH),
+            prefetch: self.place.knob(PREFETCH),
             alone: true,
             delete: false,
         };

@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 
 use crate::durable::DurablePubSub;
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::pubsub::stomp::{self as topics, Events, TopicSubscriber};
 use crate::pubsub::{Event, PubSub, Publisher};
 use crate::queue::stomp::marks;
@@ -27,10 +27,12 @@ use crate::wire::stomp::inbox::Inbox;
 use crate::wire::stomp::link;
 use crate::wire::stomp::outbox::Outbox;
 
-/// Events a subscriber holds unacked.
-const PREFETCH: usize = 256;
-/// 1: to disk with it; 0: it may stay in memory, and be lost with it.
-const PERSISTENT: usize = 1;
+const PREFETCH: Knob = Knob::new("prefetch", 256, "Deliveries a subscriber may hold unsettled.");
+const PERSISTENT: Knob = Knob::new(
+    "persistent",
+    1,
+    "1: an event is written to disk; 0: it may stay in memory, and be lost with it.",
+);
 
 /// A queue for every durable subscriber, bound to `amq.topic`.
 pub struct Stomp {
@@ -43,6 +45,7 @@ impl Lab for Stomp {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[PREFETCH, PERSISTENT];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone() })
@@ -60,7 +63,7 @@ impl PubSub for Stomp {
     type Subscriber = TopicSubscriber;
 
     async fn publisher(&self) -> Result<ConfirmedPublisher> {
-        let persistent = self.place.knob("persistent", PERSISTENT) > 0;
+        let persistent = self.place.knob(PERSISTENT) > 0;
         let (outbox, topics) = (Outbox::to(&self.place).await?, link::topics(&self.place));
         Ok(ConfirmedPublisher { outbox, topics, persistent })
     }
@@ -74,7 +77,7 @@ impl DurablePubSub for Stomp {
     type Durable = DurableSubscriber;
 
     async fn durable(&self, id: &str, filter: &Filter) -> Result<DurableSubscriber> {
-        let prefetch = u16::try_from(self.place.knob("prefetch", PREFETCH)).unwrap_or(u16::MAX);
+        let prefetch = u16::try_from(self.place.knob(PREFETCH)).unwrap_or(u16::MAX);
         let inbox = self.join(id, &topics::pattern(&self.place, filter)?, prefetch).await?;
         Ok(DurableSubscriber { inbox, events: Events::of(&self.place) })
     }

@@ -14,12 +14,10 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::{OneWay, Receiver, Sender};
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 
-/// Messages the channel holds before the sender has to wait.
-const DEPTH: usize = 1024;
-/// Messages taken out of the channel in one go.
-const BATCH: usize = 128;
+const DEPTH: Knob = Knob::new("depth", 1024, "Messages the channel holds before the sender has to wait.");
+const BATCH: Knob = Knob::new("batch", 128, "Messages the receiver takes from the channel at once.");
 
 /// `oneway-inproc`.
 pub struct Inproc {
@@ -38,14 +36,15 @@ impl Lab for Inproc {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[DEPTH, BATCH];
 
     async fn open(place: &Place) -> Result<Self> {
-        let depth = place.knob("depth", DEPTH);
+        let depth = place.knob(DEPTH);
         let channel = place.meet(|| {
             let (sender, receiver) = mpsc::channel(depth);
             Channel { sender, receiver: Mutex::new(Some(receiver)) }
         });
-        Ok(Self { channel, batch: place.knob("batch", BATCH) })
+        Ok(Self { channel, batch: place.knob(BATCH) })
     }
 
     async fn remove(place: &Place) -> Result<()> {

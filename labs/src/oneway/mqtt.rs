@@ -13,12 +13,12 @@
 use anyhow::Result;
 use bytes::Bytes;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::oneway::{OneWay, Receiver, Sender};
 use crate::wire::mqtt::{self, Inbox, Link, Message, QoS, Who};
 
-/// Messages that wait in the receiver before more are dropped.
-const HIGH_WATER: usize = 100_000;
+const HIGH_WATER: Knob =
+    Knob::new("high-water", 100_000, "Messages that wait in the receiver before more are dropped.");
 
 /// A topic with one subscriber.
 pub struct Mqtt {
@@ -31,6 +31,7 @@ impl Lab for Mqtt {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Drops;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {
         Link::to(place).await?.close().await?;
@@ -52,7 +53,7 @@ impl OneWay for Mqtt {
     }
 
     async fn receiver(&self) -> Result<TopicReceiver> {
-        let high_water = Some(self.place.knob("high-water", HIGH_WATER));
+        let high_water = Some(self.place.knob(HIGH_WATER));
         let link = Link::of(&self.place, Who { high_water, ..Who::default() }).await?;
         link.subscribe(&mqtt::topic(&self.place, "messages"), QoS::AtMostOnce).await?;
         Ok(TopicReceiver { inbox: link.inbox })

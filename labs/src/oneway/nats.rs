@@ -14,9 +14,9 @@ use anyhow::Result;
 use async_nats::Subject;
 use bytes::Bytes;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::oneway::{OneWay, Receiver, Sender};
-use crate::wire::nats::{Line, Listener};
+use crate::wire::nats::{self, Line, Listener};
 
 /// A subject named after the place.
 pub struct Nats {
@@ -29,6 +29,7 @@ impl Lab for Nats {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Drops;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[nats::HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone() })

@@ -13,12 +13,12 @@ use anyhow::Result;
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::oneway::{OneWay, Receiver, Sender};
 use crate::wire::redis::{self as wire, Asked, Outbox, PIPELINE_BYTES, Redis};
 
-/// Messages in one `RPUSH` and one `BLMPOP`: 1 shows what a command costs.
-const BATCH: usize = 256;
+pub(crate) const BATCH: Knob =
+    Knob::new("batch", 256, "Messages in one RPUSH and one BLMPOP; 1 shows what a command costs.");
 
 /// A list, pushed at one end and popped at the other.
 pub struct RedisList {
@@ -32,6 +32,7 @@ impl Lab for RedisList {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[BATCH];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone(), redis: Redis::at(place).await? })
@@ -54,7 +55,7 @@ impl OneWay for RedisList {
         Ok(ListReceiver {
             connection: self.redis.connect_to_wait().await?,
             list: list(&self.place),
-            count: self.place.knob("batch", BATCH).max(1),
+            count: self.place.knob(BATCH).max(1),
             popped: VecDeque::new(),
             asked: Asked::nothing(),
         })
@@ -72,7 +73,7 @@ pub struct ListSender {
 
 impl ListSender {
     pub(crate) async fn to(place: &Place, redis: &Redis, list: String) -> Result<Self> {
-        let (outbox, count) = (Outbox::new(redis.connect().await?), place.knob("batch", BATCH));
+        let (outbox, count) = (Outbox::new(redis.connect().await?), place.knob(BATCH));
         Ok(Self { outbox, list, count, batch: Vec::new(), bytes: 0 })
     }
 

@@ -11,14 +11,14 @@ use anyhow::Result;
 use bytes::Bytes;
 
 use super::{OneWay, Receiver, Sender};
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::wire::hub::Hub;
 use crate::wire::link::Link;
 use crate::wire::socket::Bound;
 
-/// Bytes collected before they are written without being asked to. One system
-/// call costs as much as hundreds of small messages.
-const WRITE: usize = 64 << 10;
+/// One system call costs as much as hundreds of small messages.
+const WRITE: Knob =
+    Knob::new("write-bytes", 64 << 10, "Bytes collected before they are written without a flush.");
 
 /// `oneway-tcp`.
 pub struct Tcp {
@@ -32,9 +32,10 @@ impl Lab for Tcp {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[WRITE];
 
     async fn open(place: &Place) -> Result<Self> {
-        Ok(Self { place: place.clone(), write: place.knob("write-bytes", WRITE) })
+        Ok(Self { place: place.clone(), write: place.knob(WRITE) })
     }
 
     async fn remove(_: &Place) -> Result<()> {

@@ -12,14 +12,14 @@ use anyhow::Result;
 
 use super::OneWay;
 use super::tcp::{FrameReceiver, FrameSender};
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::wire::hub::Hub;
 use crate::wire::link::Link;
 use crate::wire::socket::Bound;
 
-/// Bytes collected before they are written without being asked to. More than
-/// `net.core.wmem_default` (some 200 KiB) the kernel takes in pieces anyway.
-const WRITE: usize = 64 << 10;
+/// The kernel splits more than `net.core.wmem_default` (about 200 KiB) anyway.
+const WRITE: Knob =
+    Knob::new("write-bytes", 64 << 10, "Bytes collected before they are written without a flush.");
 
 /// `oneway-unix`.
 pub struct Unix {
@@ -33,9 +33,10 @@ impl Lab for Unix {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[WRITE];
 
     async fn open(place: &Place) -> Result<Self> {
-        Ok(Self { place: place.clone(), write: place.knob("write-bytes", WRITE) })
+        Ok(Self { place: place.clone(), write: place.knob(WRITE) })
     }
 
     /// A socket's file outlives a process that was killed.

@@ -14,11 +14,14 @@ use bytes::Bytes;
 use zeromq::{PullSocket, PushSocket, Socket, SocketRecv, SocketSend};
 
 use super::{OneWay, Receiver, Sender};
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::wire::zmq::{self, Gauge};
 
-/// Messages inside the socket before the sender waits: the high-water mark.
-const HIGH_WATER: usize = 1000;
+const HIGH_WATER: Knob = Knob::new(
+    "high-water",
+    1000,
+    "Messages inside the socket before the sender waits (the high-water mark).",
+);
 /// How long [`Sender::close`] waits for the socket to empty: ØMQ's linger.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -34,9 +37,10 @@ impl Lab for ZeroMq {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {
-        Ok(Self { place: place.clone(), high_water: place.knob("high-water", HIGH_WATER) })
+        Ok(Self { place: place.clone(), high_water: place.knob(HIGH_WATER) })
     }
 
     async fn remove(_: &Place) -> Result<()> {

@@ -13,13 +13,13 @@ use async_channel as mpmc;
 use bytes::Bytes;
 
 use super::{Pipeline, Sharing, Stage};
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::oneway::Sender;
 use crate::pubsub;
 use crate::queue::{Consumer, Delivery};
 
-/// Messages a stage holds before whoever hands on has to wait.
-const DEPTH: usize = 1024;
+const DEPTH: Knob =
+    Knob::new("depth", 1024, "Messages a stage holds before the role that sends has to wait.");
 
 /// `pipeline-inproc`.
 pub struct Inproc(Place);
@@ -35,6 +35,7 @@ impl Lab for Inproc {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[DEPTH];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self(place.clone()))
@@ -63,7 +64,7 @@ impl Pipeline for Inproc {
 
 impl Inproc {
     fn stage(&self, stage: Stage) -> Arc<Channel> {
-        let depth = self.0.knob("depth", DEPTH);
+        let depth = self.0.knob(DEPTH);
         self.0.part(stage.part()).meet(|| {
             let (enter, leave) = mpmc::bounded(depth);
             Channel { enter, leave }

@@ -13,15 +13,16 @@ use anyhow::Result;
 use async_nats::Subject;
 use bytes::Bytes;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::oneway::Sender;
 use crate::pipeline::{Pipeline, Sharing, Stage};
 use crate::pubsub;
-use crate::queue::jetstream::{StreamConsumer, make};
+use crate::queue::jetstream::{CLAIM_MS, StreamConsumer, make};
 use crate::wire::jetstream::{Outbox, Store};
+use crate::wire::nats;
 
-/// Tasks a worker holds at once: 1 shares most evenly and waits most.
-const PREFETCH: usize = 128;
+const PREFETCH: Knob =
+    Knob::new("prefetch", 128, "Tasks a worker holds at once; 1 shares most evenly and waits most.");
 
 /// Two streams, and a third for control.
 pub struct JetStream {
@@ -34,6 +35,7 @@ impl Lab for JetStream {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[PREFETCH, CLAIM_MS, nats::HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {
         for stage in [Stage::Tasks, Stage::Results] {
@@ -63,7 +65,7 @@ impl Pipeline for JetStream {
 
     async fn pull(&self, stage: Stage) -> Result<StreamConsumer> {
         let prefetch = match stage {
-            Stage::Tasks => self.place.knob("prefetch", PREFETCH),
+            Stage::Tasks => self.place.knob(PREFETCH),
             // There is one sink, and nobody to share with.
             Stage::Results => 1024,
         };

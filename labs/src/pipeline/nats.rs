@@ -12,12 +12,12 @@
 use anyhow::Result;
 use bytes::Bytes;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::oneway::nats::SubjectSender;
 use crate::pipeline::{Pipeline, Sharing, Stage};
 use crate::pubsub;
 use crate::queue::{Consumer, Delivery};
-use crate::wire::nats::{Line, Listener};
+use crate::wire::nats::{self, Line, Listener};
 
 /// Two subjects.
 pub struct Nats {
@@ -30,6 +30,7 @@ impl Lab for Nats {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Drops;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[nats::HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone() })

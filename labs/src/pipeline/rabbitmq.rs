@@ -14,15 +14,15 @@ use anyhow::Result;
 use bytes::Bytes;
 use lapin::BasicProperties;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::oneway::Sender;
 use crate::pipeline::{Pipeline, Sharing, Stage};
 use crate::pubsub;
 use crate::queue::rabbitmq::QueueConsumer;
 use crate::wire::amqp::{self, Link, Outbox};
 
-/// Tasks a worker holds at once: 1 shares most evenly and waits most.
-const PREFETCH: usize = 32;
+const PREFETCH: Knob =
+    Knob::new("prefetch", 32, "Tasks a worker holds at once; 1 shares most evenly and waits most.");
 
 /// Two queues and an exchange.
 pub struct RabbitMq {
@@ -35,6 +35,7 @@ impl Lab for RabbitMq {
     const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[PREFETCH];
 
     async fn open(place: &Place) -> Result<Self> {
         let link = Link::to(place).await?;
@@ -67,7 +68,7 @@ impl Pipeline for RabbitMq {
 
     async fn pull(&self, stage: Stage) -> Result<QueueConsumer> {
         let prefetch = match stage {
-            Stage::Tasks => self.place.knob("prefetch", PREFETCH),
+            Stage::Tasks => self.place.knob(PREFETCH),
             // There is one sink, and nobody to share with.
             Stage::Results => 1024,
         };

@@ -12,17 +12,19 @@
 
 use anyhow::Result;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
-use crate::oneway::redis::ListSender;
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::oneway::redis::{BATCH, ListSender};
 use crate::pipeline::{Pipeline, Sharing, Stage};
 use crate::pubsub::redis::RedisChannels;
-use crate::queue::redis::ListConsumer;
+use crate::queue::redis::{LEASE_MS, ListConsumer, WAIT_MS};
 use crate::wire::lease::queue;
 use crate::wire::redis::{self as wire, Redis};
 
-/// Tasks a worker holds at once. Fewer are shared out more evenly, more cost
-/// fewer round trips.
-const PREFETCH: usize = 32;
+const PREFETCH: Knob = Knob::new(
+    "prefetch",
+    32,
+    "Tasks a worker holds at once: fewer are shared more evenly, more save round trips.",
+);
 
 /// Two queues and a channel.
 pub struct RedisLists {
@@ -36,6 +38,7 @@ impl Lab for RedisLists {
     const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[PREFETCH, BATCH, LEASE_MS, WAIT_MS];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone(), redis: Redis::at(place).await? })
@@ -62,7 +65,7 @@ impl Pipeline for RedisLists {
 
     async fn pull(&self, stage: Stage) -> Result<ListConsumer> {
         let prefetch = match stage {
-            Stage::Tasks => self.place.knob("prefetch", PREFETCH),
+            Stage::Tasks => self.place.knob(PREFETCH),
             // There is one sink, and nobody to share with.
             Stage::Results => 1024,
         };

@@ -13,17 +13,19 @@
 use anyhow::Result;
 use bytes::Bytes;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::oneway::Sender;
 use crate::pipeline::{Pipeline, Sharing, Stage};
 use crate::pubsub;
 use crate::queue::redis_stream::StreamConsumer;
 use crate::wire::redis::{self as wire, Redis};
-use crate::wire::stream::{Appender, stream};
+use crate::wire::stream::{self, Appender, stream};
 
-/// Tasks a worker holds at once. Fewer are shared out more evenly, more cost
-/// fewer round trips.
-const PREFETCH: usize = 32;
+const PREFETCH: Knob = Knob::new(
+    "prefetch",
+    32,
+    "Tasks a worker holds at once: fewer are shared more evenly, more save round trips.",
+);
 
 /// Two streams with a group each, and a log.
 pub struct RedisStream {
@@ -37,6 +39,7 @@ impl Lab for RedisStream {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[PREFETCH, stream::BATCH, stream::CLAIM_MS, stream::LOOK_MS];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone(), redis: Redis::at(place).await? })
@@ -63,7 +66,7 @@ impl Pipeline for RedisStream {
 
     async fn pull(&self, stage: Stage) -> Result<StreamConsumer> {
         let prefetch = match stage {
-            Stage::Tasks => self.place.knob("prefetch", PREFETCH),
+            Stage::Tasks => self.place.knob(PREFETCH),
             // There is one sink, and nobody to share with.
             Stage::Results => 1024,
         };

@@ -13,15 +13,15 @@
 
 use anyhow::Result;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::oneway::stomp::QueueSender;
 use crate::pipeline::{Pipeline, Sharing, Stage};
 use crate::pubsub;
 use crate::queue::stomp::QueueConsumer;
 use crate::wire::amqp;
 
-/// Tasks a worker holds at once: 1 shares most evenly and waits most.
-const PREFETCH: usize = 32;
+const PREFETCH: Knob =
+    Knob::new("prefetch", 32, "Tasks a worker holds at once; 1 shares most evenly and waits most.");
 
 /// Two queues, and topics.
 pub struct Stomp {
@@ -34,6 +34,7 @@ impl Lab for Stomp {
     const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[PREFETCH];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone() })
@@ -60,7 +61,7 @@ impl Pipeline for Stomp {
 
     async fn pull(&self, stage: Stage) -> Result<QueueConsumer> {
         let prefetch = match stage {
-            Stage::Tasks => self.place.knob("prefetch", PREFETCH),
+            Stage::Tasks => self.place.knob(PREFETCH),
             // There is one sink, and nobody to share with.
             Stage::Results => 1024,
         };

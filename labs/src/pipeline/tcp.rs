@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use bytes::Bytes;
 
 use super::{Pipeline, Sharing, Stage};
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::oneway::tcp::FrameSender;
 use crate::pubsub;
 use crate::queue::{Consumer, Delivery};
@@ -22,10 +22,10 @@ use crate::wire::link::Link;
 use crate::wire::socket::Bound;
 use crate::wire::stages::Stages;
 
-/// Tasks a worker holds at most: finished ones are replaced by half of this.
-pub(crate) const CREDIT: usize = 256;
-/// Bytes collected before they are written without being asked to.
-pub(crate) const WRITE: usize = 64 << 10;
+pub(crate) const CREDIT: Knob =
+    Knob::new("credit", 256, "Tasks a worker holds at most; finished ones are replaced by half of this.");
+pub(crate) const WRITE: Knob =
+    Knob::new("write-bytes", 64 << 10, "Bytes collected before they are written without a flush.");
 
 /// `pipeline-tcp`.
 pub struct Tcp {
@@ -40,10 +40,11 @@ impl Lab for Tcp {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[CREDIT, WRITE];
 
     async fn open(place: &Place) -> Result<Self> {
-        let credit = credit(place.knob("credit", CREDIT));
-        Ok(Self { place: place.clone(), credit, write: place.knob("write-bytes", WRITE) })
+        let credit = credit(place.knob(CREDIT));
+        Ok(Self { place: place.clone(), credit, write: place.knob(WRITE) })
     }
 
     async fn remove(_: &Place) -> Result<()> {

@@ -13,7 +13,7 @@ use anyhow::Result;
 
 use super::tcp::{CREDIT, FrameSink, WRITE};
 use super::{Pipeline, Sharing, Stage};
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::oneway::tcp::FrameSender;
 use crate::pubsub;
 use crate::wire::credit::{Ventilator, Worker, credit};
@@ -35,10 +35,11 @@ impl Lab for Unix {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[CREDIT, WRITE];
 
     async fn open(place: &Place) -> Result<Self> {
-        let credit = credit(place.knob("credit", CREDIT));
-        Ok(Self { place: place.clone(), credit, write: place.knob("write-bytes", WRITE) })
+        let credit = credit(place.knob(CREDIT));
+        Ok(Self { place: place.clone(), credit, write: place.knob(WRITE) })
     }
 
     /// A socket's file outlives a process that was killed; each stage has its own.

@@ -15,14 +15,14 @@ use futures_util::{Stream, StreamExt};
 use zeromq::{PullSocket, PushSocket, Socket, SocketEvent, SocketRecv, SocketSend, ZmqError, ZmqMessage};
 
 use super::{Pipeline, Sharing, Stage};
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::oneway::Sender;
 use crate::pubsub;
 use crate::queue::{Consumer, Delivery};
 use crate::wire::zmq::{self, Gauge};
 
-/// Messages inside a socket before whoever hands on waits: the high-water mark.
-const HIGH_WATER: usize = 1000;
+const HIGH_WATER: Knob =
+    Knob::new("high-water", 1000, "Messages inside a socket before the sender waits (the high-water mark).");
 /// How long closing waits for the socket to empty: ØMQ's linger.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -38,9 +38,10 @@ impl Lab for ZeroMq {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {
-        Ok(Self { place: place.clone(), high_water: place.knob("high-water", HIGH_WATER) })
+        Ok(Self { place: place.clone(), high_water: place.knob(HIGH_WATER) })
     }
 
     async fn remove(_: &Place) -> Result<()> {

@@ -14,11 +14,11 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use super::{Event, PubSub, Publisher, Subscriber};
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::topic::{Filter, FilterKind, Topic};
 
-/// Events that wait for one subscriber before the publisher has to wait.
-const DEPTH: usize = 1024;
+const DEPTH: Knob =
+    Knob::new("depth", 1024, "Events that wait for one subscriber before the publisher has to wait.");
 
 /// `pubsub-inproc`.
 pub struct Inproc {
@@ -38,9 +38,10 @@ impl Lab for Inproc {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[DEPTH];
 
     async fn open(place: &Place) -> Result<Self> {
-        Ok(Self { listeners: place.meet(watch::Sender::default), depth: place.knob("depth", DEPTH) })
+        Ok(Self { listeners: place.meet(watch::Sender::default), depth: place.knob(DEPTH) })
     }
 
     async fn remove(place: &Place) -> Result<()> {

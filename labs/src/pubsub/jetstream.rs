@@ -16,14 +16,13 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream::RetentionPolicy;
 use bytes::Bytes;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
 use crate::topic::{Filter, FilterKind, Topic};
 use crate::wire::jetstream::{Outbox, Pull, Store};
-use crate::wire::nats::{Events, FILTERS, Subjects, filtered};
+use crate::wire::nats::{self, Events, FILTERS, Subjects, filtered};
 
-/// Events asked for and not yet taken.
-const AHEAD: usize = 2048;
+pub(crate) const AHEAD: Knob = Knob::new("ahead", 2048, "Events asked for and not yet taken.");
 
 /// A stream of events, kept while somebody wants them.
 pub struct JetStream {
@@ -36,6 +35,7 @@ impl Lab for JetStream {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[AHEAD, nats::HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {
         Store::at(place).await?.make(filtered(place, &Filter::All), RetentionPolicy::Interest).await?;
@@ -67,7 +67,7 @@ impl PubSub for JetStream {
             ..Default::default()
         };
         let name = store.consumer(from_now).await?.name;
-        let pull = Pull::from(&store, &name, self.place.knob("ahead", AHEAD)).await?;
+        let pull = Pull::from(&store, &name, self.place.knob(AHEAD)).await?;
         Ok(StreamSubscriber { pull, events: Events::of(&self.place), seen: 0 })
     }
 }

@@ -14,16 +14,16 @@
 use anyhow::{Context, Result};
 use bytes::Bytes;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
 use crate::wire::mqtt::packet::Publish;
 use crate::wire::mqtt::{self, Inbox, Link, Message, QoS, Who};
 
-/// 1: the broker keeps the last event of each topic for those who come late.
-const RETAIN: usize = 0;
-/// Events that wait in a subscriber before more are dropped.
-const HIGH_WATER: usize = 100_000;
+pub(crate) const RETAIN: Knob =
+    Knob::new("retain", 0, "1: the broker keeps the last event of each topic for late subscribers.");
+pub(crate) const HIGH_WATER: Knob =
+    Knob::new("high-water", 100_000, "Events that wait in a subscriber before more are dropped.");
 
 /// Topics below one that is named after the place.
 pub struct Mqtt {
@@ -36,6 +36,7 @@ impl Lab for Mqtt {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Drops;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[RETAIN, HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {
         Link::to(place).await?.close().await?;
@@ -81,7 +82,7 @@ pub struct TopicPublisher {
 
 impl TopicPublisher {
     pub(crate) async fn to(place: &Place, qos: QoS) -> Result<Self> {
-        let retain = place.knob("retain", RETAIN) > 0;
+        let retain = place.knob(RETAIN) > 0;
         Ok(Self { link: Link::to(place).await?, place: place.clone(), qos, retain })
     }
 }
@@ -114,7 +115,7 @@ pub struct TopicSubscriber {
 impl TopicSubscriber {
     pub(crate) async fn join(place: &Place, filter: &Filter) -> Result<Self> {
         let subscription = subscription(place, filter)?;
-        let high_water = Some(place.knob("high-water", HIGH_WATER));
+        let high_water = Some(place.knob(HIGH_WATER));
         let link = Link::of(place, Who { high_water, ..Who::default() }).await?;
         link.subscribe(&subscription, QoS::AtMostOnce).await?;
         Ok(Self { inbox: link.inbox, topics: Topics::of(place) })

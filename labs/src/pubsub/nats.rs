@@ -13,10 +13,10 @@
 use anyhow::Result;
 use bytes::Bytes;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
 use crate::topic::{Filter, FilterKind, Topic};
-use crate::wire::nats::{Events, FILTERS, Line, Listener, Subjects, filtered};
+use crate::wire::nats::{self, Events, FILTERS, Line, Listener, Subjects, filtered};
 
 /// Subjects named after the place and the topic.
 pub struct Nats {
@@ -29,6 +29,7 @@ impl Lab for Nats {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Drops;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[nats::HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone() })

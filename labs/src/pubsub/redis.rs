@@ -13,14 +13,13 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
 use crate::wire::redis::{PIPELINE_BYTES, Redis, literally};
 use crate::wire::resp::{Commands, Replies};
 
-/// `PUBLISH` commands in one pipeline: 1 waits for nothing and writes each alone.
-const BATCH: usize = 256;
+const BATCH: Knob = Knob::new("batch", 256, "PUBLISH commands in one pipeline; 1 writes each of them alone.");
 /// Pipelines written and not yet answered: Redis works while the next is filled.
 const ON_THEIR_WAY: usize = 8;
 
@@ -36,6 +35,7 @@ impl Lab for RedisChannels {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Disconnects;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[BATCH];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone(), redis: Redis::at(place).await? })
@@ -58,7 +58,7 @@ impl PubSub for RedisChannels {
             commands: Commands::to(self.redis.socket().await?),
             prefix: prefix(&self.place).len(),
             channel: prefix(&self.place),
-            batch: self.place.knob("batch", BATCH).max(1),
+            batch: self.place.knob(BATCH).max(1),
         })
     }
 

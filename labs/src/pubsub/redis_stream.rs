@@ -17,17 +17,19 @@ use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
 use crate::topic::{Filter, FilterKind, TopicReader};
 use crate::wire::redis::{self as wire, Asked, Redis};
-use crate::wire::stream::{Appender, Entry, stream};
+use crate::wire::stream::{self, Appender, Entry, stream};
 
-/// Events that stay in the log, more or less, before the oldest go.
-const HIGH_WATER: usize = 100_000;
-/// Where a subscriber begins. 0: from now on. Else the time, in milliseconds
-/// since 1970, from which it hears what is still there: 1 is all of it.
-const REPLAY: usize = 0;
+const HIGH_WATER: Knob =
+    Knob::new("high-water", 100_000, "Events that stay in the log, approximately; the oldest are removed.");
+pub(crate) const REPLAY: Knob = Knob::new(
+    "replay",
+    0,
+    "Start of a subscriber: 0 for now, else milliseconds since 1970 (1: all that is stored).",
+);
 /// Events in one answer.
 const BATCH: usize = 512;
 
@@ -43,6 +45,7 @@ impl Lab for RedisStream {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Drops;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[HIGH_WATER, REPLAY, stream::BATCH];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone(), redis: Redis::at(place).await? })
@@ -60,7 +63,7 @@ impl PubSub for RedisStream {
     type Subscriber = StreamSubscriber;
 
     async fn publisher(&self) -> Result<StreamPublisher> {
-        let most = self.place.knob("high-water", HIGH_WATER).max(1);
+        let most = self.place.knob(HIGH_WATER).max(1);
         let (appender, stream) = (Appender::new(&self.place, &self.redis).await?, stream(&self.place));
         Ok(StreamPublisher { appender, stream, most })
     }
@@ -108,7 +111,7 @@ pub struct StreamSubscriber {
 impl StreamSubscriber {
     pub(crate) async fn join(place: &Place, redis: &Redis, filter: &Filter) -> Result<Self> {
         let (mut connection, stream) = (redis.connect_to_wait().await?, stream(place));
-        let position = match place.knob("replay", REPLAY) {
+        let position = match place.knob(REPLAY) {
             0 => {
                 let mut last = redis::cmd("XREVRANGE");
                 let last: Value = last

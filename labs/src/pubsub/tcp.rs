@@ -12,14 +12,17 @@ use anyhow::{Context, Result, bail, ensure};
 use bytes::{Buf, Bytes};
 
 use super::{Event, PubSub, Publisher, Subscriber};
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
 use crate::wire::door::{self, Door, Listener};
 use crate::wire::link::Link;
 use crate::wire::socket::Bound;
 
-/// Bytes collected for one subscriber before they are written without being asked to.
-const WRITE: usize = 64 << 10;
+const WRITE: Knob = Knob::new(
+    "write-bytes",
+    64 << 10,
+    "Bytes collected for one subscriber before they are written without a flush.",
+);
 
 /// `pubsub-tcp`.
 pub struct Tcp {
@@ -33,9 +36,10 @@ impl Lab for Tcp {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[WRITE];
 
     async fn open(place: &Place) -> Result<Self> {
-        Ok(Self { place: place.clone(), write: place.knob("write-bytes", WRITE) })
+        Ok(Self { place: place.clone(), write: place.knob(WRITE) })
     }
 
     async fn remove(_: &Place) -> Result<()> {

@@ -13,12 +13,15 @@ use anyhow::Result;
 
 use super::PubSub;
 use super::tcp::{FramePublisher, FrameSubscriber};
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::topic::{Filter, FilterKind};
 use crate::wire::socket::Bound;
 
-/// Bytes collected for one subscriber before they are written without being asked to.
-const WRITE: usize = 64 << 10;
+const WRITE: Knob = Knob::new(
+    "write-bytes",
+    64 << 10,
+    "Bytes collected for one subscriber before they are written without a flush.",
+);
 
 /// `pubsub-unix`.
 pub struct Unix {
@@ -32,9 +35,10 @@ impl Lab for Unix {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[WRITE];
 
     async fn open(place: &Place) -> Result<Self> {
-        Ok(Self { place: place.clone(), write: place.knob("write-bytes", WRITE) })
+        Ok(Self { place: place.clone(), write: place.knob(WRITE) })
     }
 
     /// A socket's file outlives a process that was killed.

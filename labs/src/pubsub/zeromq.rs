@@ -19,15 +19,18 @@ use bytes::Bytes;
 use zeromq::{PubSocket, Socket, SocketRecv, SocketSend, SubSocket, ZmqMessage};
 
 use super::{Event, PubSub, Publisher, Subscriber};
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
 use crate::wire::zmq::{self, Gauge};
 
-/// Messages accepted before the publisher lets the socket's own task run. PUB
-/// never waits: without a pause it fills its queue and drops the rest.
-const BATCH: usize = 128;
-/// Messages inside the socket before more are dropped: the high-water mark.
-const HIGH_WATER: usize = 100_000;
+/// PUB never waits: without a pause it fills its queue and drops the rest.
+const BATCH: Knob =
+    Knob::new("batch", 128, "Events accepted before the publisher lets the socket's own task run.");
+const HIGH_WATER: Knob = Knob::new(
+    "high-water",
+    100_000,
+    "Messages inside the socket before more are dropped (the high-water mark).",
+);
 /// How long [`Publisher::close`] waits for the socket to empty: ØMQ's linger.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -44,9 +47,10 @@ impl Lab for ZeroMq {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Drops;
     const JOIN: Join = Join::Probed;
+    const KNOBS: &'static [Knob] = &[BATCH, HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {
-        let (batch, high_water) = (place.knob("batch", BATCH).max(1), place.knob("high-water", HIGH_WATER));
+        let (batch, high_water) = (place.knob(BATCH).max(1), place.knob(HIGH_WATER));
         Ok(Self { place: place.clone(), batch, high_water })
     }
 

@@ -22,12 +22,13 @@ use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::jetstream::stream::RetentionPolicy;
 use bytes::Bytes;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::queue::{Consumer, Delivery, Producer, Queue};
 use crate::wire::jetstream::{Pull, Store};
+use crate::wire::nats;
 
-/// A delivery that is not settled within this time goes to whoever asks, in milliseconds.
-const CLAIM_MS: usize = 5_000;
+pub(crate) const CLAIM_MS: Knob =
+    Knob::new("claim-ms", 5_000, "Milliseconds after which an unsettled delivery goes to another consumer.");
 /// All who compete share one consumer of JetStream's.
 const CONSUMERS: &str = "consumers";
 
@@ -42,6 +43,7 @@ impl Lab for JetStream {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[CLAIM_MS, nats::HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {
         make(place).await?;
@@ -98,7 +100,7 @@ impl StreamConsumer {
         let shared = pull::Config {
             durable_name: Some(CONSUMERS.to_owned()),
             ack_policy: AckPolicy::Explicit,
-            ack_wait: Duration::from_millis(place.knob("claim-ms", CLAIM_MS) as u64),
+            ack_wait: Duration::from_millis(place.knob(CLAIM_MS) as u64),
             // What each may hold is its prefetch; together they are not limited.
             max_ack_pending: -1,
             ..Default::default()

@@ -16,12 +16,15 @@ use anyhow::Result;
 use bytes::Bytes;
 use lapin::BasicProperties;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::queue::{Consumer, Delivery, Producer, Queue};
 use crate::wire::amqp::{self, Inbox, Link};
 
-/// 2: to disk with it, 1: it may stay in memory, and be lost with it.
-const DELIVERY_MODE: usize = 2;
+const DELIVERY_MODE: Knob = Knob::new(
+    "delivery-mode",
+    2,
+    "2: a message is written to disk; 1: it may stay in memory, and be lost with it.",
+);
 
 /// A durable queue behind the default exchange.
 pub struct RabbitMq {
@@ -34,6 +37,7 @@ impl Lab for RabbitMq {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[DELIVERY_MODE];
 
     async fn open(place: &Place) -> Result<Self> {
         let link = Link::to(place).await?;
@@ -52,7 +56,7 @@ impl Queue for RabbitMq {
     type Consumer = QueueConsumer;
 
     async fn producer(&self) -> Result<QueueProducer> {
-        let mode = u8::try_from(self.place.knob("delivery-mode", DELIVERY_MODE))?;
+        let mode = u8::try_from(self.place.knob(DELIVERY_MODE))?;
         QueueProducer::join(&self.place, BasicProperties::default().with_delivery_mode(mode)).await
     }
 

@@ -18,14 +18,14 @@ use anyhow::Result;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::queue::Queue;
 use crate::queue::rabbitmq::{QueueConsumer, QueueProducer};
 use crate::wire::amqp::{self, Link};
 
-/// Redeliveries after which a message is dropped, as one that no consumer can
-/// handle; with a dead-letter exchange it would go there. 0: never.
-const DELIVERY_LIMIT: usize = 0;
+/// A message that no consumer can handle; with a dead-letter exchange it would go there.
+const DELIVERY_LIMIT: Knob =
+    Knob::new("delivery-limit", 0, "Redeliveries after which a message is dropped; 0: never.");
 
 /// A quorum queue behind the default exchange.
 pub struct RabbitMqQuorum {
@@ -39,11 +39,12 @@ impl Lab for RabbitMqQuorum {
     const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[DELIVERY_LIMIT];
 
     async fn open(place: &Place) -> Result<Self> {
         let mut arguments = FieldTable::default();
         arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-        let limit = place.knob("delivery-limit", DELIVERY_LIMIT);
+        let limit = place.knob(DELIVERY_LIMIT);
         if limit > 0 {
             arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(limit.try_into()?));
         }

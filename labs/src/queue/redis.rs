@@ -21,16 +21,19 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::queue::{Consumer, Delivery, Producer, Queue};
 use crate::wire::lease::queue;
 use crate::wire::redis::{self as wire, Redis};
 use crate::wire::taker::Taker;
 
-/// A consumer that shows no sign of life for this long loses its items, in milliseconds.
-const LEASE_MS: usize = 2_000;
-/// How long to wait at an empty queue before looking for items to deliver again, in milliseconds.
-const WAIT_MS: usize = 100;
+pub(crate) const LEASE_MS: Knob = Knob::new(
+    "lease-ms",
+    2_000,
+    "Milliseconds without a sign of life after which a consumer loses its items.",
+);
+pub(crate) const WAIT_MS: Knob =
+    Knob::new("wait-ms", 100, "Milliseconds between looks for items to deliver again, at an empty queue.");
 
 /// A list, and one more for every consumer.
 pub struct RedisList {
@@ -44,6 +47,7 @@ impl Lab for RedisList {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[LEASE_MS, WAIT_MS];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone(), redis: Redis::at(place).await? })
@@ -93,8 +97,8 @@ pub struct ListConsumer(Taker);
 
 impl ListConsumer {
     pub(crate) async fn join(place: &Place, redis: &Redis, prefetch: u16) -> Result<Self> {
-        let ms = |knob, default| Duration::from_millis(place.knob(knob, default).max(1) as u64);
-        let times = [ms("lease-ms", LEASE_MS), ms("wait-ms", WAIT_MS)];
+        let ms = |knob| Duration::from_millis(place.knob(knob).max(1) as u64);
+        let times = [ms(LEASE_MS), ms(WAIT_MS)];
         Taker::join(place, redis, prefetch, times).await.map(Self)
     }
 }

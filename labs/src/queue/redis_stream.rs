@@ -18,10 +18,10 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::queue::{Consumer, Delivery, Producer, Queue};
 use crate::wire::redis::{self as wire, Redis};
-use crate::wire::stream::{Joining, Member, stream};
+use crate::wire::stream::{self, Joining, Member, stream};
 
 const GROUP: &str = "consumers";
 
@@ -37,6 +37,7 @@ impl Lab for RedisStream {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[stream::CLAIM_MS, stream::LOOK_MS];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone(), redis: Redis::at(place).await? })

@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::queue::{Consumer, Delivery, Producer, Queue};
 use crate::wire::amqp;
 use crate::wire::stomp::inbox::Inbox;
@@ -26,11 +26,17 @@ use crate::wire::stomp::link;
 use crate::wire::stomp::outbox::Outbox;
 use crate::wire::stomp::{Command, Frame};
 
-/// 1: to disk with it; 0: it may stay in memory, and be lost with it. Never as
-/// `persistent:false`, which would ask for a queue that is not durable.
-const PERSISTENT: usize = 1;
-/// Messages whose receipts are waited for; who sends more waits.
-const IN_FLIGHT: usize = 4096;
+/// Never as `persistent:false`, which would ask for a queue that is not durable.
+const PERSISTENT: Knob = Knob::new(
+    "persistent",
+    1,
+    "1: a message is written to disk; 0: it may stay in memory, and be lost with it.",
+);
+const IN_FLIGHT: Knob = Knob::new(
+    "in-flight",
+    4096,
+    "Messages sent whose receipts have not come before the next one has to wait.",
+);
 
 /// A durable queue.
 pub struct Stomp {
@@ -43,6 +49,7 @@ impl Lab for Stomp {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[PERSISTENT, IN_FLIGHT];
 
     /// Nothing to declare: the first to send or subscribe makes the queue.
     async fn open(place: &Place) -> Result<Self> {
@@ -63,8 +70,8 @@ impl Queue for Stomp {
         Ok(QueueProducer {
             outbox: Outbox::to(&self.place).await?,
             queue: link::queue(&self.place),
-            persistent: self.place.knob("persistent", PERSISTENT) > 0,
-            in_flight: Semaphore::new(self.place.knob("in-flight", IN_FLIGHT).max(1)),
+            persistent: self.place.knob(PERSISTENT) > 0,
+            in_flight: Semaphore::new(self.place.knob(IN_FLIGHT).max(1)),
         })
     }
 

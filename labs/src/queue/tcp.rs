@@ -19,17 +19,20 @@ use anyhow::Result;
 use bytes::Bytes;
 
 use super::{Confirmed, Producer, Queue};
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::wire::keeper::Keeper;
 use crate::wire::lines::Lines;
 use crate::wire::outbox::Outbox;
 use crate::wire::{line, log};
 
-/// 1: a commit is on disk before it confirms. 0: the operating system has it,
-/// which is enough for kill -9; after a power cut the log may be unreadable.
-const FSYNC: usize = 1;
-/// How long closing waits for the consumers that are connected, in milliseconds.
-const LINGER_MS: usize = 5_000;
+/// 0 is enough for kill -9; after a power cut the log may be unreadable.
+const FSYNC: Knob = Knob::new(
+    "fsync",
+    1,
+    "1: messages are on disk before they are confirmed; 0: the operating system has them.",
+);
+const LINGER_MS: Knob =
+    Knob::new("linger-ms", 5_000, "Milliseconds that closing waits for the connected consumers.");
 
 /// `queue-tcp`.
 pub struct Tcp(Place);
@@ -40,6 +43,7 @@ impl Lab for Tcp {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[FSYNC, LINGER_MS];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self(place.clone()))
@@ -56,9 +60,8 @@ impl Queue for Tcp {
     type Consumer = Lines;
 
     async fn producer(&self) -> Result<TcpProducer> {
-        let knob = |name, default| self.0.knob(name, default);
-        let linger = Duration::from_millis(knob("linger-ms", LINGER_MS) as u64);
-        let outbox = Outbox::open(&self.0, knob("fsync", FSYNC) > 0).await?;
+        let linger = Duration::from_millis(self.0.knob(LINGER_MS) as u64);
+        let outbox = Outbox::open(&self.0, self.0.knob(FSYNC) > 0).await?;
         Ok(TcpProducer(Keeper::start(|letters| outbox.keep(letters, linger))))
     }
 

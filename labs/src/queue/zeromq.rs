@@ -19,18 +19,21 @@ use anyhow::Result;
 use bytes::Bytes;
 
 use super::{Confirmed, Producer, Queue};
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::wire::keeper::Keeper;
 use crate::wire::lines::Lines;
 use crate::wire::zmq::held::Held;
 use crate::wire::zmq::pirate;
 
-/// Messages the producer holds; those beyond it wait to be taken, and their senders with them.
-const HIGH_WATER: usize = 10_000;
-/// A peer that shows no sign of life for this long is taken to be gone, in milliseconds.
-const LEASE_MS: usize = 1_000;
-/// How long closing waits for the consumers that are connected, in milliseconds.
-const LINGER_MS: usize = 5_000;
+const HIGH_WATER: Knob =
+    Knob::new("high-water", 10_000, "Messages the producer holds; more of them, and their senders, wait.");
+const LEASE_MS: Knob = Knob::new(
+    "lease-ms",
+    1_000,
+    "Milliseconds without a sign of life after which a peer is taken to be gone.",
+);
+const LINGER_MS: Knob =
+    Knob::new("linger-ms", 5_000, "Milliseconds that closing waits for the connected consumers.");
 
 /// `queue-zeromq`.
 pub struct ZeroMq(Place);
@@ -41,6 +44,7 @@ impl Lab for ZeroMq {
     const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[HIGH_WATER, LEASE_MS, LINGER_MS];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self(place.clone()))
@@ -53,7 +57,7 @@ impl Lab for ZeroMq {
 
 impl ZeroMq {
     fn lease(&self) -> Duration {
-        Duration::from_millis(self.0.knob("lease-ms", LEASE_MS).max(4) as u64)
+        Duration::from_millis(self.0.knob(LEASE_MS).max(4) as u64)
     }
 }
 
@@ -63,8 +67,8 @@ impl Queue for ZeroMq {
     type Consumer = Lines;
 
     async fn producer(&self) -> Result<ZeroMqProducer> {
-        let high_water = self.0.knob("high-water", HIGH_WATER).max(1);
-        let linger = Duration::from_millis(self.0.knob("linger-ms", LINGER_MS) as u64);
+        let high_water = self.0.knob(HIGH_WATER).max(1);
+        let linger = Duration::from_millis(self.0.knob(LINGER_MS) as u64);
         let held = Held::bind(&self.0, self.lease()).await?;
         Ok(ZeroMqProducer(Keeper::start(|letters| held.keep(letters, high_water, linger))))
     }

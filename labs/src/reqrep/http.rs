@@ -19,11 +19,11 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::{Command, Document, Matching, RequestReply, Requester, Responder};
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::wire::http::{self, Line};
 
-/// Connections of one requester, and so requests in flight.
-const CONNECTIONS: usize = 32;
+const CONNECTIONS: Knob =
+    Knob::new("connections", 32, "Connections of one requester: as many requests are in flight.");
 /// Requests that wait at a responder. Beyond it they wait in their connections.
 const WAITING: usize = 256;
 
@@ -39,9 +39,10 @@ impl Lab for Http {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[CONNECTIONS];
 
     async fn open(place: &Place) -> Result<Self> {
-        Ok(Self { place: place.clone(), connections: place.knob("connections", CONNECTIONS).max(1) })
+        Ok(Self { place: place.clone(), connections: place.knob(CONNECTIONS).max(1) })
     }
 
     async fn remove(_: &Place) -> Result<()> {

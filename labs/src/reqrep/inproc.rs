@@ -14,10 +14,10 @@ use async_channel as mpmc;
 use tokio::sync::oneshot;
 
 use super::{Command, Document, Matching, RequestReply, Requester, Responder};
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 
-/// Requests that wait for a responder before the next one who asks has to wait.
-const DEPTH: usize = 1024;
+const DEPTH: Knob =
+    Knob::new("depth", 1024, "Requests that wait for a responder before the next requester has to wait.");
 
 /// `reqrep-inproc`.
 pub struct Inproc(Arc<Requests>);
@@ -35,9 +35,10 @@ impl Lab for Inproc {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[DEPTH];
 
     async fn open(place: &Place) -> Result<Self> {
-        let depth = place.knob("depth", DEPTH);
+        let depth = place.knob(DEPTH);
         Ok(Self(place.meet(|| {
             let (enter, leave) = mpmc::bounded(depth);
             Requests { enter, leave }

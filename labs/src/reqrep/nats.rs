@@ -13,9 +13,9 @@
 use anyhow::Result;
 use async_nats::Subject;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
-use crate::wire::nats::{Line, Listener};
+use crate::wire::nats::{self, Line, Listener};
 
 /// A subject of requests.
 pub struct Nats {
@@ -28,6 +28,7 @@ impl Lab for Nats {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Drops;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[nats::HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone() })

@@ -15,17 +15,17 @@ use anyhow::{Context, Result};
 use redis::aio::MultiplexedConnection;
 use tokio::task::JoinHandle;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::reqrep::correlation::Pending;
 use crate::reqrep::return_address::{ReturnAddress, request_letter};
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::wire::letters::{self, Replies, Requests};
 use crate::wire::redis::{self as wire, Redis};
 
-/// Requests or replies popped with one command, and replies in one pipeline.
-const BATCH: usize = 256;
-/// How long a reply waits for a requester that may have gone, in milliseconds.
-const KEEP_MS: usize = 60_000;
+const BATCH: Knob =
+    Knob::new("batch", 256, "Requests or replies popped with one command, and replies in one pipeline.");
+const KEEP_MS: Knob =
+    Knob::new("keep-ms", 60_000, "Milliseconds that a reply waits for a requester that may have gone.");
 
 /// A list of requests, and a list of replies for each requester.
 pub struct RedisLists {
@@ -39,6 +39,7 @@ impl Lab for RedisLists {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[BATCH, KEEP_MS];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone(), redis: Redis::at(place).await? })
@@ -63,7 +64,7 @@ impl RequestReply for RedisLists {
             .context("cannot get a number of our own")?;
         let replies = key(&self.place, &format!("replies:{number}"));
         let pending = Pending::default();
-        let count = self.place.knob("batch", BATCH).max(1);
+        let count = self.place.knob(BATCH).max(1);
         let redis = self.redis.connect_to_wait().await?;
         let reader = letters::hand_out(redis, replies.clone(), count, pending.clone());
         Ok(ListRequester {
@@ -76,8 +77,8 @@ impl RequestReply for RedisLists {
     }
 
     async fn responder(&self) -> Result<ListResponder> {
-        let batch = self.place.knob("batch", BATCH).max(1);
-        let keep_ms = self.place.knob("keep-ms", KEEP_MS);
+        let batch = self.place.knob(BATCH).max(1);
+        let keep_ms = self.place.knob(KEEP_MS);
         let requests = key(&self.place, "requests");
         Ok(ListResponder {
             requests: Requests::on(self.redis.connect_to_wait().await?, requests, batch),

@@ -18,20 +18,20 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
 use tokio::task::JoinHandle;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::reqrep::correlation::Pending;
 use crate::reqrep::return_address::ReturnAddress;
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::wire::redis::{self as wire, Redis};
-use crate::wire::stream::{Entry, Joining, Member, stream};
+use crate::wire::stream::{self, Entry, Joining, Member, stream};
 
-/// Requests a responder takes before it has answered the first of them.
-const PREFETCH: usize = 1024;
-/// A requester that shows no sign of life for so long has gone, in milliseconds.
-const KEEP_MS: usize = 60_000;
-/// A request that was handed out so often without a reply kills whoever takes
-/// it: it is not handed out again. With a prefetch of 1 it is the only one.
-const ATTEMPTS: usize = 10;
+const PREFETCH: Knob =
+    Knob::new("prefetch", 1024, "Requests a responder takes before it has answered the first of them.");
+const KEEP_MS: Knob =
+    Knob::new("keep-ms", 60_000, "Milliseconds without a sign of life after which a requester has gone.");
+/// Such a request kills the responders that take it. With a prefetch of 1 it is the only one.
+const ATTEMPTS: Knob =
+    Knob::new("attempts", 10, "Deliveries of a request without a reply before it is a dead letter.");
 /// Dead letters that are kept, about; the oldest go first.
 const DEAD: usize = 1000;
 /// Replies in one answer of Redis.
@@ -49,6 +49,7 @@ impl Lab for RedisStream {
     const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[PREFETCH, KEEP_MS, ATTEMPTS, stream::CLAIM_MS, stream::LOOK_MS];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone(), redis: Redis::at(place).await? })
@@ -78,7 +79,7 @@ impl RequestReply for RedisStream {
         let replies = Replies {
             redis: self.redis.connect_to_wait().await?,
             address: address.clone(),
-            keep_ms: self.place.knob("keep-ms", KEEP_MS).max(3),
+            keep_ms: self.place.knob(KEEP_MS).max(3),
             pending: pending.clone(),
         };
         let reader = tokio::spawn(replies.hand_out());
@@ -91,13 +92,13 @@ impl RequestReply for RedisStream {
             group: "responders".to_owned(),
             // Requests may have come before the first responder.
             from: "0",
-            prefetch: self.place.knob("prefetch", PREFETCH),
+            prefetch: self.place.knob(PREFETCH),
             alone: false,
             delete: true,
         };
         Ok(StreamResponder {
             member: Member::join(&self.place, &self.redis, joining).await?,
-            attempts: self.place.knob("attempts", ATTEMPTS).max(1),
+            attempts: self.place.knob(ATTEMPTS).max(1),
             dead: format!("{}:dead", self.place.name()),
         })
     }

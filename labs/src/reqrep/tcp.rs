@@ -14,14 +14,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::{Command, Document, Matching, RequestReply, Requester, Responder};
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::reqrep::correlation::Pending;
 use crate::wire::hub::{Guest, Hub};
 use crate::wire::link::Link;
 use crate::wire::socket::Bound;
 
-/// Requests accepted and not yet written before the next one has to wait.
-pub(crate) const DEPTH: usize = 256;
+pub(crate) const DEPTH: Knob =
+    Knob::new("depth", 256, "Requests accepted and not yet written before the next one has to wait.");
 
 /// `reqrep-tcp`.
 pub struct Tcp {
@@ -35,9 +35,10 @@ impl Lab for Tcp {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[DEPTH];
 
     async fn open(place: &Place) -> Result<Self> {
-        Ok(Self { place: place.clone(), depth: place.knob("depth", DEPTH) })
+        Ok(Self { place: place.clone(), depth: place.knob(DEPTH) })
     }
 
     async fn remove(_: &Place) -> Result<()> {
@@ -95,7 +96,7 @@ async fn drive(mut link: Link, mut requests: mpsc::Receiver<(u64, Bytes)>, pendi
     let mut converse = async || -> Result<()> {
         loop {
             tokio::select! {
-                taken = requests.recv_many(&mut batch, DEPTH) => {
+                taken = requests.recv_many(&mut batch, DEPTH.default) => {
                     if taken == 0 {
                         return Ok(());
                     }

@@ -13,7 +13,7 @@ use anyhow::Result;
 
 use super::tcp::{DEPTH, FrameRequester, FrameResponder};
 use super::{Matching, RequestReply};
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::wire::hub::Hub;
 use crate::wire::socket::Bound;
 
@@ -29,9 +29,10 @@ impl Lab for Unix {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[DEPTH];
 
     async fn open(place: &Place) -> Result<Self> {
-        Ok(Self { place: place.clone(), depth: place.knob("depth", DEPTH) })
+        Ok(Self { place: place.clone(), depth: place.knob(DEPTH) })
     }
 
     /// A socket's file outlives a process that was killed.

@@ -15,12 +15,12 @@ use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{Command, Document, Matching, RequestReply, Requester, Responder};
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::reqrep::correlation::Pending;
 use crate::wire::websocket::{self, Guest, Hub, News, Ws};
 
-/// Requests accepted and not yet written before the next one has to wait.
-const DEPTH: usize = 256;
+const DEPTH: Knob =
+    Knob::new("depth", 256, "Requests accepted and not yet written before the next one has to wait.");
 
 /// `reqrep-websocket`.
 pub struct WebSocket {
@@ -34,9 +34,10 @@ impl Lab for WebSocket {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[DEPTH];
 
     async fn open(place: &Place) -> Result<Self> {
-        Ok(Self { place: place.clone(), depth: place.knob("depth", DEPTH).max(1) })
+        Ok(Self { place: place.clone(), depth: place.knob(DEPTH).max(1) })
     }
 
     async fn remove(_: &Place) -> Result<()> {
@@ -87,7 +88,7 @@ async fn drive(mut ws: Ws, mut requests: mpsc::Receiver<Message>, pending: Pendi
     let mut converse = async || -> Result<()> {
         loop {
             tokio::select! {
-                taken = requests.recv_many(&mut batch, DEPTH), if ws.is_flushed() => {
+                taken = requests.recv_many(&mut batch, DEPTH.default), if ws.is_flushed() => {
                     if taken == 0 {
                         return Ok(());
                     }

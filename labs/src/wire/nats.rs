@@ -11,13 +11,16 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
 use tokio::task::unconstrained;
 
-use crate::lab::Place;
+use crate::lab::{Knob, Place};
 use crate::pubsub::Event;
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
 
-/// Messages that wait in a subscription before the client drops new ones. The
-/// crate's default, 65,536, is less than it reads in one go from a full socket.
-const HIGH_WATER: usize = 262_144;
+/// The crate's default, 65,536, is less than it reads in one go from a full socket.
+pub(crate) const HIGH_WATER: Knob = Knob::new(
+    "high-water",
+    262_144,
+    "Messages that wait in a subscription before the client drops new ones.",
+);
 /// Commands between a role and the client's own task, which writes them.
 const COMMANDS: usize = 4096;
 
@@ -39,7 +42,7 @@ impl Line {
         let connected = AtomicBool::new(false);
         let options = ConnectOptions::new()
             .name(place.role())
-            .subscription_capacity(place.knob("high-water", HIGH_WATER).max(1))
+            .subscription_capacity(place.knob(HIGH_WATER).max(1))
             .client_capacity(COMMANDS)
             // Who does not want to wait for ever has a timeout of its own.
             .request_timeout(None)

@@ -11,17 +11,15 @@ use redis::streams::StreamPendingCountReply;
 use redis::{Pipeline, RedisResult, Value};
 use tokio::time::Instant;
 
-use crate::lab::Place;
+use crate::lab::{Knob, Place};
 use crate::wire::redis::{Asked, Outbox, PIPELINE_BYTES, Redis};
 
-/// An entry pending for longer than this goes to whoever asks, in milliseconds.
-const CLAIM_MS: usize = 3_000;
-/// How often to look for such entries, in milliseconds.
-const LOOK_MS: usize = 100;
+pub(crate) const CLAIM_MS: Knob =
+    Knob::new("claim-ms", 3_000, "Milliseconds after which a pending entry goes to another consumer.");
+pub(crate) const LOOK_MS: Knob = Knob::new("look-ms", 100, "Milliseconds between looks for such entries.");
 /// Acks in one command.
 const ACKS: usize = 128;
-/// Entries in one pipeline, and in one answer.
-const BATCH: usize = 256;
+pub(crate) const BATCH: Knob = Knob::new("batch", 256, "Entries in one pipeline.");
 
 /// The stream of a place.
 pub(crate) fn stream(place: &Place) -> String {
@@ -81,7 +79,7 @@ pub(crate) struct Appender {
 impl Appender {
     pub(crate) async fn new(place: &Place, redis: &Redis) -> Result<Self> {
         let outbox = Outbox::new(redis.connect().await?);
-        Ok(Self { outbox, batch: place.knob("batch", BATCH).max(1), accepted: redis::pipe(), bytes: 0 })
+        Ok(Self { outbox, batch: place.knob(BATCH).max(1), accepted: redis::pipe(), bytes: 0 })
     }
 
     /// Accepts an entry. `most` entries, more or less, stay in the stream; the oldest go.
@@ -178,8 +176,8 @@ impl Member {
                 stream: joining.stream,
                 name: joining.group,
                 me: format!("consumer-{me}"),
-                claim_ms: place.knob("claim-ms", CLAIM_MS),
-                look_ms: place.knob("look-ms", LOOK_MS).max(1),
+                claim_ms: place.knob(CLAIM_MS),
+                look_ms: place.knob(LOOK_MS).max(1),
             },
             connection: redis.connect_to_wait().await?,
             outbox: Outbox::new(connection),

@@ -103,6 +103,7 @@ impl Floor {
             guarantee: Guarantee::AtMostOnce,
             overload: Overload::Waits,
             join: Join::Confirmed,
+            knobs: &[],
             source: "harness/src/role/floor/mod.rs".to_owned(),
             particular: Particular::None,
             built_in: true,

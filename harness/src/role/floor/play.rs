@@ -20,7 +20,7 @@ use crate::bundle::{Interval, LoadKind};
 use crate::clock::{self, Pacer};
 use crate::load::Schedule;
 use crate::record::{INTERVAL, Progress, Window};
-use crate::role::drive::{BATCH, Room};
+use crate::role::drive::{FLUSH_EVERY, Room};
 use crate::role::protocol::{Init, Kind, ToRole};
 use crate::role::reqrep::IN_FLIGHT;
 use crate::role::{Outbox, Stage, knob, stage};
@@ -114,7 +114,7 @@ impl Mouth<'_> {
     /// As fast as the window allows, many messages a write.
     async fn closed(&mut self, stage: &Stage, answered: bool, pacer: &Pacer, window: Window) -> Result<()> {
         let mut room = Room::open(stage, &["receiver-0".to_owned()], Progress::Highest, false)?;
-        let batch = if answered { IN_FLIGHT / 4 } else { knob(&stage.place, "flush-every", BATCH) };
+        let batch = if answered { IN_FLIGHT.default / 4 } else { knob(&stage.place, FLUSH_EVERY) };
         let count = (WRITE / self.frame.len()).clamp(1, batch.max(1));
         let block = self.frame.repeated(count);
         loop {
@@ -124,7 +124,7 @@ impl Mouth<'_> {
             }
             let fits = if answered {
                 let in_flight = self.sent - self.counters.get(Counter::Received);
-                in_flight + count as u64 <= IN_FLIGHT as u64
+                in_flight + count as u64 <= IN_FLIGHT.default as u64
             } else {
                 room.has(self.sent)
             };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use labs::catalog::{Pattern, Visitor as _};
-use labs::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use labs::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 
 use super::rig::{KNOB, Rig};
 use super::wire::Wire;
@@ -25,7 +25,7 @@ impl Known {
     /// What this trial is to do, and to note. Looked for by those who join: to
     /// clean up after a trial, none is needed.
     fn rig(&self) -> Result<Arc<Rig>> {
-        Rig::find(self.place.knob(KNOB, 0))
+        Rig::find(self.place.knob(KNOB))
     }
 
     /// The only wire of a part of the place.
@@ -39,6 +39,7 @@ impl Lab for Known {
     const BROKER: Option<Broker> = None;
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Stores;
+    const KNOBS: &'static [Knob] = &[KNOB];
     const JOIN: Join = Join::Confirmed;
 
     async fn open(place: &Place) -> Result<Self> {

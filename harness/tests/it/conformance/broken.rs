@@ -4,22 +4,24 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use labs::catalog::Pattern;
 use labs::durable::redis_stream::RedisStream;
-use labs::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use labs::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use labs::oneway::{self as way, OneWay};
 use labs::queue::redis::RedisList;
 use libtest_mimic::Trial;
 
 use super::faulty::fault::*;
 use super::faulty::queue::{ACKS_AT_ONCE, HASTY, Outbox, STARTS_ANEW};
-use super::faulty::{Faulty, SAYS_DISCONNECTS, SAYS_DROPS, SAYS_STORES, SAYS_WAITS};
+use super::faulty::{FAULT, Faulty, SAYS_DISCONNECTS, SAYS_DROPS, SAYS_STORES, SAYS_WAITS};
 use super::killed::{consumer_killed, producer_killed};
 use super::place::Site;
 use super::queue::confirmed_when_acked;
 use super::together::together;
-use super::{Promise, durable, oneway, overload, pipeline, promises, pubsub, queue, reqrep, survival, trial};
+use super::{
+    Promise, declared, durable, oneway, overload, pipeline, promises, pubsub, queue, reqrep, survival, trial,
+};
 
 /// How long a broken lab is waited for: what it does not do, it never does.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -110,6 +112,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("broken::queue_durable".to_owned(), Some(Broker::Redis), forgetful),
         trial("broken::durable_survives".to_owned(), Some(Broker::Redis), forgets),
         trial("broken::untested_durable".to_owned(), None, untested),
+        trial("broken::oneway_knobs".to_owned(), None, hides_knobs),
         trial("broken::oneway_traces".to_owned(), Some(Broker::Redis), litters),
     ]
 }
@@ -211,6 +214,22 @@ fn untested() -> Result<()> {
         bail!("a lab says that it is durable, nobody has looked, and the suite does not notice");
     };
     ensure!(error.to_string().contains("no check kills"), "for another reason: {error}");
+    Ok(())
+}
+
+/// Reads knobs, and declares others.
+fn hides_knobs() -> Result<()> {
+    let site = Site::new("knobs", None)?;
+    let promises = promises![Whole: together];
+    promises.iter().try_for_each(|promise| promise.hold(site.clone()))?;
+    let asked = site.knobs_asked();
+    declared(&asked, Whole::KNOBS).context("a lab that declares its knobs is accused")?;
+    for (knobs, because) in
+        [(vec![], "`fault` is read and not in KNOBS"), (vec![Knob { default: 7, ..FAULT }], "the default 0")]
+    {
+        let Err(error) = declared(&asked, &knobs) else { bail!("{knobs:?} passes for {asked:?}") };
+        ensure!(error.to_string().contains(because), "for another reason: {error}");
+    }
     Ok(())
 }
 

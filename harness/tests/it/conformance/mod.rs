@@ -31,12 +31,12 @@ mod together;
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use futures_util::future::LocalBoxFuture;
 use harness::role::{self, Handle};
 use labs::catalog::{self, Pattern, Visitor};
 use labs::durable::DurablePubSub;
-use labs::lab::{Broker, Lab};
+use labs::lab::{Broker, Knob, Lab};
 use labs::oneway::OneWay;
 use labs::pipeline::Pipeline;
 use labs::pubsub::PubSub;
@@ -116,10 +116,27 @@ pub(crate) fn handles() -> Vec<Handle> {
     role::handles().into_iter().chain(faulty::handles()).collect()
 }
 
+/// Whatever was read is declared, with the default with which it was read.
+fn declared(asked: &[Knob], knobs: &[Knob]) -> Result<()> {
+    for knob in asked {
+        let of_that_name: Vec<usize> =
+            knobs.iter().filter(|known| known.name == knob.name).map(|known| known.default).collect();
+        ensure!(!of_that_name.is_empty(), "knobs: `{}` is read and not in KNOBS", knob.name);
+        ensure!(
+            of_that_name.contains(&knob.default),
+            "knobs: `{}` is read with the default {}, and KNOBS says {of_that_name:?}",
+            knob.name,
+            knob.default
+        );
+    }
+    Ok(())
+}
+
 struct Suite(Vec<Trial>);
 
 impl Suite {
-    fn add<L: Lab>(&mut self, pattern: Pattern, promises: Vec<Promise>) {
+    /// `others` are the knobs of labs that this one uses.
+    fn add<L: Lab>(&mut self, pattern: Pattern, promises: Vec<Promise>, others: &'static [Knob]) {
         let lab = catalog::name::<L>(pattern);
         let tested = survival::is_put_to_the_test::<L>(pattern, &promises);
         // Needs no broker, and so is never ignored.
@@ -127,7 +144,9 @@ impl Suite {
         for promise in promises.into_iter().chain(promises![L: together]) {
             let (lab, name) = (lab.clone(), format!("conformance::{lab}::{}", promise.name));
             self.0.push(trial(name, L::BROKER, move || {
-                promise.hold(Site::new(&format!("{lab}-{}", promise.name), L::BROKER)?)
+                let site = Site::new(&format!("{lab}-{}", promise.name), L::BROKER)?;
+                promise.hold(site.clone())?;
+                declared(&site.knobs_asked(), &[L::KNOBS, others].concat())
             }));
         }
     }
@@ -135,22 +154,22 @@ impl Suite {
 
 impl Visitor for Suite {
     fn one_way<L: OneWay>(&mut self) {
-        self.add::<L>(Pattern::OneWay, oneway::promises::<L>());
+        self.add::<L>(Pattern::OneWay, oneway::promises::<L>(), &[]);
     }
     fn request_reply<L: RequestReply>(&mut self) {
-        self.add::<L>(Pattern::RequestReply, reqrep::promises::<L>());
+        self.add::<L>(Pattern::RequestReply, reqrep::promises::<L>(), &[]);
     }
     fn pub_sub<L: PubSub>(&mut self) {
-        self.add::<L>(Pattern::PubSub, pubsub::promises::<L>());
+        self.add::<L>(Pattern::PubSub, pubsub::promises::<L>(), &[]);
     }
     fn pipeline<L: Pipeline>(&mut self) {
-        self.add::<L>(Pattern::Pipeline, pipeline::promises::<L>());
+        self.add::<L>(Pattern::Pipeline, pipeline::promises::<L>(), L::Control::KNOBS);
     }
     fn queue<L: Queue>(&mut self) {
-        self.add::<L>(Pattern::Queue, queue::promises::<L>());
+        self.add::<L>(Pattern::Queue, queue::promises::<L>(), &[]);
     }
     fn durable<L: DurablePubSub>(&mut self) {
-        self.add::<L>(Pattern::Durable, durable::promises::<L>());
+        self.add::<L>(Pattern::Durable, durable::promises::<L>(), &[]);
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use harness::broker::{self, Options, Server, Source};
 use harness::role::protocol::{Init, Kind};
-use labs::lab::{Broker, Commons, Directory, Place};
+use labs::lab::{Broker, Commons, Directory, Knob, Place};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -31,6 +31,8 @@ pub(crate) struct Site {
     commons: Arc<Commons>,
     knobs: BTreeMap<String, usize>,
     patience: Duration,
+    /// Every place that was made here: they know which knobs were read.
+    places: Arc<Mutex<Vec<Place>>>,
 }
 
 impl Site {
@@ -46,7 +48,7 @@ impl Site {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("it-{}-{number}-{what}", std::process::id());
         let knobs = CLAIMS.iter().map(|knob| ((*knob).to_owned(), NEVER_CLAIM)).collect();
-        Self { name, url, commons: Arc::default(), knobs, patience: PATIENCE }
+        Self { name, url, commons: Arc::default(), knobs, patience: PATIENCE, places: Arc::default() }
     }
 
     /// The same, and conditions are waited for no longer than this.
@@ -102,10 +104,18 @@ impl Site {
 
     /// The place, where so many roles bind.
     pub(crate) fn place_of(&self, binders: usize) -> Place {
-        Place::new(&self.name, self.url.as_deref())
+        let place = Place::new(&self.name, self.url.as_deref())
             .with_commons(Arc::clone(&self.commons))
             .with_directory(Arc::new(Directory::local(binders)))
-            .with_knobs(self.knobs.clone())
+            .with_knobs(self.knobs.clone());
+        self.places.lock().unwrap_or_else(PoisonError::into_inner).push(place.clone());
+        place
+    }
+
+    /// The knobs that were read at this site so far.
+    pub(crate) fn knobs_asked(&self) -> Vec<Knob> {
+        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.iter().flat_map(Place::knobs_asked).collect()
     }
 
     /// What happens soon, or an error that says what did not.

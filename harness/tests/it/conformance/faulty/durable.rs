@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use labs::durable::DurablePubSub;
-use labs::lab::Lab as _;
+use labs::lab::{Knob, Lab as _};
 use labs::pubsub::{Event, PubSub};
 use labs::queue::{Consumer, Delivery};
 use labs::topic::{Filter, Topic};
@@ -16,7 +16,7 @@ use super::tank::Tank;
 use super::{DEPTH, Faulty, Hand, SAYS_WAITS};
 
 /// Deliveries that may be unsettled.
-const PREFETCH: usize = 64;
+pub(super) const PREFETCH: Knob = Knob::new("prefetch", 64, "Deliveries a subscriber holds unsettled.");
 
 /// What is kept for whom.
 #[derive(Default)]
@@ -57,7 +57,7 @@ impl DurablePubSub for Faulty<SAYS_WAITS> {
             filter.require(Self::TRANSPORT, Self::FILTERS)?;
         }
         let filter = if self.fault == IGNORES_FILTER { Filter::All } else { filter.clone() };
-        let most = self.place.knob("prefetch", PREFETCH);
+        let most = self.place.knob(PREFETCH);
         let exchange: Arc<Exchange> = self.meet();
         let tank = exchange.keeping(|kept, history| {
             let new = !kept.0.contains_key(id);

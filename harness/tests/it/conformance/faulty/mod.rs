@@ -12,7 +12,7 @@ use std::sync::{Arc, LazyLock};
 
 use anyhow::{Result, bail, ensure};
 use bytes::Bytes;
-use labs::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use labs::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use labs::oneway::{OneWay, Receiver, Sender};
 use labs::pipeline::{Pipeline, Sharing, Stage};
 use labs::queue::{Consumer, Delivery, Producer, Queue};
@@ -52,6 +52,10 @@ use fault::*;
 /// Messages before the sender has to wait.
 const DEPTH: usize = 1000;
 
+/// The knob that says which promise the lab breaks.
+pub(super) const FAULT: Knob = Knob::new("fault", NONE, "The promise that the lab breaks.");
+const HIGH_WATER: Knob = Knob::new("high-water", DEPTH, "Messages before more are dropped.");
+
 /// What the lab says of overload: a const, so a parameter of its type.
 pub(super) const SAYS_WAITS: u8 = 0;
 pub(super) const SAYS_STORES: u8 = 1;
@@ -87,9 +91,10 @@ impl<const SAYS: u8> Lab for Faulty<SAYS> {
         _ => Overload::Waits,
     };
     const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[FAULT, HIGH_WATER, durable::PREFETCH];
 
     async fn open(place: &Place) -> Result<Self> {
-        let fault = place.knob("fault", NONE);
+        let fault = place.knob(FAULT);
         if fault == TURNS_AWAY {
             /// How many are about to open the place.
             #[derive(Default)]
@@ -104,7 +109,7 @@ impl<const SAYS: u8> Lab for Faulty<SAYS> {
     }
 
     async fn remove(place: &Place) -> Result<()> {
-        if place.knob("fault", NONE) != LEAVES_THINGS {
+        if place.knob(FAULT) != LEAVES_THINGS {
             place.part_ways();
         }
         Ok(())
@@ -117,7 +122,7 @@ impl<const SAYS: u8> OneWay for Faulty<SAYS> {
     async fn sender(&self) -> Result<Push> {
         let mut push = Push::into(self.meet(), self.fault);
         if SAYS == SAYS_DROPS {
-            push.high_water = Some(self.place.knob("high-water", DEPTH));
+            push.high_water = Some(self.place.knob(HIGH_WATER));
         }
         Ok(push)
     }
