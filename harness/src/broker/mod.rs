@@ -77,8 +77,7 @@ impl Source {
 
     /// Why a lab with this guarantee cannot run over it.
     pub fn refuses(&self, guarantee: Guarantee) -> Option<String> {
-        (*self == Self::Embedded && guarantee == Guarantee::Durable)
-            .then(|| embedded::KEEPS_NOTHING.to_owned())
+        (*self == Self::Embedded && guarantee == Guarantee::Durable).then(embedded::keeps_nothing)
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use super::private::{Plan, Private, Start};
 use super::{About, Options, address, embedded, find, ports, without_password};
-use crate::process;
+use crate::{hint, process};
 
 /// How long a broker may take to answer the first packet.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -68,7 +68,11 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
         programs: vec![Start { log: "mosquitto", program: program.to_owned(), args, env, listens: None }],
         patience: Duration::from_secs(20),
         interval: Duration::from_millis(5),
-        advice: format!("try `{}` by hand, or install it again with `just brokers`", program.display()),
+        advice: format!(
+            "try `{}` by hand, or install it again with `{}`",
+            program.display(),
+            hint::command(&["doctor", "--install"])
+        ),
     };
     Private::start(dir, plan)
 }

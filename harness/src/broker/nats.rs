@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 
 use super::private::{Plan, Private, Start};
 use super::{About, Options, address, ports, without_password};
+use crate::hint;
 
 /// Longest message, bytes: the harness measures up to 1 MiB, and the default is just that.
 const MAX_PAYLOAD: u32 = 8 << 20;
@@ -38,7 +39,11 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
         programs: vec![Start { log: "nats", program: program.to_owned(), args, env, listens: None }],
         patience: Duration::from_secs(20),
         interval: Duration::from_millis(5),
-        advice: format!("try `{}` by hand, or install it again with `just brokers`", program.display()),
+        advice: format!(
+            "try `{}` by hand, or install it again with `{}`",
+            program.display(),
+            hint::command(&["doctor", "--install"])
+        ),
     };
     Private::start(dir, plan)
 }

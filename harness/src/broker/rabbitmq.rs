@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use super::address::{plugins, without_password};
 use super::private::{Plan, Private, Start};
 use super::{About, Options, find, ports};
+use crate::hint;
 
 /// Definitions (queues, exchanges, bindings) written before Mnesia moves them
 /// from its log to their tables. With its default of 1,000, RabbitMQ 3.10 now
@@ -34,7 +35,8 @@ const BUSY_WAIT: &str = "none";
 pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let erlang = find::erlang(&path).map_err(|what| {
-        anyhow!("Erlang's `{what}` is not on PATH or where packages put it; run `just brokers`")
+        let install = hint::command(&["doctor", "--install"]);
+        anyhow!("Erlang's `{what}` is not on PATH or where packages put it; run `{install}`")
     })?;
     let dir = super::folder("rabbitmq", options)?;
     let (amqp, distribution, epmd) = (ports::free()?, ports::free()?, ports::free()?);

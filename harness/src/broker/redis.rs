@@ -10,6 +10,7 @@ use redis::aio::MultiplexedConnection;
 
 use super::private::{Plan, Private, Start};
 use super::{About, Options, ports, without_password};
+use crate::hint;
 
 /// The settings that decide what a lab over Redis can promise, and how it behaves under pressure.
 const SETTINGS: [&str; 5] = ["appendonly", "appendfsync", "save", "maxmemory", "client-output-buffer-limit"];
@@ -49,8 +50,9 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
         patience: Duration::from_secs(20),
         interval: Duration::from_millis(5),
         advice: format!(
-            "try `{} --port 0 --save ''` by hand, or install it again with `just brokers`",
-            program.display()
+            "try `{} --port 0 --save ''` by hand, or install it again with `{}`",
+            program.display(),
+            hint::command(&["doctor", "--install"])
         ),
     };
     Private::start(dir, plan)

@@ -9,8 +9,8 @@ use clap::Args;
 use super::usage;
 use crate::agree::{self, Agreement, Figure, Measured};
 use crate::bundle::Estimate;
-use crate::host;
 use crate::stats::{FEWEST_PAIRS, Share};
+use crate::{hint, host};
 
 #[derive(Debug, Args)]
 pub(super) struct AgreeArgs {
@@ -41,7 +41,8 @@ pub(super) fn main(args: &AgreeArgs) -> Result<ExitCode> {
     }
     if args.save {
         let path = agree::save(&agreement, Path::new("results"), &host::host())?;
-        eprintln!("\nsaved in {}: `lab bench` widens the intervals of this host from now on", path.display());
+        let bench = hint::command(&["bench"]);
+        eprintln!("\nsaved in {}: `{bench}` widens the intervals of this host from now on", path.display());
     }
     Ok(ExitCode::SUCCESS)
 }

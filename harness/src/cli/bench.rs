@@ -1,6 +1,6 @@
 //! `lab bench`: measures, and leaves a bundle with its report.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -11,7 +11,7 @@ use super::{BrokerArgs, interruptible, usage};
 use crate::bench::{self, Request};
 use crate::bundle::{Bundle, Cell, LoadKind, Plan, Run, Trial};
 use crate::role::{self, Handle};
-use crate::{fault, guard, plan, report};
+use crate::{fault, guard, hint, plan, report};
 
 /// Failed trials whose reasons are told at the end.
 const MOST_FAILURES: usize = 20;
@@ -129,9 +129,9 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
             report::draw(&out)?;
         }
         eprintln!(
-            "\ninterrupted after {made} of {} trials, which are kept. Go on with:\n  lab bench --resume --out {}",
+            "\ninterrupted after {made} of {} trials, which are kept. Go on with:\n  {}",
             planned.max(made),
-            out.display()
+            resume(&out)
         );
         return Ok(ExitCode::from(130));
     };
@@ -158,8 +158,13 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     if failures.len() > MOST_FAILURES {
         eprintln!("  … and {} more; the report has them all", failures.len() - MOST_FAILURES);
     }
-    eprintln!("Try again what has failed:\n  lab bench --resume --out {}", out.display());
+    eprintln!("Try again what has failed:\n  {}", resume(&out));
     Ok(ExitCode::FAILURE)
+}
+
+/// The command that goes on with a run.
+fn resume(out: &Path) -> String {
+    hint::command(&["bench", "--resume", "--out", &out.display().to_string()])
 }
 
 /// `queue-redis, 64 B, max, trial 2: the broker died`, for each trial that has failed.

@@ -14,7 +14,7 @@ use labs::apps::chat::over::{self, Over};
 use labs::lab::Place;
 use serde_json::json;
 
-use super::{BrokerArgs, Usage, interruptible};
+use super::{BrokerArgs, OverArgs, Usage, interruptible};
 use crate::broker::{self, Options, Server, Source};
 use crate::{guard, plan, role};
 
@@ -28,10 +28,8 @@ const INSTANCES: usize = 16;
 
 #[derive(Debug, Args)]
 pub(super) struct ChatArgs {
-    /// The transport between the instances: none, redis, zeromq, rabbitmq, nats, mqtt,
-    /// redis-stream …; a wrong one is answered with all of them
-    #[arg(long, value_name = "TRANSPORT")]
-    over: String,
+    #[command(flatten)]
+    over: OverArgs,
     /// Port of the first instance, on 127.0.0.1; the next ones follow. 0: free ones
     #[arg(long, default_value_t = 8080)]
     port: u16,
@@ -80,7 +78,7 @@ enum History {
 }
 
 pub(super) fn main(args: &ChatArgs) -> Result<ExitCode> {
-    let over = find(&args.over)?;
+    let over = find(args.over.name(None)?)?;
     check(args, &over)?;
     let urls = args.brokers.urls()?;
     let source = over.broker.map(|broker| {
@@ -283,7 +281,7 @@ fn store(args: &ChatArgs, own_broker: bool) -> Result<PathBuf> {
     if let Some(store) = &args.store {
         return Ok(store.clone());
     }
-    let name = format!("{}-{}.redb", args.place, args.over);
+    let name = format!("{}-{}.redb", args.place, args.over.name(None)?);
     if !own_broker {
         return Ok(guard::session_dir().join(name));
     }

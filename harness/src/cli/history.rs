@@ -12,7 +12,7 @@ use crate::bundle::Run;
 use crate::history::{self, History};
 use crate::regress::verdict::percent;
 use crate::role::Handle;
-use crate::{host, plan};
+use crate::{hint, host, plan};
 
 /// The random orders are always the same: the same bundles give the same history.
 const SEED: u64 = 1;
@@ -49,8 +49,10 @@ pub(super) fn main(args: &HistoryArgs, handles: &[Handle]) -> Result<ExitCode> {
     };
     if let Some(missing) = args.dirs.iter().find(|dir| !dir.is_dir()) {
         bail!(Usage(format!(
-            "there is no folder {}; `lab bench` makes bundles below results/, and `lab history DIR` reads them elsewhere",
-            missing.display()
+            "there is no folder {}; `{}` makes bundles below results/, and `{}` reads them elsewhere",
+            missing.display(),
+            hint::command(&["bench"]),
+            hint::command(&["history", "DIR"])
         )));
     }
     let (runs, unread) = history::read(&args.dirs)?;
@@ -86,7 +88,8 @@ fn choose(args: &HistoryArgs, runs: &[Run]) -> Result<String> {
         ([one], _) => Ok((*one).clone()),
         _ if hosts.is_empty() => {
             let dirs: Vec<String> = args.dirs.iter().map(|dir| dir.display().to_string()).collect();
-            bail!(Usage(format!("there are no bundles below {}; `lab bench` makes one", dirs.join(", "))))
+            let bench = hint::command(&["bench"]);
+            bail!(Usage(format!("there are no bundles below {}; `{bench}` makes one", dirs.join(", "))))
         }
         ([], Some(part)) => bail!(Usage(format!("no host is called `{part}`; there are:{}", list()))),
         (_, Some(part)) => {

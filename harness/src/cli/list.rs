@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use super::{BrokerArgs, usage};
 use crate::broker::{self, Missing, Source, embedded};
-use crate::plan;
 use crate::role::Handle;
+use crate::{hint, plan};
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
@@ -90,7 +90,12 @@ pub(super) fn main(args: &ListArgs, handles: &[Handle]) -> Result<ExitCode> {
             writeln!(out, "\nThere is no {name}: {why}.")?;
         }
     }
-    writeln!(out, "\nRun one with `lab run NAME`; measure them with `lab bench`.")?;
+    writeln!(
+        out,
+        "\nRun one with `{}`; measure them with `{}`.",
+        hint::command(&["run", "NAME"]),
+        hint::command(&["bench"])
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -11,7 +11,7 @@ use labs::lab::Broker;
 use crate::broker::Source;
 use crate::doctor::Wish;
 use crate::role::{self, Handle};
-use crate::{broker, guard, plan};
+use crate::{broker, guard, hint, plan};
 
 /// As `println!`; but that nobody reads any more is an error, which [`main`]
 /// knows, and not a panic.
@@ -168,6 +168,35 @@ fn brokers(names: &[String]) -> Result<Vec<Broker>> {
     }
     let named = |broker: &Broker| names.is_empty() || names.iter().any(|name| name == broker.as_str());
     Ok(Broker::ALL.into_iter().filter(named).collect())
+}
+
+/// The transport of an application: `chat redis`, or `chat --over redis`.
+#[derive(Debug, Clone, Args)]
+struct OverArgs {
+    /// The transport, as in `redis`, `rabbitmq` or `nats`; a wrong one is answered with all of them
+    #[arg(value_name = "TRANSPORT")]
+    transport: Option<String>,
+    /// The same, as an option
+    #[arg(long, value_name = "TRANSPORT")]
+    over: Option<String>,
+}
+
+impl OverArgs {
+    /// The transport that was named, once or twice; `usual` where none was.
+    fn name<'a>(&'a self, usual: Option<&'a str>) -> Result<&'a str> {
+        match (self.transport.as_deref(), self.over.as_deref()) {
+            (Some(plain), Some(over)) if plain != over => {
+                bail!(Usage(format!("`{plain}` and `--over {over}` are two transports; name one of them")))
+            }
+            (Some(name), _) | (None, Some(name)) => Ok(name),
+            (None, None) => usual.ok_or_else(|| {
+                anyhow::Error::new(Usage(format!(
+                    "no transport; name one, as in `{}`",
+                    hint::command(&["chat", "redis"])
+                )))
+            }),
+        }
+    }
 }
 
 /// The user's own brokers.

@@ -15,7 +15,7 @@ use crate::broker::{Options, Server};
 use crate::conduct::{Cast, Heard, Housing};
 use crate::role::protocol::{Act, Event, FromRole, Init, Kind, ToRole, What, roles};
 use crate::role::{self, Handle, Peers};
-use crate::{guard, plan};
+use crate::{guard, hint, plan};
 
 /// The place where those who play meet; a broker keeps it apart from others.
 const PLACE: &str = "lab-play";
@@ -53,16 +53,18 @@ pub(super) fn main(args: &PlayArgs, handles: &[Handle]) -> Result<ExitCode> {
     };
     if handle.entry.transport == "inproc" {
         bail!(Usage(format!(
-            "{0} lives in one process, and two terminals are two; see it with `lab run {0}`",
-            args.lab
+            "{} lives in one process, and two terminals are two; see it with `{}`",
+            args.lab,
+            hint::command(&["run", &args.lab])
         )));
     }
     if handle.entry.broker.is_none() && kind.binds(false).is_empty() && args.at.is_empty() {
         let other = kinds.iter().find(|kind| !kind.binds(false).is_empty()).map_or("", |kind| kind.as_str());
         bail!(Usage(format!(
-            "a {kind} of {0} must know where the other side is: run `lab play {0} {other}` in another terminal \
-             and add the --at it shows",
-            args.lab
+            "a {kind} of {} must know where the other side is: run `{}` in another terminal and add the --at \
+             it shows",
+            args.lab,
+            hint::command(&["play", &args.lab, other])
         )));
     }
     if let Some(filter) = &args.filter {
@@ -198,9 +200,10 @@ async fn converse(cast: &mut Cast, handle: &Handle, kind: Kind, url: Option<&str
                     if let Some(url) = url {
                         let other = roles(handle.entry.pattern).iter().find(|other| **other != kind);
                         let other = other.map_or("", |other| other.as_str());
-                        eprintln!("· in another terminal: lab play {} {other} --at {url}", handle.entry.name);
+                        let line = hint::command(&["play", &handle.entry.name, other, "--at", url]);
+                        eprintln!("· in another terminal: {line}");
                     }
-                    eprintln!("· {kind} is ready{}", if speaks { hint(manners) } else { "" });
+                    eprintln!("· {kind} is ready{}", if speaks { manual(manners) } else { "" });
                 }
                 Heard::Line(FromRole::Event(event)) => {
                     if matches!(event.what, What::Written | What::Confirmed | What::Replied | What::Failed) {
@@ -225,7 +228,7 @@ fn leaves(kind: Kind) -> bool {
     matches!(kind, Kind::Sender | Kind::Requester | Kind::Publisher | Kind::Ventilator | Kind::Producer)
 }
 
-fn hint(kind: Kind) -> &'static str {
+fn manual(kind: Kind) -> &'static str {
     match kind {
         Kind::Publisher => "; type `topic: text`, or just text",
         Kind::Responder => "; what you type answers the oldest request",
@@ -256,10 +259,8 @@ fn invite(handle: &Handle, kind: Kind, part: &str, address: &str) {
     let lab = &handle.entry.name;
     if part.is_empty() {
         let other = roles(handle.entry.pattern).iter().find(|other| **other != kind);
-        eprintln!(
-            "· in another terminal: lab play {lab} {} --at {address}",
-            other.map_or("", |other| other.as_str())
-        );
+        let other = other.map_or("", |other| other.as_str());
+        eprintln!("· in another terminal: {}", hint::command(&["play", lab, other, "--at", address]));
     } else {
         eprintln!("· workers need: --at {part}={address}");
     }

@@ -21,9 +21,9 @@ use labs::queue::Queue;
 use labs::reqrep::{Command, RequestReply, Responder as _};
 use serde_json::{Value, json};
 
-use super::{BrokerArgs, Usage, interruptible};
+use super::{BrokerArgs, OverArgs, Usage, interruptible};
 use crate::broker::{self, Options, Server};
-use crate::{guard, plan, role, trial};
+use crate::{guard, hint, plan, role, trial};
 
 /// Requests that may wait.
 const DEPTH: usize = 4;
@@ -33,9 +33,8 @@ const IMPATIENT: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Args)]
 pub(super) struct PreinitArgs {
-    /// The transport, as in `redis`, `rabbitmq`, `nats` or `tcp`
-    #[arg(long, value_name = "TRANSPORT", default_value = "redis")]
-    over: String,
+    #[command(flatten)]
+    over: OverArgs,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -69,17 +68,18 @@ impl Visitor for Plays {
 }
 
 pub(super) fn main(args: &PreinitArgs) -> Result<ExitCode> {
+    let over = args.over.name(Some("redis"))?;
     let mut plays = Plays::default();
     catalog::visit(&mut plays);
     // In one process, whoever asks has the queue of requests in hand: there is nothing to connect.
     plays.0.retain(|play| play.entry.transport != "inproc");
     let words: Vec<String> = plays.0.iter().map(|play| word(&play.entry)).collect();
-    let Some(play) = plays.0.iter().find(|play| word(&play.entry) == args.over) else {
-        let near = plan::nearest(&args.over, words.iter().map(String::as_str));
+    let Some(play) = plays.0.iter().find(|play| word(&play.entry) == over) else {
+        let near = plan::nearest(over, words.iter().map(String::as_str));
         let hint = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
         bail!(Usage(format!(
             "there is nothing to connect to over `{}`; {hint}there is: {}",
-            args.over,
+            over,
             words.join(", ")
         )));
     };
@@ -88,8 +88,9 @@ pub(super) fn main(args: &PreinitArgs) -> Result<ExitCode> {
         let source = broker::find(which, &urls).map_err(|why| anyhow!("{why}"))?;
         if !source.is_private() {
             bail!(Usage(format!(
-                "`lab preinit` asks while the broker is down and then starts it, which it does not do to your \
-                 own; leave out --url {which}=… for a private one"
+                "`{}` asks while the broker is down and then starts it, which it does not do to your \
+                 own; leave out --url {which}=… for a private one",
+                hint::command(&["preinit"])
             )));
         }
         Ok((which, source))

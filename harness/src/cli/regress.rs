@@ -17,7 +17,7 @@ use crate::regress::rounds::{self, Progress};
 use crate::regress::verdict::{self, Outcome, Verdict};
 use crate::regress::{LABS, QUICK, RATE, build, rate, report};
 use crate::role::{self, Handle};
-use crate::{guard, host, load, plan};
+use crate::{guard, hint, host, load, plan};
 
 #[derive(Debug, Args)]
 pub(super) struct RegressArgs {
@@ -146,8 +146,8 @@ pub(super) fn main(args: &RegressArgs, handles: &[Handle]) -> Result<ExitCode> {
     runtime.shutdown_background();
     let Some(done) = done else {
         eprintln!(
-            "\ninterrupted; finished rounds are kept. Go on with:\n  lab regress --resume --out {}",
-            out.display()
+            "\ninterrupted; finished rounds are kept. Go on with:\n  {}",
+            hint::command(&["regress", "--resume", "--out", &out.display().to_string()])
         );
         return Ok(ExitCode::from(130));
     };

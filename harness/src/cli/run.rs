@@ -17,7 +17,7 @@ use crate::bundle::{Arrivals, Load, LoadKind, Trial};
 use crate::conduct::Housing;
 use crate::role::{self, Handle};
 use crate::trial::{self, Spec};
-use crate::{guard, load, plan};
+use crate::{guard, hint, load, plan};
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
@@ -91,8 +91,8 @@ async fn run(
         outln!("\n  guarantee: {}; when the receiver is too slow: {}", entry.guarantee, entry.overload)?;
         outln!("  read on:   {}  (the contract: labs/src/{}/mod.rs)", entry.source, entry.pattern)?;
         let optimised =
-            if cfg!(debug_assertions) { "  (in an optimised build; this one is not)" } else { "" };
-        outln!("  measure:   lab bench {}{optimised}", entry.name)?;
+            if cfg!(debug_assertions) { "  (optimised; this build is not, and measures nothing)" } else { "" };
+        outln!("  measure:   {}{optimised}", hint::command(&["bench", &entry.name]))?;
     }
     if let Some(server) = server {
         server.stop().await?;

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Usage, interruptible};
 use crate::selftest::{self, Check, Figure, HAIR_NS, SHARE, Value, Verdict};
-use crate::{guard, plan, role, trial};
+use crate::{guard, hint, plan, role, trial};
 
 /// Times a check is tried, where it was the machine that spoiled it.
 const ATTEMPTS: usize = 3;
@@ -60,8 +60,9 @@ fn choose(names: &[String]) -> Result<Vec<Check>> {
     let matches = |name: &str, check: &Check| labs::topic::glob(name, check.name);
     if let Some(name) = names.iter().find(|name| !all.iter().any(|check| matches(name, check))) {
         let near = plan::nearest(name, all.iter().map(|check| check.name));
-        let hint = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-        bail!(Usage(format!("there is no check `{name}`; {hint}`lab selftest --list` shows all")));
+        let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+        let list = hint::command(&["selftest", "--list"]);
+        bail!(Usage(format!("there is no check `{name}`; {near}`{list}` shows all")));
     }
     let wanted = |check: &Check| names.is_empty() || names.iter().any(|name| matches(name, check));
     Ok(all.into_iter().filter(wanted).collect())
@@ -175,7 +176,8 @@ fn why(verdict: &Verdict, seed: u64) -> String {
             verdict.held_up_ns as f64 / 1e6
         ),
         false => format!(
-            "No machine explains that: do not trust this build (`lab selftest {name} --seed {seed} --json` shows every figure)"
+            "No machine explains that: do not trust this build (`{}` shows every figure)",
+            hint::command(&["selftest", name, "--seed", &seed.to_string(), "--json"])
         ),
     };
     format!("{name} was not found: {}. {next}", missed.join("; "))

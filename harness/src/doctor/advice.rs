@@ -130,7 +130,7 @@ fn settings(host: &Host) -> Vec<Advice> {
         all.push(new(
             format!("memory is in {nodes} NUMA nodes"),
             "what is far from a role's CPU is slower; keep all on one node",
-            Some("numactl --cpunodebind=0 --membind=0 lab bench"),
+            Some(&format!("numactl --cpunodebind=0 --membind=0 {}", crate::hint::command(&["bench"]))),
         ));
     }
     if let Some(clock) = host.clocksource.as_deref().filter(|clock| !CHEAP_CLOCKS.contains(clock)) {

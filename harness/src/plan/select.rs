@@ -47,9 +47,10 @@ pub fn built_in(labs: &[&Handle]) -> Result<()> {
 
 fn unknown(handles: &[Handle], name: &str) -> anyhow::Error {
     let names = handles.iter().map(|handle| handle.entry.name.as_str());
+    let list = crate::hint::command(&["list"]);
     if name.contains(['*', '?', '[']) {
         return anyhow::anyhow!(
-            "no lab matches `{name}`; `lab list` shows them all (quote the glob, or the shell expands it)"
+            "no lab matches `{name}`; `{list}` shows them all (quote the glob, or the shell expands it)"
         );
     }
     if let Some((_, why)) = labs::catalog::ABSENT.iter().find(|(absent, _)| *absent == name) {
@@ -57,9 +58,9 @@ fn unknown(handles: &[Handle], name: &str) -> anyhow::Error {
     }
     match nearest(name, names) {
         Some(near) => {
-            anyhow::anyhow!("there is no lab `{name}`; did you mean `{near}`? `lab list` shows them all")
+            anyhow::anyhow!("there is no lab `{name}`; did you mean `{near}`? `{list}` shows them all")
         }
-        None => anyhow::anyhow!("there is no lab `{name}`; `lab list` shows them all"),
+        None => anyhow::anyhow!("there is no lab `{name}`; `{list}` shows them all"),
     }
 }
 

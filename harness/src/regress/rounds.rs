@@ -126,11 +126,11 @@ fn probe(program: &Program) -> Result<(BTreeSet<String>, bool)> {
     let missing: Vec<&str> = FLAGS.into_iter().filter(|flag| !help.contains(flag)).collect();
     ensure!(
         missing.is_empty(),
-        "its `lab bench` does not know {}; choose a later commit",
+        "its command `bench` does not know {}; choose a later commit",
         missing.join(", ")
     );
     let rows: Vec<serde_json::Value> = serde_json::from_str(&said(&["list", "--json"])?)
-        .context("its `lab list --json` is not understood; choose a later commit")?;
+        .context("the JSON of its command `list` is not understood; choose a later commit")?;
     let names = rows.iter().filter_map(|row| Some(row.get("name")?.as_str()?.to_owned())).collect();
     Ok((names, help.contains("--no-floor")))
 }

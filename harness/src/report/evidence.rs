@@ -38,8 +38,9 @@ impl<'a> Evidence<'a> {
                 recording.trials.push(raw.with_context(|| {
                     format!(
                         "the recording {}/raw/{}.{}.json is missing or damaged, and the plots are drawn from it; \
-                         copy it back from where the bundle came from, or measure again with `lab bench --resume --out {}`",
-                        bundle.dir().display(), cell.id, trial.index, bundle.dir().display()
+                         copy it back from where the bundle came from, or measure again with `{}`",
+                        bundle.dir().display(), cell.id, trial.index,
+                        crate::hint::command(&["bench", "--resume", "--out", &bundle.dir().display().to_string()])
                     )
                 })?);
             }

@@ -112,7 +112,7 @@ fn a_damaged_bundle_names_the_file_and_the_remedy() {
             small(dir, |_| {});
             fs::remove_file(dir.join("raw/oneway-tcp.64B.1x1.1000.1.json")).expect("it is there");
         },
-        &["raw/oneway-tcp.64B.1x1.1000.1.json", "copy it back", "lab bench"],
+        &["raw/oneway-tcp.64B.1x1.1000.1.json", "copy it back", "bench --resume --out"],
     );
     check(
         &|dir| {

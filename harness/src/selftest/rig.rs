@@ -14,6 +14,7 @@ use super::fault::{Faults, Harm, Id, lot};
 use super::wire::{Parcel, Wire};
 use crate::account::MAX_MESSAGES;
 use crate::clock::{self, Pacer};
+use crate::hint;
 use crate::stamp::Stamp;
 
 /// The knob that tells a lab which rig is its own. Handles are plain function
@@ -59,9 +60,9 @@ impl Drop for Mounted {
 impl Rig {
     pub(super) fn find(number: usize) -> Result<Arc<Self>> {
         let rigs = RIGS.lock().unwrap_or_else(PoisonError::into_inner);
-        rigs.get(&number)
-            .cloned()
-            .with_context(|| format!("there is no rig {number}; `lab selftest` makes them"))
+        rigs.get(&number).cloned().with_context(|| {
+            format!("there is no rig {number}; `{}` makes them", hint::command(&["selftest"]))
+        })
     }
 
     /// A wire to one more receiver.

@@ -36,7 +36,8 @@ pub fn check_shape(handle: &Handle, load: LoadKind, senders: usize, receivers: u
     match handle.entry.pattern {
         _ if load == LoadKind::Drain && !stores(handle) => {
             bail!(
-                "{name} has nothing that keeps a backlog while its receivers are away; a drain can be measured over queues and durable subscribers that store, as in `lab bench queue-redis --load drain`"
+                "{name} has nothing that keeps a backlog while its receivers are away; a drain can be measured over queues and durable subscribers that store, as in `{}`",
+                crate::hint::command(&["bench", "queue-redis", "--load", "drain"])
             )
         }
         Pattern::OneWay if receivers != 1 => {

@@ -225,15 +225,18 @@ impl Views {
     /// When it is missing, damaged, or of another version.
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join("views.json");
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("cannot read {}; `lab wrong-views` makes it", path.display()))?;
+        let text = std::fs::read_to_string(&path).with_context(|| {
+            let make = crate::hint::command(&["wrong-views"]);
+            format!("cannot read {}; `{make}` makes it", path.display())
+        })?;
         let views: Self =
             serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
         ensure!(
             views.schema == SCHEMA,
-            "{} has schema {}, and this program reads {SCHEMA}; make it again with `lab wrong-views`",
+            "{} has schema {}, and this program reads {SCHEMA}; make it again with `{}`",
             path.display(),
-            views.schema
+            views.schema,
+            crate::hint::command(&["wrong-views"])
         );
         Ok(views)
     }

@@ -162,8 +162,9 @@ fn readme(views: &Views) -> String {
         "# Six wrong views of one event\n\n{}\n## The recordings\n\n\
          {}: every message with the times it was due, sent and received, in ns from the common start, \
          warm-up included. [`views.json`](views.json) has the figures above and how all this was made; \
-         `lab wrong-views --redraw DIR` computes it from the recordings again.\n",
+         `{}` computes it from the recordings again.\n",
         body(views, ""),
         files.collect::<Vec<_>>().join(", "),
+        crate::hint::command(&["wrong-views", "--redraw", "DIR"]),
     )
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use harness::broker::{self, Options, Server, Source};
+use harness::hint;
 use labs::lab::Broker;
 use libtest_mimic::Trial;
 use tempfile::TempDir;
@@ -147,7 +148,7 @@ fn failed_start() -> Result<()> {
             Ok(_) => bail!("a program that ends at once was taken for a broker"),
             Err(error) => {
                 let text = format!("{error:#}");
-                for part in ["no such luck", "exit status: 1", "just brokers"] {
+                for part in ["no such luck", "exit status: 1", &hint::command(&["doctor", "--install"])] {
                     ensure!(text.contains(part), "{part:?} is not in: {text}");
                 }
                 Ok(())

@@ -8,7 +8,7 @@ use harness::role;
 use libtest_mimic::Trial;
 
 use crate::program::{run, text};
-use crate::trial;
+use crate::{lab, trial};
 
 /// Every trial of this file.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -18,6 +18,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("cli::help_of_wrong_views", || snapshot("help_of_wrong_views", &["wrong-views", "--help"])),
         // With addresses given, no broker need be here.
         trial("cli::list", || snapshot("list", &LIST)),
+        trial("cli::hints_have_the_form_that_was_invoked", invoked),
+        trial("cli::transport_is_a_plain_argument", plain_transport),
         trial("cli::list_as_json_has_every_lab", list_as_json),
         trial("cli::list_by_glob_and_pattern", list_some),
         trial("cli::plan_file_with_a_wrong_key", wrong_key),
@@ -105,6 +107,33 @@ fn list_some() -> Result<()> {
     // What is asked for twice is listed once.
     ensure!(count(&["oneway-tcp", "*-tcp"])? == count(&["*-tcp"])?);
     Ok(())
+}
+
+fn invoked() -> Result<()> {
+    for (invoked, args, said) in [
+        ("./run", &["list", "oneway-tcp"][..], "`./run lab NAME`"),
+        ("", &["list", "oneway-tcp"], "`lab run NAME`"),
+    ] {
+        let output = lab(args).env("LAB_INVOKED", invoked).output()?;
+        let text = String::from_utf8(output.stdout)?;
+        ensure!(text.contains(said), "`{said}` is not in:\n{text}");
+    }
+    Ok(())
+}
+
+/// `lab chat zeromq` is `lab chat --over zeromq`; both at once have to agree.
+fn plain_transport() -> Result<()> {
+    for command in ["chat", "preinit", "status"] {
+        for args in [
+            &[command, "reddis"][..],
+            &[command, "--over", "reddis"],
+            &[command, "reddis", "--over", "reddis"],
+        ] {
+            run(args)?.expect(2)?.told(&["`reddis`", "did you mean `redis`?"])?;
+        }
+        run(&[command, "redis", "--over", "nats"])?.expect(2)?.told(&["`redis`", "`--over nats`"])?;
+    }
+    run(&["chat"])?.expect(2)?.told(&["no transport", "lab chat redis"])
 }
 
 fn wrong_key() -> Result<()> {

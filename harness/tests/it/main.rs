@@ -111,7 +111,7 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result
 fn lab(args: &[&str]) -> std::process::Command {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lab"));
     command.args(args).stdin(std::process::Stdio::null());
-    command.env_remove("CI").env_remove("COLUMNS").env_remove("LAB_GUARD");
+    command.env_remove("CI").env_remove("COLUMNS").env_remove("LAB_GUARD").env_remove("LAB_INVOKED");
     command
 }
 

@@ -22,6 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("tidy::tables_of_the_documentation_are_the_catalog", tables),
         trial("tidy::every_transport_and_pattern_has_its_page", lab_pages),
         trial("tidy::every_knob_is_explained", knobs),
+        trial("tidy::commands_are_suggested_by_one_module", hints),
         trial("tidy::links_lead_somewhere", links),
         trial("tidy::committed_schema_is_the_current_one", schema),
         trial("tidy::exceptions_are_expected_not_allowed", no_allow),
@@ -122,10 +123,10 @@ const MAY_IMPORT: [Rule; 5] = [
         &["role", "load", "stamp", "record", "account", "clock", "cost", "stats", "bundle"],
         None,
     ),
-    ("harness/src/report", &["report", "bundle", "stats"], Some(&[])),
-    ("harness/src/views", &["views", "recording", "report", "bundle", "stats"], Some(&[])),
+    ("harness/src/report", &["report", "bundle", "stats", "hint"], Some(&[])),
+    ("harness/src/views", &["views", "recording", "report", "bundle", "stats", "hint"], Some(&[])),
     ("harness/src/stats", &["stats", "bundle"], Some(&[])),
-    ("harness/src/broker", &["broker", "process", "cost", "guard"], Some(&["lab"])),
+    ("harness/src/broker", &["broker", "process", "cost", "guard", "hint"], Some(&["lab"])),
 ];
 
 fn imports() -> Result<()> {
@@ -253,6 +254,67 @@ fn knobs() -> Result<()> {
         }
     }
     ensure!(seen > 60, "only {seen} knobs were found: the test no longer sees them");
+    Ok(())
+}
+
+/// Commands that messages suggested with fixed words, before one module wrote them.
+const COMMANDS: [&str; 19] = [
+    "run",
+    "play",
+    "bench",
+    "list",
+    "report",
+    "regress",
+    "doctor",
+    "chat",
+    "crack",
+    "status",
+    "preinit",
+    "bridge",
+    "selftest",
+    "agree",
+    "history",
+    "wrong-views",
+    "correlation",
+    "compare",
+    "break",
+];
+
+/// Suggestions that are written out in code, with the line they are in.
+fn written_out(text: &str) -> Vec<String> {
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text);
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let suggests = |line: &&str| {
+        let command = COMMANDS.iter().any(|command| {
+            let words = format!("lab {command}");
+            // A word of its own: not `a lab runs`.
+            line.match_indices(&words).any(|(at, _)| {
+                !line[at + words.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '-')
+                    && !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '-')
+            })
+        });
+        // The name of a suite in a JUnit file is a name.
+        command && !line.contains("<testsuite name=") || line.contains("`just ") || line.contains("\"just ")
+    };
+    lines.filter(suggests).map(|line| line.trim().to_owned()).collect()
+}
+
+/// Help texts are comments of clap's, and say `lab …`.
+fn hints() -> Result<()> {
+    ensure!(
+        written_out("eprintln!(\"go on with lab bench --resume\");").len() == 1,
+        "the check sees nothing"
+    );
+    ensure!(
+        written_out("/// As `lab bench` does\nformat!(\"a lab runs\")").is_empty(),
+        "the check sees too much"
+    );
+    for (name, text) in files("harness/src", "rs")? {
+        if name != "harness/src/hint.rs" && !is_test(&name) {
+            let found = written_out(&text);
+            ensure!(found.is_empty(), "{name} suggests without `hint::command`: {found:?}");
+        }
+    }
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{COMMAND, IN_FLIGHT, LOG, MAX_PAYLOAD, SEGMENTS};
 use crate::broker::private::{Plan, Private, Start};
 use crate::broker::{Options, folder, ports};
-use crate::process;
+use crate::{hint, process};
 
 /// How long a client may take for its first packet.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,7 +31,7 @@ pub(in crate::broker) fn launch(options: &Options<'_>) -> Result<Private> {
         programs: vec![Start { log: LOG, program, args, env: Vec::new(), listens: None }],
         patience: Duration::from_secs(20),
         interval: Duration::from_millis(5),
-        advice: "install Mosquitto with `just brokers`".to_owned(),
+        advice: format!("install Mosquitto with `{}`", hint::command(&["doctor", "--install"])),
     };
     Private::start(dir, plan)
 }

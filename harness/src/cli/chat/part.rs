@@ -17,7 +17,7 @@ use labs::lab::Place;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
-use crate::role;
+use crate::{hint, role};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct PartArgs {
@@ -82,7 +82,8 @@ pub(in crate::cli) fn main(args: &PartArgs) -> Result<ExitCode> {
     let _ = &args.name;
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line)?;
-    let init: Init = serde_json::from_str(&line).context("this command is for `lab chat` to start")?;
+    let init: Init = serde_json::from_str(&line)
+        .with_context(|| format!("this command is for `{}` to start", hint::command(&["chat"])))?;
     let (stop, stopped) = watch::channel(false);
     std::thread::spawn(move || {
         let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());

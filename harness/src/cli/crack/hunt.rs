@@ -18,7 +18,7 @@ use super::crew::{Crew, Left};
 use super::join::PARTS;
 use super::{MOST_WORKERS, Plan, knobs};
 use crate::cli::progress::thousands;
-use crate::trial;
+use crate::{hint, trial};
 
 /// How often progress is looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -87,7 +87,7 @@ async fn conduct(
                     Some(command) => Crew::processes(job.workers, command)?,
                     None => Crew::threads(job.workers, &plan.over, place)?,
                 };
-                help = invitation.map(|command| quoted(&command)).unwrap_or_default();
+                help = invitation.map(|command| typed(&command)).unwrap_or_default();
                 let mut board = board.borrow_mut();
                 board.workers(&started.pids);
                 announce(plan, job, &help, place, &board);
@@ -165,12 +165,10 @@ fn invitation(plan: &Plan, place: &Place, directory: &Directory, url: Option<&st
     Some(command)
 }
 
-/// As it is typed into a shell: a broker's address can hold `#` and `&`.
-fn quoted(command: &[String]) -> String {
-    let plain =
-        |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/=,%@".contains(&byte));
-    let words = command.iter().map(|word| if plain(word) { word.clone() } else { format!("'{word}'") });
-    format!("lab crack {}", words.collect::<Vec<_>>().join(" "))
+/// The invitation as it is typed into a shell.
+fn typed(arguments: &[String]) -> String {
+    let words: Vec<&str> = std::iter::once("crack").chain(arguments.iter().map(String::as_str)).collect();
+    hint::command(&words)
 }
 
 /// What is about to be done, and how another terminal can help.

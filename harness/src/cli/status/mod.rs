@@ -18,9 +18,9 @@ use labs::queue::Queue;
 use labs::reqrep::RequestReply;
 use tokio::sync::watch;
 
-use super::{BrokerArgs, Usage, interruptible};
+use super::{BrokerArgs, OverArgs, Usage, interruptible};
 use crate::broker::{self, Options, Server};
-use crate::{guard, plan, role};
+use crate::{guard, hint, plan, role};
 
 mod table;
 mod team;
@@ -35,9 +35,8 @@ const EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
-    /// The transport, as in `redis`, `rabbitmq`, `mqtt` or `nats`
-    #[arg(long, value_name = "TRANSPORT", default_value = "redis")]
-    over: String,
+    #[command(flatten)]
+    over: OverArgs,
     /// Workers to start, which pretend to work
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(0..=64))]
     workers: u16,
@@ -67,6 +66,12 @@ pub(super) struct StatusArgs {
     json: bool,
     #[command(flatten)]
     brokers: BrokerArgs,
+}
+
+impl StatusArgs {
+    fn over(&self) -> Result<&str> {
+        self.over.name(Some("redis"))
+    }
 }
 
 /// How to ask and to work over a lab without knowing its type.
@@ -130,7 +135,7 @@ fn handle(over: &str) -> Result<Handle> {
 }
 
 pub(super) fn main(args: &StatusArgs) -> Result<ExitCode> {
-    let handle = handle(&args.over)?;
+    let handle = handle(args.over()?)?;
     let which = handle.entry.broker.context("a lab without a broker")?;
     let urls = args.brokers.urls()?;
     super::usage(gather::place(&args.place, "").map(drop))?;
@@ -212,13 +217,19 @@ async fn ask_all(
     }
     let url = place.url()?;
     let shown = broker::without_password(url);
-    let hint = if shown == url { "" } else { " (with the password)" };
+    let note = if shown == url { "" } else { " (with the password)" };
     if again {
-        let (over, which) = (&args.over, handle.entry.broker.map_or("", |broker| broker.as_str()));
-        eprintln!(
-            "in another terminal{hint}: lab status --join --over {over} --place {} --url {which}={url}",
-            args.place
-        );
+        let (over, which) = (args.over()?, handle.entry.broker.map_or("", |broker| broker.as_str()));
+        let line = hint::command(&[
+            "status",
+            over,
+            "--join",
+            "--place",
+            &args.place,
+            "--url",
+            &format!("{which}={url}"),
+        ]);
+        eprintln!("in another terminal{note}: {line}");
     }
     let deadline = Duration::from_millis(args.deadline);
     let mut complete = false;

@@ -29,7 +29,7 @@ impl Team {
             let slow = number > args.workers - args.slow;
             let delay = if slow { 3 * args.deadline } else { 0 };
             let mut command = std::process::Command::new(process::this_program());
-            command.args(["status-worker", "--over", &args.over, "--place", &args.place]);
+            command.args(["status-worker", "--over", args.over()?, "--place", &args.place]);
             command.args(["--name", &format!("worker-{number}"), "--delay", &delay.to_string()]);
             // Not an argument: everybody on this machine can read those.
             command.env(super::worker::URL, url);

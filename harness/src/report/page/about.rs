@@ -31,9 +31,10 @@ pub(super) fn unfinished(run: &Run) -> Option<String> {
     (!run.complete).then(|| {
         format!(
             "This run is unfinished: {} of {} planned trials were made. What is shown is what there is; \
-             go on with: lab bench --resume.",
+             go on with: {} --out DIR.",
             number::count(made as u64),
-            number::count(planned.max(made) as u64)
+            number::count(planned.max(made) as u64),
+            crate::hint::command(&["bench", "--resume"])
         )
     })
 }
