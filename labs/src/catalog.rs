@@ -154,7 +154,7 @@ pub fn visit(visitor: &mut impl Visitor) {
 }
 
 /// Names that look as if there should be a lab, and why there is none.
-pub const ABSENT: [(&str, &str); 14] = [
+pub const ABSENT: [(&str, &str); 13] = [
     (
         "oneway-http",
         "HTTP answers every request, so that a message that nothing answers would be a request/reply whose reply is thrown away",
@@ -182,10 +182,6 @@ pub const ABSENT: [(&str, &str); 14] = [
     (
         "queue-websocket",
         "it would be queue-tcp, log and all, in other frames: a WebSocket neither stores nor acknowledges a message",
-    ),
-    (
-        "queue-http",
-        "a status says that a server has taken a message; what it then does to keep it is a store of its own, not HTTP",
     ),
     (
         "queue-http",

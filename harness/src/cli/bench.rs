@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use super::progress::{Live, thousands};
-use super::{BrokerArgs, interruptible, usage};
+use super::progress::Live;
+use super::{BrokerArgs, interruptible, summary, table, usage};
 use crate::bench::{self, Request};
-use crate::bundle::{Bundle, Cell, LoadKind, Plan, Run, Trial};
+use crate::bundle::{Bundle, Cell, Plan, Run, Trial};
 use crate::role::{self, Handle};
 use crate::{fault, guard, hint, plan, report};
 
@@ -146,7 +146,7 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     if args.json {
         outln!("{}", serde_json::to_string_pretty(&run)?)?;
     } else {
-        print_summary(&run)?;
+        outln!("{}", summary::of(&run, table::width()).trim_end())?;
     }
     eprintln!("\nThe report: {}", written.html.display());
     let failures = failures(&run);
@@ -234,100 +234,6 @@ fn read(args: &BenchArgs) -> Result<Plan> {
         plan::set(&mut plan, knob, values);
     }
     Ok(plan)
-}
-
-/// The answer in short, on stdout.
-fn print_summary(run: &Run) -> Result<()> {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::TableStyle::new());
-    table.set_header([
-        "LAB",
-        "SIZE",
-        "SHAPE",
-        "LOAD",
-        "RECEIVED/S",
-        "P50",
-        "P99",
-        "WIRE",
-        "LOST",
-        "DUP",
-        "REORD",
-        "GUARANTEE",
-        "FLAGS",
-    ]);
-    for cell in run.cells.iter().filter(|cell| cell.part_of.is_none()) {
-        let micros = |ns: Option<u64>| ns.map_or("-".to_owned(), |ns| format!("{:.0} µs", ns as f64 / 1e3));
-        let set: String = cell.set.iter().map(|(knob, value)| format!(" {knob}={value}")).collect();
-        let shape = format!("{} → {}{set}", cell.senders, cell.receivers);
-        let mut row = vec![cell.lab.clone(), cell.size.to_string(), shape, cell.load.label()];
-        match &cell.summary {
-            Some(summary) => {
-                let open = cell.load.kind == LoadKind::Rate;
-                row.push(thousands(summary.throughput_per_s.median));
-                row.push(if open { micros(summary.response_ns.p50) } else { "-".to_owned() });
-                row.push(if open { micros(summary.response_ns.p99) } else { "-".to_owned() });
-                // A share of the wire's throughput, or a multiple of its p50.
-                let share = run.share(cell).map(|share| format!("{share:.2}"));
-                let times = run.times(cell).map(|times| format!("{times:.1} ×"));
-                row.push(share.or(times).unwrap_or_else(|| "-".to_owned()));
-                row.push(summary.counts.lost.to_string());
-                // A wire floor keeps no account and promises nothing.
-                let unless_floor = |text: String| if cell.is_floor() { "-".to_owned() } else { text };
-                row.push(unless_floor(summary.counts.duplicated.to_string()));
-                row.push(unless_floor(summary.counts.reordered.to_string()));
-                row.push(unless_floor(cell.guarantee.clone()));
-                let flags: Vec<&str> = summary.flags.iter().map(|flag| flag.as_str()).collect();
-                row.push(flags.join(" "));
-            }
-            None => row.push("failed".to_owned()),
-        }
-        table.add_row(row);
-    }
-    if table.row_count() > 0 {
-        outln!("{}", table.trim_fmt())?;
-    }
-    print_searches(run)
-}
-
-/// What each lab sustains, and where its latency bends.
-fn print_searches(run: &Run) -> Result<()> {
-    if run.capacities.is_empty() {
-        return Ok(());
-    }
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::TableStyle::new());
-    table.set_header([
-        "LAB",
-        "SIZE",
-        "SHAPE",
-        "SUSTAINS/S",
-        "FAILED AT",
-        "P99 WITHIN",
-        "KNEE",
-        "GUARANTEE",
-        "NOTE",
-    ]);
-    let rate = |rate: Option<f64>| rate.map_or_else(|| "-".to_owned(), thousands);
-    for capacity in &run.capacities {
-        let subject = &capacity.subject;
-        let sweep =
-            run.sweeps.iter().find(|sweep| sweep.subject == *subject && sweep.arrivals == capacity.arrivals);
-        let set: String = subject.set.iter().map(|(knob, value)| format!(" {knob}={value}")).collect();
-        let knee = sweep.and_then(|sweep| sweep.knee);
-        table.add_row([
-            subject.lab.clone(),
-            subject.size.to_string(),
-            format!("{} → {}{set}", subject.senders, subject.receivers),
-            rate(capacity.sustainable_per_s),
-            rate(capacity.lowest_fail_per_s),
-            format!("{} ms", capacity.objective.p99_ns as f64 / 1e6),
-            knee.map_or_else(|| "-".to_owned(), |share| format!("{:.0} %", share * 100.0)),
-            subject.guarantee.clone(),
-            capacity.note.clone().unwrap_or_default(),
-        ]);
-    }
-    outln!("{}", table.trim_fmt())?;
-    Ok(())
 }
 
 /// A seed for those who do not care; it is recorded all the same.

@@ -1,24 +1,32 @@
-//! `lab list`: the catalog.
+//! `lab list`: the catalog as a table, or all about one lab.
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use comfy_table::{Table, TableStyle};
 use labs::catalog::ABSENT;
-use labs::lab::Broker;
+use labs::lab::{Broker, Knob};
 use serde::Serialize;
 
+use super::table::{self, Column, Fate, render, wrap};
 use super::{BrokerArgs, usage};
 use crate::broker::{self, Missing, Source, embedded};
-use crate::role::Handle;
+use crate::role::protocol::roles;
+use crate::role::{self, Handle};
 use crate::{hint, plan};
+
+/// The table is never wider: it has to be readable in a file, too.
+const WIDEST: usize = 100;
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    /// Names, globs (quoted: 'pubsub-*') or patterns (pubsub); all labs without one
+    /// Names, globs (quoted: 'pubsub-*') or patterns (pubsub); all labs without one. One name
+    /// shows all about this lab, its knobs included
     labs: Vec<String>,
+    /// Show the combinations that are left out on purpose, and why
+    #[arg(long)]
+    absent: bool,
     /// Print a JSON array
     #[arg(long)]
     json: bool,
@@ -41,12 +49,32 @@ struct Row<'a> {
     join: &'a str,
     note: String,
     source: &'a str,
+    /// The lab's own; those of the harness follow from its pattern.
+    knobs: Vec<KnobRow>,
     runs: bool,
     why_not: Option<String>,
 }
 
+#[derive(Serialize)]
+struct KnobRow {
+    name: &'static str,
+    default: usize,
+    meaning: &'static str,
+}
+
+/// Combinations that are absent, as scripts read them.
+#[derive(Serialize)]
+struct AbsentRow {
+    name: &'static str,
+    why: &'static str,
+}
+
 pub(super) fn main(args: &ListArgs, handles: &[Handle]) -> Result<ExitCode> {
     let urls = args.brokers.urls()?;
+    let width = table::width().min(WIDEST);
+    if args.absent {
+        return absent(args, width);
+    }
     let chosen = usage(plan::select(handles, &args.labs))?;
     let found = Broker::ALL.map(|broker| (broker, broker::find(broker, &urls)));
     let rows: Vec<Row<'_>> = chosen.iter().map(|handle| row(handle, &found)).collect();
@@ -55,48 +83,183 @@ pub(super) fn main(args: &ListArgs, handles: &[Handle]) -> Result<ExitCode> {
         writeln!(out, "{}", serde_json::to_string_pretty(&rows)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = Table::new();
-    table.load_style(TableStyle::new()).set_header([
-        "LAB",
-        "",
-        "GUARANTEE",
-        "OVERLOAD",
-        "PARTICULAR",
-        "READ",
-    ]);
-    for row in &rows {
-        let name = if row.runs { row.name.to_owned() } else { format!("{} (cannot run)", row.name) };
-        table.add_row([&name, row.topology, row.guarantee, row.overload, &row.note, row.source]);
+    if let ([name], [handle], [row]) = (args.labs.as_slice(), chosen.as_slice(), rows.as_slice())
+        && name == row.name
+    {
+        write!(out, "{}", page(handle, row, width))?;
+        return Ok(ExitCode::SUCCESS);
     }
-    writeln!(out, "{}", table.trim_fmt())?;
+    write!(out, "{}", overview(&rows, width))?;
     for (broker, found) in &found {
         let mut over = rows.iter().filter(|row| row.broker == Some(broker.as_str()));
-        match found {
-            Err(why) if over.next().is_some() => {
-                writeln!(out, "\nLabs over {broker} cannot run here: {why}")?;
-            }
+        let said = match found {
+            Err(why) if over.next().is_some() => vec![format!("Labs over {broker} cannot run here: {why}")],
             Ok(Source::Embedded) => {
-                writeln!(out, "\nLabs over {broker} run over {}.", embedded::VERSION)?;
                 let why_not = over.find_map(|row| Some((row.name, row.why_not.as_ref()?)));
-                if let Some((name, why)) = why_not {
-                    writeln!(out, "{name} cannot: {why}")?;
-                }
+                let cannot = why_not.map(|(name, why)| format!("{name} cannot: {why}"));
+                [format!("Labs over {broker} run over {}.", embedded::VERSION)]
+                    .into_iter()
+                    .chain(cannot)
+                    .collect()
             }
-            _ => {}
+            _ => Vec::new(),
+        };
+        for text in said {
+            writeln!(out, "\n{}", wrap(&text, width).join("\n"))?;
         }
     }
-    if args.labs.is_empty() {
-        for (name, why) in ABSENT {
-            writeln!(out, "\nThere is no {name}: {why}.")?;
-        }
+    let commands = [
+        ("All about one, with its knobs:", hint::command(&["list", "LAB"])),
+        ("See one at work:", hint::command(&["run", "LAB"])),
+        ("Measure them:", hint::command(&["bench"])),
+        ("What is left out, and why:", hint::command(&["list", "--absent"])),
+    ];
+    writeln!(out)?;
+    for (what, command) in commands {
+        writeln!(out, "{what:<31}{command}")?;
     }
-    writeln!(
-        out,
-        "\nRun one with `{}`; measure them with `{}`.",
-        hint::command(&["run", "NAME"]),
-        hint::command(&["bench"])
-    )?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Combinations that are left out on purpose, those that match.
+fn absent(args: &ListArgs, width: usize) -> Result<ExitCode> {
+    let wanted = |name: &str| {
+        let pattern = name.split('-').next().unwrap_or(name);
+        args.labs.is_empty() || args.labs.iter().any(|want| want == pattern || labs::topic::glob(want, name))
+    };
+    let rows: Vec<AbsentRow> = ABSENT
+        .into_iter()
+        .filter(|(name, _)| wanted(name))
+        .map(|(name, why)| AbsentRow { name, why })
+        .collect();
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&rows)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let longest = rows.iter().map(|row| row.name.len()).max().unwrap_or(0) + 2;
+    for AbsentRow { name, why } in &rows {
+        put(&mut out, name, &format!("{why}."), longest, width)?;
+    }
+    if rows.is_empty() {
+        writeln!(out, "Nothing that matches is left out.")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A word, and text beside it that goes on below itself.
+fn put(out: &mut impl std::io::Write, word: &str, text: &str, indent: usize, width: usize) -> Result<()> {
+    let lines = wrap(text, width.saturating_sub(indent).max(20));
+    for (at, line) in lines.iter().enumerate() {
+        writeln!(out, "{:<indent$}{line}", if at == 0 { word } else { "" })?;
+    }
+    Ok(())
+}
+
+fn overview(rows: &[Row<'_>], width: usize) -> String {
+    let columns = [
+        Column("LAB", Fate::Stays),
+        Column("BROKER", Fate::Stays),
+        Column("GUARANTEE", Fate::Stays),
+        Column("OVERLOAD", Fate::Stays),
+        Column("JOIN", Fate::Stays),
+        Column("PARTICULAR", Fate::Wraps),
+    ];
+    let rows: Vec<table::Row> = rows
+        .iter()
+        .map(|row| {
+            let broker = match (row.broker, row.runs) {
+                (None, _) => "none".to_owned(),
+                (Some(broker), true) => broker.to_owned(),
+                // Why, is said below the table.
+                (Some(broker), false) => format!("no {broker}"),
+            };
+            // What the note is about follows from the pattern.
+            let particular = row.note.split_once(": ").map_or(row.note, |(_, value)| value);
+            let cells = [row.name, &broker, row.guarantee, row.overload, row.join, particular];
+            table::Row { cells: cells.map(str::to_owned).to_vec(), below: Vec::new() }
+        })
+        .collect();
+    render(&columns, &rows, width)
+}
+
+/// All about one lab.
+fn page(handle: &Handle, row: &Row<'_>, width: usize) -> String {
+    const INDENT: usize = 13;
+    let entry = &handle.entry;
+    let name = row.name;
+    let mut text = Vec::new();
+    let broker = match (row.broker, &row.why_not) {
+        (None, _) => "none: the peers talk directly".to_owned(),
+        (Some(broker), None) => format!("{broker}, which can run here"),
+        (Some(broker), Some(why)) => format!("{broker}, which cannot run here: {why}"),
+    };
+    let particular = row.note.split_once(": ");
+    let facts = [
+        ("guarantee", row.guarantee.to_owned()),
+        ("joining", row.join.to_owned()),
+        ("overload", format!("{} when the receiving side is too slow", overload(row.overload))),
+        (particular.map_or("", |(what, _)| what), particular.map_or("", |(_, value)| value).to_owned()),
+        ("broker", broker),
+        ("source", row.source.to_owned()),
+        ("docs", format!("docs/patterns/{}.md, docs/transports/{}.md", row.pattern, row.transport)),
+    ];
+    let mut said = |word: &str, value: &str| {
+        // Writing to memory cannot fail.
+        let _ = put(&mut text, word, value, INDENT, width);
+    };
+    for (word, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
+        said(word, value);
+    }
+    let mut page = format!("{name}\n\n{}", String::from_utf8_lossy(&text));
+    for (title, knobs) in [
+        ("Its knobs, set with --set KNOB=VALUE:", entry.knobs),
+        ("Knobs of the loops that measure it:", role::knobs(entry.pattern)),
+    ] {
+        if !knobs.is_empty() {
+            page += &format!("\n{title}\n{}", knobs_of(knobs, width));
+        }
+    }
+    page += "\nCommands:\n";
+    let mut commands = vec![
+        ("see it at work", hint::command(&["run", name])),
+        ("measure it", hint::command(&["bench", name])),
+    ];
+    if let Some(knob) = entry.knobs.first() {
+        let set = format!("{}={}", knob.name, if knob.default == 0 { 1 } else { knob.default / 2 });
+        commands.push(("set a knob", hint::command(&["bench", name, "--set", &set])));
+    }
+    if entry.transport != "inproc"
+        && let Some(first) = roles(entry.pattern).iter().find(|kind| !kind.binds(false).is_empty())
+    {
+        commands.push(("play a role", hint::command(&["play", name, first.as_str()])));
+    }
+    for (what, command) in commands {
+        page += &format!("  {what:<16}{command}\n");
+    }
+    page
+}
+
+/// What an overload policy does, as the end of a sentence.
+fn overload(policy: &str) -> &str {
+    match policy {
+        "waits" => "the sender waits",
+        "drops" => "messages are dropped",
+        "disconnects" => "the slow receiver is disconnected",
+        _ => "messages are stored",
+    }
+}
+
+fn knobs_of(knobs: &[Knob], width: usize) -> String {
+    let name = knobs.iter().map(|knob| knob.name.len()).max().unwrap_or(0);
+    let default = knobs.iter().map(|knob| knob.default.to_string().len()).max().unwrap_or(0);
+    let mut text = Vec::new();
+    for knob in knobs {
+        let word = format!("  {:<name$}  {:>default$}", knob.name, knob.default);
+        // Writing to memory cannot fail.
+        let _ = put(&mut text, &word, knob.meaning, 6 + name + default, width);
+    }
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 fn row<'a>(handle: &'a Handle, found: &[(Broker, Result<Source, Missing>)]) -> Row<'a> {
@@ -106,6 +269,7 @@ fn row<'a>(handle: &'a Handle, found: &[(Broker, Result<Source, Missing>)]) -> R
         Ok(source) => source.refuses(entry.guarantee),
         Err(missing) => Some(missing.to_string()),
     });
+    let knob = |knob: &Knob| KnobRow { name: knob.name, default: knob.default, meaning: knob.meaning };
     Row {
         name: &entry.name,
         pattern: entry.pattern.as_str(),
@@ -118,6 +282,7 @@ fn row<'a>(handle: &'a Handle, found: &[(Broker, Result<Source, Missing>)]) -> R
         join: entry.join.as_str(),
         note: entry.particular.to_string(),
         source: &entry.source,
+        knobs: entry.knobs.iter().map(knob).collect(),
         runs: why_not.is_none(),
         why_not,
     }

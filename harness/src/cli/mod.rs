@@ -44,6 +44,8 @@ mod selftest;
 #[cfg(feature = "apps")]
 mod status;
 mod story;
+mod summary;
+mod table;
 #[cfg(not(feature = "full"))]
 mod without;
 mod wrong_views;

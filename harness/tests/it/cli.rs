@@ -18,6 +18,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("cli::help_of_wrong_views", || snapshot("help_of_wrong_views", &["wrong-views", "--help"])),
         // With addresses given, no broker need be here.
         trial("cli::list", || snapshot("list", &LIST)),
+        trial("cli::list_of_what_is_absent", || snapshot("list_absent", &["list", "--absent"])),
+        trial("cli::list_of_one_lab", || snapshot("list_one", &[&LIST[..], &["queue-redis"]].concat())),
+        trial("cli::list_fits", list_fits),
         trial("cli::hints_have_the_form_that_was_invoked", invoked),
         trial("cli::transport_is_a_plain_argument", plain_transport),
         trial("cli::list_as_json_has_every_lab", list_as_json),
@@ -109,10 +112,27 @@ fn list_some() -> Result<()> {
     Ok(())
 }
 
+/// At every width a terminal has, and nothing is longer than 100 columns.
+fn list_fits() -> Result<()> {
+    for (columns, most) in [("72", 72), ("80", 80), ("100", 100), ("200", 100)] {
+        for args in
+            [&LIST[..], &["list", "--absent"], &["list", "pubsub-redis-stream"], &["list", "oneway-tcp"]]
+        {
+            let output = lab(args).env("COLUMNS", columns).output()?;
+            let text = String::from_utf8(output.stdout)?;
+            ensure!(text.lines().count() > 5, "{args:?} says nothing:\n{text}");
+            let long = text.lines().find(|line| line.chars().count() > most);
+            ensure!(long.is_none(), "{args:?} with {columns} columns is too wide: {long:?}");
+        }
+    }
+    Ok(())
+}
+
 fn invoked() -> Result<()> {
     for (invoked, args, said) in [
-        ("./run", &["list", "oneway-tcp"][..], "`./run lab NAME`"),
-        ("", &["list", "oneway-tcp"], "`lab run NAME`"),
+        ("./run", &["list", "oneway-tcp"][..], "./run lab oneway-tcp"),
+        ("", &["list", "oneway-tcp"], " lab run oneway-tcp"),
+        ("./run", &["list"], "./run list --absent"),
     ] {
         let output = lab(args).env("LAB_INVOKED", invoked).output()?;
         let text = String::from_utf8(output.stdout)?;

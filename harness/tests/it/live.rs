@@ -187,7 +187,7 @@ fn shows() -> Result<()> {
     terminal.until("the first has scrolled up", |screen| has(screen, &second))?;
     let (screen, code) = terminal.end()?;
     ensure!(code == Some(0), "{code:?}: {screen:?}");
-    ensure!(has(&screen, &["[  1/2]", "[  2/2]", "RECEIVED/S", "The report: "]), "{screen:?}");
+    ensure!(has(&screen, &["[  1/2]", "[  2/2]", "RECEIVED", "The report: "]), "{screen:?}");
     for gone in ["in flight", "late or lost", "░", "█", "trial 2 of 2"] {
         ensure!(!has(&screen, &[gone]), "`{gone}` is still there: {screen:?}");
     }

@@ -22,6 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("tidy::tables_of_the_documentation_are_the_catalog", tables),
         trial("tidy::every_transport_and_pattern_has_its_page", lab_pages),
         trial("tidy::every_knob_is_explained", knobs),
+        trial("tidy::what_is_absent_is_named_once_and_no_lab", absent),
         trial("tidy::commands_are_suggested_by_one_module", hints),
         trial("tidy::links_lead_somewhere", links),
         trial("tidy::committed_schema_is_the_current_one", schema),
@@ -254,6 +255,16 @@ fn knobs() -> Result<()> {
         }
     }
     ensure!(seen > 60, "only {seen} knobs were found: the test no longer sees them");
+    Ok(())
+}
+
+fn absent() -> Result<()> {
+    let labs: BTreeSet<String> = catalog::entries().into_iter().map(|entry| entry.name).collect();
+    let mut seen = BTreeSet::new();
+    for (name, _) in catalog::ABSENT {
+        ensure!(seen.insert(name), "{name} is absent twice");
+        ensure!(!labs.contains(name), "{name} is absent, and a lab");
+    }
     Ok(())
 }
 
