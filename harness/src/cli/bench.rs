@@ -1,10 +1,12 @@
 //! `lab bench`: measures, and leaves a bundle with its report.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use labs::catalog::Pattern;
 
 use super::progress::Live;
 use super::{BrokerArgs, interruptible, summary, table, usage};
@@ -97,7 +99,11 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     let plan = match (&args.out, args.resume) {
         // What is gone on with says itself what it is.
         (Some(out), true) => Bundle::open(out)?.1.plan,
-        _ => usage(read(args))?,
+        _ => {
+            let plan = usage(read(args))?;
+            usage(knobs(&plan, handles))?;
+            plan
+        }
     };
     usage(plan::check(&plan))?;
     usage(bench::check(&plan, handles))?;
@@ -181,6 +187,29 @@ fn failures(run: &Run) -> Vec<String> {
     };
     let all = run.cells.iter().flat_map(|cell| cell.trials.iter().map(move |trial| (cell, trial)));
     all.filter_map(|(cell, trial)| of(cell, trial)).collect()
+}
+
+/// Every knob of the plan is one of a chosen lab, or of the loops that measure it.
+fn knobs(plan: &Plan, handles: &[Handle]) -> Result<()> {
+    let chosen = plan::select(handles, &plan.labs)?;
+    let mut known = BTreeSet::new();
+    for handle in &chosen {
+        let control = format!("{}-{}", Pattern::PubSub, handle.entry.transport);
+        // A pipeline's control channel is a lab of its own.
+        let control = handles
+            .iter()
+            .filter(|other| handle.entry.pattern == Pattern::Pipeline && other.entry.name == control);
+        let all = control.chain([handle]).flat_map(|handle| handle.entry.knobs);
+        known.extend(all.chain(role::knobs(handle.entry.pattern)).map(|knob| knob.name));
+    }
+    let Some(name) = plan.knobs.keys().chain(plan.axes.keys()).find(|name| !known.contains(name.as_str()))
+    else {
+        return Ok(());
+    };
+    let near = plan::nearest(name, known.iter().copied());
+    let near = near.map(|near| format!(", did you mean `{near}`?")).unwrap_or_default();
+    let list = hint::command(&["list", chosen.first().map_or("LAB", |handle| &handle.entry.name)]);
+    bail!("no lab that was chosen has a knob `{name}`{near}; `{list}` shows the knobs of a lab")
 }
 
 /// The plan, with what the command line changes in it.

@@ -51,7 +51,7 @@ const LIST: [&str; 9] = [
 /// Name, arguments, and what has to be said: the value, and what to do.
 type Usage = (&'static str, &'static [&'static str], &'static [&'static str]);
 
-const USAGE: [Usage; 24] = [
+const USAGE: [Usage; 26] = [
     ("no_command", &[], &["Usage: lab"]),
     ("unknown_lab", &["bench", "pubsub-rediss"], &["`pubsub-rediss`", "did you mean `pubsub-redis`?"]),
     ("unknown_lab_in_list", &["list", "onway-tcp"], &["`onway-tcp`", "did you mean `oneway-tcp`?"]),
@@ -74,6 +74,12 @@ const USAGE: [Usage; 24] = [
     ("publishers_peer_to_peer", &["bench", "pubsub-tcp", "--senders", "2"], &["not 2", "--senders 1"]),
     ("two_ventilators", &["bench", "pipeline-tcp", "--senders", "2"], &["not 2", "--senders 1"]),
     ("knob_without_value", &["bench", "oneway-tcp", "--set", "batch"], &["`batch`", "--set batch=64"]),
+    (
+        "unknown_knob",
+        &["bench", "oneway-redis", "--set", "bath=1"],
+        &["`bath`", "did you mean `batch`?", "lab list"],
+    ),
+    ("knob_of_another_lab", &["bench", "oneway-tcp", "--set", "keep-ms=1"], &["no lab", "`keep-ms`"]),
     ("resume_without_out", &["bench", "--resume"], &["--out"]),
     ("unknown_check", &["selftest", "duplicate"], &["`duplicate`", "did you mean `duplicates`?", "--list"]),
 ];
