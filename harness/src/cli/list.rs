@@ -175,7 +175,7 @@ fn overview(rows: &[Row<'_>], width: usize) -> String {
                 (Some(broker), false) => format!("no {broker}"),
             };
             // What the note is about follows from the pattern.
-            let particular = row.note.split_once(": ").map_or(row.note, |(_, value)| value);
+            let particular = row.note.split_once(": ").map_or(row.note.as_str(), |(_, value)| value);
             let cells = [row.name, &broker, row.guarantee, row.overload, row.join, particular];
             table::Row { cells: cells.map(str::to_owned).to_vec(), below: Vec::new() }
         })

@@ -90,8 +90,11 @@ async fn run(
     } else {
         outln!("\n  guarantee: {}; when the receiver is too slow: {}", entry.guarantee, entry.overload)?;
         outln!("  read on:   {}  (the contract: labs/src/{}/mod.rs)", entry.source, entry.pattern)?;
-        let optimised =
-            if cfg!(debug_assertions) { "  (optimised; this build is not, and measures nothing)" } else { "" };
+        let optimised = if cfg!(debug_assertions) {
+            "  (optimised; this build is not, and measures nothing)"
+        } else {
+            ""
+        };
         outln!("  measure:   {}{optimised}", hint::command(&["bench", &entry.name]))?;
     }
     if let Some(server) = server {
