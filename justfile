@@ -91,11 +91,11 @@ brokers *ARGS:
 test *ARGS:
     @"{{ run }}" test "$@"
 
-# The linter, as strict as continuous integration; the formatter
+# The linter, as strict as continuous integration
 clippy *ARGS:
     @"{{ run }}" clippy "$@"
 
-# The linter, as strict as continuous integration; the formatter
+# Format the code
 fmt *ARGS:
     @"{{ run }}" fmt "$@"
 
@@ -111,11 +111,11 @@ build-times *ARGS:
 bench-micro *ARGS:
     @"{{ run }}" bench-micro "$@"
 
-# Keep such times, and compare with them
+# Keep such times under a name
 bench-save *ARGS:
     @"{{ run }}" bench-save "$@"
 
-# Keep such times, and compare with them
+# Compare such times with those that were kept
 bench-against *ARGS:
     @"{{ run }}" bench-against "$@"
 

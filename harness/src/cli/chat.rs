@@ -11,12 +11,13 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use labs::apps::chat::over::{self, Over};
+use labs::catalog::Pattern;
 use labs::lab::Place;
 use serde_json::json;
 
 use super::{BrokerArgs, OverArgs, Usage, interruptible};
 use crate::broker::{self, Options, Server, Source};
-use crate::{guard, plan, role};
+use crate::{guard, role};
 
 use house::House;
 use part::{Init, Part};
@@ -109,13 +110,11 @@ pub(super) fn main(args: &ChatArgs) -> Result<ExitCode> {
 /// The transport of this name.
 fn find(name: &str) -> Result<Over> {
     let overs = over::all();
-    let names: Vec<&str> = overs.iter().map(|over| over.name.as_str()).collect();
-    if let Some(at) = names.iter().position(|known| *known == name) {
-        return Ok(overs[at].clone());
-    }
-    let near = plan::nearest(name, names.iter().copied());
-    let hint = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-    bail!(Usage(format!("there is no chat over `{name}`; {hint}It runs over {}", names.join(", "))));
+    overs.into_iter().find(|over| over.name == name).ok_or_else(|| {
+        let mut known = super::transports(Pattern::PubSub);
+        known.iter_mut().filter(|name| *name == "inproc").for_each(|name| *name = "none".to_owned());
+        super::no_transport("the chat", name, &known)
+    })
 }
 
 fn check(args: &ChatArgs, over: &Over) -> Result<()> {

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
+#[cfg(feature = "apps")]
+use labs::catalog::{self, Pattern};
 use labs::lab::Broker;
 
 use crate::broker::Source;
@@ -259,6 +261,28 @@ fn lab<'a>(handles: &'a [Handle], name: &str) -> Result<&'a Handle> {
     let handle = usage(plan::lab(handles, name))?;
     usage(plan::built_in(&[handle]))?;
     Ok(handle)
+}
+
+/// The transports of a pattern's labs, with their variants, whether they are built in or not.
+#[cfg(feature = "apps")]
+fn transports(pattern: Pattern) -> Vec<String> {
+    let labs = catalog::entries().into_iter().filter(|lab| lab.pattern == pattern);
+    labs.map(|lab| lab.name.trim_start_matches(pattern.as_str()).trim_start_matches('-').to_owned()).collect()
+}
+
+/// Why an application does not run over a transport: this build lacks it, or there is none
+/// of this name among `known`.
+#[cfg(feature = "apps")]
+fn no_transport(application: &str, name: &str, known: &[String]) -> anyhow::Error {
+    if known.iter().any(|known| known == name) {
+        return Usage(format!(
+            "`{name}` is not in this build of `lab`; start it with `./run`, which builds what a command needs"
+        ))
+        .into();
+    }
+    let near = plan::nearest(name, known.iter().map(String::as_str));
+    let hint = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+    Usage(format!("{application} does not run over `{name}`; {hint}It runs over {}", known.join(", "))).into()
 }
 
 /// Where the lab's broker comes from, or why the lab cannot run.

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use super::{BrokerArgs, OverArgs, Usage, interruptible};
 use crate::broker::{self, Options, Server};
-use crate::{guard, hint, plan, role, trial};
+use crate::{guard, hint, role, trial};
 
 /// Requests that may wait.
 const DEPTH: usize = 4;
@@ -73,15 +73,10 @@ pub(super) fn main(args: &PreinitArgs) -> Result<ExitCode> {
     catalog::visit(&mut plays);
     // In one process, whoever asks has the queue of requests in hand: there is nothing to connect.
     plays.0.retain(|play| play.entry.transport != "inproc");
-    let words: Vec<String> = plays.0.iter().map(|play| word(&play.entry)).collect();
     let Some(play) = plays.0.iter().find(|play| word(&play.entry) == over) else {
-        let near = plan::nearest(over, words.iter().map(String::as_str));
-        let hint = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-        bail!(Usage(format!(
-            "there is nothing to connect to over `{}`; {hint}there is: {}",
-            over,
-            words.join(", ")
-        )));
+        let mut known = super::transports(Pattern::RequestReply);
+        known.retain(|name| name != "inproc");
+        return Err(super::no_transport("preinit", over, &known));
     };
     let urls = args.brokers.urls()?;
     let source = play.entry.broker.map(|which| {

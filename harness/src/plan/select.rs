@@ -80,6 +80,19 @@ mod tests {
     use crate::plan::{BUILT_IN, load};
 
     #[test]
+    fn a_lab_that_this_build_lacks_is_refused_by_name() {
+        let mut handles = crate::role::handles();
+        assert!(built_in(&handles.iter().filter(|lab| lab.entry.built_in).collect::<Vec<_>>()).is_ok());
+        for (count, expected) in [(1, "`oneway-inproc` is not in this build"), (2, "and 1 more labs are not")]
+        {
+            handles[count - 1].entry.built_in = false;
+            let lacking: Vec<&Handle> = handles.iter().collect();
+            let error = built_in(&lacking[..count]).expect_err("refused").to_string();
+            assert!(error.contains(expected) && error.contains("./run"), "{error}");
+        }
+    }
+
+    #[test]
     fn an_unknown_name_gets_the_nearest_one() {
         assert_eq!(nearest("standart", BUILT_IN), Some("standard"));
         assert_eq!(nearest("zzz", BUILT_IN), None);

@@ -21,6 +21,7 @@ mod live;
 mod loads;
 mod preinit;
 mod program;
+mod recipes;
 mod regress;
 mod report;
 mod return_address;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
     args.test_threads.get_or_insert(2 * cores);
     let trials = [
         tidy::trials(),
+        recipes::trials(),
         cli::trials(),
         guard::trials(),
         bridge::trials(),

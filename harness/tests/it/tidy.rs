@@ -194,6 +194,9 @@ fn tables() -> Result<()> {
         let stale = book::filled(&root(), &name, &text)? != text;
         ensure!(!stale, "the tables of {} are out of date; run `target/debug/lab book`", name.display());
     }
+    let table = fs::read_to_string(root().join(book::TABLE))?;
+    let stale = table != book::table_source()?;
+    ensure!(!stale, "{} is out of date; run `target/debug/lab book`", book::TABLE);
     let readme = fs::read_to_string(root().join("README.md"))?;
     for entry in catalog::entries() {
         let link = format!("[`{}`]({})", entry.name, entry.source);

@@ -1,7 +1,7 @@
 //! The cracker over every pipeline lab of the catalog, as plain function
 //! pointers, called once a hunt.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use labs::apps::crack::worker::{self, Worked};
@@ -15,9 +15,6 @@ use labs::pubsub::PubSub;
 use labs::queue::Queue;
 use labs::reqrep::RequestReply;
 use tokio::sync::mpsc;
-
-use crate::cli::Usage;
-use crate::plan;
 
 /// Hears what happens.
 pub(super) type Tell<'a> = &'a mut dyn FnMut(Happened);
@@ -46,10 +43,8 @@ impl Over {
         if let Some(at) = all.0.iter().position(|over| over.entry.transport == transport) {
             return Ok(all.0.swap_remove(at));
         }
-        let known: Vec<&str> = all.0.iter().map(|over| over.entry.transport).collect();
-        let near = plan::nearest(transport, known.iter().copied());
-        let hint = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-        bail!(Usage(format!("there is no pipeline over `{name}`; {hint}there are: {}", known.join(", "))));
+        let known = crate::cli::transports(Pattern::Pipeline);
+        Err(crate::cli::no_transport("the cracker", transport, &known))
     }
 
     /// Whether workers can be processes of their own.

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use super::{BrokerArgs, OverArgs, Usage, interruptible};
 use crate::broker::{self, Options, Server};
-use crate::{guard, hint, plan, role};
+use crate::{guard, hint, role};
 
 mod table;
 mod team;
@@ -124,14 +124,8 @@ impl Visitor for Handles {
 fn handle(over: &str) -> Result<Handle> {
     let mut handles = Handles::default();
     catalog::visit(&mut handles);
-    let words: Vec<&str> = handles.0.iter().map(|handle| handle.entry.transport).collect();
-    let near = plan::nearest(over, words.iter().copied()).map(|near| format!("did you mean `{near}`? "));
-    let unknown = format!(
-        "status cannot be asked for over `{over}`; {}it can over {}",
-        near.unwrap_or_default(),
-        words.join(", ")
-    );
-    handles.0.into_iter().find(|handle| handle.entry.transport == over).ok_or_else(|| anyhow!(Usage(unknown)))
+    let own = handles.0.into_iter().find(|handle| handle.entry.transport == over);
+    own.ok_or_else(|| super::no_transport("status", over, &super::transports(Pattern::PubSub)))
 }
 
 pub(super) fn main(args: &StatusArgs) -> Result<ExitCode> {
