@@ -286,6 +286,11 @@ pub struct Cell {
 }
 
 impl Cell {
+    /// How many trials were good. Of one, there is no interval.
+    pub fn good_trials(&self) -> usize {
+        self.trials.iter().filter(|trial| trial.failed.is_none()).count()
+    }
+
     /// Whether it is not a lab but a wire floor.
     pub fn is_floor(&self) -> bool {
         self.pattern == FLOOR

@@ -26,6 +26,8 @@ pub(super) struct Page {
     created: String,
     /// What is missing, where the run is unfinished.
     unfinished: Option<String>,
+    /// What brackets hold, or why there are none.
+    intervals: &'static str,
     summary: String,
     /// Few labs: their tables come first, for they fit the screen.
     small: bool,
@@ -162,6 +164,7 @@ pub(super) fn page(run: &Run, sheets: &[Sheet<'_>], limits: &[Limit<'_>], pictur
         name: run.name.clone(),
         created: run.created.clone(),
         unfinished: about::unfinished(run),
+        intervals: about::intervals(run),
         summary: about::summary(run),
         small: rows <= SMALL,
         overviews,

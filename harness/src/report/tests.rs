@@ -206,6 +206,28 @@ fn an_unfinished_run_says_so_first_and_a_failure_is_not_hidden() {
     }
 }
 
+/// After the first of several rounds, and of a plan of one trial.
+#[test]
+fn one_trial_of_each_has_no_interval_and_says_so() {
+    for complete in [false, true] {
+        let (html, readme) = drawn(|dir| {
+            small(dir, |run| {
+                run.complete = complete;
+                run.plan.trials = if complete { 1 } else { 3 };
+                run.cells.iter_mut().for_each(|cell| cell.trials.truncate(1));
+            });
+        });
+        let answer = html.split("id=\"evidence-1\"").next().unwrap_or_default();
+        let mut rows = readme.lines().filter(|line| line.starts_with("| "));
+        assert!(!answer.contains("class=\"range\"") && !rows.any(|row| row.contains('[')), "{readme}");
+        for text in [&html, &readme] {
+            assert!(text.contains("No figure has an interval"));
+            assert_eq!(text.contains("first look: 1 of 3 planned trials of each"), !complete);
+            assert!(!text.contains("This run is unfinished"));
+        }
+    }
+}
+
 #[test]
 fn an_empty_run_still_gives_a_report() {
     let (html, readme) = drawn(|dir| small(dir, |run| run.cells.clear()));

@@ -3,7 +3,7 @@
 use super::super::number;
 use super::Fact;
 use super::trials::median_steal;
-use crate::bundle::{Arrivals, Host, Load, LoadKind, Noise, Objective, Plan, Run, Versions, Widening};
+use crate::bundle::{Arrivals, Cell, Host, Load, LoadKind, Noise, Objective, Plan, Run, Versions, Widening};
 
 /// `23 labs, 46 cells, 138 trials (1 failed)`.
 pub(super) fn summary(run: &Run) -> String {
@@ -24,19 +24,38 @@ pub(super) fn summary(run: &Run) -> String {
     parts.join(", ")
 }
 
-/// What is missing, where a run was interrupted.
+/// What is missing, where a run was interrupted or goes on.
 pub(super) fn unfinished(run: &Run) -> Option<String> {
-    let made: usize = run.cells.iter().map(|cell| cell.trials.len()).sum();
-    let planned = run.cells.len() * run.plan.trials;
-    (!run.complete).then(|| {
-        format!(
-            "This run is unfinished: {} of {} planned trials were made. What is shown is what there is; \
-             go on with: {} --out DIR.",
-            number::count(made as u64),
-            number::count(planned.max(made) as u64),
-            crate::hint::command(&["bench", "--resume"])
-        )
+    if run.complete {
+        return None;
+    }
+    let made = |cell: &Cell| cell.trials.len();
+    // Those of searches are not planned: how many there will be is not known.
+    let planned: Vec<&Cell> = run.cells.iter().filter(|cell| cell.part_of.is_none()).collect();
+    let trials = run.plan.trials;
+    let goes_on = format!(
+        "The run draws this page again after each round; if it was interrupted, continue it with: {} --out and \
+         this folder.",
+        crate::hint::command(&["bench", "--resume"])
+    );
+    Some(match planned.iter().map(|cell| made(cell)).min() {
+        Some(1) if trials > 1 && planned.iter().all(|cell| made(cell) == 1) => {
+            format!("This is a first look: 1 of {trials} planned trials of each. {goes_on}")
+        }
+        _ => format!(
+            "This run is unfinished: {} of {} planned trials were made. {goes_on}",
+            number::count(run.cells.iter().map(made).sum::<usize>() as u64),
+            number::count((planned.len() * trials).max(run.cells.iter().map(made).sum()) as u64)
+        ),
     })
+}
+
+/// What brackets hold, or why there are none.
+pub(super) fn intervals(run: &Run) -> &'static str {
+    match run.cells.iter().map(Cell::good_trials).max() {
+        Some(2..) => "Square brackets hold the 95\u{202f}% interval over the trials.",
+        _ => "No figure has an interval: one trial does not show how much the next would differ.",
+    }
 }
 
 pub(super) fn machine(host: &Host) -> Vec<Fact> {

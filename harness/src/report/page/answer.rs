@@ -52,8 +52,8 @@ struct Row {
 struct Speed {
     failed: Option<String>,
     median: String,
-    low: String,
-    high: String,
+    /// Its interval, `1.2 M – 1.3 M`.
+    range: Option<String>,
     /// The share of what the wire floor reaches.
     share: Option<String>,
     account: Account,
@@ -202,8 +202,7 @@ fn speed(sheet: &Sheet<'_>, cell: &Cell) -> Speed {
     Speed {
         failed: failure(cell),
         median: number::rate(estimate.median),
-        low: number::short(estimate.low),
-        high: number::short(estimate.high),
+        range: range(cell, Some(estimate), number::short),
         share: sheet.run.share(cell).map(|share| with_interval(share, share_of_wire(sheet, cell))),
         account: account(cell),
     }
@@ -238,21 +237,24 @@ fn with_interval(ratio: f64, interval: Option<Estimate>) -> String {
     }
 }
 
+/// An interval as text, where there is one: a single trial has none.
+pub(super) fn range(cell: &Cell, estimate: Option<Estimate>, text: fn(f64) -> String) -> Option<String> {
+    let estimate = estimate.filter(|_| cell.good_trials() > 1)?;
+    Some(format!("{} – {}", text(estimate.low), text(estimate.high)))
+}
+
 fn latency(sheet: &Sheet<'_>, cell: &Cell) -> Latency {
     let summary = cell.summary.as_ref();
     let response = summary.map(|summary| summary.response_ns).unwrap_or_default();
-    let range = |of: fn(&Summary) -> Option<Estimate>| {
-        let estimate = of(summary?)?;
-        Some(format!("{} – {}", number::time(estimate.low), number::time(estimate.high)))
-    };
+    let time = |of: fn(&Summary) -> Option<Estimate>| range(cell, summary.and_then(of), number::time);
     Latency {
         failed: failure(cell),
         load: number::load(&cell.load),
         p50: percentile(&response, response.p50),
-        p50_range: range(|summary| summary.response_p50_ns),
+        p50_range: time(|summary| summary.response_p50_ns),
         times: sheet.run.times(cell).map(|times| with_interval(times, times_of_wire(sheet, cell))),
         p99: percentile(&response, response.p99),
-        p99_range: range(|summary| summary.response_p99_ns),
+        p99_range: time(|summary| summary.response_p99_ns),
         account: account(cell),
     }
 }

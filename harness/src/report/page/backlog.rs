@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::super::evidence::{Sheet, backlog, pattern_title, setting, short_name};
 use super::super::{number, palette};
-use super::answer::{Account, account, failure};
+use super::answer::{Account, account, failure, range};
 use super::trials;
 use crate::bundle::{Cell, LoadKind};
 
@@ -26,8 +26,7 @@ struct Row {
     messages: String,
     fill: String,
     drain: String,
-    low: String,
-    high: String,
+    range: Option<String>,
     time: String,
     account: Account,
     flags: String,
@@ -63,8 +62,7 @@ fn row(cell: &Cell) -> Row {
         messages: said(backlog.as_ref().map(|all| number::rate(all.messages))),
         fill: said(backlog.as_ref().map(|all| number::rate(all.fill_per_s()))),
         drain: number::rate(speed.median),
-        low: number::short(speed.low),
-        high: number::short(speed.high),
+        range: range(cell, Some(speed), number::short),
         time: said(backlog.as_ref().map(|all| number::time(all.drain_s * 1e9))),
         account: account(cell),
         flags: trials::join(&trials::flags(cell)),

@@ -40,7 +40,9 @@ pub(super) fn draw(sheet: &Sheet<'_>) -> Canvas {
         let speed = summary.throughput_per_s;
         canvas.rect((pixels.0, y - 12.0), (scale.at(backlog.fill_per_s()), y - 1.0), colour.mix(0.3));
         canvas.rect((pixels.0, y + 1.0), (scale.at(speed.median), y + 12.0), colour.mix(0.75));
-        whisker(&mut canvas, (scale.at(speed.low), scale.at(speed.high)), y + 6.5, 4.0);
+        if cell.good_trials() > 1 {
+            whisker(&mut canvas, (scale.at(speed.low), scale.at(speed.high)), y + 6.5, 4.0);
+        }
         let texts = [
             (y - 6.5, NOTE, format!("filled at {}/s", number::short(backlog.fill_per_s()))),
             (

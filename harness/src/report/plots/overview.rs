@@ -116,7 +116,9 @@ fn speed(canvas: &mut Canvas, cell: &Cell, y: f64, scale: &Scale, (left, right):
     let x = scale.at(speed.median);
     // A guide for the eye; on a logarithmic scale its length says nothing.
     canvas.rect((left, y - 1.0), (x, y + 1.0), colour.mix(0.5));
-    canvas.rect((low - 1.0, y - 4.0), (high + 1.0, y + 4.0), colour.mix(0.4));
+    if cell.good_trials() > 1 {
+        canvas.rect((low - 1.0, y - 4.0), (high + 1.0, y + 4.0), colour.mix(0.4));
+    }
     for trial in cell.trials.iter().filter(|trial| trial.failed.is_none()) {
         canvas.dot((scale.at(trial.throughput_per_s), y), 2.25, colour);
     }

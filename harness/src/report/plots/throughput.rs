@@ -46,7 +46,9 @@ fn row(canvas: &mut Canvas, sheet: &Sheet<'_>, cell: &Cell, y: f64, scale: &Scal
         canvas.line(vec![(x, y - 10.5), (x, y + 10.5)], colour, 1.0);
     }
     canvas.rect((pixels.0, y - 8.0), (scale.at(speed.median), y + 8.0), colour.mix(0.55));
-    whisker(canvas, (scale.at(speed.low), scale.at(speed.high)), y, 5.0);
+    if cell.good_trials() > 1 {
+        whisker(canvas, (scale.at(speed.low), scale.at(speed.high)), y, 5.0);
+    }
     let x = scale.at(speed.median);
     canvas.line(vec![(x, y - 8.0), (x, y + 8.0)], palette::INK, 2.0);
     for trial in cell.trials.iter().filter(|trial| trial.failed.is_none()) {
