@@ -7,6 +7,7 @@
 
 mod disk;
 mod load;
+pub mod private;
 mod search;
 
 use std::collections::BTreeMap;

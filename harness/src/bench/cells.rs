@@ -6,8 +6,9 @@ use std::path::Path;
 use anyhow::{Result, bail, ensure};
 use labs::lab::Broker;
 
-use super::{RESULTS, Request};
+use super::Request;
 use crate::broker::{self, Source};
+use crate::bundle::private::RESULTS;
 use crate::bundle::{Bundle, Cell, FLOOR, Load, LoadKind, Part, Plan, Run, SCHEMA, Skipped, Subject};
 use crate::noise::Meter;
 use crate::role::{Handle, floor};

@@ -18,15 +18,13 @@ use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
 use crate::broker::{Options, Server, Source};
-use crate::bundle::{Bundle, Cell, Plan, Run, Trial};
+use crate::bundle::private::RESULTS;
+use crate::bundle::{Bundle, Cell, LoadKind, Plan, Run, Trial};
 use crate::conduct::Housing;
 use crate::role::Handle;
 use crate::trial::{self, Script, Spec};
 use crate::{agree, guard, host, load, plan, recording, stats};
 pub use progress::{Next, Progress};
-
-/// Where bundles are, and what is known of this host.
-const RESULTS: &str = "results";
 
 /// What a run needs besides its plan.
 pub struct Request<'a> {

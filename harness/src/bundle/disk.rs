@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-use super::{Raw, Run, SCHEMA};
+use super::{Raw, Run, SCHEMA, private};
 
 /// A bundle on disk.
 #[derive(Debug, Clone)]
@@ -24,9 +24,9 @@ impl Bundle {
                 dir.display()
             );
         }
-        fs::create_dir_all(dir.join("raw")).with_context(|| {
-            format!("cannot create the result folder {}; choose a writable one with --out", dir.display())
-        })?;
+        private::create(dir)?;
+        fs::create_dir_all(dir.join("raw"))
+            .with_context(|| format!("cannot create {}", dir.join("raw").display()))?;
         Ok(Self { dir: dir.to_owned() })
     }
 

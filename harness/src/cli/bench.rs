@@ -11,7 +11,7 @@ use labs::catalog::Pattern;
 use super::progress::Live;
 use super::{BrokerArgs, interruptible, summary, table, usage};
 use crate::bench::{self, Request};
-use crate::bundle::{Bundle, Cell, Plan, Run, Trial};
+use crate::bundle::{Bundle, Cell, Plan, Run, Trial, private};
 use crate::role::{self, Handle};
 use crate::{fault, guard, hint, plan, report};
 
@@ -132,23 +132,14 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
         // How many trials a search takes is known at its end.
         let planned = run.cells.iter().filter(|cell| cell.part_of.is_none()).count() * run.plan.trials;
         if made > 0 {
-            report::draw(&out)?;
+        eprintln!("\ninterrupted after {made} of {} trials, which are kept", planned.max(made));
+            eprintln!("The report: {}", report::draw(&out)?.html.display());
         }
-        eprintln!(
-            "\ninterrupted after {made} of {} trials, which are kept. Go on with:\n  {}",
-            planned.max(made),
-            resume(&out)
-        );
+        eprintln!("To go on: {}", resume(&out));
         return Ok(ExitCode::from(130));
     };
     let run = run?;
     let written = report::draw(&out)?;
-    // The index lists every bundle in the folder; elsewhere it is not ours to write.
-    if let Some(results) =
-        out.parent().filter(|above| above.file_name().is_some_and(|name| name == "results"))
-    {
-        report::index(results)?;
-    }
     if args.json {
         outln!("{}", serde_json::to_string_pretty(&run)?)?;
     } else {
@@ -156,6 +147,9 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     }
     eprintln!("\nThe report: {}", written.html.display());
     let failures = failures(&run);
+    if private::is_private(&out) {
+        eprintln!("To publish it: {}", hint::command(&["report", "--publish", &out.display().to_string()]));
+    }
     if failures.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -164,7 +158,7 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     if failures.len() > MOST_FAILURES {
         eprintln!("  … and {} more; the report has them all", failures.len() - MOST_FAILURES);
     }
-    eprintln!("Try again what has failed:\n  {}", resume(&out));
+    eprintln!("To try them again: {}", resume(&out));
     Ok(ExitCode::FAILURE)
 }
 

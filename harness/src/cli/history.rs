@@ -8,7 +8,7 @@ use clap::Args;
 use labs::topic::glob;
 
 use super::{Usage, usage};
-use crate::bundle::Run;
+use crate::bundle::{self, Run};
 use crate::history::{self, History};
 use crate::regress::verdict::percent;
 use crate::role::Handle;
@@ -66,6 +66,7 @@ pub(super) fn main(args: &HistoryArgs, handles: &[Handle]) -> Result<ExitCode> {
         outln!("{}", serde_json::to_string_pretty(&told)?)?;
         return Ok(ExitCode::SUCCESS);
     }
+    bundle::private::create(&args.out)?;
     let [html, _] = history::write(&told, &unread, &args.out)?;
     print(&told)?;
     eprintln!("\nThe pictures: {}", html.display());

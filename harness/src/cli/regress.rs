@@ -139,6 +139,7 @@ pub(super) fn main(args: &RegressArgs, handles: &[Handle]) -> Result<ExitCode> {
             "base and head are the same program: this shows how often chance alone is called a regression"
         );
     }
+    crate::bundle::private::create(&out)?;
     let runtime = role::runtime(0)?;
     let mut live = live(record.plan.rounds);
     let work = rounds::run(&mut record, &stage, &out, &mut live);

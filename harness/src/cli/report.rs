@@ -1,11 +1,13 @@
-//! `lab report`: draws bundles again.
+//! `lab report`: draws result sets again, and publishes them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Args;
 
+use super::usage;
+use crate::bundle::private;
 use crate::report;
 
 #[derive(Debug, Args)]
@@ -13,27 +15,53 @@ pub(super) struct ReportArgs {
     /// Result folders, as in `results/2026-01-31-myhost-quick`
     #[arg(required = true, value_name = "DIR")]
     dirs: Vec<PathBuf>,
-    /// Also write the index of all bundles beside them, `README.md` in the folder above
+    /// Put these results into the index and let git see them; without it they stay your own
+    #[arg(long)]
+    publish: bool,
+    /// Also write the index of all published results again: `README.md` in the folder above
     #[arg(long)]
     index: bool,
 }
 
 pub(super) fn main(args: &ReportArgs) -> Result<ExitCode> {
+    if args.publish {
+        // Before anything is changed.
+        usage(args.dirs.iter().try_for_each(|dir| private::check(dir)))?;
+    }
     let mut code = ExitCode::SUCCESS;
     for dir in &args.dirs {
-        // One damaged bundle does not keep the others from being drawn.
-        match report::draw(dir) {
-            Ok(written) => outln!("{}", written.html.display())?,
-            Err(error) => {
-                eprintln!("lab: {error:#}");
-                code = ExitCode::FAILURE;
-            }
-        }
-        if args.index {
-            let above =
-                dir.parent().filter(|above| !above.as_os_str().is_empty()).map_or(".".into(), PathBuf::from);
-            report::index(&above)?;
+        // One damaged result set does not keep the others from being drawn.
+        if let Err(error) = one(dir, args) {
+            eprintln!("lab: {error:#}");
+            code = ExitCode::FAILURE;
         }
     }
     Ok(code)
+}
+
+fn one(dir: &Path, args: &ReportArgs) -> Result<()> {
+    // Comparisons, views and histories have no report but their own.
+    let bundle = !args.publish || dir.join("run.json").is_file();
+    if bundle {
+        outln!("{}", report::draw(dir)?.html.display())?;
+    }
+    if args.publish {
+        private::publish(dir)?;
+    }
+    let index = (bundle && (args.publish || args.index)).then(|| report::index(&above(dir)?)).transpose()?;
+    if args.publish {
+        let mut words = vec![dir.to_path_buf()];
+        words.extend(index);
+        let words: Vec<String> = words.iter().map(|path| report::quoted(&path.to_string_lossy())).collect();
+        eprintln!("Published. Now give it to git:\n  git add {}", words.join(" "));
+    }
+    Ok(())
+}
+
+/// The folder that the index is in: `results`, or else the one that the result set is in.
+fn above(dir: &Path) -> Result<PathBuf> {
+    let results =
+        private::results(dir).with_context(|| format!("cannot find the folder above {}", dir.display()))?;
+    let parent = || dir.parent().filter(|above| !above.as_os_str().is_empty()).map(Path::to_owned);
+    Ok(results.or_else(parent).unwrap_or_else(|| ".".into()))
 }

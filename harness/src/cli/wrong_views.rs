@@ -72,8 +72,7 @@ pub(super) fn main(args: &WrongViewsArgs, handles: &[Handle]) -> Result<ExitCode
         out.display()
     );
     guard::enter()?;
-    std::fs::create_dir_all(&out)
-        .with_context(|| format!("cannot create {}; choose a folder with --out", out.display()))?;
+    bundle::private::create(&out)?;
     let studio = Studio { args, handle, handles, load, urls: &urls, out: &out };
     let runtime = role::runtime(0)?;
     let made = runtime.block_on(interruptible(studio.shoot()));

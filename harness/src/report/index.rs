@@ -1,17 +1,19 @@
-//! The index of all bundles in a folder.
+//! The index of the published result sets in a folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 
 use super::evidence::{Sheet, pattern_title, sheets};
 use super::{number, render};
-use crate::bundle::{Bundle, Run};
+use crate::bundle::{Bundle, Run, private};
 
 /// How far below the results folder bundles are looked for.
 const DEPTH: usize = 3;
+/// How an index begins.
+const TITLE: &str = "# Results\n";
 
 #[derive(Serialize)]
 struct Entry {
@@ -37,12 +39,21 @@ struct Index {
     damaged: Vec<Damaged>,
 }
 
-/// Writes `README.md` in `results_dir`: every bundle below it, newest first,
-/// with its headline numbers. A damaged one is listed as that, with the reason.
+/// Writes `README.md` in `results_dir`: every published bundle below it, newest
+/// first, with its headline numbers. A damaged one is listed as that, with the
+/// reason. The path of the index.
 ///
 /// # Errors
-/// When the folder cannot be read, or the index not be written.
-pub fn index(results_dir: &Path) -> Result<()> {
+/// When the folder cannot be read, the index cannot be written, or there is a
+/// `README.md` that is no index.
+pub fn index(results_dir: &Path) -> Result<PathBuf> {
+    let path = results_dir.join("README.md");
+    let other = fs::read_to_string(&path).is_ok_and(|text| !text.starts_with(TITLE));
+    ensure!(
+        !other,
+        "{} is not an index of results and stays as it is; move the result sets into a folder of their own",
+        path.display()
+    );
     let mut found = Vec::new();
     bundles(results_dir, DEPTH, &mut found)
         .with_context(|| format!("cannot read the results folder {}", results_dir.display()))?;
@@ -59,19 +70,19 @@ pub fn index(results_dir: &Path) -> Result<()> {
     damaged.sort_by(|a, b| a.link.cmp(&b.link));
     let template = include_str!("templates/index.md");
     let text = render::render("README.md", template, Index { runs, damaged })?;
-    write(results_dir, &text)
+    write(results_dir, &path, &text)?;
+    Ok(path)
 }
 
 /// Replaces the index atomically.
-fn write(dir: &Path, text: &str) -> Result<()> {
+fn write(dir: &Path, path: &Path, text: &str) -> Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::PermissionsExt as _;
-    let path = dir.join("README.md");
     let attempt = || -> std::io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
         file.write_all(text.as_bytes())?;
         file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-        file.persist(&path)?;
+        file.persist(path)?;
         Ok(())
     };
     attempt()
@@ -81,7 +92,7 @@ fn write(dir: &Path, text: &str) -> Result<()> {
 fn bundles(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
-        if !path.is_dir() || path.is_symlink() {
+        if !path.is_dir() || path.is_symlink() || private::is_private(&path) {
             continue;
         }
         if path.join("run.json").exists() {

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 pub use index::index;
+pub(crate) use page::quoted;
 
 use crate::bundle::Bundle;
 use evidence::Evidence;

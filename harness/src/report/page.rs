@@ -16,6 +16,7 @@ use crate::bundle::{Flag, LoadKind, Run};
 use crate::stats;
 #[cfg(test)]
 pub(super) use about::command;
+pub(crate) use about::quoted;
 use answer::Answer;
 use trials::TrialTable;
 

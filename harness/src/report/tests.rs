@@ -234,6 +234,17 @@ fn an_empty_run_still_gives_a_report() {
     assert!(html.contains("nats-server is not installed") && readme.contains("## Machine"));
 }
 
+/// Somebody's own README is no index, and is not replaced by one.
+#[test]
+fn the_index_replaces_no_other_file() {
+    let dir = tempfile::tempdir().expect("a folder");
+    fs::write(dir.path().join("README.md"), "# My thesis\n").expect("it is writable");
+    let error = format!("{:#}", index(dir.path()).expect_err("refused"));
+    assert!(error.contains("README.md is not an index"), "{error}");
+    let text = fs::read_to_string(dir.path().join("README.md")).expect("it is there");
+    assert_eq!(text, "# My thesis\n");
+}
+
 #[test]
 fn the_index_lists_runs_newest_first_and_damaged_ones_with_the_reason() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -249,7 +260,15 @@ fn the_index_lists_runs_newest_first_and_damaged_ones_with_the_reason() {
     fs::create_dir(dir.path().join("broken")).expect("a folder");
     fs::write(dir.path().join("broken/run.json"), "{").expect("it is writable");
     fs::create_dir(dir.path().join("something else")).expect("a folder");
+    // What was not published is not listed, damaged or not.
+    run("own", "2026-01-02T03:04:05+00:00");
+    run("own and broken", "2026-01-02T03:04:05+00:00");
+    fs::write(dir.path().join("own and broken/run.json"), "{").expect("it is writable");
+    for name in ["own", "own and broken"] {
+        fs::write(dir.path().join(name).join(".gitignore"), "*\n").expect("it is writable");
+    }
     index(dir.path()).expect("it writes");
+    index(dir.path()).expect("it writes again");
     let text = fs::read_to_string(dir.path().join("README.md")).expect("it was written");
     insta::assert_snapshot!(text.replace(&dir.path().display().to_string(), "RESULTS"));
 }

@@ -23,6 +23,7 @@ mod preinit;
 mod program;
 mod recipes;
 mod regress;
+mod publish;
 mod report;
 mod return_address;
 mod selftest;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         bundles::trials(),
         failures::trials(),
         floors::trials(),
+        publish::trials(),
         loads::trials(),
         regress::trials(),
         report::trials(),

@@ -50,7 +50,8 @@ pub(crate) fn run(args: &[&str]) -> Result<Ran> {
     })
 }
 
-fn code(status: ExitStatus) -> i32 {
+/// The exit code, as a shell gives it.
+pub(crate) fn code(status: ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt as _;
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
