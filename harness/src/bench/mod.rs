@@ -60,6 +60,13 @@ struct Block {
     steps: Vec<Step>,
 }
 
+/// One trial of every cell that does not have it yet.
+struct Round {
+    /// How many trials each cell has after it.
+    trials: usize,
+    blocks: Vec<Block>,
+}
+
 /// The broker that trials share, while it is good. One that has seen a failed
 /// trial may be dead, stuck or full: the next trial gets a new one.
 struct House {
@@ -114,8 +121,10 @@ pub async fn run(request: &Request<'_>, progress: &mut impl Progress) -> Result<
     handles.extend(floors(plan, &handles));
     let (bundle, run) = open(request, &handles, skipped)?;
     let mut random = SmallRng::seed_from_u64(run.seed);
-    let blocks = schedule(&run, &handles, &mut random);
-    let order: Vec<Step> = blocks.iter().flat_map(|block| &block.steps).copied().collect();
+    let rounds = schedule(&run, &handles, &mut random);
+    let blocks = rounds.iter().flat_map(|round| &round.blocks);
+    let order: Vec<Step> = blocks.flat_map(|block| &block.steps).copied().collect();
+    let searches = plan.loads.iter().any(|load| matches!(load.kind, LoadKind::Capacity | LoadKind::Sweep));
     progress.begin(order.len(), &run.skipped);
     let null_rate = |&size| Ok((size, load::null_rate(usize::try_from(size)?)?));
     let mut work = Work {
@@ -133,8 +142,15 @@ pub async fn run(request: &Request<'_>, progress: &mut impl Progress) -> Result<
         order,
         progress,
     };
-    for block in blocks {
-        work.block(&block).await?;
+    let mut rounds = rounds.into_iter().peekable();
+    while let Some(round) = rounds.next() {
+        for block in &round.blocks {
+            work.block(block).await?;
+        }
+        // The end of the run tells of the last one.
+        if rounds.peek().is_some() || searches {
+            work.progress.round(work.bundle.dir(), round.trials);
+        }
     }
     work.searches().await?;
     work.run.complete = true;
@@ -293,8 +309,8 @@ fn put(cell: &mut Cell, trial: Trial) {
 
 /// What is still to be done, in random order: round by round, broker by broker
 /// (one lives at a time and is new in each round), trial by trial.
-fn schedule(run: &Run, handles: &[Handle], random: &mut SmallRng) -> Vec<Block> {
-    let mut blocks = Vec::new();
+fn schedule(run: &Run, handles: &[Handle], random: &mut SmallRng) -> Vec<Round> {
+    let mut rounds = Vec::new();
     for trial in 0..run.plan.trials {
         let mut round: BTreeMap<Need, Vec<Step>> = BTreeMap::new();
         for (at, cell) in run.cells.iter().enumerate() {
@@ -306,17 +322,19 @@ fn schedule(run: &Run, handles: &[Handle], random: &mut SmallRng) -> Vec<Block> 
                 round.entry(need(handle)).or_default().push(Step { cell: at, trial });
             }
         }
-        let mut round: Vec<Block> = round
+        let mut blocks: Vec<Block> = round
             .into_iter()
             .map(|(broker, mut steps)| {
                 steps.shuffle(random);
                 Block { broker, steps }
             })
             .collect();
-        round.shuffle(random);
-        blocks.extend(round);
+        blocks.shuffle(random);
+        if !blocks.is_empty() {
+            rounds.push(Round { trials: trial + 1, blocks });
+        }
     }
-    blocks
+    rounds
 }
 
 /// The broker that a lab needs. Redis writes to disk only for labs that need it.

@@ -1,5 +1,7 @@
 //! How a run tells its progress.
 
+use std::path::Path;
+
 use labs::lab::Broker;
 
 use crate::bundle::{Cell, Skipped};
@@ -21,6 +23,9 @@ pub trait Progress {
     fn watch(&mut self, cell: &Cell, watch: &Watch<'_>);
     /// A trial has ended; about so many seconds are left.
     fn trial(&mut self, cell: &Cell, made: usize, left_s: f64);
+    /// Every cell of the bundle in this folder has so many trials, and more are to
+    /// come. No trial and no broker runs until this returns.
+    fn round(&mut self, bundle: &Path, trials: usize);
 }
 
 /// A trial that begins, and what comes after it.

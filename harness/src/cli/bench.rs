@@ -22,7 +22,8 @@ const MOST_FAILURES: usize = 20;
 pub(super) struct BenchArgs {
     /// Names, globs (quoted: 'pubsub-*') or patterns (pubsub); all labs without one
     labs: Vec<String>,
-    /// quick (about 12 minutes for all labs), standard (40), full (hours), or a TOML file
+    /// quick (about 12 minutes for all labs, a first report in 5), standard (40), full (hours), or a
+    /// TOML file
     #[arg(long, default_value = "quick")]
     plan: String,
     /// `max`; messages a second; `capacity`: the highest rate that is sustained; `sweep`: latency
@@ -131,8 +132,8 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
         let made: usize = run.cells.iter().map(|cell| cell.trials.len()).sum();
         // How many trials a search takes is known at its end.
         let planned = run.cells.iter().filter(|cell| cell.part_of.is_none()).count() * run.plan.trials;
-        if made > 0 {
         eprintln!("\ninterrupted after {made} of {} trials, which are kept", planned.max(made));
+        if made > 0 {
             eprintln!("The report: {}", report::draw(&out)?.html.display());
         }
         eprintln!("To go on: {}", resume(&out));
@@ -146,10 +147,10 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
         outln!("{}", summary::of(&run, table::width()).trim_end())?;
     }
     eprintln!("\nThe report: {}", written.html.display());
-    let failures = failures(&run);
     if private::is_private(&out) {
         eprintln!("To publish it: {}", hint::command(&["report", "--publish", &out.display().to_string()]));
     }
+    let failures = failures(&run);
     if failures.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }

@@ -3,14 +3,15 @@
 
 mod view;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use labs::lab::Broker;
 
-use crate::bench;
 use crate::bundle::{Cell, Counts, LoadKind, Skipped};
 use crate::trial::Watch;
+use crate::{bench, report};
 use view::{Pace, fit, lines};
 
 /// Most redraws a second. Watching must not cost what is watched its CPU.
@@ -155,6 +156,22 @@ impl bench::Progress for Live {
         // On a terminal the live lines say how much is left.
         let left = if self.terminal { String::new() } else { format!("  ({} left)", human(left_s)) };
         self.say(&format!("[{made:>3}/{total}] {:<22} {size:>7} B {load:<9} {what}{left}", cell.lab));
+    }
+
+    fn round(&mut self, bundle: &Path, trials: usize) {
+        if self.terminal {
+            self.bar.set_prefix("");
+            self.bar.set_message("\n  drawing the report");
+        }
+        match report::draw(bundle) {
+            Ok(written) if trials == 1 => self.say(&format!(
+                "First report, 1 trial each: {}\nGoing on to make it more certain; Ctrl-C keeps it.",
+                written.html.display()
+            )),
+            Ok(_) => {}
+            // What was measured is safe, and the end of the run tries again.
+            Err(error) => self.say(&format!("The report cannot be drawn yet: {error:#}")),
+        }
     }
 }
 

@@ -212,12 +212,18 @@ fn interrupted() -> Result<()> {
 fn plain() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let out = dir.path().join("out");
-    let args =
-        ["bench", "oneway-tcp", "--load", "200", "--trials", "2", "--seconds", "0.3", "--warmup", "0.1"];
+    let args = ["bench", "oneway-tcp", "--load", "200", "--trials", "2", "--seconds", "1", "--warmup", "0.1"];
     let ran = run(&[&args[..], &["--no-floor", "--out", text(&out)?]].concat())?.expect(0)?;
     ensure!(!ran.err.contains('\u{1b}') && !ran.err.contains('\r'), "control characters: {:?}", ran.err);
     let lines: Vec<&str> = ran.err.lines().filter(|line| !line.is_empty()).collect();
-    let begins = ["2 trials to make", "[  1/2] oneway-tcp", "[  2/2] oneway-tcp", "The report: "];
+    let begins = [
+        "2 trials to make",
+        "[  1/2] oneway-tcp",
+        "First report, 1 trial each: ",
+        "Going on to make it more certain; Ctrl-C keeps it.",
+        "[  2/2] oneway-tcp",
+        "The report: ",
+    ];
     ensure!(
         lines.len() == begins.len() && lines.iter().zip(begins).all(|(line, begin)| line.starts_with(begin)),
         "other lines than expected: {lines:?}"
