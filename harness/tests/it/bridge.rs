@@ -8,12 +8,11 @@ use labs::lab::Broker;
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
+use crate::needs::needs;
 use crate::program::run;
-use crate::trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let missing = crate::is_missing(Broker::RabbitMq);
-    vec![trial("bridge::every_leg_gets_everything", crosses).with_ignored_flag(missing)]
+    vec![needs(Broker::RabbitMq, "bridge::every_leg_gets_everything", crosses)]
 }
 
 fn crosses() -> Result<()> {

@@ -49,27 +49,16 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("brokers::another_program_at_the_port_is_not_ours", another),
         trial("brokers::wheel_is_found_and_refused_when_damaged", wheel),
         trial("brokers::failed_start_shows_the_log", failed_start),
-        trial("brokers::taken_port_leads_to_another", taken_port),
+        crate::needs::needs(Broker::Redis, "brokers::taken_port_leads_to_another", taken_port),
         trial("brokers::missing_names_the_one_command", missing),
     ]
 }
 
-/// A trial that is ignored, and says why, where the broker is missing; on CI it fails.
 fn needs<F>(broker: Broker, name: &str, test: fn() -> F) -> Trial
 where
     F: Future<Output = Result<()>> + 'static,
 {
-    let name = format!("brokers::{name}");
-    match broker::find(broker, &BTreeMap::new()) {
-        Ok(_) => trial(&name, move || block_on(test())),
-        Err(missing) if std::env::var("CI").is_ok_and(|ci| ci == "true") => {
-            trial(&name, move || Err(missing.clone().into()))
-        }
-        Err(missing) => {
-            eprintln!("{name} is left out: {missing}");
-            trial(&name, || Ok(())).with_ignored_flag(true)
-        }
-    }
+    crate::needs::needs(broker, &format!("brokers::{name}"), move || block_on(test()))
 }
 
 fn block_on(test: impl Future<Output = Result<()>>) -> Result<()> {
@@ -159,13 +148,9 @@ fn failed_start() -> Result<()> {
 }
 
 fn taken_port() -> Result<()> {
-    let Ok(Source::Program(real)) = broker::find(Broker::Redis, &BTreeMap::new()) else {
-        ensure!(
-            !std::env::var("CI").is_ok_and(|ci| ci == "true"),
-            "redis-server is missing; run `just brokers`"
-        );
-        eprintln!("left out: redis-server is missing; run `just brokers`");
-        return Ok(());
+    let real = match broker::find(Broker::Redis, &BTreeMap::new())? {
+        Source::Program(real) | Source::Wheel(real) => real,
+        other => bail!("a Redis that is no program: {other:?}"),
     };
     let (bin, dir) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;

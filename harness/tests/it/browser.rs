@@ -7,12 +7,6 @@ use anyhow::{Context as _, Result, bail};
 use fantoccini::{Client, ClientBuilder};
 use serde_json::{Value, json};
 
-/// Whether tests in a browser are ignored here. With `CI=true` none is: they fail instead.
-pub(crate) fn is_missing() -> bool {
-    let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    !ci && Driver::find().is_err()
-}
-
 /// A command of Chromium's own, which WebDriver has none for.
 #[derive(Debug)]
 pub(crate) struct DevTools {
@@ -62,7 +56,7 @@ pub(crate) struct Driver {
 
 impl Driver {
     /// Where it is; Debian's package is called `chromium-driver`.
-    fn find() -> Result<std::path::PathBuf> {
+    pub(crate) fn find() -> Result<std::path::PathBuf> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let found =
             std::env::split_paths(&path).map(|folder| folder.join("chromedriver")).find(|file| file.exists());

@@ -16,7 +16,8 @@ use libtest_mimic::Trial;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::program::{Live, needs, read, run, text};
+use crate::needs::needs;
+use crate::program::{Live, read, run, text};
 use crate::{lab, trial, wait_until};
 
 /// Every trial of this file.

@@ -12,7 +12,8 @@ use labs::lab::Broker;
 use libtest_mimic::Trial;
 use serde_json::json;
 
-use crate::program::{needs, run};
+use crate::needs::needs;
+use crate::program::run;
 use crate::trial;
 use house::{House, Talker, once_and_in_order};
 
@@ -26,16 +27,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         needs(Broker::Redis, "chat::slow_browser_is_told_and_catches_up", slow),
     ];
     for over in over::all().into_iter().filter(|over| over.name != "none") {
-        let ignored = over.broker.is_some_and(crate::is_missing);
-        let (name, goes_on) = (over.name.clone(), over.clone());
-        trials.push(
-            trial(&format!("chat::{name}_instances_are_one"), move || block_on(one(&over)))
-                .with_ignored_flag(ignored),
-        );
-        trials.push(
-            trial(&format!("chat::{name}_survives"), move || block_on(survives(&goes_on)))
-                .with_ignored_flag(ignored),
-        );
+        let (name, broker, goes_on) = (over.name.clone(), over.broker, over.clone());
+        trials.push(needs(broker, &format!("chat::{name}_instances_are_one"), move || block_on(one(&over))));
+        trials.push(needs(broker, &format!("chat::{name}_survives"), move || block_on(survives(&goes_on))));
     }
     trials.extend(browser::trials());
     trials

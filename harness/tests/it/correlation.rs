@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::conformance::Site;
+use crate::needs::{Need, needs};
 use crate::program::{Live, run, text};
 use crate::{trial, wait_until};
 
@@ -23,13 +24,14 @@ const LONG: Duration = Duration::from_secs(60);
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("correlation::every_question_is_accounted_for", accounted),
-        trial("correlation::a_child_in_python_is_asked_alike", python),
+        needs(Need::Program("python3", "python3"), "correlation::a_child_in_python_is_asked_alike", python),
         trial("correlation::a_child_that_cannot_be_started_is_named", nameless),
         trial("correlation::ctrl_c_leaves_no_child", interrupted),
         trial("correlation::over_two_channels_in_process", || over::<oneway::inproc::Inproc>("inproc")),
         trial("correlation::over_two_tcp_connections", || over::<oneway::tcp::Tcp>("tcp")),
-        trial("correlation::over_two_lists_of_redis", || over::<oneway::redis::RedisList>("redis"))
-            .with_ignored_flag(crate::is_missing(Broker::Redis)),
+        needs(Broker::Redis, "correlation::over_two_lists_of_redis", || {
+            over::<oneway::redis::RedisList>("redis")
+        }),
         trial("correlation::garbage_is_counted", || harness::role::runtime(0)?.block_on(garbage())),
         trial("correlation::who_stops_reading_stops_nobody_else", || {
             harness::role::runtime(0)?.block_on(full())
@@ -95,11 +97,6 @@ fn python() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let file = dir.path().join("child.py");
     std::fs::write(&file, code)?;
-    let python = std::process::Command::new("python3").arg("--version").output();
-    if !python.is_ok_and(|output| output.status.success()) {
-        eprintln!("python3 is missing: the child of the documentation was not tried");
-        return Ok(());
-    }
     let ran =
         run(&["correlation", "--json", "--abandon", "500", "--", "python3", text(&file)?])?.expect(0)?;
     holds(&lines(&ran.out)?, 500)

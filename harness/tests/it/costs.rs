@@ -6,7 +6,8 @@ use harness::bundle::{Cell, Cost, Run};
 use labs::lab::Broker;
 use libtest_mimic::Trial;
 
-use crate::program::{needs, read, run, text};
+use crate::needs::needs;
+use crate::program::{read, run, text};
 use crate::trial;
 
 /// Every trial of this file.

@@ -7,15 +7,16 @@ use harness::broker::Server;
 use harness::process::{runs, signal};
 use labs::catalog::{self, Entry, Pattern};
 use labs::lab::{Broker, Guarantee};
-use libtest_mimic::{Completion, Trial};
+use libtest_mimic::Trial;
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::conformance::{Site, nothing_left, own};
 use crate::interop::script;
-use crate::program::{Live, Ran, needs, run, used};
-use crate::{is_missing, trial, wait_until};
+use crate::needs::{Need, needs};
+use crate::program::{Live, Ran, run, used};
+use crate::{trial, wait_until};
 
 /// `printf dcba | sha1sum`.
 const DCBA: &str = "1c2ac638c61bcdbc434fc74649e281bcb1381da2";
@@ -40,25 +41,17 @@ pub(crate) fn trials() -> Vec<Trial> {
         needs(Broker::Redis, "crack::a_helper_gives_its_tasks_back", gives_back),
         needs(Broker::Redis, "crack::without_a_worker_it_ends_with_an_error", deserted),
         needs(Broker::Redis, "crack::false_reports_are_refused", forged),
-        Trial::ignorable_test("crack::a_worker_in_another_language_takes_part", || {
-            let Err(missing) = script(STRANGER, "zmq") else {
-                return strange().map(|()| Completion::Completed).map_err(|why| format!("{why:#}").into());
-            };
-            match std::env::var("CI").is_ok_and(|ci| ci == "true") {
-                true => Err(missing.into()),
-                false => Ok(Completion::ignored_with(missing)),
-            }
-        }),
+        needs(Need::Module("zmq"), "crack::a_worker_in_another_language_takes_part", strange),
     ];
     for entry in catalog::entries().into_iter().filter(|entry| entry.pattern == Pattern::Pipeline) {
-        let missing = entry.broker.is_some_and(is_missing);
+        let broker = entry.broker;
         if entry.transport != "inproc" {
             let (name, entry) =
                 (format!("crack::a_worker_is_killed_over_{}", entry.transport), entry.clone());
-            trials.push(trial(&name, move || killed(&entry)).with_ignored_flag(missing));
+            trials.push(needs(broker, &name, move || killed(&entry)));
         }
         let name = format!("crack::finds_and_stops_over_{}", entry.transport);
-        trials.push(trial(&name, move || finds(&entry)).with_ignored_flag(missing));
+        trials.push(needs(broker, &name, move || finds(&entry)));
     }
     trials
 }
@@ -299,7 +292,7 @@ fn strange() -> Result<()> {
     let mut live = Live::start(&strs(&arguments("zeromq", None, &rest)?))?;
     let help = invitation(&mut live)?;
     let at = help.iter().position(|word| word == "--at").context("no addresses")?;
-    let mut command = script(STRANGER, "zmq").map_err(anyhow::Error::msg)?;
+    let mut command = script(STRANGER);
     for part in ["tasks=", "results=", "control="] {
         let address = help[at + 1].split(',').find_map(|address| address.strip_prefix(part));
         command.arg(address.with_context(|| format!("no {part}"))?);

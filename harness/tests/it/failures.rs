@@ -11,7 +11,8 @@ use libtest_mimic::Trial;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::program::{Live, needs, read, text, used};
+use crate::needs::needs;
+use crate::program::{Live, read, text, used};
 use crate::{trial, wait_until};
 
 /// Every trial of this file.

@@ -8,7 +8,8 @@ use harness::role::{self, floor};
 use labs::lab::Broker;
 use libtest_mimic::Trial;
 
-use crate::program::{Live, needs, read, text};
+use crate::needs::needs;
+use crate::program::{Live, read, text};
 use crate::trial;
 
 /// Every trial of this file: the floors of each broker in one run.

@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use libtest_mimic::Trial;
 
+use crate::needs::{Need, needs};
 use crate::program::{run, text};
 use crate::trial;
 
 /// Every trial of this file.
 pub(crate) fn trials() -> Vec<Trial> {
-    let here = Command::new("script").arg("--version").output().is_ok();
-    let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    let on_terminal = |name, test: fn() -> Result<()>| trial(name, test).with_ignored_flag(!here && !ci);
+    let on_terminal = |name, test: fn() -> Result<()>| needs(Need::Program("script", "bsdutils"), name, test);
     vec![
         on_terminal("live::a_terminal_shows_rates_and_what_is_left", shows),
         on_terminal("live::ctrl_c_leaves_the_terminal_clean", interrupted),

@@ -13,7 +13,8 @@ use labs::lab::Broker;
 use libtest_mimic::Trial;
 use tempfile::TempDir;
 
-use crate::program::{Live, needs, read, run, text};
+use crate::needs::needs;
+use crate::program::{Live, read, run, text};
 use crate::trial as test;
 
 /// Every trial of this file.

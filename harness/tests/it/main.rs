@@ -19,11 +19,12 @@ mod hops;
 mod interop;
 mod live;
 mod loads;
+mod needs;
 mod preinit;
 mod program;
+mod publish;
 mod recipes;
 mod regress;
-mod publish;
 mod report;
 mod return_address;
 mod selftest;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
     let trials = [
         tidy::trials(),
         recipes::trials(),
+        needs::trials(),
         cli::trials(),
         guard::trials(),
         bridge::trials(),
@@ -74,9 +76,9 @@ fn main() -> ExitCode {
         chat::trials(),
         story::trials(),
         bundles::trials(),
+        publish::trials(),
         failures::trials(),
         floors::trials(),
-        publish::trials(),
         loads::trials(),
         regress::trials(),
         report::trials(),
@@ -90,12 +92,18 @@ fn main() -> ExitCode {
     ];
     let conclusion = libtest_mimic::run(&args, trials.into_iter().flatten().collect());
     conformance::end();
+    if !args.list
+        && let Err(error) = needs::tell()
+    {
+        eprintln!("{error:#}");
+    }
     conclusion.exit_code()
 }
 
 /// A trial whose error is shown with all its causes.
 fn trial(name: &str, test: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
-    Trial::test(name, move || test().map_err(|error| format!("{error:#}").into()))
+    let called = name.to_owned();
+    Trial::test(name, move || needs::timed(&called, test))
 }
 
 /// Waits for a condition, not for a time; gives up after a minute, which only a
@@ -117,11 +125,4 @@ fn lab(args: &[&str]) -> std::process::Command {
     command.args(args).stdin(std::process::Stdio::null());
     command.env_remove("CI").env_remove("COLUMNS").env_remove("LAB_GUARD").env_remove("LAB_INVOKED");
     command
-}
-
-/// Whether tests over this broker are ignored here. With `CI=true` none is:
-/// they fail instead.
-fn is_missing(broker: labs::lab::Broker) -> bool {
-    let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    !ci && harness::broker::find(broker, &std::collections::BTreeMap::new()).is_err()
 }

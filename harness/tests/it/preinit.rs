@@ -8,7 +8,8 @@ use labs::lab::Broker;
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use crate::program::{needs, run};
+use crate::needs::needs;
+use crate::program::run;
 use crate::trial;
 
 /// Over every lab there is; that of STOMP would start one more RabbitMQ twice.
@@ -21,10 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         }
         let name = format!("preinit::{over}::what_was_asked_early_is_answered_in_order");
         let test = move || plays(&over, broker);
-        trials.push(match broker {
-            Some(broker) => needs(broker, &name, test),
-            None => trial(&name, test),
-        });
+        trials.push(needs(broker, &name, test));
     }
     trials
 }

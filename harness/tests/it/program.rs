@@ -10,11 +10,9 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result, ensure};
 use harness::bundle::{Bundle, Run};
 use harness::process::{signal, tree};
-use labs::lab::Broker;
-use libtest_mimic::Trial;
 use rustix::process::Signal;
 
-use crate::{is_missing, lab, trial, wait_until};
+use crate::{lab, wait_until};
 
 /// What a program that has ended leaves behind.
 #[derive(Debug)]
@@ -179,9 +177,4 @@ pub(crate) fn used(pid: u32) -> u64 {
     procfs::process::Process::new(pid as i32)
         .and_then(|process| process.stat())
         .map_or(0, |stat| stat.utime + stat.stime)
-}
-
-/// A trial that is ignored where the broker is missing; on CI it fails instead.
-pub(crate) fn needs(broker: Broker, name: &str, test: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
-    trial(name, test).with_ignored_flag(is_missing(broker))
 }

@@ -9,7 +9,8 @@ use libtest_mimic::Trial;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::program::{Live, needs, run, text};
+use crate::needs::needs;
+use crate::program::{Live, run, text};
 use crate::trial;
 
 /// Every trial of this file.

@@ -15,7 +15,7 @@ use labs::reqrep::{self, Command, RequestReply, Requester, Responder};
 use libtest_mimic::Trial;
 
 use crate::conformance::Site;
-use crate::program::needs;
+use crate::needs::needs;
 
 /// Of each kind.
 const ROLES: usize = 3;

@@ -12,7 +12,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::conformance::Site;
-use crate::program::{Live, needs, run};
+use crate::needs::needs;
+use crate::program::{Live, run};
 use crate::{trial, wait_until};
 
 pub(crate) fn trials() -> Vec<Trial> {

@@ -9,14 +9,17 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 
 use crate::lab;
+use crate::needs::needs;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials: Vec<Trial> = role::handles()
         .into_iter()
         .map(|handle| {
             let name = handle.entry.name.clone();
-            let missing = handle.entry.broker.is_some_and(crate::is_missing);
-            Trial::test(format!("story::{name}"), move || told(&handle.entry)).with_ignored_flag(missing)
+            needs(handle.entry.broker, &format!("story::{name}"), move || {
+                told(&handle.entry)
+                    .map_err(|failed| anyhow::anyhow!("{}", failed.message().unwrap_or_default()))
+            })
         })
         .collect();
     trials.push(Trial::test("story::a_killed_receiver_is_another_story", killed_receiver));

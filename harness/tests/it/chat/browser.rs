@@ -12,20 +12,19 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::house::{House, PATIENCE};
-use crate::browser::{self, DevTools, Driver};
-use crate::trial;
+use crate::browser::{DevTools, Driver};
+use crate::needs::{Need, Needs, needs};
 
 /// Peer to peer and through each broker, with and without a history.
 const OVER: [&str; 6] = ["zeromq", "redis", "redis-stream", "rabbitmq", "mqtt", "nats"];
 
 pub(super) fn trials() -> Vec<Trial> {
-    let no_browser = browser::is_missing();
     let overs = over::all().into_iter().filter(|over| OVER.contains(&over.name.as_str()));
     overs
         .map(|over| {
-            let ignored = no_browser || over.broker.is_some_and(crate::is_missing);
+            let all = Needs::from(over.broker).and(Need::Browser);
             let name = format!("chat::browser_over_{}", over.name.replace('-', "_"));
-            trial(&name, move || super::block_on(pages(&over))).with_ignored_flag(ignored)
+            needs(all, &name, move || super::block_on(pages(&over)))
         })
         .collect()
 }

@@ -42,10 +42,11 @@ use labs::pipeline::Pipeline;
 use labs::pubsub::PubSub;
 use labs::queue::Queue;
 use labs::reqrep::RequestReply;
-use libtest_mimic::{Completion, Failed, Trial};
+use libtest_mimic::Trial;
 use tokio::task::unconstrained;
 
-pub(crate) use place::{Site, end, own, program};
+use crate::needs::{Need, Needs, needs};
+pub(crate) use place::{Site, end, own};
 pub(crate) use stream::nothing_left;
 
 /// No check takes this long, on however slow a machine.
@@ -173,17 +174,7 @@ impl Visitor for Suite {
     }
 }
 
-/// A test that needs a broker is ignored, with the reason, where there is
-/// none; under CI it fails.
 fn trial(name: String, broker: Option<Broker>, run: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
-    Trial::ignorable_test(name, move || {
-        match broker.map(place::program).transpose() {
-            Err(missing) if std::env::var_os("CI").is_none_or(|ci| ci.is_empty() || ci == "false") => {
-                return Ok(Completion::ignored_with(missing));
-            }
-            Err(missing) => return Err(Failed::from(missing.to_string())),
-            Ok(_) => {}
-        }
-        run().map(|()| Completion::Completed).map_err(|error| Failed::from(format!("{error:#}")))
-    })
+    let all = broker.map_or_else(Needs::default, |broker| Need::FullBroker(broker).into());
+    needs(all, &name, run)
 }

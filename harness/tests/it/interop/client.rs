@@ -10,46 +10,13 @@ use bytes::Bytes;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
 
+use crate::needs::python;
+
 /// A topic, `-` where there is none, and a body.
 pub(super) type Message = (String, Bytes);
 
-/// What a script cannot do without.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Needs {
-    /// A program on PATH, and the package that has it.
-    Program(&'static str, &'static str),
-    /// A module of Python's, among those of `requirements.txt`.
-    Module(&'static str),
-}
-
-impl Needs {
-    /// Why a script cannot run here.
-    pub(super) fn missing(self) -> Option<String> {
-        match self {
-            Self::Program(program, package) => (!quietly(Command::new(program).arg("--help")))
-                .then(|| format!("{program} is not on PATH; install the package {package}")),
-            Self::Module(module) => {
-                let import = format!("import {module}");
-                (!quietly(Command::new(python()).args(["-c", &import])))
-                    .then(|| format!("{} has no `{module}`; run `just interop`", python().display()))
-            }
-        }
-    }
-}
-
-/// Whether a program can be started; some end with 1 after they have shown their help.
-fn quietly(command: &mut Command) -> bool {
-    let help = command.get_args().any(|arg| arg == "--help");
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    status.is_ok_and(|status| status.success() || help)
-}
-
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
-}
-
-fn python() -> PathBuf {
-    root().join(".tools/interop/bin/python")
 }
 
 /// A script of this folder, to be given arguments.

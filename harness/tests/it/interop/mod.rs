@@ -23,24 +23,25 @@ use labs::pubsub::{PubSub, Publisher as _, Subscriber as _};
 use labs::queue::{Consumer as _, Producer as _, Queue};
 use labs::reqrep::RequestReply;
 use labs::topic::{Filter, Topic};
-use libtest_mimic::{Completion, Failed, Trial};
+use libtest_mimic::Trial;
 
 use crate::conformance::Site;
-use client::{Client, Message, Needs};
+use crate::needs::{Need, Needs, needs};
+use client::{Client, Message};
 
 /// No exchange takes this long, on however slow a machine.
 const TOO_LONG: Duration = Duration::from_secs(90);
 
 /// A lab's transport, the script that talks to it, and what the script needs.
-const CLIENTS: [(&str, &str, Needs); 8] = [
-    ("redis", "redis.sh", Needs::Program("redis-cli", "redis-tools")),
-    ("rabbitmq", "rabbitmq.py", Needs::Module("pika")),
-    ("zeromq", "zeromq.py", Needs::Module("zmq")),
-    ("mqtt", "mosquitto.sh", Needs::Program("mosquitto_sub", "mosquitto-clients")),
-    ("stomp", "stomp_client.py", Needs::Module("stomp")),
-    ("websocket", "websocket_client.py", Needs::Module("websockets")),
-    ("nats", "nats_client.py", Needs::Module("nats")),
-    ("jetstream", "nats_client.py", Needs::Module("nats")),
+const CLIENTS: [(&str, &str, Need); 8] = [
+    ("redis", "redis.sh", Need::Program("redis-cli", "redis-tools")),
+    ("rabbitmq", "rabbitmq.py", Need::Module("pika")),
+    ("zeromq", "zeromq.py", Need::Module("zmq")),
+    ("mqtt", "mosquitto.sh", Need::Program("mosquitto_sub", "mosquitto-clients")),
+    ("stomp", "stomp_client.py", Need::Module("stomp")),
+    ("websocket", "websocket_client.py", Need::Module("websockets")),
+    ("nats", "nats_client.py", Need::Module("nats")),
+    ("jetstream", "nats_client.py", Need::Module("nats")),
 ];
 
 /// The labs that are talked to.
@@ -76,12 +77,9 @@ pub(crate) fn trials() -> Vec<Trial> {
     suite.0
 }
 
-/// Runs a script of this folder in Python with this module, which other tests need, too.
-pub(crate) fn script(name: &str, module: &'static str) -> Result<std::process::Command, String> {
-    match Needs::Module(module).missing() {
-        Some(missing) => Err(missing),
-        None => Ok(client::script(name)),
-    }
+/// Runs a script of this folder in Python, which other tests need, too.
+pub(crate) fn script(name: &str) -> std::process::Command {
+    client::script(name)
 }
 
 struct Suite(Vec<Trial>, BTreeSet<String>);
@@ -91,27 +89,17 @@ impl Suite {
     fn add<L: Lab>(&mut self, pattern: Pattern, [inward, outward]: [Exchange; 2]) {
         let lab = catalog::name::<L>(pattern);
         let script = CLIENTS.iter().find(|(transport, ..)| *transport == L::TRANSPORT);
-        let (Some((_, script, needs)), true) = (script, LABS.contains(&&*lab)) else { return };
+        let (Some((_, script, client)), true) = (script, LABS.contains(&&*lab)) else { return };
         for (direction, exchange) in [("hears_others", inward), ("is_heard_by_others", outward)] {
             let name = format!("interop::{lab}::{direction}");
             let lab = lab.clone();
-            self.0.push(Trial::ignorable_test(name, move || {
-                if let Some(missing) = missing(L::BROKER, needs) {
-                    let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-                    return if ci {
-                        Err(Failed::from(missing))
-                    } else {
-                        Ok(Completion::ignored_with(missing))
-                    };
-                }
-                let run = || -> Result<()> {
-                    let site = Site::new(&format!("{lab}-{direction}"), L::BROKER)?;
-                    let scene = Scene::new(&site, script, pattern, L::BROKER)?;
-                    block_on(async {
-                        tokio::time::timeout(TOO_LONG, exchange(scene)).await.context("it takes too long")?
-                    })
-                };
-                run().map(|()| Completion::Completed).map_err(|error| Failed::from(format!("{error:#}")))
+            let all = L::BROKER.map_or_else(Needs::default, |broker| Need::FullBroker(broker).into());
+            self.0.push(needs(all.and(*client), &name, move || {
+                let site = Site::new(&format!("{lab}-{direction}"), L::BROKER)?;
+                let scene = Scene::new(&site, script, pattern, L::BROKER)?;
+                block_on(async {
+                    tokio::time::timeout(TOO_LONG, exchange(scene)).await.context("it takes too long")?
+                })
             }));
         }
         self.1.insert(lab);
@@ -119,11 +107,6 @@ impl Suite {
 }
 
 type Exchange = fn(Scene) -> futures_util::future::LocalBoxFuture<'static, Result<()>>;
-
-fn missing(broker: Option<Broker>, needs: &Needs) -> Option<String> {
-    let broker = broker.and_then(|broker| crate::conformance::program(broker).err());
-    broker.map(|missing| missing.to_string()).or_else(|| needs.missing())
-}
 
 fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)

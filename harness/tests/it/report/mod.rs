@@ -13,19 +13,17 @@ use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-use crate::{browser, trial};
+use crate::needs::{Need, needs};
 use page::Page;
 
 /// Every trial of this file.
 pub(crate) fn trials() -> Vec<Trial> {
-    let missing = browser::is_missing();
     vec![
-        trial("report::browser_sorts_by_click_and_by_key", || page::with(sorts)).with_ignored_flag(missing),
-        trial("report::browser_enlarges_and_closes", || page::with(enlarges)).with_ignored_flag(missing),
-        trial("report::browser_needs_no_network", || page::with(alone)).with_ignored_flag(missing),
-        trial("report::browser_is_narrow_and_dark", || page::with(narrow_and_dark))
-            .with_ignored_flag(missing),
-        trial("report::browser_prints_everything", || page::with(prints)).with_ignored_flag(missing),
+        needs(Need::Browser, "report::browser_sorts_by_click_and_by_key", || page::with(sorts)),
+        needs(Need::Browser, "report::browser_enlarges_and_closes", || page::with(enlarges)),
+        needs(Need::Browser, "report::browser_needs_no_network", || page::with(alone)),
+        needs(Need::Browser, "report::browser_is_narrow_and_dark", || page::with(narrow_and_dark)),
+        needs(Need::Browser, "report::browser_prints_everything", || page::with(prints)),
     ]
 }
 

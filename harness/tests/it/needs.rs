@@ -1,0 +1,240 @@
+//! What a test cannot do without and a machine may not have: brokers, a browser,
+//! clients of other languages. Here is the only way to leave a test out; with
+//! `CI=true` it fails instead. The last line of all says what was left out.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use harness::broker::{self, Source};
+use labs::lab::Broker;
+use libtest_mimic::{Completion, Failed, Trial};
+
+/// What a test cannot do without.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Need {
+    /// A broker, from wherever.
+    Broker(Broker),
+    /// One that keeps what labs promise: the embedded one does not.
+    FullBroker(Broker),
+    /// Chromium's driver.
+    Browser,
+    /// A program on PATH, and Debian's package that has it.
+    Program(&'static str, &'static str),
+    /// A module of Python's, among those of `interop/requirements.txt`.
+    Module(&'static str),
+}
+
+/// All that one test needs.
+#[derive(Debug, Default)]
+pub(crate) struct Needs(Vec<Need>);
+
+impl Needs {
+    pub(crate) fn and(mut self, more: Need) -> Self {
+        self.0.push(more);
+        self
+    }
+}
+
+impl From<Broker> for Needs {
+    fn from(broker: Broker) -> Self {
+        Need::Broker(broker).into()
+    }
+}
+
+impl From<Option<Broker>> for Needs {
+    fn from(broker: Option<Broker>) -> Self {
+        Self(broker.map(Need::Broker).into_iter().collect())
+    }
+}
+
+impl From<Need> for Needs {
+    fn from(need: Need) -> Self {
+        Self(vec![need])
+    }
+}
+
+/// How many tests were left out for lack of what.
+static LEFT_OUT: Mutex<BTreeMap<String, usize>> = Mutex::new(BTreeMap::new());
+
+/// How long each test took.
+static TOOK: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());
+
+/// Runs a test, and notes how long it takes.
+pub(crate) fn timed(name: &str, test: impl FnOnce() -> Result<()>) -> Result<(), Failed> {
+    let began = Instant::now();
+    let done = test();
+    TOOK.lock().unwrap_or_else(PoisonError::into_inner).push((began.elapsed(), name.to_owned()));
+    done.map_err(|error| Failed::from(format!("{error:#}")))
+}
+
+/// With `LAB_TEST_TIMES=N` in the environment, the N slowest tests.
+fn tell_times() {
+    let Some(most) = std::env::var("LAB_TEST_TIMES").ok().and_then(|most| most.parse().ok()) else { return };
+    let mut took = TOOK.lock().unwrap_or_else(PoisonError::into_inner);
+    took.sort_by(|a, b| b.cmp(a));
+    for (time, name) in took.iter().take(most) {
+        eprintln!("{:6.1} s  {name}", time.as_secs_f64());
+    }
+}
+
+/// A trial that is left out, and says why, where something it needs is missing; with
+/// `CI=true` it fails.
+pub(crate) fn needs(
+    needs: impl Into<Needs>,
+    name: &str,
+    test: impl FnOnce() -> Result<()> + Send + 'static,
+) -> Trial {
+    let (Needs(needs), called) = (needs.into(), name.to_owned());
+    Trial::ignorable_test(name, move || {
+        let Some((what, why)) = needs.into_iter().find_map(Need::missing) else {
+            return timed(&called, test).map(|()| Completion::Completed);
+        };
+        if on_ci() {
+            return Err(Failed::from(why));
+        }
+        *LEFT_OUT.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1;
+        Ok(Completion::ignored_with(why))
+    })
+}
+
+fn on_ci() -> bool {
+    std::env::var("CI").is_ok_and(|ci| !ci.is_empty() && ci != "false")
+}
+
+impl Need {
+    /// What is missing, and why it counts as missing.
+    pub(crate) fn missing(self) -> Option<(String, String)> {
+        let lack = |what: &str, there: bool, why: String| (!there).then(|| (what.to_owned(), why));
+        match self {
+            Self::Broker(broker) => {
+                let missing = broker::find(broker, &BTreeMap::new()).err()?;
+                Some((broker.to_string(), missing.to_string()))
+            }
+            Self::FullBroker(broker) => match broker::find(broker, &BTreeMap::new()) {
+                Ok(Source::Embedded) => {
+                    Some((broker.to_string(), format!("the embedded {broker} keeps less than labs promise")))
+                }
+                Ok(_) => None,
+                Err(missing) => Some((broker.to_string(), missing.to_string())),
+            },
+            Self::Browser => {
+                let driver = crate::browser::Driver::find().err()?;
+                Some(("chromedriver".to_owned(), driver.to_string()))
+            }
+            Self::Program(program, package) => {
+                let why = format!("{program} is not on PATH; install the package {package}");
+                lack(program, starts(Command::new(program).arg("--help")), why)
+            }
+            Self::Module(module) => {
+                let import = format!("import {module}");
+                let there = starts(Command::new(python()).args(["-c", &import]));
+                let why = format!("{} has no `{module}`; run `./run test`", python().display());
+                lack(&format!("Python's {module}"), there, why)
+            }
+        }
+    }
+}
+
+/// Whether a program can be started; some end with 1 after they have shown their help.
+fn starts(command: &mut Command) -> bool {
+    let help = command.get_args().any(|arg| arg == "--help");
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success() || help)
+}
+
+/// Python with the modules of `interop/requirements.txt`, which `harness/tests/setup` installs.
+pub(crate) fn python() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    root.map(Path::to_owned).unwrap_or_default().join(".tools/interop/bin/python")
+}
+
+/// Says what was left out and which command changes that. Other test programs may
+/// run after this one and write more lines, so it is kept for `./run test`, too.
+pub(crate) fn tell() -> Result<()> {
+    tell_times();
+    let left_out = LEFT_OUT.lock().unwrap_or_else(PoisonError::into_inner);
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("not-tested");
+    let line = line(&left_out, std::env::var("LAB_SETUP").is_ok_and(|setup| setup == "none"), is_root());
+    if let Some(line) = &line {
+        eprintln!("{line}");
+    }
+    std::fs::write(&kept, line.map_or_else(String::new, |line| line + "\n"))
+        .with_context(|| format!("cannot write {}", kept.display()))
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn line(left_out: &BTreeMap<String, usize>, unwanted: bool, root: bool) -> Option<String> {
+    let tests = match left_out.values().sum() {
+        0 => return None,
+        1 => "1 test".to_owned(),
+        several => format!("{several} tests"),
+    };
+    let lacks: Vec<String> = left_out.iter().map(|(what, count)| format!("{what} ({count})")).collect();
+    let remedy = match (unwanted, root) {
+        (true, _) => "`./run test` without LAB_SETUP=none installs that",
+        (false, true) => "`./run test` installs that",
+        (false, false) => {
+            "`./run test` installs what needs no administrator, `sudo harness/tests/setup` the rest"
+        }
+    };
+    Some(format!("Not tested: {tests}, for lack of {}; {remedy}.", lacks.join(", ")))
+}
+
+/// Every trial of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        crate::trial("needs::the_last_line_says_what_was_not_tested", says),
+        crate::trial("needs::there_is_no_other_way_to_leave_a_test_out", only_way),
+    ]
+}
+
+fn only_way() -> Result<()> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let (mut next, mut seen) = (vec![here.clone()], 0);
+    while let Some(path) = next.pop() {
+        if path.is_dir() {
+            next.extend(std::fs::read_dir(&path)?.flatten().map(|entry| entry.path()));
+        } else if path.extension().is_some_and(|found| found == "rs") && path != here.join("needs.rs") {
+            let text = std::fs::read_to_string(&path)?;
+            for word in ["with_ignored_flag", "ignorable_test", "var(\"CI\")", "var_os(\"CI\")"] {
+                ensure!(!text.contains(word), "{} has `{word}`; use `needs`", path.display());
+            }
+            seen += 1;
+        }
+    }
+    ensure!(seen > 50, "only {seen} files were looked at");
+    Ok(())
+}
+
+fn says() -> Result<()> {
+    let lacks =
+        |list: &[(&str, usize)]| list.iter().map(|(what, count)| ((*what).to_owned(), *count)).collect();
+    for (left_out, unwanted, root, expected) in [
+        (lacks(&[]), false, true, None),
+        (
+            lacks(&[("nats", 1)]),
+            false,
+            true,
+            Some("Not tested: 1 test, for lack of nats (1); `./run test` installs that."),
+        ),
+        (
+            lacks(&[("chromedriver", 10), ("rabbitmq", 20)]),
+            true,
+            false,
+            Some(
+                "Not tested: 30 tests, for lack of chromedriver (10), rabbitmq (20); `./run test` without LAB_SETUP=none installs that.",
+            ),
+        ),
+    ] {
+        let said = line(&left_out, unwanted, root);
+        ensure!(said.as_deref() == expected, "{said:?}, not {expected:?}");
+    }
+    Ok(())
+}
