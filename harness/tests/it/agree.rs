@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use crate::program::{Ran, read, run, text};
+use crate::program::{bench_in, read, run, run_in, text};
 use crate::trial;
 
 /// Every trial of this file.
@@ -54,16 +54,6 @@ fn faster(run: &mut Value, lab: &str, factor: f64) {
             }
         }
     }
-}
-
-/// Runs `lab` in a folder.
-fn run_in(dir: &Path, args: &[&str]) -> Result<Ran> {
-    let output = crate::lab(args).current_dir(dir).output()?;
-    Ok(Ran {
-        code: output.status.code().unwrap_or(-1),
-        out: String::from_utf8(output.stdout)?,
-        err: String::from_utf8(output.stderr)?,
-    })
 }
 
 fn known() -> Result<()> {
@@ -135,9 +125,8 @@ fn applied() -> Result<()> {
         }
     })?;
     let bench = |out: &str| -> Result<PathBuf> {
-        let args =
-            ["bench", "oneway-inproc", "--load", "1000", "--trials", "2", "--seconds", "0.2", "--out", out];
-        run_in(dir.path(), &args)?.expect(0)?;
+        let words = ["oneway-inproc", "--load", "1000", "--trials", "2", "--seconds", "0.2"];
+        bench_in(dir.path(), &words, Path::new(out))?.expect(0)?;
         Ok(dir.path().join(out))
     };
     let plain = read(&bench("before")?)?;

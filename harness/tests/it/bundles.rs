@@ -17,7 +17,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::needs::needs;
-use crate::program::{Live, read, run, text};
+use crate::program::{Live, bench, read, run, text};
 use crate::{lab, trial, wait_until};
 
 /// Every trial of this file.
@@ -39,8 +39,8 @@ pub(crate) fn trials() -> Vec<Trial> {
 fn tiny(labs: &[&str], more: &[&str]) -> Result<(TempDir, PathBuf)> {
     let dir = tempfile::tempdir()?;
     let out = dir.path().join("tiny");
-    let fixed = ["--trials", "1", "--seconds", "0.2", "--warmup", "0.1", "--seed", "7", "--out", text(&out)?];
-    run(&[&["bench"], labs, more, &fixed].concat())?.expect(0)?;
+    let fixed = ["--trials", "1", "--seconds", "0.2", "--warmup", "0.1", "--seed", "7"];
+    bench(&[labs, more, &fixed].concat(), &out)?.expect(0)?;
     Ok((dir, out))
 }
 
@@ -109,7 +109,7 @@ fn plan_file() -> Result<()> {
          trials = 2\nseconds = 0.2\nwarmup_s = 0.0\nsenders = 2\nknobs = { flush-every = 5 }\n",
     )?;
     // What the command line says comes after what the file says.
-    run(&["bench", "--plan", text(&plan)?, "--trials", "1", "--out", text(&out)?])?.expect(0)?;
+    bench(&["--plan", text(&plan)?, "--trials", "1"], &out)?.expect(0)?;
     let run = read(&out)?;
     let [cell] = &run.cells[..] else { bail!("{} cells", run.cells.len()) };
     ensure!((run.plan.name.as_str(), run.plan.trials) == ("mine", 1), "{:?}", run.plan);
@@ -165,7 +165,7 @@ fn interrupted() -> Result<()> {
     let made = kept.cells[0].trials.len();
     ensure!(!kept.complete && (2..6).contains(&made), "{made} trials were kept");
     ensure!(out.join("report.html").exists(), "what there is has no report");
-    run(&["bench", "--resume", "--out", text(&out)?])?.expect(0)?;
+    bench(&["--resume"], &out)?.expect(0)?;
     let whole = read(&out)?;
     ensure!(whole.complete && whole.cells[0].trials.len() == 6, "{:?}", whole.cells[0].trials.len());
     ensure!(whole.cells[0].trials[..made] == kept.cells[0].trials[..], "finished trials were made again");

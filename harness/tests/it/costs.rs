@@ -7,7 +7,7 @@ use labs::lab::Broker;
 use libtest_mimic::Trial;
 
 use crate::needs::needs;
-use crate::program::{read, run, text};
+use crate::program::{bench, read};
 use crate::trial;
 
 /// Every trial of this file.
@@ -22,11 +22,11 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 const SIZE: f64 = 256.0;
 
-fn bench(lab: &str, load: &str) -> Result<Run> {
+fn measured(lab: &str, load: &str) -> Result<Run> {
     let dir = tempfile::tempdir()?;
     let out = dir.path().join("out");
-    let args = ["bench", lab, "--load", load, "--size", "256", "--trials", "1", "--seconds", "1"];
-    run(&[&args[..], &["--warmup", "0.2", "--out", text(&out)?]].concat())?.expect(0)?;
+    let words = [lab, "--load", load, "--size", "256", "--trials", "1", "--seconds", "1", "--warmup", "0.2"];
+    bench(&words, &out)?.expect(0)?;
     read(&out)
 }
 
@@ -47,7 +47,7 @@ fn about(found: Option<f64>, expected: f64, what: &str) -> Result<()> {
 
 /// At a rate the wire floor hands over each message by itself: its length and its body.
 fn socket() -> Result<()> {
-    let run = bench("oneway-tcp", "500")?;
+    let run = measured("oneway-tcp", "500")?;
     let sender = cost(cell(&run, "floor-tcp")?, "sender")?;
     about(sender.writes_per_msg, 1.0, "writes of the floor")?;
     about(sender.bytes_per_msg, SIZE + 4.0, "bytes of the floor")?;
@@ -63,7 +63,7 @@ fn socket() -> Result<()> {
 }
 
 fn threads() -> Result<()> {
-    let run = bench("oneway-inproc", "max")?;
+    let run = measured("oneway-inproc", "max")?;
     let cell = cell(&run, "oneway-inproc")?;
     for role in ["sender", "receiver"] {
         let cost = cost(cell, role)?;
@@ -76,7 +76,7 @@ fn threads() -> Result<()> {
 }
 
 fn redis() -> Result<()> {
-    let run = bench("pubsub-redis", "500")?;
+    let run = measured("pubsub-redis", "500")?;
     let broker = cost(cell(&run, "pubsub-redis")?, "broker")?;
     let bytes = broker.bytes_per_msg.context("the kernel counts what Redis writes")?;
     // It passes on the body, with its protocol around it, and answers the publisher.
@@ -87,7 +87,7 @@ fn redis() -> Result<()> {
 
 fn pacer() -> Result<()> {
     for lab in ["oneway-tcp", "reqrep-tcp", "queue-tcp"] {
-        let run = bench(lab, "500")?;
+        let run = measured(lab, "500")?;
         let cell = cell(&run, lab)?;
         let (trial, summary) = (&cell.trials[0], cell.summary.as_ref().context("no summary")?);
         let pacer = trial.pacer_ns.with_context(|| format!("{lab}: nothing was paced"))?;
@@ -96,7 +96,7 @@ fn pacer() -> Result<()> {
         ensure!(pacer.p50 <= trial.lag_ns.max && pacer.max <= trial.lag_ns.max, "{lab}: {trial:?}");
         ensure!(summary.pacer_ns == trial.pacer_ns, "{lab}: {summary:?}");
     }
-    let flat_out = bench("oneway-tcp", "max")?;
+    let flat_out = measured("oneway-tcp", "max")?;
     ensure!(cell(&flat_out, "oneway-tcp")?.trials[0].pacer_ns.is_none(), "a closed loop has no times");
     Ok(())
 }

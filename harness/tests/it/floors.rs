@@ -9,7 +9,7 @@ use labs::lab::Broker;
 use libtest_mimic::Trial;
 
 use crate::needs::needs;
-use crate::program::{Live, read, text};
+use crate::program::{bench, read};
 use crate::trial;
 
 /// Every trial of this file: the floors of each broker in one run.
@@ -48,7 +48,7 @@ fn measured(broker: Option<Broker>) -> Result<()> {
     let out = dir.path().join("bundle");
     let names: Vec<&str> = labs.values().map(String::as_str).collect();
     let fixed = ["--load", "max", "--load", "200", "--trials", "1", "--seconds", "0.5", "--warmup", "0"];
-    Live::start(&[&["bench"], &names[..], &fixed, &["--out", text(&out)?]].concat())?.end()?.expect(0)?;
+    bench(&[&names[..], &fixed].concat(), &out)?.expect(0)?;
     let run = read(&out)?;
     for (floor, lab) in &labs {
         for cell in run.cells.iter().filter(|cell| cell.lab == *lab) {
@@ -73,8 +73,8 @@ fn measured(broker: Option<Broker>) -> Result<()> {
 fn left_out() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let out = dir.path().join("bundle");
-    let args = ["bench", "oneway-tcp", "--no-floor", "--load", "max", "--trials", "1", "--seconds", "0.2"];
-    Live::start(&[&args[..], &["--out", text(&out)?]].concat())?.end()?.expect(0)?;
+    let words = ["oneway-tcp", "--no-floor", "--load", "max", "--trials", "1", "--seconds", "0.2"];
+    bench(&words, &out)?.expect(0)?;
     let run = read(&out)?;
     ensure!(run.cells.len() == 1 && run.cells[0].floor.is_none(), "{:?}", run.cells);
     Ok(())

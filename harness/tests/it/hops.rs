@@ -5,7 +5,7 @@ use harness::bundle::{Bundle, LoadKind};
 use harness::stats;
 use libtest_mimic::Trial;
 
-use crate::program::{run, text};
+use crate::program::bench;
 use crate::trial;
 
 /// Every trial of this file.
@@ -16,10 +16,10 @@ pub(crate) fn trials() -> Vec<Trial> {
 fn bundle() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let out = dir.path().join("bundle");
-    let labs = ["bench", "pipeline-inproc", "pipeline-tcp"];
+    let labs = ["pipeline-inproc", "pipeline-tcp"];
     let loads = ["--load", "max", "--load", "200", "--window", "64", "--receivers", "2"];
     let fixed = ["--set", "work-us=2000", "--trials", "2", "--seconds", "0.4", "--warmup", "0.1"];
-    run(&[&labs[..], &loads, &fixed, &["--out", text(&out)?]].concat())?.expect(0)?;
+    bench(&[&labs[..], &loads, &fixed].concat(), &out)?.expect(0)?;
     let (bundle, made) = Bundle::open(&out)?;
     for cell in &made.cells {
         let summary = cell.summary.as_ref().with_context(|| format!("{} has no summary", cell.id))?;

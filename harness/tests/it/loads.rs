@@ -14,7 +14,7 @@ use libtest_mimic::Trial;
 use tempfile::TempDir;
 
 use crate::needs::needs;
-use crate::program::{Live, read, run, text};
+use crate::program::{bench, read, run};
 use crate::trial as test;
 
 /// Every trial of this file.
@@ -47,8 +47,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 fn made(words: &[&str]) -> Result<(TempDir, PathBuf, Run)> {
     let dir = tempfile::tempdir()?;
     let out = dir.path().join("bundle");
-    let fixed = ["--trials", "1", "--seed", "7", "--no-floor", "--out", text(&out)?];
-    Live::start(&[&["bench"], words, &fixed].concat())?.end()?.expect(0)?;
+    bench(&[words, &["--trials", "1", "--seed", "7", "--no-floor"]].concat(), &out)?.expect(0)?;
     let run = read(&out)?;
     ensure!(run.complete, "the run is not complete");
     Ok((dir, out, run))

@@ -40,7 +40,12 @@ impl Ran {
 
 /// Runs `lab` to its end.
 pub(crate) fn run(args: &[&str]) -> Result<Ran> {
-    let output = lab(args).output()?;
+    run_in(Path::new("."), args)
+}
+
+/// Runs `lab` in a folder to its end.
+pub(crate) fn run_in(dir: &Path, args: &[&str]) -> Result<Ran> {
+    let output = lab(args).current_dir(dir).output()?;
     Ok(Ran {
         code: code(output.status),
         out: String::from_utf8(output.stdout)?,
@@ -52,6 +57,41 @@ pub(crate) fn run(args: &[&str]) -> Result<Ran> {
 pub(crate) fn code(status: ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt as _;
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+/// Why a trial has failed in whose measured time the machine had no time for it.
+pub(crate) const NOTHING: &str = "nothing was received in the measured time";
+/// How often such trials are made again.
+const AGAIN: usize = 20;
+
+/// Runs `lab bench` with these words to its end. On a busy machine a short measured
+/// time can pass before the first message arrives: such trials are made again.
+pub(crate) fn bench(words: &[&str], out: &Path) -> Result<Ran> {
+    bench_in(Path::new("."), words, out)
+}
+
+/// The same in a folder, to which the result's folder is relative.
+pub(crate) fn bench_in(dir: &Path, words: &[&str], out: &Path) -> Result<Ran> {
+    let words = [&["bench"], words, &["--out", text(out)?]].concat();
+    let mut ran = run_in(dir, &words)?;
+    for _ in 0..AGAIN {
+        if ran.code != 1 || !saw_nothing(&read(&dir.join(out))?) {
+            break;
+        }
+        let again: &[&str] = if words.contains(&"--resume") { &[] } else { &["--resume"] };
+        ran = run_in(dir, &[&words[..], again].concat())?;
+    }
+    Ok(ran)
+}
+
+/// Whether trials have failed, and none for another reason.
+fn saw_nothing(run: &Run) -> bool {
+    let mut failed = run.cells.iter().flat_map(|cell| &cell.trials).filter_map(|trial| trial.failed.as_ref());
+    let mut any = false;
+    failed.all(|reason| {
+        any = true;
+        reason == NOTHING
+    }) && any
 }
 
 /// A path as an argument.

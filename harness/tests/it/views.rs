@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::needs::needs;
-use crate::program::{Live, read, run, text};
+use crate::program::{self, Live, read, run, text};
 use crate::{trial, wait_until};
 
 /// Every trial of this file.
@@ -67,8 +67,8 @@ const USAGE: [Usage; 8] = [
 fn bench(labs: &[&str], more: &[&str]) -> Result<(TempDir, PathBuf)> {
     let dir = tempfile::tempdir()?;
     let out = dir.path().join("out");
-    let fixed = ["--trials", "1", "--warmup", "0.1", "--no-floor", "--out", text(&out)?];
-    run(&[&["bench"], labs, more, &fixed].concat())?.expect(0)?;
+    let fixed = ["--trials", "1", "--warmup", "0.1", "--no-floor"];
+    program::bench(&[labs, more, &fixed].concat(), &out)?.expect(0)?;
     Ok((dir, out))
 }
 
