@@ -190,7 +190,7 @@ pub(super) fn page(run: &Run, sheets: &[Sheet<'_>], limits: &[Limit<'_>], pictur
         notes: notes(run),
         flags: flags(run),
         command: about::command(&run.plan),
-        widening: run.widening.as_ref().map(about::widening),
+        widening: about::widening(run),
         has_max: has(LoadKind::Max),
         has_rate: has(LoadKind::Rate),
     }

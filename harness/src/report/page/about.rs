@@ -3,7 +3,7 @@
 use super::super::number;
 use super::Fact;
 use super::trials::median_steal;
-use crate::bundle::{Arrivals, Cell, Host, Load, LoadKind, Noise, Objective, Plan, Run, Versions, Widening};
+use crate::bundle::{Arrivals, Cell, Host, Load, LoadKind, Noise, Objective, Plan, Run, Versions};
 
 /// `23 labs, 46 cells, 138 trials (1 failed)`.
 pub(super) fn summary(run: &Run) -> String {
@@ -34,8 +34,7 @@ pub(super) fn unfinished(run: &Run) -> Option<String> {
     let planned: Vec<&Cell> = run.cells.iter().filter(|cell| cell.part_of.is_none()).collect();
     let trials = run.plan.trials;
     let goes_on = format!(
-        "The run draws this page again after each round; if it was interrupted, continue it with: {} --out and \
-         this folder.",
+        "The run draws this page again after each round; if it was interrupted, go on with: {} --out FOLDER.",
         crate::hint::command(&["bench", "--resume"])
     );
     Some(match planned.iter().map(|cell| made(cell)).min() {
@@ -50,11 +49,15 @@ pub(super) fn unfinished(run: &Run) -> Option<String> {
     })
 }
 
+fn has_intervals(run: &Run) -> bool {
+    run.cells.iter().any(|cell| cell.good_trials() > 1)
+}
+
 /// What brackets hold, or why there are none.
 pub(super) fn intervals(run: &Run) -> &'static str {
-    match run.cells.iter().map(Cell::good_trials).max() {
-        Some(2..) => "Square brackets hold the 95\u{202f}% interval over the trials.",
-        _ => "No figure has an interval: one trial does not show how much the next would differ.",
+    match has_intervals(run) {
+        true => "Square brackets hold the 95\u{202f}% interval over the trials.",
+        false => "No figure has an interval: one trial does not show how much the next would differ.",
     }
 }
 
@@ -157,19 +160,20 @@ pub(super) fn plan(run: &Run) -> Vec<Fact> {
     facts
 }
 
-/// By how much intervals were widened, and from what.
-pub(super) fn widening(widening: &Widening) -> String {
+/// By how much intervals were widened, and from what; nothing where there is none.
+pub(super) fn widening(run: &Run) -> Option<String> {
+    let widening = run.widening.as_ref().filter(|_| has_intervals(run))?;
     let runs = match widening.from.len() {
         2 => "two".to_owned(),
         several => several.to_string(),
     };
-    format!(
+    Some(format!(
         "Intervals are widened by {}, from {runs} runs of one plan on this machine ({}), of whose figures {} had \
          intervals that overlap",
         widening.factor,
         widening.from.join(", "),
         number::share(widening.agreed)
-    )
+    ))
 }
 
 /// `1`, or the values of an axis: `1,2,4`.
