@@ -19,7 +19,7 @@ use crate::needs::{Need, needs};
 use crate::program::{Live, run, text};
 use crate::{trial, wait_until};
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(180);
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![

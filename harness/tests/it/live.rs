@@ -25,7 +25,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 const COLUMNS: usize = 80;
 /// Only a test that fails ever waits so long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// `lab bench` on a pseudo terminal of its own, which `script` (util-linux) makes.
 struct Terminal {

@@ -106,10 +106,10 @@ fn trial(name: &str, test: impl FnOnce() -> Result<()> + Send + 'static) -> Tria
     Trial::test(name, move || needs::timed(&called, test))
 }
 
-/// Waits for a condition, not for a time; gives up after a minute, which only a
-/// test that fails ever takes.
+/// Waits for a condition, not for a time; gives up after three minutes, which only
+/// a test that fails ever takes.
 fn wait_until(what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(180);
     while !condition()? {
         if Instant::now() > deadline {
             bail!("gave up waiting until {what}");

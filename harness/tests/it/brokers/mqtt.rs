@@ -147,7 +147,7 @@ impl Client {
     pub(super) fn connect(server: &Server, id: &str) -> Result<Self> {
         let address = server.url().trim_start_matches("mqtt://");
         let stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         let mut client = Self(stream);
         client.send(0x10, &[&b"\x00\x04MQTT\x04\x02\x00\x3c"[..], &sized(id)].concat())?;
         client.expect(&[0x20, 2, 0, 0])?;

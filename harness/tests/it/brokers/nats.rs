@@ -120,7 +120,7 @@ struct Client(BufReader<TcpStream>);
 impl Client {
     fn connect(server: &Server) -> Result<Self> {
         let stream = TcpStream::connect(server.url().trim_start_matches("nats://"))?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         let mut client = Self(BufReader::new(stream));
         client.0.get_mut().write_all(b"CONNECT {\"verbose\":false}\r\nSUB answers 1\r\n")?;
         Ok(client)

@@ -11,7 +11,7 @@ use harness::role::{Handle, handles};
 use libtest_mimic::Trial;
 
 const LAB: &str = "oneway-tcp";
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(super) fn trials() -> Vec<Trial> {
     let test = |name: &str, check: fn() -> Result<()>| {

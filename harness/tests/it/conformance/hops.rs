@@ -16,7 +16,7 @@ use libtest_mimic::Trial;
 
 use super::Site;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 const WORKERS: usize = 2;
 const WORK_US: usize = 2_000;
 

@@ -159,7 +159,7 @@ impl Scene {
     }
 
     async fn end(mut self) -> Result<()> {
-        let complaints = self.cast.dismiss(std::time::Duration::from_secs(10)).await;
+        let complaints = self.cast.dismiss(std::time::Duration::from_secs(60)).await;
         ensure!(complaints.is_empty(), "roles did not leave in order: {complaints:?}");
         Ok(())
     }

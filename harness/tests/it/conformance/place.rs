@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 /// How long a condition is waited for. Far more than a slow machine needs:
 /// only a broken promise takes as long.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The knobs that say when a delivery that nobody settles goes to another, in milliseconds.
 const CLAIMS: [&str; 2] = ["lease-ms", "claim-ms"];
@@ -72,6 +72,11 @@ impl Site {
     /// A neighbour, whose name begins with this one's.
     pub(crate) fn beside(&self) -> Self {
         Self { name: format!("{}-2", self.name), ..self.clone() }
+    }
+
+    /// Another of the same kind, in which nothing is left of this one or its neighbour.
+    pub(crate) fn anew(&self) -> Self {
+        Self { name: format!("{}-anew", self.name), ..self.clone() }
     }
 
     /// The place that somebody else has named.

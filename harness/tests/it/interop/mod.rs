@@ -30,7 +30,7 @@ use crate::needs::{Need, Needs, needs};
 use client::{Client, Message};
 
 /// No exchange takes this long, on however slow a machine.
-const TOO_LONG: Duration = Duration::from_secs(90);
+const TOO_LONG: Duration = Duration::from_secs(300);
 
 /// A lab's transport, the script that talks to it, and what the script needs.
 const CLIENTS: [(&str, &str, Need); 8] = [

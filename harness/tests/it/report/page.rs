@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::browser::{Complaints, DevTools, Driver};
 
 /// How long a page may take for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The page, with a browser of its own.
 pub(super) struct Page {
