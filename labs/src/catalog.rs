@@ -4,19 +4,20 @@
 //! shows the labs that are built in, with their types. [`entries`] describes every lab,
 //! built in or not: what it says of the others is in `catalog/table.rs`.
 
+mod absent;
+mod entry;
 mod row;
 mod table;
 
-use std::fmt;
-
 use crate::durable::DurablePubSub;
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload};
 use crate::oneway::{self, OneWay};
-use crate::pipeline::{self, Pipeline, Sharing};
+use crate::pipeline::{self, Pipeline};
 use crate::pubsub::{self, PubSub};
-use crate::queue::{Confirmed, Queue};
-use crate::reqrep::{self, Matching, RequestReply};
-use crate::topic::FilterKind;
+use crate::queue::Queue;
+use crate::reqrep::{self, RequestReply};
+
+pub use absent::ABSENT;
+pub use entry::{Entry, Particular, Pattern, name};
 
 /// Sees every lab once, with its type.
 pub trait Visitor {
@@ -151,195 +152,6 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.durable::<crate::durable::stomp::Stomp>();
     #[cfg(feature = "nats")]
     visitor.durable::<crate::durable::jetstream::JetStream>();
-}
-
-/// Names that look as if there should be a lab, and why there is none.
-pub const ABSENT: [(&str, &str); 13] = [
-    (
-        "oneway-http",
-        "HTTP answers every request, so that a message that nothing answers would be a request/reply whose reply is thrown away",
-    ),
-    (
-        "pubsub-http",
-        "server-sent events are lines of text, and a body of bytes would have to be dressed up to pass as one: pubsub-websocket is what browsers have for that",
-    ),
-    (
-        "pipeline-websocket",
-        "it would be pipeline-tcp, credits and all, in other frames: WebSocket has nothing of its own to share work out with",
-    ),
-    (
-        "pipeline-http",
-        "workers that fetch tasks and post results are clients of a task server, and its store, not HTTP, would be the pipeline",
-    ),
-    (
-        "queue-inproc",
-        "a queue takes responsibility for messages, and one that dies with the process of its users can take none",
-    ),
-    (
-        "queue-unix",
-        "it would be queue-tcp, log and all, over another socket, which itself can answer for no message",
-    ),
-    (
-        "queue-websocket",
-        "it would be queue-tcp, log and all, in other frames: a WebSocket neither stores nor acknowledges a message",
-    ),
-    (
-        "queue-http",
-        "a request is answered or fails, and the server's store, not HTTP, would be the queue: that is a task server of one's own making",
-    ),
-    (
-        "oneway-redis-stream",
-        "a stream keeps what was read, for readers who each have a position: pubsub-redis-stream; to one receiver, once, it is queue-redis-stream",
-    ),
-    (
-        "oneway-jetstream",
-        "what JetStream adds to oneway-nats is a store and acknowledgements, and that is queue-jetstream",
-    ),
-    ("queue-nats", "core NATS keeps nothing and acknowledges nothing: queue-jetstream is NATS with a store"),
-    (
-        "durable-redis",
-        "a channel keeps nothing for a subscriber that is away: durable-redis-stream is Redis with a log",
-    ),
-    (
-        "durable-nats",
-        "core NATS keeps nothing for a subscriber that is away: durable-jetstream is NATS with a store",
-    ),
-];
-
-/// The five patterns, and publish/subscribe with durable subscribers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Pattern {
-    /// Sender to receiver, nothing comes back.
-    OneWay,
-    /// A question and its answer.
-    RequestReply,
-    /// One to all who listen.
-    PubSub,
-    /// Tasks shared among workers, results collected.
-    Pipeline,
-    /// A queue answers for the message until it is done with.
-    Queue,
-    /// One to all who listen, and to those who were away.
-    Durable,
-}
-
-impl Pattern {
-    /// Every pattern, in reading order.
-    pub const ALL: [Self; 6] =
-        [Self::OneWay, Self::RequestReply, Self::PubSub, Self::Pipeline, Self::Queue, Self::Durable];
-
-    /// The first word of a lab's name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::OneWay => "oneway",
-            Self::RequestReply => "reqrep",
-            Self::PubSub => "pubsub",
-            Self::Pipeline => "pipeline",
-            Self::Queue => "queue",
-            Self::Durable => "durable",
-        }
-    }
-}
-
-impl fmt::Display for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// What the catalog says of a lab.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    /// `pubsub-redis`.
-    pub name: String,
-    /// The pattern it implements.
-    pub pattern: Pattern,
-    /// The transport it runs over.
-    pub transport: &'static str,
-    /// What tells it apart from another lab of the same pattern and transport.
-    pub variant: Option<&'static str>,
-    /// The broker it needs.
-    pub broker: Option<Broker>,
-    /// What survives.
-    pub guarantee: Guarantee,
-    /// What happens when the receiver is too slow.
-    pub overload: Overload,
-    /// Whether joining is confirmed.
-    pub join: Join,
-    /// What can be set from outside, with `--set`.
-    pub knobs: &'static [Knob],
-    /// The file to read, from the top of the project.
-    pub source: String,
-    /// What labs of its pattern differ in.
-    pub particular: Particular,
-    /// Whether this build has it; see [`feature`].
-    pub built_in: bool,
-}
-
-/// What labs of one pattern differ in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Particular {
-    /// Nothing: one-way.
-    None,
-    /// How a reply finds its request.
-    Matching(Matching),
-    /// Which filters a subscriber may have.
-    Filters(&'static [FilterKind]),
-    /// Who decides which worker gets a task.
-    Sharing(Sharing),
-    /// Who answers for a message that is confirmed.
-    Confirmed(Confirmed),
-}
-
-impl fmt::Display for Particular {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => Ok(()),
-            Self::Matching(matching) => write!(f, "matching: {matching}"),
-            Self::Filters(kinds) => {
-                let kinds: Vec<String> = kinds.iter().map(ToString::to_string).collect();
-                write!(f, "filters: {}", kinds.join(", "))
-            }
-            Self::Sharing(sharing) => write!(f, "sharing: {sharing}"),
-            Self::Confirmed(confirmed) => write!(f, "confirmed: {confirmed}"),
-        }
-    }
-}
-
-impl Entry {
-    /// The entry of a lab.
-    pub fn of<L: Lab>(pattern: Pattern, particular: Particular) -> Self {
-        Self {
-            name: name::<L>(pattern),
-            pattern,
-            transport: L::TRANSPORT,
-            variant: L::VARIANT,
-            broker: L::BROKER,
-            guarantee: L::GUARANTEE,
-            overload: L::OVERLOAD,
-            join: L::JOIN,
-            knobs: L::KNOBS,
-            source: source::<L>(),
-            particular,
-            built_in: true,
-        }
-    }
-}
-
-/// The lab's name: pattern, transport, variant.
-pub fn name<L: Lab>(pattern: Pattern) -> String {
-    match L::VARIANT {
-        Some(variant) => format!("{pattern}-{}-{variant}", L::TRANSPORT),
-        None => format!("{pattern}-{}", L::TRANSPORT),
-    }
-}
-
-/// `labs::pubsub::redis::RedisChannels` is read in `labs/src/pubsub/redis.rs`.
-fn source<L: Lab>() -> String {
-    let path = std::any::type_name::<L>();
-    let module = path.rsplit_once("::").map_or(path, |(module, _)| module);
-    let (krate, rest) = module.split_once("::").unwrap_or((module, "lib"));
-    format!("{krate}/src/{}.rs", rest.replace("::", "/"))
 }
 
 /// Every lab of the catalog, whether this build has it or not.

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 pub const RESULTS: &str = "results";
 /// The file whose presence says that a result set is not published.
 const IGNORE: &str = ".gitignore";
-const IGNORED: &str = "# Your own run. `lab report --publish` with this folder's name gives it to git.\n*\n";
+const IGNORED: &str = "# Your own run. Once it is published (report --publish), git sees it.\n*\n";
 
 /// What a folder of results must have one of: the record that the rest is drawn from.
 const RECORDS: [&str; 4] = ["run.json", "regress.json", "views.json", "history.json"];

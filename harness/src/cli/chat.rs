@@ -111,7 +111,7 @@ pub(super) fn main(args: &ChatArgs) -> Result<ExitCode> {
 fn find(name: &str) -> Result<Over> {
     let overs = over::all();
     overs.into_iter().find(|over| over.name == name).ok_or_else(|| {
-        let mut known = super::transports(Pattern::PubSub);
+        let mut known = super::transports(Pattern::PubSub, |_| true);
         known.iter_mut().filter(|name| *name == "inproc").for_each(|name| *name = "none".to_owned());
         super::no_transport("the chat", name, &known)
     })

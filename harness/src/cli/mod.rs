@@ -12,8 +12,10 @@ use labs::lab::Broker;
 
 use crate::broker::Source;
 use crate::doctor::Wish;
+#[cfg(feature = "apps")]
+use crate::hint;
 use crate::role::{self, Handle};
-use crate::{broker, guard, hint, plan};
+use crate::{broker, guard, plan};
 
 /// As `println!`; but that nobody reads any more is an error, which [`main`]
 /// knows, and not a panic.
@@ -174,6 +176,7 @@ fn brokers(names: &[String]) -> Result<Vec<Broker>> {
     Ok(Broker::ALL.into_iter().filter(named).collect())
 }
 
+#[cfg(feature = "apps")]
 /// The transport of an application: `chat redis`, or `chat --over redis`.
 #[derive(Debug, Clone, Args)]
 struct OverArgs {
@@ -185,6 +188,7 @@ struct OverArgs {
     over: Option<String>,
 }
 
+#[cfg(feature = "apps")]
 impl OverArgs {
     /// The transport that was named, once or twice; `usual` where none was.
     fn name<'a>(&'a self, usual: Option<&'a str>) -> Result<&'a str> {
@@ -263,10 +267,11 @@ fn lab<'a>(handles: &'a [Handle], name: &str) -> Result<&'a Handle> {
     Ok(handle)
 }
 
-/// The transports of a pattern's labs, with their variants, whether they are built in or not.
+/// The transports of a pattern's labs that an application can use, with their variants,
+/// whether they are built in or not.
 #[cfg(feature = "apps")]
-fn transports(pattern: Pattern) -> Vec<String> {
-    let labs = catalog::entries().into_iter().filter(|lab| lab.pattern == pattern);
+fn transports(pattern: Pattern, usable: impl Fn(&catalog::Entry) -> bool) -> Vec<String> {
+    let labs = catalog::entries().into_iter().filter(|lab| lab.pattern == pattern && usable(lab));
     labs.map(|lab| lab.name.trim_start_matches(pattern.as_str()).trim_start_matches('-').to_owned()).collect()
 }
 

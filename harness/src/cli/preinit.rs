@@ -74,8 +74,7 @@ pub(super) fn main(args: &PreinitArgs) -> Result<ExitCode> {
     // In one process, whoever asks has the queue of requests in hand: there is nothing to connect.
     plays.0.retain(|play| play.entry.transport != "inproc");
     let Some(play) = plays.0.iter().find(|play| word(&play.entry) == over) else {
-        let mut known = super::transports(Pattern::RequestReply);
-        known.retain(|name| name != "inproc");
+        let known = super::transports(Pattern::RequestReply, |lab| lab.transport != "inproc");
         return Err(super::no_transport("preinit", over, &known));
     };
     let urls = args.brokers.urls()?;

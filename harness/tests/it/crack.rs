@@ -342,7 +342,7 @@ fn usage() -> Result<()> {
         (&["abc"], "40 hexadecimal digits"),
         (&[&NONE.replace('d', "x")], "40 hexadecimal digits"),
         (&[NONE, "--over", "zeromk"], "did you mean `zeromq`?"),
-        (&[NONE, "--over", "http"], "there are: inproc, tcp"),
+        (&[NONE, "--over", "http"], "It runs over inproc, tcp"),
         (&[NONE, "--alphabet", ""], "at least one letter"),
         (&[NONE, "--alphabet", "aba"], "`a` is in the alphabet twice"),
         (&[NONE, "--alphabet", "z-a"], "runs backwards"),

@@ -53,8 +53,9 @@ pub(super) fn source(entries: &[Entry]) -> String {
     };
     let mut text = format!(
         "//! What a build without a transport says of its labs. Written by `lab book`; a test holds it to the labs.\n\n\
-         use super::row::Row;\nuse super::{{Confirmed, FilterKind, Matching, Particular, Pattern, Sharing}};\n\
-         use crate::lab::{{Broker, Guarantee, Join, Knob, Overload}};\n\n\
+         use super::row::Row;\nuse super::{{Particular, Pattern}};\n\
+         use crate::lab::{{Broker, Guarantee, Join, Knob, Overload}};\nuse crate::pipeline::Sharing;\n\
+         use crate::queue::Confirmed;\nuse crate::reqrep::Matching;\nuse crate::topic::FilterKind;\n\n\
          #[rustfmt::skip]\npub(super) const TABLE: [Row; {}] = [\n",
         entries.len()
     );

@@ -1,8 +1,12 @@
 //! What a build without a transport says of its labs. Written by `lab book`; a test holds it to the labs.
 
 use super::row::Row;
-use super::{Confirmed, FilterKind, Matching, Particular, Pattern, Sharing};
+use super::{Particular, Pattern};
 use crate::lab::{Broker, Guarantee, Join, Knob, Overload};
+use crate::pipeline::Sharing;
+use crate::queue::Confirmed;
+use crate::reqrep::Matching;
+use crate::topic::FilterKind;
 
 #[rustfmt::skip]
 pub(super) const TABLE: [Row; 61] = [

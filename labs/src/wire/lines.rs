@@ -55,6 +55,7 @@ impl End {
     }
 
     /// What else is to be said at once.
+    #[cfg(feature = "outbox")]
     pub(crate) fn more_to_say(&mut self) -> Option<Word> {
         self.say.try_recv().ok()
     }

@@ -43,7 +43,7 @@ impl Over {
         if let Some(at) = all.0.iter().position(|over| over.entry.transport == transport) {
             return Ok(all.0.swap_remove(at));
         }
-        let known = crate::cli::transports(Pattern::Pipeline);
+        let known = crate::cli::transports(Pattern::Pipeline, |_| true);
         Err(crate::cli::no_transport("the cracker", transport, &known))
     }
 

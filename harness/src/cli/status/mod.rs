@@ -125,7 +125,9 @@ fn handle(over: &str) -> Result<Handle> {
     let mut handles = Handles::default();
     catalog::visit(&mut handles);
     let own = handles.0.into_iter().find(|handle| handle.entry.transport == over);
-    own.ok_or_else(|| super::no_transport("status", over, &super::transports(Pattern::PubSub)))
+    own.ok_or_else(|| {
+        super::no_transport("status", over, &super::transports(Pattern::PubSub, |lab| lab.broker.is_some()))
+    })
 }
 
 pub(super) fn main(args: &StatusArgs) -> Result<ExitCode> {
