@@ -6,14 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
-#[cfg(feature = "apps")]
-use labs::catalog::{self, Pattern};
 use labs::lab::Broker;
 
 use crate::broker::Source;
 use crate::doctor::Wish;
-#[cfg(feature = "apps")]
-use crate::hint;
 use crate::role::{self, Handle};
 use crate::{broker, guard, plan};
 
@@ -37,6 +33,8 @@ mod correlation;
 mod crack;
 mod history;
 mod list;
+#[cfg(feature = "apps")]
+mod over;
 mod play;
 #[cfg(feature = "apps")]
 mod preinit;
@@ -54,6 +52,8 @@ mod table;
 mod without;
 mod wrong_views;
 
+#[cfg(feature = "apps")]
+use over::{OverArgs, no_transport, transports};
 #[cfg(not(all(feature = "apps", feature = "rabbitmq", feature = "mqtt", feature = "stomp")))]
 use without::bridge;
 #[cfg(not(feature = "apps"))]
@@ -176,37 +176,6 @@ fn brokers(names: &[String]) -> Result<Vec<Broker>> {
     Ok(Broker::ALL.into_iter().filter(named).collect())
 }
 
-#[cfg(feature = "apps")]
-/// The transport of an application: `chat redis`, or `chat --over redis`.
-#[derive(Debug, Clone, Args)]
-struct OverArgs {
-    /// The transport, as in `redis`, `rabbitmq` or `nats`; a wrong one is answered with all of them
-    #[arg(value_name = "TRANSPORT")]
-    transport: Option<String>,
-    /// The same, as an option
-    #[arg(long, value_name = "TRANSPORT")]
-    over: Option<String>,
-}
-
-#[cfg(feature = "apps")]
-impl OverArgs {
-    /// The transport that was named, once or twice; `usual` where none was.
-    fn name<'a>(&'a self, usual: Option<&'a str>) -> Result<&'a str> {
-        match (self.transport.as_deref(), self.over.as_deref()) {
-            (Some(plain), Some(over)) if plain != over => {
-                bail!(Usage(format!("`{plain}` and `--over {over}` are two transports; name one of them")))
-            }
-            (Some(name), _) | (None, Some(name)) => Ok(name),
-            (None, None) => usual.ok_or_else(|| {
-                anyhow::Error::new(Usage(format!(
-                    "no transport; name one, as in `{}`",
-                    hint::command(&["chat", "redis"])
-                )))
-            }),
-        }
-    }
-}
-
 /// The user's own brokers.
 #[derive(Debug, Clone, Args)]
 struct BrokerArgs {
@@ -265,29 +234,6 @@ fn lab<'a>(handles: &'a [Handle], name: &str) -> Result<&'a Handle> {
     let handle = usage(plan::lab(handles, name))?;
     usage(plan::built_in(&[handle]))?;
     Ok(handle)
-}
-
-/// The transports of a pattern's labs that an application can use, with their variants,
-/// whether they are built in or not.
-#[cfg(feature = "apps")]
-fn transports(pattern: Pattern, usable: impl Fn(&catalog::Entry) -> bool) -> Vec<String> {
-    let labs = catalog::entries().into_iter().filter(|lab| lab.pattern == pattern && usable(lab));
-    labs.map(|lab| lab.name.trim_start_matches(pattern.as_str()).trim_start_matches('-').to_owned()).collect()
-}
-
-/// Why an application does not run over a transport: this build lacks it, or there is none
-/// of this name among `known`.
-#[cfg(feature = "apps")]
-fn no_transport(application: &str, name: &str, known: &[String]) -> anyhow::Error {
-    if known.iter().any(|known| known == name) {
-        return Usage(format!(
-            "`{name}` is not in this build of `lab`; start it with `./run`, which builds what a command needs"
-        ))
-        .into();
-    }
-    let near = plan::nearest(name, known.iter().map(String::as_str));
-    let hint = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-    Usage(format!("{application} does not run over `{name}`; {hint}It runs over {}", known.join(", "))).into()
 }
 
 /// Where the lab's broker comes from, or why the lab cannot run.

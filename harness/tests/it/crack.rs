@@ -169,7 +169,8 @@ fn killed(entry: &Entry) -> Result<()> {
     rest.extend(["--set", "claim-ms=1000", "--set", "lease-ms=1000"]);
     let mut live = Live::start(&strs(&arguments(entry.transport, own.as_ref(), &rest)?))?;
     live.until_said("worker-2 has joined")?;
-    let victim = live.until_at_work("worker-1", 5)?;
+    // More than starting and joining take: it has tasks in hand.
+    let victim = live.until_at_work("worker-1", 50)?;
     signal(victim, Signal::KILL);
     live.until_said("worker-1 has died, killed by signal 9 (SIGKILL)")?;
     let ran = live.end()?.expect(1)?;
