@@ -17,7 +17,7 @@ pub(super) fn width() -> usize {
     said.or_else(asked).filter(|width| *width > 0).unwrap_or(PIPED)
 }
 
-/// What becomes of a column that finds no room.
+/// What happens to a column that does not fit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     /// It stays, and the table is too wide.
@@ -28,7 +28,7 @@ pub(super) enum Fate {
     Wraps,
 }
 
-/// A column: its title and what becomes of it without room.
+/// A column: its title, and what happens to it when it does not fit.
 pub(super) struct Column(pub(super) &'static str, pub(super) Fate);
 
 /// A row: one text for each column, and what is said below it.
