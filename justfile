@@ -87,9 +87,13 @@ doctor *ARGS:
 brokers *ARGS:
     @"{{ run }}" brokers "$@"
 
-# Every test; installs the brokers, clients and browser that they need
+# The tests; installs the brokers, clients and browser that they need
 test *ARGS:
     @"{{ run }}" test "$@"
+
+# The tests that take long or need the machine for themselves
+prove *ARGS:
+    @"{{ run }}" prove "$@"
 
 # The linter, as strict as continuous integration
 clippy *ARGS:

@@ -13,7 +13,7 @@ use labs::lab::Broker;
 use libtest_mimic::Trial;
 use tempfile::TempDir;
 
-use crate::needs::needs;
+use crate::needs::{needs, proof};
 use crate::program::{bench, read, run};
 use crate::trial as test;
 
@@ -22,8 +22,8 @@ pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = vec![
         test("loads::bursts_and_ramps_are_offered_as_laid_out", bursts_and_ramps),
         test("loads::axes_make_cells", axes),
-        test("loads::capacity_is_bracketed_and_confirmed", capacity),
-        test("loads::sweep_reaches_from_idle_to_overload", sweep),
+        proof(test("loads::capacity_is_bracketed_and_confirmed", capacity)),
+        proof(test("loads::sweep_reaches_from_idle_to_overload", sweep)),
         test("loads::bare_loops_move_messages_and_count_them", bare),
         test("loads::what_cannot_be_asked_for_is_refused", refused),
         test("loads::outbox_is_drained", || drained(&["queue-tcp"])),
@@ -38,7 +38,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         (Broker::Nats, &["queue-jetstream", "durable-jetstream"]),
     ] {
         let name = format!("loads::backlogs_over_{broker}_are_drained");
-        trials.push(needs(broker, &name, move || drained(labs)));
+        trials.push(proof(needs(broker, &name, move || drained(labs))));
     }
     trials
 }

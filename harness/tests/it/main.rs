@@ -57,39 +57,40 @@ fn main() -> ExitCode {
     let mut args = Arguments::from_args();
     // Most tests wait for a broker or a process most of their time.
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    args.test_threads.get_or_insert(2 * cores);
+    args.test_threads.get_or_insert(3 * cores);
+    // What takes longest begins first.
     let trials = [
+        brokers::trials(),
+        report::trials(),
+        chat::trials(),
+        story::trials(),
+        failures::trials(),
+        bridge::trials(),
+        return_address::trials(),
+        status::trials(),
+        preinit::trials(),
+        views::trials(),
+        agree::trials(),
+        crack::trials(),
+        conformance::trials(),
+        interop::trials(),
         tidy::trials(),
         recipes::trials(),
         needs::trials(),
         cli::trials(),
         guard::trials(),
-        bridge::trials(),
         correlation::trials(),
-        return_address::trials(),
-        status::trials(),
-        preinit::trials(),
-        crack::trials(),
-        brokers::trials(),
-        conformance::trials(),
-        interop::trials(),
-        chat::trials(),
-        story::trials(),
         bundles::trials(),
         publish::trials(),
-        failures::trials(),
         regress::trials(),
-        report::trials(),
         costs::trials(),
         history::trials(),
-        agree::trials(),
         hops::trials(),
-        views::trials(),
         live::trials(),
     ];
     let conclusion = libtest_mimic::run(&args, trials.into_iter().flatten().collect());
     // Beside other tests these would measure them: a rate that is found, a distribution that is
-    // known. They come last, one after the other.
+    // known. They come last, one after the other; most are left to `./run prove`.
     let measuring = [floors::trials(), loads::trials(), selftest::trials()];
     args.test_threads = Some(1);
     let measured = libtest_mimic::run(&args, measuring.into_iter().flatten().collect());

@@ -101,6 +101,12 @@ pub(crate) fn needs(
     })
 }
 
+/// A trial that takes long or must have the machine for itself: `./run prove` carries it out,
+/// `./run test` lists it as ignored.
+pub(crate) fn proof(trial: Trial) -> Trial {
+    trial.with_ignored_flag(true)
+}
+
 fn on_ci() -> bool {
     std::env::var("CI").is_ok_and(|ci| !ci.is_empty() && ci != "false")
 }

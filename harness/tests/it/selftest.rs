@@ -6,6 +6,7 @@ use harness::{bundle, role};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
+use crate::needs::proof;
 use crate::program::run;
 use crate::trial;
 
@@ -22,11 +23,13 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("selftest::falsified_figures_are_noticed", falsified),
         trial("selftest::a_harness_that_forgives_late_sends_is_noticed", forgiving),
     ];
-    trials.extend(
-        selftest::all()
-            .into_iter()
-            .map(|check| trial(&format!("selftest::{}", check.name), move || found(&check))),
-    );
+    trials.extend(selftest::all().into_iter().map(|check| {
+        // Each pattern's loops, and all faults at once; `lab selftest` of an optimised build, which
+        // continuous integration runs, has all of them.
+        let always = check.name.starts_with("perfect") || check.name == "everything";
+        let trial = trial(&format!("selftest::{}", check.name), move || found(&check));
+        if always { trial } else { proof(trial) }
+    }));
     trials
 }
 

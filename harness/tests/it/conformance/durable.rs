@@ -72,7 +72,7 @@ async fn missed<L: DurablePubSub>(site: Site) -> Result<()> {
 
 /// However much is published while it is away, all of it is kept.
 async fn stored<L: DurablePubSub>(site: Site) -> Result<()> {
-    const STORED: u64 = 20_000;
+    const STORED: u64 = 5_000;
     let lab = L::open(&site.place()).await?;
     let mut publisher = lab.publisher().await?;
     lab.durable(ANN, &Filter::All).await?.close().await?;

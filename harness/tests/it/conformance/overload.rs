@@ -17,12 +17,14 @@ const SIZE: usize = 8 << 10;
 const STILL: Duration = Duration::from_millis(400);
 
 /// Messages that are stored while nobody reads.
-const STORED: u64 = 20_000;
-/// What a lab that drops gets, small ones, and one that disconnects, large ones.
-const FLOOD: u64 = 200_000;
-const LARGE_FLOOD: u64 = 1_500;
+const STORED: u64 = 5_000;
+/// What a lab that drops gets: more than its buffer and those of the kernel on the way hold.
+const FLOOD: u64 = 40_000;
+const FLOOD_SIZE: usize = 1 << 10;
 /// What a lab that drops may hold.
-const HIGH_WATER: u64 = 10_000;
+const HIGH_WATER: u64 = 2_000;
+/// Large messages that a lab gets that disconnects.
+const LARGE_FLOOD: u64 = 1_500;
 /// Messages after the flood, and how many of them are on their way at once.
 const AFTER: u64 = 5_000;
 const STEP: u64 = 500;
@@ -73,7 +75,7 @@ async fn waits<S: Stream>(site: Site) -> Result<()> {
 async fn stores<S: Stream>(site: Site) -> Result<()> {
     let (mut tx, mut rx) = S::join(&site.place()).await?;
     let store = async {
-        tx.put((0..STORED).map(|number| message(number, 32)).collect()).await?;
+        tx.put((0..STORED).map(|number| message(number, 256)).collect()).await?;
         tx.flush().await
     };
     site.soon("all is stored while nobody reads", store).await?;
@@ -93,7 +95,7 @@ async fn drops<S: Stream>(site: Site) -> Result<()> {
     );
     let flood = async {
         for number in 0..FLOOD {
-            tx.put(vec![message(number, 512)]).await?;
+            tx.put(vec![message(number, FLOOD_SIZE)]).await?;
         }
         Ok(())
     };
@@ -124,7 +126,7 @@ async fn drops<S: Stream>(site: Site) -> Result<()> {
     // Nobody is too slow any more, and so nothing may be dropped any more.
     let mut late = 0;
     while late < AFTER {
-        let bodies = (late..late + STEP).map(|number| message(FLOOD + number, 512)).collect();
+        let bodies = (late..late + STEP).map(|number| message(FLOOD + number, FLOOD_SIZE)).collect();
         let step = async {
             tx.put(bodies).await?;
             tx.flush().await

@@ -51,9 +51,14 @@ pub(super) async fn survives<S: Stream>(site: Site, settings: bool) -> Result<()
     Ok(())
 }
 
+/// Whether the check kills whoever answers for the messages.
+pub(super) fn kills(promise: &Promise) -> bool {
+    KILLS.iter().any(|end| promise.name.ends_with(end))
+}
+
 /// A lab that says `Durable` has a check that kills.
 pub(super) fn is_put_to_the_test<L: Lab>(pattern: Pattern, promises: &[Promise]) -> Result<()> {
-    let killed = promises.iter().any(|promise| KILLS.iter().any(|end| promise.name.ends_with(end)));
+    let killed = promises.iter().any(kills);
     ensure!(
         L::GUARANTEE < Guarantee::Durable || killed,
         "a {pattern} lab says that its guarantee is durable, and no check kills what holds its messages"

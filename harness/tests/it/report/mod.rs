@@ -18,13 +18,21 @@ use page::Page;
 
 /// Every trial of this file.
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![
-        needs(Need::Browser, "report::browser_sorts_by_click_and_by_key", || page::with(sorts)),
-        needs(Need::Browser, "report::browser_enlarges_and_closes", || page::with(enlarges)),
-        needs(Need::Browser, "report::browser_needs_no_network", || page::with(alone)),
-        needs(Need::Browser, "report::browser_is_narrow_and_dark", || page::with(narrow_and_dark)),
-        needs(Need::Browser, "report::browser_prints_everything", || page::with(prints)),
-    ]
+    vec![needs(Need::Browser, "report::in_a_browser", || page::with(all))]
+}
+
+/// In one browser, which takes longer to start than to answer.
+async fn all(page: &mut Page) -> Result<()> {
+    page.fresh().await?;
+    sorts(page).await.context("it sorts by click and by key")?;
+    page.fresh().await?;
+    enlarges(page).await.context("it enlarges plots and closes them")?;
+    page.fresh().await?;
+    alone(page).await.context("it needs no network")?;
+    page.fresh().await?;
+    narrow_and_dark(page).await.context("it can be narrow and dark")?;
+    page.fresh().await?;
+    prints(page).await.context("it prints everything")
 }
 
 /// The labs in the order of their rows, group by group, of the table with this label.

@@ -18,23 +18,31 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// The page, with a browser of its own.
 pub(super) struct Page {
     pub(super) client: Client,
+    url: String,
 }
 
 /// Opens the report of the bundle that has everything, and closes it after the test.
-pub(super) fn with(test: impl AsyncFnOnce(&Page) -> Result<()>) -> Result<()> {
+pub(super) fn with(test: impl AsyncFnOnce(&mut Page) -> Result<()>) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let url = super::draw(folder.path())?;
     let driver = Driver::start()?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let page = Page { client: driver.browser().await? };
-        page.client.goto(&url).await?;
-        let done = test(&page).await;
+        let mut page = Page { client: driver.browser().await?, url };
+        let done = test(&mut page).await;
         page.client.close().await?;
         done
     })
 }
 
 impl Page {
+    /// The page as a reader finds it who has just come.
+    pub(super) async fn fresh(&self) -> Result<()> {
+        self.devtools("Emulation.clearDeviceMetricsOverride", json!({})).await?;
+        self.devtools("Emulation.setEmulatedMedia", json!({ "media": "", "features": [] })).await?;
+        self.client.goto(&self.url).await?;
+        self.complaints().await.map(drop)
+    }
+
     /// What a script returns.
     pub(super) async fn js(&self, script: &str, arguments: Vec<Value>) -> Result<Value> {
         Ok(self.client.execute(script, arguments).await?)
