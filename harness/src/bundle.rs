@@ -13,6 +13,7 @@ mod search;
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +28,8 @@ pub const SCHEMA: u32 = 2;
 pub const FLOOR: &str = "floor";
 
 /// A whole run: `run.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Run {
     /// The version of this format.
     pub schema: u32,
@@ -65,7 +67,8 @@ pub struct Run {
 /// How much wider than the bootstrap's the intervals of a run are, because runs
 /// of the same plan on the same machine were seen to differ by more than their
 /// trials do. Written by `lab agree --save`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Widening {
     /// Each end of an interval is this many times as far from the figure, by the logarithm.
     pub factor: f64,
@@ -78,7 +81,8 @@ pub struct Widening {
 }
 
 /// The machine a run was made on.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Host {
     /// Host name.
     pub name: String,
@@ -132,7 +136,8 @@ pub struct Host {
 }
 
 /// What ran.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Versions {
     /// This program's version.
     pub lab: String,
@@ -153,7 +158,8 @@ pub struct Versions {
 }
 
 /// How quiet the machine was: an idle thread's oversleep, measured before the first trial.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Noise {
     /// Median oversleep of a 1 ms sleep, ns.
     pub oversleep_p50_ns: u64,
@@ -168,7 +174,8 @@ pub struct Noise {
 }
 
 /// What was asked for.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Plan {
     /// `quick`, `standard`, `full`, or the plan file's name.
     pub name: String,
@@ -216,7 +223,8 @@ pub struct Plan {
 }
 
 /// A broker that stands still for a while, as one does that writes a snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Pause {
     /// Seconds from the beginning of the measured time.
     pub at_s: f64,
@@ -225,7 +233,8 @@ pub struct Pause {
 }
 
 /// When a broker stood still, ns from the common start (warm-up included).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Paused {
     /// When it should have been stopped.
     pub asked_ns: u64,
@@ -236,7 +245,8 @@ pub struct Paused {
 }
 
 /// One lab under one load with one size and shape.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Cell {
     /// Unique in the run, and the stem of its files in `raw/`: `pubsub-redis.64B.1x1.max`.
     pub id: String,
@@ -326,7 +336,8 @@ impl Run {
 }
 
 /// One trial of a cell.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Trial {
     /// 0, 1, 2 …
     pub index: usize,
@@ -386,7 +397,8 @@ pub struct Trial {
 
 /// A backlog: queued up while no consumer took anything, then drained. The
 /// trial's `throughput_per_s` is the rate of draining.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Drain {
     /// Messages that were queued up.
     pub messages: u64,
@@ -398,7 +410,8 @@ pub struct Drain {
 
 /// What became of the messages. Numbers are messages; for publish/subscribe,
 /// `received`, `lost` and what follows count deliveries, one a subscriber.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Counts {
     /// Handed to the client, what it refused included.
     pub sent: u64,
@@ -434,7 +447,8 @@ pub struct Counts {
 
 /// Percentiles in nanoseconds. One that is withheld for too few samples is
 /// null: pX needs at least 10/(1-X) of them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Percentiles {
     /// Median.
     pub p50: Option<u64>,
@@ -455,7 +469,8 @@ pub struct Percentiles {
 
 /// The way of a pipeline's messages, hop by hop. The first three of a message
 /// sum up to its response time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Hops<T> {
     /// From due at the ventilator to taken by a worker; the ventilator's lag is part of it.
     pub task_queued: T,
@@ -490,7 +505,8 @@ impl<T> Hops<T> {
 }
 
 /// What a role (all its instances together) or the broker cost.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Cost {
     /// CPU time, user and system, per message the receivers got, ns.
     pub cpu_ns_per_msg: f64,
@@ -512,7 +528,8 @@ pub struct Cost {
 }
 
 /// A median with a bootstrap interval (95 %) over the trials.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Estimate {
     /// The median of the trials; for a percentile, that of their merged histogram.
     pub median: f64,
@@ -523,7 +540,8 @@ pub struct Estimate {
 }
 
 /// What the good trials of a cell say together.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Summary {
     /// Received messages a second.
     pub throughput_per_s: Estimate,
@@ -560,7 +578,8 @@ pub struct Summary {
 }
 
 /// Why a figure is not to be believed as it stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Flag {
     /// The load generator, not the lab, set the figure.
@@ -589,7 +608,8 @@ impl Flag {
 }
 
 /// A lab that was asked for and could not run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Skipped {
     /// The lab.
     pub lab: String,
@@ -598,7 +618,8 @@ pub struct Skipped {
 }
 
 /// One trial's raw recording: `raw/CELL.TRIAL.json`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Raw {
     /// HdrHistogram of response times in ns, V2 deflated, base64; empty text: no samples.
     pub response: String,
@@ -623,7 +644,8 @@ pub struct Raw {
 }
 
 /// What one interval of a trial saw, over all receivers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Interval {
     /// Messages received.
     pub received: u64,
@@ -651,6 +673,13 @@ fn one_or_many<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<usize>, 
 }
 
 /// The JSON schema of `run.json`, generated from the types above.
+#[cfg(feature = "schema")]
 pub fn schema() -> Result<String> {
     disk::pretty(&schemars::schema_for!(Run))
+}
+
+/// The JSON schema of `run.json`, as it was generated and committed: CI holds it to the types.
+#[cfg(not(feature = "schema"))]
+pub fn schema() -> Result<String> {
+    Ok(include_str!("../../docs/schema.json").to_owned())
 }

@@ -1,10 +1,12 @@
 //! How messages are offered.
 
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How messages are offered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Load {
     /// As fast as the window allows, at a rate, a backlog, or a search over rates.
     pub kind: LoadKind,
@@ -21,7 +23,8 @@ pub struct Load {
 }
 
 /// Closed loop, open loop, or what is made of several.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum LoadKind {
     /// Closed loop, for throughput.
@@ -39,7 +42,8 @@ pub enum LoadKind {
 }
 
 /// How scheduled send times are spaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Arrivals {
     /// Equal gaps.

@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Arrivals;
 
 /// What a load must keep to be called sustainable.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Objective {
     /// Response time at the 99th percentile, ns, at most.
     pub p99_ns: u64,
@@ -25,7 +27,8 @@ impl Default for Objective {
 }
 
 /// What a cell was made for, where it is not one of the plan's own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
     /// A step of a search for the sustainable rate.
@@ -35,7 +38,8 @@ pub enum Part {
 }
 
 /// What was searched or swept.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Subject {
     /// The lab.
     pub lab: String,
@@ -54,7 +58,8 @@ pub struct Subject {
 }
 
 /// The search for the highest rate that a lab sustains.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Capacity {
     /// What was searched.
     pub subject: Subject,
@@ -77,7 +82,8 @@ pub struct Capacity {
 }
 
 /// One rate of a search.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Step {
     /// Its cell.
     pub cell: String,
@@ -92,7 +98,8 @@ pub struct Step {
 }
 
 /// What a rate was tried for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Purpose {
     /// Doubled (or halved) until one passes and one fails.
@@ -104,7 +111,8 @@ pub enum Purpose {
 }
 
 /// How one trial of a search was judged.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Attempt {
     /// Its index in the cell.
     pub trial: usize,
@@ -113,7 +121,8 @@ pub struct Attempt {
 }
 
 /// Latency against load.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Sweep {
     /// What was swept.
     pub subject: Subject,
@@ -133,7 +142,8 @@ pub struct Sweep {
 }
 
 /// One load of a sweep.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Point {
     /// Share of the sustainable rate.
     pub share: f64,

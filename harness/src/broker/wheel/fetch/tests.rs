@@ -2,6 +2,9 @@
 
 use std::io::Write as _;
 
+use labs::lab::Broker;
+
+use super::super::WHEELS;
 use super::*;
 
 const NATS: &Wheel = &WHEELS[1];
