@@ -19,6 +19,10 @@ lab *ARGS:
 play *ARGS:
     @"{{ run }}" play "$@"
 
+# Run a pattern's whole program: example oneway tcp
+example *ARGS:
+    @"{{ run }}" example "$@"
+
 # Show every lab, or one with its knobs
 list *ARGS:
     @"{{ run }}" list "$@"

@@ -134,12 +134,18 @@ fn table(root: &Path, what: &str, up: &str) -> Result<String> {
             Ok(rows(&own, up)
                 + &absent(|absent| absent.split_once('-').is_some_and(|(_, rest)| rest == name)))
         }
+        Some(("example", name)) => {
+            let path = format!("labs/examples/{name}.rs");
+            let source =
+                fs::read_to_string(root.join(&path)).with_context(|| format!("cannot read {path}"))?;
+            Ok(format!("[`{path}`]({up}{path}):\n\n```rust\n{}\n```\n", source.trim_end()))
+        }
         Some(("wrong-views", folder)) => {
             let folder = format!("results/{folder}/");
             Ok(views::body(&Views::read(&root.join(&folder))?, &format!("{up}{folder}")))
         }
         _ => anyhow::bail!(
-            "nothing is known of `{what}`; there are `matrix`, `count`, `pattern NAME`, `transport NAME`, `wrong-views FOLDER`"
+            "nothing is known of `{what}`; there are `matrix`, `count`, `pattern NAME`, `transport NAME`, `example NAME`, `wrong-views FOLDER`"
         ),
     }
 }

@@ -19,20 +19,20 @@ use crate::reqrep::{self, RequestReply};
 pub use absent::ABSENT;
 pub use entry::{Entry, Particular, Pattern, name};
 
-/// Sees every lab once, with its type.
+/// Sees every lab once, with its type; passes over the patterns that it says nothing of.
 pub trait Visitor {
     /// A one-way lab.
-    fn one_way<L: OneWay>(&mut self);
+    fn one_way<L: OneWay>(&mut self) {}
     /// A request/reply lab.
-    fn request_reply<L: RequestReply>(&mut self);
+    fn request_reply<L: RequestReply>(&mut self) {}
     /// A publish/subscribe lab.
-    fn pub_sub<L: PubSub>(&mut self);
+    fn pub_sub<L: PubSub>(&mut self) {}
     /// A pipeline lab.
-    fn pipeline<L: Pipeline>(&mut self);
+    fn pipeline<L: Pipeline>(&mut self) {}
     /// A queued-delivery lab.
-    fn queue<L: Queue>(&mut self);
+    fn queue<L: Queue>(&mut self) {}
     /// A durable-subscriber lab.
-    fn durable<L: DurablePubSub>(&mut self);
+    fn durable<L: DurablePubSub>(&mut self) {}
 }
 
 /// Shows `visitor` every lab that is built in, in the order in which they are listed.

@@ -1,8 +1,8 @@
 //! Messaging patterns as short files you can read, run, break and measure.
 //!
-//! Five patterns, and durable subscribers beside them, each one contract and a folder of labs; a lab is one file
-//! that speaks the pattern over one transport. Read in this order: [`lab`]
-//! says what every lab is, [`place`] where it runs, [`topic`] what topics and filters
+//! Six patterns, each one contract and a folder of labs; a lab is one file that speaks the
+//! pattern over one transport. `labs/examples` has a whole program for each pattern: read
+//! these first. Then, in this order: [`lab`] says what every lab is, [`place`] where it runs, [`topic`] what topics and filters
 //! are, [`message`] what a message can want, then a pattern's module for its contract, then any lab beside it.
 //! [`catalog`] lists them all.
 //!
@@ -29,4 +29,5 @@ pub mod reqrep;
 #[cfg(feature = "apps")]
 pub mod apps;
 pub mod catalog;
+pub mod example;
 pub mod wire;

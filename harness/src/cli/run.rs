@@ -89,7 +89,9 @@ async fn run(
         outln!("{}", json!({ "read": entry.source }))?;
     } else {
         outln!("\n  guarantee: {}; when the receiver is too slow: {}", entry.guarantee, entry.overload)?;
-        outln!("  read on:   {}  (the contract: labs/src/{}/mod.rs)", entry.source, entry.pattern)?;
+        let pattern = entry.pattern;
+        outln!("  read:      labs/examples/{pattern}.rs  (the pattern as a whole program), then")?;
+        outln!("             {}  (the contract: labs/src/{pattern}/mod.rs)", entry.source)?;
         let optimised = if cfg!(debug_assertions) {
             "  (optimised; this build is not, and measures nothing)"
         } else {

@@ -11,6 +11,7 @@ mod conformance;
 mod correlation;
 mod costs;
 mod crack;
+mod examples;
 mod failures;
 mod floors;
 mod guard;
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         crack::trials(),
         conformance::trials(),
         interop::trials(),
+        examples::trials(),
         tidy::trials(),
         recipes::trials(),
         needs::trials(),
