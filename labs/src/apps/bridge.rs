@@ -21,9 +21,10 @@ use rumqttc::{AsyncClient, EventLoop, MqttOptions, Outgoing, Packet, Publish, Qo
 use crate::durable::DurablePubSub;
 use crate::durable::stomp::Stomp;
 use crate::lab::{Lab, Place};
+use crate::queue::rabbitmq::QueueConsumer;
 use crate::queue::{Consumer, Delivery};
 use crate::topic::Filter;
-use crate::wire::amqp::{self, Inbox, Link};
+use crate::wire::amqp::{self, Link};
 
 /// What RabbitMQ's MQTT plugin publishes to, and STOMP's `/topic/` binds to.
 const EXCHANGE: &str = "amq.topic";
@@ -219,7 +220,7 @@ impl Mqtt {
 }
 
 /// A durable queue, bound to everything below the place's name.
-async fn amqp_leg(place: &Place, tell: &mut dyn FnMut(Happened)) -> Result<Inbox> {
+async fn amqp_leg(place: &Place, tell: &mut dyn FnMut(Happened)) -> Result<QueueConsumer> {
     let (link, queue, key) =
         (Link::to(place).await?, place.part("amqp").name(), format!("{}.#", place.name()));
     link.declare(&queue, true).await?;
@@ -228,16 +229,16 @@ async fn amqp_leg(place: &Place, tell: &mut dyn FnMut(Happened)) -> Result<Inbox
     let bind =
         link.channel.queue_bind(queue.as_str().into(), exchange, key.as_str().into(), options, arguments);
     bind.await.context("cannot bind the queue")?;
-    let inbox = Inbox::new(link, &queue, 16).await?;
+    let inbox = QueueConsumer::join(link, &queue, 16).await?;
     let at = format!("queue {queue}, bound to {EXCHANGE} with {key}");
     tell(Happened::Joined { leg: Leg::Amqp, at, asked: None, given: None });
     Ok(inbox)
 }
 
-async fn consume_amqp(inbox: &mut Inbox, count: usize, tell: &mut dyn FnMut(Happened)) -> Result<()> {
+async fn consume_amqp(inbox: &mut QueueConsumer, count: usize, tell: &mut dyn FnMut(Happened)) -> Result<()> {
     let (mut refused, mut accepted, leg) = (false, 0, Leg::Amqp);
     while accepted < count {
-        let delivery = inbox.next().await?;
+        let delivery = inbox.delivery().await?;
         let text = String::from_utf8_lossy(&delivery.data).into_owned();
         let (under, redelivered) = (delivery.routing_key.to_string(), delivery.redelivered);
         let headers = delivery.properties.headers().as_ref().map(FieldTable::inner);

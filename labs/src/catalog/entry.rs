@@ -136,10 +136,15 @@ pub fn name<L: Lab>(pattern: Pattern) -> String {
     }
 }
 
+/// Labs that need more than one file: each is a folder, whose `mod.rs` tells the mechanism.
+const FOLDERS: [&str; 1] = ["queue/redis"];
+
 /// `labs::pubsub::redis::RedisChannels` is read in `labs/src/pubsub/redis.rs`.
 fn source<L: Lab>() -> String {
     let path = std::any::type_name::<L>();
     let module = path.rsplit_once("::").map_or(path, |(module, _)| module);
     let (krate, rest) = module.split_once("::").unwrap_or((module, "lib"));
-    format!("{krate}/src/{}.rs", rest.replace("::", "/"))
+    let path = rest.replace("::", "/");
+    let file = if FOLDERS.contains(&path.as_str()) { "/mod.rs" } else { ".rs" };
+    format!("{krate}/src/{path}{file}")
 }

@@ -20,9 +20,10 @@ use crate::durable::DurablePubSub;
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::pubsub::rabbitmq::TopicSubscriber;
 use crate::pubsub::{self, Event, PubSub, Publisher};
+use crate::queue::rabbitmq::QueueConsumer;
 use crate::queue::{Consumer, Delivery};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
-use crate::wire::amqp::{self, Inbox, Link, Outbox};
+use crate::wire::amqp::{self, Link, Outbox};
 
 const PREFETCH: Knob = Knob::new("prefetch", 256, "Deliveries a subscriber may hold unsettled.");
 const DELIVERY_MODE: Knob = Knob::new(
@@ -83,7 +84,7 @@ impl DurablePubSub for RabbitMq {
         link.bind(&queue, &self.place.name(), filter).await?;
         let prefetch = u16::try_from(self.place.knob(PREFETCH)).unwrap_or(u16::MAX);
         Ok(DurableSubscriber {
-            inbox: Inbox::new(link, &queue, prefetch).await?,
+            queue: QueueConsumer::join(link, &queue, prefetch).await?,
             topics: TopicReader::default(),
         })
     }
@@ -120,9 +121,9 @@ impl Publisher for ConfirmingPublisher {
     }
 }
 
-/// Consumes from the queue that bears its identifier.
+/// Consumes from the queue that bears its identifier, as consumers of `queue/rabbitmq.rs` do.
 pub struct DurableSubscriber {
-    inbox: Inbox,
+    queue: QueueConsumer,
     topics: TopicReader,
 }
 
@@ -131,25 +132,25 @@ impl Consumer for DurableSubscriber {
     type Receipt = u64;
 
     async fn next(&mut self) -> Result<Option<Delivery<Event, u64>>> {
-        let delivery = self.inbox.next().await?;
+        let delivery = self.queue.delivery().await?;
         let topic = self.topics.read(delivery.routing_key.as_str().as_bytes())?;
         let (attempt, receipt) = (amqp::attempt(&delivery), delivery.delivery_tag);
         Ok(Some(Delivery { item: Event { topic, body: delivery.data.into() }, attempt, receipt }))
     }
 
     async fn ack(&mut self, receipt: u64) -> Result<()> {
-        self.inbox.ack(receipt).await
+        self.queue.ack(receipt).await
     }
 
     async fn nack(&mut self, receipt: u64) -> Result<()> {
-        self.inbox.nack(receipt).await
+        self.queue.nack(receipt).await
     }
 
     async fn flush(&mut self) -> Result<()> {
-        self.inbox.flush().await
+        self.queue.flush().await
     }
 
     async fn close(self) -> Result<()> {
-        self.inbox.close().await
+        self.queue.close().await
     }
 }

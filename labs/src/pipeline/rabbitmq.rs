@@ -73,7 +73,8 @@ impl Pipeline for RabbitMq {
             Stage::Results => 1024,
         };
         let prefetch = u16::try_from(prefetch).unwrap_or(u16::MAX);
-        QueueConsumer::join(&self.place.part(stage.part()), prefetch).await
+        let place = self.place.part(stage.part());
+        QueueConsumer::join(Link::to(&place).await?, &place.name(), prefetch).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! A pipeline over Redis lists: one queue of tasks, one of results. A worker
 //! moves a few tasks at a time to its own list, and acks each by removing it
-//! there: the queue of `queue/redis.rs`, twice, filled by the sender of
+//! there: the queue of `queue/redis/mod.rs`, twice, filled by the sender of
 //! `oneway/redis.rs`. The channel of `pubsub/redis.rs` carries `stop`.
 //!
 //! Tasks go to whoever asks next. Promises: the tasks of a worker that dies go
@@ -16,8 +16,7 @@ use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::oneway::redis::{BATCH, ListSender};
 use crate::pipeline::{Pipeline, Sharing, Stage};
 use crate::pubsub::redis::RedisChannels;
-use crate::queue::redis::{LEASE_MS, ListConsumer, WAIT_MS};
-use crate::wire::lease::queue;
+use crate::queue::redis::{LEASE_MS, ListConsumer, WAIT_MS, queue};
 use crate::wire::redis::{self as wire, Redis};
 
 const PREFETCH: Knob = Knob::new(

@@ -10,8 +10,9 @@
 //!
 //! Run it: `just lab pubsub-nats`. Listen in: `nats sub 'PLACE.>'`.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use bytes::Bytes;
+use tokio::task::unconstrained;
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
@@ -52,7 +53,13 @@ impl PubSub for Nats {
 
     async fn subscriber(&self, filter: &Filter) -> Result<SubjectSubscriber> {
         filter.require(Self::TRANSPORT, Self::FILTERS)?;
-        let messages = Listener::to(&self.place, filtered(&self.place, filter), None).await?;
+        let (line, subject) = (Line::to(&self.place).await?, filtered(&self.place, filter));
+        let subscribe = line.client.subscribe(subject.clone());
+        let messages = subscribe.await.with_context(|| format!("cannot subscribe to {subject}"))?;
+        // NATS does not answer to a subscription. It handles a connection's commands in order:
+        // when a message to ourselves comes back, the subscription is in force.
+        line.round_trip().await?;
+        let messages = Listener::of(&self.place, line, messages);
         Ok(SubjectSubscriber { messages, events: Events::of(&self.place) })
     }
 }
@@ -65,11 +72,16 @@ pub struct SubjectPublisher {
 
 impl Publisher for SubjectPublisher {
     async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()> {
-        self.line.publish(self.subjects.subject(topic), body).await
+        // Accepted: the client's own task writes it when this one yields. Not to be put off
+        // because this task has used up its turn: the more messages wait, the more are written
+        // at once.
+        let publish = self.line.client.publish(self.subjects.subject(topic), body);
+        unconstrained(self.line.unless_cut(publish)).await
     }
 
+    /// Written to the socket. NATS may not have read it.
     async fn flush(&mut self) -> Result<()> {
-        self.line.flush().await
+        self.line.unless_cut(self.line.client.flush()).await
     }
 
     /// NATS has read all of it, and passed it on to whoever listens.

@@ -12,13 +12,20 @@
 //!
 //! Run it: `just lab queue-rabbitmq`. Watch it: `rabbitmqctl list_queues name messages_unacknowledged`.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
-use lapin::BasicProperties;
+use futures_util::FutureExt as _;
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicPublishOptions,
+    BasicQosOptions, ConfirmSelectOptions, QueueDeclareOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Confirmation};
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::queue::{Consumer, Delivery, Producer, Queue};
-use crate::wire::amqp::{self, Inbox, Link};
+use crate::wire::amqp::{self, Acks, Link};
+use crate::wire::window::Window;
 
 const DELIVERY_MODE: Knob = Knob::new(
     "delivery-mode",
@@ -41,7 +48,11 @@ impl Lab for RabbitMq {
 
     async fn open(place: &Place) -> Result<Self> {
         let link = Link::to(place).await?;
-        link.declare(&place.name(), true).await?;
+        // Whoever comes first makes it. A durable queue survives a restart of the broker, and
+        // its persistent messages with it.
+        let (queue, options) = (place.name(), QueueDeclareOptions { durable: true, ..Default::default() });
+        let declare = link.channel.queue_declare(queue.as_str().into(), options, FieldTable::default());
+        declare.await.with_context(|| format!("cannot declare the queue {queue}"))?;
         link.close().await?;
         Ok(Self { place: place.clone() })
     }
@@ -56,12 +67,13 @@ impl Queue for RabbitMq {
     type Consumer = QueueConsumer;
 
     async fn producer(&self) -> Result<QueueProducer> {
+        // Delivery mode 2: persistent.
         let mode = u8::try_from(self.place.knob(DELIVERY_MODE))?;
         QueueProducer::join(&self.place, BasicProperties::default().with_delivery_mode(mode)).await
     }
 
     async fn consumer(&self, prefetch: u16) -> Result<QueueConsumer> {
-        QueueConsumer::join(&self.place, prefetch).await
+        QueueConsumer::join(Link::to(&self.place).await?, &self.place.name(), prefetch).await
     }
 }
 
@@ -75,15 +87,26 @@ pub struct QueueProducer {
 impl QueueProducer {
     pub(crate) async fn join(place: &Place, properties: BasicProperties) -> Result<Self> {
         let link = Link::to(place).await?;
-        amqp::confirm(&link.channel).await?;
+        // From now on, RabbitMQ confirms what is published on this channel.
+        let select = link.channel.confirm_select(ConfirmSelectOptions::default());
+        select.await.context("RabbitMQ will not confirm")?;
         Ok(Self { link, queue: place.name(), properties })
     }
 }
 
 impl Producer for QueueProducer {
     async fn send(&self, body: Bytes) -> Result<()> {
-        let (channel, queue) = (&self.link.channel, self.queue.as_str().into());
-        amqp::publish_confirmed(channel, "".into(), queue, &body, self.properties.clone()).await
+        // The default exchange, whose name is empty, knows queues by their names. Mandatory:
+        // a message that has no queue to go to comes back, instead of being dropped.
+        let (exchange, key) = ("".into(), self.queue.as_str().into());
+        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+        let publish = self.link.channel.basic_publish(exchange, key, options, &body, self.properties.clone());
+        let confirmation = publish.await.context("cannot publish")?;
+        match confirmation.await.context("the message is not confirmed")? {
+            Confirmation::Ack(None) => Ok(()),
+            Confirmation::Ack(Some(_)) => bail!("RabbitMQ returned the message: its queue is gone"),
+            Confirmation::Nack(_) | Confirmation::NotRequested => bail!("RabbitMQ did not take the message"),
+        }
     }
 
     async fn close(self) -> Result<()> {
@@ -93,12 +116,45 @@ impl Producer for QueueProducer {
 
 /// Consumes from the queue; a receipt is the delivery's tag.
 pub struct QueueConsumer {
-    inbox: Inbox,
+    link: Link,
+    consumer: lapin::Consumer,
+    acks: Acks,
+    in_flight: Window,
 }
 
 impl QueueConsumer {
-    pub(crate) async fn join(place: &Place, prefetch: u16) -> Result<Self> {
-        Ok(Self { inbox: Inbox::new(Link::to(place).await?, &place.name(), prefetch).await? })
+    pub(crate) async fn join(link: Link, queue: &str, prefetch: u16) -> Result<Self> {
+        let prefetch = prefetch.max(1);
+        // Before consuming, or the first deliveries would come without a limit.
+        let limit = link.channel.basic_qos(prefetch, BasicQosOptions::default());
+        limit.await.context("cannot set the prefetch")?;
+        // Without `no_ack`: RabbitMQ keeps each delivery until it is acked.
+        let options = BasicConsumeOptions::default();
+        let consume = link.channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
+        let consumer = consume.await.with_context(|| format!("cannot consume from {queue}"))?;
+        Ok(Self { link, consumer, acks: Acks::of(prefetch), in_flight: amqp::window() })
+    }
+
+    /// The next delivery, as the client has it; acks that wait are written before this waits.
+    /// Cancel-safe.
+    pub(crate) async fn delivery(&mut self) -> Result<lapin::message::Delivery> {
+        if let Some(delivery) = amqp::next(&mut self.consumer).now_or_never() {
+            return delivery;
+        }
+        self.write_acks().await?;
+        amqp::next(&mut self.consumer).await
+    }
+
+    /// Writes the acks that wait. `multiple` acks this delivery and all before it.
+    async fn write_acks(&mut self) -> Result<()> {
+        self.in_flight.room().await?;
+        for (tag, multiple) in self.acks.due() {
+            let channel = self.link.channel.clone();
+            self.in_flight.put(0, async move {
+                channel.basic_ack(tag, BasicAckOptions { multiple }).await.context("cannot ack")
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -107,24 +163,36 @@ impl Consumer for QueueConsumer {
     type Receipt = u64;
 
     async fn next(&mut self) -> Result<Option<Delivery<Bytes, u64>>> {
-        let delivery = self.inbox.next().await?;
+        let delivery = self.delivery().await?;
         let (attempt, receipt) = (amqp::attempt(&delivery), delivery.delivery_tag);
         Ok(Some(Delivery { item: delivery.data.into(), attempt, receipt }))
     }
 
     async fn ack(&mut self, receipt: u64) -> Result<()> {
-        self.inbox.ack(receipt).await
+        if self.acks.settle(receipt) { self.write_acks().await } else { Ok(()) }
     }
 
     async fn nack(&mut self, receipt: u64) -> Result<()> {
-        self.inbox.nack(receipt).await
+        self.in_flight.room().await?;
+        self.acks.is_told(receipt);
+        let channel = self.link.channel.clone();
+        self.in_flight.put(0, async move {
+            let options = BasicNackOptions { requeue: true, ..Default::default() };
+            channel.basic_nack(receipt, options).await.context("cannot nack")
+        })
     }
 
     async fn flush(&mut self) -> Result<()> {
-        self.inbox.flush().await
+        self.write_acks().await?;
+        self.in_flight.drain().await?;
+        self.link.barrier().await
     }
 
-    async fn close(self) -> Result<()> {
-        self.inbox.close().await
+    /// What was delivered here and not acked goes back to the queue.
+    async fn close(mut self) -> Result<()> {
+        self.flush().await?;
+        let cancel = self.link.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default());
+        cancel.await.context("cannot cancel")?;
+        self.link.close().await
     }
 }

@@ -14,8 +14,9 @@
 //!
 //! Run it: `just lab queue-rabbitmq-quorum`.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use lapin::BasicProperties;
+use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
@@ -49,7 +50,9 @@ impl Lab for RabbitMqQuorum {
             arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(limit.try_into()?));
         }
         let link = Link::to(place).await?;
-        link.declare_with(&place.name(), true, arguments).await?;
+        let (queue, options) = (place.name(), QueueDeclareOptions { durable: true, ..Default::default() });
+        let declare = link.channel.queue_declare(queue.as_str().into(), options, arguments);
+        declare.await.with_context(|| format!("cannot declare the quorum queue {queue}"))?;
         link.close().await?;
         Ok(Self { place: place.clone() })
     }
@@ -69,6 +72,6 @@ impl Queue for RabbitMqQuorum {
     }
 
     async fn consumer(&self, prefetch: u16) -> Result<QueueConsumer> {
-        QueueConsumer::join(&self.place, prefetch).await
+        QueueConsumer::join(Link::to(&self.place).await?, &self.place.name(), prefetch).await
     }
 }

@@ -1,17 +1,16 @@
 //! What the RabbitMQ labs share: a connection, publishing with many messages
-//! on their way, and acks that settle many deliveries with one frame.
+//! on their way, and which acks settle many deliveries with one frame.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicPublishOptions,
-    BasicQosOptions, ConfirmSelectOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions,
-    QueueDeclareOptions, QueueDeleteOptions,
+    BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
+    ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{
@@ -49,13 +48,8 @@ impl Link {
     /// Declares a queue; whoever comes first makes it. A durable queue
     /// survives a restart of the broker, its persistent messages with it.
     pub(crate) async fn declare(&self, queue: &str, durable: bool) -> Result<()> {
-        self.declare_with(queue, durable, FieldTable::default()).await
-    }
-
-    /// The same, with arguments, as RabbitMQ calls what AMQP does not know.
-    pub(crate) async fn declare_with(&self, queue: &str, durable: bool, arguments: FieldTable) -> Result<()> {
         let options = QueueDeclareOptions { durable, ..Default::default() };
-        let declared = self.channel.queue_declare(queue.into(), options, arguments).await;
+        let declared = self.channel.queue_declare(queue.into(), options, FieldTable::default()).await;
         declared.with_context(|| format!("cannot declare the queue {queue}"))?;
         Ok(())
     }
@@ -211,11 +205,10 @@ pub(crate) fn attempt(delivery: &Delivery) -> u32 {
     count.unwrap_or(u32::from(delivery.redelivered)) + 1
 }
 
-/// Consumes with acks, at most `prefetch` deliveries unsettled.
-pub(crate) struct Inbox {
-    link: Link,
-    consumer: Consumer,
-    on_their_way: Window,
+/// Which deliveries of a channel are settled, and which acks say so in the fewest frames: one
+/// acks all that came before the first unsettled delivery, and what was settled out of order
+/// has one each.
+pub(crate) struct Acks {
     /// Every delivery up to this tag is settled, and RabbitMQ knows.
     settled: u64,
     /// Later ones that are settled, and whether RabbitMQ knows.
@@ -224,50 +217,28 @@ pub(crate) struct Inbox {
     batch: usize,
 }
 
-impl Inbox {
-    pub(crate) async fn new(link: Link, queue: &str, prefetch: u16) -> Result<Self> {
-        // Before consuming, or the first deliveries would come without a limit.
-        let prefetch = prefetch.max(1);
-        link.channel
-            .basic_qos(prefetch, BasicQosOptions::default())
-            .await
-            .context("cannot set the prefetch")?;
-        let consumer = link.consume(queue, BasicConsumeOptions::default()).await?;
-        // Half the prefetch: RabbitMQ delivers on while acks are on their way.
+impl Acks {
+    /// For a consumer that holds at most `prefetch` deliveries unsettled. Half of them share
+    /// a frame: RabbitMQ delivers on while acks are on their way.
+    pub(crate) fn of(prefetch: u16) -> Self {
         let batch = (usize::from(prefetch) / 2).clamp(1, 128);
-        let (on_their_way, later) = (window(), BTreeMap::new());
-        Ok(Self { link, consumer, on_their_way, settled: 0, later, untold: 0, batch })
+        Self { settled: 0, later: BTreeMap::new(), untold: 0, batch }
     }
 
-    /// The next delivery; acks that wait for company go before this waits. Cancel-safe.
-    pub(crate) async fn next(&mut self) -> Result<Delivery> {
-        if let Some(delivery) = next(&mut self.consumer).now_or_never() {
-            return delivery;
-        }
-        self.tell().await?;
-        next(&mut self.consumer).await
-    }
-
-    pub(crate) async fn ack(&mut self, tag: u64) -> Result<()> {
+    /// A delivery is done with. True if so many are that RabbitMQ should be told.
+    pub(crate) fn settle(&mut self, tag: u64) -> bool {
         self.later.insert(tag, false);
         self.untold += 1;
-        if self.untold >= self.batch { self.tell().await } else { Ok(()) }
+        self.untold >= self.batch
     }
 
-    pub(crate) async fn nack(&mut self, tag: u64) -> Result<()> {
-        self.on_their_way.room().await?;
+    /// A delivery is settled, and RabbitMQ is told apart.
+    pub(crate) fn is_told(&mut self, tag: u64) {
         self.later.insert(tag, true);
-        let channel = self.link.channel.clone();
-        self.on_their_way.put(0, async move {
-            let options = BasicNackOptions { requeue: true, ..Default::default() };
-            channel.basic_nack(tag, options).await.context("cannot nack")
-        })
     }
 
-    /// Acks with one frame all that came before the first unsettled delivery,
-    /// and one by one what was settled out of order.
-    async fn tell(&mut self) -> Result<()> {
-        self.on_their_way.room().await?;
+    /// The acks that tell RabbitMQ all it does not know, as tag and `multiple`.
+    pub(crate) fn due(&mut self) -> Vec<(u64, bool)> {
         let mut all_up_to = None;
         while let Some(known) = self.later.remove(&(self.settled + 1)) {
             self.settled += 1;
@@ -282,29 +253,11 @@ impl Inbox {
             }
         }
         self.untold = 0;
-        for (tag, multiple) in acks {
-            let channel = self.link.channel.clone();
-            self.on_their_way.put(0, async move {
-                channel.basic_ack(tag, BasicAckOptions { multiple }).await.context("cannot ack")
-            })?;
-        }
-        Ok(())
-    }
-
-    pub(crate) async fn flush(&mut self) -> Result<()> {
-        self.tell().await?;
-        self.on_their_way.drain().await?;
-        self.link.barrier().await
-    }
-
-    pub(crate) async fn close(mut self) -> Result<()> {
-        self.flush().await?;
-        let tag = self.consumer.tag();
-        self.link.channel.basic_cancel(tag, BasicCancelOptions::default()).await.context("cannot cancel")?;
-        self.link.close().await
+        acks
     }
 }
 
-const fn window() -> Window {
+/// A window for what is on its way to RabbitMQ.
+pub(crate) const fn window() -> Window {
     Window::new(ON_THEIR_WAY, BYTES_ON_THEIR_WAY)
 }

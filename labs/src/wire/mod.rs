@@ -15,8 +15,6 @@ pub(crate) mod jetstream;
 #[cfg(any(feature = "outbox", feature = "zeromq"))]
 pub(crate) mod keeper;
 #[cfg(feature = "redis")]
-pub(crate) mod lease;
-#[cfg(feature = "redis")]
 pub mod letters;
 #[cfg(feature = "outbox")]
 pub(crate) mod line;
@@ -41,8 +39,6 @@ pub mod stages;
 pub mod stomp;
 #[cfg(feature = "redis")]
 pub(crate) mod stream;
-#[cfg(feature = "redis")]
-pub(crate) mod taker;
 #[cfg(feature = "redis")]
 pub(crate) mod trim;
 pub mod unsettled;

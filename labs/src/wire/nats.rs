@@ -140,8 +140,13 @@ impl Listener {
     pub(crate) async fn to(place: &Place, subject: String, group: Option<&str>) -> Result<Self> {
         let line = Line::to(place).await?;
         let inbox = line.subscribe(subject, group.map(str::to_owned)).await?;
+        Ok(Self::of(place, inbox.line, inbox.messages))
+    }
+
+    /// Listens to the only subscription of a connection.
+    pub(crate) fn of(place: &Place, line: Line, messages: Subscriber) -> Self {
         let who = format!("{} of {}", place.role(), place.name());
-        Ok(Self { inbox, who, taken: 0 })
+        Self { inbox: Inbox { line, messages }, who, taken: 0 }
     }
 
     /// The next message. Cancel-safe.
