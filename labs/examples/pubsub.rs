@@ -27,12 +27,11 @@ pub(crate) async fn program<L: PubSub>(place: &Place, out: &mut impl Write) -> R
     // publisher sends probes until each subscriber has heard one.
     let topic = Topic::new("news")?;
     for subscriber in [&mut ann, &mut bob] {
-        while L::JOIN == Join::Probed {
+        let mut joined = L::JOIN == Join::Confirmed;
+        while !joined {
             publisher.publish(&topic, PROBE.into()).await?;
             publisher.flush().await?;
-            if timeout(Duration::from_millis(20), subscriber.next()).await.is_ok() {
-                break;
-            }
+            joined = timeout(Duration::from_millis(20), subscriber.next()).await.is_ok();
         }
     }
 
