@@ -169,6 +169,8 @@ fn islands() -> Result<()> {
         let mut ann = Talker::join(&house.pages[0], "Ann", "lobby").await?;
         let mut bob = Talker::join(&house.pages[1], "Bob", "lobby").await?;
         let mut eve = Talker::join(&house.pages[0], "Eve", "lobby").await?;
+        // Whoever is listed is in the room.
+        eve.until("knows its island", |talker| talker.people == ["Ann", "Eve"]).await?;
         ann.say("hello").await?;
         eve.until("hears its island", |talker| talker.has("hello")).await?;
         bob.say("is anybody there?").await?;
