@@ -13,7 +13,7 @@ use labs::queue::Consumer as _;
 use labs::topic::{Filter, Topic};
 
 const EVENTS: usize = 3;
-/// Events are kept for this name, whoever comes under it.
+/// Events are kept for this name until a subscriber with this name has acknowledged them.
 const ANN: &str = "ann";
 
 pub(crate) async fn program<L: DurablePubSub>(place: &Place, out: &mut impl Write) -> Result<()> {

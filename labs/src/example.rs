@@ -1,7 +1,7 @@
 //! What the whole programs in `labs/examples` have in common: they run over the transport
 //! that the command line names.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 
 use crate::lab::{Broker, Lab, Place};
 
@@ -30,7 +30,7 @@ macro_rules! example {
 pub struct Named {
     transport: String,
     url: Option<String>,
-    /// What is there of the program's pattern.
+    /// Labs of the program's pattern that this build has.
     seen: Vec<String>,
     ended: Option<Result<()>>,
 }
@@ -54,8 +54,11 @@ impl Named {
             // No other run has this name.
             let name = format!("example-{}", std::process::id());
             let place = Place::new(&name, self.url.as_deref().or(usual));
-            self.ended = Some(block_on(program(place)).with_context(|| match usual {
-                Some(_) => format!("the example over {label} failed; is its broker there? Its address can follow the transport"),
+            let ended = block_on(ended::<L>(&place, program(place.clone())));
+            self.ended = Some(ended.with_context(|| match usual {
+                Some(_) => format!(
+                    "the example over {label} failed; is its broker running? Its address can follow the transport"
+                ),
                 None => format!("the example over {label} failed"),
             }));
         }
@@ -66,7 +69,8 @@ impl Named {
     pub fn end(self) -> Result<()> {
         self.ended.with_context(|| {
             format!(
-                "`{}` is no transport of this pattern; there are {}",
+                "this build has no `{}` for this pattern, only {}; `./run list` shows all transports, and \
+                 `./run example` builds what it needs",
                 self.transport,
                 self.seen.join(", ")
             )
@@ -74,7 +78,21 @@ impl Named {
     }
 }
 
-fn block_on(program: Program) -> Result<()> {
+/// Runs the program to its end or to Ctrl-C. A program that did not end well has not removed
+/// what it made in the broker, so this does.
+async fn ended<L: Lab>(place: &Place, program: Program) -> Result<()> {
+    let ended = tokio::select! {
+        ended = program => ended,
+        pressed = tokio::signal::ctrl_c() => pressed.map_err(Into::into).and(Err(anyhow!("interrupted"))),
+    };
+    if ended.is_err() {
+        // The first error says more than that this one failed, too.
+        let _ = L::remove(place).await;
+    }
+    ended
+}
+
+fn block_on(program: impl Future<Output = Result<()>>) -> Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(program)
 }
 

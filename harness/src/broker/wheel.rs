@@ -102,7 +102,7 @@ fn sum(mut file: File) -> io::Result<String> {
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// A build that has no client for such a broker starts none: it leaves out what unpacks them.
+/// A build without the clients of these brokers never starts one, so it cannot unpack one.
 #[cfg(not(feature = "wheels"))]
 impl Wheel {
     /// Is not in this build.

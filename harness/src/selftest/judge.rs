@@ -10,9 +10,9 @@ use crate::{clock, stats};
 /// How far a time may be from the truth: a share of it, and ns beyond that for
 /// the way from the transport's look at the clock to the harness's.
 pub const SHARE: f64 = 0.05;
-/// See [`SHARE`]. In a closed loop up to 16 messages share one look at the clock, and a
-/// build without optimisation takes microseconds for each of them; no figure that anybody
-/// reads comes from such a build.
+/// See [`SHARE`]. In a closed loop up to 16 messages share one reading of the clock, and a
+/// build without optimisation needs microseconds for each message. Such a build prints no
+/// figures.
 pub const HAIR_NS: u64 = if cfg!(debug_assertions) { 200_000 } else { 20_000 };
 /// A percentile may be that of a rank this far away, as a share of all: a thread
 /// that loses its CPU between two looks at the clock moves a message up.

@@ -169,7 +169,7 @@ fn islands() -> Result<()> {
         let mut ann = Talker::join(&house.pages[0], "Ann", "lobby").await?;
         let mut bob = Talker::join(&house.pages[1], "Bob", "lobby").await?;
         let mut eve = Talker::join(&house.pages[0], "Eve", "lobby").await?;
-        // Whoever is listed is in the room.
+        // A person is listed after the instance has put them into the room.
         eve.until("knows its island", |talker| talker.people == ["Ann", "Eve"]).await?;
         ann.say("hello").await?;
         eve.until("hears its island", |talker| talker.has("hello")).await?;

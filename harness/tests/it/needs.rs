@@ -160,10 +160,15 @@ pub(crate) fn python() -> PathBuf {
 
 /// Says what was left out and which command changes that. Other test programs may
 /// run after this one and write more lines, so it is kept for `./run test`, too.
-pub(crate) fn tell() -> Result<()> {
+/// `ignored` tests were not run, for either reason.
+pub(crate) fn tell(ignored: u64) -> Result<()> {
     tell_times();
     let left_out = LEFT_OUT.lock().unwrap_or_else(PoisonError::into_inner);
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("not-tested");
+    let apart = ignored.saturating_sub(left_out.values().sum::<usize>() as u64);
+    if apart > 0 {
+        eprintln!("{apart} tests take long or need the machine for themselves; `./run prove` runs them.");
+    }
     let line = line(&left_out, std::env::var("LAB_SETUP").is_ok_and(|setup| setup == "none"), is_root());
     if let Some(line) = &line {
         eprintln!("{line}");

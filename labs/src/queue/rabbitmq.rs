@@ -12,15 +12,15 @@
 //!
 //! Run it: `just lab queue-rabbitmq`. Watch it: `rabbitmqctl list_queues name messages_unacknowledged`.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use lapin::BasicProperties;
 use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicPublishOptions,
     BasicQosOptions, ConfirmSelectOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Confirmation};
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::queue::{Consumer, Delivery, Producer, Queue};
@@ -48,8 +48,8 @@ impl Lab for RabbitMq {
 
     async fn open(place: &Place) -> Result<Self> {
         let link = Link::to(place).await?;
-        // Whoever comes first makes it. A durable queue survives a restart of the broker, and
-        // its persistent messages with it.
+        // The first role to declare the queue creates it. A durable queue survives a restart of
+        // the broker, and so do its persistent messages.
         let (queue, options) = (place.name(), QueueDeclareOptions { durable: true, ..Default::default() });
         let declare = link.channel.queue_declare(queue.as_str().into(), options, FieldTable::default());
         declare.await.with_context(|| format!("cannot declare the queue {queue}"))?;
@@ -102,11 +102,7 @@ impl Producer for QueueProducer {
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
         let publish = self.link.channel.basic_publish(exchange, key, options, &body, self.properties.clone());
         let confirmation = publish.await.context("cannot publish")?;
-        match confirmation.await.context("the message is not confirmed")? {
-            Confirmation::Ack(None) => Ok(()),
-            Confirmation::Ack(Some(_)) => bail!("RabbitMQ returned the message: its queue is gone"),
-            Confirmation::Nack(_) | Confirmation::NotRequested => bail!("RabbitMQ did not take the message"),
-        }
+        amqp::stored(confirmation.await.context("the message is not confirmed")?)
     }
 
     async fn close(self) -> Result<()> {

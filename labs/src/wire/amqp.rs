@@ -189,7 +189,13 @@ pub(crate) async fn publish_confirmed(
     let options = BasicPublishOptions { mandatory: exchange.as_str().is_empty(), ..Default::default() };
     let written =
         channel.basic_publish(exchange, key, options, body, properties).await.context("cannot publish")?;
-    match written.await.context("the message is not confirmed")? {
+    stored(written.await.context("the message is not confirmed")?)
+}
+
+/// What a confirmation says: an ack means that the queues that want the message have it. A
+/// mandatory message without a queue comes back with its ack.
+pub(crate) fn stored(confirmation: Confirmation) -> Result<()> {
+    match confirmation {
         Confirmation::Ack(None) => Ok(()),
         Confirmation::Ack(Some(_)) => bail!("RabbitMQ returned the message: its queue is gone"),
         Confirmation::Nack(_) | Confirmation::NotRequested => bail!("RabbitMQ did not take the message"),

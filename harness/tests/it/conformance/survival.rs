@@ -51,7 +51,7 @@ pub(super) async fn survives<S: Stream>(site: Site, settings: bool) -> Result<()
     Ok(())
 }
 
-/// Whether the check kills whoever answers for the messages.
+/// Whether the check kills the process that is responsible for the messages.
 pub(super) fn kills(promise: &Promise) -> bool {
     KILLS.iter().any(|end| promise.name.ends_with(end))
 }

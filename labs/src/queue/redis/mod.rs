@@ -1,11 +1,11 @@
 //! A queue on Redis lists, by the reliable-queue idiom: `LMOVE` takes an item
 //! off the queue and onto the consumer's own list in one step, and an ack
-//! removes it there. An item is always on some list.
+//! removes it there (`LREM`). An item is always on some list.
 //!
-//! A consumer shows that it lives by a key that expires. Whoever notices that
-//! it has not been renewed moves the items of that consumer to the list of
-//! those to be delivered again; a nack moves there too. What comes from that
-//! list has been delivered before, perhaps often: its attempt is 2.
+//! Each consumer renews a key that expires: its lease. When the key is gone, the
+//! other consumers move the items of that consumer to a second list, of items to
+//! be delivered again. A nack moves an item there, too. An item from the second
+//! list was delivered before, once or more often: its attempt is 2.
 //!
 //! Survives: kill -9 of a consumer (its items are back after `LEASE_MS`); with
 //! `appendonly yes` that of Redis, and with `appendfsync always` a power cut.
@@ -189,8 +189,8 @@ impl Consumer for ListConsumer {
             // One of them is asked of the list of redeliveries, which is mostly empty.
             let count = ((self.came + 1) * 2).min(self.prefetch - self.held);
             if count == 0 && !self.asked.is_asked() {
-                // All we may hold is handed out. Settling needs `&mut self`, so
-                // whoever waits here has given this future up by then.
+                // This consumer holds all it may. To settle an item the caller has to drop
+                // this future first, because `ack` needs `&mut self`.
                 return std::future::pending().await;
             }
             let take = || take(self.connection.clone(), self.lists.clone(), count, self.wait);
