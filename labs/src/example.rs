@@ -1,6 +1,8 @@
 //! What the whole programs in `labs/examples` have in common: they run over the transport
 //! that the command line names.
 
+use std::process::ExitCode;
+
 use anyhow::{Context as _, Result, anyhow, ensure};
 
 use crate::lab::{Broker, Lab, Place};
@@ -10,7 +12,7 @@ use crate::lab::{Broker, Lab, Place};
 #[macro_export]
 macro_rules! example {
     ($visit:ident, $contract:ident, $program:ident) => {
-        fn main() -> anyhow::Result<()> {
+        fn main() -> std::process::ExitCode {
             struct Named($crate::example::Named);
             impl $crate::catalog::Visitor for Named {
                 fn $visit<L: $contract>(&mut self) {
@@ -19,9 +21,11 @@ macro_rules! example {
                     });
                 }
             }
-            let mut named = Named($crate::example::Named::from_args()?);
-            $crate::catalog::visit(&mut named);
-            named.0.end()
+            $crate::example::told($crate::example::Named::from_args().and_then(|named| {
+                let mut named = Named(named);
+                $crate::catalog::visit(&mut named);
+                named.0.end()
+            }))
         }
     };
 }
@@ -76,6 +80,13 @@ impl Named {
             )
         })?
     }
+}
+
+/// The exit code of a program; an error goes to stderr in one line, with its causes.
+pub fn told(ended: Result<()>) -> ExitCode {
+    let Err(error) = ended else { return ExitCode::SUCCESS };
+    eprintln!("example: {error:#}");
+    ExitCode::FAILURE
 }
 
 /// Runs the program to its end or to Ctrl-C. A program that did not end well has not removed

@@ -167,7 +167,9 @@ pub(crate) fn tell(ignored: u64) -> Result<()> {
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("not-tested");
     let apart = ignored.saturating_sub(left_out.values().sum::<usize>() as u64);
     if apart > 0 {
-        eprintln!("Left to `./run prove`, because they take long or need the machine for themselves: {apart}.");
+        eprintln!(
+            "Left to `./run prove`, because they take long or need the machine for themselves: {apart}."
+        );
     }
     let line = line(&left_out, std::env::var("LAB_SETUP").is_ok_and(|setup| setup == "none"), is_root());
     if let Some(line) = &line {
