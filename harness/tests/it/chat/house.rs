@@ -78,8 +78,10 @@ pub(crate) struct Talker {
     socket: Option<WebSocketStream<TcpStream>>,
     upto: Option<u64>,
     outbox: BTreeMap<String, (String, Instant)>,
-    /// The texts heard, in their order, and how often each identifier came as new.
+    /// The texts, in the order in which the page would show them.
     pub(crate) heard: Vec<String>,
+    /// The identifier of each, and its position in the history once that is known.
+    places: Vec<(String, Option<u64>)>,
     ids: BTreeSet<String>,
     pub(crate) people: Vec<String>,
     pub(crate) problems: Option<Value>,
@@ -109,6 +111,7 @@ impl Talker {
             upto: None,
             outbox: BTreeMap::new(),
             heard: Vec::new(),
+            places: Vec::new(),
             ids: BTreeSet::new(),
             people: Vec::new(),
             problems: None,
@@ -255,10 +258,25 @@ impl Talker {
             return;
         }
         let id = message["id"].as_str().unwrap_or_default().to_owned();
+        let position = message["position"].as_u64();
         self.outbox.remove(&id);
-        if id.is_empty() || self.ids.insert(id) {
-            self.heard.push(message["text"].as_str().unwrap_or_default().to_owned());
+        if !id.is_empty() && !self.ids.insert(id.clone()) {
+            if let Some(known) = self.places.iter_mut().rev().find(|known| known.0 == id) {
+                known.1 = position;
+            }
+            return;
         }
+        // A page of history may come after what is newer: it goes before that,
+        // behind the last one with a smaller position.
+        let at = match position {
+            None => self.places.len(),
+            Some(here) => {
+                let before = |(_, there): &(String, Option<u64>)| there.is_some_and(|there| there < here);
+                self.places.iter().rposition(before).map_or(0, |last| last + 1)
+            }
+        };
+        self.places.insert(at, (id, position));
+        self.heard.insert(at, message["text"].as_str().unwrap_or_default().to_owned());
     }
 }
 
