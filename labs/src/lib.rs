@@ -29,5 +29,6 @@ pub mod reqrep;
 #[cfg(feature = "apps")]
 pub mod apps;
 pub mod catalog;
+pub mod erased;
 pub mod example;
 pub mod wire;

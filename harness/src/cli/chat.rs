@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
+use labs::apps::chat::history;
 use labs::apps::chat::over::{self, Over};
 use labs::catalog::Pattern;
 use labs::lab::Place;
@@ -296,9 +297,14 @@ fn library(place: &str, url: Option<&str>) -> Place {
 
 async fn forget(over: &Over, place: &str, url: Option<&str>) -> Result<()> {
     let about = "cannot take away what the chat has left";
-    (over.remove)(Place::new(place, url)).await.context(about)?;
-    if let Some(remove) = over.remove_library {
-        remove(library(place, url)).await.context(about)?;
+    let place_of_all = Place::new(place, url);
+    match &over.durable {
+        Some(durable) => history::forget(durable, &place_of_all).await,
+        None => over.pub_sub.remove(&place_of_all).await,
+    }
+    .context(about)?;
+    if let Some(asked_with) = &over.library {
+        asked_with.remove(&library(place, url)).await.context(about)?;
     }
     eprintln!("· nothing of the chat `{place}` is left in the broker");
     Ok(())

@@ -9,15 +9,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
-use futures_util::future::{LocalBoxFuture, join_all};
+use futures_util::future::join_all;
 use labs::apps::preinit::{self, Early, Failure, State};
 use labs::catalog::{self, Particular, Pattern, Visitor};
-use labs::durable::DurablePubSub;
+use labs::erased::RequestReplyLab;
 use labs::lab::{Directory, Place};
-use labs::oneway::OneWay;
-use labs::pipeline::Pipeline;
-use labs::pubsub::PubSub;
-use labs::queue::Queue;
 use labs::reqrep::{Command, RequestReply, Responder as _};
 use serde_json::{Value, json};
 
@@ -42,13 +38,11 @@ pub(super) struct PreinitArgs {
     brokers: BrokerArgs,
 }
 
-/// What a lab needs to play; made from its type.
 struct Play {
     entry: catalog::Entry,
-    play: PlayFn,
+    lab: RequestReplyLab,
 }
 
-type PlayFn = for<'a> fn(Option<&'a mut Server>, Tell) -> LocalBoxFuture<'a, Result<()>>;
 /// Hears what happens.
 type Tell = Rc<dyn Fn(Value, String)>;
 
@@ -58,13 +52,8 @@ struct Plays(Vec<Play>);
 impl Visitor for Plays {
     fn request_reply<L: RequestReply>(&mut self) {
         let entry = catalog::Entry::of::<L>(Pattern::RequestReply, Particular::None);
-        self.0.push(Play { entry, play: |server, tell| Box::pin(play::<L>(server, tell)) });
+        self.0.push(Play { entry, lab: RequestReplyLab::of::<L>() });
     }
-    fn one_way<L: OneWay>(&mut self) {}
-    fn pub_sub<L: PubSub>(&mut self) {}
-    fn pipeline<L: Pipeline>(&mut self) {}
-    fn queue<L: Queue>(&mut self) {}
-    fn durable<L: DurablePubSub>(&mut self) {}
 }
 
 pub(super) fn main(args: &PreinitArgs) -> Result<ExitCode> {
@@ -107,11 +96,11 @@ pub(super) fn main(args: &PreinitArgs) -> Result<ExitCode> {
         if !json {
             outln!("preinit: {}, asked before anybody is there\n", play.entry.name)?;
         }
-        let played = (play.play)(server.as_mut(), tell).await;
+        let told = tell_story(&play.lab, server.as_mut(), tell).await;
         if let Some(server) = server {
             server.stop().await?;
         }
-        played?;
+        told?;
         if json {
             outln!("{}", json!({ "read": "labs/src/apps/preinit.rs" }))
         } else {
@@ -129,7 +118,7 @@ fn word(entry: &catalog::Entry) -> String {
 }
 
 /// The story, over any request/reply lab.
-async fn play<L: RequestReply>(mut server: Option<&mut Server>, tell: Tell) -> Result<()> {
+async fn tell_story(lab: &RequestReplyLab, mut server: Option<&mut Server>, tell: Tell) -> Result<()> {
     let name = format!("lab-preinit-{:08x}", trial::run_number());
     let url = server.as_ref().map(|server| server.url().to_owned());
     if let Some(server) = &mut server {
@@ -142,7 +131,7 @@ async fn play<L: RequestReply>(mut server: Option<&mut Server>, tell: Tell) -> R
     let directory = Arc::new(Directory::conducted());
     let place =
         Place::new(&name, url.as_deref()).with_role("requester").with_directory(Arc::clone(&directory));
-    let (early, driver) = preinit::early::<L>(place, DEPTH);
+    let (early, driver) = preinit::early(*lab, place, DEPTH);
     let replies = RefCell::new(Vec::new());
     tokio::pin!(driver);
 
@@ -203,7 +192,7 @@ async fn play<L: RequestReply>(mut server: Option<&mut Server>, tell: Tell) -> R
             format!("{} is up", server.broker()),
         );
     }
-    let mut responder = L::open(&service).await?.responder().await?;
+    let mut responder = lab.responder(&service).await?;
     tell(json!({ "what": "responder" }), "a responder is there".to_owned());
     if url.is_none() {
         let addresses = mine.announcements().borrow().iter().map(|(_, address)| address.clone()).collect();
@@ -239,7 +228,7 @@ async fn play<L: RequestReply>(mut server: Option<&mut Server>, tell: Tell) -> R
             early.waiting()
         ),
     );
-    L::remove(&service).await.context("cannot remove what the play has left")
+    lab.remove(&service).await.context("cannot remove what the play has left")
 }
 
 /// Asks, and tells what came of it.

@@ -90,6 +90,7 @@ fn main() -> ExitCode {
         hops::trials(),
         live::trials(),
     ];
+    let began = Instant::now();
     let conclusion = libtest_mimic::run(&args, trials.into_iter().flatten().collect());
     // Beside other tests these would measure them: a rate that is found, a distribution that is
     // known. They come last, one after the other; most are left to `./run prove`.
@@ -97,10 +98,12 @@ fn main() -> ExitCode {
     args.test_threads = Some(1);
     let measured = libtest_mimic::run(&args, measuring.into_iter().flatten().collect());
     conformance::end();
-    if !args.list
-        && let Err(error) = needs::tell(conclusion.num_ignored + measured.num_ignored)
-    {
-        eprintln!("{error:#}");
+    if !args.list {
+        let told = needs::tell(conclusion.num_ignored + measured.num_ignored);
+        if let Err(error) = told.and_then(|()| needs::tell_proofs(began.elapsed())) {
+            eprintln!("{error:#}");
+            return ExitCode::FAILURE;
+        }
     }
     if conclusion.has_failed() { conclusion.exit_code() } else { measured.exit_code() }
 }

@@ -60,14 +60,18 @@ impl From<Need> for Needs {
 /// How many tests were left out for lack of what.
 static LEFT_OUT: Mutex<BTreeMap<String, usize>> = Mutex::new(BTreeMap::new());
 
-/// How long each test took.
-static TOOK: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());
+/// Every test that was run: how long it took, its name, whether it passed.
+static TOOK: Mutex<Vec<(Duration, String, bool)>> = Mutex::new(Vec::new());
 
 /// Runs a test, and notes how long it takes.
 pub(crate) fn timed(name: &str, test: impl FnOnce() -> Result<()>) -> Result<(), Failed> {
     let began = Instant::now();
     let done = test();
-    TOOK.lock().unwrap_or_else(PoisonError::into_inner).push((began.elapsed(), name.to_owned()));
+    TOOK.lock().unwrap_or_else(PoisonError::into_inner).push((
+        began.elapsed(),
+        name.to_owned(),
+        done.is_ok(),
+    ));
     done.map_err(|error| Failed::from(format!("{error:#}")))
 }
 
@@ -76,9 +80,46 @@ fn tell_times() {
     let Some(most) = std::env::var("LAB_TEST_TIMES").ok().and_then(|most| most.parse().ok()) else { return };
     let mut took = TOOK.lock().unwrap_or_else(PoisonError::into_inner);
     took.sort_by(|a, b| b.cmp(a));
-    for (time, name) in took.iter().take(most) {
+    for (time, name, _) in took.iter().take(most) {
         eprintln!("{:6.1} s  {name}", time.as_secs_f64());
     }
+}
+
+/// With `LAB_PROOFS=FILE` in the environment, as `./run prove` sets it: every test that was
+/// run, with its result, as a page that can be committed. `took` is the whole run.
+pub(crate) fn tell_proofs(took: Duration) -> Result<()> {
+    let Some(file) = std::env::var_os("LAB_PROOFS") else { return Ok(()) };
+    let mut tests = TOOK.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    tests.sort_by(|a, b| a.1.cmp(&b.1));
+    let host = harness::host::host();
+    let git = |args: &[&str]| {
+        let output = Command::new("git").args(args).stdin(Stdio::null()).output().ok()?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "--short", "HEAD"]).unwrap_or_default();
+    // Tracked files only: the page itself may be one of them, and is not yet written.
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_none_or(|text| !text.is_empty());
+    let mut page = format!(
+        "# Long tests on {}\n\nWritten by `./run prove`, which runs the tests that take long or need the machine for themselves.\n\n\
+         - Commit: {commit}{}\n- Machine: {} cores, {}, {}\n- Result: {} passed, {} failed, in {:.0} s\n\n| test | s | result |\n| --- | ---: | --- |\n",
+        host.name,
+        if changed { ", with changes that are not committed" } else { "" },
+        host.cores,
+        host.cpu,
+        host.kernel,
+        tests.iter().filter(|test| test.2).count(),
+        tests.iter().filter(|test| !test.2).count(),
+        took.as_secs_f64(),
+    );
+    for (time, name, passed) in &tests {
+        let result = if *passed { "passed" } else { "**failed**" };
+        page += &format!("| `{name}` | {:.1} | {result} |\n", time.as_secs_f64());
+    }
+    let left_out = LEFT_OUT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(line) = line(&left_out, false, is_root()) {
+        page += &format!("\n{line}\n");
+    }
+    std::fs::write(&file, page).with_context(|| format!("cannot write {}", Path::new(&file).display()))
 }
 
 /// A trial that is left out, and says why, where something it needs is missing; with

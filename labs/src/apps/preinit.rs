@@ -22,8 +22,9 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
+use crate::erased::RequestReplyLab;
 use crate::lab::Place;
-use crate::reqrep::{Command, Document, RequestReply, Requester};
+use crate::reqrep::{Command, Document, Requester};
 
 /// The first pause between two attempts to connect.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -81,15 +82,15 @@ impl std::error::Error for Failure {}
 
 /// Makes a requester that can be used at once, and the task that connects it,
 /// which has to run for as long as anybody asks. At most `depth` requests wait.
-pub fn early<L: RequestReply>(place: Place, depth: usize) -> (Early, impl Future<Output = ()>) {
+pub fn early(lab: RequestReplyLab, place: Place, depth: usize) -> (Early, impl Future<Output = ()>) {
     let shared = Arc::new(Shared {
         depth,
         queue: Mutex::default(),
         more: Notify::new(),
         state: watch::Sender::new(State::Connecting { failed: 0, why: None }),
     });
-    let driver = Driver { place, shared: Arc::clone(&shared) };
-    (Early(shared), driver.run::<L>())
+    let driver = Driver { lab, place, shared: Arc::clone(&shared) };
+    (Early(shared), driver.run())
 }
 
 /// Asks, as soon as that is possible. Clones share the queue.
@@ -164,6 +165,7 @@ impl Shared {
 }
 
 struct Driver {
+    lab: RequestReplyLab,
     place: Place,
     shared: Arc<Shared>,
 }
@@ -176,10 +178,10 @@ impl Drop for Driver {
 }
 
 impl Driver {
-    async fn run<L: RequestReply>(self) {
+    async fn run(self) {
         let (mut failed, mut pause) = (0, FIRST_PAUSE);
         loop {
-            match timeout(ATTEMPT, self.connect::<L>()).await {
+            match timeout(ATTEMPT, self.lab.requester(&self.place)).await {
                 Ok(Ok(requester)) => {
                     (failed, pause) = (0, FIRST_PAUSE);
                     self.shared.state.send_replace(State::Connected);
@@ -197,10 +199,6 @@ impl Driver {
                 }
             }
         }
-    }
-
-    async fn connect<L: RequestReply>(&self) -> Result<L::Requester> {
-        L::open(&self.place).await?.requester().await
     }
 
     /// Hands requests to the lab, in their order, until one fails and all that
@@ -261,7 +259,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_full_queue_refuses_and_the_dead_make_room() {
-        let (early, driver) = early::<Tcp>(nowhere(), 2);
+        let (early, driver) = early(RequestReplyLab::of::<Tcp>(), nowhere(), 2);
         let asking = async {
             let ask = |text: &'static str, deadline| early.ask(Command::from(text), deadline);
             let (first, second, third) = tokio::join!(biased; ask("1", SOON), ask("2", SOON), ask("3", LONG));
@@ -275,7 +273,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn nobody_waits_for_a_driver_that_was_stopped() {
-        let (early, driver) = early::<Tcp>(nowhere(), 2);
+        let (early, driver) = early(RequestReplyLab::of::<Tcp>(), nowhere(), 2);
         let asking = async { early.ask(Command::from("1"), LONG).await };
         let (asked, ()) = tokio::join!(biased; asking, async { drop(driver) });
         assert!(matches!(asked, Err(Failure::Failed(_))), "{asked:?}");

@@ -12,6 +12,7 @@ use clap::Args;
 use labs::apps::chat::hub::Order;
 use labs::apps::chat::instance::{Instance, thread};
 use labs::apps::chat::store::Store;
+use labs::apps::chat::{archive, history};
 use labs::apps::web;
 use labs::lab::Place;
 use serde::{Deserialize, Serialize};
@@ -119,12 +120,13 @@ fn play(init: Init, stop: watch::Receiver<bool>) -> Result<()> {
         Part::History { store } => {
             let store = Arc::new(Store::open(&store)?);
             let (joined, mut has_joined) = watch::channel(false);
-            let (keep, answer) = over.keep.zip(over.answer).context("this transport keeps no history")?;
+            let (durable, asked_with) =
+                over.durable.zip(over.library).context("this transport keeps no history")?;
             let (kept, asked) = (Arc::clone(&store), stop.clone());
             let keeper = place.clone().with_role("history");
-            let keeping = thread("keeper", move || keep(keeper, kept, joined, stop))?;
+            let keeping = thread("keeper", move || history::keep(durable, keeper, kept, joined, stop))?;
             let library = library.with_role("library");
-            let answering = thread("library", move || answer(library, store, asked))?;
+            let answering = thread("library", move || archive::answer(asked_with, library, store, asked))?;
             role::runtime(0)?.block_on(async {
                 if has_joined.wait_for(|joined| *joined).await.is_ok() {
                     say(&Told::Joined);

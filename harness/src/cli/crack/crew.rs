@@ -7,7 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use futures_util::FutureExt as _;
+use labs::apps::crack::worker;
 use labs::lab::Place;
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -52,11 +52,11 @@ impl Crew {
     pub(super) fn threads(count: usize, over: &Over, place: &Place) -> Result<Self> {
         let (mouth, left) = mpsc::channel(count);
         for number in 1..=count {
-            let (name, work, mouth) = (format!("worker-{number}"), over.work, mouth.clone());
+            let (name, lab, mouth) = (format!("worker-{number}"), over.lab, mouth.clone());
             let place = place.clone().with_role(&name);
             let run = move || {
-                let forever = std::future::pending().boxed_local();
-                let worked = role::runtime(0).and_then(|runtime| runtime.block_on(work(&place, forever)));
+                let working = worker::work(&lab, &place, std::future::pending());
+                let worked = role::runtime(0).and_then(|runtime| runtime.block_on(working));
                 // A hunt that has ended does not ask any more.
                 let _ = mouth.blocking_send((name, worked.err().map(|error| format!("{error:#}"))));
             };

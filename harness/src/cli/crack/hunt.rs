@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use labs::apps::crack::{Ended, Happened, Job, Order};
+use labs::apps::crack::{self, Ended, Happened, Job, Order};
 use labs::lab::{Directory, Place};
 use serde_json::json;
 use tokio::sync::{Notify, mpsc};
@@ -48,7 +48,7 @@ pub(super) async fn run(plan: &Plan, job: &Job, url: Option<&str>, board: &RefCe
     if let Some(crew) = crew {
         crew.gather(if hunted.is_ok() { LEAVING } else { Duration::ZERO }).await;
     }
-    let removed = (plan.over.remove)(&place).await;
+    let removed = plan.over.remove(&place).await;
     let ended = hunted?;
     removed?;
     Ok(ended)
@@ -72,7 +72,7 @@ async fn conduct(
         }
         board.borrow_mut().note(happened);
     };
-    let mut hunting = (plan.over.hunt)(place, job, inbox, &mut tell);
+    let mut hunting = pin!(crack::hunt(&plan.over.lab, place, job, inbox, &mut tell));
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut interrupted, mut stopping) = (pin!(tokio::signal::ctrl_c()), false);

@@ -5,8 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use futures_util::FutureExt as _;
-use labs::apps::crack::worker::{Why, Worked};
+use labs::apps::crack::worker::{self, Why, Worked};
 use labs::lab::{Directory, Place};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -47,7 +46,7 @@ pub(super) fn main(args: &CrackArgs, over: &Over) -> Result<ExitCode> {
     let worked = runtime.block_on(async {
         let dismissed = dismissed()?;
         eprintln!("{name} works for {} over {}; Ctrl-C ends it", args.place, over.entry.transport);
-        (over.work)(&place, dismissed.boxed_local()).await
+        worker::work(&over.lab, &place, dismissed).await
     })?;
     runtime.shutdown_background();
     say(&name, &worked);

@@ -5,17 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
-use futures_util::future::LocalBoxFuture;
 use labs::apps::gather::{Gathered, Gatherer};
 use labs::apps::{gather, web};
 use labs::catalog::{self, Pattern, Visitor};
-use labs::durable::DurablePubSub;
+use labs::erased::PubSubLab;
 use labs::lab::Place;
-use labs::oneway::OneWay;
-use labs::pipeline::Pipeline;
 use labs::pubsub::PubSub;
-use labs::queue::Queue;
-use labs::reqrep::RequestReply;
 use tokio::sync::watch;
 
 use super::{BrokerArgs, OverArgs, Usage, interruptible};
@@ -77,13 +72,8 @@ impl StatusArgs {
 /// How to ask and to work over a lab without knowing its type.
 struct Handle {
     entry: catalog::Entry,
-    ask: AskFn,
-    work: WorkFn,
-    remove: for<'a> fn(&'a Place) -> LocalBoxFuture<'a, Result<()>>,
+    lab: PubSubLab,
 }
-
-type AskFn = for<'a> fn(Asking<'a>) -> LocalBoxFuture<'a, Result<()>>;
-type WorkFn = for<'a> fn(worker::Working<'a>) -> LocalBoxFuture<'a, Result<u64>>;
 
 /// What is asked, and who hears the answer.
 struct Asking<'a> {
@@ -107,17 +97,10 @@ impl Visitor for Handles {
         if L::BROKER.is_some() && L::PUBLISHERS.is_none() {
             self.0.push(Handle {
                 entry: catalog::Entry::of::<L>(Pattern::PubSub, catalog::Particular::None),
-                ask: |asking| Box::pin(ask::<L>(asking)),
-                work: |working| Box::pin(worker::work::<L>(working)),
-                remove: |place| Box::pin(L::remove(place)),
+                lab: PubSubLab::of::<L>(),
             });
         }
     }
-    fn one_way<L: OneWay>(&mut self) {}
-    fn request_reply<L: RequestReply>(&mut self) {}
-    fn pipeline<L: Pipeline>(&mut self) {}
-    fn queue<L: Queue>(&mut self) {}
-    fn durable<L: DurablePubSub>(&mut self) {}
 }
 
 /// The lab of this transport, or a usage error with the nearest one.
@@ -178,7 +161,7 @@ async fn join(args: &StatusArgs, handle: &Handle, url: &str) -> Result<ExitCode>
     let place = gather::place(&args.place, url)?.with_role(&name);
     let stop = async { drop(tokio::signal::ctrl_c().await) };
     let delay = Duration::ZERO;
-    (handle.work)(worker::Working { place: &place, name: &name, delay, stop: Box::pin(stop) }).await?;
+    worker::work(&handle.lab, worker::Working { place: &place, name: &name, delay }, stop).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -195,7 +178,7 @@ async fn run(args: &StatusArgs, handle: &Handle, server: &Server) -> Result<Exit
         None => Ok(ExitCode::SUCCESS),
     };
     team.dismiss().await;
-    (handle.remove)(&place).await.context("cannot remove what the questions have left")?;
+    handle.lab.remove(&place).await.context("cannot remove what the questions have left")?;
     asked
 }
 
@@ -248,7 +231,8 @@ async fn ask_all(
     };
     let every = again.then_some(EVERY);
     let expected = usize::from(args.workers);
-    let asking = (handle.ask)(Asking { place, expected, deadline, every, met: &mut met, tell: &mut tell });
+    let asking =
+        ask(&handle.lab, Asking { place, expected, deadline, every, met: &mut met, tell: &mut tell });
     match listener {
         Some(listener) => tokio::select! {
             asked = asking => asked?,
@@ -260,11 +244,10 @@ async fn ask_all(
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(3) })
 }
 
-async fn ask<L: PubSub>(asking: Asking<'_>) -> Result<()> {
+async fn ask(lab: &PubSubLab, asking: Asking<'_>) -> Result<()> {
     let Asking { place, expected, deadline, every, met, tell } = asking;
-    let lab = L::open(place).await?;
     let name = format!("asker-{}", std::process::id());
-    let mut gatherer = Gatherer::join(&lab, &name).await?;
+    let mut gatherer = Gatherer::join(lab, place, &name).await?;
     met(gatherer.meet(expected, MEETING).await?)?;
     loop {
         tell(&gatherer.gather("status", deadline).await?)?;

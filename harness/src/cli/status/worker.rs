@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use futures_util::future::LocalBoxFuture;
 use labs::apps::answer::Answer;
 use labs::apps::gather;
+use labs::erased::PubSubLab;
 use labs::lab::Place;
-use labs::pubsub::PubSub;
 use serde_json::json;
 
 use super::handle;
@@ -40,7 +39,6 @@ pub(super) struct Working<'a> {
     pub(super) place: &'a Place,
     pub(super) name: &'a str,
     pub(super) delay: Duration,
-    pub(super) stop: LocalBoxFuture<'a, ()>,
 }
 
 /// The hidden subcommand: works until its stdin ends.
@@ -54,17 +52,20 @@ pub(crate) fn worker(args: &WorkerArgs) -> Result<ExitCode> {
     };
     let delay = Duration::from_millis(args.delay);
     let runtime = role::runtime(0)?;
-    let working = Working { place: &place, name: &args.name, delay, stop: Box::pin(stop) };
-    let worked = runtime.block_on((handle.work)(working));
+    let working = Working { place: &place, name: &args.name, delay };
+    let worked = runtime.block_on(work(&handle.lab, working, stop));
     runtime.shutdown_background();
     worked.map(|_| ExitCode::SUCCESS)
 }
 
-pub(super) async fn work<L: PubSub>(working: Working<'_>) -> Result<u64> {
-    let Working { place, name, delay, stop } = working;
-    let lab = L::open(place).await?;
+pub(super) async fn work(
+    lab: &PubSubLab,
+    working: Working<'_>,
+    stop: impl Future<Output = ()>,
+) -> Result<u64> {
+    let Working { place, name, delay } = working;
     let start = Instant::now();
-    gather::work(&lab, name, delay, |question| status(question, start.elapsed()), stop).await
+    gather::work(lab, place, name, delay, |question| status(question, start.elapsed()), stop).await
 }
 
 /// What a worker that began so long ago has done, and what lies before it.

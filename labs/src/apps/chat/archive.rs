@@ -10,8 +10,9 @@ use tokio::time::{sleep, timeout};
 
 use super::hub::Hub;
 use super::store::{Page, Question, Store};
+use crate::erased::RequestReplyLab;
 use crate::lab::Place;
-use crate::reqrep::{Command, Document, RequestReply, Requester, Responder};
+use crate::reqrep::{Command, Document, Requester, Responder};
 
 /// How long an answer may take before the history counts as away.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -23,14 +24,15 @@ const CALM: Duration = Duration::from_millis(50);
 const ROUND: Duration = Duration::from_secs(1);
 
 /// Answers questions until told to stop.
-pub async fn answer<L: RequestReply>(
+pub async fn answer(
+    lab: RequestReplyLab,
     place: Place,
     store: Arc<Store>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<()> {
     let serving = async {
         loop {
-            if let Err(error) = serve::<L>(&place, &store).await {
+            if let Err(error) = serve(&lab, &place, &store).await {
                 eprintln!("history: cannot be asked for now: {error:#}");
             }
             sleep(AGAIN).await;
@@ -42,9 +44,8 @@ pub async fn answer<L: RequestReply>(
     }
 }
 
-async fn serve<L: RequestReply>(place: &Place, store: &Store) -> Result<()> {
-    let lab = L::open(place).await?;
-    let mut responder = lab.responder().await?;
+async fn serve(lab: &RequestReplyLab, place: &Place, store: &Store) -> Result<()> {
+    let mut responder = lab.responder(place).await?;
     while let Some((question, back)) = responder.next().await? {
         let page =
             serde_json::from_slice(&question).context("that is no question").and_then(|q| store.page(&q));
@@ -60,14 +61,15 @@ async fn serve<L: RequestReply>(place: &Place, store: &Store) -> Result<()> {
 
 /// Asks for whatever the hub wants to know, until told to stop: pages for
 /// browsers that have come, and what is new.
-pub async fn ask<L: RequestReply>(
+pub async fn ask(
+    lab: RequestReplyLab,
     place: Place,
     hub: Arc<Hub>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<()> {
     let asking = async {
         loop {
-            if let Err(error) = keep_asking::<L>(&place, &hub).await {
+            if let Err(error) = keep_asking(&lab, &place, &hub).await {
                 hub.history_away(&format!("{error:#}"));
             }
             sleep(AGAIN).await;
@@ -79,9 +81,8 @@ pub async fn ask<L: RequestReply>(
     }
 }
 
-async fn keep_asking<L: RequestReply>(place: &Place, hub: &Hub) -> Result<()> {
-    let requester = async { L::open(place).await?.requester().await };
-    let requester = timeout(PATIENCE, requester).await.context("cannot be reached in time")??;
+async fn keep_asking(lab: &RequestReplyLab, place: &Place, hub: &Hub) -> Result<()> {
+    let requester = timeout(PATIENCE, lab.requester(place)).await.context("cannot be reached in time")??;
     loop {
         while let Some(wanted) = hub.wanted() {
             let answered = question(&requester, &wanted.question).await;

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use super::message::{Heard, Said};
 use super::room::{self, Room};
 use super::store::Store;
-use crate::durable::DurablePubSub;
+use crate::erased::DurableLab;
 use crate::lab::Place;
 use crate::queue::{Consumer, Delivery};
 
@@ -29,7 +29,8 @@ const GROUP: usize = 256;
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// Keeps what is said in every room, until told to stop.
-pub async fn keep<L: DurablePubSub>(
+pub async fn keep(
+    lab: DurableLab,
     place: Place,
     store: Arc<Store>,
     joined: watch::Sender<bool>,
@@ -37,7 +38,7 @@ pub async fn keep<L: DurablePubSub>(
 ) -> Result<()> {
     let keeping = async {
         loop {
-            if let Err(error) = subscribe::<L>(&place, &store, &joined).await {
+            if let Err(error) = subscribe(&lab, &place, &store, &joined).await {
                 eprintln!("history: away from the transport: {error:#}");
             }
             sleep(AGAIN).await;
@@ -49,13 +50,13 @@ pub async fn keep<L: DurablePubSub>(
     }
 }
 
-async fn subscribe<L: DurablePubSub>(
+async fn subscribe(
+    lab: &DurableLab,
     place: &Place,
     store: &Store,
     joined: &watch::Sender<bool>,
 ) -> Result<()> {
-    let lab = L::open(place).await?;
-    let mut events = lab.durable(NAME, &room::every_room(L::FILTERS)?).await?;
+    let mut events = lab.durable(place, NAME, &room::every_room(lab.pub_sub.filters)?).await?;
     joined.send_replace(true);
     let (mut group, mut receipts) = (Vec::with_capacity(GROUP), Vec::with_capacity(GROUP));
     loop {
@@ -84,7 +85,7 @@ async fn subscribe<L: DurablePubSub>(
 }
 
 /// Ends the subscription for good: the transport keeps nothing for it any more.
-pub async fn forget<L: DurablePubSub>(place: Place) -> Result<()> {
-    L::open(&place).await?.forget(NAME).await?;
-    L::remove(&place).await
+pub async fn forget(lab: &DurableLab, place: &Place) -> Result<()> {
+    lab.forget(place, NAME).await?;
+    lab.pub_sub.remove(place).await
 }

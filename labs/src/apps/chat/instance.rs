@@ -13,8 +13,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::hub::{About, Hub, Order, Outgoing};
 use super::over::Over;
-use super::relay::Route;
-use super::{Now, client};
+use super::relay::{self, Route};
+use super::{Now, archive, client};
 use crate::apps::web;
 use crate::lab::Place;
 
@@ -53,11 +53,11 @@ impl Instance {
         let (hub, out) = Hub::new(self.about(), self.now, orders);
         let mut threads = vec![self.transport(&hub, out, &stop)?];
         if self.history.is_ok()
-            && let Some(ask) = self.over.ask
+            && let Some(lab) = self.over.library
         {
             let place = self.library.clone().with_role(&format!("{}-asks", self.name));
             let (hub, stop) = (Arc::clone(&hub), stop.clone());
-            threads.push(thread("history", move || ask(place, hub, stop))?);
+            threads.push(thread("history", move || archive::ask(lab, place, hub, stop))?);
         }
         let ticking = {
             let hub = Arc::clone(&hub);
@@ -110,8 +110,8 @@ impl Instance {
             Some((own, all)) => Route::mesh(&place, own, all),
             None => Route::through(&place),
         };
-        let (run, hub, stop) = (self.over.run, Arc::clone(hub), stop.clone());
-        thread("transport", move || run(route, hub, out, stop))
+        let (lab, hub, stop) = (self.over.pub_sub, Arc::clone(hub), stop.clone());
+        thread("transport", move || relay::run(lab, route, hub, out, stop))
     }
 }
 

@@ -1,34 +1,14 @@
 //! The transports a chat can run over: every publish/subscribe lab of the
 //! catalog, with what else its transport has.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-
-use anyhow::Result;
-use tokio::sync::{mpsc, watch};
-
-use super::hub::{Hub, Outgoing};
-use super::relay::{self, Route};
-use super::store::Store;
-use super::{archive, history, room};
 use crate::catalog::{self, Pattern, Visitor};
 use crate::durable::DurablePubSub;
-use crate::lab::{Broker, Guarantee, Overload, Place};
-use crate::oneway::OneWay;
-use crate::pipeline::Pipeline;
+use crate::erased::{DurableLab, PubSubLab, RequestReplyLab};
+use crate::lab::{Broker, Guarantee, Overload};
 use crate::pubsub::PubSub;
-use crate::queue::Queue;
 use crate::reqrep::RequestReply;
 
-/// A role's work: it stays on the thread it was started on.
-type Work = Pin<Box<dyn Future<Output = Result<()>>>>;
-type Stop = watch::Receiver<bool>;
-type Run = fn(Route, Arc<Hub>, mpsc::Receiver<Outgoing>, Stop) -> Work;
-type Ask = fn(Place, Arc<Hub>, Stop) -> Work;
-type Answer = fn(Place, Arc<Store>, Stop) -> Work;
-type Keep = fn(Place, Arc<Store>, watch::Sender<bool>, Stop) -> Work;
-type Remove = fn(Place) -> Work;
+use super::room;
 
 /// A transport, and the labs that a chat over it is made of.
 #[derive(Clone)]
@@ -47,22 +27,18 @@ pub struct Over {
     pub rooms: String,
     /// Whether each instance has a place of its own.
     pub mesh: bool,
-    pub(super) run: Run,
-    pub(super) ask: Option<Ask>,
-    /// Answers questions about the history.
-    pub answer: Option<Answer>,
-    /// Keeps the history.
-    pub keep: Option<Keep>,
-    /// Takes away what the chat has made in the broker.
-    pub remove: Remove,
-    /// And what asking the history has.
-    pub remove_library: Option<Remove>,
+    /// What carries what is said.
+    pub pub_sub: PubSubLab,
+    /// What a history is kept with.
+    pub durable: Option<DurableLab>,
+    /// What a history is asked with.
+    pub library: Option<RequestReplyLab>,
 }
 
 impl Over {
     /// Whether the transport has what a history needs.
     pub fn has_history(&self) -> bool {
-        self.keep.is_some() && self.answer.is_some()
+        self.durable.is_some() && self.library.is_some()
     }
 
     /// A peer's address as the lab writes it: `127.0.0.1:5000` will do on the command line.
@@ -89,6 +65,9 @@ impl Over {
 
 /// Every transport, in the catalog's order; with the durable labs in the place
 /// of the plain ones where there are both.
+///
+/// Inline, so that the labs are compiled into the crate that calls this and not into this one.
+#[inline]
 pub fn all() -> Vec<Over> {
     let mut labs = Labs::default();
     catalog::visit(&mut labs);
@@ -98,9 +77,8 @@ pub fn all() -> Vec<Over> {
         let same = |asker: &&Asker| asker.transport == over.name;
         let near = |asker: &&Asker| over.broker.is_some() && asker.broker == over.broker;
         let asker = askers.iter().find(same).or_else(|| askers.iter().find(near));
-        if let (Some(asker), true) = (asker, over.keep.is_some()) {
-            (over.ask, over.answer) = (Some(asker.ask), Some(asker.answer));
-            over.remove_library = Some(asker.remove);
+        if let (Some(asker), true) = (asker, over.durable.is_some()) {
+            over.library = Some(asker.library);
             over.labs.push(asker.lab.clone());
         }
     }
@@ -117,9 +95,7 @@ struct Asker {
     lab: String,
     transport: &'static str,
     broker: Option<Broker>,
-    ask: Ask,
-    answer: Answer,
-    remove: Remove,
+    library: RequestReplyLab,
 }
 
 fn over<L: PubSub>(pattern: Pattern) -> Over {
@@ -131,26 +107,19 @@ fn over<L: PubSub>(pattern: Pattern) -> Over {
         overload: L::OVERLOAD,
         rooms: room::every_room(L::FILTERS).map_or_else(|why| why.to_string(), |filter| filter.to_string()),
         mesh: L::PUBLISHERS == Some(1),
-        run: |route, hub, out, stop| Box::pin(relay::run::<L>(route, hub, out, stop)),
-        ask: None,
-        answer: None,
-        keep: None,
-        remove: |place| Box::pin(async move { L::remove(&place).await }),
-        remove_library: None,
+        pub_sub: PubSubLab::of::<L>(),
+        durable: None,
+        library: None,
     }
 }
 
 impl Visitor for Labs {
-    fn one_way<L: OneWay>(&mut self) {}
-
     fn request_reply<L: RequestReply>(&mut self) {
         self.askers.push(Asker {
             lab: catalog::name::<L>(Pattern::RequestReply),
             transport: L::TRANSPORT,
             broker: L::BROKER,
-            ask: |place, hub, stop| Box::pin(archive::ask::<L>(place, hub, stop)),
-            answer: |place, store, stop| Box::pin(archive::answer::<L>(place, store, stop)),
-            remove: |place| Box::pin(async move { L::remove(&place).await }),
+            library: RequestReplyLab::of::<L>(),
         });
     }
 
@@ -158,18 +127,10 @@ impl Visitor for Labs {
         self.overs.push(over::<L>(Pattern::PubSub));
     }
 
-    fn pipeline<L: Pipeline>(&mut self) {}
-
-    fn queue<L: Queue>(&mut self) {}
-
     /// A durable lab's publisher waits for the broker to have stored what it
     /// publishes, and plain subscribers hear it too.
     fn durable<L: DurablePubSub>(&mut self) {
-        let durable = Over {
-            keep: Some(|place, store, joined, stop| Box::pin(history::keep::<L>(place, store, joined, stop))),
-            remove: |place| Box::pin(history::forget::<L>(place)),
-            ..over::<L>(Pattern::Durable)
-        };
+        let durable = Over { durable: Some(DurableLab::of::<L>()), ..over::<L>(Pattern::Durable) };
         match self.overs.iter_mut().find(|over| over.name == durable.name) {
             Some(plain) => *plain = durable,
             None => self.overs.push(durable),
@@ -189,7 +150,7 @@ mod tests {
         assert_eq!(overs.len(), of(Pattern::PubSub).count());
         for entry in of(Pattern::Durable) {
             let over = overs.iter().find(|over| over.name == entry.transport).expect("a transport");
-            assert!(over.has_history() && over.ask.is_some(), "{}", over.name);
+            assert!(over.has_history(), "{}", over.name);
             assert_eq!(over.labs[0], entry.name);
         }
         assert!(overs.iter().any(|over| over.name == "none" && over.broker.is_none() && !over.mesh));

@@ -18,8 +18,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use super::hub::{BEAT, Hub, Outgoing};
 use super::message::Said;
 use super::room::{self, Room};
+use crate::erased::PubSubLab;
 use crate::lab::{Directory, Place};
-use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
+use crate::pubsub::{Event, Publisher, Subscriber};
 
 /// Messages published before one flush, at most.
 const BATCH: usize = 64;
@@ -61,7 +62,8 @@ impl Route {
 }
 
 /// Publishes what the hub sends out and hands it what is heard, until told to stop.
-pub async fn run<L: PubSub>(
+pub async fn run(
+    lab: PubSubLab,
     route: Route,
     hub: Arc<Hub>,
     mut out: Receiver<Outgoing>,
@@ -70,8 +72,8 @@ pub async fn run<L: PubSub>(
     for what in route.listen.iter().map(|(name, _)| name.as_str()).chain([PUBLISHING]) {
         hub.problem(what, Some("connecting".to_owned()));
     }
-    let speaking = speak::<L>(&route.speak, &hub, &mut out);
-    let listening = join_all(route.listen.iter().map(|(name, place)| listen::<L>(name, place, &hub)));
+    let speaking = speak(&lab, &route.speak, &hub, &mut out);
+    let listening = join_all(route.listen.iter().map(|(name, place)| listen(&lab, name, place, &hub)));
     tokio::select! {
         _ = async { tokio::join!(speaking, listening) } => Ok(()),
         _ = stop.wait_for(|stop| *stop) => Ok(()),
@@ -88,21 +90,20 @@ impl Pause {
     }
 }
 
-async fn listen<L: PubSub>(name: &str, place: &Place, hub: &Hub) {
+async fn listen(lab: &PubSubLab, name: &str, place: &Place, hub: &Hub) {
     let mut pause = Pause(FIRST_PAUSE);
     loop {
-        if let Err(error) = hear::<L>(name, place, hub, &mut pause).await {
+        if let Err(error) = hear(lab, name, place, hub, &mut pause).await {
             hub.problem(name, Some(format!("{error:#}")));
         }
         pause.before_next().await;
     }
 }
 
-async fn hear<L: PubSub>(name: &str, place: &Place, hub: &Hub, pause: &mut Pause) -> Result<()> {
+async fn hear(lab: &PubSubLab, name: &str, place: &Place, hub: &Hub, pause: &mut Pause) -> Result<()> {
     let joining = async {
-        let lab = L::open(place).await?;
-        let rooms = lab.subscriber(&room::every_room(L::FILTERS)?).await?;
-        let people = lab.subscriber(&room::everybody(L::FILTERS)?).await?;
+        let rooms = lab.subscriber(place, &room::every_room(lab.filters)?).await?;
+        let people = lab.subscriber(place, &room::everybody(lab.filters)?).await?;
         anyhow::Ok((rooms, people))
     };
     let (mut rooms, mut people) = timeout(PATIENCE, joining).await.context("cannot subscribe in time")??;
@@ -125,27 +126,27 @@ async fn hear<L: PubSub>(name: &str, place: &Place, hub: &Hub, pause: &mut Pause
     }
 }
 
-async fn speak<L: PubSub>(place: &Place, hub: &Hub, out: &mut Receiver<Outgoing>) {
+async fn speak(lab: &PubSubLab, place: &Place, hub: &Hub, out: &mut Receiver<Outgoing>) {
     let mut pause = Pause(FIRST_PAUSE);
     // What could not be published is kept for the next attempt.
     let mut batch = VecDeque::with_capacity(BATCH);
     loop {
-        if let Err(error) = say::<L>(place, hub, out, &mut batch, &mut pause).await {
+        if let Err(error) = say(lab, place, hub, out, &mut batch, &mut pause).await {
             hub.problem(PUBLISHING, Some(format!("{error:#}")));
         }
         pause.before_next().await;
     }
 }
 
-async fn say<L: PubSub>(
+async fn say(
+    lab: &PubSubLab,
     place: &Place,
     hub: &Hub,
     out: &mut Receiver<Outgoing>,
     batch: &mut VecDeque<Outgoing>,
     pause: &mut Pause,
 ) -> Result<()> {
-    let joining = async { L::open(place).await?.publisher().await };
-    let mut publisher = timeout(PATIENCE, joining).await.context("cannot connect in time")??;
+    let mut publisher = timeout(PATIENCE, lab.publisher(place)).await.context("cannot connect in time")??;
     let here = room::here(hub.instance())?;
     let mut beat = interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);

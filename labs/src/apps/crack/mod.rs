@@ -26,8 +26,9 @@ use std::cell::Cell;
 use anyhow::Result;
 use tokio::sync::mpsc;
 
+use crate::erased::PipelineLab;
 use crate::lab::Place;
-use crate::pipeline::{Pipeline, Stage};
+use crate::pipeline::Stage;
 
 pub mod ledger;
 pub mod message;
@@ -132,15 +133,15 @@ pub struct Ended {
 
 /// Ventilator and sink, until the word is found, all words are tried, or
 /// [`Order::Stop`]. `tell` hears what happens.
-pub async fn hunt<L: Pipeline>(
+pub async fn hunt(
+    lab: &PipelineLab,
     place: &Place,
     job: &Job,
     orders: mpsc::Receiver<Order>,
     tell: &mut dyn FnMut(Happened),
 ) -> Result<Ended> {
-    let lab = L::open(place).await?;
-    let sink = Sink::<L>::join(&lab, place, job).await?;
-    let mut tasks = lab.push(Stage::Tasks).await?;
+    let sink = Sink::join(lab, place, job).await?;
+    let mut tasks = lab.push(place, Stage::Tasks).await?;
     tell(Happened::Open);
     let (next, ranges) = mpsc::channel(job.window.max(1));
     let over = Cell::new(false);

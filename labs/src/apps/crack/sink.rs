@@ -15,9 +15,10 @@ use super::ledger::{Ledger, Noted};
 use super::message::{Range, Report};
 use super::words::Hash;
 use super::{CONTROL, Ended, Happened, Job, Order, STOP};
-use crate::lab::{Guarantee, Lab as _, Place};
-use crate::pipeline::{Pipeline, Stage};
-use crate::pubsub::{PubSub, Publisher};
+use crate::erased::{AnyConsumer, AnyPublisher, PipelineLab, Token};
+use crate::lab::{Guarantee, Place};
+use crate::pipeline::Stage;
+use crate::pubsub::Publisher;
 use crate::queue::{Consumer, Delivery};
 use crate::topic::Topic;
 
@@ -30,14 +31,12 @@ const STOP_AGAIN: Duration = Duration::from_millis(100);
 /// How long workers may take to leave after `stop`.
 const LEAVING: Duration = Duration::from_secs(5);
 
-type Given<L> = Delivery<Bytes, <<L as Pipeline>::Pull as Consumer>::Receipt>;
-type Control<L> = <<L as Pipeline>::Control as PubSub>::Publisher;
-
 /// The sink of one hunt.
-pub(super) struct Sink<'a, L: Pipeline> {
+pub(super) struct Sink<'a> {
     job: &'a Job,
-    results: L::Pull,
-    control: Control<L>,
+    guarantee: Guarantee,
+    results: AnyConsumer,
+    control: AnyPublisher,
     ledger: Ledger,
     /// Every worker that has ever joined.
     joined: BTreeSet<String>,
@@ -50,12 +49,13 @@ pub(super) struct Sink<'a, L: Pipeline> {
     untried: u64,
 }
 
-impl<'a, L: Pipeline> Sink<'a, L> {
-    pub(super) async fn join(lab: &L, place: &Place, job: &'a Job) -> Result<Self> {
-        let results = lab.pull(Stage::Results).await?;
-        let control = L::Control::open(&place.part(CONTROL)).await?.publisher().await?;
+impl<'a> Sink<'a> {
+    pub(super) async fn join(lab: &PipelineLab, place: &Place, job: &'a Job) -> Result<Self> {
+        let results = lab.pull(place, Stage::Results).await?;
+        let control = lab.control.publisher(&place.part(CONTROL)).await?;
         Ok(Self {
             job,
+            guarantee: lab.guarantee,
             results,
             control,
             ledger: Ledger::new(job.words, job.batch),
@@ -101,7 +101,7 @@ impl<'a, L: Pipeline> Sink<'a, L> {
                     Some(Order::Left(worker) | Order::Died(worker)) => self.gone(&worker),
                     Some(Order::Stop) | None => break,
                 },
-                () = &mut overdue, if started && L::GUARANTEE == Guarantee::AtMostOnce => {
+                () = &mut overdue, if started && self.guarantee == Guarantee::AtMostOnce => {
                     // What finds no room is still waiting to be handed out for the first time.
                     let again: Vec<Range> =
                         self.ledger.open().take_while(|range| next.try_send(*range).is_ok()).collect();
@@ -129,7 +129,11 @@ impl<'a, L: Pipeline> Sink<'a, L> {
 
     /// Takes a report and all that are at hand behind it; whether a range is
     /// done that was not.
-    async fn take_all(&mut self, first: Given<L>, tell: &mut dyn FnMut(Happened)) -> Result<bool> {
+    async fn take_all(
+        &mut self,
+        first: Delivery<Bytes, Token>,
+        tell: &mut dyn FnMut(Happened),
+    ) -> Result<bool> {
         let (mut report, mut news) = (Some(first), false);
         while let Some(Delivery { item, receipt, .. }) = report {
             news |= self.note(&item, tell);

@@ -8,10 +8,11 @@ use futures_util::FutureExt as _;
 
 use super::message::{Report, Task};
 use super::{CONTROL, STOP};
-use crate::lab::{Lab as _, Place};
+use crate::erased::PipelineLab;
+use crate::lab::Place;
 use crate::oneway::Sender;
-use crate::pipeline::{Pipeline, Stage};
-use crate::pubsub::{PubSub as _, Subscriber};
+use crate::pipeline::Stage;
+use crate::pubsub::Subscriber;
 use crate::queue::{Consumer, Delivery};
 use crate::topic::Filter;
 
@@ -48,14 +49,12 @@ pub struct Worked {
 
 /// Works until `stop` is heard or `dismissed` resolves. What it has not
 /// finished then goes back, where the transport takes it.
-pub async fn work<L: Pipeline>(place: &Place, dismissed: impl Future<Output = ()>) -> Result<Worked> {
+pub async fn work(lab: &PipelineLab, place: &Place, dismissed: impl Future<Output = ()>) -> Result<Worked> {
     let me = place.role().to_owned();
-    let lab = L::open(place).await?;
     // The way out first: whoever takes a task must be able to report it.
-    let mut results = lab.push(Stage::Results).await?;
-    let control = L::Control::open(&place.part(CONTROL)).await?;
-    let orders = control.subscriber(&Filter::All).await?;
-    let mut tasks = lab.pull(Stage::Tasks).await?;
+    let mut results = lab.push(place, Stage::Results).await?;
+    let orders = lab.control.subscriber(&place.part(CONTROL), &Filter::All).await?;
+    let mut tasks = lab.pull(place, Stage::Tasks).await?;
     results.send(Report::Joined(me.clone()).write()).await?;
     results.flush().await?;
 

@@ -25,8 +25,9 @@ use tokio::time::Instant;
 use tokio::time::timeout_at;
 
 use crate::apps::answer::{self, Answer};
+use crate::erased::{AnyPublisher, AnySubscriber, PubSubLab};
 use crate::lab::Place;
-use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
+use crate::pubsub::{Event, Publisher, Subscriber};
 use crate::reqrep::return_address::{open_reply, request_letter};
 use crate::topic::{Filter, Topic};
 
@@ -94,10 +95,10 @@ impl Gathered {
 }
 
 /// Asks everybody.
-pub struct Gatherer<L: PubSub> {
-    questions: L::Publisher,
-    answers: L::Subscriber,
-    heartbeats: L::Subscriber,
+pub struct Gatherer {
+    questions: AnyPublisher,
+    answers: AnySubscriber,
+    heartbeats: AnySubscriber,
     address: Topic,
     known: Known,
     last_id: u64,
@@ -111,17 +112,17 @@ enum Heard {
     Heartbeat(Event),
 }
 
-impl<L: PubSub> Gatherer<L> {
+impl Gatherer {
     /// Joins as the one who asks, under a name that nobody else has here: a word
     /// of letters, digits, `_` and `-`.
-    pub async fn join(lab: &L, name: &str) -> Result<Self> {
+    pub async fn join(lab: &PubSubLab, place: &Place, name: &str) -> Result<Self> {
         let address = Topic::new(&format!("to.{name}"))?;
-        let listen = async |topic: Topic| lab.subscriber(&Filter::Exact(topic)).await;
+        let listen = async |topic: Topic| lab.subscriber(place, &Filter::Exact(topic)).await;
         Ok(Self {
             // Live before the first question: no answer can come too early.
             answers: listen(address.clone()).await?,
             heartbeats: listen(Topic::new(HERE)?).await?,
-            questions: lab.publisher().await?,
+            questions: lab.publisher(place).await?,
             address,
             known: Known::new(EXPIRY, MOST),
             last_id: 0,
@@ -266,8 +267,8 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn a_late_answer_is_no_answer_to_the_next_question() {
         let place = Place::new("late", None);
-        let lab = <crate::pubsub::inproc::Inproc as crate::lab::Lab>::open(&place).await.expect("a lab");
-        let mut gatherer = Gatherer::join(&lab, "me").await.expect("joined");
+        let lab = PubSubLab::of::<crate::pubsub::inproc::Inproc>();
+        let mut gatherer = Gatherer::join(&lab, &place, "me").await.expect("joined");
         let delay = Duration::from_millis(150);
         let echo = |question: &str| Ok(question.to_owned());
         let asking = async {
@@ -278,7 +279,7 @@ mod tests {
         };
         let (first, second) = tokio::select! {
             gathered = asking => gathered,
-            worked = work(&lab, "slow", delay, echo, std::future::pending()) => panic!("{worked:?}"),
+            worked = work(&lab, &place, "slow", delay, echo, std::future::pending()) => panic!("{worked:?}"),
         };
         assert_eq!((first.is_complete(), first.missing().next()), (false, Some("slow")));
         assert_eq!(second.known["slow"], Some(Ok("second".to_owned())));

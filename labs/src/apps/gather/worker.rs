@@ -10,7 +10,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::{HEARTBEAT, HERE, QUESTIONS, is_name};
 use crate::apps::answer::{self, Answer};
-use crate::pubsub::{PubSub, Publisher, Subscriber};
+use crate::erased::PubSubLab;
+use crate::place::Place;
+use crate::pubsub::{Publisher, Subscriber};
 use crate::reqrep::return_address::{ReturnAddress, open_request, reply_letter};
 use crate::topic::{Filter, Topic};
 
@@ -20,8 +22,9 @@ const OWED: usize = 64;
 /// Works until `stop`: announces itself, and answers every question with what
 /// `answer` says, `delay` later. Returns how many questions were dropped: no
 /// letters, or one too many for a worker that is too slow.
-pub async fn work<L: PubSub>(
-    lab: &L,
+pub async fn work(
+    lab: &PubSubLab,
+    place: &Place,
     name: &str,
     delay: Duration,
     mut answer: impl FnMut(&str) -> Answer,
@@ -29,8 +32,8 @@ pub async fn work<L: PubSub>(
 ) -> Result<u64> {
     ensure!(is_name(name), "`{name}` is no name: use letters, digits, `_` and `-`, 64 at most");
     // Whoever announces itself is asked: so it listens first.
-    let mut questions = lab.subscriber(&Filter::Exact(Topic::new(QUESTIONS)?)).await?;
-    let (mut publisher, here) = (lab.publisher().await?, Topic::new(HERE)?);
+    let mut questions = lab.subscriber(place, &Filter::Exact(Topic::new(QUESTIONS)?)).await?;
+    let (mut publisher, here) = (lab.publisher(place).await?, Topic::new(HERE)?);
     let (mut owed, mut dropped) = (FuturesUnordered::new(), 0);
     let mut beat = interval(HEARTBEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);

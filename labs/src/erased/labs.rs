@@ -1,0 +1,172 @@
+//! Labs without their types: a table of functions that open them.
+
+use anyhow::Result;
+use futures_util::FutureExt as _;
+
+use super::{AnyConsumer, AnyPublisher, AnyRequester, AnyResponder, AnySender, AnySubscriber, Soon};
+use crate::durable::DurablePubSub;
+use crate::lab::{Guarantee, Place};
+use crate::message::Event;
+use crate::pipeline::{Pipeline, Stage};
+use crate::pubsub::PubSub;
+use crate::reqrep::RequestReply;
+use crate::topic::{Filter, FilterKind};
+
+type Remove = fn(&Place) -> Soon<'_, ()>;
+
+/// A publish/subscribe lab.
+#[derive(Clone, Copy)]
+pub struct PubSubLab {
+    /// The filters that its subscribers can have.
+    pub filters: &'static [FilterKind],
+    publisher: fn(&Place) -> Soon<'_, AnyPublisher>,
+    subscriber: for<'a> fn(&'a Place, &'a Filter) -> Soon<'a, AnySubscriber>,
+    remove: Remove,
+}
+
+impl PubSubLab {
+    /// Erases a lab.
+    pub fn of<L: PubSub>() -> Self {
+        Self {
+            filters: L::FILTERS,
+            publisher: |place| {
+                async move { Ok(AnyPublisher::new(L::open(place).await?.publisher().await?)) }.boxed_local()
+            },
+            subscriber: |place, filter| {
+                async move { Ok(AnySubscriber::new(L::open(place).await?.subscriber(filter).await?)) }
+                    .boxed_local()
+            },
+            remove: |place| L::remove(place).boxed_local(),
+        }
+    }
+
+    /// Opens the lab for a publisher.
+    pub async fn publisher(&self, place: &Place) -> Result<AnyPublisher> {
+        (self.publisher)(place).await
+    }
+
+    /// Opens the lab for a subscriber.
+    pub async fn subscriber(&self, place: &Place, filter: &Filter) -> Result<AnySubscriber> {
+        (self.subscriber)(place, filter).await
+    }
+
+    /// Removes what the lab has left in the broker.
+    pub async fn remove(&self, place: &Place) -> Result<()> {
+        (self.remove)(place).await
+    }
+}
+
+/// A durable publish/subscribe lab.
+#[derive(Clone, Copy)]
+pub struct DurableLab {
+    /// What it shares with the labs whose subscribers are not durable.
+    pub pub_sub: PubSubLab,
+    durable: for<'a> fn(&'a Place, &'a str, &'a Filter) -> Soon<'a, AnyConsumer<Event>>,
+    forget: for<'a> fn(&'a Place, &'a str) -> Soon<'a, ()>,
+}
+
+impl DurableLab {
+    /// Erases a lab.
+    pub fn of<L: DurablePubSub>() -> Self {
+        Self {
+            pub_sub: PubSubLab::of::<L>(),
+            durable: |place, id, filter| {
+                async move { Ok(AnyConsumer::new(L::open(place).await?.durable(id, filter).await?)) }
+                    .boxed_local()
+            },
+            forget: |place, id| async move { L::open(place).await?.forget(id).await }.boxed_local(),
+        }
+    }
+
+    /// Opens the lab for the durable subscriber of this identifier.
+    pub async fn durable(&self, place: &Place, id: &str, filter: &Filter) -> Result<AnyConsumer<Event>> {
+        (self.durable)(place, id, filter).await
+    }
+
+    /// Ends the subscription of this identifier for good.
+    pub async fn forget(&self, place: &Place, id: &str) -> Result<()> {
+        (self.forget)(place, id).await
+    }
+}
+
+/// A request/reply lab.
+#[derive(Clone, Copy)]
+pub struct RequestReplyLab {
+    requester: fn(&Place) -> Soon<'_, AnyRequester>,
+    responder: fn(&Place) -> Soon<'_, AnyResponder>,
+    remove: Remove,
+}
+
+impl RequestReplyLab {
+    /// Erases a lab.
+    pub fn of<L: RequestReply>() -> Self {
+        Self {
+            requester: |place| {
+                async move { Ok(AnyRequester::new(L::open(place).await?.requester().await?)) }.boxed_local()
+            },
+            responder: |place| {
+                async move { Ok(AnyResponder::new(L::open(place).await?.responder().await?)) }.boxed_local()
+            },
+            remove: |place| L::remove(place).boxed_local(),
+        }
+    }
+
+    /// Opens the lab for a requester.
+    pub async fn requester(&self, place: &Place) -> Result<AnyRequester> {
+        (self.requester)(place).await
+    }
+
+    /// Opens the lab for a responder.
+    pub async fn responder(&self, place: &Place) -> Result<AnyResponder> {
+        (self.responder)(place).await
+    }
+
+    /// Removes what the lab has left in the broker.
+    pub async fn remove(&self, place: &Place) -> Result<()> {
+        (self.remove)(place).await
+    }
+}
+
+/// A pipeline lab, with its control channel.
+#[derive(Clone, Copy)]
+pub struct PipelineLab {
+    /// What it promises of a task.
+    pub guarantee: Guarantee,
+    /// The channel that carries `stop`.
+    pub control: PubSubLab,
+    push: fn(&Place, Stage) -> Soon<'_, AnySender>,
+    pull: fn(&Place, Stage) -> Soon<'_, AnyConsumer>,
+    remove: Remove,
+}
+
+impl PipelineLab {
+    /// Erases a lab.
+    pub fn of<L: Pipeline>() -> Self {
+        Self {
+            guarantee: L::GUARANTEE,
+            control: PubSubLab::of::<L::Control>(),
+            push: |place, stage| {
+                async move { Ok(AnySender::new(L::open(place).await?.push(stage).await?)) }.boxed_local()
+            },
+            pull: |place, stage| {
+                async move { Ok(AnyConsumer::new(L::open(place).await?.pull(stage).await?)) }.boxed_local()
+            },
+            remove: |place| L::remove(place).boxed_local(),
+        }
+    }
+
+    /// Opens the lab for whoever puts messages into a stage.
+    pub async fn push(&self, place: &Place, stage: Stage) -> Result<AnySender> {
+        (self.push)(place, stage).await
+    }
+
+    /// Opens the lab for whoever takes messages out of a stage.
+    pub async fn pull(&self, place: &Place, stage: Stage) -> Result<AnyConsumer> {
+        (self.pull)(place, stage).await
+    }
+
+    /// Removes what the lab has left in the broker; the control channel has a `remove` of its own.
+    pub async fn remove(&self, place: &Place) -> Result<()> {
+        (self.remove)(place).await
+    }
+}
