@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use labs::lab::Commons;
+use labs::lab::Registry;
 use tokio::sync::mpsc;
 
 use crate::process;
@@ -40,7 +40,7 @@ pub struct Actor {
     pub name: String,
     /// What it does.
     pub kind: Kind,
-    /// What it bound, by part.
+    /// What it bound, by namespace.
     pub bound: BTreeMap<String, String>,
     /// It has said that it is ready.
     pub ready: bool,
@@ -73,7 +73,7 @@ pub struct Cast {
     /// Kept so that `heard` never ends, and for roles that come later.
     mouth: mpsc::UnboundedSender<(usize, Heard)>,
     housing: Housing,
-    commons: Arc<Commons>,
+    registry: Arc<Registry>,
     /// Peers find each other through announcements.
     binds: bool,
     /// No broker stands between the peers.
@@ -88,8 +88,8 @@ impl Cast {
         let direct = handle.entry.broker.is_none();
         let binds = direct && !housing.threads;
         let measured = inits.iter().any(|init| init.measure.is_some());
-        let commons = Arc::default();
-        let mut cast = Self { actors: Vec::new(), heard, mouth, housing, commons, binds, direct, measured };
+        let registry = Arc::default();
+        let mut cast = Self { actors: Vec::new(), heard, mouth, housing, registry, binds, direct, measured };
         for init in inits {
             cast.add(handle, init)?;
         }
@@ -102,7 +102,7 @@ impl Cast {
         let (lines, inbox) = mpsc::unbounded_channel();
         let mouth = self.mouth.clone();
         let pid = if self.housing.threads {
-            thread(handle, init, inbox, number, mouth, Arc::clone(&self.commons))?;
+            thread(handle, init, inbox, number, mouth, Arc::clone(&self.registry))?;
             None
         } else {
             let cpu =
@@ -146,8 +146,8 @@ impl Cast {
         let Some((number, heard)) = self.heard.recv().await else { std::future::pending().await };
         let actor = &mut self.actors[number];
         match &heard {
-            Heard::Line(FromRole::Bound { part, address }) => {
-                actor.bound.insert(part.clone(), address.clone());
+            Heard::Line(FromRole::Bound { namespace, address }) => {
+                actor.bound.insert(namespace.clone(), address.clone());
                 self.introduce();
             }
             Heard::Line(FromRole::Ready) => actor.ready = true,
@@ -167,10 +167,10 @@ impl Cast {
         }
         let mut peers = Peers::new();
         for actor in &self.actors {
-            for part in actor.kind.binds(self.measured) {
-                match actor.bound.get(*part) {
+            for namespace in actor.kind.binds(self.measured) {
+                match actor.bound.get(*namespace) {
                     Some(address) => {
-                        let there: &mut Vec<String> = peers.entry((*part).to_owned()).or_default();
+                        let there: &mut Vec<String> = peers.entry((*namespace).to_owned()).or_default();
                         // One that was started again is at the address it had before.
                         if !there.contains(address) {
                             there.push(address.clone());

@@ -9,7 +9,7 @@ use std::fmt;
 
 use anyhow::Result;
 
-pub use crate::place::{Commons, Directory, Door, Place};
+pub use crate::place::{Directory, Endpoint, Place, Registry};
 
 /// One pattern over one transport.
 pub trait Lab: Sized + 'static {

@@ -10,22 +10,22 @@ use tokio::sync::watch;
 
 use crate::lab::Knob;
 
-/// Where a run happens: the broker's address, or a registry of peers; a name
+/// Where a run happens: the broker's address, or a directory of peers; a name
 /// no other run uses; the knobs.
 ///
 /// Peer to peer, one side binds port 0 and calls [`Place::announce`]; the other
 /// awaits [`Place::peers`]. Binders are: receiver, responder, publisher,
-/// ventilator, sink, producer. In-process labs meet through [`Place::meet`].
+/// ventilator, sink, producer. In-process labs share what [`Place::registered`] gives.
 #[derive(Clone)]
 pub struct Place {
     name: String,
-    part: String,
+    namespace: String,
     role: String,
     url: Option<String>,
     bind: Arc<BTreeMap<String, String>>,
     directory: Arc<Directory>,
     knobs: Arc<Knobs>,
-    commons: Arc<Commons>,
+    registry: Arc<Registry>,
 }
 
 impl Place {
@@ -37,13 +37,13 @@ impl Place {
     pub fn new(name: &str, url: Option<&str>) -> Self {
         Self {
             name: name.to_owned(),
-            part: String::new(),
+            namespace: String::new(),
             role: "role".to_owned(),
             url: url.map(str::to_owned),
             bind: Arc::default(),
             directory: Arc::new(Directory::local(1)),
             knobs: Arc::default(),
-            commons: Arc::default(),
+            registry: Arc::default(),
         }
     }
 
@@ -59,9 +59,9 @@ impl Place {
         self
     }
 
-    /// Shares in-process meeting points with every place made from `commons`.
-    pub fn with_commons(mut self, commons: Arc<Commons>) -> Self {
-        self.commons = commons;
+    /// Shares in-process objects with every place that has the same `registry`.
+    pub fn with_registry(mut self, registry: Arc<Registry>) -> Self {
+        self.registry = registry;
         self
     }
 
@@ -71,22 +71,30 @@ impl Place {
         self
     }
 
-    /// The addresses to bind, by part: a restarted binder gets its old one.
+    /// The addresses to bind, by namespace: a restarted binder gets its old one.
     pub fn with_bind(mut self, bind: BTreeMap<String, String>) -> Self {
         self.bind = Arc::new(bind);
         self
     }
 
-    /// A named part of this place, with its own addresses and names: a
-    /// pipeline has the parts `tasks`, `results` and `control`.
-    pub fn part(&self, part: &str) -> Self {
-        let part = if self.part.is_empty() { part.to_owned() } else { format!("{}.{part}", self.part) };
-        Self { part, ..self.clone() }
+    /// A namespace in this place, with its own addresses and names: a pipeline
+    /// has the namespaces `tasks`, `results` and `control`.
+    pub fn namespace(&self, namespace: &str) -> Self {
+        let namespace = if self.namespace.is_empty() {
+            namespace.to_owned()
+        } else {
+            format!("{}.{namespace}", self.namespace)
+        };
+        Self { namespace, ..self.clone() }
     }
 
-    /// The name of this place (and part): for queues, channels, exchanges, keys.
+    /// The name of this place (and namespace): for queues, channels, exchanges, keys.
     pub fn name(&self) -> String {
-        if self.part.is_empty() { self.name.clone() } else { format!("{}.{}", self.name, self.part) }
+        if self.namespace.is_empty() {
+            self.name.clone()
+        } else {
+            format!("{}.{}", self.name, self.namespace)
+        }
     }
 
     /// Which role this is; unique in the run.
@@ -105,25 +113,25 @@ impl Place {
     /// address's own the port stands in the fragment, as in
     /// `amqp://host#stomp=61613&mqtt=1883`. A port that is not named is the
     /// protocol's usual one.
-    pub fn door(&self, protocol: &str, usual_port: u16) -> Result<Door> {
+    pub fn endpoint(&self, protocol: &str, usual_port: u16) -> Result<Endpoint> {
         let url = self.url.as_deref().context("this lab needs a broker, and the place has no URL")?;
-        Door::of(url, protocol, usual_port).with_context(|| format!("`{url}` is no broker's address"))
+        Endpoint::of(url, protocol, usual_port).with_context(|| format!("`{url}` is no broker's address"))
     }
 
     /// The address a peer-to-peer lab binds: a free port on loopback, or the
     /// one this role had before it was restarted.
     pub fn bind_address(&self) -> &str {
-        self.bind.get(&self.part).map_or("127.0.0.1:0", String::as_str)
+        self.bind.get(&self.namespace).map_or("127.0.0.1:0", String::as_str)
     }
 
     /// Tells the other roles where this one listens.
     pub fn announce(&self, address: impl fmt::Display) {
-        self.directory.announce(&self.part, address.to_string());
+        self.directory.announce(&self.namespace, address.to_string());
     }
 
-    /// The addresses of all binders of this part, once they are known.
+    /// The addresses of all binders of this namespace, once they are known.
     pub async fn peers(&self) -> Result<Vec<String>> {
-        self.directory.peers(&self.part).await
+        self.directory.peers(&self.namespace).await
     }
 
     /// The only binder's address; an error where there are several.
@@ -156,26 +164,27 @@ impl Place {
         lock(&self.knobs.read).iter().map(|(knob, _)| *knob).collect()
     }
 
-    /// Where in-process roles meet: the first to come makes the thing.
-    pub fn meet<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Arc<T> {
-        let mut things = lock(&self.commons.things);
-        let thing = things
+    /// The `T` that the registry has under this place's name: the same object for
+    /// every role of the process. Who asks first makes it.
+    pub fn registered<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Arc<T> {
+        let mut objects = lock(&self.registry.objects);
+        let object = objects
             .entry((self.name(), TypeId::of::<T>()))
             .or_insert_with(|| Arc::new(make()) as Arc<dyn Any + Send + Sync>);
-        Arc::clone(thing).downcast().unwrap_or_else(|_| unreachable!("the key holds the type"))
+        Arc::clone(object).downcast().unwrap_or_else(|_| unreachable!("the key holds the type"))
     }
 
-    /// Forgets every meeting point of this place and its parts.
-    pub fn part_ways(&self) {
+    /// Takes what this place and its namespaces have out of the registry.
+    pub fn unregister(&self) {
         let name = self.name();
         let inside = format!("{name}.");
-        lock(&self.commons.things).retain(|(key, _), _| *key != name && !key.starts_with(&inside));
+        lock(&self.registry.objects).retain(|(key, _), _| *key != name && !key.starts_with(&inside));
     }
 }
 
-/// Where a broker is reached, for clients that want it in pieces.
+/// The address of one protocol at a broker, for clients that want it in pieces.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Door {
+pub struct Endpoint {
     /// Name or address.
     pub host: String,
     /// TCP port.
@@ -184,10 +193,10 @@ pub struct Door {
     pub login: Option<(String, String)>,
 }
 
-impl Door {
+impl Endpoint {
     fn of(url: &str, protocol: &str, usual_port: u16) -> Option<Self> {
         let (scheme, rest) = url.split_once("://")?;
-        let (rest, doors) = rest.split_once('#').unwrap_or((rest, ""));
+        let (rest, endpoints) = rest.split_once('#').unwrap_or((rest, ""));
         let authority = rest.split(['/', '?']).next()?;
         let (login, host) = match authority.rsplit_once('@') {
             Some((login, host)) => {
@@ -201,7 +210,8 @@ impl Door {
             Some((host, port)) => (host, Some(port).filter(|_| scheme == protocol)),
             None => (host, None),
         };
-        let named = doors.split('&').find_map(|door| door.strip_prefix(protocol)?.strip_prefix('='));
+        let named =
+            endpoints.split('&').find_map(|endpoint| endpoint.strip_prefix(protocol)?.strip_prefix('='));
         let port = named.or(own);
         let port = port.map_or(Some(usual_port), |port| port.parse().ok())?;
         (!host.is_empty()).then(|| Self { host: host.to_owned(), port, login })
@@ -214,10 +224,10 @@ struct Knobs {
     read: Mutex<Vec<(Knob, usize)>>,
 }
 
-/// Meeting points of in-process roles, shared by their places.
+/// The in-process registry: objects that roles of one process share, by name and type.
 #[derive(Default)]
-pub struct Commons {
-    things: Mutex<HashMap<(String, TypeId), Arc<dyn Any + Send + Sync>>>,
+pub struct Registry {
+    objects: Mutex<HashMap<(String, TypeId), Arc<dyn Any + Send + Sync>>>,
 }
 
 /// Who listens where. Roles announce; whoever conducts the run collects the
@@ -225,7 +235,7 @@ pub struct Commons {
 pub struct Directory {
     announced: watch::Sender<Vec<(String, String)>>,
     told: watch::Sender<BTreeMap<String, Vec<String>>>,
-    /// How many binders a part has, where announcing is telling.
+    /// How many binders a namespace has, where announcing is telling.
     local: Option<usize>,
 }
 
@@ -241,33 +251,34 @@ impl Directory {
         Self { local: None, ..Self::local(0) }
     }
 
-    fn announce(&self, part: &str, address: String) {
-        self.announced.send_modify(|list| list.push((part.to_owned(), address)));
+    fn announce(&self, namespace: &str, address: String) {
+        self.announced.send_modify(|list| list.push((namespace.to_owned(), address)));
         if let Some(binders) = self.local {
             let list = self.announced.borrow().clone();
-            let here: Vec<String> = list.into_iter().filter(|(p, _)| p == part).map(|(_, a)| a).collect();
+            let here: Vec<String> =
+                list.into_iter().filter(|(p, _)| p == namespace).map(|(_, a)| a).collect();
             if here.len() >= binders {
-                self.tell(part, here);
+                self.tell(namespace, here);
             }
         }
     }
 
-    /// What this process's roles have announced, `(part, address)`, as it grows.
+    /// What this process's roles have announced, `(namespace, address)`, as it grows.
     pub fn announcements(&self) -> watch::Receiver<Vec<(String, String)>> {
         self.announced.subscribe()
     }
 
-    /// Tells waiting roles the addresses of all binders of a part.
-    pub fn tell(&self, part: &str, addresses: Vec<String>) {
+    /// Tells waiting roles the addresses of all binders of a namespace.
+    pub fn tell(&self, namespace: &str, addresses: Vec<String>) {
         self.told.send_modify(|told| {
-            told.insert(part.to_owned(), addresses);
+            told.insert(namespace.to_owned(), addresses);
         });
     }
 
-    async fn peers(&self, part: &str) -> Result<Vec<String>> {
+    async fn peers(&self, namespace: &str) -> Result<Vec<String>> {
         let mut told = self.told.subscribe();
-        let told = told.wait_for(|told| told.contains_key(part)).await.context("the run is over")?;
-        Ok(told[part].clone())
+        let told = told.wait_for(|told| told.contains_key(namespace)).await.context("the run is over")?;
+        Ok(told[namespace].clone())
     }
 }
 
@@ -281,7 +292,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn doors_stand_in_the_fragment() {
+    fn endpoints_stand_in_the_fragment() {
         let login = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
         for (url, host, port, who) in [
             ("amqp://me:secret@host:5672/%2f#stomp=7&mqtt=8", "host", 7, login("me", "secret")),
@@ -290,10 +301,10 @@ mod tests {
             ("stomp://host:7", "host", 7, None),
             ("amqp://[::1]:5672", "[::1]", 61613, None),
         ] {
-            let door = Door::of(url, "stomp", 61613).expect(url);
-            assert_eq!(door, Door { host: host.to_owned(), port, login: who }, "{url}");
+            let endpoint = Endpoint::of(url, "stomp", 61613).expect(url);
+            assert_eq!(endpoint, Endpoint { host: host.to_owned(), port, login: who }, "{url}");
         }
-        assert_eq!(Door::of("host:5672", "stomp", 61613), None, "no scheme");
-        assert_eq!(Door::of("amqp://host#stomp=x", "stomp", 61613), None, "no port");
+        assert_eq!(Endpoint::of("host:5672", "stomp", 61613), None, "no scheme");
+        assert_eq!(Endpoint::of("amqp://host#stomp=x", "stomp", 61613), None, "no port");
     }
 }

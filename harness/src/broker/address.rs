@@ -5,7 +5,7 @@ use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use labs::lab::{Broker, Door, Place};
+use labs::lab::{Broker, Endpoint, Place};
 
 use super::Source;
 
@@ -25,7 +25,7 @@ pub fn without_password(url: &str) -> String {
 }
 
 /// Host, port and login of `SCHEME://USER:PASSWORD@HOST:PORT`.
-pub(super) fn door(url: &str, scheme: &str, usual_port: u16) -> Result<Door> {
+pub(super) fn endpoint(url: &str, scheme: &str, usual_port: u16) -> Result<Endpoint> {
     let shown = without_password(url);
     ensure!(
         url.strip_prefix(scheme).is_some_and(|rest| rest.starts_with("://")),
@@ -42,11 +42,11 @@ pub(super) fn door(url: &str, scheme: &str, usual_port: u16) -> Result<Door> {
     named(url, scheme, port)
 }
 
-/// The door of another protocol at the same broker.
-fn named(url: &str, protocol: &str, usual_port: u16) -> Result<Door> {
-    let mut door = Place::new("door", Some(url)).door(protocol, usual_port)?;
-    door.host = door.host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    Ok(door)
+/// The endpoint of another protocol at the same broker.
+fn named(url: &str, protocol: &str, usual_port: u16) -> Result<Endpoint> {
+    let mut endpoint = Place::new("endpoint", Some(url)).endpoint(protocol, usual_port)?;
+    endpoint.host = endpoint.host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    Ok(endpoint)
 }
 
 /// What the user's own broker lacks for labs over this transport, and what to
@@ -57,32 +57,32 @@ pub(super) fn lacks(broker: Broker, source: &Source, transport: &str) -> Option<
     if broker != Broker::RabbitMq {
         return None;
     }
-    let door = match named(url, protocol, usual) {
-        Ok(door) => door,
+    let endpoint = match named(url, protocol, usual) {
+        Ok(endpoint) => endpoint,
         Err(error) => return Some(format!("{error:#}")),
     };
-    (!open(&door)).then(|| {
+    (!open(&endpoint)).then(|| {
         format!(
             "nobody listens at port {} of RabbitMQ's host {}: switch the plugin on there with \
              `rabbitmq-plugins enable rabbitmq_{protocol}`, or name its port with --url rabbitmq={}#{protocol}=PORT",
-            door.port,
-            door.host,
+            endpoint.port,
+            endpoint.host,
             without_password(url.split('#').next().unwrap_or(url)),
         )
     })
 }
 
-/// The doors of RabbitMQ's plugins, and whether they are open.
+/// The endpoints of RabbitMQ's plugins, and whether they are open.
 #[cfg(feature = "rabbitmq")]
 pub(super) fn plugins(url: &str) -> impl Iterator<Item = (&'static str, u16, bool)> {
     PLUGINS.into_iter().filter_map(move |(protocol, usual)| {
-        let door = named(url, protocol, usual).ok()?;
-        Some((protocol, door.port, open(&door)))
+        let endpoint = named(url, protocol, usual).ok()?;
+        Some((protocol, endpoint.port, open(&endpoint)))
     })
 }
 
-fn open(door: &Door) -> bool {
-    let addresses = (door.host.as_str(), door.port).to_socket_addrs().into_iter().flatten();
+fn open(endpoint: &Endpoint) -> bool {
+    let addresses = (endpoint.host.as_str(), endpoint.port).to_socket_addrs().into_iter().flatten();
     addresses.into_iter().any(|address| TcpStream::connect_timeout(&address, KNOCK).is_ok())
 }
 
@@ -115,15 +115,15 @@ mod tests {
             ("mqtt://token@[::1]:7", "::1", 7, login("token", "")),
             ("mqtt://[::1]", "::1", 1883, None),
         ] {
-            let door = door(url, "mqtt", 1883).expect(url);
-            assert_eq!(door, Door { host: host.to_owned(), port, login: who }, "{url}");
+            let endpoint = endpoint(url, "mqtt", 1883).expect(url);
+            assert_eq!(endpoint, Endpoint { host: host.to_owned(), port, login: who }, "{url}");
         }
         for (url, said) in [
             ("mqtts://me:secret@host", "mqtts://…@host is not mqtt://HOST:PORT"),
             ("mqtt://host:x", "no port, but `x`"),
             ("mqtt://me:secret@host:99999", "no port, but `99999`"),
         ] {
-            let error = format!("{:#}", door(url, "mqtt", 1883).expect_err(url));
+            let error = format!("{:#}", endpoint(url, "mqtt", 1883).expect_err(url));
             assert!(error.contains(said) && !error.contains("secret"), "{url}: {error}");
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use labs::lab::{Broker, Door, Guarantee};
+use labs::lab::{Broker, Endpoint, Guarantee};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -81,16 +81,17 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
 pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
     let shown = without_password(url);
     let remedy = || format!("cannot talk MQTT to {shown}; is a broker running there?");
-    let door = address::door(url, "mqtt", 1883)?;
-    let mut stream = TcpStream::connect((door.host.as_str(), door.port)).await.with_context(remedy)?;
+    let endpoint = address::endpoint(url, "mqtt", 1883)?;
+    let mut stream =
+        TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.with_context(remedy)?;
     if let Some(private) = private {
         // MQTT has no word for who answers, but the kernel knows who listens.
         ensure!(
-            process::listens(&process::tree(&private.pids()), door.port),
+            process::listens(&process::tree(&private.pids()), endpoint.port),
             "another program answers at {url}"
         );
     }
-    stream.write_all(&connect_packet(&door)).await.with_context(remedy)?;
+    stream.write_all(&connect_packet(&endpoint)).await.with_context(remedy)?;
     let mut connack = [0; 4];
     let answer = tokio::time::timeout(PATIENCE, stream.read_exact(&mut connack));
     answer.await.with_context(remedy)?.with_context(remedy)?;
@@ -140,10 +141,10 @@ async fn version_told(stream: &mut TcpStream) -> Option<String> {
 }
 
 /// MQTT 3.1.1, clean session, keep alive 10 s, an identifier of the broker's choice.
-fn connect_packet(door: &Door) -> Vec<u8> {
+fn connect_packet(endpoint: &Endpoint) -> Vec<u8> {
     let mut flags = 0x02;
     let mut login = Vec::new();
-    if let Some((user, password)) = &door.login {
+    if let Some((user, password)) = &endpoint.login {
         flags |= 0xc0;
         login = [text(user), text(password)].concat();
     }
@@ -188,18 +189,18 @@ mod tests {
 
     #[test]
     fn a_login_goes_into_the_first_packet() {
-        let door = |login: Option<(&str, &str)>| Door {
+        let endpoint = |login: Option<(&str, &str)>| Endpoint {
             host: String::new(),
             port: 0,
             login: login.map(|(user, password)| (user.to_owned(), password.to_owned())),
         };
         let bare = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x0a\x00\x00";
-        assert_eq!(connect_packet(&door(None)), bare);
-        let with = connect_packet(&door(Some(("me", "pw"))));
+        assert_eq!(connect_packet(&endpoint(None)), bare);
+        let with = connect_packet(&endpoint(Some(("me", "pw"))));
         assert_eq!(with, b"\x10\x14\x00\x04MQTT\x04\xc2\x00\x0a\x00\x00\x00\x02me\x00\x02pw");
         // 12 bytes, and two texts of 2 + 100: 216 is 0x58 + 1 * 128.
         let long = "x".repeat(100);
-        assert_eq!(connect_packet(&door(Some((&long, &long))))[..3], [0x10, 0xd8, 0x01]);
+        assert_eq!(connect_packet(&endpoint(Some((&long, &long))))[..3], [0x10, 0xd8, 0x01]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use labs::lab::{Door, Guarantee};
+use labs::lab::{Endpoint, Guarantee};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -53,8 +53,8 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
 pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
     let shown = without_password(url);
     let remedy = || format!("cannot talk to NATS at {shown}; is it running there?");
-    let door = address::door(url, "nats", 4222)?;
-    let stream = TcpStream::connect((door.host.as_str(), door.port)).await.with_context(remedy)?;
+    let endpoint = address::endpoint(url, "nats", 4222)?;
+    let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.with_context(remedy)?;
     let mut stream = BufReader::new(stream);
     let line = line(&mut stream).await.with_context(remedy)?;
     let info = line.strip_prefix("INFO ").with_context(remedy)?;
@@ -65,7 +65,7 @@ pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
         ensure!(text("server_name") == own, "another NATS server answers at {url}");
     }
     ensure!(info["tls_required"] != true, "NATS at {shown} insists on TLS, which is not spoken here");
-    greet(&mut stream, &door).await.with_context(|| {
+    greet(&mut stream, &endpoint).await.with_context(|| {
         format!(
             "NATS at {shown} does not let us in; are user and password right (nats://USER:PASSWORD@HOST)?"
         )
@@ -90,10 +90,10 @@ fn limit(info: &Value) -> Option<(Guarantee, String)> {
 
 /// Says who is calling, and waits until the server has accepted that. A login
 /// without a password is a token.
-async fn greet(stream: &mut BufReader<TcpStream>, door: &Door) -> Result<()> {
+async fn greet(stream: &mut BufReader<TcpStream>, endpoint: &Endpoint) -> Result<()> {
     let mut hello =
         json!({ "verbose": false, "pedantic": false, "lang": "rust", "version": "0", "name": "lab" });
-    match &door.login {
+    match &endpoint.login {
         Some((token, password)) if password.is_empty() => hello["auth_token"] = json!(token),
         Some((user, password)) => (hello["user"], hello["pass"]) = (json!(user), json!(password)),
         None => {}

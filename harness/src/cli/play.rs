@@ -195,7 +195,7 @@ async fn converse(cast: &mut Cast, handle: &Handle, kind: Kind, url: Option<&str
                 }
             },
             (_, heard) = cast.hear() => match heard {
-                Heard::Line(FromRole::Bound { part, address }) => invite(handle, kind, &part, &address),
+                Heard::Line(FromRole::Bound { namespace, address }) => invite(handle, kind, &namespace, &address),
                 Heard::Line(FromRole::Ready) => {
                     if let Some(url) = url {
                         let other = roles(handle.entry.pattern).iter().find(|other| **other != kind);

@@ -5,7 +5,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
-use labs::lab::Commons;
+use labs::lab::Registry;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::Child;
 use tokio::sync::mpsc;
@@ -25,14 +25,14 @@ pub(super) fn thread(
     inbox: mpsc::UnboundedReceiver<ToRole>,
     number: usize,
     mouth: mpsc::UnboundedSender<(usize, Heard)>,
-    commons: Arc<Commons>,
+    registry: Arc<Registry>,
 ) -> Result<()> {
     let (run, name, said) = (handle.run, init.role(), mouth.clone());
     let outbox: Outbox = Arc::new(move |line| drop(said.send((number, Heard::Line(line)))));
     let play = move || {
         // What goes wrong has been said through the outbox; a panic has not.
         let done =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(init, inbox, outbox, commons)));
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(init, inbox, outbox, registry)));
         let why = done.is_err().then(|| "it panicked; its message is on stderr".to_owned());
         drop(mouth.send((number, Heard::Left(why))));
     };

@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use labs::catalog::{self, Particular, Pattern, Visitor};
 use labs::durable::DurablePubSub;
-use labs::lab::{Commons, Directory, Knob, Lab, Place};
+use labs::lab::{Directory, Knob, Lab, Place, Registry};
 use labs::oneway::OneWay;
 use labs::pipeline::Pipeline;
 use labs::pubsub::PubSub;
@@ -48,7 +48,7 @@ const RUNTIME_THREADS: Knob =
     Knob::new("runtime-threads", 0, "Threads of a role's runtime; 0: one thread that does everything.");
 
 /// Runs one role of one lab; made from the lab's type, called once a run.
-pub type RoleFn = fn(Init, mpsc::UnboundedReceiver<ToRole>, Outbox, Arc<Commons>) -> Result<()>;
+pub type RoleFn = fn(Init, mpsc::UnboundedReceiver<ToRole>, Outbox, Arc<Registry>) -> Result<()>;
 /// Removes what a lab has left in the broker; the durable subscribers of these
 /// names, too.
 pub type RemoveFn = fn(&Place, &[String]) -> Result<()>;
@@ -107,29 +107,31 @@ impl Handles {
 
 impl Visitor for Handles {
     fn one_way<L: OneWay>(&mut self) {
-        self.push::<L>(Pattern::OneWay, Particular::None, |init, inbox, outbox, commons| {
-            stage(init, inbox, outbox, commons, oneway::run::<L>)
+        self.push::<L>(Pattern::OneWay, Particular::None, |init, inbox, outbox, registry| {
+            stage(init, inbox, outbox, registry, oneway::run::<L>)
         });
     }
     fn request_reply<L: RequestReply>(&mut self) {
         self.push::<L>(
             Pattern::RequestReply,
             Particular::Matching(L::MATCHING),
-            |init, inbox, outbox, commons| stage(init, inbox, outbox, commons, reqrep::run::<L>),
+            |init, inbox, outbox, registry| stage(init, inbox, outbox, registry, reqrep::run::<L>),
         );
     }
     fn pub_sub<L: PubSub>(&mut self) {
-        self.push::<L>(Pattern::PubSub, Particular::Filters(L::FILTERS), |init, inbox, outbox, commons| {
-            stage(init, inbox, outbox, commons, pubsub::run::<L>)
+        self.push::<L>(Pattern::PubSub, Particular::Filters(L::FILTERS), |init, inbox, outbox, registry| {
+            stage(init, inbox, outbox, registry, pubsub::run::<L>)
         });
         if let Some(handle) = self.0.last_mut() {
             handle.publishers = L::PUBLISHERS;
         }
     }
     fn pipeline<L: Pipeline>(&mut self) {
-        self.push::<L>(Pattern::Pipeline, Particular::Sharing(L::SHARING), |init, inbox, outbox, commons| {
-            stage(init, inbox, outbox, commons, pipeline::run::<L>)
-        });
+        self.push::<L>(
+            Pattern::Pipeline,
+            Particular::Sharing(L::SHARING),
+            |init, inbox, outbox, registry| stage(init, inbox, outbox, registry, pipeline::run::<L>),
+        );
         if let Some(handle) = self.0.last_mut() {
             handle.remove = remove_pipeline::<L>;
         }
@@ -138,12 +140,12 @@ impl Visitor for Handles {
         self.push::<L>(
             Pattern::Queue,
             Particular::Confirmed(L::CONFIRMED),
-            |init, inbox, outbox, commons| stage(init, inbox, outbox, commons, queue::run::<L>),
+            |init, inbox, outbox, registry| stage(init, inbox, outbox, registry, queue::run::<L>),
         );
     }
     fn durable<L: DurablePubSub>(&mut self) {
-        self.push::<L>(Pattern::Durable, Particular::Filters(L::FILTERS), |init, inbox, outbox, commons| {
-            stage(init, inbox, outbox, commons, durable::run::<L>)
+        self.push::<L>(Pattern::Durable, Particular::Filters(L::FILTERS), |init, inbox, outbox, registry| {
+            stage(init, inbox, outbox, registry, durable::run::<L>)
         });
         if let Some(handle) = self.0.last_mut() {
             handle.remove = remove_durable::<L>;
@@ -170,7 +172,7 @@ fn remove_durable<L: DurablePubSub>(place: &Place, subscribers: &[String]) -> Re
 fn remove_pipeline<L: Pipeline>(place: &Place, _: &[String]) -> Result<()> {
     let both = async {
         L::remove(place).await?;
-        <L::Control as Lab>::remove(&place.part("control")).await
+        <L::Control as Lab>::remove(&place.namespace("control")).await
     };
     block_on(both.boxed_local())
 }
@@ -195,18 +197,18 @@ fn stage<F: Future<Output = Result<()>> + 'static>(
     init: Init,
     inbox: mpsc::UnboundedReceiver<ToRole>,
     outbox: Outbox,
-    commons: Arc<Commons>,
+    registry: Arc<Registry>,
     play: fn(Stage) -> F,
 ) -> Result<()> {
     // Boxed once a run, so that what is around it is compiled once and not for each lab.
-    set(init, inbox, outbox, commons, &|stage| Box::pin(play(stage)))
+    set(init, inbox, outbox, registry, &|stage| Box::pin(play(stage)))
 }
 
 fn set(
     init: Init,
     inbox: mpsc::UnboundedReceiver<ToRole>,
     outbox: Outbox,
-    commons: Arc<Commons>,
+    registry: Arc<Registry>,
     play: &dyn Fn(Stage) -> LocalBoxFuture<'static, Result<()>>,
 ) -> Result<()> {
     let role = init.role();
@@ -216,7 +218,7 @@ fn set(
         .with_directory(Arc::clone(&directory))
         .with_bind(init.bind.clone())
         .with_knobs(init.knobs.clone())
-        .with_commons(commons);
+        .with_registry(registry);
     let threads = place.knob(RUNTIME_THREADS);
     let failed = Arc::clone(&outbox);
     let result = runtime(threads)?.block_on(async {
@@ -249,7 +251,7 @@ async fn listen(mut inbox: mpsc::UnboundedReceiver<ToRole>, directory: Arc<Direc
         match line {
             ToRole::Init(_) => {}
             ToRole::Peers { peers } => {
-                peers.into_iter().for_each(|(part, addresses)| directory.tell(&part, addresses));
+                peers.into_iter().for_each(|(namespace, addresses)| directory.tell(&namespace, addresses));
             }
             ToRole::Go { start: at } => start.send_modify(|start| *start = Some(at)),
             ToRole::Drain => drain.send_modify(|drain| *drain = true),
@@ -268,8 +270,8 @@ async fn announce(directory: Arc<Directory>, outbox: Outbox) {
     let mut told = 0;
     loop {
         let list = announcements.borrow_and_update().clone();
-        for (part, address) in &list[told..] {
-            outbox(FromRole::Bound { part: part.clone(), address: address.clone() });
+        for (namespace, address) in &list[told..] {
+            outbox(FromRole::Bound { namespace: namespace.clone(), address: address.clone() });
         }
         told = list.len();
         if announcements.changed().await.is_err() {
@@ -550,7 +552,7 @@ pub fn knobs(pattern: Pattern) -> &'static [Knob] {
     }
 }
 
-/// Part names to addresses, as [`ToRole::Peers`] carries them.
+/// Namespaces to addresses, as [`ToRole::Peers`] carries them.
 pub type Peers = BTreeMap<String, Vec<String>>;
 
 /// The time a role has to leave the stage after it was told to stop, ns.

@@ -44,7 +44,7 @@ pub(super) async fn run<L: Pipeline>(stage: Stage) -> Result<()> {
             match measured {
                 true => work(&stage, tasks, results).await,
                 false => {
-                    let control = L::Control::open(&stage.place.part("control")).await?;
+                    let control = L::Control::open(&stage.place.namespace("control")).await?;
                     let orders = control.subscriber(&Filter::All).await?;
                     let (tasks, results) = (AnyConsumer::new(tasks), AnySender::new(results));
                     play::worker(stage, tasks, results, AnySubscriber::new(orders)).await
@@ -58,7 +58,7 @@ pub(super) async fn run<L: Pipeline>(stage: Stage) -> Result<()> {
             consume(&stage, results, window, Progress::Count).await
         }
         (_, false) => {
-            let control = L::Control::open(&stage.place.part("control")).await?;
+            let control = L::Control::open(&stage.place.namespace("control")).await?;
             let orders = control.publisher().await?;
             let results = AnyConsumer::new(lab.pull(Part::Results).await?);
             play::sink(stage, results, AnyPublisher::new(orders)).await

@@ -67,7 +67,7 @@ impl Kind {
         }
     }
 
-    /// The parts of the place this role binds where the peers talk directly. The
+    /// The namespaces of the place this role binds where the peers talk directly. The
     /// control channel is only there when roles are played by hand.
     pub const fn binds(self, measured: bool) -> &'static [&'static str] {
         match self {
@@ -118,7 +118,7 @@ pub struct Init {
     pub url: Option<String>,
     /// Knobs set from outside.
     pub knobs: BTreeMap<String, usize>,
-    /// Addresses to bind, by part; for a role that is started again.
+    /// Addresses to bind, by namespace; for a role that is started again.
     pub bind: BTreeMap<String, String>,
     /// The filter of a subscriber, where one was asked for.
     pub filter: Option<String>,
@@ -171,9 +171,9 @@ pub struct Measure {
 pub enum ToRole {
     /// Who you are.
     Init(Box<Init>),
-    /// Where everyone listens, by part.
+    /// Where everyone listens, by namespace.
     Peers {
-        /// Part to addresses.
+        /// Namespace to addresses.
         peers: BTreeMap<String, Vec<String>>,
     },
     /// The common start, ns of CLOCK_MONOTONIC.
@@ -222,8 +222,8 @@ pub enum Act {
 pub enum FromRole {
     /// It listens here.
     Bound {
-        /// The part.
-        part: String,
+        /// The namespace.
+        namespace: String,
         /// The address.
         address: String,
     },

@@ -136,7 +136,7 @@ async fn echo(question: String) -> Answer {
 /// The same talk over the ends of two one-way labs.
 fn over<L: OneWay>(what: &str) -> Result<()> {
     let site = Site::new(&format!("child-{what}"), L::BROKER)?;
-    let places = ["there", "back"].map(|part| site.place().part(part));
+    let places = ["there", "back"].map(|part| site.place().namespace(part));
     harness::role::runtime(0)?.block_on(async {
         let [there, back] = [L::open(&places[0]).await?, L::open(&places[1]).await?];
         let (questions, to_child, answers, from_child) =

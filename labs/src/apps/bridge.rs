@@ -132,7 +132,7 @@ pub async fn play(place: &Place, texts: &[&str], tell: &mut dyn FnMut(Happened))
 pub async fn remove(place: &Place) -> Result<()> {
     let stomp = Stomp::open(place).await?;
     stomp.forget(SUBSCRIBER).await?;
-    amqp::delete_queue(place, &place.part("amqp").name()).await
+    amqp::delete_queue(place, &place.namespace("amqp").name()).await
 }
 
 /// The MQTT client: a hand to ask with, and a loop where answers come.
@@ -146,16 +146,17 @@ struct Mqtt {
 
 impl Mqtt {
     async fn join(place: &Place, tell: &mut dyn FnMut(Happened)) -> Result<Self> {
-        let door = place.door("mqtt", 1883)?;
-        let mut options = MqttOptions::new(place.name(), door.host.as_str(), door.port);
-        if let Some((user, password)) = &door.login {
+        let endpoint = place.endpoint("mqtt", 1883)?;
+        let mut options = MqttOptions::new(place.name(), endpoint.host.as_str(), endpoint.port);
+        if let Some((user, password)) = &endpoint.login {
             options.set_credentials(user, password);
         }
         let (client, events) = AsyncClient::new(options, 16);
         let topic = format!("{}/{WORD}", place.name());
         let mut mqtt = Self { client, events, topic, came: Vec::new() };
         let connected = |packet: &Packet| matches!(packet, Packet::ConnAck(_)).then_some(());
-        let at = || format!("cannot connect to RabbitMQ's MQTT plugin at {}:{}", door.host, door.port);
+        let at =
+            || format!("cannot connect to RabbitMQ's MQTT plugin at {}:{}", endpoint.host, endpoint.port);
         mqtt.until(connected).await.with_context(at)?;
         mqtt.client.subscribe(&mqtt.topic, QoS::ExactlyOnce).await?;
         let granted = mqtt.until(|packet| match packet {
@@ -222,7 +223,7 @@ impl Mqtt {
 /// A durable queue, bound to everything below the place's name.
 async fn amqp_leg(place: &Place, tell: &mut dyn FnMut(Happened)) -> Result<QueueConsumer> {
     let (link, queue, key) =
-        (Link::to(place).await?, place.part("amqp").name(), format!("{}.#", place.name()));
+        (Link::to(place).await?, place.namespace("amqp").name(), format!("{}.#", place.name()));
     link.declare(&queue, true).await?;
     let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
     let exchange = EXCHANGE.into();

@@ -40,7 +40,7 @@ impl Lab for Inproc {
 
     async fn open(place: &Place) -> Result<Self> {
         let depth = place.knob(DEPTH);
-        let channel = place.meet(|| {
+        let channel = place.registered(|| {
             let (sender, receiver) = mpsc::channel(depth);
             Channel { sender, receiver: Mutex::new(Some(receiver)) }
         });
@@ -48,7 +48,7 @@ impl Lab for Inproc {
     }
 
     async fn remove(place: &Place) -> Result<()> {
-        place.part_ways();
+        place.unregister();
         Ok(())
     }
 }

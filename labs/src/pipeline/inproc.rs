@@ -42,7 +42,7 @@ impl Lab for Inproc {
     }
 
     async fn remove(place: &Place) -> Result<()> {
-        place.part_ways();
+        place.unregister();
         Ok(())
     }
 }
@@ -65,7 +65,7 @@ impl Pipeline for Inproc {
 impl Inproc {
     fn stage(&self, stage: Stage) -> Arc<Channel> {
         let depth = self.0.knob(DEPTH);
-        self.0.part(stage.part()).meet(|| {
+        self.0.namespace(stage.namespace()).registered(|| {
             let (enter, leave) = mpmc::bounded(depth);
             Channel { enter, leave }
         })

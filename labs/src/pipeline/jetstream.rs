@@ -39,16 +39,16 @@ impl Lab for JetStream {
 
     async fn open(place: &Place) -> Result<Self> {
         for stage in [Stage::Tasks, Stage::Results] {
-            make(&place.part(stage.part())).await?;
+            make(&place.namespace(stage.namespace())).await?;
         }
         Ok(Self { place: place.clone() })
     }
 
     async fn remove(place: &Place) -> Result<()> {
         for stage in [Stage::Tasks, Stage::Results] {
-            Store::at(&place.part(stage.part())).await?.delete().await?;
+            Store::at(&place.namespace(stage.namespace())).await?.delete().await?;
         }
-        pubsub::jetstream::JetStream::remove(&place.part("control")).await
+        pubsub::jetstream::JetStream::remove(&place.namespace("control")).await
     }
 }
 
@@ -59,7 +59,7 @@ impl Pipeline for JetStream {
     type Control = pubsub::jetstream::JetStream;
 
     async fn push(&self, stage: Stage) -> Result<StagePush> {
-        let place = self.place.part(stage.part());
+        let place = self.place.namespace(stage.namespace());
         Ok(StagePush { outbox: Outbox::new(Store::at(&place).await?), subject: place.name().into() })
     }
 
@@ -70,7 +70,7 @@ impl Pipeline for JetStream {
             Stage::Results => 1024,
         };
         let prefetch = u16::try_from(prefetch).unwrap_or(u16::MAX);
-        StreamConsumer::join(&self.place.part(stage.part()), prefetch).await
+        StreamConsumer::join(&self.place.namespace(stage.namespace()), prefetch).await
     }
 }
 

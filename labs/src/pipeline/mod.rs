@@ -44,8 +44,8 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// The part of the place where the stage runs.
-    pub const fn part(self) -> &'static str {
+    /// The namespace of the place where the stage runs.
+    pub const fn namespace(self) -> &'static str {
         match self {
             Self::Tasks => "tasks",
             Self::Results => "results",
@@ -86,7 +86,7 @@ pub trait Pipeline: Lab {
     type Push: Sender;
     /// The end that takes; its receipt is `()` where nothing is acknowledged.
     type Pull: Consumer<Item = Bytes>;
-    /// The same transport's publish/subscribe, at the part `control`: carries
+    /// The same transport's publish/subscribe, in the namespace `control`: carries
     /// `stop` from the sink to the workers.
     type Control: PubSub;
     /// Joins a stage at its handing end.

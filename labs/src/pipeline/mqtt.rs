@@ -39,7 +39,7 @@ impl Lab for Mqtt {
     }
 
     async fn remove(place: &Place) -> Result<()> {
-        pubsub::mqtt::Mqtt::remove(&place.part("control")).await
+        pubsub::mqtt::Mqtt::remove(&place.namespace("control")).await
     }
 }
 
@@ -50,12 +50,12 @@ impl Pipeline for Mqtt {
     type Control = pubsub::mqtt::Mqtt;
 
     async fn push(&self, stage: Stage) -> Result<TopicSender> {
-        TopicSender::to(&self.place, mqtt::topic(&self.place, stage.part())).await
+        TopicSender::to(&self.place, mqtt::topic(&self.place, stage.namespace())).await
     }
 
     async fn pull(&self, stage: Stage) -> Result<StagePull> {
         let link = Link::to(&self.place).await?;
-        let topic = mqtt::topic(&self.place, stage.part());
+        let topic = mqtt::topic(&self.place, stage.namespace());
         link.subscribe(&mqtt::shared("workers", &topic), QoS::AtMostOnce).await?;
         Ok(StagePull { inbox: link.inbox })
     }

@@ -49,11 +49,11 @@ impl Pipeline for Nats {
     type Control = pubsub::nats::Nats;
 
     async fn push(&self, stage: Stage) -> Result<SubjectSender> {
-        Ok(SubjectSender::new(Line::to(&self.place).await?, self.place.part(stage.part()).name()))
+        Ok(SubjectSender::new(Line::to(&self.place).await?, self.place.namespace(stage.namespace()).name()))
     }
 
     async fn pull(&self, stage: Stage) -> Result<GroupPull> {
-        let subject = self.place.part(stage.part()).name();
+        let subject = self.place.namespace(stage.namespace()).name();
         Ok(GroupPull { messages: Listener::to(&self.place, subject, Some("workers")).await? })
     }
 }

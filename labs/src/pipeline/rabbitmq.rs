@@ -40,7 +40,7 @@ impl Lab for RabbitMq {
     async fn open(place: &Place) -> Result<Self> {
         let link = Link::to(place).await?;
         for stage in [Stage::Tasks, Stage::Results] {
-            link.declare(&place.part(stage.part()).name(), false).await?;
+            link.declare(&place.namespace(stage.namespace()).name(), false).await?;
         }
         link.close().await?;
         Ok(Self { place: place.clone() })
@@ -48,9 +48,9 @@ impl Lab for RabbitMq {
 
     async fn remove(place: &Place) -> Result<()> {
         for stage in [Stage::Tasks, Stage::Results] {
-            amqp::delete_queue(place, &place.part(stage.part()).name()).await?;
+            amqp::delete_queue(place, &place.namespace(stage.namespace()).name()).await?;
         }
-        pubsub::rabbitmq::RabbitMq::remove(&place.part("control")).await
+        pubsub::rabbitmq::RabbitMq::remove(&place.namespace("control")).await
     }
 }
 
@@ -63,7 +63,7 @@ impl Pipeline for RabbitMq {
     async fn push(&self, stage: Stage) -> Result<StagePush> {
         let default_exchange = String::new();
         let outbox = Outbox::confirming(Link::to(&self.place).await?, default_exchange).await?;
-        Ok(StagePush { outbox, queue: self.place.part(stage.part()).name() })
+        Ok(StagePush { outbox, queue: self.place.namespace(stage.namespace()).name() })
     }
 
     async fn pull(&self, stage: Stage) -> Result<QueueConsumer> {
@@ -73,7 +73,7 @@ impl Pipeline for RabbitMq {
             Stage::Results => 1024,
         };
         let prefetch = u16::try_from(prefetch).unwrap_or(u16::MAX);
-        let place = self.place.part(stage.part());
+        let place = self.place.namespace(stage.namespace());
         QueueConsumer::join(Link::to(&place).await?, &place.name(), prefetch).await
     }
 }

@@ -45,9 +45,9 @@ impl Lab for RedisLists {
 
     async fn remove(place: &Place) -> Result<()> {
         for stage in [Stage::Tasks, Stage::Results] {
-            wire::remove_keys(&place.part(stage.part())).await?;
+            wire::remove_keys(&place.namespace(stage.namespace())).await?;
         }
-        RedisChannels::remove(&place.part("control")).await
+        RedisChannels::remove(&place.namespace("control")).await
     }
 }
 
@@ -58,7 +58,7 @@ impl Pipeline for RedisLists {
     type Control = RedisChannels;
 
     async fn push(&self, stage: Stage) -> Result<ListSender> {
-        let place = self.place.part(stage.part());
+        let place = self.place.namespace(stage.namespace());
         ListSender::to(&place, &self.redis, queue(&place)).await
     }
 
@@ -69,6 +69,6 @@ impl Pipeline for RedisLists {
             Stage::Results => 1024,
         };
         let prefetch = u16::try_from(prefetch).unwrap_or(u16::MAX);
-        ListConsumer::join(&self.place.part(stage.part()), &self.redis, prefetch).await
+        ListConsumer::join(&self.place.namespace(stage.namespace()), &self.redis, prefetch).await
     }
 }

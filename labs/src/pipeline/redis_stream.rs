@@ -46,8 +46,8 @@ impl Lab for RedisStream {
     }
 
     async fn remove(place: &Place) -> Result<()> {
-        for part in [Stage::Tasks.part(), Stage::Results.part(), "control"] {
-            wire::remove_keys(&place.part(part)).await?;
+        for part in [Stage::Tasks.namespace(), Stage::Results.namespace(), "control"] {
+            wire::remove_keys(&place.namespace(part)).await?;
         }
         Ok(())
     }
@@ -60,7 +60,7 @@ impl Pipeline for RedisStream {
     type Control = pubsub::redis_stream::RedisStream;
 
     async fn push(&self, stage: Stage) -> Result<StreamPush> {
-        let place = self.place.part(stage.part());
+        let place = self.place.namespace(stage.namespace());
         Ok(StreamPush { appender: Appender::new(&place, &self.redis).await?, stream: stream(&place) })
     }
 
@@ -71,7 +71,7 @@ impl Pipeline for RedisStream {
             Stage::Results => 1024,
         };
         let prefetch = u16::try_from(prefetch).unwrap_or(u16::MAX);
-        StreamConsumer::join(&self.place.part(stage.part()), &self.redis, prefetch).await
+        StreamConsumer::join(&self.place.namespace(stage.namespace()), &self.redis, prefetch).await
     }
 }
 

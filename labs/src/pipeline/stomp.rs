@@ -43,9 +43,9 @@ impl Lab for Stomp {
     /// Over AMQP: STOMP has no word for deleting a queue.
     async fn remove(place: &Place) -> Result<()> {
         for stage in [Stage::Tasks, Stage::Results] {
-            amqp::delete_queue(place, &place.part(stage.part()).name()).await?;
+            amqp::delete_queue(place, &place.namespace(stage.namespace()).name()).await?;
         }
-        pubsub::stomp::Stomp::remove(&place.part("control")).await
+        pubsub::stomp::Stomp::remove(&place.namespace("control")).await
     }
 }
 
@@ -56,7 +56,7 @@ impl Pipeline for Stomp {
     type Control = pubsub::stomp::Stomp;
 
     async fn push(&self, stage: Stage) -> Result<QueueSender> {
-        QueueSender::to(&self.place.part(stage.part())).await
+        QueueSender::to(&self.place.namespace(stage.namespace())).await
     }
 
     async fn pull(&self, stage: Stage) -> Result<QueueConsumer> {
@@ -66,6 +66,6 @@ impl Pipeline for Stomp {
             Stage::Results => 1024,
         };
         let prefetch = u16::try_from(prefetch).unwrap_or(u16::MAX);
-        QueueConsumer::join(&self.place.part(stage.part()), prefetch).await
+        QueueConsumer::join(&self.place.namespace(stage.namespace()), prefetch).await
     }
 }

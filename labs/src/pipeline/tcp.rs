@@ -59,7 +59,7 @@ impl Pipeline for Tcp {
     type Control = pubsub::tcp::Tcp;
 
     async fn push(&self, stage: Stage) -> Result<Self::Push> {
-        let (place, write) = (self.place.part(stage.part()), self.write);
+        let (place, write) = (self.place.namespace(stage.namespace()), self.write);
         Ok(match stage {
             Stage::Tasks => Stages::Tasks(Ventilator::new(Bound::tcp(&place).await?, write)),
             Stage::Results => {
@@ -69,7 +69,7 @@ impl Pipeline for Tcp {
     }
 
     async fn pull(&self, stage: Stage) -> Result<Self::Pull> {
-        let place = self.place.part(stage.part());
+        let place = self.place.namespace(stage.namespace());
         Ok(match stage {
             Stage::Tasks => Stages::Tasks(Worker::connect(&place.peer().await?, self.credit).await?),
             Stage::Results => Stages::Results(FrameSink(Hub::new(Bound::tcp(&place).await?))),

@@ -44,8 +44,8 @@ impl Lab for Unix {
 
     /// A socket's file outlives a process that was killed; each stage has its own.
     async fn remove(place: &Place) -> Result<()> {
-        Bound::remove_unix(&place.part(Stage::Tasks.part()))?;
-        Bound::remove_unix(&place.part(Stage::Results.part()))
+        Bound::remove_unix(&place.namespace(Stage::Tasks.namespace()))?;
+        Bound::remove_unix(&place.namespace(Stage::Results.namespace()))
     }
 }
 
@@ -56,7 +56,7 @@ impl Pipeline for Unix {
     type Control = pubsub::unix::Unix;
 
     async fn push(&self, stage: Stage) -> Result<Self::Push> {
-        let (place, write) = (self.place.part(stage.part()), self.write);
+        let (place, write) = (self.place.namespace(stage.namespace()), self.write);
         Ok(match stage {
             Stage::Tasks => Stages::Tasks(Ventilator::new(Bound::unix(&place).await?, write)),
             Stage::Results => {
@@ -66,7 +66,7 @@ impl Pipeline for Unix {
     }
 
     async fn pull(&self, stage: Stage) -> Result<Self::Pull> {
-        let place = self.place.part(stage.part());
+        let place = self.place.namespace(stage.namespace());
         Ok(match stage {
             Stage::Tasks => Stages::Tasks(Worker::connect(&place.peer().await?, self.credit).await?),
             Stage::Results => Stages::Results(FrameSink(Hub::new(Bound::unix(&place).await?))),

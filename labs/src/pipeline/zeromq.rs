@@ -56,7 +56,7 @@ impl Pipeline for ZeroMq {
     type Control = pubsub::zeromq::ZeroMq;
 
     async fn push(&self, stage: Stage) -> Result<ZeroMqPush> {
-        let place = self.place.part(stage.part());
+        let place = self.place.namespace(stage.namespace());
         let mut socket = PushSocket::new();
         let events = Box::new(socket.monitor());
         match stage {
@@ -67,7 +67,7 @@ impl Pipeline for ZeroMq {
     }
 
     async fn pull(&self, stage: Stage) -> Result<ZeroMqPull> {
-        let place = self.place.part(stage.part());
+        let place = self.place.namespace(stage.namespace());
         let mut socket = PullSocket::new();
         match stage {
             Stage::Tasks => zmq::connect(&mut socket, &place).await?,

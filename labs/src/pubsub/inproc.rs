@@ -41,11 +41,11 @@ impl Lab for Inproc {
     const KNOBS: &'static [Knob] = &[DEPTH];
 
     async fn open(place: &Place) -> Result<Self> {
-        Ok(Self { listeners: place.meet(watch::Sender::default), depth: place.knob(DEPTH) })
+        Ok(Self { listeners: place.registered(watch::Sender::default), depth: place.knob(DEPTH) })
     }
 
     async fn remove(place: &Place) -> Result<()> {
-        place.part_ways();
+        place.unregister();
         Ok(())
     }
 }

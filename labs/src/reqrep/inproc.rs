@@ -39,14 +39,14 @@ impl Lab for Inproc {
 
     async fn open(place: &Place) -> Result<Self> {
         let depth = place.knob(DEPTH);
-        Ok(Self(place.meet(|| {
+        Ok(Self(place.registered(|| {
             let (enter, leave) = mpmc::bounded(depth);
             Requests { enter, leave }
         })))
     }
 
     async fn remove(place: &Place) -> Result<()> {
-        place.part_ways();
+        place.unregister();
         Ok(())
     }
 }

@@ -148,7 +148,7 @@ pub(crate) async fn take(
     Ok(items)
 }
 
-/// Removes every key of the place; its parts have keys of their own.
+/// Removes every key of the place; its namespaces have keys of their own.
 pub(crate) async fn remove_keys(place: &Place) -> Result<()> {
     let mut connection = Redis::at(place).await?.connect().await?;
     let keys = format!("{}:*", literally(&place.name()));

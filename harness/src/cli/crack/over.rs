@@ -28,7 +28,7 @@ impl Over {
     /// Takes away what is left in the broker.
     pub(super) async fn remove(&self, place: &Place) -> Result<()> {
         self.lab.remove(place).await?;
-        self.lab.control.remove(&place.part("control")).await
+        self.lab.control.remove(&place.namespace("control")).await
     }
 
     /// Whether workers can be processes of their own.

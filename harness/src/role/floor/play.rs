@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use hdrhistogram::Histogram;
-use labs::lab::Commons;
+use labs::lab::Registry;
 use tokio::sync::mpsc;
 
 use super::frame::{self, Frame, Scanner};
@@ -38,9 +38,9 @@ pub(super) fn run(
     init: Init,
     inbox: mpsc::UnboundedReceiver<ToRole>,
     outbox: Outbox,
-    commons: Arc<Commons>,
+    registry: Arc<Registry>,
 ) -> Result<()> {
-    stage(init, inbox, outbox, commons, play)
+    stage(init, inbox, outbox, registry, play)
 }
 
 async fn play(stage: Stage) -> Result<()> {

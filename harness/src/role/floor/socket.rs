@@ -28,14 +28,14 @@ impl Socket {
         socket.prepared()
     }
 
-    /// Connects to the broker's door for a protocol; also who to say one is.
+    /// Connects to the broker's endpoint of a protocol; also who to say one is.
     pub(super) fn to_broker(
         place: &Place,
         protocol: &str,
         usual_port: u16,
     ) -> Result<(Self, Option<(String, String)>)> {
-        let door = place.door(protocol, usual_port)?;
-        Ok((Self::connect(&format!("{}:{}", door.host, door.port))?, door.login))
+        let endpoint = place.endpoint(protocol, usual_port)?;
+        Ok((Self::connect(&format!("{}:{}", endpoint.host, endpoint.port))?, endpoint.login))
     }
 
     fn prepared(self) -> Result<Self> {

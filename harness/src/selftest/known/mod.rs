@@ -28,9 +28,9 @@ impl Known {
         Rig::find(self.place.knob(KNOB))
     }
 
-    /// The only wire of a part of the place.
-    fn wire(&self, part: &str) -> Arc<Wire> {
-        self.place.part(part).meet(Wire::default)
+    /// The only wire of a namespace of the place.
+    fn wire(&self, namespace: &str) -> Arc<Wire> {
+        self.place.namespace(namespace).registered(Wire::default)
     }
 }
 
@@ -47,7 +47,7 @@ impl Lab for Known {
     }
 
     async fn remove(place: &Place) -> Result<()> {
-        place.part_ways();
+        place.unregister();
         Ok(())
     }
 }

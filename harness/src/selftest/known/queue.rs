@@ -22,7 +22,7 @@ impl Queue for Known {
     }
 
     async fn consumer(&self, _: u16) -> Result<Taking> {
-        let number = self.place.meet(AtomicUsize::default).fetch_add(1, Ordering::Relaxed);
+        let number = self.place.registered(AtomicUsize::default).fetch_add(1, Ordering::Relaxed);
         Ok(Taking { exit: Exit::of(self.rig()?, self.wire(""), number)?, noted: true })
     }
 }
@@ -48,12 +48,12 @@ impl Pipeline for Known {
     type Control = Self;
 
     async fn push(&self, stage: Stage) -> Result<Pushing> {
-        let entrance = Entrance::to(self.rig()?, vec![self.wire(stage.part())])?;
+        let entrance = Entrance::to(self.rig()?, vec![self.wire(stage.namespace())])?;
         Ok(Pushing { entrance, stage })
     }
 
     async fn pull(&self, stage: Stage) -> Result<Taking> {
-        let exit = Exit::of(self.rig()?, self.wire(stage.part()), 0)?;
+        let exit = Exit::of(self.rig()?, self.wire(stage.namespace()), 0)?;
         Ok(Taking { exit, noted: stage == Stage::Results })
     }
 }

@@ -32,7 +32,7 @@ pub(super) async fn pair() -> Result<()> {
     // AMQP, STOMP, MQTT, distribution and epmd, of each.
     listeners(&family, 10)?;
     for protocol in ["stomp", "mqtt"] {
-        let port = Place::new("it", Some(one.url())).door(protocol, 0)?.port;
+        let port = Place::new("it", Some(one.url())).endpoint(protocol, 0)?.port;
         TcpStream::connect((Ipv4Addr::LOCALHOST, port))
             .with_context(|| format!("nobody listens for {protocol}"))?;
         let seen = one.settings().get(&format!("{protocol} port")).cloned();

@@ -120,8 +120,8 @@ struct Eye {
 
 impl Eye {
     async fn open(place: &Place) -> Result<Self> {
-        let door = place.door("mqtt", 1883)?;
-        let mut socket = TcpStream::connect((door.host.as_str(), door.port)).await?;
+        let endpoint = place.endpoint("mqtt", 1883)?;
+        let mut socket = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
         socket.write_all(b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00").await?;
         let mut eye = Self { socket, unread: Vec::new() };
         ensure!(eye.packet().await?.0 == 0x20, "the broker did not answer to CONNECT");

@@ -17,7 +17,8 @@ pub(super) async fn nothing_left(site: &Site) -> Result<()> {
         ensure!(account[kind] == 0, "{kind} that stay in JetStream: {}", account[kind]);
     }
     let place = site.place();
-    let parts = ["tasks", "results", "control", "it", "control.stop"].map(|part| place.part(part).name());
+    let parts =
+        ["tasks", "results", "control", "it", "control.stop"].map(|part| place.namespace(part).name());
     for subject in std::iter::once(place.name()).chain(parts) {
         let gone = async {
             // NATS says at once when nobody listens; a listener would not answer.

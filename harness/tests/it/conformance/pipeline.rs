@@ -222,7 +222,7 @@ async fn share<L: Pipeline>(site: Site, fair: fn([u64; 2]) -> bool) -> Result<()
 
 /// `stop` reaches every worker.
 async fn control<L: Pipeline>(site: Site) -> Result<()> {
-    let place = site.place().part("control");
+    let place = site.place().namespace("control");
     let (lab, stop) = (L::Control::open(&place).await?, Topic::new("stop")?);
     let joining = try_join_all((0..3).map(|_| lab.subscriber(&Filter::All)));
     let (mut sink, mut workers) = tokio::try_join!(lab.publisher(), joining)?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use harness::broker::{self, Options, Server, Source};
 use harness::role::protocol::{Init, Kind};
-use labs::lab::{Broker, Commons, Directory, Knob, Place};
+use labs::lab::{Broker, Directory, Knob, Place, Registry};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -28,7 +28,7 @@ const NEVER_CLAIM: usize = 600_000;
 pub(crate) struct Site {
     name: String,
     url: Option<String>,
-    commons: Arc<Commons>,
+    registry: Arc<Registry>,
     knobs: BTreeMap<String, usize>,
     patience: Duration,
     /// Every place that was made here: they know which knobs were read.
@@ -48,7 +48,7 @@ impl Site {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("it-{}-{number}-{what}", std::process::id());
         let knobs = CLAIMS.iter().map(|knob| ((*knob).to_owned(), NEVER_CLAIM)).collect();
-        Self { name, url, commons: Arc::default(), knobs, patience: PATIENCE, places: Arc::default() }
+        Self { name, url, registry: Arc::default(), knobs, patience: PATIENCE, places: Arc::default() }
     }
 
     /// The same, and conditions are waited for no longer than this.
@@ -110,7 +110,7 @@ impl Site {
     /// The place, where so many roles bind.
     pub(crate) fn place_of(&self, binders: usize) -> Place {
         let place = Place::new(&self.name, self.url.as_deref())
-            .with_commons(Arc::clone(&self.commons))
+            .with_registry(Arc::clone(&self.registry))
             .with_directory(Arc::new(Directory::local(binders)))
             .with_knobs(self.knobs.clone());
         self.places.lock().unwrap_or_else(PoisonError::into_inner).push(place.clone());

@@ -182,9 +182,9 @@ async fn poison(site: Site) -> Result<()> {
 }
 
 async fn connect(place: &Place) -> Result<TcpStream> {
-    let door = place.door("stomp", 61613)?;
-    let (user, password) = door.login.context("no login")?;
-    let mut stream = TcpStream::connect((door.host.as_str(), door.port)).await?;
+    let endpoint = place.endpoint("stomp", 61613)?;
+    let (user, password) = endpoint.login.context("no login")?;
+    let mut stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
     let frame = format!("CONNECT\naccept-version:1.2\nhost:/\nlogin:{user}\npasscode:{password}\n\n\0");
     stream.write_all(frame.as_bytes()).await?;
     ensure!(until(&mut stream, "\0").await?.contains("CONNECTED"), "no connection");

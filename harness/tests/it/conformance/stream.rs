@@ -380,7 +380,7 @@ async fn no_queues_and_exchanges(site: &Site) -> Result<()> {
     use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
     let connection = lapin::Connection::connect(site.url()?, Default::default()).await?;
     let place = site.place();
-    let parts = ["tasks", "results", "control"].map(|part| place.part(part).name());
+    let parts = ["tasks", "results", "control"].map(|part| place.namespace(part).name());
     let subscribers = durable::IDS.map(|id| format!("{}.{id}", place.name()));
     for name in std::iter::once(place.name()).chain(parts).chain(subscribers) {
         let passive = QueueDeclareOptions { passive: true, ..Default::default() };

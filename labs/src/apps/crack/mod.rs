@@ -41,9 +41,9 @@ use message::{Range, Task};
 use sink::Sink;
 use words::{Alphabet, Hash};
 
-/// The part of the place where `stop` is said.
+/// The namespace of the place where `stop` is said.
 const CONTROL: &str = "control";
-/// What is said there, under the topic of the same name as the part.
+/// What is said there, under the topic of the same name as the namespace.
 const STOP: &str = "stop";
 
 /// What is to be done.

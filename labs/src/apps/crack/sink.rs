@@ -52,7 +52,7 @@ pub(super) struct Sink<'a> {
 impl<'a> Sink<'a> {
     pub(super) async fn join(lab: &PipelineLab, place: &Place, job: &'a Job) -> Result<Self> {
         let results = lab.pull(place, Stage::Results).await?;
-        let control = lab.control.publisher(&place.part(CONTROL)).await?;
+        let control = lab.control.publisher(&place.namespace(CONTROL)).await?;
         Ok(Self {
             job,
             guarantee: lab.guarantee,

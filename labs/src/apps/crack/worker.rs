@@ -53,7 +53,7 @@ pub async fn work(lab: &PipelineLab, place: &Place, dismissed: impl Future<Outpu
     let me = place.role().to_owned();
     // The way out first: whoever takes a task must be able to report it.
     let mut results = lab.push(place, Stage::Results).await?;
-    let orders = lab.control.subscriber(&place.part(CONTROL), &Filter::All).await?;
+    let orders = lab.control.subscriber(&place.namespace(CONTROL), &Filter::All).await?;
     let mut tasks = lab.pull(place, Stage::Tasks).await?;
     results.send(Report::Joined(me.clone()).write()).await?;
     results.flush().await?;

@@ -282,10 +282,10 @@ impl Drop for Wire {
 }
 
 fn options(place: &Place, who: Who) -> Result<MqttOptions> {
-    let door = place.door("mqtt", 1883)?;
+    let endpoint = place.endpoint("mqtt", 1883)?;
     // Without a name the broker makes one up.
-    let mut options = MqttOptions::new(who.session.clone().unwrap_or_default(), door.host, door.port);
-    if let Some((user, password)) = door.login {
+    let mut options = MqttOptions::new(who.session.clone().unwrap_or_default(), endpoint.host, endpoint.port);
+    if let Some((user, password)) = endpoint.login {
         options.set_credentials(user, password);
     }
     let mut network = options.network_options();

@@ -17,8 +17,8 @@ pub(super) const READ: usize = 64 << 10;
 /// Connects, and logs in at the virtual host of the broker's address. No
 /// heart-beats are asked for: the kernel tells when a local peer has gone.
 pub(super) async fn connect(place: &Place) -> Result<Framed<TcpStream, Codec>> {
-    let door = place.door("stomp", PORT)?;
-    let (host, port) = (door.host.as_str(), door.port);
+    let endpoint = place.endpoint("stomp", PORT)?;
+    let (host, port) = (endpoint.host.as_str(), endpoint.port);
     let uri: AMQPUri = place.url()?.parse().map_err(|error: String| anyhow!(error))?;
     let socket = TcpStream::connect((host, port)).await.with_context(|| {
         format!("cannot connect to RabbitMQ's STOMP plugin at {host}:{port}; is it enabled?")
@@ -54,7 +54,7 @@ pub(crate) fn queue(place: &Place) -> String {
 
 /// What stands before the topics of this place, as the routing keys of the one
 /// exchange that all places share, `amq.topic`: its name as a single word, or
-/// a part's topics would be topics of the whole.
+/// a namespace's topics would be topics of the whole.
 pub(crate) fn topics(place: &Place) -> String {
     format!("/topic/{}.", literally(&place.name().replace('.', "~")))
 }

@@ -58,7 +58,7 @@ impl DurablePubSub for Faulty<SAYS_WAITS> {
         }
         let filter = if self.fault == IGNORES_FILTER { Filter::All } else { filter.clone() };
         let most = self.place.knob(PREFETCH);
-        let exchange: Arc<Exchange> = self.meet();
+        let exchange: Arc<Exchange> = self.registered();
         let tank = exchange.keeping(|kept, history| {
             let new = !kept.0.contains_key(id);
             let store = kept.0.entry(id.to_owned()).or_insert_with(|| Store {
@@ -84,7 +84,7 @@ impl DurablePubSub for Faulty<SAYS_WAITS> {
 
     async fn forget(&self, id: &str) -> Result<()> {
         if self.fault != NEVER_FORGETS {
-            self.meet::<Exchange>().keeping(|kept, _| kept.0.remove(id));
+            self.registered::<Exchange>().keeping(|kept, _| kept.0.remove(id));
         }
         Ok(())
     }

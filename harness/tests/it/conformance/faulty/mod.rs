@@ -69,14 +69,14 @@ pub(super) struct Faulty<const SAYS: u8> {
 }
 
 impl<const SAYS: u8> Faulty<SAYS> {
-    fn meet<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+    fn registered<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
         static EVERYBODY: LazyLock<Place> = LazyLock::new(|| Place::new("everybody", None));
         let place = if self.fault == HEARS_OTHERS { &*EVERYBODY } else { &self.place };
-        place.meet(T::default)
+        place.registered(T::default)
     }
 
-    fn part(&self, stage: Stage) -> Self {
-        Self { place: self.place.part(stage.part()), fault: self.fault }
+    fn namespace(&self, stage: Stage) -> Self {
+        Self { place: self.place.namespace(stage.namespace()), fault: self.fault }
     }
 }
 
@@ -99,7 +99,7 @@ impl<const SAYS: u8> Lab for Faulty<SAYS> {
             /// How many are about to open the place.
             #[derive(Default)]
             struct Opening(AtomicUsize);
-            let opening: Arc<Opening> = place.meet(Opening::default);
+            let opening: Arc<Opening> = place.registered(Opening::default);
             let others = opening.0.fetch_add(1, Ordering::Relaxed);
             tokio::task::yield_now().await;
             opening.0.fetch_sub(1, Ordering::Relaxed);
@@ -110,7 +110,7 @@ impl<const SAYS: u8> Lab for Faulty<SAYS> {
 
     async fn remove(place: &Place) -> Result<()> {
         if place.knob(FAULT) != LEAVES_THINGS {
-            place.part_ways();
+            place.unregister();
         }
         Ok(())
     }
@@ -120,14 +120,14 @@ impl<const SAYS: u8> OneWay for Faulty<SAYS> {
     type Sender = Push;
     type Receiver = Hand;
     async fn sender(&self) -> Result<Push> {
-        let mut push = Push::into(self.meet(), self.fault);
+        let mut push = Push::into(self.registered(), self.fault);
         if SAYS == SAYS_DROPS {
             push.high_water = Some(self.place.knob(HIGH_WATER));
         }
         Ok(push)
     }
     async fn receiver(&self) -> Result<Hand> {
-        Ok(Hand::of(self.meet(), usize::MAX, self.fault))
+        Ok(Hand::of(self.registered(), usize::MAX, self.fault))
     }
 }
 
@@ -135,10 +135,10 @@ impl Queue for Faulty<SAYS_WAITS> {
     type Producer = Push;
     type Consumer = Hand;
     async fn producer(&self) -> Result<Push> {
-        Ok(Push::into(self.meet(), self.fault))
+        Ok(Push::into(self.registered(), self.fault))
     }
     async fn consumer(&self, prefetch: u16) -> Result<Hand> {
-        Ok(Hand::of(self.meet(), usize::from(prefetch), self.fault))
+        Ok(Hand::of(self.registered(), usize::from(prefetch), self.fault))
     }
 }
 
@@ -148,10 +148,10 @@ impl Pipeline for Faulty<SAYS_WAITS> {
     type Pull = Hand;
     type Control = Self;
     async fn push(&self, stage: Stage) -> Result<Push> {
-        Ok(Push::into(self.part(stage).meet(), self.fault))
+        Ok(Push::into(self.namespace(stage).registered(), self.fault))
     }
     async fn pull(&self, stage: Stage) -> Result<Hand> {
-        Ok(Hand::of(self.part(stage).meet(), 4, self.fault))
+        Ok(Hand::of(self.namespace(stage).registered(), 4, self.fault))
     }
 }
 

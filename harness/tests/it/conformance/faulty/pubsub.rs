@@ -53,7 +53,7 @@ impl PubSub for Faulty<SAYS_WAITS> {
     type Subscriber = Listener;
 
     async fn publisher(&self) -> Result<Announcer> {
-        Ok(Announcer { exchange: self.meet(), fault: self.fault })
+        Ok(Announcer { exchange: self.registered(), fault: self.fault })
     }
 
     async fn subscriber(&self, filter: &Filter) -> Result<Listener> {
@@ -61,7 +61,8 @@ impl PubSub for Faulty<SAYS_WAITS> {
             filter.require(Self::TRANSPORT, Self::FILTERS)?;
         }
         let filter = if self.fault == IGNORES_FILTER { Filter::All } else { filter.clone() };
-        let mut listener = Listener { exchange: self.meet(), filter, inbox: Arc::default(), live: false };
+        let mut listener =
+            Listener { exchange: self.registered(), filter, inbox: Arc::default(), live: false };
         if self.fault != JOINS_LATE {
             listener.join();
         }

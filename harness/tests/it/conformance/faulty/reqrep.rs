@@ -40,11 +40,11 @@ impl RequestReply for Faulty<SAYS_WAITS> {
     type Responder = Answerer;
 
     async fn requester(&self) -> Result<Asker> {
-        Ok(Asker { desk: self.meet(), fault: self.fault })
+        Ok(Asker { desk: self.registered(), fault: self.fault })
     }
 
     async fn responder(&self) -> Result<Answerer> {
-        let desk: Arc<Desk> = self.meet();
+        let desk: Arc<Desk> = self.registered();
         let number = desk.lock().responders;
         desk.lock().responders += 1;
         Ok(Answerer { desk, number, taken: BTreeMap::new(), fault: self.fault })
