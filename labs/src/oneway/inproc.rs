@@ -1,8 +1,9 @@
 //! One-way inside one process: a bounded channel.
 //!
-//! Nothing is copied and nothing is written; what this lab measures is the
-//! price of handing over, and so the floor of the harness itself. A full
-//! channel makes the sender wait. The messages die with the process.
+//! Nothing goes over a wire: a body is a counted reference to memory, and `send`
+//! moves the reference into the channel. So this lab measures the price of handing
+//! over, and the least that the harness itself costs. A full channel makes the
+//! sender wait. Nothing is confirmed; the messages are lost with the process.
 //!
 //! Run it with `just lab oneway-inproc`.
 

@@ -1,20 +1,23 @@
-//! One-way over plain TCP: length-prefixed frames, nothing else.
+//! One-way over plain TCP: one frame is one body (four bytes of length,
+//! big-endian, then the body), and nothing goes back.
 //!
-//! The receiver listens, senders connect. TCP keeps order and loses nothing
-//! while the connection lives; when the receiver is slow, its window closes
-//! and the sender waits. A broken connection loses what was on its way, and
-//! neither side can say how much that was.
+//! The receiver listens, senders connect. `send` puts a frame into a buffer;
+//! 64 KiB of them, or a flush, are written at once. Nothing is confirmed. TCP
+//! keeps order and loses nothing while the connection lives; when the receiver
+//! is slow, its window closes and the sender waits.
 //!
-//! Run it with `just lab oneway-tcp`.
+//! Loses: when a connection breaks or the receiver dies, what was in the
+//! buffers between them. Neither side can say how much that was.
+//!
+//! Run it with `just lab oneway-tcp`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
 use anyhow::Result;
 use bytes::Bytes;
 
 use super::{OneWay, Receiver, Sender};
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
-use crate::wire::hub::Hub;
-use crate::wire::link::Link;
-use crate::wire::socket::Bound;
+use crate::wire::frames::{FrameConnection, FrameListener};
+use crate::wire::sockets::Bound;
 
 /// One system call costs as much as hundreds of small messages.
 const WRITE: Knob =
@@ -48,41 +51,47 @@ impl OneWay for Tcp {
     type Receiver = FrameReceiver;
 
     async fn sender(&self) -> Result<FrameSender> {
-        let link = Link::connect(&self.place.peer().await?).await?;
-        Ok(FrameSender { link, write: self.write })
+        FrameSender::connect(&self.place.peer().await?, self.write).await
     }
 
     async fn receiver(&self) -> Result<FrameReceiver> {
-        Ok(FrameReceiver(Hub::new(Bound::tcp(&self.place).await?)))
+        Ok(FrameReceiver(FrameListener::new(Bound::tcp(&self.place).await?)))
     }
 }
 
 /// The sending end: one connection.
 pub struct FrameSender {
-    pub(crate) link: Link,
-    pub(crate) write: usize,
+    connection: FrameConnection,
+    write: usize,
+}
+
+impl FrameSender {
+    /// `write` bytes are collected before they are written without a flush.
+    pub(crate) async fn connect(address: &str, write: usize) -> Result<Self> {
+        Ok(Self { connection: FrameConnection::connect(address).await?, write })
+    }
 }
 
 impl Sender for FrameSender {
     async fn send(&mut self, body: Bytes) -> Result<()> {
-        self.link.put(&[&body])?;
-        if self.link.unwritten() >= self.write {
-            self.link.flush().await?;
+        self.connection.put(&[&body])?;
+        if self.connection.unwritten() >= self.write {
+            self.connection.flush().await?;
         }
         Ok(())
     }
 
     async fn flush(&mut self) -> Result<()> {
-        self.link.flush().await
+        self.connection.flush().await
     }
 
     async fn close(mut self) -> Result<()> {
-        self.link.flush().await
+        self.connection.flush().await
     }
 }
 
 /// The receiving end: a connection from each sender.
-pub struct FrameReceiver(pub(crate) Hub);
+pub struct FrameReceiver(pub(crate) FrameListener);
 
 impl Receiver for FrameReceiver {
     async fn recv(&mut self) -> Result<Option<Bytes>> {

@@ -1,21 +1,24 @@
-//! One-way over a Unix stream socket: the frames of `tcp.rs`, and no network.
+//! One-way over a Unix stream socket: the frames, the sender and the receiver of
+//! `tcp.rs`, and no network.
 //!
 //! The address is a file, and whoever may enter its folder may connect: here
 //! only the same user. The kernel copies what is written straight into the
 //! receiver's queue: no packets, no acknowledgements, no window. When the
 //! sender's share of that queue is used up, it waits, so a slow receiver slows
-//! it down. What a receiver has not read when it dies is lost.
+//! it down. Nothing is confirmed.
 //!
-//! Run it with `just lab oneway-unix`.
+//! Loses: what a receiver has not read when it dies, and what a sender that dies
+//! had in its buffer.
+//!
+//! Run it with `just lab oneway-unix`. Watch it: `ss -xp`, columns Recv-Q and Send-Q.
 
 use anyhow::Result;
 
 use super::OneWay;
 use super::tcp::{FrameReceiver, FrameSender};
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
-use crate::wire::hub::Hub;
-use crate::wire::link::Link;
-use crate::wire::socket::Bound;
+use crate::wire::frames::FrameListener;
+use crate::wire::sockets::Bound;
 
 /// The kernel splits more than `net.core.wmem_default` (about 200 KiB) anyway.
 const WRITE: Knob =
@@ -51,11 +54,10 @@ impl OneWay for Unix {
 
     async fn sender(&self) -> Result<FrameSender> {
         // The address says which kind of socket it is: `unix:/a/path`.
-        let link = Link::connect(&self.place.peer().await?).await?;
-        Ok(FrameSender { link, write: self.write })
+        FrameSender::connect(&self.place.peer().await?, self.write).await
     }
 
     async fn receiver(&self) -> Result<FrameReceiver> {
-        Ok(FrameReceiver(Hub::new(Bound::unix(&self.place).await?)))
+        Ok(FrameReceiver(FrameListener::new(Bound::unix(&self.place).await?)))
     }
 }

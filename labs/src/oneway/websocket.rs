@@ -4,10 +4,13 @@
 //! connection begins as HTTP and is then a stream of messages, over TCP and so
 //! in order and with its back-pressure: a slow receiver makes the sender wait.
 //! A client must hide what it sends behind a mask, which costs a pass over
-//! every byte at either end. A broken connection loses what was on its way; a
-//! sender that leaves in order says so, behind all that it wrote.
+//! every byte at either end. A sender that leaves sends a close frame behind all
+//! that it wrote.
 //!
-//! Run it with `just lab oneway-websocket`.
+//! Nothing is confirmed. Loses: when a connection breaks or the receiver dies,
+//! what was on its way.
+//!
+//! Run it with `just lab oneway-websocket`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -15,7 +18,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::{OneWay, Receiver, Sender};
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
-use crate::wire::websocket::{self, Hub, Talker, Ws};
+use crate::wire::websocket::{self, WsConnection, WsListener, WsWriter};
 
 /// `oneway-websocket`.
 pub struct WebSocket {
@@ -43,16 +46,16 @@ impl OneWay for WebSocket {
     type Receiver = WsReceiver;
 
     async fn sender(&self) -> Result<WsSender> {
-        Ok(WsSender(Talker::new(Ws::connect(&self.place.peer().await?).await?)))
+        Ok(WsSender(WsWriter::new(WsConnection::connect(&self.place.peer().await?).await?)))
     }
 
     async fn receiver(&self) -> Result<WsReceiver> {
-        Ok(WsReceiver(Hub::new(websocket::bind(&self.place).await?)))
+        Ok(WsReceiver(WsListener::new(websocket::bind(&self.place).await?)))
     }
 }
 
 /// The sending end: one connection.
-pub struct WsSender(Talker);
+pub struct WsSender(WsWriter);
 
 impl Sender for WsSender {
     async fn send(&mut self, body: Bytes) -> Result<()> {
@@ -69,7 +72,7 @@ impl Sender for WsSender {
 }
 
 /// The receiving end: a connection from each sender.
-pub struct WsReceiver(Hub);
+pub struct WsReceiver(WsListener);
 
 impl Receiver for WsReceiver {
     async fn recv(&mut self) -> Result<Option<Bytes>> {

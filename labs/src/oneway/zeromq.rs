@@ -3,9 +3,12 @@
 //! ØMQ hands messages over instead of streams of bytes and keeps a queue for
 //! each peer inside the socket. The crate's queue is deep and has no knob, so
 //! this lab adds the high-water mark that libzmq has: beyond it the sender
-//! waits. What is queued when the process dies is lost.
+//! waits.
 //!
-//! Run it with `just lab oneway-zeromq`.
+//! Nothing is confirmed. Loses: what is queued in a socket when its process dies
+//! or its connection breaks.
+//!
+//! Run it with `just lab oneway-zeromq`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
 use std::time::Duration;
 

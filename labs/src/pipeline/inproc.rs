@@ -1,8 +1,9 @@
 //! A pipeline inside one process: two bounded channels, from which any number
 //! of workers take.
 //!
-//! Whoever is free takes the next task, so a slow worker gets less. Nothing
-//! is acknowledged: a worker that ends takes the task in its hands with it.
+//! A worker that is free takes the next task, so a slow worker gets less. Nothing
+//! goes over a wire, and nothing is confirmed. Loses: the task that a worker has
+//! when it ends; everything, with the process.
 //!
 //! Run it with `just lab pipeline-inproc`.
 

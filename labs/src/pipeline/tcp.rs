@@ -1,26 +1,33 @@
 //! A pipeline over plain TCP, with credit-based flow control.
 //!
-//! Ventilator and sink listen, workers connect to both. A worker tells the
-//! ventilator how many more tasks it will take (its credit, four bytes,
-//! big-endian) and gives that credit back as it finishes, so that a slow
-//! worker gets less. Without credits the ventilator would fill the socket
-//! buffers of the slow one. A worker that dies takes its tasks with it.
+//! Ventilator and sink listen, workers connect to both. A frame (four bytes of
+//! length, big-endian, then as many bytes) holds a task or a result. In the other
+//! direction, a worker sends the ventilator its credit, four bytes, big-endian:
+//! how many more tasks it will take. It gives credit back as it finishes, so that
+//! a slow worker gets less. Without credits the ventilator would fill the socket
+//! buffers of the slow one.
 //!
-//! Run it with `just lab pipeline-tcp`.
+//! Nothing is confirmed. A worker that dies loses the tasks that it was sent (up
+//! to `CREDIT`) and the results that it has not written; a sink that dies, what
+//! it has not read.
+//!
+//! Run it with `just lab pipeline-tcp`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
-use anyhow::{Result, bail};
-use bytes::Bytes;
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use bytes::{Buf, Bytes};
+use futures_util::FutureExt;
 
 use super::{Pipeline, Sharing, Stage};
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::oneway::Sender;
 use crate::oneway::tcp::FrameSender;
 use crate::pubsub;
 use crate::queue::{Consumer, Delivery};
-use crate::wire::credit::{Ventilator, Worker, credit};
-use crate::wire::hub::Hub;
-use crate::wire::link::Link;
-use crate::wire::socket::Bound;
-use crate::wire::stages::Stages;
+use crate::wire::frames::{FrameConnection, FrameListener};
+use crate::wire::sockets::{Bound, ConnectionId};
+use crate::wire::stage_end::StageEnd;
 
 pub(crate) const CREDIT: Knob =
     Knob::new("credit", 256, "Tasks a worker holds at most; finished ones are replaced by half of this.");
@@ -54,32 +61,162 @@ impl Lab for Tcp {
 
 impl Pipeline for Tcp {
     const SHARING: Sharing = Sharing::OnDemand;
-    type Push = Stages<Ventilator, FrameSender>;
-    type Pull = Stages<Worker, FrameSink>;
+    type Push = StageEnd<Ventilator, FrameSender>;
+    type Pull = StageEnd<Worker, FrameSink>;
     type Control = pubsub::tcp::Tcp;
 
     async fn push(&self, stage: Stage) -> Result<Self::Push> {
         let (place, write) = (self.place.namespace(stage.namespace()), self.write);
         Ok(match stage {
-            Stage::Tasks => Stages::Tasks(Ventilator::new(Bound::tcp(&place).await?, write)),
-            Stage::Results => {
-                Stages::Results(FrameSender { link: Link::connect(&place.peer().await?).await?, write })
-            }
+            Stage::Tasks => StageEnd::Tasks(Ventilator::new(Bound::tcp(&place).await?, write)),
+            Stage::Results => StageEnd::Results(FrameSender::connect(&place.peer().await?, write).await?),
         })
     }
 
     async fn pull(&self, stage: Stage) -> Result<Self::Pull> {
         let place = self.place.namespace(stage.namespace());
         Ok(match stage {
-            Stage::Tasks => Stages::Tasks(Worker::connect(&place.peer().await?, self.credit).await?),
-            Stage::Results => Stages::Results(FrameSink(Hub::new(Bound::tcp(&place).await?))),
+            Stage::Tasks => StageEnd::Tasks(Worker::connect(&place.peer().await?, self.credit).await?),
+            Stage::Results => StageEnd::Results(FrameSink(FrameListener::new(Bound::tcp(&place).await?))),
         })
+    }
+}
+
+/// Hands tasks to workers that have credit, each in turn.
+pub struct Ventilator {
+    listener: FrameListener,
+    /// How many more tasks each worker will take.
+    credits: BTreeMap<ConnectionId, u32>,
+    last: ConnectionId,
+    write: usize,
+}
+
+impl Ventilator {
+    /// What is handed out is written when `write` bytes have been collected
+    /// for a worker, or at the next flush.
+    pub(crate) fn new(bound: Bound, write: usize) -> Self {
+        Self { listener: FrameListener::new(bound), credits: BTreeMap::new(), last: 0, write }
+    }
+
+    /// The next worker with credit after the last one served.
+    fn next_worker(&self) -> Option<ConnectionId> {
+        let with_credit = |(_, credit): &(&ConnectionId, &u32)| **credit > 0;
+        let after = self.credits.range(self.last + 1..).find(with_credit);
+        after.or_else(|| self.credits.iter().find(with_credit)).map(|(worker, _)| *worker)
+    }
+
+    fn add_credit(&mut self, frame: Result<Option<(ConnectionId, Bytes)>>) -> Result<()> {
+        let (worker, mut credit) = frame?.context("all workers have left")?;
+        *self.credits.entry(worker).or_default() +=
+            credit.try_get_u32().context("a credit of the wrong length")?;
+        Ok(())
+    }
+}
+
+impl Sender for Ventilator {
+    /// Gives the task to a worker that has credit; waits until one has.
+    async fn send(&mut self, task: Bytes) -> Result<()> {
+        loop {
+            while let Some(worker) = self.next_worker() {
+                if self.listener.put(worker, &[&task])? {
+                    self.last = worker;
+                    self.credits.entry(worker).and_modify(|credit| *credit -= 1);
+                    if self.listener.unwritten(worker) >= self.write {
+                        self.listener.flush().await;
+                    }
+                    return Ok(());
+                }
+                self.credits.remove(&worker);
+            }
+            let frame = self.listener.next().await;
+            self.add_credit(frame)?;
+            // Credit of the others that is here already counts as well.
+            while let Some(frame @ Ok(Some(_))) = self.listener.next().now_or_never() {
+                self.add_credit(frame)?;
+            }
+        }
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        self.listener.flush().await;
+        Ok(())
+    }
+
+    async fn close(mut self) -> Result<()> {
+        self.flush().await?;
+        // Credit that nobody has read would make the kernel break the
+        // connections instead of ending them.
+        while let Some(Ok(Some(_))) = self.listener.next().now_or_never() {}
+        Ok(())
+    }
+}
+
+/// A worker's first credit: at least one task, or nothing would ever come.
+pub(crate) fn credit(tasks: usize) -> u32 {
+    u32::try_from(tasks).unwrap_or(u32::MAX).max(1)
+}
+
+/// The worker's end of the tasks' stage.
+pub struct Worker {
+    connection: FrameConnection,
+    /// Tasks finished since credit was last given back.
+    finished: u32,
+    /// When to give it back.
+    half: u32,
+    /// The ventilator has left; what it wrote may still be there to be read.
+    gone: bool,
+}
+
+impl Worker {
+    /// Connects, and gives its first credit.
+    pub(crate) async fn connect(address: &str, credit: u32) -> Result<Self> {
+        let mut connection = FrameConnection::connect(address).await?;
+        connection.put(&[&credit.to_be_bytes()])?;
+        connection.flush().await?;
+        Ok(Self { connection, finished: 0, half: (credit / 2).max(1), gone: false })
+    }
+}
+
+impl Consumer for Worker {
+    type Item = Bytes;
+    type Receipt = ();
+
+    async fn next(&mut self) -> Result<Option<Delivery<Bytes, ()>>> {
+        let task = match self.connection.next().await {
+            Err(_) if self.gone => None,
+            task => task?,
+        };
+        Ok(task.map(|item| Delivery { item, attempt: 1, receipt: () }))
+    }
+
+    /// Half of all credit is given back at once.
+    async fn ack(&mut self, (): ()) -> Result<()> {
+        self.finished += 1;
+        if self.finished >= self.half { self.flush().await } else { Ok(()) }
+    }
+
+    async fn nack(&mut self, (): ()) -> Result<()> {
+        bail!("a stream does not take a task back")
+    }
+
+    /// Gives back the credit of what is finished.
+    async fn flush(&mut self) -> Result<()> {
+        if self.finished > 0 && !self.gone {
+            self.connection.put(&[&self.finished.to_be_bytes()])?;
+            self.finished = 0;
+            self.gone = self.connection.flush().await.is_err();
+        }
+        Ok(())
+    }
+
+    async fn close(mut self) -> Result<()> {
+        self.flush().await
     }
 }
 
 /// The sink: takes results from every worker. A stream knows no acks: what is
 /// read is gone from it.
-pub struct FrameSink(pub(crate) Hub);
+pub struct FrameSink(pub(crate) FrameListener);
 
 impl Consumer for FrameSink {
     type Item = Bytes;

@@ -1,26 +1,26 @@
-//! A pipeline over Unix stream sockets, with the credit-based flow control of
-//! `tcp.rs`.
+//! A pipeline over Unix stream sockets, with the frames, the ends and the
+//! credit-based flow control of `tcp.rs`.
 //!
 //! Ventilator and sink listen, each at a file of its own, and workers connect
 //! to both: processes of one machine that share its CPUs, and no network. A
 //! worker is sent no more tasks than it has given credit for, and gives the
-//! credit back as it finishes, so that a slow worker gets less. A worker that
-//! dies takes its tasks with it.
+//! credit back as it finishes, so that a slow worker gets less.
 //!
-//! Run it with `just lab pipeline-unix`.
+//! Nothing is confirmed. A worker that dies loses the tasks that it was sent and
+//! the results that it has not written; a sink that dies, what it has not read.
+//!
+//! Run it with `just lab pipeline-unix`. Watch it: `ss -xp`, columns Recv-Q and Send-Q.
 
 use anyhow::Result;
 
-use super::tcp::{CREDIT, FrameSink, WRITE};
+use super::tcp::{CREDIT, FrameSink, Ventilator, WRITE, Worker, credit};
 use super::{Pipeline, Sharing, Stage};
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::oneway::tcp::FrameSender;
 use crate::pubsub;
-use crate::wire::credit::{Ventilator, Worker, credit};
-use crate::wire::hub::Hub;
-use crate::wire::link::Link;
-use crate::wire::socket::Bound;
-use crate::wire::stages::Stages;
+use crate::wire::frames::FrameListener;
+use crate::wire::sockets::Bound;
+use crate::wire::stage_end::StageEnd;
 
 /// `pipeline-unix`.
 pub struct Unix {
@@ -51,25 +51,23 @@ impl Lab for Unix {
 
 impl Pipeline for Unix {
     const SHARING: Sharing = Sharing::OnDemand;
-    type Push = Stages<Ventilator, FrameSender>;
-    type Pull = Stages<Worker, FrameSink>;
+    type Push = StageEnd<Ventilator, FrameSender>;
+    type Pull = StageEnd<Worker, FrameSink>;
     type Control = pubsub::unix::Unix;
 
     async fn push(&self, stage: Stage) -> Result<Self::Push> {
         let (place, write) = (self.place.namespace(stage.namespace()), self.write);
         Ok(match stage {
-            Stage::Tasks => Stages::Tasks(Ventilator::new(Bound::unix(&place).await?, write)),
-            Stage::Results => {
-                Stages::Results(FrameSender { link: Link::connect(&place.peer().await?).await?, write })
-            }
+            Stage::Tasks => StageEnd::Tasks(Ventilator::new(Bound::unix(&place).await?, write)),
+            Stage::Results => StageEnd::Results(FrameSender::connect(&place.peer().await?, write).await?),
         })
     }
 
     async fn pull(&self, stage: Stage) -> Result<Self::Pull> {
         let place = self.place.namespace(stage.namespace());
         Ok(match stage {
-            Stage::Tasks => Stages::Tasks(Worker::connect(&place.peer().await?, self.credit).await?),
-            Stage::Results => Stages::Results(FrameSink(Hub::new(Bound::unix(&place).await?))),
+            Stage::Tasks => StageEnd::Tasks(Worker::connect(&place.peer().await?, self.credit).await?),
+            Stage::Results => StageEnd::Results(FrameSink(FrameListener::new(Bound::unix(&place).await?))),
         })
     }
 }

@@ -1,9 +1,12 @@
 //! Publish/subscribe inside one process: a list of subscribers, each with its
 //! filter and its own bounded channel.
 //!
-//! This is the observer pattern with queues in between. The publisher waits
-//! for the slowest subscriber, so one that stops reading stops everybody.
-//! Whoever subscribes late has missed what was published before.
+//! This is the observer pattern with queues in between; nothing goes over a wire.
+//! The publisher waits for the slowest subscriber, so one that stops reading stops
+//! all of them. A subscriber has joined when `subscriber` returns.
+//!
+//! Events are not confirmed. Loses: what was published before a subscriber joined;
+//! everything, with the process.
 //!
 //! Run it with `just lab pubsub-inproc`.
 
@@ -22,12 +25,12 @@ const DEPTH: Knob =
 
 /// `pubsub-inproc`.
 pub struct Inproc {
-    listeners: Arc<watch::Sender<Vec<Listener>>>,
+    subscriptions: Arc<watch::Sender<Vec<Subscription>>>,
     depth: usize,
 }
 
 #[derive(Clone)]
-struct Listener {
+struct Subscription {
     filter: Filter,
     events: mpsc::Sender<Event>,
 }
@@ -41,7 +44,7 @@ impl Lab for Inproc {
     const KNOBS: &'static [Knob] = &[DEPTH];
 
     async fn open(place: &Place) -> Result<Self> {
-        Ok(Self { listeners: place.registered(watch::Sender::default), depth: place.knob(DEPTH) })
+        Ok(Self { subscriptions: place.registered(watch::Sender::default), depth: place.knob(DEPTH) })
     }
 
     async fn remove(place: &Place) -> Result<()> {
@@ -56,18 +59,18 @@ impl PubSub for Inproc {
     type Subscriber = InprocSubscriber;
 
     async fn publisher(&self) -> Result<InprocPublisher> {
-        let mut listeners = self.listeners.subscribe();
-        let known = listeners.borrow_and_update().clone();
-        Ok(InprocPublisher { listeners, known })
+        let mut subscriptions = self.subscriptions.subscribe();
+        let known = subscriptions.borrow_and_update().clone();
+        Ok(InprocPublisher { subscriptions, known })
     }
 
     async fn subscriber(&self, filter: &Filter) -> Result<InprocSubscriber> {
         filter.require(Self::TRANSPORT, Self::FILTERS)?;
         let (events, inbox) = mpsc::channel(self.depth);
-        let listener = Listener { filter: filter.clone(), events };
-        self.listeners.send_modify(|all| {
+        let subscription = Subscription { filter: filter.clone(), events };
+        self.subscriptions.send_modify(|all| {
             all.retain(|other| !other.events.is_closed());
-            all.push(listener);
+            all.push(subscription);
         });
         Ok(InprocSubscriber(inbox))
     }
@@ -75,18 +78,18 @@ impl PubSub for Inproc {
 
 /// The publishing end: looks at the list again only when it has changed.
 pub struct InprocPublisher {
-    listeners: watch::Receiver<Vec<Listener>>,
-    known: Vec<Listener>,
+    subscriptions: watch::Receiver<Vec<Subscription>>,
+    known: Vec<Subscription>,
 }
 
 impl Publisher for InprocPublisher {
     async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()> {
-        if self.listeners.has_changed().unwrap_or(false) {
-            self.known = self.listeners.borrow_and_update().clone();
+        if self.subscriptions.has_changed().unwrap_or(false) {
+            self.known = self.subscriptions.borrow_and_update().clone();
         }
-        for listener in self.known.iter().filter(|listener| listener.filter.matches(topic)) {
+        for subscription in self.known.iter().filter(|known| known.filter.matches(topic)) {
             // A subscriber that has left is not an error: nobody promised it anything.
-            let _ = listener.events.send(Event { topic: topic.clone(), body: body.clone() }).await;
+            let _ = subscription.events.send(Event { topic: topic.clone(), body: body.clone() }).await;
         }
         Ok(())
     }
@@ -101,7 +104,7 @@ impl Publisher for InprocPublisher {
     }
 }
 
-/// The listening end.
+/// The subscribing end.
 pub struct InprocSubscriber(mpsc::Receiver<Event>);
 
 impl Subscriber for InprocSubscriber {

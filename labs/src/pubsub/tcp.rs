@@ -1,12 +1,16 @@
 //! Publish/subscribe over plain TCP: the publisher listens, keeps every
 //! subscriber's filter, and writes each event to those it matches.
 //!
-//! A subscriber sends its filter as one frame of text and is told `ok`: from
-//! then on it misses nothing. An event is a frame of one byte of topic length,
-//! the topic, and the body. Back-pressure reaches the publisher: it waits for
-//! the slowest subscriber, and so everybody does.
+//! A frame is four bytes of length, big-endian, then as many bytes. A subscriber
+//! sends one frame, its filter as text (`prefix:chat.`), and gets one: `ok`, or
+//! what is wrong with it. After `ok` it misses nothing. An event is a frame of one
+//! byte of topic length, the topic, and the body.
 //!
-//! Run it with `just lab pubsub-tcp`.
+//! Events are not confirmed. Back-pressure reaches the publisher: it waits for
+//! the slowest subscriber, and so all of them do. Loses: what was on its way to a
+//! subscriber when its connection broke; what is published while nobody is there.
+//!
+//! Run it with `just lab pubsub-tcp`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::{Buf, Bytes};
@@ -14,9 +18,8 @@ use bytes::{Buf, Bytes};
 use super::{Event, PubSub, Publisher, Subscriber};
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
-use crate::wire::door::{self, Door, Listener};
-use crate::wire::link::Link;
-use crate::wire::socket::Bound;
+use crate::wire::frames::FrameConnection;
+use crate::wire::sockets::{Acceptor, Bound, Joined, Socket, Subscription, check_answer, read_filter};
 
 const WRITE: Knob = Knob::new(
     "write-bytes",
@@ -65,41 +68,58 @@ impl PubSub for Tcp {
 
 /// The publishing end.
 pub struct FramePublisher {
-    door: Door<Listener<Link>>,
-    listeners: Vec<Listener<Link>>,
+    /// Does the handshake with new subscribers in the meantime.
+    acceptor: Acceptor<Subscription<FrameConnection>>,
+    subscriptions: Vec<Subscription<FrameConnection>>,
     write: usize,
 }
 
 impl FramePublisher {
     pub(crate) fn new(bound: Bound, write: usize) -> Self {
-        Self { door: Door::open(bound, door::greet), listeners: Vec::new(), write }
+        Self { acceptor: Acceptor::start(bound, accept), subscriptions: Vec::new(), write }
     }
+}
+
+/// The publisher's side of the handshake: reads the filter and answers.
+async fn accept(socket: Socket, joined: Joined<Subscription<FrameConnection>>) -> Result<()> {
+    let mut connection = FrameConnection::new(socket);
+    let text = connection.next().await?.context("no filter came")?;
+    let (filter, answer) = read_filter(&text);
+    // Room is taken before the answer, and the answer is written before the publisher has the
+    // connection: a subscriber that was told `ok` cannot be left out, and hears that first.
+    let room = joined.reserve().await?;
+    connection.put(&[answer.as_bytes()])?;
+    connection.flush().await?;
+    if let Some(filter) = filter {
+        room.send(Subscription { filter, connection });
+    }
+    Ok(())
 }
 
 impl Publisher for FramePublisher {
     async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()> {
-        self.listeners.extend(self.door.newcomers());
+        self.subscriptions.extend(self.acceptor.newcomers());
         let (name, mut gone) = (topic.as_str().as_bytes(), Vec::new());
         let Ok(length) = u8::try_from(name.len()) else { bail!("topic `{topic}` is too long") };
-        for (at, listener) in self.listeners.iter_mut().enumerate() {
-            if listener.filter.matches(topic) {
-                listener.link.put(&[&[length], name, &body])?;
-                if listener.link.unwritten() >= self.write && listener.link.flush().await.is_err() {
+        for (at, Subscription { filter, connection }) in self.subscriptions.iter_mut().enumerate() {
+            if filter.matches(topic) {
+                connection.put(&[&[length], name, &body])?;
+                if connection.unwritten() >= self.write && connection.flush().await.is_err() {
                     gone.push(at);
                 }
             }
         }
         for at in gone.into_iter().rev() {
-            self.listeners.swap_remove(at);
+            self.subscriptions.swap_remove(at);
         }
         Ok(())
     }
 
     async fn flush(&mut self) -> Result<()> {
-        for mut listener in std::mem::take(&mut self.listeners) {
+        for mut subscription in std::mem::take(&mut self.subscriptions) {
             // A connection that breaks is a subscriber that has left.
-            if listener.link.flush().await.is_ok() {
-                self.listeners.push(listener);
+            if subscription.connection.flush().await.is_ok() {
+                self.subscriptions.push(subscription);
             }
         }
         Ok(())
@@ -110,21 +130,26 @@ impl Publisher for FramePublisher {
     }
 }
 
-/// The listening end.
+/// The subscribing end.
 pub struct FrameSubscriber {
-    link: Link,
+    connection: FrameConnection,
     topics: TopicReader,
 }
 
 impl FrameSubscriber {
+    /// Sends the filter; the publisher has confirmed it when this returns.
     pub(crate) async fn join(address: &str, filter: &Filter) -> Result<Self> {
-        Ok(Self { link: door::knock(address, filter).await?, topics: TopicReader::default() })
+        let mut connection = FrameConnection::connect(address).await?;
+        connection.put(&[filter.to_string().as_bytes()])?;
+        connection.flush().await?;
+        check_answer(&connection.next().await?.context("the publisher closed the connection")?)?;
+        Ok(Self { connection, topics: TopicReader::default() })
     }
 }
 
 impl Subscriber for FrameSubscriber {
     async fn next(&mut self) -> Result<Option<Event>> {
-        let Some(mut body) = self.link.next().await? else { return Ok(None) };
+        let Some(mut body) = self.connection.next().await? else { return Ok(None) };
         let length = body.try_get_u8().context("an event without a topic")?;
         ensure!(body.len() >= usize::from(length), "an event with half a topic");
         let topic = self.topics.read(&body.split_to(usize::from(length)))?;

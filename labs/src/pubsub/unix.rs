@@ -1,13 +1,14 @@
 //! Publish/subscribe over a Unix stream socket: the publisher listens at a
 //! file, keeps every subscriber's filter, and writes each event to those it
-//! matches, in the frames of `tcp.rs`.
+//! matches. Frames and both ends are those of `tcp.rs`.
 //!
 //! There is no multicast here either: an event for ten subscribers is copied
 //! into the kernel ten times. A subscriber has joined when it is told `ok`, and
-//! misses nothing from then on. Back-pressure reaches the publisher: it waits
-//! for the slowest subscriber, and so everybody does.
+//! misses nothing from then on. Events are not confirmed. Back-pressure reaches
+//! the publisher: it waits for the slowest subscriber, and so all of them do.
+//! Loses: what a subscriber has not read when it dies.
 //!
-//! Run it with `just lab pubsub-unix`.
+//! Run it with `just lab pubsub-unix`. Watch it: `ss -xp`, columns Recv-Q and Send-Q.
 
 use anyhow::Result;
 
@@ -15,7 +16,7 @@ use super::PubSub;
 use super::tcp::{FramePublisher, FrameSubscriber};
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::topic::{Filter, FilterKind};
-use crate::wire::socket::Bound;
+use crate::wire::sockets::Bound;
 
 const WRITE: Knob = Knob::new(
     "write-bytes",

@@ -4,10 +4,13 @@
 //! A subscriber sends its filter as a text message (`prefix:chat.`) and is told
 //! `ok`: from then on it misses nothing. An event is a binary message: the
 //! topic, a line feed, the body. So a browser can subscribe in five lines, and
-//! `topic, body = message.split(b"\n", 1)` reads an event in Python. Back-pressure
-//! reaches the publisher: it waits for the slowest subscriber, and so everybody does.
+//! `topic, body = message.split(b"\n", 1)` reads an event in Python.
 //!
-//! Run it with `just lab pubsub-websocket`.
+//! Events are not confirmed. Back-pressure reaches the publisher: it waits for
+//! the slowest subscriber, and so all of them do. Loses: what was on its way to a
+//! subscriber when its connection broke; what is published while nobody is there.
+//!
+//! Run it with `just lab pubsub-websocket`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
 use anyhow::{Context, Result};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -16,8 +19,8 @@ use tokio_tungstenite::tungstenite::Message;
 use super::{Event, PubSub, Publisher, Subscriber};
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
-use crate::wire::door::{Door, Listener};
-use crate::wire::websocket::{self, Talker, Ws};
+use crate::wire::sockets::{Acceptor, Joined, Socket, Subscription, check_answer, read_filter};
+use crate::wire::websocket::{self, WsConnection, WsWriter};
 
 /// `pubsub-websocket`.
 pub struct WebSocket {
@@ -48,25 +51,45 @@ impl PubSub for WebSocket {
 
     async fn publisher(&self) -> Result<WsPublisher> {
         let bound = websocket::bind(&self.place).await?;
-        Ok(WsPublisher { door: Door::open(bound, websocket::greet_subscriber), listeners: Vec::new() })
+        Ok(WsPublisher { acceptor: Acceptor::start(bound, accept), subscriptions: Vec::new() })
     }
 
     async fn subscriber(&self, filter: &Filter) -> Result<WsSubscriber> {
         filter.require(Self::TRANSPORT, Self::FILTERS)?;
-        let ws = websocket::knock(&self.place.peer().await?, filter).await?;
-        Ok(WsSubscriber { ws, topics: TopicReader::default() })
+        let mut connection = WsConnection::connect(&self.place.peer().await?).await?;
+        connection.put(Message::text(filter.to_string()))?;
+        // Waiting for the answer writes the filter. With `ok`, the publisher has confirmed.
+        check_answer(&connection.next().await?.context("the publisher closed the connection")?)?;
+        Ok(WsSubscriber { connection, topics: TopicReader::default() })
     }
 }
 
 /// The publishing end.
 pub struct WsPublisher {
-    door: Door<Listener<Talker>>,
-    listeners: Vec<Listener<Talker>>,
+    /// Does the handshake with new subscribers in the meantime.
+    acceptor: Acceptor<Subscription<WsWriter>>,
+    subscriptions: Vec<Subscription<WsWriter>>,
+}
+
+/// The publisher's side of the handshake: reads the filter and answers.
+async fn accept(socket: Socket, joined: Joined<Subscription<WsWriter>>) -> Result<()> {
+    let mut connection = WsConnection::accept(socket).await?;
+    let text = connection.next().await?.context("no filter came")?;
+    let (filter, answer) = read_filter(&text);
+    // Room is taken before the answer, and the answer is written before the publisher has the
+    // connection: a subscriber that was told `ok` cannot be left out, and hears that first.
+    let room = joined.reserve_owned().await?;
+    connection.put(Message::text(answer))?;
+    connection.flush().await?;
+    if let Some(filter) = filter {
+        room.send(Subscription { filter, connection: WsWriter::new(connection) });
+    }
+    Ok(())
 }
 
 impl Publisher for WsPublisher {
     async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()> {
-        self.listeners.extend(self.door.newcomers());
+        self.subscriptions.extend(self.acceptor.newcomers());
         let mut event = BytesMut::with_capacity(topic.as_str().len() + 1 + body.len());
         event.put_slice(topic.as_str().as_bytes());
         event.put_u8(b'\n');
@@ -75,10 +98,10 @@ impl Publisher for WsPublisher {
         let event = Message::Binary(event.freeze());
         websocket::check(&event)?;
         let mut at = 0;
-        while let Some(listener) = self.listeners.get_mut(at) {
+        while let Some(Subscription { filter, connection }) = self.subscriptions.get_mut(at) {
             // A connection that breaks is a subscriber that has left.
-            if listener.filter.matches(topic) && listener.link.put(event.clone()).await.is_err() {
-                self.listeners.swap_remove(at);
+            if filter.matches(topic) && connection.put(event.clone()).await.is_err() {
+                self.subscriptions.swap_remove(at);
             } else {
                 at += 1;
             }
@@ -88,9 +111,9 @@ impl Publisher for WsPublisher {
 
     async fn flush(&mut self) -> Result<()> {
         let mut at = 0;
-        while let Some(listener) = self.listeners.get_mut(at) {
-            if listener.link.flush().await.is_err() {
-                self.listeners.swap_remove(at);
+        while let Some(subscription) = self.subscriptions.get_mut(at) {
+            if subscription.connection.flush().await.is_err() {
+                self.subscriptions.swap_remove(at);
             } else {
                 at += 1;
             }
@@ -99,23 +122,23 @@ impl Publisher for WsPublisher {
     }
 
     async fn close(mut self) -> Result<()> {
-        for listener in self.listeners.drain(..) {
+        for subscription in self.subscriptions.drain(..) {
             // One that has left before misses nothing.
-            let _ = listener.link.close().await;
+            let _ = subscription.connection.close().await;
         }
         Ok(())
     }
 }
 
-/// The listening end.
+/// The subscribing end.
 pub struct WsSubscriber {
-    ws: Ws,
+    connection: WsConnection,
     topics: TopicReader,
 }
 
 impl Subscriber for WsSubscriber {
     async fn next(&mut self) -> Result<Option<Event>> {
-        let Some(mut body) = self.ws.next().await? else { return Ok(None) };
+        let Some(mut body) = self.connection.next().await? else { return Ok(None) };
         let length = body.iter().position(|byte| *byte == b'\n').context("an event without a topic")?;
         let topic = self.topics.read(&body.split_to(length))?;
         body.advance(1);

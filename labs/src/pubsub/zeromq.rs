@@ -1,16 +1,17 @@
 //! Publish/subscribe over ØMQ's PUB and SUB sockets.
 //!
 //! The publisher filters: a subscription is a prefix of bytes, and the topic
-//! is the first frame. Nothing confirms a subscription (the "slow joiner":
-//! whoever publishes at once is not heard), and while a subscriber does not
-//! keep up, messages beyond the high-water mark are dropped, silently.
+//! is the first frame, the body the second. Nothing is confirmed, not even a
+//! subscription (the "slow joiner": what is published right after it connects is
+//! not received). Loses: what is published before a subscription has arrived;
+//! messages beyond the high-water mark, dropped silently while a subscriber does
+//! not keep up; what is queued in a socket when its connection breaks.
 //!
-//! The crate means to do that itself and never does: it puts each message into
-//! a subscriber's queue through a new sender, and each has a slot of its own.
-//! So this lab draws the line, for all subscribers at once; libzmq would draw
-//! it for the slow one alone.
+//! The crate means to have a high-water mark and has none: it puts each message
+//! into a subscriber's queue through a new sender, and each has a slot of its own.
+//! So this lab has one, for all subscribers at once; libzmq has one for each.
 //!
-//! Run it with `just lab pubsub-zeromq`.
+//! Run it with `just lab pubsub-zeromq`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
 use std::time::Duration;
 
@@ -119,7 +120,7 @@ impl Publisher for ZeroMqPublisher {
     }
 }
 
-/// The listening end: a SUB socket.
+/// The subscribing end: a SUB socket.
 pub struct ZeroMqSubscriber {
     socket: SubSocket,
     topics: TopicReader,

@@ -1,9 +1,12 @@
 //! Request/reply inside one process: each request brings along the channel its
 //! reply goes to.
 //!
-//! That one-shot channel is the return address in its purest form: it names
-//! one request, works once, and vanishes with the one who asked. Responders
-//! share a queue; whoever is free takes the next request.
+//! That one-shot channel is the return address in its simplest form: it belongs to
+//! one request, works once, and is gone when the requester gives up. Responders
+//! share a queue; one that is free takes the next request.
+//!
+//! Nothing goes over a wire. A reply is the only confirmation. A request whose
+//! responder drops it ends with an error; all are lost with the process.
 //!
 //! Run it with `just lab reqrep-inproc`.
 

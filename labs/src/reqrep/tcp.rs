@@ -1,12 +1,16 @@
 //! Request/reply over plain TCP, multiplexed: many requests share a connection.
 //!
 //! Every request carries a correlation identifier, and its reply brings it
-//! back, so that replies may come in any order. A frame is eight bytes of
-//! identifier, big-endian, and the body. A requester that gave up leaves no
-//! trace: its identifier is forgotten, and the late reply finds nobody. With
-//! several responders each gets a request in turn.
+//! back, so that replies may come in any order. A frame (four bytes of length,
+//! big-endian, then as many bytes) holds eight bytes of identifier, big-endian,
+//! and the body. With several responders each gets a request in turn.
 //!
-//! Run it with `just lab reqrep-tcp`.
+//! A reply is the only confirmation. A requester that gave up leaves no trace:
+//! its identifier is forgotten, and the late reply is dropped. When a connection
+//! breaks, its requests are lost, and their requesters get an error at once; a
+//! responder may have done some of them.
+//!
+//! Run it with `just lab reqrep-tcp`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
 use anyhow::{Context, Result};
 use bytes::{Buf, Bytes};
@@ -16,9 +20,8 @@ use tokio::task::JoinSet;
 use super::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::reqrep::correlation::Pending;
-use crate::wire::hub::{Guest, Hub};
-use crate::wire::link::Link;
-use crate::wire::socket::Bound;
+use crate::wire::frames::{FrameConnection, FrameListener};
+use crate::wire::sockets::{Bound, ConnectionId};
 
 pub(crate) const DEPTH: Knob =
     Knob::new("depth", 256, "Requests accepted and not yet written before the next one has to wait.");
@@ -56,44 +59,50 @@ impl RequestReply for Tcp {
     }
 
     async fn responder(&self) -> Result<FrameResponder> {
-        Ok(FrameResponder(Hub::new(Bound::tcp(&self.place).await?)))
+        Ok(FrameResponder(FrameListener::new(Bound::tcp(&self.place).await?)))
     }
 }
 
-/// The asking end. Its connections are driven by tasks of their own, so that a
-/// dropped `ask` can never leave half a frame on the wire.
+/// The asking end. Each connection has a task of its own that writes and reads, so
+/// that a dropped `ask` can never leave half a frame on the wire.
 pub struct FrameRequester {
-    lines: Vec<mpsc::Sender<(u64, Bytes)>>,
+    /// The way to each connection's task: identifier and body of a request.
+    connections: Vec<mpsc::Sender<(u64, Bytes)>>,
     pending: Pending,
-    _drivers: JoinSet<()>,
+    _tasks: JoinSet<()>,
 }
 
 impl FrameRequester {
     pub(crate) async fn connect(addresses: &[String], depth: usize) -> Result<Self> {
-        let (pending, mut lines, mut drivers) = (Pending::default(), Vec::new(), JoinSet::new());
+        let (pending, mut connections, mut tasks) = (Pending::default(), Vec::new(), JoinSet::new());
         for address in addresses {
-            let link = Link::connect(address).await?;
-            let (line, requests) = mpsc::channel(depth);
-            drivers.spawn(drive(link, requests, pending.clone()));
-            lines.push(line);
+            let connection = FrameConnection::connect(address).await?;
+            let (requests, to_write) = mpsc::channel(depth);
+            tasks.spawn(write_and_read(connection, to_write, pending.clone()));
+            connections.push(requests);
         }
-        Ok(Self { lines, pending, _drivers: drivers })
+        Ok(Self { connections, pending, _tasks: tasks })
     }
 }
 
 impl Requester for FrameRequester {
     async fn ask(&self, request: Command) -> Result<Document> {
         let ticket = self.pending.register()?;
-        let line = &self.lines[ticket.id() as usize % self.lines.len()];
-        line.send((ticket.id(), request.0)).await.context("the responder has left")?;
+        let connection = &self.connections[ticket.id() as usize % self.connections.len()];
+        connection.send((ticket.id(), request.0)).await.context("the responder has left")?;
         Ok(Document(ticket.reply().await?))
     }
 }
 
-/// Writes what is asked, as much at a time as there is, and hands out replies.
-async fn drive(mut link: Link, mut requests: mpsc::Receiver<(u64, Bytes)>, pending: Pending) {
+/// Writes requests, as many at a time as there are, and gives each reply to the
+/// `ask` that waits for its identifier.
+async fn write_and_read(
+    mut connection: FrameConnection,
+    mut requests: mpsc::Receiver<(u64, Bytes)>,
+    pending: Pending,
+) {
     let mut batch = Vec::new();
-    let mut converse = async || -> Result<()> {
+    let mut until_closed = async || -> Result<()> {
         loop {
             tokio::select! {
                 taken = requests.recv_many(&mut batch, DEPTH.default) => {
@@ -101,11 +110,11 @@ async fn drive(mut link: Link, mut requests: mpsc::Receiver<(u64, Bytes)>, pendi
                         return Ok(());
                     }
                     for (id, body) in batch.drain(..) {
-                        link.put(&[&id.to_be_bytes(), &body])?;
+                        connection.put(&[&id.to_be_bytes(), &body])?;
                     }
-                    link.flush().await?;
+                    connection.flush().await?;
                 }
-                frame = link.next() => {
+                frame = connection.next() => {
                     let mut body = frame?.context("the responder has closed the connection")?;
                     let id = body.try_get_u64().context("a reply without an identifier")?;
                     pending.hand_out(id, body);
@@ -113,24 +122,26 @@ async fn drive(mut link: Link, mut requests: mpsc::Receiver<(u64, Bytes)>, pendi
             }
         }
     };
-    if converse().await.is_err() {
+    if until_closed().await.is_err() {
         pending.close();
     }
 }
 
 /// The answering end.
-pub struct FrameResponder(pub(crate) Hub);
+pub struct FrameResponder(pub(crate) FrameListener);
 
 impl Responder for FrameResponder {
-    type ReplyTo = (Guest, u64);
+    /// The connection that the request came over, and its identifier.
+    type ReplyTo = (ConnectionId, u64);
 
     async fn next(&mut self) -> Result<Option<(Command, Self::ReplyTo)>> {
-        let Some((guest, mut body)) = self.0.next().await? else { return Ok(None) };
+        let Some((connection, mut body)) = self.0.next().await? else { return Ok(None) };
         let id = body.try_get_u64().context("a request without an identifier")?;
-        Ok(Some((Command(body), (guest, id))))
+        Ok(Some((Command(body), (connection, id))))
     }
 
-    async fn reply(&mut self, (guest, id): Self::ReplyTo, reply: Document) -> Result<()> {
-        self.0.put(guest, &[&id.to_be_bytes(), &reply]).map(|_| ())
+    async fn reply(&mut self, (connection, id): Self::ReplyTo, reply: Document) -> Result<()> {
+        // Written while `next` waits. A requester that has gone misses it.
+        self.0.put(connection, &[&id.to_be_bytes(), &reply]).map(|_| ())
     }
 }

@@ -1,21 +1,23 @@
-//! Request/reply over a Unix stream socket, multiplexed: the frames and the
-//! correlation identifiers of `tcp.rs`, and no network in between.
+//! Request/reply over a Unix stream socket, multiplexed: the frames, the
+//! correlation identifiers and both ends of `tcp.rs`, and no network in between.
 //!
 //! This is how a client talks to a daemon on its own machine: the service's
 //! address is a file, and the permissions of the folder around it say who may
-//! ask. A requester that gave up leaves no trace; requests that a responder
-//! had when it died are lost, and their requesters learn it at once. With
-//! several responders each gets a request in turn.
+//! ask. With several responders each gets a request in turn.
 //!
-//! Run it with `just lab reqrep-unix`.
+//! A reply is the only confirmation. A requester that gave up leaves no trace.
+//! Requests that a responder had when it died are lost, and their requesters get
+//! an error at once.
+//!
+//! Run it with `just lab reqrep-unix`. Watch it: `ss -xp`, columns Recv-Q and Send-Q.
 
 use anyhow::Result;
 
 use super::tcp::{DEPTH, FrameRequester, FrameResponder};
 use super::{Matching, RequestReply};
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
-use crate::wire::hub::Hub;
-use crate::wire::socket::Bound;
+use crate::wire::frames::FrameListener;
+use crate::wire::sockets::Bound;
 
 /// `reqrep-unix`.
 pub struct Unix {
@@ -52,6 +54,6 @@ impl RequestReply for Unix {
 
     /// Each responder has a file of its own in the place's folder.
     async fn responder(&self) -> Result<FrameResponder> {
-        Ok(FrameResponder(Hub::new(Bound::unix(&self.place).await?)))
+        Ok(FrameResponder(FrameListener::new(Bound::unix(&self.place).await?)))
     }
 }

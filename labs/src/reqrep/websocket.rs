@@ -1,12 +1,15 @@
 //! Request/reply over WebSocket, multiplexed: many requests share a connection.
 //!
-//! WebSocket knows messages and nothing of questions and answers, so a
+//! WebSocket knows messages and nothing of requests and replies, so a
 //! correlation identifier goes with each: a binary message is eight bytes of
-//! identifier, big-endian, and the body. Replies come in any order; one that
-//! nobody waits for any more finds nobody. Requests wait at a responder that is
-//! slow, and are lost with it. With several responders each gets one in turn.
+//! identifier, big-endian, and the body. Replies come in any order. With several
+//! responders each gets a request in turn.
 //!
-//! Run it with `just lab reqrep-websocket`.
+//! A reply is the only confirmation. A reply that nobody waits for any more is
+//! dropped. Requests wait at a responder that is slow, and are lost with it; their
+//! requesters get an error at once.
+//!
+//! Run it with `just lab reqrep-websocket`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
 use anyhow::{Context, Result, bail};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -17,7 +20,8 @@ use tokio_tungstenite::tungstenite::Message;
 use super::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::reqrep::correlation::Pending;
-use crate::wire::websocket::{self, Guest, Hub, News, Ws};
+use crate::wire::sockets::ConnectionId;
+use crate::wire::websocket::{self, WsConnection, WsEvent, WsListener};
 
 const DEPTH: Knob =
     Knob::new("depth", 256, "Requests accepted and not yet written before the next one has to wait.");
@@ -51,80 +55,88 @@ impl RequestReply for WebSocket {
     type Responder = WsResponder;
 
     async fn requester(&self) -> Result<WsRequester> {
-        let (pending, mut lines, mut drivers) = (Pending::default(), Vec::new(), JoinSet::new());
+        let (pending, mut connections, mut tasks) = (Pending::default(), Vec::new(), JoinSet::new());
         for address in self.place.peers().await? {
-            let ws = Ws::connect(&address).await?;
-            let (line, requests) = mpsc::channel(self.depth);
-            drivers.spawn(drive(ws, requests, pending.clone()));
-            lines.push(line);
+            let connection = WsConnection::connect(&address).await?;
+            let (requests, to_write) = mpsc::channel(self.depth);
+            tasks.spawn(write_and_read(connection, to_write, pending.clone()));
+            connections.push(requests);
         }
-        Ok(WsRequester { lines, pending, _drivers: drivers })
+        Ok(WsRequester { connections, pending, _tasks: tasks })
     }
 
     async fn responder(&self) -> Result<WsResponder> {
-        Ok(WsResponder(Hub::new(websocket::bind(&self.place).await?)))
+        Ok(WsResponder(WsListener::new(websocket::bind(&self.place).await?)))
     }
 }
 
-/// The asking end.
+/// The asking end. Each connection has a task of its own that writes and reads.
 pub struct WsRequester {
-    lines: Vec<mpsc::Sender<Message>>,
+    /// The way to each connection's task.
+    connections: Vec<mpsc::Sender<Message>>,
     pending: Pending,
-    _drivers: JoinSet<()>,
+    _tasks: JoinSet<()>,
 }
 
 impl Requester for WsRequester {
     async fn ask(&self, request: Command) -> Result<Document> {
         let ticket = self.pending.register()?;
-        let line = &self.lines[ticket.id() as usize % self.lines.len()];
-        line.send(message(ticket.id(), &request)).await.context("the responder has left")?;
+        let connection = &self.connections[ticket.id() as usize % self.connections.len()];
+        connection.send(message(ticket.id(), &request)).await.context("the responder has left")?;
         Ok(Document(ticket.reply().await?))
     }
 }
 
-/// Takes what is asked, when all before it is written, and hands out replies.
-async fn drive(mut ws: Ws, mut requests: mpsc::Receiver<Message>, pending: Pending) {
+/// Takes requests, when all before them are written, and gives each reply to the `ask`
+/// that waits for its identifier.
+async fn write_and_read(
+    mut connection: WsConnection,
+    mut requests: mpsc::Receiver<Message>,
+    pending: Pending,
+) {
     let mut batch = Vec::new();
-    let mut converse = async || -> Result<()> {
+    let mut until_closed = async || -> Result<()> {
         loop {
             tokio::select! {
-                taken = requests.recv_many(&mut batch, DEPTH.default), if ws.is_flushed() => {
+                taken = requests.recv_many(&mut batch, DEPTH.default), if connection.is_flushed() => {
                     if taken == 0 {
                         return Ok(());
                     }
-                    batch.drain(..).try_for_each(|request| ws.put(request))?;
+                    batch.drain(..).try_for_each(|request| connection.put(request))?;
                 }
-                // Waiting for news writes what was put.
-                news = ws.news() => match news? {
-                    News::Written => {}
-                    News::Message(reply) => {
+                // Waiting for an event writes what was put.
+                event = connection.event() => match event? {
+                    WsEvent::Written => {}
+                    WsEvent::Message(reply) => {
                         let (id, body) = split(reply)?;
                         pending.hand_out(id, body);
                     }
-                    News::Left => bail!("the responder has closed the connection"),
+                    WsEvent::Closed => bail!("the responder has closed the connection"),
                 }
             }
         }
     };
-    if converse().await.is_err() {
+    if until_closed().await.is_err() {
         pending.close();
     }
 }
 
 /// The answering end.
-pub struct WsResponder(Hub);
+pub struct WsResponder(WsListener);
 
 impl Responder for WsResponder {
-    type ReplyTo = (Guest, u64);
+    /// The connection that the request came over, and its identifier.
+    type ReplyTo = (ConnectionId, u64);
 
     async fn next(&mut self) -> Result<Option<(Command, Self::ReplyTo)>> {
-        let Some((guest, request)) = self.0.next().await else { return Ok(None) };
+        let Some((connection, request)) = self.0.next().await else { return Ok(None) };
         let (id, body) = split(request)?;
-        Ok(Some((Command(body), (guest, id))))
+        Ok(Some((Command(body), (connection, id))))
     }
 
-    async fn reply(&mut self, (guest, id): Self::ReplyTo, reply: Document) -> Result<()> {
-        self.0.put(guest, message(id, &reply))
+    async fn reply(&mut self, (connection, id): Self::ReplyTo, reply: Document) -> Result<()> {
+        // Written while `next` waits.
+        self.0.put(connection, message(id, &reply))
     }
 }
 

@@ -6,7 +6,11 @@
 //! for good. This lab does what the ØMQ guide calls "Lazy Pirate": a request
 //! that was given up costs the socket, and the next one gets a new socket.
 //!
-//! Run it with `just lab reqrep-zeromq`, and compare `reqrep-zeromq-dealer`.
+//! A reply is the only confirmation. Loses: requests and replies that are queued
+//! in a socket when its process dies; the requester waits until its caller gives up.
+//!
+//! Run it with `just lab reqrep-zeromq`, and compare `reqrep-zeromq-dealer`. Watch
+//! it: `ss -tnp`.
 
 use anyhow::{Context, Result, ensure};
 use tokio::sync::Mutex;
@@ -74,7 +78,7 @@ impl Requester for ZeroMqRequester {
     async fn ask(&self, request: Command) -> Result<Document> {
         let mut turn = self.turn.lock().await;
         if turn.unanswered {
-            // Whoever asked before gave up. The old socket takes the late reply with it.
+            // The caller before gave up. The old socket takes the late reply with it.
             turn.socket = connected(&self.place).await?;
         }
         turn.unanswered = true;

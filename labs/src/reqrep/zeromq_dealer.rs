@@ -2,11 +2,14 @@
 //!
 //! DEALER and ROUTER are REQ and REP without the turn-taking. ROUTER puts the
 //! requester's identity in front of each message it receives and takes it off
-//! each one it sends: that is the return address. Which request is answered is
-//! said by a correlation identifier, a frame of eight bytes before an empty
-//! one, where a plain REP socket would leave it in place and send it back.
+//! each one it sends: that is the return address. A correlation identifier says
+//! which request is answered: a frame of eight bytes before an empty one, where a
+//! plain REP socket would leave it in place and send it back.
 //!
-//! Run it with `just lab reqrep-zeromq-dealer`.
+//! A reply is the only confirmation; one that comes late is dropped. Loses:
+//! requests and replies that are queued in a socket when its process dies.
+//!
+//! Run it with `just lab reqrep-zeromq-dealer`. Watch it: `ss -tnp`.
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;

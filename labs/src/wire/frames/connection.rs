@@ -1,6 +1,4 @@
-//! A stream of bytes, TCP or Unix, that carries frames: four bytes of length,
-//! big-endian, then that many bytes. Plain enough for ten lines of Python on the
-//! far end.
+//! One connection that carries frames, with its two buffers.
 
 use std::future::poll_fn;
 use std::io;
@@ -9,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use anyhow::{Context as _, Result, bail};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::socket::Socket;
+use crate::wire::sockets::Socket;
 
 /// Longest frame, bytes. A length above it is a broken or hostile peer.
 pub const MAX_FRAME: usize = 16 << 20;
@@ -19,7 +17,7 @@ const READ: usize = 256 << 10;
 
 /// Appends one frame made of `parts` to `out`.
 #[inline]
-pub fn encode(parts: &[&[u8]], out: &mut BytesMut) -> Result<()> {
+fn encode(parts: &[&[u8]], out: &mut BytesMut) -> Result<()> {
     let len: usize = parts.iter().map(|part| part.len()).sum();
     let Some(prefix) = u32::try_from(len).ok().filter(|_| len <= MAX_FRAME) else {
         bail!("a frame of {len} bytes is too long; at most {MAX_FRAME} are possible");
@@ -34,7 +32,7 @@ pub fn encode(parts: &[&[u8]], out: &mut BytesMut) -> Result<()> {
 
 /// Takes the first whole frame off `input`, if there is one.
 #[inline]
-pub fn decode(input: &mut BytesMut) -> Result<Option<Bytes>> {
+fn decode(input: &mut BytesMut) -> Result<Option<Bytes>> {
     let Some(prefix) = input.first_chunk::<4>() else { return Ok(None) };
     let len = u32::from_be_bytes(*prefix) as usize;
     if len > MAX_FRAME {
@@ -48,14 +46,14 @@ pub fn decode(input: &mut BytesMut) -> Result<Option<Bytes>> {
     Ok(Some(frame))
 }
 
-/// One connection with its two buffers.
-pub struct Link {
+/// One connection, TCP or Unix, that carries frames.
+pub struct FrameConnection {
     socket: Socket,
     input: BytesMut,
     output: BytesMut,
 }
 
-impl Link {
+impl FrameConnection {
     /// Connects to a peer that has announced itself.
     pub async fn connect(address: &str) -> Result<Self> {
         Ok(Self::new(Socket::connect(address).await?))

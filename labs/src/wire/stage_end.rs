@@ -1,5 +1,5 @@
-//! One type for the two stages of a pipeline, whose ends are different things:
-//! tasks come from a ventilator and results from a worker.
+//! One type for an end of either stage of a pipeline over TCP or Unix sockets. The two
+//! stages differ there: a ventilator hands out tasks by credit, results are just sent.
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use crate::oneway::Sender;
 use crate::queue::{Consumer, Delivery};
 
 /// An end of one of the two stages.
-pub enum Stages<T, R> {
+pub enum StageEnd<T, R> {
     /// An end of the stage from ventilator to workers.
     Tasks(T),
     /// An end of the stage from workers to sink.
@@ -24,7 +24,7 @@ macro_rules! either {
     };
 }
 
-impl<T: Sender, R: Sender> Sender for Stages<T, R> {
+impl<T: Sender, R: Sender> Sender for StageEnd<T, R> {
     async fn send(&mut self, body: Bytes) -> Result<()> {
         either!(self, end => end.send(body))
     }
@@ -36,7 +36,7 @@ impl<T: Sender, R: Sender> Sender for Stages<T, R> {
     }
 }
 
-impl<T, R> Consumer for Stages<T, R>
+impl<T, R> Consumer for StageEnd<T, R>
 where
     T: Consumer<Item = Bytes, Receipt = ()>,
     R: Consumer<Item = Bytes, Receipt = ()>,

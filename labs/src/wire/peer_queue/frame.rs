@@ -1,32 +1,32 @@
-//! What the producer and the consumers of a queue without a broker say to each
-//! other: a letter, then numbers, big-endian; a message ends with its body.
+//! The protocol between the producer and the consumers of a queue without a broker.
+//! A frame is a letter, then numbers, big-endian; a message ends with its body.
 
 use anyhow::{Context, Result, bail};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-/// One word of the conversation.
+/// One frame of the protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Word {
-    /// `J limit(4)`: a consumer is here, and will hold this many. May be said again.
+pub enum QueueFrame {
+    /// `J limit(4)`, from a consumer: it is here, and will hold this many. May be repeated.
     Join(u32),
-    /// `A token(8) id(8)...`: these are done with.
+    /// `A token(8) id(8)...`, from a consumer: these are done.
     Acked(u64, Vec<u64>),
-    /// `N id(8)...`: these are to be delivered again.
+    /// `N id(8)...`, from a consumer: these are to be delivered again.
     Nacked(Vec<u64>),
-    /// `L token(8)`: the consumer goes, and gives back what it holds.
+    /// `L token(8)`: the consumer leaves, and gives back what it holds.
     Leave(u64),
-    /// `W log(8)`: welcome; the numbers of messages count in this log.
+    /// `W log(8)`, from the producer, to `J`: the numbers of messages count in this log.
     Welcome(u64),
-    /// `M id(8) attempt(4) body`: a delivery.
+    /// `M id(8) attempt(4) body`, from the producer: a delivery.
     Message(u64, u32, Bytes),
-    /// `K token(8)`: what was said up to this token is known.
+    /// `K token(8)`, from the producer: it knows everything up to this token.
     Known(u64),
-    /// `D token(8)`: and it will be known to a producer that is started again.
+    /// `D token(8)`, from the producer: and a producer that is started again will know it.
     Durable(u64),
 }
 
-impl Word {
-    /// The word, a message without its body.
+impl QueueFrame {
+    /// The frame as bytes; of a message, what comes before its body.
     pub fn head(&self) -> Bytes {
         let mut head = BytesMut::with_capacity(16);
         let mut put = |letter: u8, numbers: &[u64]| {
@@ -55,7 +55,7 @@ impl Word {
         head.freeze()
     }
 
-    /// The body of a message; of other words, nothing.
+    /// The body of a message; of other frames, nothing.
     pub fn body(&self) -> &Bytes {
         static NOTHING: Bytes = Bytes::new();
         match self {
@@ -64,9 +64,9 @@ impl Word {
         }
     }
 
-    /// Reads a word; the body of a message is what follows its head.
-    pub fn read(mut frame: Bytes) -> Result<Self> {
-        let short = "a word that is too short";
+    /// Decodes a frame; the body of a message is what follows its head.
+    pub fn decode(mut frame: Bytes) -> Result<Self> {
+        let short = "a frame that is too short";
         let letter = frame.try_get_u8().context(short)?;
         Ok(match letter {
             b'J' => Self::Join(frame.try_get_u32().context(short)?),
@@ -80,7 +80,7 @@ impl Word {
             }
             b'K' => Self::Known(frame.try_get_u64().context(short)?),
             b'D' => Self::Durable(frame.try_get_u64().context(short)?),
-            other => bail!("a word that begins with {other:#04x}, which none does"),
+            other => bail!("a frame that begins with {other:#04x}, which none does"),
         })
     }
 }
@@ -98,32 +98,36 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn word() -> impl Strategy<Value = Word> {
+    fn frame() -> impl Strategy<Value = QueueFrame> {
         let ids = || proptest::collection::vec(any::<u64>(), 0..20);
         let body = proptest::collection::vec(any::<u8>(), 0..50);
         prop_oneof![
-            any::<u32>().prop_map(Word::Join),
-            (any::<u64>(), ids()).prop_map(|(token, ids)| Word::Acked(token, ids)),
-            ids().prop_map(Word::Nacked),
-            any::<u64>().prop_map(Word::Leave),
-            any::<u64>().prop_map(Word::Welcome),
-            (any::<u64>(), any::<u32>(), body).prop_map(|(id, n, body)| Word::Message(id, n, body.into())),
-            any::<u64>().prop_map(Word::Known),
-            any::<u64>().prop_map(Word::Durable),
+            any::<u32>().prop_map(QueueFrame::Join),
+            (any::<u64>(), ids()).prop_map(|(token, ids)| QueueFrame::Acked(token, ids)),
+            ids().prop_map(QueueFrame::Nacked),
+            any::<u64>().prop_map(QueueFrame::Leave),
+            any::<u64>().prop_map(QueueFrame::Welcome),
+            (any::<u64>(), any::<u32>(), body).prop_map(|(id, n, body)| QueueFrame::Message(
+                id,
+                n,
+                body.into()
+            )),
+            any::<u64>().prop_map(QueueFrame::Known),
+            any::<u64>().prop_map(QueueFrame::Durable),
         ]
     }
 
     proptest! {
         #[test]
-        fn words_are_read_as_they_were_said(word in word()) {
-            let frame: Bytes = [&word.head()[..], word.body()].concat().into();
-            prop_assert_eq!(Word::read(frame).expect("a word"), word);
+        fn frames_are_decoded_as_they_were_encoded(frame in frame()) {
+            let bytes: Bytes = [&frame.head()[..], frame.body()].concat().into();
+            prop_assert_eq!(QueueFrame::decode(bytes).expect("a frame"), frame);
         }
 
-        /// Foreign bytes give a word or an error, never a panic.
+        /// Foreign bytes give a frame or an error, never a panic.
         #[test]
         fn foreign_bytes_do_no_harm(bytes in "[JANLWMKD]?[\\x00-\\xff]{0,40}") {
-            let _ = Word::read(Bytes::from(bytes.into_bytes()));
+            let _ = QueueFrame::decode(Bytes::from(bytes.into_bytes()));
         }
     }
 }

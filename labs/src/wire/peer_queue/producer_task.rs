@@ -1,5 +1,5 @@
-//! The producer's end of a queue that lives with it: messages on their way
-//! into the queue, and the task that keeps it while the producer does other things.
+//! The producer's end of a queue that lives with it: sends that wait for their
+//! confirmation, and the task that keeps the queue while the producer does other things.
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -11,46 +11,46 @@ use tokio::task::JoinSet;
 /// than a producer has reason to keep in flight.
 const WAITING: usize = 16 * 1024;
 
-/// A message that wants to be confirmed.
-pub(crate) struct Letter {
+/// A message that waits to be confirmed.
+pub(crate) struct PendingSend {
     pub(crate) body: Bytes,
     /// Nobody may be waiting for it any more.
     pub(crate) confirm: oneshot::Sender<Result<()>>,
 }
 
 /// Messages on their way into the queue.
-pub(crate) type Letters = mpsc::Receiver<Letter>;
+pub(crate) type PendingSends = mpsc::Receiver<PendingSend>;
 
 /// Hands messages to the task that keeps the queue.
-pub(crate) struct Keeper {
-    letters: mpsc::Sender<Letter>,
+pub(crate) struct ProducerTask {
+    sends: mpsc::Sender<PendingSend>,
     task: JoinSet<Result<()>>,
 }
 
-impl Keeper {
-    /// Starts the task. It ends when no more letters can come; dropping the
-    /// keeper ends it at once, wherever it is.
-    pub(crate) fn start<F>(keep: impl FnOnce(Letters) -> F) -> Self
+impl ProducerTask {
+    /// Starts the task. It ends when no more sends can come; dropping this ends it at
+    /// once, wherever it is.
+    pub(crate) fn start<F>(run: impl FnOnce(PendingSends) -> F) -> Self
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        let (letters, come) = mpsc::channel(WAITING);
+        let (sends, pending) = mpsc::channel(WAITING);
         let mut task = JoinSet::new();
-        task.spawn(keep(come));
-        Self { letters, task }
+        task.spawn(run(pending));
+        Self { sends, task }
     }
 
     /// Returns when the task confirms the message.
     pub(crate) async fn send(&self, body: Bytes) -> Result<()> {
         let (confirm, confirmed) = oneshot::channel();
         let broken = "the queue has broken; closing the producer says why";
-        self.letters.send(Letter { body, confirm }).await.ok().context(broken)?;
+        self.sends.send(PendingSend { body, confirm }).await.ok().context(broken)?;
         confirmed.await.context(broken)?
     }
 
-    /// No more letters: returns when the task is done.
+    /// No more sends: returns when the task is done.
     pub(crate) async fn close(mut self) -> Result<()> {
-        drop(self.letters);
+        drop(self.sends);
         match self.task.join_next().await {
             Some(ended) => ended.context("the task that keeps the queue has panicked")?,
             None => Ok(()),

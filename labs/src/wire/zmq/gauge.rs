@@ -1,51 +1,15 @@
-//! What the `zeromq` crate does not have: a high-water mark and a way to tell
-//! whether anything is still queued inside the socket.
+//! How many messages are queued inside a socket.
 //!
 //! A message given to a socket waits in a queue of up to 100,000 that nothing
 //! outside can see. Its memory, however, is released when it has been encoded
 //! for the connection; a [`Gauge`] counts what is not released yet.
 
-pub(crate) mod held;
-pub(crate) mod pirate;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use tokio::sync::Notify;
-use zeromq::{Socket, ZmqMessage};
-
-use crate::lab::Place;
-
-/// Binds and announces.
-pub async fn bind(socket: &mut impl Socket, place: &Place) -> Result<()> {
-    let address = format!("tcp://{}", place.bind_address().trim_start_matches("tcp://"));
-    let bound = socket
-        .bind(&address)
-        .await
-        .with_context(|| format!("cannot listen on {address}; is the port in use?"))?;
-    place.announce(bound);
-    Ok(())
-}
-
-/// Connects to every binder that has announced itself.
-pub async fn connect(socket: &mut impl Socket, place: &Place) -> Result<()> {
-    for address in place.peers().await? {
-        let address = format!("tcp://{}", address.trim_start_matches("tcp://"));
-        socket
-            .connect(&address)
-            .await
-            .with_context(|| format!("cannot connect to {address}; is the other side running?"))?;
-    }
-    Ok(())
-}
-
-/// The only frame of a message.
-pub fn single(message: ZmqMessage) -> Result<Bytes> {
-    message.into_vec().pop().context("a ØMQ message without a frame")
-}
 
 /// Counts the messages that a socket has accepted and not yet encoded.
 #[derive(Clone, Default)]

@@ -1,17 +1,39 @@
-//! Stream sockets of two families behind one type: TCP, whose address is a
-//! port, and Unix, whose address is a file. They differ in how they are named
-//! and found; once open, both carry bytes. The price of one type for both is a
-//! branch for each system call, not for each message.
+//! Stream sockets: what the labs over TCP, Unix sockets, WebSocket and HTTP connect with.
+//!
+//! - [`Socket`] is an open connection and [`Bound`] a socket that listens. Each is of one of two
+//!   families behind one type: TCP, whose address is a port, and Unix, whose address is a file.
+//!   They differ in how they are named and found; once open, both carry bytes. The price of one
+//!   type for both is a branch for each system call, not for each message.
+//! - Binding announces the address at the place ([`Place::announce`]); a role that is started
+//!   again binds its old address.
+//! - `file` keeps the file of a Unix socket: in a folder that only this user can enter, replaced
+//!   when its owner was killed, removed when its owner leaves.
+//! - [`Acceptor`] does handshakes with peers that connect, in tasks of their own, so that one
+//!   that is slow to speak does not hold up the others or the lab.
+//! - [`Subscription`] is a subscriber as its publisher sees it, where there is no broker to keep
+//!   filters.
+
+mod acceptor;
+mod file;
+mod subscription;
 
 use std::io;
 use std::task::{Context, Poll};
 
+#[cfg(feature = "http")]
+pub(crate) use acceptor::serve_each;
+pub use acceptor::{Acceptor, Joined};
 use anyhow::{Context as _, Result, bail};
 use bytes::BytesMut;
+use file::SocketFile;
+pub use subscription::Subscription;
+pub(crate) use subscription::{check_answer, read_filter};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use super::file::{self, SocketFile};
 use crate::lab::Place;
+
+/// Which connection of a listener a message came from. Numbers are never used again.
+pub type ConnectionId = usize;
 
 /// What the address of a Unix socket begins with; a path follows.
 const UNIX: &str = "unix:";

@@ -29,13 +29,13 @@ const CACHE: usize = 32 << 20;
 const FRESH: usize = 16 << 20;
 
 /// The log of one producer.
-pub(crate) struct Log {
+pub(super) struct Log {
     store: Arc<Database>,
     fsync: bool,
     /// Tells this log from one that was removed and begun again.
-    pub(crate) identity: u64,
+    pub(super) identity: u64,
     /// The number of the next message; none is used twice.
-    pub(crate) next: u64,
+    pub(super) next: u64,
     fresh: HashMap<u64, Bytes>,
     fresh_bytes: usize,
 }
@@ -43,7 +43,7 @@ pub(crate) struct Log {
 impl Log {
     /// Opens the role's log, or begins one; with the numbers of the messages
     /// that are left in it.
-    pub(crate) fn open(place: &Place, fsync: bool) -> Result<(Self, Vec<u64>)> {
+    pub(super) fn open(place: &Place, fsync: bool) -> Result<(Self, Vec<u64>)> {
         let folder = folder(place).join(plain(place.role()));
         let about = || format!("cannot open the log in {}", folder.display());
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).with_context(about)?;
@@ -81,7 +81,7 @@ impl Log {
     /// Appends messages, which get the next numbers, and forgets settled ones:
     /// all of it, or, after an error, nothing. One commit at a time, and
     /// [`Log::wrote`] after it.
-    pub(crate) fn commit(
+    pub(super) fn commit(
         &self,
         new: Vec<Bytes>,
         settled: Vec<u64>,
@@ -92,7 +92,7 @@ impl Log {
     }
 
     /// These were committed.
-    pub(crate) fn wrote(&mut self, new: impl IntoIterator<Item = Bytes>) {
+    pub(super) fn wrote(&mut self, new: impl IntoIterator<Item = Bytes>) {
         for body in new {
             if self.fresh_bytes + body.len() <= FRESH {
                 self.fresh_bytes += body.len();
@@ -103,7 +103,7 @@ impl Log {
     }
 
     /// The body of a message that is not settled.
-    pub(crate) fn body(&mut self, id: u64) -> Result<Bytes> {
+    pub(super) fn body(&mut self, id: u64) -> Result<Bytes> {
         if let Some(body) = self.fresh.remove(&id) {
             self.fresh_bytes -= body.len();
             return Ok(body);
@@ -132,7 +132,7 @@ fn write(store: &Database, first: u64, new: &[Bytes], settled: &[u64]) -> Result
 }
 
 /// Removes the logs of every role of a place.
-pub(crate) fn remove(place: &Place) -> Result<()> {
+pub(super) fn remove(place: &Place) -> Result<()> {
     let folder = folder(place);
     match std::fs::remove_dir_all(&folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -144,7 +144,7 @@ pub(crate) fn remove(place: &Place) -> Result<()> {
 
 /// Where the logs of a place live: with the user's other state that outlives a
 /// program and a restart of the machine, which temporary folders may not.
-pub(crate) fn folder(place: &Place) -> PathBuf {
+pub(super) fn folder(place: &Place) -> PathBuf {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
     state.unwrap_or_else(std::env::temp_dir).join("messaging-lab").join(plain(&place.name()))

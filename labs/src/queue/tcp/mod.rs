@@ -1,0 +1,147 @@
+//! A queue over plain TCP without a broker: an outbox. The producer listens,
+//! writes each message to a log of its own, in a file, delivers it to consumers
+//! that connect, and takes it out of the log when one has acked it.
+//!
+//! ```text
+//! producer: send → commit to the log → confirm → deliver
+//! consumer → producer   J limit(4)             I am here and will hold so many
+//! consumer ← producer   W log(8)               welcome: numbers count in this log
+//! consumer ← producer   M id(8) attempt(4) …   a delivery, with its body
+//! consumer → producer   A token(8) id(8)…      these are done;  N id(8)…: deliver again
+//! consumer ← producer   K token(8)             it is known;  D token(8): it is in the log
+//! consumer → producer   L token(8)             I leave, and give back the rest;  K token(8)
+//! ```
+//!
+//! Each line is a frame: four bytes of length, then a letter, numbers, all
+//! big-endian, a body. Many messages, and many acks, share a commit.
+//!
+//! Confirmed: the message is in the log. A consumer that has gone gives back
+//! what it held. A producer that is started again, with its log and at its
+//! address, goes on where it died, and marks what it finds as attempt 2: it does
+//! not know what had been delivered. A consumer drops what comes again after it
+//! acked it; another consumer cannot know, so that a message may be done twice.
+//!
+//! Survives: kill -9 of a consumer; of the producer, once it is started again
+//! (until then its messages are out of reach); a power cut if `FSYNC` is 1.
+//! Loses: what was not confirmed when the producer died.
+//!
+//! Run it with `just lab queue-tcp`. Watch it: `ss -tnp`, and the size of the log
+//! below `~/.local/state/messaging-lab`.
+
+mod log;
+mod outbox;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+
+use super::{Confirmed, Producer, Queue};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::wire::frames::FrameConnection;
+use crate::wire::peer_queue::{ConnectionEnd, MultiConsumer, ProducerTask, QueueFrame};
+use outbox::Outbox;
+
+/// 0 is enough for kill -9; after a power cut the log may be unreadable.
+const FSYNC: Knob = Knob::new(
+    "fsync",
+    1,
+    "1: messages are on disk before they are confirmed; 0: the operating system has them.",
+);
+const LINGER_MS: Knob =
+    Knob::new("linger-ms", 5_000, "Milliseconds that closing waits for the connected consumers.");
+
+/// How long a consumer waits before it connects again.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// `queue-tcp`.
+pub struct Tcp(Place);
+
+impl Lab for Tcp {
+    const TRANSPORT: &'static str = "tcp";
+    const BROKER: Option<Broker> = None;
+    const GUARANTEE: Guarantee = Guarantee::Durable;
+    const OVERLOAD: Overload = Overload::Stores;
+    const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[FSYNC, LINGER_MS];
+
+    async fn open(place: &Place) -> Result<Self> {
+        Ok(Self(place.clone()))
+    }
+
+    async fn remove(place: &Place) -> Result<()> {
+        log::remove(place)
+    }
+}
+
+impl Queue for Tcp {
+    const CONFIRMED: Confirmed = Confirmed::Stored;
+    type Producer = TcpProducer;
+    type Consumer = MultiConsumer;
+
+    async fn producer(&self) -> Result<TcpProducer> {
+        let linger = Duration::from_millis(self.0.knob(LINGER_MS) as u64);
+        let outbox = Outbox::open(&self.0, self.0.knob(FSYNC) > 0).await?;
+        Ok(TcpProducer(ProducerTask::start(|sends| outbox.run(sends, linger))))
+    }
+
+    async fn consumer(&self, prefetch: u16) -> Result<MultiConsumer> {
+        MultiConsumer::join(&self.0, prefetch, stay_connected).await
+    }
+}
+
+/// The producing end. Its task, the [`Outbox`], writes to the log and delivers.
+pub struct TcpProducer(ProducerTask);
+
+impl Producer for TcpProducer {
+    /// Confirmed: it is in the log.
+    async fn send(&self, body: Bytes) -> Result<()> {
+        self.0.send(body).await
+    }
+
+    async fn close(self) -> Result<()> {
+        self.0.close().await
+    }
+}
+
+/// A consumer's connection to one producer. It is made again until the consumer has gone. An
+/// error when there is nobody at the address in the first place.
+async fn stay_connected(address: String, mut end: ConnectionEnd) -> Result<()> {
+    let mut connection = FrameConnection::connect(&address).await?;
+    while take_deliveries(&mut connection, &mut end).await.is_err() {
+        // The producer may be back soon, at the same address.
+        end.disconnected().await;
+        connection = loop {
+            tokio::time::sleep(RETRY).await;
+            if let Ok(connection) = FrameConnection::connect(&address).await {
+                break connection;
+            }
+        };
+    }
+    Ok(())
+}
+
+/// Joins, hands on deliveries, and writes what the consumer has settled. Returns when the
+/// consumer has gone; an error when the connection has broken.
+async fn take_deliveries(connection: &mut FrameConnection, end: &mut ConnectionEnd) -> Result<()> {
+    connection.put(&[&QueueFrame::Join(end.limit).head()])?;
+    connection.flush().await?;
+    loop {
+        tokio::select! {
+            bytes = connection.next() => {
+                end.received(QueueFrame::decode(bytes?.context("the producer has gone")?)?).await;
+                while let Some(bytes) = connection.buffered()? {
+                    end.received(QueueFrame::decode(bytes)?).await;
+                }
+            }
+            frame = end.next_to_write() => {
+                let Some(frame) = frame else { return Ok(()) };
+                connection.put(&[&frame.head()])?;
+                while let Some(frame) = end.more_to_write() {
+                    connection.put(&[&frame.head()])?;
+                }
+                connection.flush().await?;
+            }
+        }
+    }
+}

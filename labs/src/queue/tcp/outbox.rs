@@ -1,0 +1,166 @@
+//! The producer's side: each message is committed to the log, confirmed, delivered to
+//! a consumer that is connected, and taken out of the log when it is acked.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use tokio::task::unconstrained;
+use tokio::time::MissedTickBehavior;
+
+use super::log::Log;
+use crate::lab::Place;
+use crate::wire::frames::{FrameEvent, FrameListener};
+use crate::wire::peer_queue::{PendingSend, PendingSends, QueueFrame, QueueState};
+use crate::wire::sockets::{Bound, ConnectionId};
+
+/// Messages in one commit, at most.
+const GROUP: usize = 512;
+/// How long an ack waits for others to be logged with.
+const SETTLE: Duration = Duration::from_millis(20);
+
+/// The log, and the consumers that are connected.
+pub(super) struct Outbox {
+    listener: FrameListener,
+    log: Log,
+    queue: QueueState<ConnectionId>,
+    /// What the next commit takes out of the log, and who is told of it then.
+    settled: Settled,
+}
+
+#[derive(Default)]
+struct Settled {
+    ids: Vec<u64>,
+    /// Consumers that hear `Durable` with their token.
+    answers: Vec<(ConnectionId, u64)>,
+}
+
+/// A commit that has ended: what was in it, and what came of it.
+type Committed = (Vec<PendingSend>, Settled, Result<()>);
+
+impl Outbox {
+    /// Opens the role's log, and listens for consumers.
+    pub(super) async fn open(place: &Place, fsync: bool) -> Result<Self> {
+        let (log, left) = Log::open(place, fsync)?;
+        let queue = QueueState::new(log.next, left);
+        let listener = FrameListener::new(Bound::tcp(place).await?);
+        Ok(Self { listener, log, queue, settled: Settled::default() })
+    }
+
+    /// Takes sends until no more can come, then delivers what it can to the consumers
+    /// that are connected, for as long as `linger`.
+    pub(super) async fn run(mut self, mut sends: PendingSends, linger: Duration) -> Result<()> {
+        // One commit at a time; all that comes meanwhile shares the next one.
+        let mut commit = FuturesUnordered::new();
+        let mut group = Vec::with_capacity(GROUP);
+        // Nobody waits for an ack to be logged: so it waits a while for others.
+        let mut late = tokio::time::interval(SETTLE);
+        late.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut closing, mut deadline) = (false, pin!(tokio::time::sleep(linger)));
+        loop {
+            let mut due = false;
+            tokio::select! {
+                event = self.listener.event() => self.handle(event?),
+                count = sends.recv_many(&mut group, GROUP), if !closing && commit.is_empty() => {
+                    if count == 0 {
+                        closing = true;
+                        deadline.set(tokio::time::sleep(linger));
+                    }
+                }
+                Some(committed) = commit.next() => self.committed(committed)?,
+                _ = late.tick(), if !self.settled.ids.is_empty() && commit.is_empty() => due = true,
+                () = &mut deadline, if closing => break,
+            }
+            for _ in 0..GROUP {
+                let Some(event) = unconstrained(self.listener.event()).now_or_never() else { break };
+                self.handle(event?);
+            }
+            if commit.is_empty() {
+                while let (true, Ok(send)) = (group.len() < GROUP, sends.try_recv()) {
+                    group.push(send);
+                }
+                due |= closing || self.settled.ids.len() >= GROUP;
+                if !group.is_empty() || (due && !self.settled.ids.is_empty()) {
+                    commit.push(self.commit(std::mem::take(&mut group)));
+                } else if closing && (self.queue.is_empty() || !self.queue.has_consumers()) {
+                    // What nobody has fetched stays in the log for the next time.
+                    break;
+                }
+            }
+            self.deliver()?;
+        }
+        let _ = tokio::time::timeout(linger, self.listener.flush()).await;
+        Ok(())
+    }
+
+    /// Does what a consumer wants; one whose connection has ended gives back what it holds.
+    fn handle(&mut self, event: FrameEvent) {
+        let (consumer, bytes) = match event {
+            FrameEvent::Frame(consumer, bytes) => (consumer, bytes),
+            FrameEvent::Closed(consumer) => return self.queue.leave(&consumer),
+        };
+        match QueueFrame::decode(bytes) {
+            Ok(QueueFrame::Join(limit)) => {
+                self.queue.join(consumer, limit as usize);
+                self.put(consumer, &QueueFrame::Welcome(self.log.identity));
+            }
+            Ok(QueueFrame::Acked(token, ids)) => {
+                self.settled.ids.extend(ids.into_iter().filter(|id| self.queue.settle(*id)));
+                self.settled.answers.push((consumer, token));
+                self.put(consumer, &QueueFrame::Known(token));
+            }
+            Ok(QueueFrame::Nacked(ids)) => ids.iter().for_each(|id| self.queue.give_back(&consumer, *id)),
+            Ok(QueueFrame::Leave(token)) => {
+                self.queue.leave(&consumer);
+                self.put(consumer, &QueueFrame::Known(token));
+            }
+            _ => self.listener.disconnect(consumer),
+        }
+    }
+
+    /// Writes messages to the log, and takes what is settled out of it.
+    fn commit(&mut self, group: Vec<PendingSend>) -> impl Future<Output = Committed> + Send + use<> {
+        let settled = std::mem::take(&mut self.settled);
+        let bodies = group.iter().map(|send| send.body.clone()).collect();
+        let written = self.log.commit(bodies, settled.ids.clone());
+        async move { (group, settled, written.await) }
+    }
+
+    /// Confirms what is in the log now. A log that could not be written once
+    /// takes nothing any more: then this is the end, until the next start.
+    fn committed(&mut self, (group, settled, written): Committed) -> Result<()> {
+        // Nobody may wait for the confirmation any more: that changes nothing.
+        if let Err(error) = written {
+            let refuse = |send: PendingSend| drop(send.confirm.send(Err(anyhow!("{error:#}"))));
+            group.into_iter().for_each(refuse);
+            return Err(error);
+        }
+        self.log.wrote(group.iter().map(|send| send.body.clone()));
+        for send in group {
+            self.queue.add();
+            drop(send.confirm.send(Ok(())));
+        }
+        for (consumer, token) in settled.answers {
+            self.put(consumer, &QueueFrame::Durable(token));
+        }
+        Ok(())
+    }
+
+    /// Delivers what may be delivered; it is written while the listener waits.
+    fn deliver(&mut self) -> Result<()> {
+        while let Some(offer) = self.queue.offer() {
+            let body = self.log.body(offer.id)?;
+            self.put(offer.consumer, &QueueFrame::Message(offer.id, offer.attempt, body));
+        }
+        Ok(())
+    }
+
+    /// Accepts a frame for a consumer. The listener says by itself when one has gone.
+    fn put(&mut self, consumer: ConnectionId, frame: &QueueFrame) {
+        if self.listener.put(consumer, &[&frame.head(), frame.body()]).is_err() {
+            self.listener.disconnect(consumer);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The producer's side: each message is kept in memory, delivered over a ROUTER socket
+//! to a consumer that is alive, and confirmed when it is acked.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use tokio::task::unconstrained;
+use tokio::time::Instant;
+use zeromq::{RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
+
+use crate::lab::Place;
+use crate::wire::peer_queue::{PendingSend, PendingSends, QueueFrame, QueueState};
+use crate::wire::zmq::{self, Gauge};
+
+/// Messages taken note of at once.
+const GROUP: usize = 1024;
+
+/// The messages that the producer holds, and the consumers that are alive. A consumer is
+/// known by the identity that ROUTER gives its connection.
+pub(super) struct MemoryQueue {
+    socket: RouterSocket,
+    queue: QueueState<Bytes>,
+    /// The messages, by number, and whom to confirm them to.
+    unconfirmed: HashMap<u64, PendingSend>,
+    /// When each consumer last sent something.
+    alive: HashMap<Bytes, Instant>,
+    identity: u64,
+    lease: Duration,
+    /// Frames that the socket has not written yet.
+    answers: Gauge,
+}
+
+impl MemoryQueue {
+    /// Listens for consumers. One that is silent for the time of a lease is taken to
+    /// be gone.
+    pub(super) async fn bind(place: &Place, lease: Duration) -> Result<Self> {
+        let mut socket = RouterSocket::new();
+        zmq::bind(&mut socket, place).await?;
+        Ok(Self {
+            socket,
+            queue: QueueState::new(1, []),
+            unconfirmed: HashMap::new(),
+            alive: HashMap::new(),
+            identity: RandomState::new().hash_one("a queue"),
+            lease,
+            answers: Gauge::default(),
+        })
+    }
+
+    /// Takes sends, and holds no more than `high_water` messages at a time, until no more
+    /// can come; then waits for the consumers that are alive, for as long as `linger`.
+    pub(super) async fn run(
+        mut self,
+        mut sends: PendingSends,
+        high_water: usize,
+        linger: Duration,
+    ) -> Result<()> {
+        let mut check = tokio::time::interval(self.lease / 4);
+        let mut group = Vec::with_capacity(GROUP);
+        loop {
+            tokio::select! {
+                message = self.socket.recv() => self.handle(message?).await,
+                count = sends.recv_many(&mut group, GROUP), if self.queue.len() < high_water => {
+                    if count == 0 {
+                        break;
+                    }
+                    for send in group.drain(..) {
+                        self.unconfirmed.insert(self.queue.add(), send);
+                    }
+                }
+                _ = check.tick() => self.forget_the_silent(),
+            }
+            self.deliver().await?;
+        }
+        let rest = async {
+            while self.queue.has_consumers() && !self.queue.is_empty() {
+                tokio::select! {
+                    message = self.socket.recv() => self.handle(message?).await,
+                    _ = check.tick() => self.forget_the_silent(),
+                }
+                self.deliver().await?;
+            }
+            self.answers.drained().await;
+            Ok(())
+        };
+        let left = tokio::time::timeout(linger, rest).await;
+        left.unwrap_or_else(|_| Err(anyhow!("{} messages were not acked", self.queue.len())))
+    }
+
+    /// Does what a consumer wants. ROUTER has put the consumer's identity in front.
+    async fn handle(&mut self, message: ZmqMessage) {
+        let mut frames = message.into_vec().into_iter();
+        let (Some(consumer), Some(head)) = (frames.next(), frames.next()) else { return };
+        if let Some(last) = self.alive.get_mut(&consumer) {
+            *last = Instant::now();
+        }
+        match QueueFrame::decode(head) {
+            // It comes again and again: it is the consumer's heartbeat, and the answer is ours.
+            Ok(QueueFrame::Join(limit)) => {
+                self.alive.insert(consumer.clone(), Instant::now());
+                self.queue.join(consumer.clone(), limit as usize);
+                self.send(consumer, QueueFrame::Welcome(self.identity)).await;
+            }
+            Ok(QueueFrame::Acked(token, ids)) => {
+                for id in ids {
+                    self.queue.settle(id);
+                    if let Some(send) = self.unconfirmed.remove(&id) {
+                        let _ = send.confirm.send(Ok(()));
+                    }
+                }
+                // The queue is only in memory, so that what is known is as durable as it gets.
+                self.send(consumer, QueueFrame::Durable(token)).await;
+            }
+            Ok(QueueFrame::Nacked(ids)) => ids.iter().for_each(|id| self.queue.give_back(&consumer, *id)),
+            Ok(QueueFrame::Leave(token)) => {
+                self.forget(&consumer);
+                self.send(consumer, QueueFrame::Known(token)).await;
+            }
+            // What sends anything else does not speak this protocol.
+            _ => self.forget(&consumer),
+        }
+    }
+
+    /// Takes what else has come, then delivers what may be delivered.
+    async fn deliver(&mut self) -> Result<()> {
+        for _ in 0..GROUP {
+            let Some(message) = unconstrained(self.socket.recv()).now_or_never() else { break };
+            self.handle(message?).await;
+        }
+        while let Some(offer) = self.queue.offer() {
+            let body = self.unconfirmed.get(&offer.id).map(|send| send.body.clone()).unwrap_or_default();
+            self.send(offer.consumer, QueueFrame::Message(offer.id, offer.attempt, body)).await;
+        }
+        Ok(())
+    }
+
+    /// Sends a frame to a consumer; ROUTER knows when its connection is gone.
+    async fn send(&mut self, consumer: Bytes, frame: QueueFrame) {
+        let mut message = ZmqMessage::from(consumer.clone());
+        message.push_back(self.answers.count(frame.head()));
+        if let QueueFrame::Message(_, _, body) = frame {
+            message.push_back(body);
+        }
+        if self.socket.send(message).await.is_err() {
+            self.forget(&consumer);
+        }
+    }
+
+    fn forget_the_silent(&mut self) {
+        let now = Instant::now();
+        let silent = |last: &Instant| *last + self.lease < now;
+        let silent: Vec<Bytes> = self
+            .alive
+            .iter()
+            .filter(|(_, last)| silent(last))
+            .map(|(consumer, _)| consumer.clone())
+            .collect();
+        silent.iter().for_each(|consumer| self.forget(consumer));
+    }
+
+    fn forget(&mut self, consumer: &Bytes) {
+        self.alive.remove(consumer);
+        self.queue.leave(consumer);
+    }
+}

@@ -1,0 +1,185 @@
+//! A queue over ØMQ's ROUTER and DEALER sockets without a broker: acks and
+//! retries of our own, and heartbeats that tell which peers are alive (ØMQ's guide
+//! calls the pattern the Paranoid Pirate). ØMQ itself promises nothing: what a
+//! socket has accepted may be lost with its connection, and nobody is told.
+//!
+//! ```text
+//! producer: send → keep in memory → deliver → confirm when acked
+//! DEALER → ROUTER   J limit(4)              I am here, and will hold so many; repeated: a heartbeat
+//! DEALER ← ROUTER   W queue(8)              the answer to each J
+//! DEALER ← ROUTER   M id(8) attempt(4)      a delivery; its body is a second frame
+//! DEALER → ROUTER   A token(8) id(8)…       these are done;  N id(8)…: deliver again
+//! DEALER ← ROUTER   D token(8)              the acks are known
+//! DEALER → ROUTER   L token(8)              I leave, and give back the rest;  K token(8)
+//! ```
+//!
+//! Numbers are big-endian. Confirmed: a consumer has acked the message; only then
+//! has another process answered for it. A consumer that was silent for `LEASE_MS`,
+//! or that leaves, gives back what it held; other consumers get it, with the next
+//! attempt number.
+//!
+//! Survives: kill -9 of a consumer, which may have done some messages: they are
+//! done twice. Loses: what was not confirmed, when the producer dies.
+//!
+//! Run it with `just lab queue-zeromq`. Watch it: `ss -tnp`.
+
+mod memory;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use tokio::time::Instant;
+use zeromq::{DealerSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
+
+use super::{Confirmed, Producer, Queue};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::wire::peer_queue::{ConnectionEnd, MultiConsumer, ProducerTask, QueueFrame};
+use memory::MemoryQueue;
+
+const HIGH_WATER: Knob =
+    Knob::new("high-water", 10_000, "Messages the producer holds; more of them, and their senders, wait.");
+const LEASE_MS: Knob = Knob::new(
+    "lease-ms",
+    1_000,
+    "Milliseconds without a sign of life after which a peer is taken to be gone.",
+);
+const LINGER_MS: Knob =
+    Knob::new("linger-ms", 5_000, "Milliseconds that closing waits for the connected consumers.");
+
+/// Heartbeats in the time after which a silent peer is given up.
+const BEATS: u32 = 4;
+/// How long a consumer waits before it connects again.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// `queue-zeromq`.
+pub struct ZeroMq(Place);
+
+impl Lab for ZeroMq {
+    const TRANSPORT: &'static str = "zeromq";
+    const BROKER: Option<Broker> = None;
+    const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
+    const OVERLOAD: Overload = Overload::Waits;
+    const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[HIGH_WATER, LEASE_MS, LINGER_MS];
+
+    async fn open(place: &Place) -> Result<Self> {
+        Ok(Self(place.clone()))
+    }
+
+    async fn remove(_: &Place) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl ZeroMq {
+    fn lease(&self) -> Duration {
+        Duration::from_millis(self.0.knob(LEASE_MS).max(4) as u64)
+    }
+}
+
+impl Queue for ZeroMq {
+    const CONFIRMED: Confirmed = Confirmed::Acked;
+    type Producer = ZeroMqProducer;
+    type Consumer = MultiConsumer;
+
+    async fn producer(&self) -> Result<ZeroMqProducer> {
+        let high_water = self.0.knob(HIGH_WATER).max(1);
+        let linger = Duration::from_millis(self.0.knob(LINGER_MS) as u64);
+        let queue = MemoryQueue::bind(&self.0, self.lease()).await?;
+        Ok(ZeroMqProducer(ProducerTask::start(|sends| queue.run(sends, high_water, linger))))
+    }
+
+    async fn consumer(&self, prefetch: u16) -> Result<MultiConsumer> {
+        let lease = self.lease();
+        MultiConsumer::join(&self.0, prefetch, |address, end| stay_connected(address, lease, end)).await
+    }
+}
+
+/// The producing end. Its task, the [`MemoryQueue`], holds messages until they are acked.
+pub struct ZeroMqProducer(ProducerTask);
+
+impl Producer for ZeroMqProducer {
+    /// Confirmed: a consumer has acked it.
+    async fn send(&self, body: Bytes) -> Result<()> {
+        self.0.send(body).await
+    }
+
+    async fn close(self) -> Result<()> {
+        self.0.close().await
+    }
+}
+
+/// A consumer's connection to one producer. It is made again until the consumer has gone. An
+/// error when there is nobody at the address in the first place.
+///
+/// The crate's DEALER does not connect again by itself, and does not say that it has lost its
+/// peer: only the heartbeats that do not come tell.
+async fn stay_connected(address: String, lease: Duration, mut end: ConnectionEnd) -> Result<()> {
+    let mut socket = connect(&address).await?;
+    while take_deliveries(&mut socket, lease, &mut end).await.is_err() {
+        end.disconnected().await;
+        socket = loop {
+            tokio::time::sleep(RETRY).await;
+            // The crate gives up connecting after 30 s: too long for one that comes back.
+            if let Ok(Ok(socket)) = tokio::time::timeout(lease, connect(&address)).await {
+                break socket;
+            }
+        };
+    }
+    Ok(())
+}
+
+async fn connect(address: &str) -> Result<DealerSocket> {
+    let address = format!("tcp://{}", address.trim_start_matches("tcp://"));
+    let mut socket = DealerSocket::new();
+    let connected = socket.connect(&address).await;
+    connected.with_context(|| format!("cannot connect to {address}; is the other side running?"))?;
+    Ok(socket)
+}
+
+/// Joins, hands on deliveries, and sends heartbeats and what the consumer has settled. Returns
+/// when the consumer has gone; an error when the producer is silent.
+async fn take_deliveries(socket: &mut DealerSocket, lease: Duration, end: &mut ConnectionEnd) -> Result<()> {
+    let mut heartbeat = tokio::time::interval(lease / BEATS);
+    let (mut heard, mut known, mut leaving) = (Instant::now(), None, false);
+    loop {
+        tokio::select! {
+            message = socket.recv() => {
+                heard = Instant::now();
+                let frame = decode(message?)?;
+                // Only the first welcome is of interest, the others are heartbeats; but
+                // one from another queue means that the first producer is gone.
+                if let QueueFrame::Welcome(log) = frame {
+                    match known.replace(log) {
+                        None => {}
+                        Some(before) if before == log => continue,
+                        Some(_) => bail!("another producer answers"),
+                    }
+                }
+                end.received(frame).await;
+            }
+            frame = end.next_to_write() => {
+                let Some(frame) = frame else { return Ok(()) };
+                leaving |= matches!(frame, QueueFrame::Leave(_));
+                socket.send(ZmqMessage::from(frame.head())).await?;
+            }
+            // A consumer that leaves does not join again.
+            _ = heartbeat.tick(), if !leaving => {
+                if heard + lease < Instant::now() {
+                    bail!("the producer is silent");
+                }
+                socket.send(ZmqMessage::from(QueueFrame::Join(end.limit).head())).await?;
+            }
+        }
+    }
+}
+
+fn decode(message: ZmqMessage) -> Result<QueueFrame> {
+    let mut parts = message.into_vec().into_iter();
+    let mut frame = QueueFrame::decode(parts.next().unwrap_or_default())?;
+    if let QueueFrame::Message(_, _, body) = &mut frame {
+        *body = parts.next().context("a message without a body")?;
+    }
+    Ok(frame)
+}

@@ -1,0 +1,247 @@
+//! Request/reply over HTTP/1.1: the body of `POST /` is the request, the body of
+//! its answer the reply, and any web client can ask.
+//!
+//! A connection stays open and carries one request at a time: the next answer
+//! on it is the answer. So as many requests are in flight as there are
+//! connections, and others wait for their turn. A requester that gives up
+//! closes its connection, for the answer could still come on it. With several
+//! responders each gets a request in turn.
+//!
+//! The answer is the only confirmation; a status other than 200 is an error.
+//! Loses: requests that a responder had when it died. Their requesters get an
+//! error at once, and cannot know whether they were done.
+//!
+//! Run it with `just lab reqrep-http`. Watch it: `curl -v -d body URL`.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::HOST;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::{Command, Document, Matching, RequestReply, Requester, Responder};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::wire::frames::MAX_FRAME;
+use crate::wire::sockets::{Bound, Socket, serve_each};
+
+const CONNECTIONS: Knob =
+    Knob::new("connections", 32, "Connections of one requester: as many requests are in flight.");
+/// Requests that wait at a responder. Beyond it they wait in their connections.
+const WAITING: usize = 256;
+/// Connections a responder holds open; others have to wait.
+const MAX_CONNECTIONS: usize = 1024;
+/// Longest body, bytes: as long as a frame over TCP.
+const MAX_BODY: usize = MAX_FRAME;
+/// What the addresses of this lab begin with.
+const SCHEME: &str = "http://";
+
+/// `reqrep-http`.
+pub struct Http {
+    place: Place,
+    connections: usize,
+}
+
+impl Lab for Http {
+    const TRANSPORT: &'static str = "http";
+    const BROKER: Option<Broker> = None;
+    const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
+    const OVERLOAD: Overload = Overload::Waits;
+    const JOIN: Join = Join::Confirmed;
+    const KNOBS: &'static [Knob] = &[CONNECTIONS];
+
+    async fn open(place: &Place) -> Result<Self> {
+        Ok(Self { place: place.clone(), connections: place.knob(CONNECTIONS).max(1) })
+    }
+
+    async fn remove(_: &Place) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl RequestReply for Http {
+    const MATCHING: Matching = Matching::Lockstep;
+    type Requester = HttpRequester;
+    type Responder = HttpResponder;
+
+    async fn requester(&self) -> Result<HttpRequester> {
+        let addresses = self.place.peers().await?;
+        let mut idle = VecDeque::new();
+        for address in &addresses {
+            idle.push_back(HttpConnection::connect(address).await?);
+        }
+        let turns = Semaphore::new(self.connections.max(addresses.len()));
+        Ok(HttpRequester { addresses, turns, idle: Mutex::new(idle), dialled: AtomicUsize::new(0) })
+    }
+
+    async fn responder(&self) -> Result<HttpResponder> {
+        let bound = Bound::tcp_for(SCHEME, &self.place).await?;
+        let (way, requests) = mpsc::channel(WAITING);
+        let mut server = JoinSet::new();
+        server.spawn(serve(bound, move |body| {
+            let way = way.clone();
+            async move {
+                let (to, reply) = oneshot::channel();
+                // When the client leaves, this future is dropped, and with it the way back.
+                let _ = way.send((Command(body), to)).await;
+                reply.await.map(|reply: Document| reply.0).map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
+            }
+        }));
+        Ok(HttpResponder { requests, _server: server })
+    }
+}
+
+/// The asking end. Connections are made when they are needed.
+pub struct HttpRequester {
+    addresses: Vec<String>,
+    turns: Semaphore,
+    /// Connections without a request.
+    idle: Mutex<VecDeque<HttpConnection>>,
+    dialled: AtomicUsize,
+}
+
+impl HttpRequester {
+    fn idle(&self) -> MutexGuard<'_, VecDeque<HttpConnection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection without a request: an idle one that is still open, or a new one.
+    async fn connection(&self) -> Result<HttpConnection> {
+        let idle = self.idle().pop_front();
+        if let Some(mut connection) = idle
+            && connection.is_open().await
+        {
+            return Ok(connection);
+        }
+        let next = self.dialled.fetch_add(1, Ordering::Relaxed);
+        HttpConnection::connect(&self.addresses[next % self.addresses.len()]).await
+    }
+}
+
+impl Requester for HttpRequester {
+    async fn ask(&self, request: Command) -> Result<Document> {
+        let _turn = self.turns.acquire().await.context("this requester has left")?;
+        let mut connection = self.connection().await?;
+        // A caller that gives up here drops the connection with the answer to come.
+        let reply = connection.post(request.0).await?;
+        self.idle().push_back(connection);
+        Ok(Document(reply))
+    }
+}
+
+/// A connection to a server. It carries one request at a time; dropping it
+/// closes it, also when an answer is still to come.
+struct HttpConnection {
+    requests: SendRequest<Full<Bytes>>,
+    host: String,
+}
+
+impl HttpConnection {
+    /// Connects to a server that has announced itself.
+    async fn connect(address: &str) -> Result<Self> {
+        let stream = Socket::connect(address).await?.into_tcp()?;
+        let (requests, connection) = handshake(TokioIo::new(stream)).await?;
+        // Ends when `requests` is dropped. What breaks it breaks the request as well.
+        tokio::spawn(connection);
+        let host = address.trim_start_matches(SCHEME).trim_end_matches('/').to_owned();
+        Ok(Self { requests, host })
+    }
+
+    /// Whether another request can be made, once the last is answered; the
+    /// server may have closed the connection in the meantime.
+    async fn is_open(&mut self) -> bool {
+        self.requests.ready().await.is_ok()
+    }
+
+    /// Posts `body`; an answer with another status than 200 is an error.
+    async fn post(&mut self, body: Bytes) -> Result<Bytes> {
+        let request = Request::post("/").header(HOST, &self.host).body(Full::new(body))?;
+        let response = self.requests.send_request(request).await.context("the responder did not answer")?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_BODY).collect().await;
+        let body = body.map_err(anyhow::Error::from_boxed).context("the answer did not come whole")?;
+        ensure!(status == StatusCode::OK, "the responder answered {status}");
+        Ok(body.to_bytes())
+    }
+}
+
+/// The answering end: a web server, and the requests it has received.
+pub struct HttpResponder {
+    requests: mpsc::Receiver<(Command, oneshot::Sender<Document>)>,
+    _server: JoinSet<()>,
+}
+
+impl Responder for HttpResponder {
+    type ReplyTo = oneshot::Sender<Document>;
+
+    async fn next(&mut self) -> Result<Option<(Command, Self::ReplyTo)>> {
+        Ok(self.requests.recv().await)
+    }
+
+    async fn reply(&mut self, to: Self::ReplyTo, reply: Document) -> Result<()> {
+        // A requester that has gone misses it.
+        let _ = to.send(reply);
+        Ok(())
+    }
+}
+
+/// What the server answers: a body, or the status that tells why there is none.
+type Answer = Result<Bytes, StatusCode>;
+
+/// Answers the body of every POST, several connections at once. Never returns.
+async fn serve<F>(bound: Bound, answer: impl Fn(Bytes) -> F + Clone + Send + 'static)
+where
+    F: Future<Output = Answer> + Send + 'static,
+{
+    serve_each(bound, MAX_CONNECTIONS, move |socket| {
+        let answer = answer.clone();
+        let service = service_fn(move |request| {
+            let answer = answer.clone();
+            async move {
+                let answer = match read(request).await {
+                    Ok(body) => answer(body).await,
+                    Err(status) => Err(status),
+                };
+                let mut response = Response::new(Full::default());
+                match answer {
+                    Ok(body) => *response.body_mut() = Full::new(body),
+                    Err(status) => *response.status_mut() = status,
+                }
+                Ok::<_, Infallible>(response)
+            }
+        });
+        async move {
+            if let Ok(stream) = socket.into_tcp() {
+                // A connection that breaks is a client who has left.
+                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            }
+        }
+    })
+    .await;
+}
+
+/// The body of a POST, or the status that says why there is none.
+async fn read(request: Request<Incoming>) -> Answer {
+    if request.method() != Method::POST {
+        return Err(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    match Limited::new(request.into_body(), MAX_BODY).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Err(_) => Err(StatusCode::BAD_REQUEST),
+    }
+}
