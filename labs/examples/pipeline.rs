@@ -15,19 +15,17 @@ use labs::queue::Consumer as _;
 const TASKS: u64 = 10;
 
 pub(crate) async fn program<L: Pipeline>(place: &Place, out: &mut impl Write) -> Result<()> {
-    // Connect.
+    // Connect, and join. Without a broker the ventilator and the sink bind, and workers connect.
     let lab = L::open(place).await?;
-    // Join. Without a broker the ventilator and the sink bind, so that workers can come and go.
-    let (mut ventilator, mut ann, mut bob, mut sink) =
-        tokio::try_join!(lab.push(Stage::Tasks), worker(&lab), worker(&lab), lab.pull(Stage::Results))?;
+    let worker = async || tokio::try_join!(lab.pull(Stage::Tasks), lab.push(Stage::Results));
+    let (mut ventilator, ann, bob, mut sink) =
+        tokio::try_join!(lab.push(Stage::Tasks), worker(), worker(), lab.pull(Stage::Results))?;
 
-    let hand_out = async {
-        for number in 1..=TASKS {
-            ventilator.send(number.to_string().into()).await?;
-        }
-        ventilator.flush().await
-    };
-    let collect = async {
+    for number in 1..=TASKS {
+        ventilator.send(number.to_string().into()).await?;
+    }
+    ventilator.flush().await?;
+    let collect = async move {
         let mut sum = 0;
         for _ in 0..TASKS {
             // Where workers may die, a task can be done twice; `lab crack` shows what follows.
@@ -36,34 +34,22 @@ pub(crate) async fn program<L: Pipeline>(place: &Place, out: &mut impl Write) ->
             sink.ack(result.receipt).await?;
         }
         sink.flush().await?;
-        writeln!(out, "the sum of the squares of 1 to {TASKS} is {sum}")?;
-        anyhow::Ok(())
+        anyhow::Ok(writeln!(out, "the sum of the squares of 1 to {TASKS} is {sum}")?)
     };
     // Workers go on for ever: here, until the sink has everything.
-    tokio::select! {
-        done = async { tokio::try_join!(hand_out, collect) } => drop(done?),
-        ended = work::<L>(&mut ann) => ended?,
-        ended = work::<L>(&mut bob) => ended?,
-    }
+    tokio::select! { ended = collect => ended?, ended = work::<L>(ann) => ended?, ended = work::<L>(bob) => ended? }
 
     // Leave, and leave nothing in the broker.
     ventilator.close().await?;
-    drop((ann, bob, sink));
     L::remove(place).await
 }
 
-/// A worker takes from the one stage and hands on to the other.
-async fn worker<L: Pipeline>(lab: &L) -> Result<(L::Pull, L::Push)> {
-    let results = lab.push(Stage::Results).await?;
-    Ok((lab.pull(Stage::Tasks).await?, results))
-}
-
-async fn work<L: Pipeline>((tasks, results): &mut (L::Pull, L::Push)) -> Result<()> {
+/// A worker takes from the one stage and sends to the other.
+async fn work<L: Pipeline>((mut tasks, mut results): (L::Pull, L::Push)) -> Result<()> {
     while let Some(task) = tasks.next().await? {
         let number: u64 = std::str::from_utf8(&task.item)?.parse()?;
         results.send((number * number).to_string().into()).await?;
-        // First the result is written, then the task is settled: a worker that dies in between
-        // leaves a task that is done twice, never one that is lost.
+        // The result first: a worker that dies before the ack leaves a task done twice, none lost.
         results.flush().await?;
         tasks.ack(task.receipt).await?;
         tasks.flush().await?;
