@@ -1,21 +1,27 @@
-//! Durable subscribers over JetStream: the stream of `pubsub/jetstream.rs`, and
-//! for every identifier a durable consumer, a cursor that stays where it is
-//! while its subscriber is away. An event is kept until all of them are past it.
+//! Durable subscribers over JetStream: the stream of `pubsub/jetstream.rs`, and in it a durable
+//! consumer for every identifier, a cursor that stays where it is while its subscriber is away.
+//! An event is kept until every consumer has acknowledged it.
 //!
-//! Promises: what is confirmed is in the stream's file, and comes to each
-//! identifier in order, until it is acknowledged. JetStream would bring back
-//! what a subscriber that died had in hand only when `CLAIM_MS` is over, behind
-//! newer events: whoever comes back says on its behalf that it is not done.
+//! Publishers are those of `pubsub/jetstream.rs`: JetStream replies to each event when it is in
+//! the stream's file, and `flush` waits for all replies. A durable subscriber asks for as many
+//! events as it may still hold (`PUB $JS.API.CONSUMER.MSG.NEXT.…`, `{"batch":N}`) and publishes
+//! `+ACK` or `-NAK` to the reply subject of each. It gets its events in order. JetStream would
+//! send again what a dead subscriber held only after `CLAIM_MS`, behind newer events; so whoever
+//! comes back under the identifier first publishes `-NAK` on its behalf.
 //!
-//! Survives: kill -9 of a subscriber and of the broker; not a power cut.
+//! Survives: kill -9 of a subscriber and of the broker. Loses: with a power cut, what was
+//! written since the file was last synced. Some events may come twice.
 //!
 //! Run it: `just lab durable-jetstream`. Watch it: `nats consumer report`.
 
 use std::time::Duration;
 
-use anyhow::Result;
-use async_nats::jetstream::AckKind;
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use anyhow::{Context as _, Result, ensure};
+use async_nats::Subject;
+use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::stream::ConsumerErrorKind;
+use async_nats::jetstream::{AckKind, ErrorCode};
+use bytes::Bytes;
 
 use crate::durable::DurablePubSub;
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
@@ -23,8 +29,9 @@ use crate::pubsub::jetstream::{AHEAD, JetStream as Stream, StreamPublisher, Stre
 use crate::pubsub::{Event, PubSub};
 use crate::queue::{Consumer, Delivery};
 use crate::topic::{Filter, FilterKind};
-use crate::wire::jetstream::{Pull, Store};
-use crate::wire::nats::{self, Events, filtered};
+use crate::wire::nats::jetstream::{JetStreamConnection, JetStreamDelivery, PullWindow};
+use crate::wire::nats::subjects::{EventReader, filter_subject};
+use crate::wire::nats::{self, NatsConnection};
 
 const PREFETCH: Knob = Knob::new(
     "prefetch",
@@ -76,38 +83,114 @@ impl DurablePubSub for JetStream {
 
     async fn durable(&self, id: &str, filter: &Filter) -> Result<DurableSubscriber> {
         filter.require(Self::TRANSPORT, Self::FILTERS)?;
-        let store = Store::at(&self.place).await?;
+        let js = JetStreamConnection::connect(&self.place).await?;
+        let name = consumer_name(id);
         let cursor = pull::Config {
-            durable_name: Some(consumer(id)),
+            durable_name: Some(name.clone()),
             // From the first time on.
             deliver_policy: DeliverPolicy::New,
             ack_policy: AckPolicy::Explicit,
             ack_wait: Duration::from_millis(self.place.knob(CLAIM_MS) as u64),
             max_ack_pending: -1,
-            filter_subject: filtered(&self.place, filter),
+            filter_subject: filter_subject(&self.place, filter),
             ..Default::default()
         };
-        let found = store.durable(&consumer(id), cursor).await?;
-        store.take_over(found).await?;
-        let pull = Pull::from(&store, &consumer(id), self.place.knob(PREFETCH)).await?;
-        Ok(DurableSubscriber { pull, events: Events::of(&self.place) })
+        let found = find_or_create(&js, &name, cursor).await?;
+        nak_for_predecessor(&js, &found).await?;
+        let inbox = Subject::from(js.nats.client.new_inbox());
+        let subscribe = js.nats.client.subscribe(inbox.clone());
+        let deliveries = subscribe.await.with_context(|| format!("cannot subscribe to {inbox}"))?;
+        // NATS does not answer SUB: a round trip behind it says that it is in force.
+        js.nats.round_trip().await?;
+        Ok(DurableSubscriber {
+            requests: format!("$JS.API.CONSUMER.MSG.NEXT.{}.{name}", js.stream).into(),
+            nats: js.nats,
+            inbox,
+            deliveries,
+            window: PullWindow::new(self.place.knob(PREFETCH)),
+            events: EventReader::new(&self.place),
+        })
     }
 
     async fn forget(&self, id: &str) -> Result<()> {
-        Store::at(&self.place).await?.delete_consumer(&consumer(id)).await
+        let (js, name) = (JetStreamConnection::connect(&self.place).await?, consumer_name(id));
+        match js.context.delete_consumer_from_stream(&name, &js.stream).await {
+            Err(error) if is_absent(error.kind()) => Ok(()),
+            deleted => deleted.map(drop).with_context(|| format!("cannot delete the consumer {name}")),
+        }
     }
 }
 
-/// The name of an identifier's consumer: what has a meaning in a subject is spelled out.
-fn consumer(id: &str) -> String {
+/// The name of an identifier's consumer: characters that mean something in a subject are
+/// replaced by their numbers.
+fn consumer_name(id: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
     id.chars().map(|c| if plain(c) { c.to_string() } else { format!("_{:x}_", u32::from(c)) }).collect()
 }
 
-/// Pulls from a durable consumer; a receipt is the message's number in the stream.
+/// The durable consumer of this name, created if it is absent. It is an error if it is there
+/// with another filter.
+async fn find_or_create(
+    js: &JetStreamConnection,
+    name: &str,
+    config: pull::Config,
+) -> Result<consumer::Info> {
+    match js.context.get_consumer_from_stream::<pull::Config, _, _>(name, &js.stream).await {
+        Ok(found) => {
+            let found = found.cached_info().clone();
+            let (was, is) = (&found.config.filter_subject, &config.filter_subject);
+            ensure!(was == is, "{name} subscribed to {was}, and not to {is}: forget it first");
+            Ok(found)
+        }
+        Err(error) if is_absent(error.kind()) => {
+            let create = js.context.create_consumer_on_stream(config, &js.stream);
+            let created = js.nats.unless_lost(create).await.context("cannot create the consumer")?;
+            Ok(created.cached_info().clone())
+        }
+        Err(error) => Err(error).context("cannot find the consumer"),
+    }
+}
+
+fn is_absent(error: ConsumerErrorKind) -> bool {
+    matches!(error, ConsumerErrorKind::JetStream(error) if error.error_code() == ErrorCode::CONSUMER_NOT_FOUND)
+}
+
+/// Publishes `-NAK` for every event that the subscriber before us was sent and did not
+/// acknowledge, perhaps because it died: they come again at once, and in order.
+async fn nak_for_predecessor(js: &JetStreamConnection, consumer: &consumer::Info) -> Result<()> {
+    let (acked, delivered) = (consumer.ack_floor.stream_sequence, consumer.delivered.stream_sequence);
+    if consumer.num_ack_pending > 0 {
+        // JetStream finds a delivery by its message's number in the stream, and ignores a -NAK
+        // for one that was acknowledged in between.
+        let order = consumer.delivered.consumer_sequence;
+        for number in acked + 1..=delivered {
+            let ack_subject = format!("$JS.ACK.{}.{}.1.{number}.{order}.0.0", js.stream, consumer.name);
+            js.nats.hand_over(js.nats.client.publish(ack_subject, AckKind::Nak(None).into())).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Pulls from a durable consumer; a receipt is the event's number in the stream.
 pub struct DurableSubscriber {
-    pull: Pull,
-    events: Events,
+    nats: NatsConnection,
+    /// Where JetStream is asked for deliveries.
+    requests: Subject,
+    /// Where it sends them.
+    inbox: Subject,
+    deliveries: async_nats::Subscriber,
+    window: PullWindow,
+    events: EventReader,
+}
+
+impl DurableSubscriber {
+    /// Accepts an ack or a nack; a delivery is settled once.
+    async fn settle(&mut self, receipt: u64, how: AckKind) -> Result<()> {
+        match self.window.settle(receipt) {
+            Some(subject) => self.nats.hand_over(self.nats.client.publish(subject, how.into())).await,
+            None => Ok(()),
+        }
+    }
 }
 
 impl Consumer for DurableSubscriber {
@@ -115,25 +198,39 @@ impl Consumer for DurableSubscriber {
     type Receipt = u64;
 
     async fn next(&mut self) -> Result<Option<Delivery<Event, u64>>> {
-        let pulled = self.pull.next().await?;
-        self.pull.hold(&pulled)?;
-        let receipt = pulled.number;
-        Ok(Some(Delivery { item: self.events.read(pulled.message)?, attempt: pulled.attempt, receipt }))
+        // JetStream sends only what it is asked for.
+        if let Some(batch) = self.window.due() {
+            let (requests, inbox) = (self.requests.clone(), self.inbox.clone());
+            let body = Bytes::from(format!("{{\"batch\":{batch}}}"));
+            let request = self.nats.client.publish_with_reply(requests, inbox, body);
+            self.nats.unless_lost(request).await?;
+            self.window.requested(batch);
+        }
+        let delivery = JetStreamDelivery::read(self.nats.next(&mut self.deliveries).await?)?;
+        self.window.arrived();
+        self.window.hold(&delivery)?;
+        let (attempt, receipt) = (delivery.attempt, delivery.stream_sequence);
+        Ok(Some(Delivery { item: self.events.read(delivery.message)?, attempt, receipt }))
     }
 
     async fn ack(&mut self, receipt: u64) -> Result<()> {
-        self.pull.settle(receipt, AckKind::Ack).await
+        self.settle(receipt, AckKind::Ack).await
     }
 
     async fn nack(&mut self, receipt: u64) -> Result<()> {
-        self.pull.settle(receipt, AckKind::Nak(None)).await
+        self.settle(receipt, AckKind::Nak(None)).await
     }
 
+    /// A round trip behind the acks: JetStream has them.
     async fn flush(&mut self) -> Result<()> {
-        self.pull.flush().await
+        self.nats.round_trip().await
     }
 
+    /// Gives back what is not settled, also what nobody has taken yet.
     async fn close(self) -> Result<()> {
-        self.pull.close().await
+        for subject in self.window.unsubscribe(&self.nats, self.deliveries).await? {
+            self.nats.hand_over(self.nats.client.publish(subject, AckKind::Nak(None).into())).await?;
+        }
+        self.nats.round_trip().await
     }
 }

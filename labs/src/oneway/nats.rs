@@ -1,22 +1,22 @@
-//! One-way over NATS core: the sender publishes to a subject, and NATS copies
-//! each message to whoever has subscribed to it at that moment.
+//! One-way over NATS core: the sender publishes to a subject (`PUB PLACE`), and NATS copies each
+//! message to whoever has subscribed to that subject at that moment (`SUB PLACE`).
 //!
-//! Nothing is stored and nothing is confirmed. Promises: order per sender, and
-//! that a receiver is live when `receiver` returns. Loses: what is sent while
-//! nobody receives; what a slow receiver has no room for, since the client
-//! reads on and drops what is beyond its high-water mark; and, where even the
-//! client is too slow to read, NATS closes the connection (64 MB are waiting,
-//! or ten seconds have passed).
+//! NATS stores nothing and confirms nothing: a sender knows at most that its messages are
+//! written, and after `close` that NATS has read them. Promises: order per sender, and that a
+//! receiver is subscribed when `receiver` returns. Loses: what is sent while nobody receives;
+//! what a slow receiver has no room for, since the client reads on and drops new messages while
+//! `high-water` of them wait; and where the client itself reads too slowly, NATS closes its
+//! connection (when 64 MB wait, or a write has taken ten seconds).
 //!
 //! Run it: `just lab oneway-nats`. Listen in: `nats sub '>'`.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use async_nats::Subject;
 use bytes::Bytes;
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::oneway::{OneWay, Receiver, Sender};
-use crate::wire::nats::{self, Line, Listener};
+use crate::wire::nats::{self, CountedSubscription, NatsConnection};
 
 /// A subject named after the place.
 pub struct Nats {
@@ -46,44 +46,48 @@ impl OneWay for Nats {
     type Receiver = SubjectReceiver;
 
     async fn sender(&self) -> Result<SubjectSender> {
-        Ok(SubjectSender::new(Line::to(&self.place).await?, self.place.name()))
+        let connection = NatsConnection::connect(&self.place).await?;
+        Ok(SubjectSender { connection, subject: self.place.name().into() })
     }
 
     async fn receiver(&self) -> Result<SubjectReceiver> {
-        Ok(SubjectReceiver { messages: Listener::to(&self.place, self.place.name(), None).await? })
+        let (connection, subject) = (NatsConnection::connect(&self.place).await?, self.place.name());
+        let subscribe = connection.client.subscribe(subject.clone());
+        let messages = subscribe.await.with_context(|| format!("cannot subscribe to {subject}"))?;
+        // NATS does not answer SUB. It handles the commands of a connection in order: when a
+        // message to ourselves comes back, the subscription is in force.
+        connection.round_trip().await?;
+        Ok(SubjectReceiver { messages: CountedSubscription::new(&self.place, connection, messages) })
     }
 }
 
-/// Publishes to one subject.
+/// Publishes to the subject.
 pub struct SubjectSender {
-    line: Line,
+    connection: NatsConnection,
     subject: Subject,
 }
 
-impl SubjectSender {
-    pub(crate) fn new(line: Line, subject: String) -> Self {
-        Self { line, subject: subject.into() }
-    }
-}
-
 impl Sender for SubjectSender {
+    /// Accepted: the client's own task writes it when this one yields.
     async fn send(&mut self, body: Bytes) -> Result<()> {
-        self.line.publish(self.subject.clone(), body).await
+        let publish = self.connection.client.publish(self.subject.clone(), body);
+        self.connection.hand_over(publish).await
     }
 
+    /// Written to the socket. NATS may not have read it.
     async fn flush(&mut self) -> Result<()> {
-        self.line.flush().await
+        self.connection.unless_lost(self.connection.client.flush()).await
     }
 
-    /// NATS has read all of it, and passed it on to whoever listens.
+    /// NATS has read all of it, and passed it on to whoever has subscribed.
     async fn close(self) -> Result<()> {
-        self.line.round_trip().await
+        self.connection.round_trip().await
     }
 }
 
-/// Listens to one subject.
+/// Subscribes to the subject.
 pub struct SubjectReceiver {
-    messages: Listener,
+    messages: CountedSubscription,
 }
 
 impl Receiver for SubjectReceiver {

@@ -1,15 +1,19 @@
-//! A pipeline over JetStream: a work-queue stream of tasks that workers pull
-//! from, another of results for the sink, both as in `queue/jetstream.rs`. The
-//! stream of `pubsub/jetstream.rs` carries `stop`.
+//! A pipeline over JetStream: one work-queue stream of tasks for the workers, another of results
+//! for the sink. A message is published to its stage's subject (`PUB PLACE.tasks INBOX`), and
+//! the reply to the inbox is the confirmation: it is in the stream's file. The taking ends are
+//! the consumers of `queue/jetstream.rs`; the stream of `pubsub/jetstream.rs` carries `stop`.
 //!
-//! A worker asks for a few tasks, and for more as it acknowledges them: whoever
-//! is faster gets more. Promises: a result is confirmed before its task is
-//! acknowledged, so none is lost, whoever dies, the broker included; some may
-//! come twice. The tasks of a worker that died come again when their time is over.
+//! A worker asks JetStream for a few tasks (`{"batch":N}`) and for more as it acknowledges them
+//! (`+ACK`): a faster worker gets more. Promises: a result is confirmed before its task is
+//! acknowledged, so none is lost, whichever process dies, nats-server included; some may come
+//! twice. The tasks of a worker that died come again after `claim-ms`. Loses: with a power cut,
+//! what was written since the file was last synced.
 //!
-//! Run it: `just lab pipeline-jetstream`.
+//! Run it: `just lab pipeline-jetstream`. Watch it: `nats consumer report`.
 
-use anyhow::Result;
+use std::rc::Rc;
+
+use anyhow::{Context as _, Result};
 use async_nats::Subject;
 use bytes::Bytes;
 
@@ -17,9 +21,10 @@ use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::oneway::Sender;
 use crate::pipeline::{Pipeline, Sharing, Stage};
 use crate::pubsub;
-use crate::queue::jetstream::{CLAIM_MS, StreamConsumer, make};
-use crate::wire::jetstream::{Outbox, Store};
+use crate::queue::jetstream::{CLAIM_MS, StreamConsumer, create_stream};
 use crate::wire::nats;
+use crate::wire::nats::jetstream::{self, JetStreamConnection};
+use crate::wire::window::Window;
 
 const PREFETCH: Knob =
     Knob::new("prefetch", 128, "Tasks a worker holds at once; 1 shares most evenly and waits most.");
@@ -39,14 +44,14 @@ impl Lab for JetStream {
 
     async fn open(place: &Place) -> Result<Self> {
         for stage in [Stage::Tasks, Stage::Results] {
-            make(&place.namespace(stage.namespace())).await?;
+            create_stream(&place.namespace(stage.namespace())).await?;
         }
         Ok(Self { place: place.clone() })
     }
 
     async fn remove(place: &Place) -> Result<()> {
         for stage in [Stage::Tasks, Stage::Results] {
-            Store::at(&place.namespace(stage.namespace())).await?.delete().await?;
+            jetstream::delete_stream(&place.namespace(stage.namespace())).await?;
         }
         pubsub::jetstream::JetStream::remove(&place.namespace("control")).await
     }
@@ -54,19 +59,20 @@ impl Lab for JetStream {
 
 impl Pipeline for JetStream {
     const SHARING: Sharing = Sharing::OnDemand;
-    type Push = StagePush;
+    type Push = StreamPush;
     type Pull = StreamConsumer;
     type Control = pubsub::jetstream::JetStream;
 
-    async fn push(&self, stage: Stage) -> Result<StagePush> {
+    async fn push(&self, stage: Stage) -> Result<StreamPush> {
         let place = self.place.namespace(stage.namespace());
-        Ok(StagePush { outbox: Outbox::new(Store::at(&place).await?), subject: place.name().into() })
+        let js = Rc::new(JetStreamConnection::connect(&place).await?);
+        Ok(StreamPush { js, subject: place.name().into(), in_flight: jetstream::window() })
     }
 
     async fn pull(&self, stage: Stage) -> Result<StreamConsumer> {
         let prefetch = match stage {
             Stage::Tasks => self.place.knob(PREFETCH),
-            // There is one sink, and nobody to share with.
+            // There is one sink, which shares with nobody.
             Stage::Results => 1024,
         };
         let prefetch = u16::try_from(prefetch).unwrap_or(u16::MAX);
@@ -75,22 +81,29 @@ impl Pipeline for JetStream {
 }
 
 /// Publishes into the stream of a stage, with many messages on their way to be confirmed.
-pub struct StagePush {
-    outbox: Outbox,
+pub struct StreamPush {
+    js: Rc<JetStreamConnection>,
     subject: Subject,
+    in_flight: Window,
 }
 
-impl Sender for StagePush {
+impl Sender for StreamPush {
+    /// Accepted: handed over to the client, and the confirmation is not awaited here.
     async fn send(&mut self, body: Bytes) -> Result<()> {
-        self.outbox.publish(self.subject.clone(), body).await
+        self.in_flight.room().await?;
+        let (js, subject, size) = (Rc::clone(&self.js), self.subject.clone(), body.len());
+        self.in_flight.put(size, async move {
+            let confirmed = async { js.context.publish(subject, body).await?.await };
+            js.nats.unless_lost(confirmed).await.map(drop).context("the message is not confirmed")
+        })
     }
 
-    /// Confirmed: JetStream answers for all of it.
+    /// More than written: JetStream has confirmed all of it.
     async fn flush(&mut self) -> Result<()> {
-        self.outbox.flush().await
+        self.in_flight.drain().await
     }
 
     async fn close(mut self) -> Result<()> {
-        self.outbox.flush().await
+        self.flush().await
     }
 }

@@ -1,23 +1,26 @@
-//! A pipeline over NATS core: workers share the subject of the tasks as a queue
-//! group, the sink listens to the subject of the results, and the subjects of
+//! A pipeline over NATS core: tasks are published to one subject (`PUB PLACE.tasks`), to which
+//! the workers subscribe as a queue group (`SUB PLACE.tasks workers`); results are published to
+//! another (`PUB PLACE.results`), to which the sink subscribes likewise. The subjects of
 //! `pubsub/nats.rs` carry `stop`.
 //!
-//! NATS draws a member of the group by lot for every task, and does not ask
-//! whether it keeps up. Promises: each task goes to one worker. Loses: the
-//! tasks that a dying worker had, what no worker was there for, and what a slow
-//! one had no room for; nothing is acknowledged.
+//! NATS chooses a member of the group at random for every task, whether it keeps up or not.
+//! Nothing is stored, confirmed or acknowledged. Promises: each task goes to one worker. Loses:
+//! the tasks of a worker that dies; tasks that are published before the first worker is there;
+//! what a slow worker has no room for, since the client reads on and drops new tasks while
+//! `high-water` of them wait; everything on its way when NATS dies.
 //!
-//! Run it: `just lab pipeline-nats`.
+//! Run it: `just lab pipeline-nats`. Listen in: `nats sub 'PLACE.>'`.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use async_nats::Subject;
 use bytes::Bytes;
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
-use crate::oneway::nats::SubjectSender;
+use crate::oneway::Sender;
 use crate::pipeline::{Pipeline, Sharing, Stage};
 use crate::pubsub;
 use crate::queue::{Consumer, Delivery};
-use crate::wire::nats::{self, Line, Listener};
+use crate::wire::nats::{self, CountedSubscription, NatsConnection};
 
 /// Two subjects.
 pub struct Nats {
@@ -44,23 +47,54 @@ impl Lab for Nats {
 
 impl Pipeline for Nats {
     const SHARING: Sharing = Sharing::Random;
-    type Push = SubjectSender;
+    type Push = SubjectPush;
     type Pull = GroupPull;
     type Control = pubsub::nats::Nats;
 
-    async fn push(&self, stage: Stage) -> Result<SubjectSender> {
-        Ok(SubjectSender::new(Line::to(&self.place).await?, self.place.namespace(stage.namespace()).name()))
+    async fn push(&self, stage: Stage) -> Result<SubjectPush> {
+        let connection = NatsConnection::connect(&self.place).await?;
+        Ok(SubjectPush { connection, subject: self.place.namespace(stage.namespace()).name().into() })
     }
 
     async fn pull(&self, stage: Stage) -> Result<GroupPull> {
+        let connection = NatsConnection::connect(&self.place).await?;
         let subject = self.place.namespace(stage.namespace()).name();
-        Ok(GroupPull { messages: Listener::to(&self.place, subject, Some("workers")).await? })
+        let subscribe = connection.client.queue_subscribe(subject.clone(), "workers".to_owned());
+        let messages = subscribe.await.with_context(|| format!("cannot subscribe to {subject}"))?;
+        // NATS does not answer SUB. It handles the commands of a connection in order: when a
+        // message to ourselves comes back, the subscription is in force.
+        connection.round_trip().await?;
+        Ok(GroupPull { messages: CountedSubscription::new(&self.place, connection, messages) })
     }
 }
 
-/// Takes what falls to it; there is nothing to settle.
+/// Publishes to the subject of a stage.
+pub struct SubjectPush {
+    connection: NatsConnection,
+    subject: Subject,
+}
+
+impl Sender for SubjectPush {
+    /// Accepted: the client's own task writes it when this one yields.
+    async fn send(&mut self, body: Bytes) -> Result<()> {
+        let publish = self.connection.client.publish(self.subject.clone(), body);
+        self.connection.hand_over(publish).await
+    }
+
+    /// Written to the socket. NATS may not have read it.
+    async fn flush(&mut self) -> Result<()> {
+        self.connection.unless_lost(self.connection.client.flush()).await
+    }
+
+    /// NATS has read all of it, and passed it on to whoever has subscribed.
+    async fn close(self) -> Result<()> {
+        self.connection.round_trip().await
+    }
+}
+
+/// Takes the messages that NATS chooses it for; there is nothing to acknowledge.
 pub struct GroupPull {
-    messages: Listener,
+    messages: CountedSubscription,
 }
 
 impl Consumer for GroupPull {

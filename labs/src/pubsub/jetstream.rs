@@ -1,30 +1,36 @@
-//! Publish/subscribe over JetStream: a stream stores what is published below
-//! the place's subject, and every subscriber has a consumer in it, a cursor
-//! that starts at what comes next and goes when the subscriber does.
+//! Publish/subscribe over JetStream: a stream stores what is published below the place's
+//! subject, and every subscriber has a consumer in it, a cursor that starts at what comes next
+//! and goes when the subscriber does.
 //!
-//! The publisher has each event confirmed, and a subscriber asks for as many as
-//! it has room for: nobody is cut off and nothing dropped, what is slow lags
-//! behind in the store. An event goes from the store when everyone present has
-//! got it. Promises: order, and that a subscriber is live when `subscriber`
-//! returns. Loses: what is published while nobody listens, and what a
-//! subscriber that crashes had not got; `durable-jetstream` keeps that for it.
+//! An event is published to `PLACE.TOPIC` with an inbox, and the reply to the inbox is the
+//! confirmation: it is in the stream's file. A subscriber asks for as many events as it has room
+//! for (`PUB $JS.API.CONSUMER.MSG.NEXT.…`, `{"batch":N}`) and acknowledges none; an event is
+//! deleted when every consumer has got it. So a slow subscriber is neither cut off nor loses
+//! anything: it lags behind in the store. Promises: order, and that a subscriber is live when
+//! `subscriber` returns. Loses: what is published while nobody listens, and what a subscriber
+//! that crashes had not got; `durable-jetstream` keeps that for it.
 //!
 //! Run it: `just lab pubsub-jetstream`. Watch it: `nats consumer report`.
 
-use anyhow::{Result, ensure};
+use std::rc::Rc;
+
+use anyhow::{Context as _, Result, ensure};
+use async_nats::Subject;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::stream::RetentionPolicy;
+use async_nats::jetstream::stream::{self, RetentionPolicy, StorageType};
 use bytes::Bytes;
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
 use crate::topic::{Filter, FilterKind, Topic};
-use crate::wire::jetstream::{Outbox, Pull, Store};
-use crate::wire::nats::{self, Events, FILTERS, Subjects, filtered};
+use crate::wire::nats::jetstream::{self, JetStreamConnection, JetStreamDelivery, PullWindow};
+use crate::wire::nats::subjects::{EventReader, FILTERS, TopicSubjects, filter_subject};
+use crate::wire::nats::{self, NatsConnection};
+use crate::wire::window::Window;
 
 pub(crate) const AHEAD: Knob = Knob::new("ahead", 2048, "Events asked for and not yet taken.");
 
-/// A stream of events, kept while somebody wants them.
+/// A stream of events, each kept until every consumer has got it.
 pub struct JetStream {
     place: Place,
 }
@@ -38,12 +44,21 @@ impl Lab for JetStream {
     const KNOBS: &'static [Knob] = &[AHEAD, nats::HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {
-        Store::at(place).await?.make(filtered(place, &Filter::All), RetentionPolicy::Interest).await?;
+        let js = JetStreamConnection::connect(place).await?;
+        let events = stream::Config {
+            name: js.stream.clone(),
+            subjects: vec![filter_subject(place, &Filter::All)],
+            // An event that no consumer waits for is not kept.
+            retention: RetentionPolicy::Interest,
+            storage: StorageType::File,
+            ..Default::default()
+        };
+        js.create_stream(events).await?;
         Ok(Self { place: place.clone() })
     }
 
     async fn remove(place: &Place) -> Result<()> {
-        Store::at(place).await?.delete().await
+        jetstream::delete_stream(place).await
     }
 }
 
@@ -53,59 +68,100 @@ impl PubSub for JetStream {
     type Subscriber = StreamSubscriber;
 
     async fn publisher(&self) -> Result<StreamPublisher> {
-        let outbox = Outbox::new(Store::at(&self.place).await?);
-        Ok(StreamPublisher { outbox, subjects: Subjects::of(&self.place) })
+        let js = Rc::new(JetStreamConnection::connect(&self.place).await?);
+        let subjects = TopicSubjects::new(&self.place);
+        Ok(StreamPublisher { js, subjects, in_flight: jetstream::window() })
     }
 
     async fn subscriber(&self, filter: &Filter) -> Result<StreamSubscriber> {
         filter.require(Self::TRANSPORT, Self::FILTERS)?;
-        let store = Store::at(&self.place).await?;
+        let js = JetStreamConnection::connect(&self.place).await?;
         let from_now = pull::Config {
             deliver_policy: DeliverPolicy::New,
             ack_policy: AckPolicy::None,
-            filter_subject: filtered(&self.place, filter),
+            filter_subject: filter_subject(&self.place, filter),
             ..Default::default()
         };
-        let name = store.consumer(from_now).await?.name;
-        let pull = Pull::from(&store, &name, self.place.knob(AHEAD)).await?;
-        Ok(StreamSubscriber { pull, events: Events::of(&self.place), seen: 0 })
+        // Without a durable name: JetStream gives it a name, and deletes it when nobody asks it
+        // for deliveries any more.
+        let create = js.context.create_consumer_on_stream(from_now, &js.stream);
+        let consumer = js.nats.unless_lost(create).await.context("cannot create the consumer")?;
+        let inbox = Subject::from(js.nats.client.new_inbox());
+        let subscribe = js.nats.client.subscribe(inbox.clone());
+        let deliveries = subscribe.await.with_context(|| format!("cannot subscribe to {inbox}"))?;
+        // NATS does not answer SUB: a round trip behind it says that it is in force.
+        js.nats.round_trip().await?;
+        let name = &consumer.cached_info().name;
+        Ok(StreamSubscriber {
+            requests: format!("$JS.API.CONSUMER.MSG.NEXT.{}.{name}", js.stream).into(),
+            nats: js.nats,
+            inbox,
+            deliveries,
+            window: PullWindow::new(self.place.knob(AHEAD)),
+            events: EventReader::new(&self.place),
+            seen: 0,
+        })
     }
 }
 
 /// Publishes into the stream, with many events on their way to be confirmed.
 pub struct StreamPublisher {
-    outbox: Outbox,
-    subjects: Subjects,
+    js: Rc<JetStreamConnection>,
+    subjects: TopicSubjects,
+    in_flight: Window,
 }
 
 impl Publisher for StreamPublisher {
+    /// Accepted: handed over to the client, and the confirmation is not awaited here.
     async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()> {
-        self.outbox.publish(self.subjects.subject(topic), body).await
+        let subject = self.subjects.subject(topic);
+        self.in_flight.room().await?;
+        let (js, size) = (Rc::clone(&self.js), body.len());
+        self.in_flight.put(size, async move {
+            let confirmed = async { js.context.publish(subject, body).await?.await };
+            js.nats.unless_lost(confirmed).await.map(drop).context("the message is not confirmed")
+        })
     }
 
     /// More than written: JetStream has confirmed all of it.
     async fn flush(&mut self) -> Result<()> {
-        self.outbox.flush().await
+        self.in_flight.drain().await
     }
 
     async fn close(mut self) -> Result<()> {
-        self.outbox.flush().await
+        self.flush().await
     }
 }
 
-/// Reads the stream from where it joined.
+/// Pulls from its own consumer.
 pub struct StreamSubscriber {
-    pull: Pull,
-    events: Events,
+    nats: NatsConnection,
+    /// Where JetStream is asked for deliveries.
+    requests: Subject,
+    /// Where it sends them.
+    inbox: Subject,
+    deliveries: async_nats::Subscriber,
+    window: PullWindow,
+    events: EventReader,
     /// Deliveries are numbered: one that is missing would be noticed.
     seen: u64,
 }
 
 impl Subscriber for StreamSubscriber {
     async fn next(&mut self) -> Result<Option<Event>> {
-        let pulled = self.pull.next().await?;
+        // JetStream sends only what it is asked for.
+        if let Some(batch) = self.window.due() {
+            let (requests, inbox) = (self.requests.clone(), self.inbox.clone());
+            let body = Bytes::from(format!("{{\"batch\":{batch}}}"));
+            let request = self.nats.client.publish_with_reply(requests, inbox, body);
+            self.nats.unless_lost(request).await?;
+            self.window.requested(batch);
+        }
+        let delivery = JetStreamDelivery::read(self.nats.next(&mut self.deliveries).await?)?;
+        self.window.arrived();
         self.seen += 1;
-        ensure!(pulled.order == self.seen, "delivery {} came where {} was due", pulled.order, self.seen);
-        Ok(Some(self.events.read(pulled.message)?))
+        let number = delivery.consumer_sequence;
+        ensure!(number == self.seen, "delivery {number} came where {} was due", self.seen);
+        Ok(Some(self.events.read(delivery.message)?))
     }
 }

@@ -1,23 +1,24 @@
-//! Publish/subscribe over NATS core: the topic is the end of a subject, and
-//! NATS copies each message to every subscription that matches it at that
-//! moment. This is what NATS is made for; it keeps nothing.
+//! Publish/subscribe over NATS core: the topic is the end of a subject (`PUB PLACE.TOPIC`), and
+//! NATS copies each message to every subscription that matches it at that moment
+//! (`SUB PLACE.>`). This is what NATS is made for.
 //!
-//! Promises: order per publisher, and that a subscriber is live when
-//! `subscriber` returns. Loses: what is published while nobody listens; what a
-//! slow subscriber has no room for, since the client reads on and drops what is
-//! beyond its high-water mark; and where the client itself cannot read fast
-//! enough, NATS closes the connection (64 MB wait, or ten seconds have passed).
+//! NATS stores nothing and confirms nothing: a publisher knows at most that its events are
+//! written, and after `close` that NATS has read them. Promises: order per publisher, and that
+//! a subscriber is subscribed when `subscriber` returns. Loses: what is published while nobody
+//! listens; what a slow subscriber has no room for, since the client reads on and drops new
+//! events while `high-water` of them wait; and where the client itself reads too slowly, NATS
+//! closes its connection (when 64 MB wait, or a write has taken ten seconds).
 //!
 //! Run it: `just lab pubsub-nats`. Listen in: `nats sub 'PLACE.>'`.
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use tokio::task::unconstrained;
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
 use crate::topic::{Filter, FilterKind, Topic};
-use crate::wire::nats::{self, Events, FILTERS, Line, Listener, Subjects, filtered};
+use crate::wire::nats::subjects::{EventReader, FILTERS, TopicSubjects, filter_subject};
+use crate::wire::nats::{self, CountedSubscription, NatsConnection};
 
 /// Subjects named after the place and the topic.
 pub struct Nats {
@@ -48,52 +49,52 @@ impl PubSub for Nats {
     type Subscriber = SubjectSubscriber;
 
     async fn publisher(&self) -> Result<SubjectPublisher> {
-        Ok(SubjectPublisher { line: Line::to(&self.place).await?, subjects: Subjects::of(&self.place) })
+        let connection = NatsConnection::connect(&self.place).await?;
+        Ok(SubjectPublisher { connection, subjects: TopicSubjects::new(&self.place) })
     }
 
     async fn subscriber(&self, filter: &Filter) -> Result<SubjectSubscriber> {
         filter.require(Self::TRANSPORT, Self::FILTERS)?;
-        let (line, subject) = (Line::to(&self.place).await?, filtered(&self.place, filter));
-        let subscribe = line.client.subscribe(subject.clone());
+        let connection = NatsConnection::connect(&self.place).await?;
+        let subject = filter_subject(&self.place, filter);
+        let subscribe = connection.client.subscribe(subject.clone());
         let messages = subscribe.await.with_context(|| format!("cannot subscribe to {subject}"))?;
-        // NATS does not answer to a subscription. It handles a connection's commands in order:
-        // when a message to ourselves comes back, the subscription is in force.
-        line.round_trip().await?;
-        let messages = Listener::of(&self.place, line, messages);
-        Ok(SubjectSubscriber { messages, events: Events::of(&self.place) })
+        // NATS does not answer SUB. It handles the commands of a connection in order: when a
+        // message to ourselves comes back, the subscription is in force.
+        connection.round_trip().await?;
+        let messages = CountedSubscription::new(&self.place, connection, messages);
+        Ok(SubjectSubscriber { messages, events: EventReader::new(&self.place) })
     }
 }
 
 /// Publishes below the place's subject.
 pub struct SubjectPublisher {
-    line: Line,
-    subjects: Subjects,
+    connection: NatsConnection,
+    subjects: TopicSubjects,
 }
 
 impl Publisher for SubjectPublisher {
+    /// Accepted: the client's own task writes it when this one yields.
     async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()> {
-        // Accepted: the client's own task writes it when this one yields. Not to be put off
-        // because this task has used up its turn: the more messages wait, the more are written
-        // at once.
-        let publish = self.line.client.publish(self.subjects.subject(topic), body);
-        unconstrained(self.line.unless_cut(publish)).await
+        let publish = self.connection.client.publish(self.subjects.subject(topic), body);
+        self.connection.hand_over(publish).await
     }
 
     /// Written to the socket. NATS may not have read it.
     async fn flush(&mut self) -> Result<()> {
-        self.line.unless_cut(self.line.client.flush()).await
+        self.connection.unless_lost(self.connection.client.flush()).await
     }
 
-    /// NATS has read all of it, and passed it on to whoever listens.
+    /// NATS has read all of it, and passed it on to whoever has subscribed.
     async fn close(self) -> Result<()> {
-        self.line.round_trip().await
+        self.connection.round_trip().await
     }
 }
 
-/// Listens to the subjects that its filter names.
+/// Subscribes to the subject of its filter.
 pub struct SubjectSubscriber {
-    messages: Listener,
-    events: Events,
+    messages: CountedSubscription,
+    events: EventReader,
 }
 
 impl Subscriber for SubjectSubscriber {

@@ -1,35 +1,36 @@
-//! A queue on JetStream: a work-queue stream keeps a message until it is
-//! acknowledged, and one durable consumer hands each to whoever asks next.
+//! A queue on JetStream: a work-queue stream keeps a message until it is acknowledged, and one
+//! durable consumer in it, shared by all who compete, sends each message to whoever asked next.
 //!
-//! JetStream confirms a message when it is in the stream's file. A consumer
-//! asks for `prefetch` deliveries and for more as it settles them. A nack brings
-//! a delivery back at once; one that nobody settles comes again when
-//! `CLAIM_MS` is over, since JetStream does not watch the connections of those
-//! who asked. Each delivery says which attempt it is.
+//! A producer publishes to the stream's subject (`PUB PLACE INBOX`), and the reply to its inbox
+//! is the confirmation: the message is in the stream's file. A consumer asks for so many
+//! deliveries as it may still hold (`PUB $JS.API.CONSUMER.MSG.NEXT.…`, `{"batch":N}`), and
+//! publishes `+ACK` or `-NAK` to the reply subject of each. After `-NAK` the message comes again
+//! at once. A delivery that is not settled comes again after `CLAIM_MS`: JetStream does not watch
+//! the connections of those who asked. Each delivery says which attempt it is.
 //!
-//! Survives: kill -9 of a consumer, after that time; of the broker; not a power
-//! cut, as the file is synced only every minute or two. Some messages
-//! may come twice, also those that are handled for longer than `CLAIM_MS`.
+//! Survives: kill -9 of a consumer (its messages come again after `CLAIM_MS`) and of the broker;
+//! not a power cut, as the file is synced only every minute or two. Some messages may come
+//! twice, also those that a consumer holds for longer than `CLAIM_MS`.
 //!
 //! Run it: `just lab queue-jetstream`. Watch it: `nats consumer report`.
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use async_nats::Subject;
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{AckPolicy, pull};
-use async_nats::jetstream::stream::RetentionPolicy;
+use async_nats::jetstream::stream::{self, RetentionPolicy, StorageType};
 use bytes::Bytes;
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::queue::{Consumer, Delivery, Producer, Queue};
-use crate::wire::jetstream::{Pull, Store};
-use crate::wire::nats;
+use crate::wire::nats::jetstream::{self, JetStreamConnection, JetStreamDelivery, PullWindow};
+use crate::wire::nats::{self, NatsConnection};
 
 pub(crate) const CLAIM_MS: Knob =
     Knob::new("claim-ms", 5_000, "Milliseconds after which an unsettled delivery goes to another consumer.");
-/// All who compete share one consumer of JetStream's.
+/// All who compete share this consumer of JetStream's.
 const CONSUMERS: &str = "consumers";
 
 /// A stream that is a queue.
@@ -46,12 +47,12 @@ impl Lab for JetStream {
     const KNOBS: &'static [Knob] = &[CLAIM_MS, nats::HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {
-        make(place).await?;
+        create_stream(place).await?;
         Ok(Self { place: place.clone() })
     }
 
     async fn remove(place: &Place) -> Result<()> {
-        Store::at(place).await?.delete().await
+        jetstream::delete_stream(place).await
     }
 }
 
@@ -60,7 +61,8 @@ impl Queue for JetStream {
     type Consumer = StreamConsumer;
 
     async fn producer(&self) -> Result<StreamProducer> {
-        Ok(StreamProducer { store: Store::at(&self.place).await?, subject: self.place.name().into() })
+        let js = JetStreamConnection::connect(&self.place).await?;
+        Ok(StreamProducer { js, subject: self.place.name().into() })
     }
 
     async fn consumer(&self, prefetch: u16) -> Result<StreamConsumer> {
@@ -68,45 +70,79 @@ impl Queue for JetStream {
     }
 }
 
-/// Makes the stream of a place.
-pub(crate) async fn make(place: &Place) -> Result<()> {
-    Store::at(place).await?.make(place.name(), RetentionPolicy::WorkQueue).await
+/// Creates a stream on disk that takes what is published to the place's subject.
+pub(crate) async fn create_stream(place: &Place) -> Result<()> {
+    let js = JetStreamConnection::connect(place).await?;
+    let queue = stream::Config {
+        name: js.stream.clone(),
+        subjects: vec![place.name()],
+        // A message goes when it is acknowledged.
+        retention: RetentionPolicy::WorkQueue,
+        storage: StorageType::File,
+        ..Default::default()
+    };
+    js.create_stream(queue).await
 }
 
 /// Publishes into the stream, and waits for the confirmation of each message.
 pub struct StreamProducer {
-    store: Store,
+    js: JetStreamConnection,
     subject: Subject,
 }
 
 impl Producer for StreamProducer {
     async fn send(&self, body: Bytes) -> Result<()> {
-        self.store.publish(self.subject.clone(), body).await
+        // Two waits: the message is handed over to the client; JetStream has stored it.
+        let confirmed = async { self.js.context.publish(self.subject.clone(), body).await?.await };
+        self.js.nats.unless_lost(confirmed).await.map(drop).context("the message is not confirmed")
     }
 
     async fn close(self) -> Result<()> {
-        self.store.line.round_trip().await
+        self.js.nats.round_trip().await
     }
 }
 
 /// Pulls from the shared consumer; a receipt is the message's number in the stream.
 pub struct StreamConsumer {
-    pull: Pull,
+    nats: NatsConnection,
+    /// Where JetStream is asked for deliveries.
+    requests: Subject,
+    /// Where it sends them.
+    inbox: Subject,
+    deliveries: async_nats::Subscriber,
+    window: PullWindow,
 }
 
 impl StreamConsumer {
     pub(crate) async fn join(place: &Place, prefetch: u16) -> Result<Self> {
-        let store = Store::at(place).await?;
+        let js = JetStreamConnection::connect(place).await?;
         let shared = pull::Config {
             durable_name: Some(CONSUMERS.to_owned()),
             ack_policy: AckPolicy::Explicit,
             ack_wait: Duration::from_millis(place.knob(CLAIM_MS) as u64),
-            // What each may hold is its prefetch; together they are not limited.
+            // What each may hold is its prefetch; all together have no limit.
             max_ack_pending: -1,
             ..Default::default()
         };
-        store.consumer(shared).await?;
-        Ok(Self { pull: Pull::from(&store, CONSUMERS, usize::from(prefetch)).await? })
+        // Whoever comes first creates it.
+        let create = js.context.create_consumer_on_stream(shared, &js.stream);
+        js.nats.unless_lost(create).await.context("cannot create the consumer")?;
+        let inbox = Subject::from(js.nats.client.new_inbox());
+        let subscribe = js.nats.client.subscribe(inbox.clone());
+        let deliveries = subscribe.await.with_context(|| format!("cannot subscribe to {inbox}"))?;
+        // NATS does not answer SUB: a round trip behind it says that it is in force.
+        js.nats.round_trip().await?;
+        let requests = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{CONSUMERS}", js.stream).into();
+        let window = PullWindow::new(usize::from(prefetch));
+        Ok(Self { nats: js.nats, requests, inbox, deliveries, window })
+    }
+
+    /// Accepts an ack or a nack; a delivery is settled once.
+    async fn settle(&mut self, receipt: u64, how: AckKind) -> Result<()> {
+        match self.window.settle(receipt) {
+            Some(subject) => self.nats.hand_over(self.nats.client.publish(subject, how.into())).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -115,25 +151,39 @@ impl Consumer for StreamConsumer {
     type Receipt = u64;
 
     async fn next(&mut self) -> Result<Option<Delivery<Bytes, u64>>> {
-        let pulled = self.pull.next().await?;
-        self.pull.hold(&pulled)?;
-        let receipt = pulled.number;
-        Ok(Some(Delivery { item: pulled.message.payload, attempt: pulled.attempt, receipt }))
+        // JetStream sends only what it is asked for.
+        if let Some(batch) = self.window.due() {
+            let (requests, inbox) = (self.requests.clone(), self.inbox.clone());
+            let body = Bytes::from(format!("{{\"batch\":{batch}}}"));
+            let request = self.nats.client.publish_with_reply(requests, inbox, body);
+            self.nats.unless_lost(request).await?;
+            self.window.requested(batch);
+        }
+        let delivery = JetStreamDelivery::read(self.nats.next(&mut self.deliveries).await?)?;
+        self.window.arrived();
+        self.window.hold(&delivery)?;
+        let (attempt, receipt) = (delivery.attempt, delivery.stream_sequence);
+        Ok(Some(Delivery { item: delivery.message.payload, attempt, receipt }))
     }
 
     async fn ack(&mut self, receipt: u64) -> Result<()> {
-        self.pull.settle(receipt, AckKind::Ack).await
+        self.settle(receipt, AckKind::Ack).await
     }
 
     async fn nack(&mut self, receipt: u64) -> Result<()> {
-        self.pull.settle(receipt, AckKind::Nak(None)).await
+        self.settle(receipt, AckKind::Nak(None)).await
     }
 
+    /// A round trip behind the acks: JetStream has them.
     async fn flush(&mut self) -> Result<()> {
-        self.pull.flush().await
+        self.nats.round_trip().await
     }
 
+    /// Gives back what is not settled, also what nobody has taken yet.
     async fn close(self) -> Result<()> {
-        self.pull.close().await
+        for subject in self.window.unsubscribe(&self.nats, self.deliveries).await? {
+            self.nats.hand_over(self.nats.client.publish(subject, AckKind::Nak(None).into())).await?;
+        }
+        self.nats.round_trip().await
     }
 }

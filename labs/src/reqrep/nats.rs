@@ -1,21 +1,23 @@
-//! Request/reply over NATS core: responders share a subject as a queue group,
-//! and every request carries a subject of its own to reply to, an inbox.
+//! Request/reply over NATS core: a request is published to one subject with another subject to
+//! reply to, an inbox (`PUB PLACE INBOX`); the reply is published there. Responders subscribe
+//! to the subject as a queue group (`SUB PLACE responders`), so each request goes to one of
+//! them, chosen at random.
 //!
-//! The requester listens to all its inboxes with one subscription; the last
-//! word of the subject says which `ask` a reply belongs to. NATS says at once
-//! when nobody answers to a subject ("no responders"), which is an error and
-//! not a wait. Promises: a reply reaches the `ask` it answers or nobody. Loses:
-//! a request whose responder dies or has no room for it, and a reply whose
-//! requester has gone, so a caller who must not wait for ever needs a timeout.
+//! The requester has one subscription for all its inboxes; the last word of the inbox says
+//! which `ask` a reply belongs to. When nobody has subscribed to the subject, NATS says so at
+//! once ("no responders"): `ask` then returns an error and does not wait. Nothing is stored and
+//! nothing but the reply confirms a request. Promises: a reply reaches the `ask` it answers or
+//! nobody. Loses: a request whose responder dies or has no room for it (`high-water`), and a
+//! reply whose requester has gone. So a caller who cannot wait for ever needs a timeout.
 //!
-//! Run it: `just lab reqrep-nats`.
+//! Run it: `just lab reqrep-nats`. Listen in: `nats sub '>'`.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use async_nats::Subject;
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
-use crate::wire::nats::{self, Line, Listener};
+use crate::wire::nats::{self, CountedSubscription, NatsConnection};
 
 /// A subject of requests.
 pub struct Nats {
@@ -46,32 +48,38 @@ impl RequestReply for Nats {
     type Responder = GroupResponder;
 
     async fn requester(&self) -> Result<InboxRequester> {
-        let line = Line::to(&self.place).await?;
-        Ok(InboxRequester { line, requests: self.place.name().into() })
+        let connection = NatsConnection::connect(&self.place).await?;
+        Ok(InboxRequester { connection, requests: self.place.name().into() })
     }
 
     async fn responder(&self) -> Result<GroupResponder> {
-        let requests = Listener::to(&self.place, self.place.name(), Some("responders")).await?;
-        Ok(GroupResponder { requests })
+        let (connection, subject) = (NatsConnection::connect(&self.place).await?, self.place.name());
+        let subscribe = connection.client.queue_subscribe(subject.clone(), "responders".to_owned());
+        let requests = subscribe.await.with_context(|| format!("cannot subscribe to {subject}"))?;
+        // NATS does not answer SUB. It handles the commands of a connection in order: when a
+        // message to ourselves comes back, the subscription is in force.
+        connection.round_trip().await?;
+        Ok(GroupResponder { requests: CountedSubscription::new(&self.place, connection, requests) })
     }
 }
 
-/// Asks with a return address of its own for every request.
+/// Names an inbox of its own in every request.
 pub struct InboxRequester {
-    line: Line,
+    connection: NatsConnection,
     requests: Subject,
 }
 
 impl Requester for InboxRequester {
     async fn ask(&self, request: Command) -> Result<Document> {
-        let asked = self.line.client.request(self.requests.clone(), request.0);
-        Ok(Document(self.line.unless_cut(asked).await?.payload))
+        // Makes an inbox, publishes the request with it, and waits for the reply to that inbox.
+        let reply = self.connection.client.request(self.requests.clone(), request.0);
+        Ok(Document(self.connection.unless_lost(reply).await?.payload))
     }
 }
 
 /// Answers as one of the group.
 pub struct GroupResponder {
-    requests: Listener,
+    requests: CountedSubscription,
 }
 
 impl Responder for GroupResponder {
@@ -80,15 +88,16 @@ impl Responder for GroupResponder {
     async fn next(&mut self) -> Result<Option<(Command, Subject)>> {
         loop {
             let request = self.requests.next().await?;
-            // What has no return address cannot be answered, and is dropped.
+            // A request without an inbox cannot be answered, and is dropped.
             if let Some(inbox) = request.reply {
                 return Ok(Some((request.payload.into(), inbox)));
             }
         }
     }
 
-    /// Handed to the client's own task, which writes it without being asked.
+    /// Accepted: the client's own task writes it when this one yields.
     async fn reply(&mut self, to: Subject, reply: Document) -> Result<()> {
-        self.requests.inbox.line.publish(to, reply.0).await
+        let connection = &self.requests.connection;
+        connection.hand_over(connection.client.publish(to, reply.0)).await
     }
 }

@@ -4,8 +4,6 @@
 #[cfg(feature = "rabbitmq")]
 pub(crate) mod amqp;
 pub mod frames;
-#[cfg(feature = "nats")]
-pub(crate) mod jetstream;
 #[cfg(feature = "redis")]
 pub mod letters;
 #[cfg(feature = "mqtt")]
