@@ -1,35 +1,34 @@
-//! Durable subscribers over MQTT 5: a session that outlives its connections,
-//! named after the subscriber. The broker puts what matches its subscription
-//! into the session, at QoS 1, whether the subscriber is there or not, and keeps
-//! each event until it is acknowledged (PUBACK).
+//! Durable subscribers over MQTT 5: every durable subscriber has a *session*, named after it,
+//! that outlives its connections. Publishers publish at QoS 1, and the broker confirms each event
+//! (PUBACK) when it is in the session of every subscription that matches, whether the subscriber
+//! is there or not. It keeps the event there until the subscriber acknowledges it (PUBACK).
 //!
-//! Whoever comes back to the session gets what it had not acknowledged, flagged
-//! as a duplicate, then what it missed, in order. Who just listens does so at
-//! QoS 0, on the topics of `pubsub/mqtt.rs`. MQTT has no nack: an event is handed
-//! out again from this client's memory, while the broker waits for its
-//! acknowledgement as before. A subscriber who stays away keeps all it misses in
-//! the broker's memory (Mosquitto drops it beyond `max_queued_messages`, 1,000
-//! unless set: here there is no limit); forget it.
+//! Whoever comes back to its session gets what it had not acknowledged, flagged as a duplicate,
+//! then what it missed, in order. Plain subscribers subscribe at QoS 0, as in `pubsub/mqtt.rs`.
+//! MQTT has no nack: an event is handed out again from this client's memory, while the broker
+//! waits for its acknowledgement as before. A subscriber that stays away keeps all it misses in
+//! the broker's memory, until it is forgotten (here without a limit; by default, Mosquitto drops
+//! events beyond `max_queued_messages`, which is 1,000).
 //!
-//! Survives: kill -9 of a subscriber. Loses: with kill -9 of Mosquitto, what it
-//! had confirmed and not yet saved, for it saves once a while, and confirms before.
+//! Survives: kill -9 of a subscriber. Loses: with kill -9 of Mosquitto, what it had confirmed and
+//! not yet saved, since it confirms at once and saves only from time to time.
 //!
-//! Run it: `just lab durable-mqtt`.
+//! Run it: `just lab durable-mqtt`. Listen in: `mosquitto_sub -t 'PLACE/#' -v`.
 
 use std::collections::VecDeque;
 
 use anyhow::Result;
+use bytes::Bytes;
 
 use crate::durable::DurablePubSub;
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
-use crate::pubsub::mqtt::{
-    HIGH_WATER, Mqtt as Topics, RETAIN, TopicPublisher, TopicSubscriber, subscription,
-};
-use crate::pubsub::{self, Event, PubSub};
+use crate::pubsub::mqtt::{HIGH_WATER, Mqtt as Topics, RETAIN, TopicSubscriber};
+use crate::pubsub::{Event, PubSub, Publisher};
 use crate::queue::{Consumer, Delivery};
-use crate::topic::{Filter, FilterKind};
+use crate::topic::{Filter, FilterKind, Topic};
+use crate::wire::mqtt::levels::{LevelsReader, filter_levels, topic_levels};
 use crate::wire::mqtt::packet::Publish;
-use crate::wire::mqtt::{self, Intake, Link, QoS, Who};
+use crate::wire::mqtt::{self, ConnectSettings, MqttConnection, Publication, QoS, UnackedLimit};
 
 const PREFETCH: Knob =
     Knob::new("prefetch", 256, "Deliveries a subscriber may hold unsettled (MQTT's receive maximum).");
@@ -48,8 +47,9 @@ impl Lab for Mqtt {
     const JOIN: Join = Join::Confirmed;
     const KNOBS: &'static [Knob] = &[PREFETCH, RETAIN, HIGH_WATER];
 
+    /// A topic need not be created; this only finds out that the broker is there.
     async fn open(place: &Place) -> Result<Self> {
-        Link::to(place).await?.close().await?;
+        MqttConnection::connect(place).await?.disconnect().await?;
         Ok(Self { place: place.clone() })
     }
 
@@ -61,11 +61,13 @@ impl Lab for Mqtt {
 
 impl PubSub for Mqtt {
     const FILTERS: &'static [FilterKind] = Topics::FILTERS;
-    type Publisher = TopicPublisher;
+    type Publisher = ConfirmedPublisher;
     type Subscriber = TopicSubscriber;
 
-    async fn publisher(&self) -> Result<TopicPublisher> {
-        TopicPublisher::to(&self.place, QoS::AtLeastOnce).await
+    async fn publisher(&self) -> Result<ConfirmedPublisher> {
+        let retain = self.place.knob(RETAIN) > 0;
+        let connection = MqttConnection::connect(&self.place).await?;
+        Ok(ConfirmedPublisher { connection, place: self.place.clone(), retain })
     }
 
     async fn subscriber(&self, filter: &Filter) -> Result<TopicSubscriber> {
@@ -73,20 +75,54 @@ impl PubSub for Mqtt {
     }
 }
 
+/// Publishes at QoS 1, with many events on their way to be confirmed.
+pub struct ConfirmedPublisher {
+    connection: MqttConnection,
+    place: Place,
+    retain: bool,
+}
+
+impl Publisher for ConfirmedPublisher {
+    /// Accepted: the client's own task writes it, and the confirmation is not awaited here.
+    async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()> {
+        let (topic, qos, retain) = (topic_levels(&self.place, topic), QoS::AtLeastOnce, self.retain);
+        self.connection.client.publish(Publication { topic, qos, retain, body, properties: None }).await
+    }
+
+    /// The broker has confirmed all of it, and passed it on to plain subscribers.
+    async fn flush(&mut self) -> Result<()> {
+        self.connection.client.round_trip().await?;
+        self.connection.client.flush().await
+    }
+
+    async fn close(self) -> Result<()> {
+        self.connection.disconnect().await
+    }
+}
+
 impl DurablePubSub for Mqtt {
     type Durable = SessionSubscriber;
 
     async fn durable(&self, id: &str, filter: &Filter) -> Result<SessionSubscriber> {
-        let subscription = subscription(&self.place, filter)?;
+        filter.require(Self::TRANSPORT, Self::FILTERS)?;
         let prefetch = u16::try_from(self.place.knob(PREFETCH)).unwrap_or(u16::MAX).max(1);
-        let session = Some(mqtt::topic(&self.place, id));
-        let link = Link::of(&self.place, Who { session, unacked: Some(prefetch), ..Who::default() }).await?;
-        // To subscribe again would be harmless, but for retained events: they would come again.
-        if !link.resumed {
-            link.subscribe(&subscription, QoS::AtLeastOnce).await?;
+        let settings = ConnectSettings {
+            session: Some(mqtt::topic(&self.place, id)),
+            receive_maximum: Some(prefetch),
+            ..ConnectSettings::default()
+        };
+        let connection = MqttConnection::connect_with(&self.place, settings).await?;
+        // A continued session has its subscription. To subscribe again would do no harm, but the
+        // broker would send retained events again.
+        if !connection.resumed {
+            connection.client.subscribe(&filter_levels(&self.place, filter), QoS::AtLeastOnce).await?;
         }
-        let topics = pubsub::mqtt::Topics::of(&self.place);
-        Ok(SessionSubscriber { intake: Intake::new(link, prefetch), topics, again: VecDeque::new() })
+        Ok(SessionSubscriber {
+            connection,
+            unacked: UnackedLimit::new(prefetch),
+            events: LevelsReader::new(&self.place),
+            nacked: VecDeque::new(),
+        })
     }
 
     async fn forget(&self, id: &str) -> Result<()> {
@@ -94,54 +130,56 @@ impl DurablePubSub for Mqtt {
     }
 }
 
-/// Takes what stands in its session.
+/// Takes the events that are in its session.
 pub struct SessionSubscriber {
-    intake: Intake,
-    topics: pubsub::mqtt::Topics,
-    /// Nacked, to be handed out again, each with its attempt.
-    again: VecDeque<Unsettled>,
+    connection: MqttConnection,
+    unacked: UnackedLimit,
+    events: LevelsReader,
+    /// Nacked events, to be handed out again.
+    nacked: VecDeque<Unacked>,
 }
 
-/// A delivery that is not settled, and which it was.
-pub struct Unsettled(Publish, u32);
+/// A delivery that is not settled, and which attempt it was.
+pub struct Unacked(Publish, u32);
 
 impl Consumer for SessionSubscriber {
     type Item = Event;
-    type Receipt = Unsettled;
+    type Receipt = Unacked;
 
-    async fn next(&mut self) -> Result<Option<Delivery<Event, Unsettled>>> {
-        self.intake.room().await;
-        let (message, attempt) = match self.again.pop_front() {
-            Some(Unsettled(message, before)) => {
-                self.intake.take_again();
-                (message, before + 1)
-            }
+    async fn next(&mut self) -> Result<Option<Delivery<Event, Unacked>>> {
+        self.unacked.room().await;
+        let (message, attempt) = match self.nacked.pop_front() {
+            Some(Unacked(message, before)) => (message, before + 1),
             None => {
-                let message = self.intake.next().await?;
+                let message = self.connection.incoming.next().await?;
                 let attempt = 1 + u32::from(message.dup);
                 (message, attempt)
             }
         };
-        let item = self.topics.event(&message)?;
-        Ok(Some(Delivery { item, attempt, receipt: Unsettled(message, attempt) }))
+        self.unacked.add();
+        let item = self.events.read(&message)?;
+        Ok(Some(Delivery { item, attempt, receipt: Unacked(message, attempt) }))
     }
 
-    async fn ack(&mut self, Unsettled(message, _): Unsettled) -> Result<()> {
-        self.intake.ack(&message).await
+    async fn ack(&mut self, Unacked(message, _): Unacked) -> Result<()> {
+        self.unacked.remove();
+        self.connection.client.ack(&message).await
     }
 
-    async fn nack(&mut self, receipt: Unsettled) -> Result<()> {
-        self.intake.give_back();
-        self.again.push_back(receipt);
+    /// The broker is told nothing.
+    async fn nack(&mut self, receipt: Unacked) -> Result<()> {
+        self.unacked.remove();
+        self.nacked.push_back(receipt);
         Ok(())
     }
 
+    /// A round trip behind the acks: the broker has them.
     async fn flush(&mut self) -> Result<()> {
-        self.intake.flush().await
+        self.connection.client.round_trip().await
     }
 
     async fn close(mut self) -> Result<()> {
         self.flush().await?;
-        self.intake.link.close().await
+        self.connection.disconnect().await
     }
 }

@@ -1,12 +1,12 @@
-//! One-way over MQTT at QoS 0, "at most once": the sender publishes to a topic
-//! on which the receiver is the only subscriber. Nothing is numbered, and
-//! nothing acknowledged.
+//! One-way over MQTT at QoS 0, "at most once": the sender sends PUBLISH packets for the topic
+//! `PLACE/messages`, to which the receiver is the only subscriber, and the broker passes each on.
+//! Packets have no identifier, and nothing is acknowledged or confirmed.
 //!
-//! Promises: order per sender, and that a receiver is live when `receiver`
-//! returns. Loses: what is published while no receiver is there, for at QoS 0
-//! the broker keeps nothing for the absent; what was on its way when a
-//! connection broke. A client has to read on, or the broker takes it for dead:
-//! so the receiver does, and drops what comes while `HIGH_WATER` messages wait.
+//! Promises: order per sender, and that a receiver is subscribed (SUBACK) when `receiver`
+//! returns. Loses: what is published while no receiver is there, since at QoS 0 the broker
+//! stores nothing for the absent; what was on its way when a connection broke. A client that
+//! stops reading cannot answer heartbeats, and the broker would take it for dead: so the
+//! receiver reads on, and drops new messages while `HIGH_WATER` of them wait.
 //!
 //! Run it: `just lab oneway-mqtt`. Listen in: `mosquitto_sub -t 'PLACE/#' -v`.
 
@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::oneway::{OneWay, Receiver, Sender};
-use crate::wire::mqtt::{self, Inbox, Link, Message, QoS, Who};
+use crate::wire::mqtt::{self, ConnectSettings, MqttConnection, Publication, QoS};
 
 const HIGH_WATER: Knob =
     Knob::new("high-water", 100_000, "Messages that wait in the receiver before more are dropped.");
@@ -33,14 +33,15 @@ impl Lab for Mqtt {
     const JOIN: Join = Join::Confirmed;
     const KNOBS: &'static [Knob] = &[HIGH_WATER];
 
+    /// A topic need not be created; this only finds out that the broker is there.
     async fn open(place: &Place) -> Result<Self> {
-        Link::to(place).await?.close().await?;
+        MqttConnection::connect(place).await?.disconnect().await?;
         Ok(Self { place: place.clone() })
     }
 
-    /// A subscription ends with its connection, and nothing is kept without one.
+    /// A subscription ends with its connection, and nothing is stored without one.
     async fn remove(place: &Place) -> Result<()> {
-        Link::to(place).await?.close().await
+        MqttConnection::connect(place).await?.disconnect().await
     }
 }
 
@@ -49,60 +50,57 @@ impl OneWay for Mqtt {
     type Receiver = TopicReceiver;
 
     async fn sender(&self) -> Result<TopicSender> {
-        TopicSender::to(&self.place, mqtt::topic(&self.place, "messages")).await
+        let connection = MqttConnection::connect(&self.place).await?;
+        Ok(TopicSender { connection, topic: mqtt::topic(&self.place, "messages") })
     }
 
     async fn receiver(&self) -> Result<TopicReceiver> {
         let high_water = Some(self.place.knob(HIGH_WATER));
-        let link = Link::of(&self.place, Who { high_water, ..Who::default() }).await?;
-        link.subscribe(&mqtt::topic(&self.place, "messages"), QoS::AtMostOnce).await?;
-        Ok(TopicReceiver { inbox: link.inbox })
+        let settings = ConnectSettings { high_water, ..ConnectSettings::default() };
+        let connection = MqttConnection::connect_with(&self.place, settings).await?;
+        connection.client.subscribe(&mqtt::topic(&self.place, "messages"), QoS::AtMostOnce).await?;
+        Ok(TopicReceiver { connection })
     }
 }
 
-/// Publishes to one topic.
+/// Publishes to the topic.
 pub struct TopicSender {
-    link: Link,
+    connection: MqttConnection,
     topic: String,
 }
 
-impl TopicSender {
-    pub(crate) async fn to(place: &Place, topic: String) -> Result<Self> {
-        Ok(Self { link: Link::to(place).await?, topic })
-    }
-}
-
 impl Sender for TopicSender {
+    /// Accepted: the client's own task writes it.
     async fn send(&mut self, body: Bytes) -> Result<()> {
-        let topic = self.topic.clone();
-        self.link.out.publish(Message { topic, body, ..Message::default() }).await
+        let (topic, qos) = (self.topic.clone(), QoS::AtMostOnce);
+        self.connection.client.publish(Publication { topic, qos, body, ..Publication::default() }).await
     }
 
     /// More than written: the broker has passed it on. It has confirmed nothing.
     async fn flush(&mut self) -> Result<()> {
-        self.link.out.barrier().await
+        self.connection.client.round_trip().await
     }
 
     async fn close(self) -> Result<()> {
-        self.link.close().await
+        self.connection.disconnect().await
     }
 }
 
 /// Subscribes to the topic.
 pub struct TopicReceiver {
-    inbox: Inbox,
+    connection: MqttConnection,
 }
 
 impl TopicReceiver {
     /// How many messages came while too many waited, and were dropped.
     pub fn dropped(&self) -> u64 {
-        self.inbox.dropped()
+        self.connection.incoming.dropped()
     }
 }
 
 impl Receiver for TopicReceiver {
     /// Never `None`: a topic does not know who may still publish.
     async fn recv(&mut self) -> Result<Option<Bytes>> {
-        Ok(Some(self.inbox.next().await?.payload))
+        Ok(Some(self.connection.incoming.next().await?.payload))
     }
 }

@@ -1,25 +1,25 @@
-//! A pipeline over MQTT 5: workers share a subscription to the topic of tasks,
-//! `$share/workers/PLACE/tasks`, and the broker deals each task to one of them,
-//! in turn. The sink has the topic of results to itself, and the topics of
-//! `pubsub/mqtt.rs` carry `stop`.
+//! A pipeline over MQTT 5: tasks are PUBLISH packets to `PLACE/tasks`, and workers share a
+//! subscription to that topic, `$share/workers/PLACE/tasks`: the broker sends each task to one of
+//! them, in turn. Results go to `PLACE/results`, to which the sink subscribes likewise, alone. The
+//! topics of `pubsub/mqtt.rs` carry `stop`.
 //!
-//! All of it at QoS 0. Promises: a task goes to one worker. Loses: what was dealt
-//! to a worker that dies, and every task that is published before the first
-//! worker has come. A worker is dealt its share whether it keeps up or not: what
-//! a slow one has not read waits for it at the broker, and for nobody else.
-//! `queue/mqtt.rs` shows what it takes to do better.
+//! All of it is at QoS 0: nothing is acknowledged or confirmed. Promises: a task goes to one
+//! worker. Loses: what was sent to a worker that dies, and every task that is published before
+//! the first worker has subscribed. A worker is sent its share whether it keeps up or not: what
+//! a slow one has not read waits for it at the broker, and no other worker gets it.
+//! `queue-mqtt` shows what it takes to do better.
 //!
-//! Run it: `just lab pipeline-mqtt`.
+//! Run it: `just lab pipeline-mqtt`. Listen in: `mosquitto_sub -t 'PLACE/#' -v`.
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
-use crate::oneway::mqtt::TopicSender;
+use crate::oneway::Sender;
 use crate::pipeline::{Pipeline, Sharing, Stage};
 use crate::pubsub;
 use crate::queue::{Consumer, Delivery};
-use crate::wire::mqtt::{self, Inbox, Link, QoS};
+use crate::wire::mqtt::{self, IncomingMessages, MqttConnection, Publication, QoS};
 
 /// Two topics that are shared among their subscribers.
 pub struct Mqtt {
@@ -33,8 +33,9 @@ impl Lab for Mqtt {
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
 
+    /// A topic need not be created; this only finds out that the broker is there.
     async fn open(place: &Place) -> Result<Self> {
-        Link::to(place).await?.close().await?;
+        MqttConnection::connect(place).await?.disconnect().await?;
         Ok(Self { place: place.clone() })
     }
 
@@ -45,43 +46,67 @@ impl Lab for Mqtt {
 
 impl Pipeline for Mqtt {
     const SHARING: Sharing = Sharing::RoundRobin;
-    type Push = TopicSender;
-    type Pull = StagePull;
+    type Push = TopicPush;
+    type Pull = SharedPull;
     type Control = pubsub::mqtt::Mqtt;
 
-    async fn push(&self, stage: Stage) -> Result<TopicSender> {
-        TopicSender::to(&self.place, mqtt::topic(&self.place, stage.namespace())).await
+    async fn push(&self, stage: Stage) -> Result<TopicPush> {
+        let connection = MqttConnection::connect(&self.place).await?;
+        Ok(TopicPush { connection, topic: mqtt::topic(&self.place, stage.namespace()) })
     }
 
-    async fn pull(&self, stage: Stage) -> Result<StagePull> {
-        let link = Link::to(&self.place).await?;
-        let topic = mqtt::topic(&self.place, stage.namespace());
-        link.subscribe(&mqtt::shared("workers", &topic), QoS::AtMostOnce).await?;
-        Ok(StagePull { inbox: link.inbox })
+    async fn pull(&self, stage: Stage) -> Result<SharedPull> {
+        let MqttConnection { client, incoming, .. } = MqttConnection::connect(&self.place).await?;
+        let shared = format!("$share/workers/{}", mqtt::topic(&self.place, stage.namespace()));
+        client.subscribe(&shared, QoS::AtMostOnce).await?;
+        Ok(SharedPull { incoming })
     }
 }
 
-/// Takes what it is dealt.
-pub struct StagePull {
-    inbox: Inbox,
+/// Publishes to the topic of a stage.
+pub struct TopicPush {
+    connection: MqttConnection,
+    topic: String,
 }
 
-impl Consumer for StagePull {
+impl Sender for TopicPush {
+    /// Accepted: the client's own task writes it.
+    async fn send(&mut self, body: Bytes) -> Result<()> {
+        let (topic, qos) = (self.topic.clone(), QoS::AtMostOnce);
+        self.connection.client.publish(Publication { topic, qos, body, ..Publication::default() }).await
+    }
+
+    /// More than written: the broker has passed it on. It has confirmed nothing.
+    async fn flush(&mut self) -> Result<()> {
+        self.connection.client.round_trip().await
+    }
+
+    async fn close(self) -> Result<()> {
+        self.connection.disconnect().await
+    }
+}
+
+/// Takes the messages that the broker sends to this member of the shared subscription.
+pub struct SharedPull {
+    incoming: IncomingMessages,
+}
+
+impl Consumer for SharedPull {
     type Item = Bytes;
     type Receipt = ();
 
     async fn next(&mut self) -> Result<Option<Delivery<Bytes, ()>>> {
-        let item = self.inbox.next().await?.payload;
+        let item = self.incoming.next().await?.payload;
         Ok(Some(Delivery { item, attempt: 1, receipt: () }))
     }
 
-    /// Nothing to acknowledge at QoS 0.
+    /// At QoS 0 there is nothing to acknowledge.
     async fn ack(&mut self, (): ()) -> Result<()> {
         Ok(())
     }
 
     async fn nack(&mut self, (): ()) -> Result<()> {
-        bail!("what was dealt at QoS 0 is not taken back")
+        bail!("at QoS 0 the broker does not take a message back")
     }
 
     async fn flush(&mut self) -> Result<()> {

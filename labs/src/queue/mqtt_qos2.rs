@@ -1,23 +1,24 @@
-//! The queue of `queue/mqtt.rs` at QoS 2, "exactly once": four packets take a
-//! message over a hop. PUBLISH brings it, PUBREC says that it is held, PUBREL
-//! that its identifier may be forgotten, PUBCOMP that it is.
+//! The queue of `queue/mqtt/mod.rs` at QoS 2, "exactly once": four packets take a message over a
+//! hop. PUBLISH brings it, PUBREC says that it is held, PUBREL that its identifier may be
+//! forgotten, PUBCOMP that it is. A producer is confirmed by PUBCOMP; a consumer acknowledges
+//! with PUBREC, and the client does the rest.
 //!
-//! Exactly once holds for each hop, while both its ends keep their memory: a
-//! PUBLISH that is sent again after a broken connection is known for a duplicate.
-//! It does not reach from producer to consumer. A producer that died before it
-//! was confirmed does not know whether to send again; a consumer that died
-//! between its work and its PUBREC gets the message again, as at QoS 1; and what
-//! is taken over from a session, or nacked, is published anew. So what is
-//! promised is what `queue/mqtt.rs` promises, for twice the packets.
+//! Exactly once holds for each hop, while both its ends keep their memory: a PUBLISH that is sent
+//! again after a broken connection is known for a duplicate. It does not hold from producer to
+//! consumer. A producer that died before its message was confirmed does not know whether to send
+//! it again. A consumer that died between its work and its PUBREC gets the message again, as at
+//! QoS 1. And messages that are taken over from a session, or nacked, are published anew. So this
+//! lab promises and loses what `queue-mqtt` promises and loses, for twice the packets.
 //!
-//! Run it: `just lab queue-mqtt-qos2`, and beside it `just lab queue-mqtt`.
+//! Run it: `just lab queue-mqtt-qos2`, and beside it `just lab queue-mqtt`. Watch it:
+//! `mosquitto_sub -V 5 -t 'PLACE/sessions/#' -v`.
 
 use anyhow::Result;
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::queue::Queue;
-use crate::queue::mqtt::{SessionConsumer, TopicProducer};
-use crate::wire::mqtt::{QoS, sessions};
+use crate::queue::mqtt::{SessionConsumer, TopicProducer, sessions};
+use crate::wire::mqtt::QoS;
 
 /// A topic, and a session for each consumer.
 pub struct MqttQos2 {
@@ -33,7 +34,7 @@ impl Lab for MqttQos2 {
     const JOIN: Join = Join::Confirmed;
 
     async fn open(place: &Place) -> Result<Self> {
-        sessions::make_store(place, QoS::ExactlyOnce).await?;
+        sessions::create_store(place, QoS::ExactlyOnce).await?;
         Ok(Self { place: place.clone() })
     }
 
@@ -47,7 +48,7 @@ impl Queue for MqttQos2 {
     type Consumer = SessionConsumer;
 
     async fn producer(&self) -> Result<TopicProducer> {
-        TopicProducer::to(&self.place, QoS::ExactlyOnce).await
+        TopicProducer::connect(&self.place, QoS::ExactlyOnce).await
     }
 
     async fn consumer(&self, prefetch: u16) -> Result<SessionConsumer> {

@@ -1,12 +1,13 @@
-//! Request/reply over MQTT 5: a request carries a response topic, on which its
-//! requester listens, and correlation data, which the reply brings back. Both
-//! are properties of the protocol; the broker passes them on and reads neither.
-//! Responders share a subscription, so each request is dealt to one of them.
+//! Request/reply over MQTT 5: a request is a PUBLISH packet to `PLACE/requests`, with two
+//! properties: a *response topic* (`PLACE/replies/N`), to which its requester has subscribed,
+//! and *correlation data*, which the reply brings back. The broker passes both on and reads
+//! neither. Responders share a subscription (`$share/responders/PLACE/requests`), so each request
+//! goes to one of them.
 //!
-//! All of it at QoS 0. Promises: a reply reaches the `ask` it answers or nobody.
-//! Loses: a request that was dealt to a responder that dies, or published while
-//! there is none, and a reply whose requester has gone; so a caller who must not
-//! wait for ever needs a timeout.
+//! All of it is at QoS 0: nothing is acknowledged, and nothing but the reply confirms a request.
+//! Promises: a reply reaches the `ask` it answers or nobody. Loses: a request whose responder
+//! dies, or that is published while there is none, and a reply whose requester has gone. So a
+//! caller who cannot wait for ever needs a timeout.
 //!
 //! Run it: `just lab reqrep-mqtt`. Listen in: `mosquitto_sub -V 5 -t 'PLACE/#' -F '%t %R %D %p'`.
 
@@ -21,7 +22,7 @@ use crate::reqrep::correlation::Pending;
 use crate::reqrep::return_address::ReturnAddress;
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::wire::mqtt::packet::PublishProperties;
-use crate::wire::mqtt::{self, Inbox, Link, Message, Outbox, QoS};
+use crate::wire::mqtt::{self, IncomingMessages, MqttClient, MqttConnection, Publication, QoS};
 
 /// A topic of requests, and one of replies for each requester.
 pub struct Mqtt {
@@ -35,14 +36,15 @@ impl Lab for Mqtt {
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
 
+    /// A topic need not be created; this only finds out that the broker is there.
     async fn open(place: &Place) -> Result<Self> {
-        Link::to(place).await?.close().await?;
+        MqttConnection::connect(place).await?.disconnect().await?;
         Ok(Self { place: place.clone() })
     }
 
-    /// A subscription ends with its connection, and nothing is kept without one.
+    /// A subscription ends with its connection, and nothing is stored without one.
     async fn remove(place: &Place) -> Result<()> {
-        Link::to(place).await?.close().await
+        MqttConnection::connect(place).await?.disconnect().await
     }
 }
 
@@ -52,33 +54,33 @@ impl RequestReply for Mqtt {
     type Responder = TopicResponder;
 
     async fn requester(&self) -> Result<TopicRequester> {
-        let link = Link::to(&self.place).await?;
-        // A new hasher is keyed at random: no two requesters share a topic.
+        let MqttConnection { client, incoming, .. } = MqttConnection::connect(&self.place).await?;
+        // A new hasher has a random key: no two requesters have the same topic.
         let replies = format!("replies/{:016x}", RandomState::new().hash_one(std::process::id()));
         let replies = mqtt::topic(&self.place, &replies);
-        link.subscribe(&replies, QoS::AtMostOnce).await?;
+        client.subscribe(&replies, QoS::AtMostOnce).await?;
         let pending = Pending::default();
-        let reader = tokio::spawn(read_replies(link.inbox, pending.clone()));
+        let reader = tokio::spawn(read_replies(incoming, pending.clone()));
         let requests = mqtt::topic(&self.place, "requests");
-        Ok(TopicRequester { requests, replies, out: link.out, pending, reader })
+        Ok(TopicRequester { client, requests, replies, pending, reader })
     }
 
     async fn responder(&self) -> Result<TopicResponder> {
-        let requests = Link::to(&self.place).await?;
-        let topic = mqtt::topic(&self.place, "requests");
-        requests.subscribe(&mqtt::shared("responders", &topic), QoS::AtMostOnce).await?;
-        // Replies have a connection of their own: one whose inbox is full is not
-        // polled, and writes nothing either.
-        let replies = Link::to(&self.place).await?.out;
-        Ok(TopicResponder { requests: requests.inbox, replies })
+        let requests = MqttConnection::connect(&self.place).await?;
+        let shared = format!("$share/responders/{}", mqtt::topic(&self.place, "requests"));
+        requests.client.subscribe(&shared, QoS::AtMostOnce).await?;
+        // Replies have a connection of their own: a connection whose incoming messages nobody
+        // takes is not polled, and writes nothing either.
+        let replies = MqttConnection::connect(&self.place).await?.client;
+        Ok(TopicResponder { requests: requests.incoming, replies })
     }
 }
 
-/// Asks with a correlation identifier of its own for every request.
+/// Asks with new correlation data for every request.
 pub struct TopicRequester {
+    client: MqttClient,
     requests: String,
     replies: String,
-    out: Outbox,
     pending: Pending,
     reader: JoinHandle<()>,
 }
@@ -86,13 +88,13 @@ pub struct TopicRequester {
 impl Requester for TopicRequester {
     async fn ask(&self, request: Command) -> Result<Document> {
         let ticket = self.pending.register()?;
-        let properties = PublishProperties {
+        let properties = Some(PublishProperties {
             response_topic: Some(self.replies.clone()),
             correlation_data: Some(Bytes::copy_from_slice(&ticket.id().to_be_bytes())),
             ..PublishProperties::default()
-        };
-        let (topic, properties) = (self.requests.clone(), Some(properties));
-        self.out.publish(Message { topic, body: request.0, properties, ..Message::default() }).await?;
+        });
+        let (topic, qos, body) = (self.requests.clone(), QoS::AtMostOnce, request.0);
+        self.client.publish(Publication { topic, qos, body, properties, retain: false }).await?;
         Ok(Document(ticket.reply().await?))
     }
 }
@@ -103,10 +105,21 @@ impl Drop for TopicRequester {
     }
 }
 
-/// Answers what it is dealt, on the topic that the request names.
+/// Hands every reply to the `ask` that waits for it.
+async fn read_replies(mut replies: IncomingMessages, pending: Pending) {
+    while let Ok(reply) = replies.next().await {
+        let id = reply.properties.and_then(|properties| properties.correlation_data);
+        if let Some(id) = id.and_then(|id| Some(u64::from_be_bytes(id.as_ref().try_into().ok()?))) {
+            pending.hand_out(id, reply.payload);
+        }
+    }
+    pending.close();
+}
+
+/// Answers the requests it is sent, to the topic that each names.
 pub struct TopicResponder {
-    requests: Inbox,
-    replies: Outbox,
+    requests: IncomingMessages,
+    replies: MqttClient,
 }
 
 impl Responder for TopicResponder {
@@ -117,7 +130,7 @@ impl Responder for TopicResponder {
         loop {
             let request = self.requests.next().await?;
             let properties = request.properties.unwrap_or_default();
-            // What has no response topic cannot be answered, and is dropped.
+            // A request without a response topic cannot be answered, and is dropped.
             if let Some(address) = properties.response_topic {
                 let to = ReturnAddress { address, id: properties.correlation_data };
                 return Ok(Some((Command(request.payload), to)));
@@ -125,21 +138,10 @@ impl Responder for TopicResponder {
         }
     }
 
-    /// Handed to the client's own task, which writes it without being asked.
+    /// Accepted: the client's own task writes it.
     async fn reply(&mut self, to: Self::ReplyTo, reply: Document) -> Result<()> {
-        let properties = PublishProperties { correlation_data: to.id, ..PublishProperties::default() };
-        let (topic, properties) = (to.address, Some(properties));
-        self.replies.publish(Message { topic, body: reply.0, properties, ..Message::default() }).await
+        let properties = Some(PublishProperties { correlation_data: to.id, ..PublishProperties::default() });
+        let (topic, qos, body) = (to.address, QoS::AtMostOnce, reply.0);
+        self.replies.publish(Publication { topic, qos, body, properties, retain: false }).await
     }
-}
-
-/// Hands every reply to the ask that waits for it.
-async fn read_replies(mut replies: Inbox, pending: Pending) {
-    while let Ok(reply) = replies.next().await {
-        let id = reply.properties.and_then(|properties| properties.correlation_data);
-        if let Some(id) = id.and_then(|id| Some(u64::from_be_bytes(id.as_ref().try_into().ok()?))) {
-            pending.hand_out(id, reply.payload);
-        }
-    }
-    pending.close();
 }

@@ -1,13 +1,13 @@
-//! What the broker's acknowledgements say.
+//! Reads the reason codes of the broker's acknowledgements.
 
 use rumqttc::v5::mqttbytes::v5::{PubAckReason, PubCompReason, PubRecReason, SubscribeReasonCode};
 
-/// What the broker says of a message: taken, taken by nobody, or not taken.
+/// What the broker says of a message or a request: accepted or refused.
 pub(super) type Answer = Result<(), Refusal>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// Nobody has subscribed: the broker has dropped it, which to MQTT is no failure.
+    /// Nobody has subscribed: the broker has dropped it. To MQTT that is not a failure.
     Nobody,
     /// The reason that the broker gives.
     Because(String),

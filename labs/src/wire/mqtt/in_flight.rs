@@ -1,4 +1,5 @@
-//! What is on its way to the broker, and what became of it.
+//! What is in flight to the broker, and what became of it: messages that are not written or not
+//! confirmed yet, and requests that the broker has not answered.
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
@@ -8,15 +9,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Error, Result, anyhow, bail};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
-use super::{Answer, Refusal};
+use super::answer::{Answer, Refusal};
 
-/// Messages on their way at once; one of more than `UNIT` bytes counts as several.
+/// Messages in flight at once; one of more than `UNIT` bytes counts as several, so that they are
+/// 4 MiB at most.
 pub(super) const MESSAGES: usize = 1024;
 const UNIT: usize = 4096;
 
 /// The messages that a client has accepted, in order, until they are settled:
 /// written at QoS 0, confirmed above.
-pub(super) struct Traffic {
+pub(super) struct InFlight {
     room: Semaphore,
     state: Mutex<State>,
     all_settled: Notify,
@@ -25,13 +27,13 @@ pub(super) struct Traffic {
 
 #[derive(Default)]
 struct State {
-    /// Handed over and not yet written; the client knows no name for them.
+    /// Handed over and not yet written: the client has given them no packet identifier.
     unwritten: VecDeque<Entry>,
     /// Written and not yet confirmed, by packet identifier.
     unconfirmed: HashMap<u16, Entry>,
-    /// Subscriptions that the broker has not yet answered, in order.
-    asked: VecDeque<Confirmation>,
-    /// The first refusal of a message for which nobody waits.
+    /// SUBSCRIBE and UNSUBSCRIBE packets that the broker has not yet answered, in order.
+    requests: VecDeque<ConfirmationSender>,
+    /// The first refusal of a message whose confirmation nobody awaits.
     refused: Option<Refusal>,
     /// Why the connection has ended.
     ended: Option<String>,
@@ -39,10 +41,10 @@ struct State {
 
 struct Entry {
     room: usize,
-    confirm: Option<Confirmation>,
+    confirm: Option<ConfirmationSender>,
 }
 
-impl Default for Traffic {
+impl Default for InFlight {
     fn default() -> Self {
         Self {
             room: Semaphore::new(MESSAGES),
@@ -53,7 +55,7 @@ impl Default for Traffic {
     }
 }
 
-impl Traffic {
+impl InFlight {
     /// Waits until another message of this size may follow, and takes its room. Cancel-safe.
     pub(super) async fn room(&self, bytes: usize) -> Result<usize> {
         let room = bytes.div_ceil(UNIT).clamp(1, MESSAGES);
@@ -70,20 +72,20 @@ impl Traffic {
     }
 
     /// Notes down a message that is handed over now.
-    pub(super) fn accept(&self, room: usize, confirm: Option<Confirmation>) {
+    pub(super) fn accept(&self, room: usize, confirm: Option<ConfirmationSender>) {
         self.lock().unwritten.push_back(Entry { room, confirm });
     }
 
-    /// Notes down a subscription that is handed over now.
-    pub(super) fn ask(&self, confirm: Confirmation) {
+    /// Notes down a SUBSCRIBE or UNSUBSCRIBE that is handed over now.
+    pub(super) fn request(&self, confirm: ConfirmationSender) {
         let mut state = self.lock();
-        // Who asks after the end is answered at once: nobody else will.
+        // After the end nobody would answer: dropped, it is answered at once.
         if state.ended.is_none() {
-            state.asked.push_back(confirm);
+            state.requests.push_back(confirm);
         }
     }
 
-    /// The oldest message that was not yet written is, under this identifier (0: QoS 0).
+    /// The oldest message that was not yet written now is, under this identifier (0: QoS 0).
     pub(super) fn written(&self, id: u16) {
         let mut state = self.lock();
         let Some(entry) = state.unwritten.pop_front() else { return };
@@ -94,10 +96,10 @@ impl Traffic {
         }
     }
 
-    /// The broker has taken this message, or not.
+    /// The broker has accepted this message or refused it.
     pub(super) fn confirmed(&self, id: u16, answer: Answer) {
         let mut state = self.lock();
-        // QoS 2 answers twice: what the first answer has settled, the second finds gone.
+        // At QoS 2 there may be two answers: the second finds nothing left to settle.
         if let Some(entry) = state.unconfirmed.remove(&id) {
             self.settle(&mut state, entry, answer);
         }
@@ -108,30 +110,30 @@ impl Traffic {
         self.room.add_permits(1);
     }
 
-    /// The broker has answered the oldest subscription.
+    /// The broker has answered the oldest request.
     pub(super) fn answered(&self, answer: Answer) {
-        if let Some(asked) = self.lock().asked.pop_front() {
-            asked.tell(answer);
+        if let Some(request) = self.lock().requests.pop_front() {
+            request.tell(answer);
         }
     }
 
-    /// A message that came found no room.
+    /// A message that came in found no room and was dropped.
     pub(super) fn dropped(&self) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many did.
+    /// How many messages were dropped.
     pub(super) fn dropped_so_far(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// The connection has ended: nobody will be answered any more.
+    /// The connection has ended: everyone who waits gets an error.
     pub(super) fn end(&self, why: &str) {
         let mut state = self.lock();
         state.ended.get_or_insert_with(|| why.to_owned());
         state.unwritten.clear();
         state.unconfirmed.clear();
-        state.asked.clear();
+        state.requests.clear();
         self.room.close();
         self.all_settled.notify_waiters();
     }
@@ -144,12 +146,12 @@ impl Traffic {
         }
     }
 
-    /// Waits until everything accepted is settled; an error when some of it was
-    /// refused, or nobody can tell any more. Cancel-safe.
+    /// Waits until everything accepted is settled; an error when some of it was refused, or when
+    /// the connection has ended. Cancel-safe.
     pub(super) async fn settled(&self) -> Result<()> {
         loop {
             let mut changed = pin!(self.all_settled.notified());
-            // Before looking, or what happens in between would go unnoticed.
+            // Before the check, or a change between check and wait would go unnoticed.
             changed.as_mut().enable();
             {
                 let mut state = self.lock();
@@ -174,7 +176,7 @@ impl Traffic {
             (None, Err(refusal @ Refusal::Because(_))) => {
                 state.refused.get_or_insert(refusal);
             }
-            // An event for which nobody has subscribed is no failure.
+            // That nobody has subscribed to a message is not a failure.
             (None, _) => {}
         }
         if state.unwritten.is_empty() && state.unconfirmed.is_empty() {
@@ -187,26 +189,27 @@ impl Traffic {
     }
 }
 
-/// Tells one who waits what became of a message.
-pub(super) struct Confirmation(oneshot::Sender<Answer>);
+/// Tells whoever awaits the confirmation what became of a message or a request.
+pub(super) struct ConfirmationSender(oneshot::Sender<Answer>);
 
-impl Confirmation {
-    /// The two ends.
-    pub(super) fn pair() -> (Self, Waiting) {
-        let (waits, answer) = oneshot::channel();
-        (Self(waits), Waiting(answer))
+impl ConfirmationSender {
+    /// The two ends of one confirmation.
+    pub(super) fn pair() -> (Self, Confirmation) {
+        let (sender, answer) = oneshot::channel();
+        (Self(sender), Confirmation(answer))
     }
 
     fn tell(self, answer: Answer) {
-        // Whoever has given up waiting is told nothing.
+        // Nobody awaits it any more: that is not an error.
         let _ = self.0.send(answer);
     }
 }
 
-/// The waiting end.
-pub(crate) struct Waiting(oneshot::Receiver<Answer>);
+/// The broker's answer to a message or a request, when it comes.
+pub(crate) struct Confirmation(oneshot::Receiver<Answer>);
 
-impl Waiting {
+impl Confirmation {
+    /// Returns when the broker has accepted it; an error when it has refused.
     pub(crate) async fn wait(self) -> Result<()> {
         match self.0.await.context("the connection ended before the broker had answered")? {
             Ok(()) => Ok(()),
@@ -222,83 +225,85 @@ mod tests {
 
     use super::*;
 
-    fn send(traffic: &Traffic) -> Waiting {
-        let (sender, waiting) = Confirmation::pair();
-        let room = traffic.room(64).now_or_never().expect("room").expect("open");
-        traffic.accept(room, Some(sender));
+    fn send(in_flight: &InFlight) -> Confirmation {
+        let (sender, waiting) = ConfirmationSender::pair();
+        let room = in_flight.room(64).now_or_never().expect("room").expect("open");
+        in_flight.accept(room, Some(sender));
         waiting
     }
 
-    fn told(waiting: Waiting) -> Option<Result<(), String>> {
+    fn told(waiting: Confirmation) -> Option<Result<(), String>> {
         waiting.wait().now_or_never().map(|answer| answer.map_err(|error| error.to_string()))
     }
 
     #[test]
     fn each_confirmation_finds_its_message_whatever_the_order() {
-        let traffic = Traffic::default();
-        let [first, second, third] = [(); 3].map(|()| send(&traffic));
+        let in_flight = InFlight::default();
+        let [first, second, third] = [(); 3].map(|()| send(&in_flight));
         // The client numbers them as it writes them; the broker answers as it likes.
-        [7, 8, 9].into_iter().for_each(|id| traffic.written(id));
-        traffic.confirmed(9, Err(Refusal::Because("QuotaExceeded".to_owned())));
-        traffic.confirmed(7, Ok(()));
+        [7, 8, 9].into_iter().for_each(|id| in_flight.written(id));
+        in_flight.confirmed(9, Err(Refusal::Because("QuotaExceeded".to_owned())));
+        in_flight.confirmed(7, Ok(()));
         assert_eq!(told(first), Some(Ok(())));
         assert_eq!(told(second), None, "8 is not confirmed");
         assert!(told(third).expect("answered").expect_err("refused").contains("QuotaExceeded"));
     }
 
     #[test]
-    fn who_gives_up_waiting_shifts_nobody_elses_confirmation() {
-        let traffic = Traffic::default();
-        let (gone, stays) = (send(&traffic), send(&traffic));
+    fn a_cancelled_wait_does_not_shift_the_next_confirmation() {
+        let in_flight = InFlight::default();
+        let (gone, stays) = (send(&in_flight), send(&in_flight));
         drop(gone);
-        traffic.written(1);
-        traffic.written(2);
-        traffic.confirmed(1, Err(Refusal::Nobody));
-        assert!(traffic.settled().now_or_never().is_none(), "2 is not confirmed");
-        traffic.confirmed(2, Ok(()));
+        in_flight.written(1);
+        in_flight.written(2);
+        in_flight.confirmed(1, Err(Refusal::Nobody));
+        assert!(in_flight.settled().now_or_never().is_none(), "2 is not confirmed");
+        in_flight.confirmed(2, Ok(()));
         assert_eq!(told(stays), Some(Ok(())));
-        assert!(traffic.settled().now_or_never().expect("all is settled").is_ok());
+        assert!(in_flight.settled().now_or_never().expect("all is settled").is_ok());
     }
 
     #[test]
     fn a_flush_waits_for_the_last_write_and_reports_a_refusal_once() {
-        let traffic = Traffic::default();
+        let in_flight = InFlight::default();
         for id in [0, 5] {
-            let room = traffic.room(0).now_or_never().expect("room").expect("open");
-            traffic.accept(room, None);
-            assert!(traffic.settled().now_or_never().is_none(), "not written");
-            traffic.written(id);
+            let room = in_flight.room(0).now_or_never().expect("room").expect("open");
+            in_flight.accept(room, None);
+            assert!(in_flight.settled().now_or_never().is_none(), "not written");
+            in_flight.written(id);
         }
-        assert!(traffic.settled().now_or_never().is_none(), "written is not confirmed at QoS 1");
-        traffic.confirmed(5, Err(Refusal::Because("NotAuthorized".to_owned())));
-        assert!(traffic.settled().now_or_never().expect("settled").is_err());
-        assert!(traffic.settled().now_or_never().expect("settled").is_ok());
+        assert!(in_flight.settled().now_or_never().is_none(), "written is not confirmed at QoS 1");
+        in_flight.confirmed(5, Err(Refusal::Because("NotAuthorized".to_owned())));
+        assert!(in_flight.settled().now_or_never().expect("settled").is_err());
+        assert!(in_flight.settled().now_or_never().expect("settled").is_ok());
     }
 
     #[test]
     fn the_room_is_bounded_in_messages_and_bytes_and_comes_back() {
-        let traffic = Traffic::default();
-        let waiting: Vec<Waiting> = (0..MESSAGES).map(|_| send(&traffic)).collect();
-        assert!(traffic.room(0).now_or_never().is_none(), "{MESSAGES} are on their way");
-        (1..=MESSAGES as u16).for_each(|id| traffic.written(id));
-        (1..=MESSAGES as u16).for_each(|id| traffic.confirmed(id, Ok(())));
+        let in_flight = InFlight::default();
+        let waiting: Vec<Confirmation> = (0..MESSAGES).map(|_| send(&in_flight)).collect();
+        assert!(in_flight.room(0).now_or_never().is_none(), "{MESSAGES} are on their way");
+        (1..=MESSAGES as u16).for_each(|id| in_flight.written(id));
+        (1..=MESSAGES as u16).for_each(|id| in_flight.confirmed(id, Ok(())));
         assert!(waiting.into_iter().all(|waiting| told(waiting) == Some(Ok(()))));
-        let large = traffic.room(usize::MAX).now_or_never().expect("it fits alone").expect("open");
-        assert!(traffic.room(1).now_or_never().is_none(), "the large one takes all the room");
-        traffic.accept(large, None);
-        traffic.written(0);
-        assert!(traffic.room(1).now_or_never().is_some());
+        let large = in_flight.room(usize::MAX).now_or_never().expect("it fits alone").expect("open");
+        assert!(in_flight.room(1).now_or_never().is_none(), "the large one takes all the room");
+        in_flight.accept(large, None);
+        in_flight.written(0);
+        assert!(in_flight.room(1).now_or_never().is_some());
     }
 
     #[test]
     fn the_end_wakes_everyone() {
-        let traffic = Traffic::default();
-        let (unwritten, (asked, answer)) = (send(&traffic), Confirmation::pair());
-        traffic.ask(asked);
-        traffic.end("broken pipe");
+        let in_flight = InFlight::default();
+        let (unwritten, (asked, answer)) = (send(&in_flight), ConfirmationSender::pair());
+        in_flight.request(asked);
+        in_flight.end("broken pipe");
         assert!(told(unwritten).expect("at once").is_err());
         assert!(told(answer).expect("at once").is_err());
-        for error in [traffic.settled().now_or_never(), traffic.room(1).now_or_never().map(|r| r.map(drop))] {
+        for error in
+            [in_flight.settled().now_or_never(), in_flight.room(1).now_or_never().map(|r| r.map(drop))]
+        {
             assert!(error.expect("at once").expect_err("ended").to_string().contains("broken pipe"));
         }
     }

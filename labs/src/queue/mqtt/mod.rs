@@ -1,0 +1,200 @@
+//! A queue over MQTT 5 at QoS 1: producers publish to `PLACE/queue`, and consumers share a
+//! subscription to it (`$share/consumers/PLACE/queue`), each with a *session* that outlives its
+//! connections. The broker puts each message into one session and confirms it then (PUBACK). It
+//! sends a consumer at most its *receive maximum* of unacknowledged messages, and deletes a
+//! message when the consumer acknowledges it (PUBACK). What was not acknowledged it sends again,
+//! flagged as a duplicate, to whoever comes back to that session.
+//!
+//! The broker puts a message into a session whether its consumer is there or not, and gives it to
+//! no other. So when a consumer is gone, another takes its session over, and publishes again what
+//! is in it (`sessions.rs`). MQTT has no nack either: the consumer publishes the message again,
+//! with its attempt in a user property, and then acknowledges it.
+//!
+//! Survives: kill -9 of a consumer, at once; some messages may come twice. Loses: with kill -9 of
+//! Mosquitto, what it had confirmed and not yet saved, since it confirms at once and saves only
+//! from time to time.
+//!
+//! Run it: `just lab queue-mqtt`. Watch it: `mosquitto_sub -V 5 -t 'PLACE/sessions/#' -v`.
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::queue::{Consumer, Delivery, Producer, Queue};
+use crate::wire::mqtt::packet::{LastWill, Publish, PublishProperties};
+use crate::wire::mqtt::{self, ConnectSettings, MqttConnection, Publication, QoS, UnackedLimit};
+
+pub(super) mod sessions;
+
+use sessions::{FREE, SessionWatch};
+
+/// The user property with a message's attempt: the broker's duplicate flag cannot tell it, since
+/// a message that is published again is a new one to the broker.
+const ATTEMPT: &str = "attempt";
+
+/// A topic, and a session for each consumer.
+pub struct Mqtt {
+    place: Place,
+}
+
+impl Lab for Mqtt {
+    const TRANSPORT: &'static str = "mqtt";
+    const BROKER: Option<Broker> = Some(Broker::Mqtt);
+    const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
+    const OVERLOAD: Overload = Overload::Stores;
+    const JOIN: Join = Join::Confirmed;
+
+    /// Makes sure that there is a session for what is published before a consumer is there.
+    async fn open(place: &Place) -> Result<Self> {
+        sessions::create_store(place, QoS::AtLeastOnce).await?;
+        Ok(Self { place: place.clone() })
+    }
+
+    async fn remove(place: &Place) -> Result<()> {
+        sessions::remove(place).await
+    }
+}
+
+impl Queue for Mqtt {
+    type Producer = TopicProducer;
+    type Consumer = SessionConsumer;
+
+    async fn producer(&self) -> Result<TopicProducer> {
+        TopicProducer::connect(&self.place, QoS::AtLeastOnce).await
+    }
+
+    async fn consumer(&self, prefetch: u16) -> Result<SessionConsumer> {
+        SessionConsumer::join(&self.place, prefetch, QoS::AtLeastOnce).await
+    }
+}
+
+/// Publishes to the queue's topic, and waits for the confirmation of each message.
+pub struct TopicProducer {
+    connection: MqttConnection,
+    place: Place,
+    qos: QoS,
+}
+
+impl TopicProducer {
+    pub(super) async fn connect(place: &Place, qos: QoS) -> Result<Self> {
+        Ok(Self { connection: MqttConnection::connect(place).await?, place: place.clone(), qos })
+    }
+}
+
+impl Producer for TopicProducer {
+    /// Confirmed: the broker has put the message into a session. If there is no session, MQTT
+    /// drops the message and says so; here that is an error.
+    async fn send(&self, body: Bytes) -> Result<()> {
+        let message = publication(&self.place, self.qos, body, 1);
+        self.connection.client.publish_confirmed(message).await.context("the message is not confirmed")
+    }
+
+    async fn close(self) -> Result<()> {
+        self.connection.disconnect().await
+    }
+}
+
+/// Takes the messages that the broker puts into its session; a receipt is the message itself.
+pub struct SessionConsumer {
+    connection: MqttConnection,
+    unacked: UnackedLimit,
+    place: Place,
+    qos: QoS,
+    /// The session's name.
+    id: String,
+    watch: SessionWatch,
+}
+
+impl SessionConsumer {
+    pub(super) async fn join(place: &Place, prefetch: u16, qos: QoS) -> Result<Self> {
+        let (id, prefetch) = (sessions::new_id(), prefetch.max(1));
+        let connection = connect(place, &id, prefetch).await?;
+        let mut takeover = sessions::Takeover::join(place, &id, qos).await?;
+        connection.client.subscribe(&shared_filter(place), qos).await?;
+        // Only now: the messages of a session that is taken over go to the shared subscription.
+        takeover.take_over_free().await?;
+        let (place, unacked) = (place.clone(), UnackedLimit::new(prefetch));
+        Ok(Self { connection, unacked, place, qos, id, watch: takeover.watch() })
+    }
+}
+
+/// A delivery that is not settled.
+pub struct Unacked(Publish);
+
+impl Consumer for SessionConsumer {
+    type Item = Bytes;
+    type Receipt = Unacked;
+
+    async fn next(&mut self) -> Result<Option<Delivery<Bytes, Unacked>>> {
+        self.unacked.room().await;
+        let message = self.connection.incoming.next().await?;
+        self.unacked.add();
+        let (item, attempt) = (message.payload.clone(), attempt(&message));
+        Ok(Some(Delivery { item, attempt, receipt: Unacked(message) }))
+    }
+
+    async fn ack(&mut self, Unacked(message): Unacked) -> Result<()> {
+        self.unacked.remove();
+        self.connection.client.ack(&message).await
+    }
+
+    /// Published again, then acknowledged: a crash in between doubles it.
+    async fn nack(&mut self, Unacked(message): Unacked) -> Result<()> {
+        let again = publication(&self.place, self.qos, message.payload.clone(), attempt(&message) + 1);
+        self.connection.client.publish_confirmed(again).await.context("cannot give it back")?;
+        self.unacked.remove();
+        self.connection.client.ack(&message).await
+    }
+
+    /// A round trip behind the acks: the broker has them.
+    async fn flush(&mut self) -> Result<()> {
+        self.connection.client.round_trip().await
+    }
+
+    /// Leaves the session, with what is in it, to the other consumers.
+    async fn close(mut self) -> Result<()> {
+        self.flush().await?;
+        self.watch.stop().await?;
+        sessions::list(&self.place, &self.connection.client, &self.id, FREE).await
+        // The connection is dropped without DISCONNECT: the will says once more that it is free.
+    }
+}
+
+/// Connects to a session, to hold it: when the connection breaks off, the broker publishes the
+/// will, a retained message that says that the session is free.
+async fn connect(place: &Place, id: &str, receive_maximum: u16) -> Result<MqttConnection> {
+    let settings = ConnectSettings {
+        session: Some(sessions::session(place, id)),
+        receive_maximum: Some(receive_maximum),
+        will: Some(LastWill::new(sessions::entry(place, id), FREE, QoS::AtLeastOnce, true, None)),
+        high_water: None,
+    };
+    MqttConnection::connect_with(place, settings).await
+}
+
+/// Where messages are published.
+fn queue_topic(place: &Place) -> String {
+    mqtt::topic(place, "queue")
+}
+
+/// What consumers subscribe to: each message goes to one of them.
+fn shared_filter(place: &Place) -> String {
+    format!("$share/consumers/{}", queue_topic(place))
+}
+
+/// A message to be published, at its first attempt or a later one.
+fn publication(place: &Place, qos: QoS, body: Bytes, attempt: u32) -> Publication {
+    let properties = (attempt > 1).then(|| PublishProperties {
+        user_properties: vec![(ATTEMPT.to_owned(), attempt.to_string())],
+        ..PublishProperties::default()
+    });
+    Publication { topic: queue_topic(place), qos, body, properties, retain: false }
+}
+
+/// Which delivery of a message this is, as far as the broker and those who published it again
+/// can tell.
+fn attempt(message: &Publish) -> u32 {
+    let properties = message.properties.iter().flat_map(|properties| &properties.user_properties);
+    let said = properties.filter(|(name, _)| name == ATTEMPT).find_map(|(_, number)| number.parse().ok());
+    said.unwrap_or(1) + u32::from(message.dup)
+}
