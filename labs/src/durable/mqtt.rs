@@ -136,20 +136,20 @@ pub struct SessionSubscriber {
     unacked: UnackedLimit,
     events: LevelsReader,
     /// Nacked events, to be handed out again.
-    nacked: VecDeque<Unacked>,
+    nacked: VecDeque<UnackedEvent>,
 }
 
 /// A delivery that is not settled, and which attempt it was.
-pub struct Unacked(Publish, u32);
+pub struct UnackedEvent(Publish, u32);
 
 impl Consumer for SessionSubscriber {
     type Item = Event;
-    type Receipt = Unacked;
+    type Receipt = UnackedEvent;
 
-    async fn next(&mut self) -> Result<Option<Delivery<Event, Unacked>>> {
+    async fn next(&mut self) -> Result<Option<Delivery<Event, UnackedEvent>>> {
         self.unacked.room().await;
         let (message, attempt) = match self.nacked.pop_front() {
-            Some(Unacked(message, before)) => (message, before + 1),
+            Some(UnackedEvent(message, before)) => (message, before + 1),
             None => {
                 let message = self.connection.incoming.next().await?;
                 let attempt = 1 + u32::from(message.dup);
@@ -158,16 +158,16 @@ impl Consumer for SessionSubscriber {
         };
         self.unacked.add();
         let item = self.events.read(&message)?;
-        Ok(Some(Delivery { item, attempt, receipt: Unacked(message, attempt) }))
+        Ok(Some(Delivery { item, attempt, receipt: UnackedEvent(message, attempt) }))
     }
 
-    async fn ack(&mut self, Unacked(message, _): Unacked) -> Result<()> {
+    async fn ack(&mut self, UnackedEvent(message, _): UnackedEvent) -> Result<()> {
         self.unacked.remove();
         self.connection.client.ack(&message).await
     }
 
     /// The broker is told nothing.
-    async fn nack(&mut self, receipt: Unacked) -> Result<()> {
+    async fn nack(&mut self, receipt: UnackedEvent) -> Result<()> {
         self.unacked.remove();
         self.nacked.push_back(receipt);
         Ok(())

@@ -119,27 +119,27 @@ impl SessionConsumer {
 }
 
 /// A delivery that is not settled.
-pub struct Unacked(Publish);
+pub struct UnackedMessage(Publish);
 
 impl Consumer for SessionConsumer {
     type Item = Bytes;
-    type Receipt = Unacked;
+    type Receipt = UnackedMessage;
 
-    async fn next(&mut self) -> Result<Option<Delivery<Bytes, Unacked>>> {
+    async fn next(&mut self) -> Result<Option<Delivery<Bytes, UnackedMessage>>> {
         self.unacked.room().await;
         let message = self.connection.incoming.next().await?;
         self.unacked.add();
         let (item, attempt) = (message.payload.clone(), attempt(&message));
-        Ok(Some(Delivery { item, attempt, receipt: Unacked(message) }))
+        Ok(Some(Delivery { item, attempt, receipt: UnackedMessage(message) }))
     }
 
-    async fn ack(&mut self, Unacked(message): Unacked) -> Result<()> {
+    async fn ack(&mut self, UnackedMessage(message): UnackedMessage) -> Result<()> {
         self.unacked.remove();
         self.connection.client.ack(&message).await
     }
 
     /// Published again, then acknowledged: a crash in between doubles it.
-    async fn nack(&mut self, Unacked(message): Unacked) -> Result<()> {
+    async fn nack(&mut self, UnackedMessage(message): UnackedMessage) -> Result<()> {
         let again = publication(&self.place, self.qos, message.payload.clone(), attempt(&message) + 1);
         self.connection.client.publish_confirmed(again).await.context("cannot give it back")?;
         self.unacked.remove();
