@@ -14,7 +14,7 @@
 use std::fmt;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use lapin::options::QueueBindOptions;
+use lapin::options::{QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use rumqttc::{AsyncClient, EventLoop, MqttOptions, Outgoing, Packet, Publish, QoS, SubscribeReasonCode};
 
@@ -24,7 +24,7 @@ use crate::lab::{Lab, Place};
 use crate::queue::rabbitmq::QueueConsumer;
 use crate::queue::{Consumer, Delivery};
 use crate::topic::Filter;
-use crate::wire::amqp::{self, Link};
+use crate::wire::amqp::{self, AmqpConnection};
 
 /// What RabbitMQ's MQTT plugin publishes to, and STOMP's `/topic/` binds to.
 const EXCHANGE: &str = "amq.topic";
@@ -222,15 +222,17 @@ impl Mqtt {
 
 /// A durable queue, bound to everything below the place's name.
 async fn amqp_leg(place: &Place, tell: &mut dyn FnMut(Happened)) -> Result<QueueConsumer> {
-    let (link, queue, key) =
-        (Link::to(place).await?, place.namespace("amqp").name(), format!("{}.#", place.name()));
-    link.declare(&queue, true).await?;
+    let connection = AmqpConnection::open(place).await?;
+    let (queue, key) = (place.namespace("amqp").name(), format!("{}.#", place.name()));
+    let (channel, options) =
+        (&connection.channel, QueueDeclareOptions { durable: true, ..Default::default() });
+    let declare = channel.queue_declare(queue.as_str().into(), options, FieldTable::default());
+    declare.await.with_context(|| format!("cannot declare the queue {queue}"))?;
     let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
     let exchange = EXCHANGE.into();
-    let bind =
-        link.channel.queue_bind(queue.as_str().into(), exchange, key.as_str().into(), options, arguments);
+    let bind = channel.queue_bind(queue.as_str().into(), exchange, key.as_str().into(), options, arguments);
     bind.await.context("cannot bind the queue")?;
-    let inbox = QueueConsumer::join(link, &queue, 16).await?;
+    let inbox = QueueConsumer::join(connection, &queue, 16).await?;
     let at = format!("queue {queue}, bound to {EXCHANGE} with {key}");
     tell(Happened::Joined { leg: Leg::Amqp, at, asked: None, given: None });
     Ok(inbox)

@@ -1,20 +1,29 @@
-//! Durable subscribers on RabbitMQ: the topic exchange of `pubsub/rabbitmq.rs`,
-//! and for every identifier a durable queue of its own, which is bound and
-//! filled whether anybody consumes from it or not.
+//! Durable subscribers on RabbitMQ: a topic exchange, as in `pubsub/rabbitmq.rs`,
+//! and for each identifier a durable queue (`PLACE.ID`). The queue is bound to
+//! the exchange with the filter (`queue.bind`), and fills whether anybody
+//! consumes from it or not.
 //!
-//! Exchange, queue and binding are durable, messages persistent, and the
-//! publisher waits for confirms, of which many are on their way. What was not
-//! acked when a subscriber went comes again, flagged: its attempt is 2. Every
-//! subscriber has a copy of its own, so one that stays away costs disk; forget it.
+//! Exchange, queue and binding are durable, events are persistent, and the
+//! publisher waits for confirms: RabbitMQ confirms an event when every durable
+//! queue that wants it has it on disk. The subscriber consumes with a prefetch
+//! (`basic.consume`) and acks each event (`basic.ack`), as a consumer of
+//! `queue/rabbitmq.rs` does. What was not acked when a subscriber went comes
+//! again, flagged: its attempt is 2.
 //!
-//! Survives: kill -9 of a subscriber, at once; of the broker; a power cut, as
-//! far as the disk keeps its word. Some events may come twice.
+//! Survives: kill -9 of a subscriber, at once; kill -9 of the broker; a power
+//! cut, if the disk really stores what it says it has stored. Some events may
+//! come twice. Loses: what was not confirmed. Every durable subscriber has its
+//! own copy, so one that stays away costs disk space until it is forgotten.
 //!
 //! Run it: `just lab durable-rabbitmq`. Watch it: `rabbitmqctl list_queues name messages`.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use bytes::Bytes;
-use lapin::BasicProperties;
+use lapin::options::{
+    BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{BasicProperties, ExchangeKind};
 
 use crate::durable::DurablePubSub;
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
@@ -23,7 +32,8 @@ use crate::pubsub::{self, Event, PubSub, Publisher};
 use crate::queue::rabbitmq::QueueConsumer;
 use crate::queue::{Consumer, Delivery};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
-use crate::wire::amqp::{self, Link, Outbox};
+use crate::wire::amqp::{self, AmqpConnection};
+use crate::wire::window::Window;
 
 const PREFETCH: Knob = Knob::new("prefetch", 256, "Deliveries a subscriber may hold unsettled.");
 const DELIVERY_MODE: Knob = Knob::new(
@@ -46,9 +56,17 @@ impl Lab for RabbitMq {
     const KNOBS: &'static [Knob] = &[PREFETCH, DELIVERY_MODE];
 
     async fn open(place: &Place) -> Result<Self> {
-        let link = Link::to(place).await?;
-        link.declare_topics(&place.name(), true).await?;
-        link.close().await?;
+        let connection = AmqpConnection::open(place).await?;
+        let (exchange, kind) = (place.name(), ExchangeKind::Topic);
+        let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+        let declare = connection.channel.exchange_declare(
+            exchange.as_str().into(),
+            kind,
+            options,
+            FieldTable::default(),
+        );
+        declare.await.with_context(|| format!("cannot declare the exchange {exchange}"))?;
+        connection.close().await?;
         Ok(Self { place: place.clone() })
     }
 
@@ -63,9 +81,15 @@ impl PubSub for RabbitMq {
     type Subscriber = TopicSubscriber;
 
     async fn publisher(&self) -> Result<ConfirmingPublisher> {
+        // Delivery mode 2: persistent.
         let mode = u8::try_from(self.place.knob(DELIVERY_MODE))?;
-        let outbox = Outbox::confirming(Link::to(&self.place).await?, self.place.name()).await?;
-        Ok(ConfirmingPublisher { outbox, properties: BasicProperties::default().with_delivery_mode(mode) })
+        let properties = BasicProperties::default().with_delivery_mode(mode);
+        let connection = AmqpConnection::open(&self.place).await?;
+        // From now on, RabbitMQ confirms what is published on this channel.
+        let select = connection.channel.confirm_select(ConfirmSelectOptions::default());
+        select.await.context("RabbitMQ will not confirm")?;
+        let exchange = self.place.name();
+        Ok(ConfirmingPublisher { connection, exchange, properties, in_flight: amqp::window() })
     }
 
     async fn subscriber(&self, filter: &Filter) -> Result<TopicSubscriber> {
@@ -79,14 +103,30 @@ impl DurablePubSub for RabbitMq {
 
     async fn durable(&self, id: &str, filter: &Filter) -> Result<DurableSubscriber> {
         filter.require(Self::TRANSPORT, Self::FILTERS)?;
-        let (link, queue) = (Link::to(&self.place).await?, self.queue_of(id));
-        link.declare(&queue, true).await?;
-        link.bind(&queue, &self.place.name(), filter).await?;
+        let connection = AmqpConnection::open(&self.place).await?;
+        let (channel, queue) = (&connection.channel, self.queue_of(id));
+        // The first to come under this identifier creates the queue; later it is there already.
+        let options = QueueDeclareOptions { durable: true, ..Default::default() };
+        let declare = channel.queue_declare(queue.as_str().into(), options, FieldTable::default());
+        declare.await.with_context(|| format!("cannot declare the queue {queue}"))?;
+        // In a binding of a topic exchange, `*` is any one word, and `#` any number of words.
+        let binding = match filter {
+            Filter::Exact(topic) => topic.as_str(),
+            Filter::Words(pattern) => pattern,
+            _ => "#",
+        };
+        let (exchange, options) = (self.place.name(), QueueBindOptions::default());
+        let bind = channel.queue_bind(
+            queue.as_str().into(),
+            exchange.as_str().into(),
+            binding.into(),
+            options,
+            FieldTable::default(),
+        );
+        bind.await.with_context(|| format!("cannot bind {filter}"))?;
         let prefetch = u16::try_from(self.place.knob(PREFETCH)).unwrap_or(u16::MAX);
-        Ok(DurableSubscriber {
-            queue: QueueConsumer::join(link, &queue, prefetch).await?,
-            topics: TopicReader::default(),
-        })
+        let queue = QueueConsumer::join(connection, &queue, prefetch).await?;
+        Ok(DurableSubscriber { queue, topics: TopicReader::default() })
     }
 
     async fn forget(&self, id: &str) -> Result<()> {
@@ -100,28 +140,42 @@ impl RabbitMq {
     }
 }
 
-/// Publishes with the topic as routing key, and waits for confirms.
+/// Publishes with the topic as routing key; many events wait for their confirms at once.
 pub struct ConfirmingPublisher {
-    outbox: Outbox,
+    connection: AmqpConnection,
+    exchange: String,
     properties: BasicProperties,
+    in_flight: Window,
 }
 
 impl Publisher for ConfirmingPublisher {
     async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()> {
-        self.outbox.publish(topic.as_str(), body, self.properties.clone()).await
+        self.in_flight.room().await?;
+        let (channel, bytes) = (self.connection.channel.clone(), body.len());
+        let (exchange, key) = (ShortString::from(self.exchange.as_str()), ShortString::from(topic.as_str()));
+        let properties = self.properties.clone();
+        self.in_flight.put(bytes, async move {
+            // Not mandatory: there may be nobody who wants a copy.
+            let options = BasicPublishOptions::default();
+            let publish = channel.basic_publish(exchange, key, options, &body, properties);
+            let confirmation = publish.await.context("cannot publish")?;
+            amqp::stored(confirmation.await.context("the message is not confirmed")?)
+        })
     }
 
-    /// Confirmed: every queue that wants it has it, on disk if the queue is durable.
+    /// Confirmed: every queue that wants an event has it, on disk if the queue is durable.
     async fn flush(&mut self) -> Result<()> {
-        self.outbox.flush().await
+        self.in_flight.drain().await
     }
 
-    async fn close(self) -> Result<()> {
-        self.outbox.close().await
+    async fn close(mut self) -> Result<()> {
+        self.flush().await?;
+        self.connection.close().await
     }
 }
 
-/// Consumes from the queue that bears its identifier, as consumers of `queue/rabbitmq.rs` do.
+/// Consumes from the queue of its identifier, with the consumer of `queue/rabbitmq.rs`:
+/// `basic.qos`, `basic.consume`, `basic.ack`. A receipt is the delivery's tag.
 pub struct DurableSubscriber {
     queue: QueueConsumer,
     topics: TopicReader,
@@ -138,10 +192,12 @@ impl Consumer for DurableSubscriber {
         Ok(Some(Delivery { item: Event { topic, body: delivery.data.into() }, attempt, receipt }))
     }
 
+    /// `basic.ack`, many deliveries with one frame.
     async fn ack(&mut self, receipt: u64) -> Result<()> {
         self.queue.ack(receipt).await
     }
 
+    /// `basic.nack` with `requeue`.
     async fn nack(&mut self, receipt: u64) -> Result<()> {
         self.queue.nack(receipt).await
     }
@@ -150,6 +206,7 @@ impl Consumer for DurableSubscriber {
         self.queue.flush().await
     }
 
+    /// What was delivered here and not acked goes back to the queue.
     async fn close(self) -> Result<()> {
         self.queue.close().await
     }

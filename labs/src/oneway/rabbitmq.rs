@@ -1,22 +1,30 @@
-//! One-way over RabbitMQ: the sender publishes to the default exchange, which
-//! routes to the queue of that name; the receiver consumes from the queue.
+//! One-way over RabbitMQ: the sender publishes to the default exchange
+//! (`basic.publish`), which routes each message to the queue named by its routing
+//! key. The receiver consumes from that queue (`basic.consume` with `no_ack`).
 //!
-//! No confirms and no acks: each side forgets a message when it has passed it
-//! on. Promises: order per sender, and that a message waits in the queue for a
-//! receiver who is late. Loses: what was on its way when a side dies. Without
-//! acks RabbitMQ pushes as fast as the socket takes it: what a slow receiver
-//! has not handled waits in its own memory.
+//! The queue is transient, and nothing is confirmed: without publisher confirms
+//! a message is done when it is written, and without acks RabbitMQ forgets it
+//! when it has written it to the receiver. `flush` returns when RabbitMQ has
+//! routed all messages. It promises order per sender, and that a message waits
+//! in the queue for a receiver that is late.
+//!
+//! Loses: what is on its way when a side dies, and everything in the queue when
+//! RabbitMQ dies. Without acks there is no back-pressure: RabbitMQ delivers as
+//! fast as the socket takes it, and what a slow receiver has not handled waits
+//! in the receiver's own memory.
 //!
 //! Run it: `just lab oneway-rabbitmq`. Watch it: `rabbitmqctl list_queues`.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use bytes::Bytes;
-use lapin::options::BasicConsumeOptions;
+use lapin::options::{BasicConsumeOptions, BasicPublishOptions, QueueDeclareOptions};
+use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Consumer};
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::oneway::{OneWay, Receiver, Sender};
-use crate::wire::amqp::{self, Link, Outbox};
+use crate::wire::amqp::{self, AmqpConnection};
+use crate::wire::window::Window;
 
 /// A transient queue behind the default exchange.
 pub struct RabbitMq {
@@ -31,9 +39,12 @@ impl Lab for RabbitMq {
     const JOIN: Join = Join::Confirmed;
 
     async fn open(place: &Place) -> Result<Self> {
-        let link = Link::to(place).await?;
-        link.declare(&place.name(), false).await?;
-        link.close().await?;
+        let connection = AmqpConnection::open(place).await?;
+        // The first role to declare the queue creates it. Not durable: it goes with the broker.
+        let (queue, options) = (place.name(), QueueDeclareOptions::default());
+        let declare = connection.channel.queue_declare(queue.as_str().into(), options, FieldTable::default());
+        declare.await.with_context(|| format!("cannot declare the queue {queue}"))?;
+        connection.close().await?;
         Ok(Self { place: place.clone() })
     }
 
@@ -47,43 +58,57 @@ impl OneWay for RabbitMq {
     type Receiver = QueueReceiver;
 
     async fn sender(&self) -> Result<QueueSender> {
-        let default_exchange = String::new();
-        let outbox = Outbox::new(Link::to(&self.place).await?, default_exchange);
-        Ok(QueueSender { outbox, queue: self.place.name() })
+        let connection = AmqpConnection::open(&self.place).await?;
+        Ok(QueueSender { connection, queue: self.place.name(), in_flight: amqp::window() })
     }
 
     async fn receiver(&self) -> Result<QueueReceiver> {
-        let link = Link::to(&self.place).await?;
-        let no_ack = BasicConsumeOptions { no_ack: true, ..Default::default() };
-        Ok(QueueReceiver { consumer: link.consume(&self.place.name(), no_ack).await?, _link: link })
+        let connection = AmqpConnection::open(&self.place).await?;
+        let (queue, no_ack) = (self.place.name(), BasicConsumeOptions { no_ack: true, ..Default::default() });
+        let consume =
+            connection.channel.basic_consume(queue.as_str().into(), "".into(), no_ack, FieldTable::default());
+        let consumer = consume.await.with_context(|| format!("cannot consume from {queue}"))?;
+        Ok(QueueReceiver { consumer, _connection: connection })
     }
 }
 
-/// Publishes to the queue.
+/// Publishes to the queue, with many messages in flight.
 pub struct QueueSender {
-    outbox: Outbox,
+    connection: AmqpConnection,
     queue: String,
+    in_flight: Window,
 }
 
 impl Sender for QueueSender {
     async fn send(&mut self, body: Bytes) -> Result<()> {
-        self.outbox.publish(&self.queue, body, BasicProperties::default()).await
+        self.in_flight.room().await?;
+        let (channel, bytes) = (self.connection.channel.clone(), body.len());
+        // The default exchange, whose name is empty, knows queues by their names.
+        let (exchange, key) = (ShortString::default(), ShortString::from(self.queue.as_str()));
+        self.in_flight.put(bytes, async move {
+            let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+            let published = channel.basic_publish(exchange, key, options, &body, properties).await;
+            // The message is written. Without publisher confirms there is nothing more to wait for.
+            published.map(drop).context("cannot publish")
+        })
     }
 
-    /// More than written: RabbitMQ has routed it. It has confirmed nothing.
+    /// More than written: RabbitMQ has routed every message. It has confirmed nothing.
     async fn flush(&mut self) -> Result<()> {
-        self.outbox.flush().await
+        self.in_flight.drain().await?;
+        self.connection.barrier().await
     }
 
-    async fn close(self) -> Result<()> {
-        self.outbox.close().await
+    async fn close(mut self) -> Result<()> {
+        self.flush().await?;
+        self.connection.close().await
     }
 }
 
-/// Consumes from the queue.
+/// Consumes from the queue, without acks.
 pub struct QueueReceiver {
     consumer: Consumer,
-    _link: Link,
+    _connection: AmqpConnection,
 }
 
 impl Receiver for QueueReceiver {

@@ -1,25 +1,34 @@
-//! A pipeline over RabbitMQ: a queue of tasks that workers compete for, a queue
-//! of results for the sink, and the topic exchange of `pubsub/rabbitmq.rs` for
-//! `stop`. The taking ends are the consumers of `queue/rabbitmq.rs`.
+//! A pipeline over RabbitMQ: a queue of tasks that workers compete for, and a
+//! queue of results for the sink. The handing end publishes to the default
+//! exchange (`basic.publish`) with publisher confirms. The taking end consumes
+//! (`basic.consume`) with a prefetch and acks each message (`basic.ack`); it is
+//! the consumer of `queue/rabbitmq.rs`. The topic exchange of
+//! `pubsub/rabbitmq.rs` carries `stop`.
 //!
-//! The prefetch makes it fair: a worker that holds so many unacked tasks gets
-//! no more until it acks. Promises: the tasks of a worker that dies go to
-//! another at once, and since a result is confirmed before its task is acked,
-//! none is lost; some may come twice. The queues are transient: they, and what
-//! is in them, go with the broker.
+//! RabbitMQ confirms a message when the queue has it. The prefetch shares tasks
+//! on demand: a worker with so many unacked tasks gets no more until it acks.
+//! The tasks of a worker that dies go to another at once. A worker flushes its
+//! result, which returns when that is confirmed, before it acks the task: so no
+//! task is lost with a worker, and some may be done twice.
 //!
-//! Run it: `just lab pipeline-rabbitmq`.
+//! Loses: everything when RabbitMQ dies, because queues and messages are
+//! transient.
+//!
+//! Run it: `just lab pipeline-rabbitmq`. Watch it: `rabbitmqctl list_queues name messages_unacknowledged`.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use bytes::Bytes;
 use lapin::BasicProperties;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
+use lapin::types::{FieldTable, ShortString};
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::oneway::Sender;
 use crate::pipeline::{Pipeline, Sharing, Stage};
 use crate::pubsub;
 use crate::queue::rabbitmq::QueueConsumer;
-use crate::wire::amqp::{self, Link, Outbox};
+use crate::wire::amqp::{self, AmqpConnection};
+use crate::wire::window::Window;
 
 const PREFETCH: Knob =
     Knob::new("prefetch", 32, "Tasks a worker holds at once; 1 shares most evenly and waits most.");
@@ -38,11 +47,15 @@ impl Lab for RabbitMq {
     const KNOBS: &'static [Knob] = &[PREFETCH];
 
     async fn open(place: &Place) -> Result<Self> {
-        let link = Link::to(place).await?;
+        let connection = AmqpConnection::open(place).await?;
         for stage in [Stage::Tasks, Stage::Results] {
-            link.declare(&place.namespace(stage.namespace()).name(), false).await?;
+            // The first role to declare a queue creates it. Not durable: it goes with the broker.
+            let (queue, options) = (place.namespace(stage.namespace()).name(), QueueDeclareOptions::default());
+            let declare =
+                connection.channel.queue_declare(queue.as_str().into(), options, FieldTable::default());
+            declare.await.with_context(|| format!("cannot declare the queue {queue}"))?;
         }
-        link.close().await?;
+        connection.close().await?;
         Ok(Self { place: place.clone() })
     }
 
@@ -61,9 +74,12 @@ impl Pipeline for RabbitMq {
     type Control = pubsub::rabbitmq::RabbitMq;
 
     async fn push(&self, stage: Stage) -> Result<StagePush> {
-        let default_exchange = String::new();
-        let outbox = Outbox::confirming(Link::to(&self.place).await?, default_exchange).await?;
-        Ok(StagePush { outbox, queue: self.place.namespace(stage.namespace()).name() })
+        let connection = AmqpConnection::open(&self.place).await?;
+        // From now on, RabbitMQ confirms what is published on this channel.
+        let select = connection.channel.confirm_select(ConfirmSelectOptions::default());
+        select.await.context("RabbitMQ will not confirm")?;
+        let queue = self.place.namespace(stage.namespace()).name();
+        Ok(StagePush { connection, queue, in_flight: amqp::window() })
     }
 
     async fn pull(&self, stage: Stage) -> Result<QueueConsumer> {
@@ -74,27 +90,39 @@ impl Pipeline for RabbitMq {
         };
         let prefetch = u16::try_from(prefetch).unwrap_or(u16::MAX);
         let place = self.place.namespace(stage.namespace());
-        QueueConsumer::join(Link::to(&place).await?, &place.name(), prefetch).await
+        QueueConsumer::join(AmqpConnection::open(&place).await?, &place.name(), prefetch).await
     }
 }
 
-/// Publishes to the queue of a stage, with many messages on their way to be confirmed.
+/// Publishes to the queue of a stage; many messages wait for their confirms at once.
 pub struct StagePush {
-    outbox: Outbox,
+    connection: AmqpConnection,
     queue: String,
+    in_flight: Window,
 }
 
 impl Sender for StagePush {
     async fn send(&mut self, body: Bytes) -> Result<()> {
-        self.outbox.publish(&self.queue, body, BasicProperties::default()).await
+        self.in_flight.room().await?;
+        let (channel, bytes) = (self.connection.channel.clone(), body.len());
+        // The default exchange, whose name is empty, knows queues by their names.
+        let (exchange, key) = (ShortString::default(), ShortString::from(self.queue.as_str()));
+        self.in_flight.put(bytes, async move {
+            // Mandatory: a message that has no queue to go to comes back, and is an error.
+            let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+            let publish = channel.basic_publish(exchange, key, options, &body, BasicProperties::default());
+            let confirmation = publish.await.context("cannot publish")?;
+            amqp::stored(confirmation.await.context("the message is not confirmed")?)
+        })
     }
 
-    /// Confirmed: RabbitMQ answers for all of it.
+    /// Confirmed: RabbitMQ has taken responsibility for every message.
     async fn flush(&mut self) -> Result<()> {
-        self.outbox.flush().await
+        self.in_flight.drain().await
     }
 
-    async fn close(self) -> Result<()> {
-        self.outbox.close().await
+    async fn close(mut self) -> Result<()> {
+        self.flush().await?;
+        self.connection.close().await
     }
 }

@@ -1,25 +1,34 @@
-//! Publish/subscribe over RabbitMQ: a topic exchange compares the topic with
-//! the binding of every subscriber's queue, word by word, and puts a copy into
-//! each that matches.
+//! Publish/subscribe over RabbitMQ: the publisher publishes to a topic exchange
+//! (`basic.publish`, the topic is the routing key). Each subscriber declares a
+//! queue of its own and binds it to the exchange with its filter (`queue.bind`).
+//! The exchange compares the topic with every binding, word by word, and puts a
+//! copy into each queue that matches.
 //!
-//! A subscriber's queue is its own (exclusive) and goes when it goes. Promises:
-//! order per publisher, and that a subscriber is live when `subscriber`
-//! returns. Loses: what is published while nobody is bound, and, for want of
-//! confirms, what was on its way when a connection broke. A slow subscriber's
-//! queue grows, in RabbitMQ and, since nothing is acked, in its own memory.
+//! The queue is exclusive and is deleted when its subscriber goes. Nothing is
+//! confirmed or acked: `flush` returns when RabbitMQ has routed all events. It
+//! promises order per publisher, and that a subscriber is live when `subscriber`
+//! returns: RabbitMQ has answered the binding.
+//!
+//! Loses: what is published while nobody is bound; what is on its way when a
+//! connection breaks; everything when RabbitMQ dies. A slow subscriber loses
+//! nothing: its queue grows in RabbitMQ and, because nothing is acked, in the
+//! subscriber's own memory.
 //!
 //! Run it: `just lab pubsub-rabbitmq`. Watch it: `rabbitmqctl list_bindings`.
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
-use lapin::{BasicProperties, Consumer};
+use lapin::options::{
+    BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{BasicProperties, Consumer, ExchangeKind};
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
-use crate::wire::amqp::{self, Link, Outbox};
+use crate::wire::amqp::{self, AmqpConnection};
+use crate::wire::window::Window;
 
 /// A topic exchange, and a queue for every subscriber.
 pub struct RabbitMq {
@@ -34,9 +43,18 @@ impl Lab for RabbitMq {
     const JOIN: Join = Join::Confirmed;
 
     async fn open(place: &Place) -> Result<Self> {
-        let link = Link::to(place).await?;
-        link.declare_topics(&place.name(), false).await?;
-        link.close().await?;
+        let connection = AmqpConnection::open(place).await?;
+        // The first role to declare the exchange creates it. Not durable: it goes with the broker.
+        let (exchange, kind, options) =
+            (place.name(), ExchangeKind::Topic, ExchangeDeclareOptions::default());
+        let declare = connection.channel.exchange_declare(
+            exchange.as_str().into(),
+            kind,
+            options,
+            FieldTable::default(),
+        );
+        declare.await.with_context(|| format!("cannot declare the exchange {exchange}"))?;
+        connection.close().await?;
         Ok(Self { place: place.clone() })
     }
 
@@ -51,7 +69,8 @@ impl PubSub for RabbitMq {
     type Subscriber = TopicSubscriber;
 
     async fn publisher(&self) -> Result<TopicPublisher> {
-        Ok(TopicPublisher { outbox: Outbox::new(Link::to(&self.place).await?, self.place.name()) })
+        let connection = AmqpConnection::open(&self.place).await?;
+        Ok(TopicPublisher { connection, exchange: self.place.name(), in_flight: amqp::window() })
     }
 
     async fn subscriber(&self, filter: &Filter) -> Result<TopicSubscriber> {
@@ -60,44 +79,73 @@ impl PubSub for RabbitMq {
     }
 }
 
-/// Publishes with the topic as routing key.
+/// Publishes with the topic as routing key, with many events in flight.
 pub struct TopicPublisher {
-    outbox: Outbox,
+    connection: AmqpConnection,
+    exchange: String,
+    in_flight: Window,
 }
 
 impl Publisher for TopicPublisher {
     async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()> {
-        self.outbox.publish(topic.as_str(), body, BasicProperties::default()).await
+        self.in_flight.room().await?;
+        let (channel, bytes) = (self.connection.channel.clone(), body.len());
+        let (exchange, key) = (ShortString::from(self.exchange.as_str()), ShortString::from(topic.as_str()));
+        self.in_flight.put(bytes, async move {
+            let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+            let published = channel.basic_publish(exchange, key, options, &body, properties).await;
+            // The event is written. Without publisher confirms there is nothing more to wait for.
+            published.map(drop).context("cannot publish")
+        })
     }
 
-    /// More than written: RabbitMQ has routed it. It has confirmed nothing.
+    /// More than written: RabbitMQ has routed every event. It has confirmed nothing.
     async fn flush(&mut self) -> Result<()> {
-        self.outbox.flush().await
+        self.in_flight.drain().await?;
+        self.connection.barrier().await
     }
 
-    async fn close(self) -> Result<()> {
-        self.outbox.close().await
+    async fn close(mut self) -> Result<()> {
+        self.flush().await?;
+        self.connection.close().await
     }
 }
 
-/// Consumes from a queue of its own.
+/// Consumes from a queue of its own, without acks.
 pub struct TopicSubscriber {
     consumer: Consumer,
     topics: TopicReader,
-    _link: Link,
+    _connection: AmqpConnection,
 }
 
 impl TopicSubscriber {
+    /// Also the plain subscriber of `durable/rabbitmq.rs`.
     pub(crate) async fn join(place: &Place, filter: &Filter) -> Result<Self> {
-        let link = Link::to(place).await?;
-        let ours = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
-        // RabbitMQ makes up a name for a queue that has none.
-        let queue = link.channel.queue_declare("".into(), ours, FieldTable::default()).await;
-        let queue = queue.context("cannot declare a queue of our own")?.name().clone();
-        link.bind(queue.as_str(), &place.name(), filter).await?;
-        let no_ack = BasicConsumeOptions { no_ack: true, exclusive: true, ..Default::default() };
-        let consumer = link.consume(queue.as_str(), no_ack).await?;
-        Ok(Self { consumer, topics: TopicReader::default(), _link: link })
+        let connection = AmqpConnection::open(place).await?;
+        let channel = &connection.channel;
+        // RabbitMQ makes up a name for a queue that is declared without one.
+        let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+        let declare = channel.queue_declare("".into(), options, FieldTable::default()).await;
+        let queue = declare.context("cannot declare a queue of our own")?.name().clone();
+        // In a binding of a topic exchange, `*` is any one word, and `#` any number of words.
+        let binding = match filter {
+            Filter::Exact(topic) => topic.as_str(),
+            Filter::Words(pattern) => pattern,
+            _ => "#",
+        };
+        let (exchange, options) = (place.name(), QueueBindOptions::default());
+        let bind = channel.queue_bind(
+            queue.as_str().into(),
+            exchange.as_str().into(),
+            binding.into(),
+            options,
+            FieldTable::default(),
+        );
+        bind.await.with_context(|| format!("cannot bind {filter}"))?;
+        let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..Default::default() };
+        let consume = channel.basic_consume(queue.as_str().into(), "".into(), options, FieldTable::default());
+        let consumer = consume.await.with_context(|| format!("cannot consume from {queue}"))?;
+        Ok(Self { consumer, topics: TopicReader::default(), _connection: connection })
     }
 }
 

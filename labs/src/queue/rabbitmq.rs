@@ -1,14 +1,15 @@
 //! A queue on RabbitMQ: a durable queue, persistent messages, publisher
-//! confirms on one side and acks on the other. All four are needed: take one
-//! away, kill the broker, and count.
+//! confirms on one side (`basic.publish`) and acks on the other (`basic.consume`,
+//! `basic.ack`). All four are needed: take one away, kill the broker, and count.
 //!
-//! RabbitMQ confirms a message when it is on disk. It keeps at most `prefetch`
-//! deliveries unacked at a consumer, and gives them to another when the
-//! consumer's connection is gone; such a message, and one that was nacked, is
+//! RabbitMQ confirms a message when it is on disk. It delivers at most
+//! `prefetch` unacked messages to a consumer, and gives them to another when the
+//! consumer's connection is gone. Such a message, and one that was nacked, is
 //! flagged as redelivered: its attempt is 2.
 //!
-//! Survives: kill -9 of a consumer, at once; of the broker; a power cut, as far
-//! as the disk keeps its word. Some messages may come twice.
+//! Survives: kill -9 of a consumer, at once; kill -9 of the broker; a power cut,
+//! if the disk really stores what it says it has stored. Some messages may come
+//! twice. Loses: what was not confirmed.
 //!
 //! Run it: `just lab queue-rabbitmq`. Watch it: `rabbitmqctl list_queues name messages_unacknowledged`.
 
@@ -24,7 +25,7 @@ use lapin::types::FieldTable;
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::queue::{Consumer, Delivery, Producer, Queue};
-use crate::wire::amqp::{self, Acks, Link};
+use crate::wire::amqp::{self, Acks, AmqpConnection};
 use crate::wire::window::Window;
 
 const DELIVERY_MODE: Knob = Knob::new(
@@ -47,13 +48,13 @@ impl Lab for RabbitMq {
     const KNOBS: &'static [Knob] = &[DELIVERY_MODE];
 
     async fn open(place: &Place) -> Result<Self> {
-        let link = Link::to(place).await?;
+        let connection = AmqpConnection::open(place).await?;
         // The first role to declare the queue creates it. A durable queue survives a restart of
         // the broker, and so do its persistent messages.
         let (queue, options) = (place.name(), QueueDeclareOptions { durable: true, ..Default::default() });
-        let declare = link.channel.queue_declare(queue.as_str().into(), options, FieldTable::default());
+        let declare = connection.channel.queue_declare(queue.as_str().into(), options, FieldTable::default());
         declare.await.with_context(|| format!("cannot declare the queue {queue}"))?;
-        link.close().await?;
+        connection.close().await?;
         Ok(Self { place: place.clone() })
     }
 
@@ -73,24 +74,24 @@ impl Queue for RabbitMq {
     }
 
     async fn consumer(&self, prefetch: u16) -> Result<QueueConsumer> {
-        QueueConsumer::join(Link::to(&self.place).await?, &self.place.name(), prefetch).await
+        QueueConsumer::join(AmqpConnection::open(&self.place).await?, &self.place.name(), prefetch).await
     }
 }
 
 /// Publishes to the queue, and waits for the confirmation of each message.
 pub struct QueueProducer {
-    link: Link,
+    connection: AmqpConnection,
     queue: String,
     properties: BasicProperties,
 }
 
 impl QueueProducer {
     pub(crate) async fn join(place: &Place, properties: BasicProperties) -> Result<Self> {
-        let link = Link::to(place).await?;
+        let connection = AmqpConnection::open(place).await?;
         // From now on, RabbitMQ confirms what is published on this channel.
-        let select = link.channel.confirm_select(ConfirmSelectOptions::default());
+        let select = connection.channel.confirm_select(ConfirmSelectOptions::default());
         select.await.context("RabbitMQ will not confirm")?;
-        Ok(Self { link, queue: place.name(), properties })
+        Ok(Self { connection, queue: place.name(), properties })
     }
 }
 
@@ -100,35 +101,37 @@ impl Producer for QueueProducer {
         // a message that has no queue to go to comes back, instead of being dropped.
         let (exchange, key) = ("".into(), self.queue.as_str().into());
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-        let publish = self.link.channel.basic_publish(exchange, key, options, &body, self.properties.clone());
+        let publish =
+            self.connection.channel.basic_publish(exchange, key, options, &body, self.properties.clone());
         let confirmation = publish.await.context("cannot publish")?;
         amqp::stored(confirmation.await.context("the message is not confirmed")?)
     }
 
     async fn close(self) -> Result<()> {
-        self.link.close().await
+        self.connection.close().await
     }
 }
 
 /// Consumes from the queue; a receipt is the delivery's tag.
 pub struct QueueConsumer {
-    link: Link,
+    connection: AmqpConnection,
     consumer: lapin::Consumer,
     acks: Acks,
     in_flight: Window,
 }
 
 impl QueueConsumer {
-    pub(crate) async fn join(link: Link, queue: &str, prefetch: u16) -> Result<Self> {
+    pub(crate) async fn join(connection: AmqpConnection, queue: &str, prefetch: u16) -> Result<Self> {
         let prefetch = prefetch.max(1);
         // Before consuming, or the first deliveries would come without a limit.
-        let limit = link.channel.basic_qos(prefetch, BasicQosOptions::default());
+        let limit = connection.channel.basic_qos(prefetch, BasicQosOptions::default());
         limit.await.context("cannot set the prefetch")?;
         // Without `no_ack`: RabbitMQ keeps each delivery until it is acked.
         let options = BasicConsumeOptions::default();
-        let consume = link.channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
+        let consume =
+            connection.channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
         let consumer = consume.await.with_context(|| format!("cannot consume from {queue}"))?;
-        Ok(Self { link, consumer, acks: Acks::of(prefetch), in_flight: amqp::window() })
+        Ok(Self { connection, consumer, acks: Acks::of(prefetch), in_flight: amqp::window() })
     }
 
     /// The next delivery, as the client has it; acks that wait are written before this waits.
@@ -145,7 +148,7 @@ impl QueueConsumer {
     async fn write_acks(&mut self) -> Result<()> {
         self.in_flight.room().await?;
         for (tag, multiple) in self.acks.due() {
-            let channel = self.link.channel.clone();
+            let channel = self.connection.channel.clone();
             self.in_flight.put(0, async move {
                 channel.basic_ack(tag, BasicAckOptions { multiple }).await.context("cannot ack")
             })?;
@@ -165,13 +168,13 @@ impl Consumer for QueueConsumer {
     }
 
     async fn ack(&mut self, receipt: u64) -> Result<()> {
-        if self.acks.settle(receipt) { self.write_acks().await } else { Ok(()) }
+        if self.acks.ack(receipt) { self.write_acks().await } else { Ok(()) }
     }
 
     async fn nack(&mut self, receipt: u64) -> Result<()> {
         self.in_flight.room().await?;
-        self.acks.is_told(receipt);
-        let channel = self.link.channel.clone();
+        self.acks.nacked(receipt);
+        let channel = self.connection.channel.clone();
         self.in_flight.put(0, async move {
             let options = BasicNackOptions { requeue: true, ..Default::default() };
             channel.basic_nack(receipt, options).await.context("cannot nack")
@@ -181,14 +184,14 @@ impl Consumer for QueueConsumer {
     async fn flush(&mut self) -> Result<()> {
         self.write_acks().await?;
         self.in_flight.drain().await?;
-        self.link.barrier().await
+        self.connection.barrier().await
     }
 
     /// What was delivered here and not acked goes back to the queue.
     async fn close(mut self) -> Result<()> {
         self.flush().await?;
-        let cancel = self.link.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default());
+        let cancel = self.connection.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default());
         cancel.await.context("cannot cancel")?;
-        self.link.close().await
+        self.connection.close().await
     }
 }

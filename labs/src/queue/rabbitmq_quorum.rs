@@ -1,18 +1,21 @@
-//! A queue on RabbitMQ that is replicated: a quorum queue is a log that most of
-//! its nodes have written (Raft) before a message is confirmed. Its ends are
-//! those of `queue/rabbitmq.rs`; only the declaration differs.
+//! A replicated queue on RabbitMQ: a quorum queue is a log, and a message is
+//! confirmed when most of the queue's nodes have written it (Raft). Only the
+//! declaration differs (`x-queue-type: quorum`). The producer and the consumer
+//! are those of `queue/rabbitmq.rs`: `basic.publish` with publisher confirms,
+//! `basic.consume` with a prefetch, `basic.ack`.
 //!
-//! On one node, which is what runs here, the quorum is that node: this shows
-//! what the log costs, and that RabbitMQ counts deliveries (a classic queue only
-//! flags them). It does not show what the queue is for, that the others go on
-//! when one node dies; that takes three.
+//! RabbitMQ counts the deliveries of a quorum queue (`x-delivery-count`), so an
+//! attempt is a real number; a classic queue only flags a redelivery. Here one
+//! node runs, and it is the whole quorum. So this lab shows what the log costs,
+//! but not what the queue is for: that the others go on when one node dies. That
+//! takes three nodes.
 //!
-//! Survives: kill -9 of a consumer, at once. Not, on one node, that of the
-//! broker: every confirmed message is on its disk, but RabbitMQ 3.10 may elect no
-//! leader when it comes back (rabbitmq-server, issue 10070), and until one is
-//! elected by hand the queue takes nothing and gives nothing.
+//! Survives: kill -9 of a consumer, at once. On one node it does not survive
+//! kill -9 of the broker: every confirmed message is on its disk, but RabbitMQ
+//! 3.10 may elect no leader when it starts again (rabbitmq-server, issue 10070).
+//! Until somebody elects one by hand, the queue neither takes nor delivers.
 //!
-//! Run it: `just lab queue-rabbitmq-quorum`.
+//! Run it: `just lab queue-rabbitmq-quorum`. Watch it: `rabbitmqctl list_queues name type messages`.
 
 use anyhow::{Context as _, Result};
 use lapin::BasicProperties;
@@ -22,7 +25,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::queue::Queue;
 use crate::queue::rabbitmq::{QueueConsumer, QueueProducer};
-use crate::wire::amqp::{self, Link};
+use crate::wire::amqp::{self, AmqpConnection};
 
 /// A message that no consumer can handle; with a dead-letter exchange it would go there.
 const DELIVERY_LIMIT: Knob =
@@ -49,11 +52,11 @@ impl Lab for RabbitMqQuorum {
         if limit > 0 {
             arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(limit.try_into()?));
         }
-        let link = Link::to(place).await?;
+        let connection = AmqpConnection::open(place).await?;
         let (queue, options) = (place.name(), QueueDeclareOptions { durable: true, ..Default::default() });
-        let declare = link.channel.queue_declare(queue.as_str().into(), options, arguments);
+        let declare = connection.channel.queue_declare(queue.as_str().into(), options, arguments);
         declare.await.with_context(|| format!("cannot declare the quorum queue {queue}"))?;
-        link.close().await?;
+        connection.close().await?;
         Ok(Self { place: place.clone() })
     }
 
@@ -72,6 +75,6 @@ impl Queue for RabbitMqQuorum {
     }
 
     async fn consumer(&self, prefetch: u16) -> Result<QueueConsumer> {
-        QueueConsumer::join(Link::to(&self.place).await?, &self.place.name(), prefetch).await
+        QueueConsumer::join(AmqpConnection::open(&self.place).await?, &self.place.name(), prefetch).await
     }
 }

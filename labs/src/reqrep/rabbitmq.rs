@@ -1,22 +1,28 @@
-//! Request/reply over RabbitMQ: one queue of requests on which responders
-//! compete; the return address and the correlation identifier travel in the
-//! properties that AMQP has for them, `reply-to` and `correlation-id`.
+//! Request/reply over RabbitMQ: one queue of requests that responders compete
+//! for. A requester publishes to it (`basic.publish` to the default exchange)
+//! with AMQP's own properties `reply-to` and `correlation-id`. A responder
+//! consumes from it (`basic.consume`) and publishes the reply to the address
+//! in `reply-to`, with the same `correlation-id`.
 //!
-//! The return address is RabbitMQ's direct reply-to: no queue at all, but a
-//! way back to the requester's channel, so replies are routed and not stored.
-//! A request that has no queue to go to comes back (`mandatory`) and is an error.
-//! Promises: a reply reaches the `ask` it answers or nobody. Loses: a request
-//! whose responder dies, and a reply whose requester has gone, so a caller who
-//! must not wait for ever needs a timeout.
+//! The address is `amq.rabbitmq.reply-to`, RabbitMQ's *direct reply-to*: it is
+//! not a queue but a route to the channel that published the request, so
+//! replies are routed and not stored. Nothing is confirmed and nothing is
+//! acked: the reply is the confirmation. It promises that a reply reaches the
+//! `ask` it answers or nobody. A request whose queue is gone comes back
+//! (`mandatory`), and its `ask` fails.
 //!
-//! Run it: `just lab reqrep-rabbitmq`.
+//! Loses: the requests a responder had when it died, replies whose requester
+//! has gone, and everything in the queue when RabbitMQ dies. `ask` then waits
+//! for ever: a caller that must not do that sets a timeout.
+//!
+//! Run it: `just lab reqrep-rabbitmq`. Watch it: `rabbitmqctl list_queues name messages`.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
-use lapin::options::{BasicConsumeOptions, BasicPublishOptions};
-use lapin::types::ShortString;
+use lapin::options::{BasicConsumeOptions, BasicPublishOptions, QueueDeclareOptions};
+use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Consumer};
 use tokio::task::JoinHandle;
 
@@ -24,7 +30,8 @@ use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::reqrep::correlation::Pending;
 use crate::reqrep::return_address::ReturnAddress;
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
-use crate::wire::amqp::{self, Link, Outbox};
+use crate::wire::amqp::{self, AmqpConnection};
+use crate::wire::window::Window;
 
 /// RabbitMQ's name for "back to the channel that published this".
 const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
@@ -47,9 +54,12 @@ impl Lab for RabbitMq {
     const JOIN: Join = Join::Confirmed;
 
     async fn open(place: &Place) -> Result<Self> {
-        let link = Link::to(place).await?;
-        link.declare(&place.name(), false).await?;
-        link.close().await?;
+        let connection = AmqpConnection::open(place).await?;
+        // The first role to declare the queue creates it. Not durable: it goes with the broker.
+        let (queue, options) = (place.name(), QueueDeclareOptions::default());
+        let declare = connection.channel.queue_declare(queue.as_str().into(), options, FieldTable::default());
+        declare.await.with_context(|| format!("cannot declare the queue {queue}"))?;
+        connection.close().await?;
         Ok(Self { place: place.clone() })
     }
 
@@ -64,28 +74,35 @@ impl RequestReply for RabbitMq {
     type Responder = QueueResponder;
 
     async fn requester(&self) -> Result<QueueRequester> {
-        let link = Link::to(&self.place).await?;
-        let no_ack = BasicConsumeOptions { no_ack: true, ..Default::default() };
+        let connection = AmqpConnection::open(&self.place).await?;
         // On the channel that publishes the requests, as direct reply-to demands.
-        let replies = link.consume(DIRECT_REPLY_TO, no_ack).await?;
+        let no_ack = BasicConsumeOptions { no_ack: true, ..Default::default() };
+        let consume = connection.channel.basic_consume(
+            DIRECT_REPLY_TO.into(),
+            "".into(),
+            no_ack,
+            FieldTable::default(),
+        );
+        let replies = consume.await.context("cannot consume replies")?;
         let pending = Replies::default();
         let reader = tokio::spawn(read_replies(replies, pending.clone()));
-        let returns = tokio::spawn(fail_returned(Channel::clone(&link.channel), pending.clone()));
-        Ok(QueueRequester { link, requests: self.place.name(), pending, tasks: [reader, returns] })
+        let returns = tokio::spawn(fail_returned(Channel::clone(&connection.channel), pending.clone()));
+        Ok(QueueRequester { connection, requests: self.place.name(), pending, tasks: [reader, returns] })
     }
 
     async fn responder(&self) -> Result<QueueResponder> {
-        let link = Link::to(&self.place).await?;
-        let no_ack = BasicConsumeOptions { no_ack: true, ..Default::default() };
-        let requests = link.consume(&self.place.name(), no_ack).await?;
-        let default_exchange = String::new();
-        Ok(QueueResponder { requests, replies: Outbox::new(link, default_exchange) })
+        let connection = AmqpConnection::open(&self.place).await?;
+        let (queue, no_ack) = (self.place.name(), BasicConsumeOptions { no_ack: true, ..Default::default() });
+        let consume =
+            connection.channel.basic_consume(queue.as_str().into(), "".into(), no_ack, FieldTable::default());
+        let requests = consume.await.with_context(|| format!("cannot consume from {queue}"))?;
+        Ok(QueueResponder { requests, connection, in_flight: amqp::window() })
     }
 }
 
 /// Asks with a correlation identifier of its own for every request.
 pub struct QueueRequester {
-    link: Link,
+    connection: AmqpConnection,
     requests: String,
     pending: Replies,
     tasks: [JoinHandle<()>; 2],
@@ -99,7 +116,7 @@ impl Requester for QueueRequester {
             .with_correlation_id(ticket.id().to_string().into());
         let queue = self.requests.as_str().into();
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-        let publish = self.link.channel.basic_publish("".into(), queue, options, &request, properties);
+        let publish = self.connection.channel.basic_publish("".into(), queue, options, &request, properties);
         publish.await.context("cannot publish the request")?;
         Ok(Document(ticket.reply().await??))
     }
@@ -111,10 +128,12 @@ impl Drop for QueueRequester {
     }
 }
 
-/// Answers from the shared queue, and publishes replies where the request says.
+/// Answers requests from the shared queue, and publishes each reply to the request's `reply-to`.
 pub struct QueueResponder {
     requests: Consumer,
-    replies: Outbox,
+    connection: AmqpConnection,
+    /// Replies in flight.
+    in_flight: Window,
 }
 
 impl Responder for QueueResponder {
@@ -123,7 +142,7 @@ impl Responder for QueueResponder {
     async fn next(&mut self) -> Result<Option<(Command, Self::ReplyTo)>> {
         loop {
             let request = amqp::next(&mut self.requests).await?;
-            // What has no return address cannot be answered, and is dropped.
+            // A request without a return address cannot be answered, and is dropped.
             if let Some(address) = request.properties.reply_to().clone() {
                 let id = request.properties.correlation_id().clone();
                 return Ok(Some((request.data.into(), ReturnAddress { address, id })));
@@ -137,7 +156,16 @@ impl Responder for QueueResponder {
         if let Some(id) = to.id {
             properties = properties.with_correlation_id(id);
         }
-        self.replies.publish(to.address.as_str(), reply.0, properties).await
+        self.in_flight.room().await?;
+        let (channel, body) = (self.connection.channel.clone(), reply.0);
+        self.in_flight.put(body.len(), async move {
+            // To the default exchange, as the return address demands. Not mandatory: a requester
+            // that has gone is not an error.
+            let (exchange, options) = (ShortString::default(), BasicPublishOptions::default());
+            let published = channel.basic_publish(exchange, to.address, options, &body, properties).await;
+            // The reply is written. Without publisher confirms there is nothing more to wait for.
+            published.map(drop).context("cannot publish")
+        })
     }
 }
 
@@ -152,13 +180,14 @@ async fn read_replies(mut replies: Consumer, pending: Replies) {
     pending.close();
 }
 
-/// Fails every request that came back, by its own correlation identifier. The
-/// client keeps what came back and tells nobody, so it has to be asked; that is
-/// done from the side, and costs a request that is routed nothing.
+/// Fails every request that came back, by its own correlation identifier. The client library
+/// keeps returned messages until somebody asks for them. This task asks, so that requests that
+/// are routed cost nothing more.
 async fn fail_returned(channel: Channel, pending: Replies) {
     loop {
         tokio::time::sleep(LOOK).await;
-        // Without confirms there is nothing to wait for, whatever the name says.
+        // Despite its name it does not wait here, because this channel has no confirms: it only
+        // returns the messages that came back.
         let Ok(returned) = channel.wait_for_confirms().await else { return };
         for request in returned {
             let id = request.delivery.properties.correlation_id().as_ref();

@@ -1,0 +1,120 @@
+//! AMQP 0-9-1, as the labs over RabbitMQ use it through the crate lapin.
+//!
+//! The labs call lapin's channel themselves: declare, bind, publish, consume
+//! and ack stand in each lab's file. Here is what is the same for all of them:
+//!
+//! - [`AmqpConnection`]: one connection with one channel, how to close it, and
+//!   a barrier that returns when RabbitMQ has handled what was written before.
+//! - [`window`]: how many publishes may be in flight at once.
+//! - [`next`], [`stored`], [`attempt`]: how to read a delivery and a confirmation.
+//! - [`Acks`]: which `basic.ack` frames settle many deliveries at once.
+//! - [`delete_queue`], [`delete_exchange`]: how a lab removes what it made. The
+//!   STOMP labs use them as well, because STOMP cannot delete a queue.
+//!
+//! It promises nothing of its own: without `confirm_select` a publish is only
+//! written, and without acks RabbitMQ forgets a delivery when it is written.
+//!
+//! Used by every `*-rabbitmq` lab, every `*-stomp` lab, and the bridge.
+//!
+//! The protocol: *AMQP 0-9-1*, sections 2.3 (framing) and 3.1 (exchanges and
+//! queues); RabbitMQ's page *Consumer Acknowledgements and Publisher Confirms*.
+
+mod acks;
+
+use std::rc::Rc;
+
+use anyhow::{Context, Result, bail};
+use futures_util::StreamExt;
+use lapin::message::Delivery;
+use lapin::options::{BasicQosOptions, ExchangeDeleteOptions, QueueDeleteOptions};
+use lapin::types::AMQPValue;
+use lapin::{Channel, Confirmation, Connection, ConnectionProperties, Consumer};
+
+use crate::lab::Place;
+use crate::wire::window::Window;
+pub(crate) use acks::Acks;
+
+/// Publishes in flight at once. lapin writes on a thread of its own: whoever awaits each
+/// publish before the next measures how fast two threads wake each other.
+const IN_FLIGHT: usize = 1024;
+/// And at most so many bytes of them.
+const BYTES_IN_FLIGHT: usize = 4 * 1024 * 1024;
+
+/// A connection with one channel on it. RabbitMQ stops reading from a connection that
+/// publishes too fast, its acks included, so every end of a lab has its own.
+pub(crate) struct AmqpConnection {
+    pub(crate) channel: Rc<Channel>,
+    connection: Connection,
+}
+
+impl AmqpConnection {
+    /// Connects to the broker of this place, and opens the channel.
+    pub(crate) async fn open(place: &Place) -> Result<Self> {
+        let url = place.url()?;
+        let properties = ConnectionProperties::default().with_connection_name(place.role().into());
+        let connection = Connection::connect(url, properties)
+            .await
+            .with_context(|| format!("cannot connect to RabbitMQ at {url}"))?;
+        let channel = Rc::new(connection.create_channel().await.context("cannot open a channel")?);
+        Ok(Self { channel, connection })
+    }
+
+    /// Returns when RabbitMQ has handled everything that was written on this channel before:
+    /// it serves a channel in order, and this method asks for an answer.
+    pub(crate) async fn barrier(&self) -> Result<()> {
+        // The cheapest question: it sets the prefetch of consumers that are started later.
+        self.channel.basic_qos(0, BasicQosOptions::default()).await.context("RabbitMQ did not answer")
+    }
+
+    /// Closes the channel and the connection. What was delivered here and not acked goes back.
+    pub(crate) async fn close(self) -> Result<()> {
+        self.channel.close(200, "done".into()).await.context("cannot close the channel")?;
+        self.connection.close(200, "done".into()).await.context("cannot close the connection")
+    }
+}
+
+/// The window of what is in flight to RabbitMQ.
+pub(crate) const fn window() -> Window {
+    Window::new(IN_FLIGHT, BYTES_IN_FLIGHT)
+}
+
+/// The next delivery of a consumer; an error when there cannot be another one.
+pub(crate) async fn next(consumer: &mut Consumer) -> Result<Delivery> {
+    let next = consumer.next().await;
+    next.context("RabbitMQ has cancelled this consumer")?.context("lost the connection to RabbitMQ")
+}
+
+/// An error unless the message is stored: an ack says that every queue that wants the message
+/// has it. A mandatory message that no queue wants comes back together with its ack.
+pub(crate) fn stored(confirmation: Confirmation) -> Result<()> {
+    match confirmation {
+        Confirmation::Ack(None) => Ok(()),
+        Confirmation::Ack(Some(_)) => bail!("RabbitMQ returned the message: its queue is gone"),
+        Confirmation::Nack(_) | Confirmation::NotRequested => bail!("RabbitMQ did not take the message"),
+    }
+}
+
+/// How often a message was delivered, this time included. A quorum queue counts deliveries; a
+/// classic queue only flags a redelivery, for which 2 stands for two or more.
+pub(crate) fn attempt(delivery: &Delivery) -> u32 {
+    let headers = delivery.properties.headers().as_ref();
+    let count = headers.and_then(|headers| headers.inner().get("x-delivery-count"));
+    let count = count.and_then(AMQPValue::as_long_long_int).and_then(|count| u32::try_from(count).ok());
+    count.unwrap_or(u32::from(delivery.redelivered)) + 1
+}
+
+/// Deletes a queue and the messages in it. RabbitMQ reports no error if the queue never existed.
+pub(crate) async fn delete_queue(place: &Place, queue: &str) -> Result<()> {
+    let connection = AmqpConnection::open(place).await?;
+    let deleted = connection.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await;
+    deleted.with_context(|| format!("cannot delete the queue {queue}"))?;
+    connection.close().await
+}
+
+/// Deletes the exchange of a place. RabbitMQ reports no error if it never existed.
+pub(crate) async fn delete_exchange(place: &Place) -> Result<()> {
+    let connection = AmqpConnection::open(place).await?;
+    let delete = connection.channel.exchange_delete(place.name().into(), ExchangeDeleteOptions::default());
+    delete.await.context("cannot delete the exchange")?;
+    connection.close().await
+}
