@@ -1,9 +1,13 @@
-//! One-way over a Redis list: the sender pushes at the tail, the receiver pops
-//! at the head and waits there (`BLMPOP`) while the list is empty.
+//! One-way over a Redis list: the sender pushes at the tail (`RPUSH`, many
+//! messages with one command), the receiver pops at the head and waits while the
+//! list is empty (`BLMPOP`). An item is the message's body.
 //!
-//! Promises: order per sender, and that a message waits for a receiver who is
-//! late or slow, in Redis's memory. Loses: what was popped when the receiver
-//! dies, whether it had looked at it or not; everything when Redis dies.
+//! `flush` returns when Redis has answered every `RPUSH`: the messages are in
+//! its memory. There are no acks; popping removes. It promises order per sender,
+//! and that a message waits for a receiver that is late or slow.
+//!
+//! Loses: what was popped and not handled when the receiver dies, up to a batch;
+//! everything on the list when Redis dies.
 //!
 //! Run it: `just lab oneway-redis`. Watch it: `redis-cli LLEN PLACE:list`.
 
@@ -11,11 +15,12 @@ use std::collections::VecDeque;
 
 use anyhow::Result;
 use bytes::Bytes;
+use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::oneway::{OneWay, Receiver, Sender};
-use crate::wire::redis::{self as wire, Asked, Outbox, PIPELINE_BYTES, Redis};
+use crate::wire::redis::{self as wire, PIPELINE_BYTES, Pipelines, Redis, ResumableRequest};
 
 pub(crate) const BATCH: Knob =
     Knob::new("batch", 256, "Messages in one RPUSH and one BLMPOP; 1 shows what a command costs.");
@@ -57,28 +62,30 @@ impl OneWay for RedisList {
             list: list(&self.place),
             count: self.place.knob(BATCH).max(1),
             popped: VecDeque::new(),
-            asked: Asked::nothing(),
+            pop: ResumableRequest::none(),
         })
     }
 }
 
 /// Pushes at the tail of a list.
 pub struct ListSender {
-    outbox: Outbox,
+    pipelines: Pipelines,
     list: String,
+    /// Messages in one command.
     count: usize,
+    /// Accepted messages that wait to be pushed together, and their bytes.
     batch: Vec<Bytes>,
     bytes: usize,
 }
 
 impl ListSender {
     pub(crate) async fn to(place: &Place, redis: &Redis, list: String) -> Result<Self> {
-        let (outbox, count) = (Outbox::new(redis.connect().await?), place.knob(BATCH));
-        Ok(Self { outbox, list, count, batch: Vec::new(), bytes: 0 })
+        let (pipelines, count) = (Pipelines::new(redis.connect().await?), place.knob(BATCH));
+        Ok(Self { pipelines, list, count, batch: Vec::new(), bytes: 0 })
     }
 
     async fn push(&mut self) -> Result<()> {
-        self.outbox.room().await?;
+        self.pipelines.room().await?;
         if self.batch.is_empty() {
             return Ok(());
         }
@@ -88,7 +95,7 @@ impl ListSender {
             push.arg(&body[..]);
         }
         self.bytes = 0;
-        self.outbox.put(pipeline)
+        self.pipelines.put(pipeline)
     }
 }
 
@@ -106,7 +113,7 @@ impl Sender for ListSender {
     /// Redis answers a push when the list has it: more than written, confirmed.
     async fn flush(&mut self) -> Result<()> {
         self.push().await?;
-        self.outbox.drain().await
+        self.pipelines.drain().await
     }
 
     async fn close(mut self) -> Result<()> {
@@ -120,18 +127,27 @@ pub struct ListReceiver {
     list: String,
     count: usize,
     popped: VecDeque<Vec<u8>>,
-    asked: Asked<Vec<Vec<u8>>>,
+    /// The `BLMPOP` that waits for items.
+    pop: ResumableRequest<Vec<Vec<u8>>>,
 }
 
 impl Receiver for ListReceiver {
     /// Never `None`: a list does not know who may still push.
     async fn recv(&mut self) -> Result<Option<Bytes>> {
         while self.popped.is_empty() {
-            let pop = || wire::take(self.connection.clone(), self.list.clone(), self.count);
-            self.popped = self.asked.or_ask(pop).await?.into();
+            let pop = || pop(self.connection.clone(), self.list.clone(), self.count);
+            self.popped = self.pop.resume_or(pop).await?.into();
         }
         Ok(self.popped.pop_front().map(Bytes::from))
     }
+}
+
+/// Takes up to `count` items from the head of the list; waits while it is empty.
+async fn pop(mut redis: MultiplexedConnection, list: String, count: usize) -> RedisResult<Vec<Vec<u8>>> {
+    let mut pop = redis::cmd("BLMPOP");
+    pop.arg(0).arg(1).arg(list).arg("LEFT").arg("COUNT").arg(count);
+    let (_list, items): (redis::Value, Vec<Vec<u8>>) = pop.query_async(&mut redis).await?;
+    Ok(items)
 }
 
 fn list(place: &Place) -> String {

@@ -1,14 +1,18 @@
-//! A pipeline over Redis lists: one queue of tasks, one of results. A worker
-//! moves a few tasks at a time to its own list, and acks each by removing it
-//! there: the queue of `queue/redis/mod.rs`, twice, filled by the sender of
-//! `oneway/redis.rs`. The channel of `pubsub/redis.rs` carries `stop`.
+//! A pipeline over Redis lists: a queue of tasks and a queue of results. The
+//! handing end pushes at the tail (`RPUSH`); it is the sender of
+//! `oneway/redis.rs`. The taking end is the consumer of `queue/redis/mod.rs`: it
+//! moves items to a list of its own (`LMOVE`; `BLMOVE` waits), and an ack removes
+//! an item there (`LREM`). The channel of `pubsub/redis.rs` carries `stop`.
 //!
-//! Tasks go to whoever asks next. Promises: the tasks of a worker that dies go
-//! to another when its lease is over, and since a result is confirmed before
-//! its task is acked, no result is lost; some may come twice. Loses everything
-//! with Redis, unless that runs with `appendonly yes`.
+//! A message is confirmed when Redis has answered its `RPUSH`. Tasks go to the
+//! worker that asks next, a few at a time (`prefetch`). The tasks of a worker
+//! that dies go to another when its lease has expired. A worker flushes its
+//! result, which returns when that is confirmed, before it acks the task: so no
+//! task is lost with a worker, and some may be done twice.
 //!
-//! Run it: `just lab pipeline-redis`.
+//! Loses: everything when Redis dies, unless Redis runs with `appendonly yes`.
+//!
+//! Run it: `just lab pipeline-redis`. Watch it: `redis-cli LLEN PLACE.tasks:queue`.
 
 use anyhow::Result;
 

@@ -1,12 +1,19 @@
-//! A pipeline over Redis streams: one of tasks, one of results, each with a
-//! consumer group: the queue of `queue/redis_stream.rs`, twice. The log of
+//! A pipeline over Redis streams: a stream of tasks and a stream of results,
+//! each with one consumer group. The handing end appends (`XADD`, many in one
+//! pipeline). The taking end is the consumer of `queue/redis_stream.rs`: it reads
+//! (`XREADGROUP`), acks (`XACK` and `XDEL`), and takes over entries that have
+//! been pending for `claim-ms` (`XAUTOCLAIM`). The log of
 //! `pubsub/redis_stream.rs` carries `stop`.
 //!
-//! Tasks go to whoever asks next. Promises: the tasks of a worker that dies go
-//! to another when they have been pending for `claim-ms`, and since a result is
-//! confirmed before its task is acked, no result is lost; some may come twice.
-//! Survives kill -9 of Redis, with `appendonly yes` and `appendfsync` not
-//! `everysec`. A task that takes longer than `claim-ms` is done twice.
+//! A message is confirmed when Redis has answered its `XADD`. Tasks go to the
+//! worker that asks next, a few at a time (`prefetch`). The tasks of a worker
+//! that dies go to another when they have been pending for `claim-ms`. A worker
+//! flushes its result, which returns when that is confirmed, before it acks the
+//! task: so no task is lost with a worker, and some may be done twice, among them
+//! every task that takes longer than `claim-ms`.
+//!
+//! Survives kill -9 of Redis with `appendonly yes`, unless `appendfsync` is
+//! `everysec`. Loses: what was not confirmed.
 //!
 //! Run it: `just lab pipeline-redis-stream`. Watch it: `redis-cli XPENDING PLACE.tasks:stream consumers`.
 
@@ -18,8 +25,8 @@ use crate::oneway::Sender;
 use crate::pipeline::{Pipeline, Sharing, Stage};
 use crate::pubsub;
 use crate::queue::redis_stream::StreamConsumer;
-use crate::wire::redis::{self as wire, Redis};
-use crate::wire::stream::{self, Appender, stream};
+use crate::wire::redis::stream::{self, stream};
+use crate::wire::redis::{self as wire, CommandBatch, Redis, group};
 
 const PREFETCH: Knob = Knob::new(
     "prefetch",
@@ -39,7 +46,7 @@ impl Lab for RedisStream {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
-    const KNOBS: &'static [Knob] = &[PREFETCH, stream::BATCH, stream::CLAIM_MS, stream::LOOK_MS];
+    const KNOBS: &'static [Knob] = &[PREFETCH, stream::BATCH, group::CLAIM_MS, group::LOOK_MS];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone(), redis: Redis::at(place).await? })
@@ -61,7 +68,8 @@ impl Pipeline for RedisStream {
 
     async fn push(&self, stage: Stage) -> Result<StreamPush> {
         let place = self.place.namespace(stage.namespace());
-        Ok(StreamPush { appender: Appender::new(&place, &self.redis).await?, stream: stream(&place) })
+        let (connection, batch) = (self.redis.connect().await?, place.knob(stream::BATCH));
+        Ok(StreamPush { commands: CommandBatch::new(connection, batch), stream: stream(&place) })
     }
 
     async fn pull(&self, stage: Stage) -> Result<StreamConsumer> {
@@ -77,21 +85,23 @@ impl Pipeline for RedisStream {
 
 /// Appends to the stream of a stage.
 pub struct StreamPush {
-    appender: Appender,
+    commands: CommandBatch,
     stream: String,
 }
 
 impl Sender for StreamPush {
     async fn send(&mut self, body: Bytes) -> Result<()> {
-        self.appender.append(&self.stream, None, &[("body", &body)]).await
+        let mut add = redis::cmd("XADD");
+        add.arg(&self.stream).arg("*").arg("body").arg(&body[..]);
+        self.commands.put(add, body.len()).await
     }
 
     /// Confirmed: Redis has answered with the identifier of every entry.
     async fn flush(&mut self) -> Result<()> {
-        self.appender.flush().await
+        self.commands.flush().await
     }
 
     async fn close(mut self) -> Result<()> {
-        self.appender.flush().await
+        self.commands.flush().await
     }
 }

@@ -1,11 +1,16 @@
-//! Publish/subscribe over Redis channels: Redis copies each `PUBLISH` to
-//! whoever has subscribed to the channel, or to a glob that matches it, at
-//! that moment, and keeps nothing.
+//! Publish/subscribe over Redis channels: the publisher writes `PUBLISH CHANNEL
+//! BODY`, many commands in one write. A subscriber sends `SUBSCRIBE` for one
+//! channel, or `PSUBSCRIBE` for a glob. Redis copies each message to every
+//! subscriber that matches at that moment, and stores nothing.
 //!
-//! Promises: order per publisher, and that a subscriber is live when
-//! `subscriber` returns. Loses: what is published while nobody listens; and a
-//! subscriber who falls behind by more than `client-output-buffer-limit pubsub`
-//! (32 MB) is cut off, with all that was waiting for it.
+//! `flush` returns when the commands are written; `close` also waits until Redis
+//! has answered them, that is, has queued the copies. It promises order per
+//! publisher, and that a subscriber is live when `subscriber` returns: Redis has
+//! confirmed the subscription.
+//!
+//! Loses: what is published while nobody listens. A subscriber that falls behind
+//! by more than `client-output-buffer-limit pubsub` (32 MB) is disconnected, and
+//! loses what waited for it.
 //!
 //! Run it: `just lab pubsub-redis`. Listen in: `redis-cli PSUBSCRIBE 'PLACE:*'`.
 
@@ -16,12 +21,12 @@ use tokio::io::AsyncWriteExt;
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
+use crate::wire::redis::resp::{RespReader, RespWriter};
 use crate::wire::redis::{PIPELINE_BYTES, Redis, literally};
-use crate::wire::resp::{Commands, Replies};
 
 const BATCH: Knob = Knob::new("batch", 256, "PUBLISH commands in one pipeline; 1 writes each of them alone.");
-/// Pipelines written and not yet answered: Redis works while the next is filled.
-const ON_THEIR_WAY: usize = 8;
+/// Pipelines in flight: Redis works on them while the next one is filled.
+const IN_FLIGHT: usize = 8;
 
 /// Channels named after the place and the topic.
 pub struct RedisChannels {
@@ -55,7 +60,7 @@ impl PubSub for RedisChannels {
 
     async fn publisher(&self) -> Result<ChannelPublisher> {
         Ok(ChannelPublisher {
-            commands: Commands::to(self.redis.socket().await?),
+            commands: RespWriter::to(self.redis.socket().await?),
             prefix: prefix(&self.place).len(),
             channel: prefix(&self.place),
             batch: self.place.knob(BATCH).max(1),
@@ -74,16 +79,16 @@ impl PubSub for RedisChannels {
         };
         let mut socket = self.redis.socket().await?;
         socket.write_all(&redis::cmd(command).arg(channel).get_packed_command()).await?;
-        let mut replies = Replies::of(socket);
+        let mut replies = RespReader::of(socket);
         // Redis's confirmation: from here on, nothing is missed.
         replies.last_two().await.with_context(|| format!("cannot subscribe to {filter}"))?;
         Ok(ChannelSubscriber { replies, prefix: channels.len(), topics: TopicReader::default() })
     }
 }
 
-/// Publishes in pipelines, of which several are on their way.
+/// Publishes in pipelines, of which several are in flight.
 pub struct ChannelPublisher {
-    commands: Commands,
+    commands: RespWriter,
     channel: String,
     /// How much of `channel` is the same for every topic.
     prefix: usize,
@@ -102,8 +107,8 @@ impl Publisher for ChannelPublisher {
         }
     }
 
-    /// Written is not answered: what Redis has to say is read as the next are
-    /// written, and to the end when this closes.
+    /// Written, and not yet answered: answers are read when more is written, and the last of
+    /// them when the publisher closes.
     async fn flush(&mut self) -> Result<()> {
         self.write().await
     }
@@ -117,15 +122,15 @@ impl Publisher for ChannelPublisher {
 
 impl ChannelPublisher {
     async fn write(&mut self) -> Result<()> {
-        self.commands.write(self.batch * (ON_THEIR_WAY - 1)).await
+        self.commands.write(self.batch * (IN_FLIGHT - 1)).await
     }
 }
 
-/// Reads Redis's protocol by hand: the crate's own stream would read on into an
-/// unbounded channel, and a slow subscriber would fill its memory instead of
-/// being cut off.
+/// Reads Redis's protocol itself, one message at a time. The crate's own stream would read
+/// ahead into an unbounded channel: a slow subscriber would fill its own memory, and Redis would
+/// not disconnect it.
 pub struct ChannelSubscriber {
-    replies: Replies,
+    replies: RespReader,
     /// How much of a channel's name is the place's.
     prefix: usize,
     topics: TopicReader,

@@ -1,12 +1,17 @@
-//! Publish/subscribe over a Redis stream, a log of what was published lately:
-//! `XADD` appends, and every subscriber reads on (`XREAD`) from a position that
-//! it keeps itself: Redis does not know who listens.
+//! Publish/subscribe over a Redis stream, a log of recent events. The publisher
+//! appends an entry with the fields `topic` and `body` (`XADD … MAXLEN ~ N`, many
+//! in one pipeline). Every subscriber reads from a position that it keeps itself
+//! (`XREAD … BLOCK 0`): Redis does not know who listens.
 //!
-//! Promises: order, the same for all, and that a subscriber who falls behind by
-//! less than the log is long misses nothing. Loses: the oldest events, when the
-//! log is longer than `high-water`, for whoever has not read them yet; nobody is
-//! told. Redis compares no topics here: every event goes to every subscriber,
-//! who picks. With the knob `replay` a subscriber hears also what was before.
+//! `flush` returns when Redis has answered every `XADD`: the events are in its
+//! log. It promises one order, the same for all, and that a subscriber that is
+//! behind by less than the length of the log misses nothing. Redis compares no
+//! topics here: every event goes to every subscriber, which picks what matches.
+//! With the knob `replay`, a subscriber also hears earlier events.
+//!
+//! Loses: the oldest events when the log is longer than `high-water`, for every
+//! subscriber that has not read them; nobody is told. A subscriber that crashes
+//! loses its position.
 //!
 //! Run it: `just lab pubsub-redis-stream`. Look back: `redis-cli XRANGE PLACE:stream - + COUNT 10`.
 
@@ -19,9 +24,9 @@ use redis::{RedisResult, Value};
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
-use crate::topic::{Filter, FilterKind, TopicReader};
-use crate::wire::redis::{self as wire, Asked, Redis};
-use crate::wire::stream::{self, Appender, Entry, stream};
+use crate::topic::{Filter, FilterKind, Topic, TopicReader};
+use crate::wire::redis::stream::{self, Entry, stream};
+use crate::wire::redis::{self as wire, CommandBatch, Redis, ResumableRequest};
 
 const HIGH_WATER: Knob =
     Knob::new("high-water", 100_000, "Events that stay in the log, approximately; the oldest are removed.");
@@ -64,8 +69,12 @@ impl PubSub for RedisStream {
 
     async fn publisher(&self) -> Result<StreamPublisher> {
         let most = self.place.knob(HIGH_WATER).max(1);
-        let (appender, stream) = (Appender::new(&self.place, &self.redis).await?, stream(&self.place));
-        Ok(StreamPublisher { appender, stream, most })
+        let (connection, batch) = (self.redis.connect().await?, self.place.knob(stream::BATCH));
+        Ok(StreamPublisher {
+            commands: CommandBatch::new(connection, batch),
+            stream: stream(&self.place),
+            most,
+        })
     }
 
     async fn subscriber(&self, filter: &Filter) -> Result<StreamSubscriber> {
@@ -75,24 +84,28 @@ impl PubSub for RedisStream {
 
 /// Appends to the log.
 pub struct StreamPublisher {
-    appender: Appender,
+    commands: CommandBatch,
     stream: String,
+    /// Entries that stay in the log, approximately.
     most: usize,
 }
 
 impl Publisher for StreamPublisher {
-    async fn publish(&mut self, topic: &crate::topic::Topic, body: Bytes) -> Result<()> {
-        let fields: [(&str, &[u8]); 2] = [("topic", topic.as_str().as_bytes()), ("body", &body)];
-        self.appender.append(&self.stream, Some(self.most), &fields).await
+    async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()> {
+        let mut add = redis::cmd("XADD");
+        // Approximately (`~`): Redis removes whole nodes of a hundred entries.
+        add.arg(&self.stream).arg("MAXLEN").arg("~").arg(self.most).arg("*");
+        add.arg("topic").arg(topic.as_str()).arg("body").arg(&body[..]);
+        self.commands.put(add, topic.as_str().len() + body.len()).await
     }
 
-    /// More than written: Redis has it in its log.
+    /// Confirmed: Redis has answered with the identifier of every entry.
     async fn flush(&mut self) -> Result<()> {
-        self.appender.flush().await
+        self.commands.flush().await
     }
 
     async fn close(mut self) -> Result<()> {
-        self.appender.flush().await
+        self.commands.flush().await
     }
 }
 
@@ -103,8 +116,10 @@ pub struct StreamSubscriber {
     filter: Filter,
     /// The last entry that was read.
     position: String,
-    came: VecDeque<Entry>,
-    asked: Asked<Vec<Entry>>,
+    /// Entries that were read and not looked at yet.
+    entries: VecDeque<Entry>,
+    /// The `XREAD` that waits for entries.
+    read: ResumableRequest<Vec<Entry>>,
     topics: TopicReader,
 }
 
@@ -114,29 +129,24 @@ impl StreamSubscriber {
         let position = match place.knob(REPLAY) {
             0 => {
                 let mut last = redis::cmd("XREVRANGE");
-                let last: Value = last
-                    .arg(&stream)
-                    .arg("+")
-                    .arg("-")
-                    .arg("COUNT")
-                    .arg(1)
-                    .query_async(&mut connection)
-                    .await?;
+                last.arg(&stream).arg("+").arg("-").arg("COUNT").arg(1);
+                let last: Value = last.query_async(&mut connection).await?;
                 Entry::list(last).pop().map_or_else(|| "0-0".to_owned(), |entry| entry.id)
             }
-            // After the last entry that the millisecond before can have had.
+            // After the last identifier that the millisecond before can have.
             since => format!("{}-{}", since - 1, u64::MAX),
         };
-        let (came, asked, topics) = (VecDeque::new(), Asked::nothing(), TopicReader::default());
-        Ok(Self { connection, stream, filter: filter.clone(), position, came, asked, topics })
+        let (filter, topics) = (filter.clone(), TopicReader::default());
+        let (entries, read) = (VecDeque::new(), ResumableRequest::none());
+        Ok(Self { connection, stream, filter, position, entries, read, topics })
     }
 }
 
 impl Subscriber for StreamSubscriber {
     async fn next(&mut self) -> Result<Option<Event>> {
         loop {
-            while let Some(mut entry) = self.came.pop_front() {
-                // What is not one of ours has no topic, and no body.
+            while let Some(mut entry) = self.entries.pop_front() {
+                // An entry that another program appended may have no topic or no body.
                 let (Some(topic), Some(body)) = (entry.take("topic"), entry.take("body")) else { continue };
                 let topic = self.topics.read(&topic)?;
                 if self.filter.matches(&topic) {
@@ -144,14 +154,14 @@ impl Subscriber for StreamSubscriber {
                 }
             }
             let read = || read(self.connection.clone(), self.stream.clone(), self.position.clone());
-            self.came = self.asked.or_ask(read).await?.into();
-            let last = self.came.back().context("Redis gave an answer without entries")?;
+            self.entries = self.read.resume_or(read).await?.into();
+            let last = self.entries.back().context("Redis gave an answer without entries")?;
             self.position.clone_from(&last.id);
         }
     }
 }
 
-/// What comes after `position`; waits while there is nothing.
+/// The entries after `position`; waits while there are none.
 async fn read(mut redis: MultiplexedConnection, stream: String, position: String) -> RedisResult<Vec<Entry>> {
     let mut read = redis::cmd("XREAD");
     read.arg("COUNT").arg(BATCH).arg("BLOCK").arg(0).arg("STREAMS").arg(stream).arg(position);

@@ -1,27 +1,33 @@
-//! A queue on a Redis stream: `XADD` appends, a consumer group hands each entry
-//! to one of its consumers and remembers who has it (the pending entries list),
-//! `XACK` forgets it, and `XDEL` right after keeps the stream from growing.
+//! A queue on a Redis stream: the producer appends an entry (`XADD`). A consumer
+//! group delivers each entry to one of its consumers (`XREADGROUP`) and remembers
+//! who has it (the *pending entries list*), until that consumer acks it (`XACK`).
+//! `XDEL` right after the ack keeps the stream from growing.
 //!
-//! Whoever finds an entry that has been pending for `claim-ms` takes it over
-//! (`XAUTOCLAIM`): that is how the entries of a consumer that died, and those
-//! of one that is too slow, come again, with Redis's own count of deliveries. A
-//! nack makes an entry look that old at once.
+//! A message is confirmed when Redis has answered its `XADD`. A consumer that
+//! finds an entry pending for `claim-ms` takes it over (`XAUTOCLAIM`). So the
+//! entries of a consumer that died, or is too slow, are delivered again, with
+//! Redis's own count of deliveries. A nack makes an entry look that old at once
+//! (`XCLAIM … IDLE`).
 //!
-//! Survives: kill -9 of a consumer; with `appendonly yes` that of Redis, unless
-//! `appendfsync everysec`, the default, has put off writing because the disk is
-//! busy; with `appendfsync always` a power cut. An entry handled for longer
-//! than `claim-ms` is handled twice.
+//! Survives: kill -9 of a consumer; kill -9 of Redis with `appendonly yes`, unless
+//! `appendfsync` is `everysec`, the default: that puts off writing while the disk
+//! is busy; a power cut with `appendfsync always`. An entry that is handled for
+//! longer than `claim-ms` is handled twice. Loses: what was not confirmed.
 //!
 //! Run it: `just lab queue-redis-stream`. Watch it: `redis-cli XINFO GROUPS PLACE:stream`.
+
+use std::collections::VecDeque;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
+use redis::{RedisResult, Value};
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::queue::{Consumer, Delivery, Producer, Queue};
-use crate::wire::redis::{self as wire, Redis};
-use crate::wire::stream::{self, Joining, Member, stream};
+use crate::wire::redis::group::{self, ACKS, Group, LookTimer};
+use crate::wire::redis::stream::{Entry, stream};
+use crate::wire::redis::{self as wire, Pipelines, Redis, ResumableRequest};
 
 const GROUP: &str = "consumers";
 
@@ -37,7 +43,7 @@ impl Lab for RedisStream {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
-    const KNOBS: &'static [Knob] = &[stream::CLAIM_MS, stream::LOOK_MS];
+    const KNOBS: &'static [Knob] = &[group::CLAIM_MS, group::LOOK_MS];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone(), redis: Redis::at(place).await? })
@@ -83,21 +89,92 @@ impl Producer for StreamProducer {
 }
 
 /// One consumer of the group; a receipt is the entry's identifier.
-pub struct StreamConsumer(Member);
+pub struct StreamConsumer {
+    group: Group,
+    /// For `XREADGROUP`, which waits: a connection of its own.
+    connection: MultiplexedConnection,
+    /// Acks in flight.
+    acks: Pipelines,
+    /// Identifiers that wait to be acked or nacked together.
+    acked: Vec<String>,
+    nacked: Vec<String>,
+    /// Entries that were read and not handed out yet, each with its attempt.
+    taken: VecDeque<(Entry, u32)>,
+    /// The request for more entries.
+    request: ResumableRequest<Vec<(Entry, u32)>>,
+    /// Entries that are pending with us: handed out and unsettled, or about to be.
+    held: usize,
+    prefetch: usize,
+    look: LookTimer,
+}
 
 impl StreamConsumer {
+    /// Also the taking end of `pipeline/redis_stream.rs`.
     pub(crate) async fn join(place: &Place, redis: &Redis, prefetch: u16) -> Result<Self> {
-        let joining = Joining {
-            stream: stream(place),
-            group: GROUP.to_owned(),
-            // A queue answers for what came before its first consumer, too.
-            from: "0",
-            prefetch: prefetch.into(),
-            alone: false,
-            delete: true,
-        };
-        Member::join(place, redis, joining).await.map(Self)
+        let (mut connection, stream) = (redis.connect().await?, stream(place));
+        // From `0`: a queue also delivers what came before its first consumer.
+        let mut create = redis::cmd("XGROUP");
+        create.arg("CREATE").arg(&stream).arg(GROUP).arg("0").arg("MKSTREAM");
+        group::created(create.exec_async(&mut connection).await)?;
+        let group = Group::join(place, &mut connection, stream, GROUP).await?;
+        Ok(Self {
+            look: group.timer(),
+            group,
+            connection: redis.connect_to_wait().await?,
+            acks: Pipelines::new(connection),
+            acked: Vec::new(),
+            nacked: Vec::new(),
+            taken: VecDeque::new(),
+            request: ResumableRequest::none(),
+            held: 0,
+            prefetch: usize::from(prefetch).max(1),
+        })
     }
+
+    /// Writes the acks and nacks that wait. Cancel-safe.
+    async fn write_acks(&mut self) -> Result<()> {
+        self.acks.room().await?;
+        let Group { stream, consumer, claim_ms, .. } = &self.group;
+        let mut pipeline = redis::pipe();
+        if !self.acked.is_empty() {
+            pipeline.cmd("XACK").arg(stream).arg(GROUP).arg(&self.acked);
+            pipeline.cmd("XDEL").arg(stream).arg(&self.acked);
+            self.acked.clear();
+        }
+        if !self.nacked.is_empty() {
+            // The entries look as if they had been pending for `claim-ms`, so that the next who
+            // looks takes them over. JUSTID: Redis does not count this as a delivery.
+            let claim = pipeline.cmd("XCLAIM").arg(stream).arg(GROUP).arg(consumer).arg(0);
+            claim.arg(std::mem::take(&mut self.nacked)).arg("IDLE").arg(*claim_ms).arg("JUSTID");
+        }
+        if pipeline.is_empty() { Ok(()) } else { self.acks.put(pipeline) }
+    }
+}
+
+/// Up to `count` entries, each with its attempt: when it is time to look for them, old ones that
+/// nobody has settled; otherwise new ones, for which it waits up to `look-ms`.
+async fn take(
+    group: Group,
+    mut redis: MultiplexedConnection,
+    count: usize,
+    look: bool,
+) -> RedisResult<Vec<(Entry, u32)>> {
+    let Group { stream, consumer, claim_ms, look_ms, .. } = &group;
+    if look {
+        let mut claim = redis::cmd("XAUTOCLAIM");
+        claim.arg(stream).arg(GROUP).arg(consumer).arg(*claim_ms).arg("0-0").arg("COUNT").arg(count);
+        // The third part lists entries that were deleted meanwhile. They are no longer pending.
+        let (_, claimed, _): (Value, Value, Value) = claim.query_async(&mut redis).await?;
+        let claimed = group.with_attempts(&mut redis, Entry::list(claimed)).await?;
+        if !claimed.is_empty() {
+            return Ok(claimed);
+        }
+    }
+    let mut read = redis::cmd("XREADGROUP");
+    read.arg("GROUP").arg(GROUP).arg(consumer).arg("COUNT").arg(count).arg("BLOCK").arg(*look_ms);
+    // `>`: entries that were never delivered to any consumer of the group.
+    let new: Value = read.arg("STREAMS").arg(stream).arg(">").query_async(&mut redis).await?;
+    Ok(Entry::list_of_one_stream(new).into_iter().map(|entry| (entry, 1)).collect())
 }
 
 impl Consumer for StreamConsumer {
@@ -106,28 +183,58 @@ impl Consumer for StreamConsumer {
 
     async fn next(&mut self) -> Result<Option<Delivery<Bytes, String>>> {
         loop {
-            let (mut entry, attempt) = self.0.next().await?;
-            match entry.take("body") {
-                Some(item) => return Ok(Some(Delivery { item, attempt, receipt: entry.id })),
-                // Not one of ours, or deleted by hand: nothing to deliver, now or later.
-                None => self.0.ack(entry.id).await?,
+            if let Some((mut entry, attempt)) = self.taken.pop_front() {
+                if let Some(item) = entry.take("body") {
+                    return Ok(Some(Delivery { item, attempt, receipt: entry.id }));
+                }
+                // Another program appended it, or somebody deleted it: there is nothing to deliver.
+                self.ack(entry.id).await?;
+                continue;
             }
+            self.write_acks().await?;
+            let count = self.prefetch - self.held;
+            if count == 0 && !self.request.is_open() {
+                // This consumer holds all it may. To settle an entry the caller has to drop
+                // this future first, because `ack` needs `&mut self`.
+                return std::future::pending().await;
+            }
+            let take = || take(self.group.clone(), self.connection.clone(), count, self.look.is_due());
+            self.taken = self.request.resume_or(take).await?.into();
+            self.held += self.taken.len();
         }
     }
 
     async fn ack(&mut self, receipt: String) -> Result<()> {
-        self.0.ack(receipt).await
+        self.held -= 1;
+        self.acked.push(receipt);
+        if self.acked.len() >= ACKS { self.write_acks().await } else { Ok(()) }
     }
 
     async fn nack(&mut self, receipt: String) -> Result<()> {
-        self.0.nack(receipt).await
+        self.held -= 1;
+        self.nacked.push(receipt);
+        if self.nacked.len() >= ACKS { self.write_acks().await } else { Ok(()) }
     }
 
     async fn flush(&mut self) -> Result<()> {
-        self.0.flush().await
+        self.write_acks().await?;
+        self.acks.drain().await
     }
 
-    async fn close(self) -> Result<()> {
-        self.0.close().await
+    /// Nacks what is unsettled. Our name stays in the group: deleting it would delete what is
+    /// pending with it, before anybody could take that over.
+    async fn close(mut self) -> Result<()> {
+        // Entries that were asked for may still come: wait for them, it does not take long.
+        if self.request.is_open() {
+            self.request.resume_or(|| std::future::ready(Ok(Vec::new()))).await?;
+        }
+        self.flush().await?;
+        loop {
+            self.nacked = self.group.unsettled(&mut self.connection).await?;
+            if self.nacked.is_empty() {
+                return Ok(());
+            }
+            self.flush().await?;
+        }
     }
 }

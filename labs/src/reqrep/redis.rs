@@ -1,26 +1,35 @@
-//! Request/reply over Redis lists: one list of requests on which responders
-//! compete, one list of replies per requester.
+//! Request/reply over Redis lists: one list of requests that responders compete
+//! for, and one list of replies for each requester. Both are pushed at the tail
+//! (`RPUSH`) and popped at the head (`BLMPOP`).
 //!
-//! On the wire a text line stands in front of the body. A request begins with
-//! its return address and its correlation identifier, `REPLY-LIST ID\n`, a
-//! reply with the identifier alone, `ID\n`; so `redis-cli` can take part:
+//! On the wire a line of text stands in front of the body. A request begins with
+//! its return address and its correlation identifier, `REPLY-LIST ID\n`; a reply
+//! begins with the identifier, `ID\n`. So `redis-cli` can take part:
 //! `RPUSH PLACE:requests "me 7\nhello"`, then `BLPOP me 0`.
 //!
-//! Promises: a reply reaches the `ask` it answers or nobody. Loses: a request
-//! whose responder dies, so a caller who must not wait for ever needs a timeout.
+//! The reply is the confirmation. It promises that a reply reaches the `ask` it
+//! answers or nobody, and that a request waits for a responder that is late. A
+//! list of replies whose requester has gone expires after `keep-ms`.
 //!
-//! Run it: `just lab reqrep-redis`.
+//! Loses: the requests a responder had popped when it died, and everything when
+//! Redis dies. `ask` then waits for ever: a caller that must not do that sets a
+//! timeout.
+//!
+//! Run it: `just lab reqrep-redis`. Watch it: `redis-cli LLEN PLACE:requests`.
+
+use std::collections::{HashSet, VecDeque};
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
+use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use tokio::task::JoinHandle;
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::reqrep::correlation::Pending;
-use crate::reqrep::return_address::{ReturnAddress, request_letter};
+use crate::reqrep::return_address::{ReturnAddress, open_reply, open_request, reply_letter, request_letter};
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
-use crate::wire::letters::{self, Replies, Requests};
-use crate::wire::redis::{self as wire, Redis};
+use crate::wire::redis::{self as wire, Pipelines, Redis, ResumableRequest};
 
 const BATCH: Knob =
     Knob::new("batch", 256, "Requests or replies popped with one command, and replies in one pipeline.");
@@ -66,7 +75,7 @@ impl RequestReply for RedisLists {
         let pending = Pending::default();
         let count = self.place.knob(BATCH).max(1);
         let redis = self.redis.connect_to_wait().await?;
-        let reader = letters::hand_out(redis, replies.clone(), count, pending.clone());
+        let reader = hand_out(redis, replies.clone(), count, pending.clone());
         Ok(ListRequester {
             connection,
             requests: key(&self.place, "requests"),
@@ -77,12 +86,15 @@ impl RequestReply for RedisLists {
     }
 
     async fn responder(&self) -> Result<ListResponder> {
-        let batch = self.place.knob(BATCH).max(1);
-        let keep_ms = self.place.knob(KEEP_MS);
-        let requests = key(&self.place, "requests");
         Ok(ListResponder {
-            requests: Requests::on(self.redis.connect_to_wait().await?, requests, batch),
-            replies: Replies::through(self.redis.connect().await?, batch, keep_ms),
+            connection: self.redis.connect_to_wait().await?,
+            requests: key(&self.place, "requests"),
+            batch: self.place.knob(BATCH).max(1),
+            popped: VecDeque::new(),
+            pop: ResumableRequest::none(),
+            pipelines: Pipelines::new(self.redis.connect().await?),
+            replies: Vec::new(),
+            keep_ms: self.place.knob(KEEP_MS),
         })
     }
 }
@@ -115,10 +127,33 @@ impl Drop for ListRequester {
     }
 }
 
-/// Answers from the shared list, and pushes replies where the request says.
+/// Hands every reply on the requester's list to the `ask` that waits for it.
+async fn hand_out(redis: MultiplexedConnection, list: String, batch: usize, pending: Pending) {
+    while let Ok(replies) = pop(redis.clone(), list.clone(), batch).await {
+        for reply in replies.into_iter().map(Bytes::from) {
+            if let Some((id, body)) = open_reply(&reply) {
+                pending.hand_out(id, body);
+            }
+        }
+    }
+    pending.close();
+}
+
+/// Answers requests from the shared list, and pushes each reply to the request's return address.
 pub struct ListResponder {
-    requests: Requests,
-    replies: Replies,
+    /// For `BLMPOP`, which waits: a connection of its own.
+    connection: MultiplexedConnection,
+    requests: String,
+    /// Requests in one `BLMPOP`, and replies in one pipeline.
+    batch: usize,
+    /// Requests that were popped and not handed out yet.
+    popped: VecDeque<Bytes>,
+    /// The `BLMPOP` that waits for requests.
+    pop: ResumableRequest<Vec<Vec<u8>>>,
+    pipelines: Pipelines,
+    /// Accepted replies that wait to be pushed together.
+    replies: Vec<(ReturnAddress, Document)>,
+    keep_ms: usize,
 }
 
 impl Responder for ListResponder {
@@ -126,17 +161,51 @@ impl Responder for ListResponder {
 
     async fn next(&mut self) -> Result<Option<(Command, ReturnAddress)>> {
         loop {
-            if let Some((body, address)) = self.requests.here() {
-                return Ok(Some((Command(body), address)));
+            while let Some(request) = self.popped.pop_front() {
+                // A request without a return address cannot be answered, and is dropped.
+                if let Some((to, body)) = open_request(&request) {
+                    return Ok(Some((Command(body), to)));
+                }
             }
-            self.replies.write().await?;
-            self.requests.wait().await?;
+            self.write_replies().await?;
+            let pop = || pop(self.connection.clone(), self.requests.clone(), self.batch);
+            self.popped = self.pop.resume_or(pop).await?.into_iter().map(Bytes::from).collect();
         }
     }
 
     async fn reply(&mut self, to: ReturnAddress, reply: Document) -> Result<()> {
-        self.replies.push(to, reply.0).await
+        self.replies.push((to, reply));
+        if self.replies.len() >= self.batch { self.write_replies().await } else { Ok(()) }
     }
+}
+
+impl ListResponder {
+    /// Pushes the accepted replies, all in one pipeline. Cancel-safe.
+    async fn write_replies(&mut self) -> Result<()> {
+        self.pipelines.room().await?;
+        if self.replies.is_empty() {
+            return Ok(());
+        }
+        let mut pipeline = redis::pipe();
+        let mut lists = HashSet::new();
+        for (to, reply) in self.replies.drain(..) {
+            pipeline.cmd("RPUSH").arg(&to.address[..]).arg(reply_letter(&to.id, &reply.0));
+            lists.insert(to.address);
+        }
+        // A requester may have gone, and nobody else would ever empty its list.
+        for list in lists {
+            pipeline.cmd("PEXPIRE").arg(&list[..]).arg(self.keep_ms);
+        }
+        self.pipelines.put(pipeline)
+    }
+}
+
+/// Takes up to `count` items from the head of a list; waits while it is empty.
+async fn pop(mut redis: MultiplexedConnection, list: String, count: usize) -> RedisResult<Vec<Vec<u8>>> {
+    let mut pop = redis::cmd("BLMPOP");
+    pop.arg(0).arg(1).arg(list).arg("LEFT").arg("COUNT").arg(count);
+    let (_list, items): (redis::Value, Vec<Vec<u8>>) = pop.query_async(&mut redis).await?;
+    Ok(items)
 }
 
 fn key(place: &Place, name: &str) -> String {

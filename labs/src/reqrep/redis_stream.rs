@@ -1,38 +1,49 @@
-//! Request/reply over Redis streams: one stream of requests, whose consumer
-//! group shares them among the responders, and one stream of replies for every
-//! requester. An entry has its return address and its correlation identifier
-//! as fields; `redis-cli XADD PLACE:stream '*' reply-to me id 7 body hello` asks.
+//! Request/reply over Redis streams: one stream of requests, and one stream of
+//! replies for each requester. A requester appends an entry with the fields
+//! `reply-to`, `id` and `body` (`XADD`). A consumer group shares the requests
+//! among the responders (`XREADGROUP`). A responder appends the reply to the
+//! stream named in `reply-to` (`XADD`), and then acks the request (`XACK` and
+//! `XDEL`). The requester reads its stream (`XREAD`). By hand:
+//! `redis-cli XADD PLACE:stream '*' reply-to me id 7 body hello`.
 //!
-//! A request stays pending until its reply is written, so unlike on a list the
-//! request of a responder that died is answered by another, after `claim-ms`:
-//! at least once, perhaps twice, and the second reply finds nobody. A request
-//! that `attempts` responders died of goes to the stream of dead letters. A return
-//! address is a lease: it expires unless its requester renews it, and a reply
-//! to one that has gone is dropped (`NOMKSTREAM`). Loses everything with Redis,
-//! unless that runs with `appendonly yes`.
+//! The reply is the confirmation. A request stays pending until its reply is
+//! written, so the request of a responder that died is answered by another, after
+//! `claim-ms` (`XAUTOCLAIM`): at least once, perhaps twice; the second reply
+//! reaches nobody. A request that was delivered `attempts` times without a reply
+//! goes to the stream of dead letters. A requester's stream expires unless its
+//! requester renews it (`PEXPIRE`), and a reply to one that has gone is dropped
+//! (`NOMKSTREAM`).
 //!
-//! Run it: `just lab reqrep-redis-stream`.
+//! Loses: everything when Redis dies, unless Redis runs with `appendonly yes`.
+//!
+//! Run it: `just lab reqrep-redis-stream`. Watch it: `redis-cli XPENDING PLACE:stream responders`.
+
+use std::collections::VecDeque;
 
 use anyhow::{Context, Result};
 use redis::aio::MultiplexedConnection;
-use redis::{RedisResult, Value};
+use redis::{Cmd, Pipeline, RedisResult, Value};
 use tokio::task::JoinHandle;
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::reqrep::correlation::Pending;
 use crate::reqrep::return_address::ReturnAddress;
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
-use crate::wire::redis::{self as wire, Redis};
-use crate::wire::stream::{self, Entry, Joining, Member, stream};
+use crate::wire::redis::group::{self, ACKS, Group, LookTimer};
+use crate::wire::redis::stream::{Entry, stream};
+use crate::wire::redis::{self as wire, PIPELINE_BYTES, Pipelines, Redis, ResumableRequest};
+
+const GROUP: &str = "responders";
 
 const PREFETCH: Knob =
     Knob::new("prefetch", 1024, "Requests a responder takes before it has answered the first of them.");
 const KEEP_MS: Knob =
     Knob::new("keep-ms", 60_000, "Milliseconds without a sign of life after which a requester has gone.");
-/// Such a request kills the responders that take it. With a prefetch of 1 it is the only one.
+/// Such a request probably kills the responders that take it. A responder's other requests are
+/// delivered again with it, and counted too, unless the prefetch is 1.
 const ATTEMPTS: Knob =
     Knob::new("attempts", 10, "Deliveries of a request without a reply before it is a dead letter.");
-/// Dead letters that are kept, about; the oldest go first.
+/// Dead letters that are kept, approximately; the oldest are removed first.
 const DEAD: usize = 1000;
 /// Replies in one answer of Redis.
 const BATCH: usize = 256;
@@ -49,7 +60,7 @@ impl Lab for RedisStream {
     const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
-    const KNOBS: &'static [Knob] = &[PREFETCH, KEEP_MS, ATTEMPTS, stream::CLAIM_MS, stream::LOOK_MS];
+    const KNOBS: &'static [Knob] = &[PREFETCH, KEEP_MS, ATTEMPTS, group::CLAIM_MS, group::LOOK_MS];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone(), redis: Redis::at(place).await? })
@@ -87,17 +98,24 @@ impl RequestReply for RedisStream {
     }
 
     async fn responder(&self) -> Result<StreamResponder> {
-        let joining = Joining {
-            stream: stream(&self.place),
-            group: "responders".to_owned(),
-            // Requests may have come before the first responder.
-            from: "0",
-            prefetch: self.place.knob(PREFETCH),
-            alone: false,
-            delete: true,
-        };
+        let (mut connection, stream) = (self.redis.connect().await?, stream(&self.place));
+        // From `0`: requests may have come before the first responder.
+        let mut create = redis::cmd("XGROUP");
+        create.arg("CREATE").arg(&stream).arg(GROUP).arg("0").arg("MKSTREAM");
+        group::created(create.exec_async(&mut connection).await)?;
+        let group = Group::join(&self.place, &mut connection, stream, GROUP).await?;
         Ok(StreamResponder {
-            member: Member::join(&self.place, &self.redis, joining).await?,
+            look: group.timer(),
+            group,
+            connection: self.redis.connect_to_wait().await?,
+            taken: VecDeque::new(),
+            request: ResumableRequest::none(),
+            held: 0,
+            prefetch: self.place.knob(PREFETCH).max(1),
+            pipelines: Pipelines::new(connection),
+            replies: redis::pipe(),
+            bytes: 0,
+            answered: Vec::new(),
             attempts: self.place.knob(ATTEMPTS).max(1),
             dead: format!("{}:dead", self.place.name()),
         })
@@ -168,9 +186,25 @@ impl Replies {
     }
 }
 
-/// Answers from the shared stream, and appends replies where the request says.
+/// Answers requests from the shared stream, and appends each reply to the request's `reply-to`.
 pub struct StreamResponder {
-    member: Member,
+    group: Group,
+    /// For `XREADGROUP`, which waits: a connection of its own.
+    connection: MultiplexedConnection,
+    /// Requests that were read and not handed out yet, each with its attempt.
+    taken: VecDeque<(Entry, u32)>,
+    /// The `XREADGROUP` that waits for requests.
+    request: ResumableRequest<Vec<(Entry, u32)>>,
+    /// Requests that are pending with us: handed out and not answered, or about to be.
+    held: usize,
+    prefetch: usize,
+    look: LookTimer,
+    pipelines: Pipelines,
+    /// Accepted replies that wait to be written together, and their bytes.
+    replies: Pipeline,
+    bytes: usize,
+    /// The requests that they answer, to be acked behind them.
+    answered: Vec<String>,
     attempts: usize,
     dead: String,
 }
@@ -187,32 +221,96 @@ impl Responder for StreamResponder {
 
     async fn next(&mut self) -> Result<Option<(Command, ReplyTo)>> {
         loop {
-            let (mut entry, attempt) = self.member.next().await?;
-            let parts = (entry.take("reply-to"), entry.take("id"), entry.take("body"));
-            let (Some(address), Some(id), Some(body)) = parts else {
-                // What has no return address cannot be answered, and is dropped.
-                self.member.ack(entry.id).await?;
-                continue;
-            };
-            if attempt as usize > self.attempts {
-                let mut bury = redis::cmd("XADD");
-                bury.arg(&self.dead).arg("MAXLEN").arg("~").arg(DEAD).arg("*");
-                bury.arg("reply-to").arg(&address[..]).arg("id").arg(&id[..]).arg("body").arg(&body[..]);
-                self.member.ack_with(entry.id, bury, body.len()).await?;
-                continue;
+            while let Some((mut entry, attempt)) = self.taken.pop_front() {
+                let parts = (entry.take("reply-to"), entry.take("id"), entry.take("body"));
+                let (Some(address), Some(id), Some(body)) = parts else {
+                    // A request without a return address cannot be answered, and is dropped.
+                    self.settle(entry.id).await?;
+                    continue;
+                };
+                if attempt as usize > self.attempts {
+                    let mut bury = redis::cmd("XADD");
+                    bury.arg(&self.dead).arg("MAXLEN").arg("~").arg(DEAD).arg("*");
+                    bury.arg("reply-to").arg(&address[..]).arg("id").arg(&id[..]).arg("body").arg(&body[..]);
+                    self.settle_with(entry.id, bury, body.len()).await?;
+                    continue;
+                }
+                let to = ReturnAddress { address, id };
+                return Ok(Some((Command(body), ReplyTo { to, request: entry.id })));
             }
-            return Ok(Some((
-                Command(body),
-                ReplyTo { to: ReturnAddress { address, id }, request: entry.id },
-            )));
+            self.write_replies().await?;
+            let count = self.prefetch - self.held;
+            if count == 0 && !self.request.is_open() {
+                // This responder holds all it may. To answer a request the caller has to drop
+                // this future first, because `reply` needs `&mut self`.
+                return std::future::pending().await;
+            }
+            let take = || take(self.group.clone(), self.connection.clone(), count, self.look.is_due());
+            self.taken = self.request.resume_or(take).await?.into();
+            self.held += self.taken.len();
         }
     }
 
-    /// Redis gets the reply before it forgets the request.
     async fn reply(&mut self, ReplyTo { to, request }: ReplyTo, reply: Document) -> Result<()> {
         let mut add = redis::cmd("XADD");
         add.arg(&to.address[..]).arg("NOMKSTREAM").arg("*");
         add.arg("id").arg(&to.id[..]).arg("body").arg(&reply.0[..]);
-        self.member.ack_with(request, add, reply.0.len()).await
+        self.settle_with(request, add, reply.0.len()).await
     }
+}
+
+impl StreamResponder {
+    /// Accepts what answers a request, and the ack of that request.
+    async fn settle_with(&mut self, request: String, answer: Cmd, bytes: usize) -> Result<()> {
+        self.replies.add_command(answer);
+        self.bytes += bytes;
+        self.settle(request).await?;
+        if self.bytes >= PIPELINE_BYTES { self.write_replies().await } else { Ok(()) }
+    }
+
+    async fn settle(&mut self, request: String) -> Result<()> {
+        self.held -= 1;
+        self.answered.push(request);
+        if self.answered.len() >= ACKS { self.write_replies().await } else { Ok(()) }
+    }
+
+    /// Writes the replies, and behind them the acks: Redis has a reply before it forgets the
+    /// request. Cancel-safe.
+    async fn write_replies(&mut self) -> Result<()> {
+        self.pipelines.room().await?;
+        let mut pipeline = std::mem::replace(&mut self.replies, redis::pipe());
+        self.bytes = 0;
+        if !self.answered.is_empty() {
+            pipeline.cmd("XACK").arg(&self.group.stream).arg(GROUP).arg(&self.answered);
+            pipeline.cmd("XDEL").arg(&self.group.stream).arg(&self.answered);
+            self.answered.clear();
+        }
+        if pipeline.is_empty() { Ok(()) } else { self.pipelines.put(pipeline) }
+    }
+}
+
+/// Up to `count` requests, each with its attempt: when it is time to look for them, old ones that
+/// nobody has answered; otherwise new ones, for which it waits up to `look-ms`.
+async fn take(
+    group: Group,
+    mut redis: MultiplexedConnection,
+    count: usize,
+    look: bool,
+) -> RedisResult<Vec<(Entry, u32)>> {
+    let Group { stream, consumer, claim_ms, look_ms, .. } = &group;
+    if look {
+        let mut claim = redis::cmd("XAUTOCLAIM");
+        claim.arg(stream).arg(GROUP).arg(consumer).arg(*claim_ms).arg("0-0").arg("COUNT").arg(count);
+        // The third part lists entries that were deleted meanwhile. They are no longer pending.
+        let (_, claimed, _): (Value, Value, Value) = claim.query_async(&mut redis).await?;
+        let claimed = group.with_attempts(&mut redis, Entry::list(claimed)).await?;
+        if !claimed.is_empty() {
+            return Ok(claimed);
+        }
+    }
+    let mut read = redis::cmd("XREADGROUP");
+    read.arg("GROUP").arg(GROUP).arg(consumer).arg("COUNT").arg(count).arg("BLOCK").arg(*look_ms);
+    // `>`: entries that were never delivered to any consumer of the group.
+    let new: Value = read.arg("STREAMS").arg(stream).arg(">").query_async(&mut redis).await?;
+    Ok(Entry::list_of_one_stream(new).into_iter().map(|entry| (entry, 1)).collect())
 }

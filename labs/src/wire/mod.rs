@@ -4,8 +4,6 @@
 #[cfg(feature = "rabbitmq")]
 pub(crate) mod amqp;
 pub mod frames;
-#[cfg(feature = "redis")]
-pub mod letters;
 #[cfg(feature = "mqtt")]
 pub(crate) mod mqtt;
 #[cfg(feature = "nats")]
@@ -14,16 +12,10 @@ pub(crate) mod nats;
 pub mod peer_queue;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
-#[cfg(feature = "redis")]
-pub(crate) mod resp;
 pub mod sockets;
 pub mod stage_end;
 #[cfg(feature = "stomp")]
 pub mod stomp;
-#[cfg(feature = "redis")]
-pub(crate) mod stream;
-#[cfg(feature = "redis")]
-pub(crate) mod trim;
 #[cfg(feature = "websocket")]
 pub mod websocket;
 #[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]

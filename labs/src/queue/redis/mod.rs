@@ -27,7 +27,7 @@ use redis::{Pipeline, RedisResult};
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::queue::{Consumer, Delivery, Producer, Queue};
-use crate::wire::redis::{self as wire, Asked, Outbox, Redis};
+use crate::wire::redis::{self as wire, Pipelines, Redis, ResumableRequest};
 pub(crate) use lease::queue;
 use lease::{Lease, Lists};
 
@@ -105,13 +105,14 @@ pub struct ListConsumer {
     lists: Lists,
     /// For `BLMOVE`, which waits: a connection of its own.
     connection: MultiplexedConnection,
-    /// Acks on their way.
-    acks: Outbox,
+    /// Acks in flight.
+    acks: Pipelines,
     /// Acks that wait to be sent together.
     settled: Pipeline,
     /// Items on our list that were not handed out yet, with their attempt.
     taken: VecDeque<(Vec<u8>, u32)>,
-    asked: Asked<Vec<(Vec<u8>, u32)>>,
+    /// The request for more items.
+    request: ResumableRequest<Vec<(Vec<u8>, u32)>>,
     /// Items on our list: handed out and unsettled, or about to be.
     held: usize,
     prefetch: usize,
@@ -129,10 +130,10 @@ impl ListConsumer {
         Ok(Self {
             lists,
             connection: redis.connect_to_wait().await?,
-            acks: Outbox::new(shared),
+            acks: Pipelines::new(shared),
             settled: redis::pipe(),
             taken: VecDeque::new(),
-            asked: Asked::nothing(),
+            request: ResumableRequest::none(),
             held: 0,
             prefetch: usize::from(prefetch).max(1),
             came: 0,
@@ -188,13 +189,13 @@ impl Consumer for ListConsumer {
             self.write_acks().await?;
             // One of them is asked of the list of redeliveries, which is mostly empty.
             let count = ((self.came + 1) * 2).min(self.prefetch - self.held);
-            if count == 0 && !self.asked.is_asked() {
+            if count == 0 && !self.request.is_open() {
                 // This consumer holds all it may. To settle an item the caller has to drop
                 // this future first, because `ack` needs `&mut self`.
                 return std::future::pending().await;
             }
             let take = || take(self.connection.clone(), self.lists.clone(), count, self.wait);
-            self.taken = self.asked.or_ask(take).await?.into();
+            self.taken = self.request.resume_or(take).await?.into();
             self.held += self.taken.len();
             self.came = self.taken.len();
         }
@@ -226,8 +227,8 @@ impl Consumer for ListConsumer {
     async fn close(mut self) -> Result<()> {
         self.flush().await?;
         // What was asked for may still come onto our list: wait, it is not long.
-        if self.asked.is_asked() {
-            self.asked.or_ask(|| std::future::ready(Ok(Vec::new()))).await?;
+        if self.request.is_open() {
+            self.request.resume_or(|| std::future::ready(Ok(Vec::new()))).await?;
         }
         self.lists.leave(self.lease, self.acks.connection()).await
     }

@@ -1,25 +1,45 @@
-//! What the Redis labs share: how they connect, how they keep many commands
-//! on their way without losing an answer, and how they wait for one.
+//! Redis and its streams, as the labs use them through the crate redis.
+//!
+//! The commands stand in each lab's file: `RPUSH`, `BLMPOP`, `PUBLISH`, `XADD`,
+//! `XREADGROUP`, `XACK` and the others. Here is what several labs need around them:
+//!
+//! - [`Redis`]: how to connect, for commands that are answered at once, for
+//!   commands that wait, and for labs that read Redis's protocol themselves.
+//! - [`Pipelines`], [`CommandBatch`]: several pipelines in flight, with every answer read.
+//! - [`ResumableRequest`]: a request whose answer is not lost when the caller of
+//!   `next` or `recv` is cancelled.
+//! - [`resp`]: Redis's protocol (RESP 2), as far as publish/subscribe needs it.
+//! - [`stream`]: the entries of a stream, as they stand in an answer.
+//! - [`group`]: what a consumer of a consumer group must know of it.
+//! - [`remove_keys`]: how a lab removes what it made.
+//!
+//! It promises that commands of one connection are written in order, and that an
+//! error in an answer comes out of the next call that waits.
+//!
+//! Used by every `*-redis` and `*-redis-stream` lab. The protocol: *Redis
+//! serialization protocol specification*, and the page of each command, on redis.io.
 
-use std::pin::Pin;
+pub(crate) mod group;
+mod pipelines;
+pub(crate) mod resp;
+mod resumable;
+pub(crate) mod stream;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, Pipeline, RedisResult};
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::lab::Place;
-use crate::wire::window::Window;
+pub(crate) use pipelines::{CommandBatch, PIPELINE_BYTES, Pipelines};
+pub(crate) use resumable::ResumableRequest;
 
-/// Pipelines on their way at once: enough to keep the server busy while the
-/// next one is filled, few enough that a sender soon waits for a slow server.
-const ON_THEIR_WAY: usize = 8;
-/// A pipeline is handed over at this size, however few commands it holds.
-pub(crate) const PIPELINE_BYTES: usize = 256 * 1024;
-/// The crate's default of half a second fails a busy server, not a dead one.
+/// How long an answer may take. The crate's default of half a second fails a server that is
+/// busy, not one that is dead.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// A Redis server that labs connect to.
@@ -27,10 +47,12 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 pub(crate) struct Redis(Client);
 
 impl Redis {
-    /// The server of this place, after it has answered once.
+    /// The server of this place. Connects once, to see that it answers.
     pub(crate) async fn at(place: &Place) -> Result<Self> {
         let url = place.url()?;
-        let info = url.into_connection_info().with_context(|| format!("`{url}` is no Redis address"))?;
+        let info = url
+            .into_connection_info()
+            .with_context(|| format!("`{url}` is not the address of a Redis server"))?;
         // Nagle's algorithm would hold back the small commands that follow one another.
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
         let redis = Self(Client::open(info).with_context(|| format!("cannot use {url}"))?);
@@ -43,12 +65,13 @@ impl Redis {
         self.connection(Some(ANSWER_WITHIN)).await
     }
 
-    /// A connection for commands that wait: `BLMPOP` may take for ever.
+    /// A connection for commands that wait: `BLMPOP` may take for ever. What is written behind
+    /// such a command waits with it, so it has a connection of its own.
     pub(crate) async fn connect_to_wait(&self) -> Result<MultiplexedConnection> {
         self.connection(None).await
     }
 
-    /// A bare connection, for who wants to read Redis's protocol as it arrives.
+    /// A plain socket, after login, for labs that write and read Redis's protocol themselves.
     pub(crate) async fn socket(&self) -> Result<TcpStream> {
         let info = self.0.get_connection_info();
         let ConnectionAddr::Tcp(host, port) = info.addr() else {
@@ -74,78 +97,6 @@ impl Redis {
             .set_pipeline_buffer_size(1024);
         self.0.get_multiplexed_async_connection_with_config(&config).await.context("cannot connect to Redis")
     }
-}
-
-/// Pipelines on their way: each is written without waiting for the one before
-/// to be answered, in order, and every answer is read.
-pub(crate) struct Outbox {
-    connection: MultiplexedConnection,
-    unanswered: Window,
-}
-
-impl Outbox {
-    pub(crate) fn new(connection: MultiplexedConnection) -> Self {
-        Self { connection, unanswered: Window::new(ON_THEIR_WAY, usize::MAX) }
-    }
-
-    /// The connection, for commands that must come after all that was put before.
-    pub(crate) fn connection(&self) -> MultiplexedConnection {
-        self.connection.clone()
-    }
-
-    /// Waits until another pipeline may be put. Cancel-safe.
-    pub(crate) async fn room(&mut self) -> Result<()> {
-        self.unanswered.room().await
-    }
-
-    /// Hands a pipeline to the connection's task, which writes it when this one yields.
-    pub(crate) fn put(&mut self, pipeline: Pipeline) -> Result<()> {
-        let mut connection = self.connection.clone();
-        self.unanswered.put(0, async move {
-            pipeline.exec_async(&mut connection).await.context("a command to Redis failed")
-        })
-    }
-
-    /// Waits until Redis has answered everything. Cancel-safe.
-    pub(crate) async fn drain(&mut self) -> Result<()> {
-        self.unanswered.drain().await
-    }
-}
-
-/// A question that stays asked when whoever waits for the answer gives up: the
-/// next to wait gets it. So the items of a `BLMPOP` are not lost in a `select!`.
-pub(crate) struct Asked<T>(Option<Pin<Box<dyn Future<Output = RedisResult<T>>>>>);
-
-impl<T> Asked<T> {
-    pub(crate) const fn nothing() -> Self {
-        Self(None)
-    }
-
-    pub(crate) fn is_asked(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// The answer to what was asked before, else to `question`. Cancel-safe.
-    pub(crate) async fn or_ask<F>(&mut self, question: impl FnOnce() -> F) -> Result<T>
-    where
-        F: Future<Output = RedisResult<T>> + 'static,
-    {
-        let answer = self.0.get_or_insert_with(|| Box::pin(question())).await;
-        self.0 = None;
-        answer.context("Redis did not answer")
-    }
-}
-
-/// Takes up to `count` items from the head of a list; waits while it is empty.
-pub(crate) async fn take(
-    mut connection: MultiplexedConnection,
-    list: String,
-    count: usize,
-) -> RedisResult<Vec<Vec<u8>>> {
-    let mut command = redis::cmd("BLMPOP");
-    command.arg(0).arg(1).arg(list).arg("LEFT").arg("COUNT").arg(count);
-    let (_list, items): (redis::Value, Vec<Vec<u8>>) = command.query_async(&mut connection).await?;
-    Ok(items)
 }
 
 /// Removes every key of the place; its namespaces have keys of their own.

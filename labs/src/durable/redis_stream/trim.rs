@@ -1,12 +1,13 @@
-//! Keeping the log of durable subscribers short: what every consumer group has
-//! acked may go, except the newest, which others may still be reading.
+//! How the log of durable subscribers is kept short: what every consumer group
+//! has acked is removed (`XTRIM`), except the newest events, which plain
+//! subscribers may still be reading.
 
 use anyhow::{Context, Result};
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamInfoGroupsReply, StreamPendingReply};
 
-use crate::wire::stream::Entry;
+use crate::wire::redis::stream::Entry;
 
 /// Trims one stream.
 pub(crate) struct Trimmer {
@@ -21,12 +22,12 @@ impl Trimmer {
         Self { stream, redis, newest_then: Id(0, 0) }
     }
 
-    /// Drops what is older than the last trimming and was acked by every group.
-    /// A group that joins meanwhile begins later than that.
+    /// Removes what is older than the last trimming and was acked by every group. A group that
+    /// is created meanwhile begins later than that.
     pub(crate) async fn trim(&mut self) -> Result<()> {
         let Id(ms, number) = self.needed().await.context("cannot tell what the groups still need")?;
         let mut trim = redis::pipe();
-        // More or less: Redis drops whole nodes of a hundred entries.
+        // Approximately (`~`): Redis removes whole nodes of a hundred entries.
         trim.cmd("XTRIM").arg(&self.stream).arg("MINID").arg("~").arg(format!("{ms}-{number}")).ignore();
         trim.cmd("XREVRANGE").arg(&self.stream).arg("+").arg("-").arg("COUNT").arg(1);
         let (newest,): (Value,) = trim.query_async(&mut self.redis).await.context("cannot trim the log")?;

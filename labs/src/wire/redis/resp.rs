@@ -1,7 +1,10 @@
 //! Redis's protocol (RESP 2), as far as publish/subscribe needs it: commands
-//! that are answered by a number, and replies that are arrays of strings. A
-//! command of the crate costs more than Redis needs to handle it, and its
-//! stream of messages reads on into an unbounded channel.
+//! that are answered by a number, and replies that are arrays of strings.
+//!
+//! The crate redis is not used for this, for two reasons. A command of the crate
+//! costs more time than Redis needs to handle it. And its stream of messages
+//! reads ahead into an unbounded channel, so that Redis never notices a slow
+//! subscriber.
 
 use std::io::Write as _;
 
@@ -16,9 +19,9 @@ const LONGEST: usize = 512 << 20;
 /// How much is read at once.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Commands on their way, each answered by a number. Not cancel-safe: whoever
-/// drops a write has given up the connection.
-pub(crate) struct Commands {
+/// Writes commands that are answered by a number each, and counts the answers. Not cancel-safe:
+/// after a write that was dropped, the connection is of no use.
+pub(crate) struct RespWriter {
     socket: TcpStream,
     buffer: Vec<u8>,
     unwritten: usize,
@@ -26,12 +29,12 @@ pub(crate) struct Commands {
     answers: BytesMut,
 }
 
-impl Commands {
+impl RespWriter {
     pub(crate) fn to(socket: TcpStream) -> Self {
         Self { socket, buffer: Vec::new(), unwritten: 0, unanswered: 0, answers: BytesMut::new() }
     }
 
-    /// Accepts a command; it is written by the next [`Commands::write`].
+    /// Accepts a command; it is written by the next [`RespWriter::write`].
     pub(crate) fn put(&mut self, parts: &[&[u8]]) {
         // Writing to memory cannot fail.
         let _ = write!(self.buffer, "*{}\r\n", parts.len());
@@ -52,8 +55,8 @@ impl Commands {
         self.buffer.len()
     }
 
-    /// Writes all that was accepted, when at most `left` commands are not
-    /// answered: what Redis has to say must be read, or it would stop listening.
+    /// Waits until at most `left` commands are not answered, then writes all that was accepted.
+    /// The answers must be read, or Redis would in the end no longer read our commands.
     pub(crate) async fn write(&mut self, left: usize) -> Result<()> {
         self.answered(left).await?;
         self.socket.write_all(&self.buffer).await.context("lost the connection to Redis")?;
@@ -77,14 +80,14 @@ impl Commands {
     }
 }
 
-/// Replies, read when they are asked for and no further. What a slow reader
-/// leaves stays in the socket, and then at Redis.
-pub(crate) struct Replies {
+/// Reads replies when they are asked for, and no further. What a slow reader has not read stays
+/// in the socket, and then in Redis's memory.
+pub(crate) struct RespReader {
     socket: TcpStream,
     unread: BytesMut,
 }
 
-impl Replies {
+impl RespReader {
     pub(crate) fn of(socket: TcpStream) -> Self {
         Self { socket, unread: BytesMut::new() }
     }
@@ -131,14 +134,14 @@ fn split_reply(unread: &mut BytesMut) -> Result<Option<(Bytes, Bytes)>> {
 fn header(unread: &[u8], at: usize) -> Result<Option<(u8, usize, usize)>> {
     let rest = unread.get(at..).unwrap_or_default();
     let Some(end) = rest.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
-    let line = std::str::from_utf8(&rest[..end]).context("Redis sent what is not its protocol")?;
+    let line = std::str::from_utf8(&rest[..end]).context("Redis sent something that is not RESP")?;
     if let Some(error) = line.strip_prefix('-') {
         bail!("Redis refused: {}", error.trim_end());
     }
     let number = line.get(1..).and_then(|digits| digits.trim_end().parse().ok());
-    let number: usize = number.with_context(|| format!("Redis sent `{line}` where a number was due"))?;
+    let number: usize = number.with_context(|| format!("Redis sent `{line}` where a number was expected"))?;
     ensure!(rest[0] != b'$' || number <= LONGEST, "Redis announces a string of {number} bytes");
-    ensure!(rest[0] != b'*' || number <= 16, "Redis sent an array of {number} where a message was due");
+    ensure!(rest[0] != b'*' || number <= 16, "Redis sent an array of {number} where a message was expected");
     Ok(Some((rest[0], number, at + end + 1)))
 }
 

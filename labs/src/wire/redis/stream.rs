@@ -1,0 +1,56 @@
+//! The entries of a Redis stream, as they stand in an answer, and the names and
+//! knobs that all labs over streams share.
+
+use bytes::Bytes;
+use redis::Value;
+
+use crate::lab::{Knob, Place};
+
+pub(crate) const BATCH: Knob = Knob::new("batch", 256, "Entries in one pipeline.");
+
+/// The stream of a place.
+pub(crate) fn stream(place: &Place) -> String {
+    format!("{}:stream", place.name())
+}
+
+/// One entry of a stream: its identifier, and fields with their values.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: String,
+    fields: Vec<Value>,
+}
+
+impl Entry {
+    /// Takes the value of a field. `None` if there is no such field, or it was taken before.
+    pub(crate) fn take(&mut self, field: &str) -> Option<Bytes> {
+        let is_it = |name: &Value| matches!(name, Value::BulkString(name) if name == field.as_bytes());
+        let at = self.fields.chunks_exact(2).position(|pair| is_it(&pair[0]))?;
+        match std::mem::replace(&mut self.fields[2 * at + 1], Value::Nil) {
+            Value::BulkString(value) => Some(value.into()),
+            _ => None,
+        }
+    }
+
+    /// The entries of an answer, `[[ID, [FIELD, VALUE, …]], …]`. The crate's own type is not
+    /// used: it makes a map of every entry.
+    pub(crate) fn list(answer: Value) -> Vec<Self> {
+        let Value::Array(entries) = answer else { return Vec::new() };
+        entries.into_iter().filter_map(Self::one).collect()
+    }
+
+    /// The entries of a read of one stream, `[[STREAM, entries]]`.
+    pub(crate) fn list_of_one_stream(answer: Value) -> Vec<Self> {
+        let Value::Array(mut streams) = answer else { return Vec::new() };
+        let Some(Value::Array(mut stream)) = streams.pop() else { return Vec::new() };
+        stream.pop().map(Self::list).unwrap_or_default()
+    }
+
+    fn one(entry: Value) -> Option<Self> {
+        let Value::Array(parts) = entry else { return None };
+        let mut parts = parts.into_iter();
+        let (Some(Value::BulkString(id)), fields) = (parts.next(), parts.next()) else { return None };
+        // What was deleted while it was pending has an identifier and no fields.
+        let fields = if let Some(Value::Array(fields)) = fields { fields } else { Vec::new() };
+        Some(Self { id: String::from_utf8(id).ok()?, fields })
+    }
+}
