@@ -1,14 +1,19 @@
-//! Durable subscribers over STOMP: SUBSCRIBE to `/topic/PATTERN` with
-//! `durable:true`, `auto-delete:false` and a queue name made of the place's and
-//! the subscriber's. RabbitMQ binds that queue, keeps it when the subscriber
-//! goes, and puts events into it meanwhile.
+//! Durable subscribers over STOMP: a subscriber writes SUBSCRIBE to
+//! `/topic/PATTERN` with `durable:true`, `auto-delete:false` and a queue name made
+//! of the place's name and its identifier (`x-queue-name`). RabbitMQ binds that
+//! queue to `amq.topic`, keeps it when the subscriber goes, and puts events into it
+//! meanwhile. The subscriber acks each MESSAGE (ACK).
 //!
-//! Events are persistent and each has its receipt; the subscriber acks each.
-//! Promises: what is confirmed comes to every known subscriber, in order, and
-//! survives kill -9 of the broker; some may come twice, marked. To forget one
-//! is to subscribe as it and to UNSUBSCRIBE with `durable:true`. STOMP can
-//! neither unbind nor keep a second away: who comes back with another filter
-//! hears what either matches, and two under one name share the events.
+//! Events are sent with `persistent:true`, and each has its own receipt: it is
+//! confirmed when it is on disk, for every durable subscriber that wants it. Each
+//! subscriber gets its events in order. To forget a subscriber is to subscribe
+//! under its identifier and then to UNSUBSCRIBE with `durable:true`.
+//!
+//! Survives: kill -9 of a subscriber; kill -9 of the broker. Some events may come
+//! twice; then they are marked. Loses: what was not confirmed. STOMP cannot
+//! unbind: a subscriber that comes back with another filter hears what either
+//! filter matches. It cannot keep a second subscriber away: two under one
+//! identifier share the events.
 //!
 //! Run it: `just lab durable-stomp`. Watch it: `rabbitmqctl list_queues name messages durable`.
 
@@ -17,15 +22,12 @@ use bytes::Bytes;
 
 use crate::durable::DurablePubSub;
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
-use crate::pubsub::stomp::{self as topics, Events, TopicSubscriber};
+use crate::pubsub::stomp::{self as topics, EventReader, TopicSubscriber};
 use crate::pubsub::{Event, PubSub, Publisher};
-use crate::queue::stomp::marks;
+use crate::queue::stomp::attempt_and_receipt;
 use crate::queue::{Consumer, Delivery};
 use crate::topic::{Filter, FilterKind, MAX_LEN, Topic};
-use crate::wire::stomp::Command;
-use crate::wire::stomp::inbox::Inbox;
-use crate::wire::stomp::link;
-use crate::wire::stomp::outbox::Outbox;
+use crate::wire::stomp::{self, Command, ConsumerConnection, ProducerConnection};
 
 const PREFETCH: Knob = Knob::new("prefetch", 256, "Deliveries a subscriber may hold unsettled.");
 const PERSISTENT: Knob = Knob::new(
@@ -64,8 +66,8 @@ impl PubSub for Stomp {
 
     async fn publisher(&self) -> Result<ConfirmedPublisher> {
         let persistent = self.place.knob(PERSISTENT) > 0;
-        let (outbox, topics) = (Outbox::to(&self.place).await?, link::topics(&self.place));
-        Ok(ConfirmedPublisher { outbox, topics, persistent })
+        let connection = ProducerConnection::open(&self.place).await?;
+        Ok(ConfirmedPublisher { connection, topics: stomp::topics(&self.place), persistent })
     }
 
     async fn subscriber(&self, filter: &Filter) -> Result<TopicSubscriber> {
@@ -78,51 +80,58 @@ impl DurablePubSub for Stomp {
 
     async fn durable(&self, id: &str, filter: &Filter) -> Result<DurableSubscriber> {
         let prefetch = u16::try_from(self.place.knob(PREFETCH)).unwrap_or(u16::MAX);
-        let inbox = self.join(id, &topics::pattern(&self.place, filter)?, prefetch).await?;
-        Ok(DurableSubscriber { inbox, events: Events::of(&self.place) })
+        let connection = self.join(id, &topics::pattern(&self.place, filter)?, prefetch).await?;
+        Ok(DurableSubscriber { connection, events: EventReader::of(&self.place) })
     }
 
     async fn forget(&self, id: &str) -> Result<()> {
         // RabbitMQ deletes the queue of a subscription of this connection only.
-        let nothing = topics::destination(&link::topics(&self.place), "~")?;
-        let mut inbox = self.join(id, &nothing, 1).await?;
+        let nothing = topics::destination(&stomp::topics(&self.place), "~")?;
+        let mut connection = self.join(id, &nothing, 1).await?;
         let queue = queue(&self.place, id)?;
-        match inbox.unsubscribe(&[("id", id), ("durable", "true"), ("x-queue-name", &queue)]).await {
-            // Its queue was about to go as it was joined, and took the subscription with it.
+        let unsubscribe = [("id", id), ("durable", "true"), ("x-queue-name", queue.as_str())];
+        match connection.request(Command::Unsubscribe, &unsubscribe).await {
+            // Its queue was being deleted when we subscribed, and took the subscription with it.
             Err(gone) if format!("{gone:#}").contains("Subscription not found") => Ok(()),
             Err(other) => Err(other),
-            Ok(()) => inbox.close().await,
+            Ok(()) => connection.close().await,
         }
     }
 }
 
 impl Stomp {
-    async fn join(&self, id: &str, destination: &str, prefetch: u16) -> Result<Inbox> {
-        let queue = queue(&self.place, id)?;
-        let headers = [
+    /// Subscribes under an identifier; live when RabbitMQ has given the receipt.
+    async fn join(&self, id: &str, destination: &str, prefetch: u16) -> Result<ConsumerConnection> {
+        let prefetch = prefetch.max(1);
+        let (queue, count) = (queue(&self.place, id)?, prefetch.to_string());
+        let subscribe = [
             ("destination", destination),
             ("id", id),
             ("x-queue-name", &queue),
             ("durable", "true"),
             ("auto-delete", "false"),
+            ("ack", "client-individual"),
+            ("prefetch-count", &count),
         ];
-        let inbox = Inbox::with_acks(&self.place, &headers, prefetch).await;
-        inbox.with_context(|| format!("cannot join as `{id}`"))
+        let context = || format!("cannot join as `{id}`");
+        let mut connection = ConsumerConnection::open(&self.place, prefetch).await.with_context(context)?;
+        connection.request(Command::Subscribe, &subscribe).await.with_context(context)?;
+        Ok(connection)
     }
 }
 
-/// Where the events of a subscriber wait.
+/// The name of a subscriber's queue.
 fn queue(place: &Place, id: &str) -> Result<String> {
     let name = format!("{}.{id}", place.name());
-    // The plugin takes a message's `ack` header to pieces at this mark.
-    ensure!(!id.is_empty() && !id.contains("@@"), "`{id}` is no name for a subscriber");
+    // The plugin splits a message's `ack` header at `@@`.
+    ensure!(!id.is_empty() && !id.contains("@@"), "`{id}` cannot be the name of a subscriber");
     ensure!(name.len() <= MAX_LEN, "`{id}` is too long a name for a subscriber");
     Ok(name)
 }
 
 /// Publishes with the topic as routing key, and wants a receipt for each event.
 pub struct ConfirmedPublisher {
-    outbox: Outbox,
+    connection: ProducerConnection,
     topics: String,
     persistent: bool,
 }
@@ -132,23 +141,24 @@ impl Publisher for ConfirmedPublisher {
         let destination = topics::destination(&self.topics, topic.as_str())?;
         let headers = [("destination", destination.as_str()), ("persistent", "true")];
         let headers = if self.persistent { &headers[..] } else { &headers[..1] };
-        self.outbox.send_with_receipt(headers, body).await
+        self.connection.room_in_flight().await?;
+        self.connection.put_in_flight(Command::Send, headers, &body)
     }
 
     /// Confirmed: on disk, for every durable subscriber there is.
     async fn flush(&mut self) -> Result<()> {
-        self.outbox.flush().await
+        self.connection.flush().await
     }
 
     async fn close(self) -> Result<()> {
-        self.outbox.close().await
+        self.connection.close().await
     }
 }
 
 /// Consumes from its queue; a receipt is the MESSAGE's `ack` header.
 pub struct DurableSubscriber {
-    inbox: Inbox,
-    events: Events,
+    connection: ConsumerConnection,
+    events: EventReader,
 }
 
 impl Consumer for DurableSubscriber {
@@ -156,25 +166,25 @@ impl Consumer for DurableSubscriber {
     type Receipt = String;
 
     async fn next(&mut self) -> Result<Option<Delivery<Event, String>>> {
-        let message = self.inbox.next().await?;
-        let (attempt, receipt) = marks(&message)?;
+        let message = self.connection.next().await?;
+        let (attempt, receipt) = attempt_and_receipt(&message)?;
         Ok(Some(Delivery { item: self.events.read(&message)?, attempt, receipt }))
     }
 
     async fn ack(&mut self, receipt: String) -> Result<()> {
-        self.inbox.settle(Command::Ack, receipt).await
+        self.connection.settle(Command::Ack, receipt).await
     }
 
     async fn nack(&mut self, receipt: String) -> Result<()> {
-        self.inbox.settle(Command::Nack, receipt).await
+        self.connection.settle(Command::Nack, receipt).await
     }
 
     async fn flush(&mut self) -> Result<()> {
-        self.inbox.flush().await
+        self.connection.flush().await
     }
 
     /// What was not acked stays in the queue, and so does the queue.
     async fn close(self) -> Result<()> {
-        self.inbox.close().await
+        self.connection.close().await
     }
 }

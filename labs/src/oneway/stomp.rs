@@ -1,23 +1,26 @@
-//! One-way over STOMP: the sender's SEND frames go to `/queue/NAME`, which
-//! RabbitMQ's plugin makes an AMQP queue; the receiver subscribes to it with
-//! `ack:auto`, which means without acks.
+//! One-way over STOMP: the sender writes SEND frames with the destination
+//! `/queue/NAME`, which RabbitMQ's STOMP plugin maps to an AMQP queue of that
+//! name. The receiver subscribes to it (SUBSCRIBE with `ack:auto`, which means
+//! without acks) and reads MESSAGE frames. All of it is text: `nc` and a keyboard
+//! can take either part.
 //!
-//! Text all the way: `nc` and a keyboard can stand on either end. Promises:
-//! order per sender, and that a message waits for a receiver who is late or
-//! slow, in RabbitMQ. Loses: what was on its way when a side dies, for it is
-//! forgotten when it has been written; all that waits when RabbitMQ dies.
+//! Only the last SEND before a flush asks for a receipt. RabbitMQ serves a
+//! connection in order, so this receipt says that the queue has all messages, in
+//! memory. It promises order per sender, and that a message waits in RabbitMQ for
+//! a receiver that is late or slow.
+//!
+//! Loses: what is on its way when a side dies, because RabbitMQ forgets a message
+//! when it has written it; everything in the queue when RabbitMQ dies.
 //!
 //! Run it: `just lab oneway-stomp`. Watch it: `rabbitmqctl list_queues`.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use bytes::Bytes;
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::oneway::{OneWay, Receiver, Sender};
 use crate::wire::amqp;
-use crate::wire::stomp::inbox::Inbox;
-use crate::wire::stomp::link;
-use crate::wire::stomp::outbox::Outbox;
+use crate::wire::stomp::{self, Command, ConsumerConnection, ProducerConnection};
 
 /// A queue of messages that are not persistent.
 pub struct Stomp {
@@ -31,12 +34,12 @@ impl Lab for Stomp {
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
 
-    /// Nothing to declare: the first to send or subscribe makes the queue.
+    /// STOMP cannot declare a queue: RabbitMQ creates it for the first who sends or subscribes.
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone() })
     }
 
-    /// Over AMQP: STOMP has no word for deleting a queue.
+    /// Over AMQP: STOMP cannot delete a queue.
     async fn remove(place: &Place) -> Result<()> {
         amqp::delete_queue(place, &place.name()).await
     }
@@ -51,46 +54,61 @@ impl OneWay for Stomp {
     }
 
     async fn receiver(&self) -> Result<QueueReceiver> {
-        Ok(QueueReceiver { inbox: Inbox::subscribe(&self.place, &link::queue(&self.place)).await? })
+        let (queue, prefetch) = (stomp::queue(&self.place), 0);
+        let mut connection = ConsumerConnection::open(&self.place, prefetch).await?;
+        let subscribe = [("destination", queue.as_str()), ("ack", "auto"), ("id", "0")];
+        connection.request(Command::Subscribe, &subscribe).await.context("cannot subscribe")?;
+        Ok(QueueReceiver { connection })
     }
 }
 
-/// Sends to the queue of a place.
+/// Sends to the queue of a place. Also the handing end of `pipeline/stomp.rs`.
 pub struct QueueSender {
-    outbox: Outbox,
+    connection: ProducerConnection,
     queue: String,
+    /// The message that was accepted last. It is kept back, because a flush asks for its receipt.
+    last: Option<Bytes>,
 }
 
 impl QueueSender {
     pub(crate) async fn to(place: &Place) -> Result<Self> {
-        Ok(Self { outbox: Outbox::to(place).await?, queue: link::queue(place) })
+        let connection = ProducerConnection::open(place).await?;
+        Ok(Self { connection, queue: stomp::queue(place), last: None })
     }
 }
 
 impl Sender for QueueSender {
     async fn send(&mut self, body: Bytes) -> Result<()> {
-        self.outbox.send(self.queue.clone(), body).await
+        self.connection.room().await?;
+        match self.last.replace(body) {
+            Some(before) => self.connection.put(Command::Send, &[("destination", &self.queue)], &before),
+            None => Ok(()),
+        }
     }
 
-    /// More than written: the receipt of the last message says that the queue
-    /// has all of them, in memory.
+    /// More than written: the receipt of the last message says that the queue has all of them,
+    /// in memory.
     async fn flush(&mut self) -> Result<()> {
-        self.outbox.flush().await
+        if let Some(last) = self.last.take() {
+            self.connection.put_in_flight(Command::Send, &[("destination", &self.queue)], &last)?;
+        }
+        self.connection.flush().await
     }
 
-    async fn close(self) -> Result<()> {
-        self.outbox.close().await
+    async fn close(mut self) -> Result<()> {
+        self.flush().await?;
+        self.connection.close().await
     }
 }
 
 /// Subscribed to the queue.
 pub struct QueueReceiver {
-    inbox: Inbox,
+    connection: ConsumerConnection,
 }
 
 impl Receiver for QueueReceiver {
     /// Never `None`: a queue does not know who may still send.
     async fn recv(&mut self) -> Result<Option<Bytes>> {
-        Ok(Some(self.inbox.next().await?.body))
+        Ok(Some(self.connection.next().await?.body))
     }
 }

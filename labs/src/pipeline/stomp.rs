@@ -1,15 +1,20 @@
-//! A pipeline over STOMP: a queue of tasks that workers compete for, a queue of
-//! results for the sink, and the topics of `pubsub/stomp.rs` for `stop`. The
-//! handing ends are the senders of `oneway/stomp.rs`, the taking ends the
-//! consumers of `queue/stomp.rs`.
+//! A pipeline over STOMP: a queue of tasks that workers compete for, and a queue
+//! of results for the sink. The handing end writes SEND frames to
+//! `/queue/NAME`; it is the sender of `oneway/stomp.rs`. The taking end subscribes
+//! with `ack:client-individual` and `prefetch-count`, and acks each MESSAGE (ACK);
+//! it is the consumer of `queue/stomp.rs`. The topics of `pubsub/stomp.rs` carry
+//! `stop`.
 //!
-//! `prefetch-count` makes it fair: a worker that holds so many unacked tasks
-//! gets no more until it acks. Without this header RabbitMQ gives the first to
-//! come all there is. Promises: the tasks of a worker that dies go to another
-//! at once, and since a result's receipt comes before its task is acked, none is
-//! lost; some may come twice. The messages are not persistent: they go with the broker.
+//! A flush asks for the receipt of the last SEND: RabbitMQ has all messages then,
+//! in memory. `prefetch-count` shares tasks on demand: a worker with so many
+//! unacked tasks gets no more until it acks. Without this header, RabbitMQ gives
+//! the first worker all tasks there are. The tasks of a worker that dies go to
+//! another at once. A worker flushes its result before it acks the task: so no
+//! task is lost with a worker, and some may be done twice.
 //!
-//! Run it: `just lab pipeline-stomp`.
+//! Loses: everything when RabbitMQ dies, because the messages are not persistent.
+//!
+//! Run it: `just lab pipeline-stomp`. Watch it: `rabbitmqctl list_queues name messages_unacknowledged`.
 
 use anyhow::Result;
 
@@ -40,7 +45,7 @@ impl Lab for Stomp {
         Ok(Self { place: place.clone() })
     }
 
-    /// Over AMQP: STOMP has no word for deleting a queue.
+    /// Over AMQP: STOMP cannot delete a queue.
     async fn remove(place: &Place) -> Result<()> {
         for stage in [Stage::Tasks, Stage::Results] {
             amqp::delete_queue(place, &place.namespace(stage.namespace()).name()).await?;

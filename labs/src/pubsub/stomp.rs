@@ -1,13 +1,18 @@
-//! Publish/subscribe over STOMP: SEND to `/topic/KEY` publishes to RabbitMQ's
-//! exchange `amq.topic`; SUBSCRIBE to `/topic/PATTERN` binds a queue to it that
-//! RabbitMQ names, fills and, when the subscriber goes, deletes.
+//! Publish/subscribe over STOMP: the publisher writes SEND frames with the
+//! destination `/topic/KEY`, and RabbitMQ publishes them to its exchange
+//! `amq.topic`. For a SUBSCRIBE to `/topic/PATTERN`, RabbitMQ makes a queue, binds
+//! it to the exchange, and deletes it when the subscriber goes. STOMP cannot
+//! declare exchanges, so all places share this one, and the place's name is the
+//! first word of each key.
 //!
-//! STOMP cannot declare exchanges, so every place shares this one, and the
-//! place's name is the first word of each key. Promises: order per publisher,
-//! and that a subscriber is live when `subscriber` returns: the receipt of
-//! SUBSCRIBE comes after the binding. Loses: what is published while nobody is
-//! bound, and what was on its way when a side dies. A slow subscriber's queue
-//! grows in RabbitMQ.
+//! Only the last SEND before a flush asks for a receipt, which says that all
+//! events have been put into the subscribers' queues. There are no acks
+//! (`ack:auto`). It promises order per publisher, and that a subscriber is live
+//! when `subscriber` returns: the receipt of SUBSCRIBE comes after the binding.
+//!
+//! Loses: what is published while nobody is bound; what is on its way when a side
+//! dies; everything when RabbitMQ dies. The queue of a slow subscriber grows in
+//! RabbitMQ.
 //!
 //! Run it: `just lab pubsub-stomp`. Watch it: `rabbitmqctl list_bindings`.
 
@@ -17,10 +22,7 @@ use bytes::Bytes;
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
 use crate::topic::{Filter, FilterKind, MAX_LEN, Topic, TopicReader};
-use crate::wire::stomp::Frame;
-use crate::wire::stomp::inbox::Inbox;
-use crate::wire::stomp::link;
-use crate::wire::stomp::outbox::Outbox;
+use crate::wire::stomp::{self, Command, ConsumerConnection, Frame, ProducerConnection};
 
 /// Keys of `amq.topic` that begin with the place's name.
 pub struct Stomp {
@@ -50,21 +52,26 @@ impl PubSub for Stomp {
     type Subscriber = TopicSubscriber;
 
     async fn publisher(&self) -> Result<TopicPublisher> {
-        Ok(TopicPublisher { outbox: Outbox::to(&self.place).await?, topics: link::topics(&self.place) })
+        let connection = ProducerConnection::open(&self.place).await?;
+        Ok(TopicPublisher { connection, topics: stomp::topics(&self.place), last: None })
     }
 
     async fn subscriber(&self, filter: &Filter) -> Result<TopicSubscriber> {
         let pattern = pattern(&self.place, filter)?;
-        let inbox = Inbox::subscribe(&self.place, &pattern).await?;
-        Ok(TopicSubscriber { inbox, events: Events::of(&self.place) })
+        let prefetch = 0;
+        let mut connection = ConsumerConnection::open(&self.place, prefetch).await?;
+        let subscribe = [("destination", pattern.as_str()), ("ack", "auto"), ("id", "0")];
+        connection.request(Command::Subscribe, &subscribe).await.context("cannot subscribe")?;
+        Ok(TopicSubscriber { connection, events: EventReader::of(&self.place) })
     }
 }
 
-/// The destination whose subscribers hear what `filter` matches.
+/// The destination to subscribe to for what `filter` matches. `*` is any one word, and `#` any
+/// number of words, as in an AMQP binding.
 pub(crate) fn pattern(place: &Place, filter: &Filter) -> Result<String> {
     filter.require(Stomp::TRANSPORT, Stomp::FILTERS)?;
     destination(
-        &link::topics(place),
+        &stomp::topics(place),
         match filter {
             Filter::Exact(topic) => topic.as_str(),
             Filter::Words(pattern) => pattern,
@@ -73,7 +80,8 @@ pub(crate) fn pattern(place: &Place, filter: &Filter) -> Result<String> {
     )
 }
 
-/// A key is an AMQP short string, the place's name and all.
+/// The destination of a topic. The routing key, with the place's name, is an AMQP short string,
+/// whose length is limited.
 pub(crate) fn destination(topics: &str, topic: &str) -> Result<String> {
     let most = "/topic/".len() + MAX_LEN;
     let length = topics.len() + topic.len();
@@ -87,47 +95,59 @@ pub(crate) fn destination(topics: &str, topic: &str) -> Result<String> {
 
 /// Publishes with the topic as routing key.
 pub struct TopicPublisher {
-    outbox: Outbox,
+    connection: ProducerConnection,
     topics: String,
+    /// The event that was accepted last, with its destination. It is kept back, because a flush
+    /// asks for its receipt.
+    last: Option<(String, Bytes)>,
 }
 
 impl Publisher for TopicPublisher {
     async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()> {
-        self.outbox.send(destination(&self.topics, topic.as_str())?, body).await
+        let destination = destination(&self.topics, topic.as_str())?;
+        self.connection.room().await?;
+        match self.last.replace((destination, body)) {
+            Some((before, body)) => self.connection.put(Command::Send, &[("destination", &before)], &body),
+            None => Ok(()),
+        }
     }
 
-    /// More than written: the receipt of the last event says that all have
-    /// been put into the queues of those who listen.
+    /// More than written: the receipt of the last event says that all events have been put into
+    /// the subscribers' queues.
     async fn flush(&mut self) -> Result<()> {
-        self.outbox.flush().await
+        if let Some((destination, body)) = self.last.take() {
+            self.connection.put_in_flight(Command::Send, &[("destination", &destination)], &body)?;
+        }
+        self.connection.flush().await
     }
 
-    async fn close(self) -> Result<()> {
-        self.outbox.close().await
+    async fn close(mut self) -> Result<()> {
+        self.flush().await?;
+        self.connection.close().await
     }
 }
 
-/// Consumes from a queue of its own.
+/// Reads from a queue of its own, without acks.
 pub struct TopicSubscriber {
-    inbox: Inbox,
-    events: Events,
+    connection: ConsumerConnection,
+    events: EventReader,
 }
 
 impl Subscriber for TopicSubscriber {
     async fn next(&mut self) -> Result<Option<Event>> {
-        Ok(Some(self.events.read(&self.inbox.next().await?)?))
+        Ok(Some(self.events.read(&self.connection.next().await?)?))
     }
 }
 
 /// Makes events of MESSAGE frames.
-pub(crate) struct Events {
+pub(crate) struct EventReader {
     topics: String,
     reader: TopicReader,
 }
 
-impl Events {
+impl EventReader {
     pub(crate) fn of(place: &Place) -> Self {
-        Self { topics: link::topics(place), reader: TopicReader::default() }
+        Self { topics: stomp::topics(place), reader: TopicReader::default() }
     }
 
     pub(crate) fn read(&mut self, frame: &Frame) -> Result<Event> {

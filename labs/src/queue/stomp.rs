@@ -1,16 +1,19 @@
-//! A queue over STOMP: SEND with `persistent:true` and `receipt` on one side,
-//! SUBSCRIBE with `ack:client-individual` and ACK or NACK on the other. In
-//! RabbitMQ `/queue/NAME` is a durable queue, and the receipt of a SEND is its
-//! confirm: it comes when the message is on disk.
+//! A queue over STOMP: the producer writes SEND frames with `persistent:true` and
+//! `receipt`. The consumer subscribes with `ack:client-individual` and
+//! `prefetch-count`, and answers each MESSAGE with ACK or NACK. In RabbitMQ,
+//! `/queue/NAME` is a durable queue.
 //!
-//! Every SEND asks for its own receipt, since of two messages the later may be
-//! on disk first. At most `prefetch-count` deliveries are unacked at a consumer;
-//! they go to another when its connection is gone. What comes again says
-//! `redelivered:true`: its attempt is 2.
+//! The RECEIPT of a SEND confirms the message: it comes when the message is on
+//! disk. Every SEND asks for its own receipt, because of two messages the later
+//! may be on disk first. At most `prefetch-count` deliveries are unacked at a
+//! consumer. When its connection is gone they go to another, with
+//! `redelivered:true`: their attempt is 2.
 //!
-//! Survives: kill -9 of a consumer, at once; of the broker; a power cut, as far
-//! as the disk keeps its word. Some messages may come twice. A receipt also
-//! comes for a message whose queue somebody has deleted: STOMP has no `mandatory`.
+//! Survives: kill -9 of a consumer, at once; kill -9 of the broker; a power cut,
+//! if the disk really stores what it says it has stored. Some messages may come
+//! twice. Loses: what was not confirmed, and a confirmed message whose queue
+//! somebody had deleted: STOMP has no `mandatory`, so its receipt comes all the
+//! same.
 //!
 //! Run it: `just lab queue-stomp`. Watch it: `rabbitmqctl list_stomp_connections`.
 
@@ -21,12 +24,9 @@ use tokio::sync::Semaphore;
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::queue::{Consumer, Delivery, Producer, Queue};
 use crate::wire::amqp;
-use crate::wire::stomp::inbox::Inbox;
-use crate::wire::stomp::link;
-use crate::wire::stomp::outbox::Outbox;
-use crate::wire::stomp::{Command, Frame};
+use crate::wire::stomp::{self, Command, ConsumerConnection, Frame, ProducerConnection};
 
-/// Never as `persistent:false`, which would ask for a queue that is not durable.
+/// 0 leaves the header out: `persistent:false` would ask for a queue that is not durable.
 const PERSISTENT: Knob = Knob::new(
     "persistent",
     1,
@@ -51,12 +51,12 @@ impl Lab for Stomp {
     const JOIN: Join = Join::Confirmed;
     const KNOBS: &'static [Knob] = &[PERSISTENT, IN_FLIGHT];
 
-    /// Nothing to declare: the first to send or subscribe makes the queue.
+    /// STOMP cannot declare a queue: RabbitMQ creates it for the first who sends or subscribes.
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone() })
     }
 
-    /// Over AMQP: STOMP has no word for deleting a queue.
+    /// Over AMQP: STOMP cannot delete a queue.
     async fn remove(place: &Place) -> Result<()> {
         amqp::delete_queue(place, &place.name()).await
     }
@@ -68,8 +68,8 @@ impl Queue for Stomp {
 
     async fn producer(&self) -> Result<QueueProducer> {
         Ok(QueueProducer {
-            outbox: Outbox::to(&self.place).await?,
-            queue: link::queue(&self.place),
+            connection: ProducerConnection::open(&self.place).await?,
+            queue: stomp::queue(&self.place),
             persistent: self.place.knob(PERSISTENT) > 0,
             in_flight: Semaphore::new(self.place.knob(IN_FLIGHT).max(1)),
         })
@@ -82,7 +82,7 @@ impl Queue for Stomp {
 
 /// Sends to the queue, and waits for the receipt of each message.
 pub struct QueueProducer {
-    outbox: Outbox,
+    connection: ProducerConnection,
     queue: String,
     persistent: bool,
     in_flight: Semaphore,
@@ -90,26 +90,39 @@ pub struct QueueProducer {
 
 impl Producer for QueueProducer {
     async fn send(&self, body: Bytes) -> Result<()> {
-        let _one_of_them = self.in_flight.acquire().await.context("closed")?;
+        let _permit = self.in_flight.acquire().await.context("closed")?;
         let headers = [("destination", self.queue.as_str()), ("persistent", "true")];
         let headers = if self.persistent { &headers[..] } else { &headers[..1] };
-        self.outbox.confirmed(headers, body).await.context("the message is not confirmed")
+        self.connection.room().await?;
+        let receipt = self.connection.put_for_receipt(Command::Send, headers, &body)?;
+        self.connection.write();
+        receipt.await.context("the message is not confirmed")
     }
 
     async fn close(self) -> Result<()> {
-        self.outbox.close().await
+        self.connection.close().await
     }
 }
 
 /// Subscribed with acks; a receipt is the MESSAGE's `ack` header.
 pub struct QueueConsumer {
-    inbox: Inbox,
+    connection: ConsumerConnection,
 }
 
 impl QueueConsumer {
+    /// Also the taking end of `pipeline/stomp.rs`.
     pub(crate) async fn join(place: &Place, prefetch: u16) -> Result<Self> {
-        let queue = link::queue(place);
-        Ok(Self { inbox: Inbox::with_acks(place, &[("destination", &queue)], prefetch).await? })
+        let prefetch = prefetch.max(1);
+        let (queue, count) = (stomp::queue(place), prefetch.to_string());
+        let mut connection = ConsumerConnection::open(place, prefetch).await?;
+        let subscribe = [
+            ("destination", queue.as_str()),
+            ("ack", "client-individual"),
+            ("prefetch-count", &count),
+            ("id", "0"),
+        ];
+        connection.request(Command::Subscribe, &subscribe).await.context("cannot subscribe")?;
+        Ok(Self { connection })
     }
 }
 
@@ -118,30 +131,30 @@ impl Consumer for QueueConsumer {
     type Receipt = String;
 
     async fn next(&mut self) -> Result<Option<Delivery<Bytes, String>>> {
-        let message = self.inbox.next().await?;
-        let (attempt, receipt) = marks(&message)?;
+        let message = self.connection.next().await?;
+        let (attempt, receipt) = attempt_and_receipt(&message)?;
         Ok(Some(Delivery { item: message.body, attempt, receipt }))
     }
 
     async fn ack(&mut self, receipt: String) -> Result<()> {
-        self.inbox.settle(Command::Ack, receipt).await
+        self.connection.settle(Command::Ack, receipt).await
     }
 
     async fn nack(&mut self, receipt: String) -> Result<()> {
-        self.inbox.settle(Command::Nack, receipt).await
+        self.connection.settle(Command::Nack, receipt).await
     }
 
     async fn flush(&mut self) -> Result<()> {
-        self.inbox.flush().await
+        self.connection.flush().await
     }
 
     async fn close(self) -> Result<()> {
-        self.inbox.close().await
+        self.connection.close().await
     }
 }
 
-/// Which attempt a MESSAGE is, and what settles it.
-pub(crate) fn marks(message: &Frame) -> Result<(u32, String)> {
+/// Which attempt a MESSAGE is, and the receipt that settles it: its `ack` header.
+pub(crate) fn attempt_and_receipt(message: &Frame) -> Result<(u32, String)> {
     let redelivered = message.header("redelivered").is_some_and(|redelivered| redelivered == "true");
     let receipt = message.header("ack").context("a MESSAGE that cannot be acked")?;
     Ok((if redelivered { 2 } else { 1 }, receipt.into_owned()))

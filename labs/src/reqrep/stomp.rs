@@ -1,28 +1,28 @@
-//! Request/reply over STOMP: requests in a shared queue, `correlation-id` to
-//! match them with replies, and a return address of RabbitMQ's making. A SEND
-//! with `reply-to:/temp-queue/replies` has the plugin create a queue that only
-//! this connection reads, subscribe to it, and put its name into the request.
-//! The responder sends to where `reply-to` points, `/reply-queue/…` by then.
+//! Request/reply over STOMP: a requester writes SEND frames to a shared queue,
+//! with the headers `reply-to` and `correlation-id`. Responders compete for the
+//! queue (SUBSCRIBE with `ack:auto`), and write the reply as a SEND to the
+//! destination in `reply-to`, with the same `correlation-id`.
 //!
-//! Promises: a reply reaches its `ask` or nobody, in any order. Loses: requests
-//! and replies of a side that dies, without a word: without a timeout of its
-//! own, an `ask` waits for ever.
+//! For `reply-to:/temp-queue/replies`, RabbitMQ's STOMP plugin makes a queue that
+//! only this connection reads, subscribes the connection to it, and puts its name
+//! into the request, as `/reply-queue/…`. The reply is the confirmation; nothing
+//! is acked. It promises that a reply reaches the `ask` it answers or nobody.
 //!
-//! Run it: `just lab reqrep-stomp`.
+//! Loses: requests and replies of a side that dies, and everything when RabbitMQ
+//! dies. `ask` then waits for ever: a caller that must not do that sets a timeout.
+//!
+//! Run it: `just lab reqrep-stomp`. Watch it: `rabbitmqctl list_queues name messages`.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::reqrep::correlation::Pending;
 use crate::reqrep::return_address::ReturnAddress;
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::wire::amqp;
-use crate::wire::stomp;
-use crate::wire::stomp::inbox::Inbox;
-use crate::wire::stomp::link;
-use crate::wire::stomp::outbox::Outbox;
+use crate::wire::stomp::{self, ConsumerConnection, ProducerConnection};
 
-/// Ours on every connection: RabbitMQ puts the name of a real queue in its place.
+/// The same on every connection: RabbitMQ replaces it by the name of a queue of this connection.
 const REPLIES: &str = "/temp-queue/replies";
 
 /// A queue of requests, and one of replies for every requester.
@@ -37,12 +37,12 @@ impl Lab for Stomp {
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
 
-    /// Nothing to declare: the first to send or subscribe makes the queue.
+    /// STOMP cannot declare a queue: RabbitMQ creates it for the first who sends or subscribes.
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone() })
     }
 
-    /// Over AMQP: STOMP has no word for deleting a queue.
+    /// Over AMQP: STOMP cannot delete a queue.
     async fn remove(place: &Place) -> Result<()> {
         amqp::delete_queue(place, &place.name()).await
     }
@@ -55,27 +55,30 @@ impl RequestReply for Stomp {
 
     async fn requester(&self) -> Result<QueueRequester> {
         let pending = Pending::default();
-        let asked = Hearing(pending.clone());
-        let outbox = Outbox::hearing(&self.place, move |reply| {
+        let waiting = CloseOnDrop(pending.clone());
+        let connection = ProducerConnection::open_with(&self.place, move |reply| {
             let id = reply.header("correlation-id").and_then(|id| id.parse().ok());
-            asked.0.hand_out(id.unwrap_or_default(), reply.body);
+            waiting.0.hand_out(id.unwrap_or_default(), reply.body);
         });
-        Ok(QueueRequester { outbox: outbox.await?, requests: link::queue(&self.place), pending })
+        Ok(QueueRequester { connection: connection.await?, requests: stomp::queue(&self.place), pending })
     }
 
     async fn responder(&self) -> Result<QueueResponder> {
-        // Two connections: RabbitMQ holds back one that sends too fast, and
-        // requests are read only when they are wanted.
-        let replies = Outbox::to(&self.place).await?;
-        let requests = Inbox::subscribe(&self.place, &link::queue(&self.place)).await?;
+        // Two connections: RabbitMQ stops reading from one that sends too fast, and requests are
+        // read only when they are wanted.
+        let replies = ProducerConnection::open(&self.place).await?;
+        let (queue, prefetch) = (stomp::queue(&self.place), 0);
+        let mut requests = ConsumerConnection::open(&self.place, prefetch).await?;
+        let subscribe = [("destination", queue.as_str()), ("ack", "auto"), ("id", "0")];
+        requests.request(stomp::Command::Subscribe, &subscribe).await.context("cannot subscribe")?;
         Ok(QueueResponder { requests, replies })
     }
 }
 
-/// Wakes those who wait when the connection ends and nobody hears any more.
-struct Hearing(Pending);
+/// Wakes those who wait for a reply when the connection ends, because no more replies can come.
+struct CloseOnDrop(Pending);
 
-impl Drop for Hearing {
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         self.0.close();
     }
@@ -83,28 +86,28 @@ impl Drop for Hearing {
 
 /// Asks with a correlation identifier of its own for every request.
 pub struct QueueRequester {
-    outbox: Outbox,
+    connection: ProducerConnection,
     requests: String,
     pending: Pending,
 }
 
 impl Requester for QueueRequester {
     async fn ask(&self, request: Command) -> Result<Document> {
-        self.outbox.room().await?;
+        self.connection.room().await?;
         let ticket = self.pending.register()?;
         let id = ticket.id().to_string();
         let headers =
             [("destination", self.requests.as_str()), ("reply-to", REPLIES), ("correlation-id", &id)];
-        self.outbox.put(stomp::Command::Send, &headers, &request)?;
-        self.outbox.write();
+        self.connection.put(stomp::Command::Send, &headers, &request)?;
+        self.connection.write();
         Ok(Document(ticket.reply().await?))
     }
 }
 
-/// Answers from the shared queue, and sends replies where the request says.
+/// Answers requests from the shared queue, and sends each reply to the request's `reply-to`.
 pub struct QueueResponder {
-    requests: Inbox,
-    replies: Outbox,
+    requests: ConsumerConnection,
+    replies: ProducerConnection,
 }
 
 impl Responder for QueueResponder {
@@ -114,8 +117,8 @@ impl Responder for QueueResponder {
         loop {
             let request = self.requests.next().await?;
             let header = |name| request.header(name).map(|value| value.into_owned());
-            // What cannot be answered is dropped: RabbitMQ would take an
-            // address that is none for an error of ours.
+            // A request that cannot be answered is dropped: RabbitMQ would treat a SEND to an
+            // invalid address as our error.
             if let Some(address) = header("reply-to").filter(|address| is_queue(address)) {
                 let id = header("correlation-id");
                 return Ok(Some((request.body.into(), ReturnAddress { address, id })));

@@ -147,8 +147,8 @@ fn what_breaks_the_rules_is_refused() {
     let endless = format!("SEND\na:{}", "b".repeat(MAX_HEAD));
     let body = [b"SEND\n\n".to_vec(), vec![b'x'; MAX_BODY + 1]].concat();
     for (bytes, told) in [
-        (&b"GET / HTTP/1.1\r\n\r\n"[..], "`GET / HTTP/1.1` is no STOMP command"),
-        (b"SEND\nnonsense\n\n\0", "`nonsense` is no STOMP header"),
+        (&b"GET / HTTP/1.1\r\n\r\n"[..], "`GET / HTTP/1.1` is not a STOMP command"),
+        (b"SEND\nnonsense\n\n\0", "`nonsense` is not a STOMP header"),
         (b"SEND\na:\\t\n\n\0", "`a:\\\\t` has a wrong escape"),
         (b"SEND\na:\\\n\n\0", "`a:\\\\` has a wrong escape"),
         (b"SEND\ncontent-length:1x\n\nx\0", "`1x` is no length"),

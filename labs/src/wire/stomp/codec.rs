@@ -1,16 +1,12 @@
 //! STOMP 1.2's frames: a command, headers, an empty line, a body, a zero byte.
-//! Readable enough to be typed into `nc`. A body whose length is announced may
-//! hold zero bytes itself; one that is not ends at the first of them.
+//! A frame is text, and can be typed into `nc`. A body with a `content-length`
+//! may hold zero bytes; a body without one ends at the first zero byte.
 
 use std::borrow::Cow;
 
 use anyhow::{Context as _, Error, Result, bail, ensure};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
-
-pub(crate) mod inbox;
-pub(crate) mod link;
-pub(crate) mod outbox;
 
 /// Longest command and headers together, bytes; longer is a broken or hostile peer.
 pub const MAX_HEAD: usize = 64 << 10;
@@ -19,7 +15,7 @@ pub const MAX_HEADERS: usize = 128;
 /// Longest body, bytes.
 pub const MAX_BODY: usize = 16 << 20;
 
-/// What a frame is about.
+/// The command of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "these are the specification's own words")]
 pub enum Command {
@@ -81,7 +77,7 @@ impl Command {
         }
     }
 
-    /// The two that STOMP 1.0 had already are written as it wrote them.
+    /// CONNECT and CONNECTED do not escape headers, so that STOMP 1.0 can read them.
     const fn escapes(self) -> bool {
         !matches!(self, Self::Connect | Self::Connected)
     }
@@ -90,7 +86,7 @@ impl Command {
 /// A frame to be written.
 #[derive(Debug, Clone, Copy)]
 pub struct Outgoing<'a> {
-    /// What it is about.
+    /// The command.
     pub command: Command,
     /// Names and values; `content-length` is added where there is a body.
     pub headers: &'a [(&'a str, &'a str)],
@@ -98,15 +94,15 @@ pub struct Outgoing<'a> {
     pub body: &'a [u8],
 }
 
-/// A frame that was read. Nothing is copied: it holds on to what it was read into.
+/// A frame that was read. Nothing is copied: it keeps the buffer that it was read into.
 #[derive(Debug, Clone)]
 pub struct Frame {
-    /// What it is about.
+    /// The command.
     pub command: Command,
     /// The body.
     pub body: Bytes,
     head: Bytes,
-    /// Where in the head a header begins, has its colon, and ends.
+    /// The positions in the head where each header begins, has its colon, and ends.
     headers: Vec<[u32; 3]>,
 }
 
@@ -125,7 +121,7 @@ impl Frame {
     }
 }
 
-/// What was checked to be valid when it was read.
+/// A header's name or value without its escapes. They were checked when the frame was read.
 fn text(raw: &[u8], command: Command) -> Cow<'_, str> {
     let text = std::str::from_utf8(raw).unwrap_or_default();
     if !command.escapes() || !text.contains('\\') {
@@ -255,8 +251,8 @@ impl Decoder for Codec {
 }
 
 impl Codec {
-    /// Where the empty line behind the headers ends. Ends of lines between
-    /// frames are heart-beats, or ornament, and are skipped.
+    /// Where the empty line behind the headers ends. Line ends between frames, which may be
+    /// heart-beats, are skipped.
     fn end_of_head(&mut self, input: &mut BytesMut) -> Result<Option<usize>> {
         if self.looked_at == 0 {
             let eols = input.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
@@ -282,10 +278,10 @@ fn head(head: Bytes) -> Result<(Frame, Option<usize>)> {
     let mut lines = whole.split_terminator('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
     let first = lines.next().unwrap_or_default();
     let command = Command::ALL.into_iter().find(|command| command.as_str() == first);
-    let command = command.with_context(|| format!("`{}` is no STOMP command", shown(first)))?;
+    let command = command.with_context(|| format!("`{}` is not a STOMP command", shown(first)))?;
     let (mut headers, mut length) = (Vec::with_capacity(8), None);
     for line in lines.filter(|line| !line.is_empty()) {
-        let colon = line.find(':').with_context(|| format!("`{}` is no STOMP header", shown(line)))?;
+        let colon = line.find(':').with_context(|| format!("`{}` is not a STOMP header", shown(line)))?;
         ensure!(headers.len() < MAX_HEADERS, "a STOMP frame has more than {MAX_HEADERS} headers");
         ensure!(!command.escapes() || is_escaped(line), "`{}` has a wrong escape", shown(line));
         if &line[..colon] == "content-length" && length.is_none() {
@@ -301,11 +297,11 @@ fn content_length(text: &str) -> Result<usize> {
     match text.trim().parse() {
         Ok(length) if length <= MAX_BODY => Ok(length),
         Ok(length) => bail!("a STOMP body of {length} bytes is announced; at most {MAX_BODY} are possible"),
-        Err(_) => bail!("`{}` is no length of a STOMP body", shown(text)),
+        Err(_) => bail!("`{}` is not the length of a STOMP body", shown(text)),
     }
 }
 
-/// Anything else behind a backslash is fatal, says the specification.
+/// The specification says that anything else behind a backslash is a fatal error.
 fn is_escaped(line: &str) -> bool {
     let mut rest = line.bytes();
     while let Some(byte) = rest.next() {
@@ -316,7 +312,7 @@ fn is_escaped(line: &str) -> bool {
     true
 }
 
-/// Enough of it for an error.
+/// The beginning of a text, for an error message.
 fn shown(text: &str) -> String {
     text.chars().take(40).flat_map(char::escape_debug).collect()
 }
