@@ -1,17 +1,20 @@
-//! A queue on Redis lists, by the reliable-queue idiom: `LMOVE` takes an item
-//! off the queue and onto the consumer's own list in one step, and an ack
-//! removes it there (`LREM`). An item is always on some list.
+//! A queue on Redis lists, by the reliable-queue idiom. The producer pushes at the
+//! tail of the queue (`RPUSH`). A consumer moves an item from the head of the queue
+//! to a list of its own in one step (`LMOVE`; `BLMOVE` waits), and an ack removes it
+//! there (`LREM`). So an item is always on some list.
 //!
-//! Each consumer renews a key that expires: its lease. When the key is gone, the
-//! other consumers move the items of that consumer to a second list, of items to
-//! be delivered again. A nack moves an item there, too. An item from the second
-//! list was delivered before, once or more often: its attempt is 2.
+//! A message is confirmed when Redis has answered its `RPUSH`. Each consumer renews
+//! a key that expires: its lease. When the key is gone, the other consumers move
+//! the items of that consumer to a second list, of items to be delivered again. A
+//! nack moves an item there, too. An item from the second list was delivered
+//! before, once or more often: its attempt is 2.
 //!
-//! Survives: kill -9 of a consumer (its items are back after `LEASE_MS`); with
-//! `appendonly yes` that of Redis, and with `appendfsync always` a power cut.
-//! The default, `everysec`, puts off writing while the disk is busy: kill -9
-//! then loses what was confirmed meanwhile. A consumer that stalls longer than
-//! its lease gets its items taken: twice done.
+//! Survives: kill -9 of a consumer (its items are back after `lease-ms`); kill -9
+//! of Redis with `appendonly yes`, unless `appendfsync` is `everysec`, the default:
+//! that puts off writing while the disk is busy, and loses what was confirmed
+//! meanwhile; a power cut with `appendfsync always`. The items of a consumer that
+//! stalls for longer than its lease are handled twice. Loses: what was not
+//! confirmed.
 //!
 //! Run it: `just lab queue-redis`. Watch it: `redis-cli LLEN PLACE:queue`.
 
@@ -99,8 +102,8 @@ impl Producer for ListProducer {
     }
 }
 
-/// Moves items to a list of its own, and removes them there when they are done with; a
-/// receipt is the item's body.
+/// Moves items to a list of its own, and removes each when it is acked; a receipt is the item's
+/// body.
 pub struct ListConsumer {
     lists: Lists,
     /// For `BLMOVE`, which waits: a connection of its own.

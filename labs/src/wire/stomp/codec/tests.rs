@@ -151,7 +151,7 @@ fn what_breaks_the_rules_is_refused() {
         (b"SEND\nnonsense\n\n\0", "`nonsense` is not a STOMP header"),
         (b"SEND\na:\\t\n\n\0", "`a:\\\\t` has a wrong escape"),
         (b"SEND\na:\\\n\n\0", "`a:\\\\` has a wrong escape"),
-        (b"SEND\ncontent-length:1x\n\nx\0", "`1x` is no length"),
+        (b"SEND\ncontent-length:1x\n\nx\0", "`1x` is not the length"),
         (b"SEND\ncontent-length:16777217\n\n", "16777217 bytes is announced"),
         (b"SEND\ncontent-length:1\n\nxy\0", "longer than was announced"),
         (b"SEND\n\xff:x\n\n\0", "not UTF-8"),
