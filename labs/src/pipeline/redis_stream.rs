@@ -53,8 +53,8 @@ impl Lab for RedisStream {
     }
 
     async fn remove(place: &Place) -> Result<()> {
-        for part in [Stage::Tasks.namespace(), Stage::Results.namespace(), "control"] {
-            wire::remove_keys(&place.namespace(part)).await?;
+        for namespace in [Stage::Tasks.namespace(), Stage::Results.namespace(), "control"] {
+            wire::remove_keys(&place.namespace(namespace)).await?;
         }
         Ok(())
     }

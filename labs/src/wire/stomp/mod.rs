@@ -42,8 +42,8 @@ const READ_BYTES: usize = 64 << 10;
 /// Connects, and logs in at the virtual host of the broker's address. No
 /// heart-beats are asked for: the kernel tells when a local peer has gone.
 async fn connect(place: &Place) -> Result<Framed<TcpStream, Codec>> {
-    let door = place.endpoint("stomp", PORT)?;
-    let (host, port) = (door.host.as_str(), door.port);
+    let endpoint = place.endpoint("stomp", PORT)?;
+    let (host, port) = (endpoint.host.as_str(), endpoint.port);
     let uri: AMQPUri = place.url()?.parse().map_err(|error: String| anyhow!(error))?;
     let socket = TcpStream::connect((host, port)).await.with_context(|| {
         format!("cannot connect to RabbitMQ's STOMP plugin at {host}:{port}; is it enabled?")
@@ -79,7 +79,7 @@ pub(crate) fn queue(place: &Place) -> String {
 
 /// The beginning of the destinations of this place's topics. What follows `/topic/` is a routing
 /// key of `amq.topic`, an exchange that all places share. The place's name is the first word of
-/// the key, with its dots replaced: otherwise the topics of a part would be topics of the whole.
+/// the key, with its dots replaced: otherwise the topics of a namespace would be topics of the whole.
 pub(crate) fn topics(place: &Place) -> String {
     format!("/topic/{}.", literally(&place.name().replace('.', "~")))
 }
