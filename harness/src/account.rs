@@ -36,7 +36,7 @@ pub const MAX_MESSAGES: u64 = 1 << 30;
 
 /// The numbers of [`Counters`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are those of the result fields; see `bundle::Counts`")]
+#[expect(missing_docs, reason = "the names are those of the result fields; see `results::Counts`")]
 pub enum Counter {
     Sent,
     Refused,

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::{Bundle, Cell, Estimate, Host, LoadKind, Plan, Raw, Summary, Widening};
 use crate::history::host_name;
 use crate::host;
+use crate::results::{Bundle, Cell, Estimate, Host, LoadKind, Plan, Raw, Summary, Widening};
 use crate::stats::{self, FEWEST_PAIRS, LEAST, Pair, Share};
 
 /// What is compared of a cell.

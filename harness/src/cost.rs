@@ -20,8 +20,8 @@ use procfs::process::{Io, Process, Status};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::Cost;
 use crate::process;
+use crate::results::Cost;
 
 /// CPU time, context switches and so on. The difference of two gives what was
 /// used in between; memory is a peak and stays the later one's. What cannot be

@@ -16,7 +16,7 @@ use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 
 use crate::broker::{self, Missing, Options, Server, Source, embedded};
-use crate::bundle::{Host, Noise, Versions};
+use crate::results::{Host, Noise, Versions};
 use crate::{guard, hint, host, noise};
 use advice::{Advice, Facts, advice};
 use neighbours::{Neighbour, Street};

@@ -5,9 +5,9 @@
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 
-use crate::bundle::{Pause, Paused};
 use crate::clock::{self, Pacer};
 use crate::process;
+use crate::results::{Pause, Paused};
 
 /// Reads `AT:FOR`, both in seconds, as in `1:0.3`.
 ///

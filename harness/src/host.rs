@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use crate::bundle::{Host, Versions};
+use crate::results::{Host, Versions};
 
 /// This machine, now.
 pub fn host() -> Host {

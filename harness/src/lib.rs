@@ -1,6 +1,6 @@
 //! Measures the labs, and proves its own numbers.
 //!
-//! In reading order: what a run leaves behind ([`bundle`]), how time and
+//! In reading order: what a run leaves behind ([`results`]), how time and
 //! messages are marked ([`clock`], [`stamp`]), how they are accounted for and
 //! recorded ([`account`], [`record`], one by one in a [`recording`]), how load is offered ([`load`]), the
 //! measured loops themselves ([`role`]), who conducts them ([`conduct`],
@@ -10,7 +10,7 @@
 //! and of many bundles ([`history`]). [`selftest`] measures a transport whose truth
 //! is known. [`book`] writes the tables of the documentation.
 
-pub mod bundle;
+pub mod results;
 
 pub mod clock;
 pub mod stamp;

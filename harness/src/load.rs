@@ -7,9 +7,9 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use crate::account;
-use crate::bundle::{Arrivals, Load, LoadKind};
 use crate::clock::{self, SECOND};
 use crate::record::{Ledger, Window};
+use crate::results::{Arrivals, Load, LoadKind};
 
 /// Which part of the load one sender has.
 #[derive(Debug, Clone, Copy)]

@@ -13,9 +13,9 @@ use procfs::{CpuTime, CurrentSI as _, KernelStats};
 use rustix::thread::clock_nanosleep_absolute;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-use crate::bundle::Noise;
 use crate::cost::Usage;
 use crate::guard;
+use crate::results::Noise;
 
 /// Between two wake-ups, ns.
 const STEP: u64 = 1_000_000;

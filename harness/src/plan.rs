@@ -13,9 +13,9 @@ use serde::Deserialize;
 pub use words::{Spacing, objective, parse_arrivals, parse_cpus, parse_load, parse_setting, set};
 
 use crate::account::MOST_ENTRIES;
-use crate::bundle::{Arrivals, Load, LoadKind, Plan};
 use crate::fault;
 use crate::load::check_rate;
+use crate::results::{Arrivals, Load, LoadKind, Plan};
 use crate::stamp::HEADER;
 
 /// Longest message, bytes: every transport of the catalog carries it.
@@ -215,7 +215,7 @@ pub fn check(plan: &Plan) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::Pause;
+    use crate::results::Pause;
 
     fn plan_file(text: &str) -> Result<Plan> {
         let dir = tempfile::tempdir().expect("a folder");

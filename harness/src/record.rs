@@ -13,8 +13,8 @@ use glance::Glance;
 use hdrhistogram::Histogram;
 
 use crate::account::{self, Bitmap, Collected, Counter, Counters, Journal, MAX_MESSAGES, Set, Subject};
-use crate::bundle::Interval;
 use crate::clock;
+use crate::results::Interval;
 use crate::stamp::{MARKER, Mint, PROBE, Stamp};
 use crate::stats;
 

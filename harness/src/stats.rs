@@ -21,7 +21,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 pub use summary::summarize;
 
-use crate::bundle::Estimate;
+use crate::results::Estimate;
 
 /// Resamples of a bootstrap. With this many, the ends of a 95 % interval
 /// themselves move by less than the gap between neighbouring trials.

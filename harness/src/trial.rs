@@ -15,13 +15,13 @@ use labs::lab::Place;
 
 use crate::account;
 use crate::broker::Server;
-use crate::bundle::{Load, LoadKind, Paused, Raw, Trial};
 use crate::clock::{self, SECOND};
 use crate::conduct::{Cast, Heard, Housing};
 use crate::cost::Usage;
 use crate::fault::{self, Begin};
 use crate::noise::Meter;
 use crate::recording::Recording;
+use crate::results::{Load, LoadKind, Paused, Raw, Trial};
 use crate::role::protocol::{FromRole, Init, Kind, Measure, ToRole, roles};
 use crate::role::{Handle, LEAVE};
 use crate::verdict::{self, Seen};

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-use crate::bundle::{Arrivals, Cost, Drain, Flag, Interval, Load, LoadKind, Noise, Paused, Raw, Trial};
 use crate::clock;
 use crate::cost::Usage;
 use crate::record::INTERVAL;
 use crate::recording::Recording;
+use crate::results::{Arrivals, Cost, Drain, Flag, Interval, Load, LoadKind, Noise, Paused, Raw, Trial};
 use crate::role::protocol::{Kind, Report};
 use crate::stats;
 use crate::trial::{Outcome, Spec};
@@ -228,7 +228,7 @@ fn steady(raw: &Raw, seconds: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::{Counts, Percentiles};
+    use crate::results::{Counts, Percentiles};
 
     /// One second at 1,000 a second, with nothing wrong.
     fn fine() -> (Trial, Raw, Load) {

@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use harness::broker::{self, Options, Server};
-use harness::bundle::Load;
 use harness::conduct::Housing;
+use harness::results::Load;
 use harness::role::{self, Handle};
 use harness::trial::{self, Script, Spec};
 use harness::{guard, plan, process};
@@ -93,7 +93,7 @@ impl Stand {
         lab: &str,
         knobs: BTreeMap<String, usize>,
         bare: bool,
-    ) -> Result<harness::bundle::Trial> {
+    ) -> Result<harness::results::Trial> {
         let handle = plan::lab(&self.handles, lab)?.clone();
         let spec = Spec {
             housing: Housing { threads: handle.entry.transport == "inproc", cpus: Vec::new() },

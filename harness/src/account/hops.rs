@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering;
 use anyhow::Result;
 
 use super::{MAX_MESSAGES, Words};
-use crate::bundle::Hops;
+use crate::results::Hops;
 
 /// `N` times of each message, as one role saw them, in ns of the clock; 0: not yet.
 pub struct Times<const N: usize> {

@@ -8,9 +8,9 @@ use labs::lab::Broker;
 
 use super::Request;
 use crate::broker::{self, Source};
-use crate::bundle::private::RESULTS;
-use crate::bundle::{Bundle, Cell, FLOOR, Load, LoadKind, Part, Plan, Run, SCHEMA, Skipped, Subject};
 use crate::noise::Meter;
+use crate::results::private::RESULTS;
+use crate::results::{Bundle, Cell, FLOOR, Load, LoadKind, Part, Plan, Run, SCHEMA, Skipped, Subject};
 use crate::role::{Handle, floor};
 use crate::{agree, host, trial};
 

@@ -1,7 +1,7 @@
 //! The search for the highest rate that is sustained, as pure arithmetic: what
 //! to try next, and whether a trial has passed.
 
-use crate::bundle::{LoadKind, Objective, Purpose, Trial};
+use crate::results::{LoadKind, Objective, Purpose, Trial};
 
 /// Pass and fail may be this far apart at the end.
 const CLOSE: f64 = 1.05;
@@ -180,7 +180,7 @@ pub(crate) fn is_search(kind: LoadKind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::{Counts, Percentiles};
+    use crate::results::{Counts, Percentiles};
     use proptest::prelude::*;
 
     /// Searches a lab that sustains exactly `limit`, where longer runs sustain `share` of it.

@@ -18,9 +18,9 @@ use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
 use crate::broker::{Options, Server, Source};
-use crate::bundle::private::RESULTS;
-use crate::bundle::{Bundle, Cell, LoadKind, Plan, Run, Trial};
 use crate::conduct::Housing;
+use crate::results::private::RESULTS;
+use crate::results::{Bundle, Cell, LoadKind, Plan, Run, Trial};
 use crate::role::Handle;
 use crate::trial::{self, Script, Spec};
 use crate::{agree, guard, host, load, plan, recording, stats};

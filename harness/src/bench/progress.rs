@@ -4,7 +4,7 @@ use std::path::Path;
 
 use labs::lab::Broker;
 
-use crate::bundle::{Cell, Skipped};
+use crate::results::{Cell, Skipped};
 use crate::trial::Watch;
 
 /// How a run tells its progress.

@@ -11,7 +11,7 @@ use rand::seq::SliceRandom as _;
 use super::cells::{Setting, settings};
 use super::limit::{LONGER, Limit, Votes, fault, is_search, rounded};
 use super::{House, Length, Progress, Step as Turn, Work, need};
-use crate::bundle::{
+use crate::results::{
     Arrivals, Attempt, Capacity, Load, LoadKind, Part, Point, Purpose, Run, Step, Summary, Sweep,
 };
 use crate::stats::{self, queueing};
@@ -229,7 +229,7 @@ impl<P: Progress> Work<'_, P> {
         self.place(cell)
     }
 
-    fn place(&mut self, cell: crate::bundle::Cell) -> usize {
+    fn place(&mut self, cell: crate::results::Cell) -> usize {
         if let Some(at) = self.run.cells.iter().position(|known| known.id == cell.id) {
             return at;
         }
@@ -260,7 +260,7 @@ fn forget_unfinished(run: &mut Run) {
         .flat_map(|capacity| capacity.steps.iter().map(|step| &step.cell))
         .chain(run.sweeps.iter().flat_map(|sweep| sweep.points.iter().map(|point| &point.cell)))
         .collect();
-    let searched = |cell: &crate::bundle::Cell| {
+    let searched = |cell: &crate::results::Cell| {
         cell.load.kind == LoadKind::Max
             && run.capacities.iter().any(|capacity| {
                 let subject = &capacity.subject;

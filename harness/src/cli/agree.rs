@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::usage;
 use crate::agree::{self, Agreement, Figure, Measured};
-use crate::bundle::Estimate;
+use crate::results::Estimate;
 use crate::stats::{FEWEST_PAIRS, Share};
 use crate::{hint, host};
 

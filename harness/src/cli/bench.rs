@@ -11,7 +11,7 @@ use labs::catalog::Pattern;
 use super::progress::Live;
 use super::{BrokerArgs, interruptible, summary, table, usage};
 use crate::bench::{self, Request};
-use crate::bundle::{Bundle, Cell, Plan, Run, Trial, private};
+use crate::results::{Bundle, Cell, Plan, Run, Trial, private};
 use crate::role::{self, Handle};
 use crate::{fault, guard, hint, plan, report};
 

@@ -8,9 +8,9 @@ use clap::Args;
 use labs::topic::glob;
 
 use super::{Usage, usage};
-use crate::bundle::{self, Run};
 use crate::history::{self, History};
 use crate::regress::verdict::percent;
+use crate::results::{self, Run};
 use crate::role::Handle;
 use crate::{hint, host, plan};
 
@@ -66,7 +66,7 @@ pub(super) fn main(args: &HistoryArgs, handles: &[Handle]) -> Result<ExitCode> {
         outln!("{}", serde_json::to_string_pretty(&told)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    bundle::private::create(&args.out)?;
+    results::private::create(&args.out)?;
     let [html, _] = history::write(&told, &unread, &args.out)?;
     print(&told)?;
     eprintln!("\nThe pictures: {}", html.display());

@@ -308,7 +308,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Schema => {
-            outln!("{}", crate::bundle::schema()?.trim_end())?;
+            outln!("{}", crate::results::schema()?.trim_end())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Book => {

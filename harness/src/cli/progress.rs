@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use labs::lab::Broker;
 
-use crate::bundle::{Cell, Counts, LoadKind, Skipped};
+use crate::results::{Cell, Counts, LoadKind, Skipped};
 use crate::trial::Watch;
 use crate::{bench, report};
 use view::{Pace, fit, lines};

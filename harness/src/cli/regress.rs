@@ -139,7 +139,7 @@ pub(super) fn main(args: &RegressArgs, handles: &[Handle]) -> Result<ExitCode> {
             "base and head are the same program: this shows how often chance alone is called a regression"
         );
     }
-    crate::bundle::private::create(&out)?;
+    crate::results::private::create(&out)?;
     let runtime = role::runtime(0)?;
     let mut live = live(record.plan.rounds);
     let work = rounds::run(&mut record, &stage, &out, &mut live);
@@ -160,7 +160,7 @@ pub(super) fn main(args: &RegressArgs, handles: &[Handle]) -> Result<ExitCode> {
     Ok(ExitCode::from(verdict.outcome.exit_code()))
 }
 
-fn begin(plan: Plan, base: Program, head: Program, skipped: Vec<crate::bundle::Skipped>) -> Record {
+fn begin(plan: Plan, base: Program, head: Program, skipped: Vec<crate::results::Skipped>) -> Record {
     Record {
         schema: SCHEMA,
         created: jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
@@ -208,9 +208,9 @@ fn read(args: &RegressArgs) -> Result<Plan> {
     ensure!((1..=200).contains(&rounds), "{rounds} rounds cannot be made; give 1 to 200");
     let rate = asked_rate(args)?;
     let seconds = args.seconds.unwrap_or(if args.quick { 0.4 } else { 0.6 });
-    let as_bench = crate::bundle::Plan {
+    let as_bench = crate::results::Plan {
         sizes: vec![args.size],
-        loads: vec![crate::bundle::Load::rate(rate.unwrap_or(RATE), crate::bundle::Arrivals::Constant)],
+        loads: vec![crate::results::Load::rate(rate.unwrap_or(RATE), crate::results::Arrivals::Constant)],
         seconds,
         warmup_s: args.warmup,
         ..plan::load("quick")?

@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use super::usage;
-use crate::bundle::private;
 use crate::report;
+use crate::results::private;
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {

@@ -1,8 +1,8 @@
 //! What `lab bench` prints at its end: the answer in short. The report has all of it.
 
 use super::table::{Column, Fate, NOTHING, Row, render, wrap};
-use crate::bundle::{Cell, Counts, LoadKind, Run, Summary};
 use crate::report::number;
+use crate::results::{Cell, Counts, LoadKind, Run, Summary};
 
 /// The tables of a run, within `width` columns.
 pub(super) fn of(run: &Run, width: usize) -> String {

@@ -12,13 +12,13 @@ use labs::lab::Broker;
 
 use super::{BrokerArgs, interruptible, lab, source, usage};
 use crate::broker::{self, Options, Server, Source};
-use crate::bundle::{Load, Noise, Pause};
 use crate::conduct::Housing;
 use crate::noise::Meter;
+use crate::results::{Load, Noise, Pause};
 use crate::role::{self, Handle};
 use crate::trial::{self, Outcome, Script, Spec};
 use crate::views::{Evidence, FEWEST, Flood, Made, Take, Views};
-use crate::{bench, bundle, guard, host, load, plan};
+use crate::{bench, guard, host, load, plan, results};
 
 /// Before each measurement, seconds.
 const WARMUP: f64 = 0.5;
@@ -72,7 +72,7 @@ pub(super) fn main(args: &WrongViewsArgs, handles: &[Handle]) -> Result<ExitCode
         out.display()
     );
     guard::enter()?;
-    bundle::private::create(&out)?;
+    results::private::create(&out)?;
     let studio = Studio { args, handle, handles, load, urls: &urls, out: &out };
     let runtime = role::runtime(0)?;
     let made = runtime.block_on(interruptible(studio.shoot()));
@@ -97,7 +97,7 @@ fn check(args: &WrongViewsArgs, handle: &Handle) -> Result<Load> {
         bail!("`{}` is no fixed load; give messages a second, as in `--load 1000`", args.load);
     };
     let pause = pause(args);
-    plan::check(&bundle::Plan {
+    plan::check(&results::Plan {
         sizes: vec![args.size],
         loads: vec![load.clone()],
         seconds: args.seconds,

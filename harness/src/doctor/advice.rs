@@ -7,7 +7,7 @@ use super::neighbours::Neighbour;
 use super::score::{OVERSLEPT_QUIETLY, STOLEN_QUIETLY, TAKEN_QUIETLY};
 use super::size;
 use crate::broker::embedded;
-use crate::bundle::{Host, Noise};
+use crate::results::{Host, Noise};
 
 /// Clock sources that are read without a system call.
 const CHEAP_CLOCKS: [&str; 4] = ["tsc", "arch_sys_counter", "kvm-clock", "hyperv_clocksource_tsc_page"];

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::bundle::Noise;
+use crate::results::Noise;
 use crate::verdict::{FOREIGN, OVERSLEEP, STEAL};
 
 /// Where the lines bend: up to the first score a machine is quiet, up to the second usable.

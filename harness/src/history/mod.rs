@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use crate::bundle::{Bundle, Cell, Host, LoadKind, Run, Trial};
+use crate::results::{Bundle, Cell, Host, LoadKind, Run, Trial};
 use crate::stats;
 
 pub use change::{Change, FEWEST, LEVEL, changes};

@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::nearest;
-use crate::bundle::{Arrivals, Load, LoadKind, Objective, Plan};
 use crate::load::check_rate;
+use crate::results::{Arrivals, Load, LoadKind, Objective, Plan};
 
 /// How scheduled times are spaced, as it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::verdict::Verdict;
-use crate::bundle::{Host, Noise, Skipped};
+use crate::results::{Host, Noise, Skipped};
 
 /// The version of this format.
 pub const SCHEMA: u32 = 1;

@@ -19,8 +19,8 @@ use rand::{Rng as _, SeedableRng as _};
 
 use super::record::{Arm, Measure, Plan, Program, Record, Round, Sample, write};
 use crate::broker::{self, Options, Server, Source};
-use crate::bundle::{Bundle, LoadKind, Run, Skipped, Trial};
 use crate::cost::Usage;
+use crate::results::{Bundle, LoadKind, Run, Skipped, Trial};
 use crate::role::Handle;
 use crate::{guard, process};
 
@@ -308,7 +308,7 @@ fn sample(lab: &str, arm: Arm, run: &Run) -> Sample {
         failed = Some(skipped.unwrap_or_else(|| "no trial was made".to_owned()));
     }
     let mut measures = BTreeMap::new();
-    let of_roles = |trial: &Trial, field: fn(&crate::bundle::Cost) -> Option<f64>| -> Option<f64> {
+    let of_roles = |trial: &Trial, field: fn(&crate::results::Cost) -> Option<f64>| -> Option<f64> {
         trial.cost.iter().filter(|(role, _)| *role != "broker").map(|(_, cost)| field(cost)).sum()
     };
     if failed.is_none() {

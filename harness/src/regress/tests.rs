@@ -6,7 +6,7 @@ use rand::{Rng as _, SeedableRng as _};
 use super::record::{Arm, Measure, Plan, Program, Record, Round, SCHEMA, Sample};
 use super::report;
 use super::verdict::{Outcome, Verdict, judge};
-use crate::bundle::{Host, Noise};
+use crate::results::{Host, Noise};
 
 /// How a synthetic machine behaves.
 #[derive(Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use super::evidence::{Sheet, pattern_title};
 use super::number;
-use crate::bundle::{Cell, LoadKind};
+use crate::results::{Cell, LoadKind};
 
 /// One figure against one axis, the others at their first value.
 pub(super) struct Axis<'a> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use hdrhistogram::Histogram;
 
-use crate::bundle::{Arrivals, Bundle, Cell, Drain, LoadKind, Raw, Run};
+use crate::results::{Arrivals, Bundle, Cell, Drain, LoadKind, Raw, Run};
 use crate::stats;
 
 /// A run with the recordings that the plots need.

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::evidence::{Sheet, pattern_title, sheets};
 use super::{number, render};
-use crate::bundle::{Bundle, Run, private};
+use crate::results::{Bundle, Run, private};
 
 /// How far below the results folder bundles are looked for.
 const DEPTH: usize = 3;

@@ -2,7 +2,7 @@
 //! shown, each with the cells it was made of.
 
 use super::evidence::{guarantee_order, pattern_order};
-use crate::bundle::{Arrivals, Capacity, Cell, Point, Purpose, Run, Step, Subject, Summary, Sweep};
+use crate::results::{Arrivals, Capacity, Cell, Point, Purpose, Run, Step, Subject, Summary, Sweep};
 
 /// What was found of one lab with one setting.
 pub(super) struct Limit<'a> {

@@ -21,7 +21,7 @@ use anyhow::Result;
 pub use index::index;
 pub(crate) use page::quoted;
 
-use crate::bundle::Bundle;
+use crate::results::Bundle;
 use evidence::Evidence;
 use serde::Serialize;
 

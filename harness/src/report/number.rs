@@ -1,6 +1,6 @@
 //! Numbers as people read them: units that fit, thin spaces between thousands.
 
-use crate::bundle::{Arrivals, Load, LoadKind};
+use crate::results::{Arrivals, Load, LoadKind};
 
 /// U+202F, the narrow space that never breaks: between thousands, and before a unit.
 const THIN: char = '\u{202f}';

@@ -12,7 +12,7 @@ use super::evidence::{Sheet, pattern_order, pattern_title, setting};
 use super::limits::Limit;
 use super::number;
 use super::plots::{Picture, Place};
-use crate::bundle::{Flag, LoadKind, Run};
+use crate::results::{Flag, LoadKind, Run};
 use crate::stats;
 #[cfg(test)]
 pub(super) use about::command;

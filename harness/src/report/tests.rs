@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
-use crate::bundle::Skipped;
+use crate::results::Skipped;
 use fixture::{everything, full, small};
 
 /// Draws a bundle in a folder of its own, and gives the HTML and the README.

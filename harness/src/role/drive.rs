@@ -9,10 +9,10 @@ use labs::lab::Knob;
 
 use super::{Patience, Stage, knob};
 use crate::account::Counters;
-use crate::bundle::LoadKind;
 use crate::clock::{self, Pacer};
 use crate::load::Schedule;
 use crate::record::{Ledger, Progress, Window};
+use crate::results::LoadKind;
 use crate::stamp::MARKER;
 
 pub(super) const FLUSH_EVERY: Knob =

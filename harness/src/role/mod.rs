@@ -19,11 +19,11 @@ use labs::reqrep::RequestReply;
 use tokio::sync::{mpsc, watch};
 
 use crate::account::Collected;
-use crate::bundle::{Interval, LoadKind};
 use crate::clock::{self, Pacer};
 use crate::cost::{Own, Usage};
 use crate::load::{Schedule, Share};
 use crate::record::{Books, INTERVAL, Ledger, Progress, Window};
+use crate::results::{Interval, LoadKind};
 use crate::stats;
 
 pub mod floor;

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use labs::catalog::Pattern;
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::{Interval, Load};
 use crate::cost::Usage;
+use crate::results::{Interval, Load};
 
 /// What a role does in its pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -293,7 +293,7 @@ pub enum What {
 pub struct Report {
     /// Messages received in the measured window.
     pub measured: u64,
-    /// Histogram, encoded; see [`crate::bundle::Raw`].
+    /// Histogram, encoded; see [`crate::results::Raw`].
     pub response: String,
     /// Histogram, encoded.
     pub service: String,

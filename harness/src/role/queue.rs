@@ -11,9 +11,9 @@ use super::erased::{AnyConsumer, AnyProducer};
 use super::in_flight::InFlight;
 use super::protocol::Kind;
 use super::{Patience, Stage, knob, play};
-use crate::bundle::LoadKind;
 use crate::clock::{self, Pacer};
 use crate::record::{Progress, Window};
+use crate::results::LoadKind;
 
 pub(super) const IN_FLIGHT: Knob =
     Knob::new("in-flight", 512, "Messages sent and not yet confirmed, in a closed loop.");

@@ -10,9 +10,9 @@ use super::erased::{AnyRequester, AnyResponder};
 use super::in_flight::InFlight;
 use super::protocol::Kind;
 use super::{Patience, Stage, knob, play};
-use crate::bundle::LoadKind;
 use crate::clock::{self, Pacer};
 use crate::record::Progress;
+use crate::results::LoadKind;
 
 pub(in crate::role) const IN_FLIGHT: Knob =
     Knob::new("in-flight", 64, "Requests of one requester in flight, in a closed loop.");

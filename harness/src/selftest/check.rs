@@ -5,7 +5,7 @@ use std::fmt;
 use labs::catalog::Pattern;
 
 use super::fault::{Faults, Harm};
-use crate::bundle::{Arrivals, Flag, Load};
+use crate::results::{Arrivals, Flag, Load};
 
 /// One known truth.
 #[derive(Clone)]

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::check::{Check, Known, Times};
 use super::truth::{Truth, around};
-use crate::bundle::{Flag, Percentiles, Raw, Trial};
+use crate::results::{Flag, Percentiles, Raw, Trial};
 use crate::{clock, stats};
 
 /// How far a time may be from the truth: a share of it, and ns beyond that for

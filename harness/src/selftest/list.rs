@@ -7,7 +7,7 @@ use labs::catalog::Pattern;
 
 use super::check::{Check, Known, SUSTAINED, Times};
 use super::fault::{Faults, Harm, Pause, Step};
-use crate::bundle::{Arrivals, Flag, Load, LoadKind};
+use crate::results::{Arrivals, Flag, Load, LoadKind};
 
 /// Every check, in reading order.
 pub fn all() -> Vec<Check> {

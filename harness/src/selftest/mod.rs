@@ -29,9 +29,9 @@ pub use fault::Harm;
 pub use judge::{Figure, HAIR_NS, RANKS, SHARE, Value};
 pub use list::all;
 
-use crate::bundle::{LoadKind, Trial};
 use crate::conduct::Housing;
 use crate::load;
+use crate::results::{LoadKind, Trial};
 use crate::trial::{self, Outcome, Script, Spec};
 use judge::{Backlog, Findings};
 use rig::Mounted;

@@ -9,8 +9,8 @@ use super::check::{Check, Known, SUSTAINED};
 use super::judge::{Figure, RATE};
 use super::{SIZE, Verdict, carry_out};
 use crate::bench::limit::{LONGER, Limit, Votes, fault};
-use crate::bundle::{Arrivals, Load, Objective, Purpose};
 use crate::load;
+use crate::results::{Arrivals, Load, Objective, Purpose};
 
 /// Where it begins, messages a second.
 const START: f64 = 1_000.0;

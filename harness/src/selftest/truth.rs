@@ -8,8 +8,8 @@ use labs::catalog::Pattern;
 
 use super::diary::{Entered, Left, Pages, State};
 use super::fault::{Harm, Id};
-use crate::bundle::{Arrivals, Counts, Load};
 use crate::clock::SECOND;
+use crate::results::{Arrivals, Counts, Load};
 
 /// What was asked of the harness, as far as the truth depends on it.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@
 
 use serde::Serialize;
 
-use crate::bundle::Estimate;
+use crate::results::Estimate;
 
 /// The share of pairs that are to overlap when their intervals are widened.
 pub const TARGET: f64 = 0.95;

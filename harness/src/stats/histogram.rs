@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
 
-use crate::bundle::Percentiles;
+use crate::results::Percentiles;
 
 /// The longest time a histogram tells apart, ns: one hour.
 pub const LONGEST_NS: u64 = 3_600_000_000_000;

@@ -4,7 +4,7 @@ use hdrhistogram::Histogram;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use crate::bundle::Estimate;
+use crate::results::Estimate;
 
 /// The quantile `at` (0 to 1) of all trials' histograms merged, with a 95 %
 /// percentile bootstrap interval, in the unit of the histograms; the same for

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use hdrhistogram::Histogram;
 
 use super::{bootstrap, decode, median, new_histogram, percentiles, quantile};
-use crate::bundle::{Cell, Cost, Counts, Flag, Hops, LoadKind, Percentiles, Raw, Summary, Trial};
+use crate::results::{Cell, Cost, Counts, Flag, Hops, LoadKind, Percentiles, Raw, Summary, Trial};
 
 /// Summarizes the good trials of `cell`; `raws[i]` is the recording of
 /// `cell.trials[i]` (one of a failed trial is not looked at). `None` where no

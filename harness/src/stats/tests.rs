@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::bundle::{Arrivals, Cell, Cost, Counts, Flag, Load, Raw, Trial};
+use crate::results::{Arrivals, Cell, Cost, Counts, Flag, Load, Raw, Trial};
 
 #[test]
 fn the_median_is_the_middle() {

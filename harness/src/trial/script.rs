@@ -6,8 +6,8 @@ use anyhow::Result;
 use labs::catalog::Pattern;
 
 use super::{Spec, receivers};
-use crate::bundle::Pause;
 use crate::recording::{self, Recording, Sources};
+use crate::results::Pause;
 use crate::role::protocol::{Kind, roles};
 
 /// What a trial does besides offering the load and counting what comes.

@@ -5,7 +5,7 @@ use labs::catalog::Pattern;
 use labs::lab::Overload;
 
 use crate::account;
-use crate::bundle::LoadKind;
+use crate::results::LoadKind;
 use crate::role::Handle;
 use crate::role::protocol::{Kind, roles};
 

@@ -7,7 +7,7 @@ use anyhow::Result;
 use labs::catalog::Pattern;
 
 use crate::account::{self, Bitmap, Counter, Counters, Set};
-use crate::bundle::Counts;
+use crate::results::Counts;
 use crate::role::protocol::{Kind, roles};
 use crate::trial::{Spec, receivers};
 

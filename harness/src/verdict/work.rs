@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use labs::catalog::Pattern;
 
 use crate::account::{self, Collected, Counter, Counters, Worked};
-use crate::bundle::Hops;
+use crate::results::Hops;
 use crate::role::protocol::Kind;
 use crate::stats;
 use crate::trial::Spec;

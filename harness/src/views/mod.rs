@@ -13,8 +13,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::{Counts, Flag, Host, Noise, Pause, Paused, Versions};
 use crate::recording::Recording;
+use crate::results::{Counts, Flag, Host, Noise, Pause, Paused, Versions};
 use habits::Sample;
 
 pub use page::body;

@@ -9,8 +9,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use harness::broker::{self, Source};
-use harness::bundle::{Bundle, Cell, LoadKind};
 use harness::process::{runs, tree};
+use harness::results::{Bundle, Cell, LoadKind};
 use labs::lab::Broker;
 use libtest_mimic::Trial;
 use rustix::process::Signal;

@@ -2,7 +2,7 @@
 //! has to be found.
 
 use anyhow::{Context as _, Result, ensure};
-use harness::bundle::{Cell, Cost, Run};
+use harness::results::{Cell, Cost, Run};
 use labs::lab::Broker;
 use libtest_mimic::Trial;
 

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use harness::bundle::{Cell, Trial as Result_};
 use harness::process::signal;
+use harness::results::{Cell, Trial as Result_};
 use labs::lab::Broker;
 use libtest_mimic::Trial;
 use rustix::process::Signal;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, ensure};
-use harness::bundle::LoadKind;
+use harness::results::LoadKind;
 use harness::role::{self, floor};
 use labs::lab::Broker;
 use libtest_mimic::Trial;

@@ -1,7 +1,7 @@
 //! A pipeline's hops and its workers' shares, as a benchmark leaves them.
 
 use anyhow::{Context as _, Result, ensure};
-use harness::bundle::{Bundle, LoadKind};
+use harness::results::{Bundle, LoadKind};
 use harness::stats;
 use libtest_mimic::Trial;
 

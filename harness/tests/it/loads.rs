@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use harness::bundle::{Bundle, Cell, Load, LoadKind, Part, Purpose, Run};
 use harness::conduct::Housing;
+use harness::results::{Bundle, Cell, Load, LoadKind, Part, Purpose, Run};
 use harness::role::{self, Handle};
 use harness::trial::{self, Script, Spec};
 use labs::lab::Broker;
@@ -53,7 +53,7 @@ fn made(words: &[&str]) -> Result<(TempDir, PathBuf, Run)> {
     Ok((dir, out, run))
 }
 
-fn good(cell: &Cell) -> Result<&harness::bundle::Trial> {
+fn good(cell: &Cell) -> Result<&harness::results::Trial> {
     let trial = cell.trials.first().with_context(|| format!("{} was not run", cell.id))?;
     ensure!(trial.failed.is_none(), "{}: {:?}", cell.id, trial.failed);
     ensure!(trial.counts.sent == trial.counts.received, "{}: {:?}", cell.id, trial.counts);

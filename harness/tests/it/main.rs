@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 // The fixtures of the report's own tests are used here, too, and say `crate::`.
-use harness::{bundle, stats};
+use harness::{results, stats};
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, ensure};
-use harness::bundle::{Bundle, Run};
 use harness::process::{signal, tree};
+use harness::results::{Bundle, Run};
 use rustix::process::Signal;
 
 use crate::{lab, wait_until};

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Error, Result, ensure};
 use harness::selftest::{self, Check, Figure};
-use harness::{bundle, role};
+use harness::{results, role};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
@@ -70,7 +70,7 @@ fn evidence(name: &str) -> Result<selftest::Evidence> {
     role::runtime(0)?.block_on(selftest::carry_out(&check, SEED))
 }
 
-fn missed(evidence: &selftest::Evidence, trial: &bundle::Trial) -> Result<Vec<String>> {
+fn missed(evidence: &selftest::Evidence, trial: &results::Trial) -> Result<Vec<String>> {
     let figures = evidence.figures(trial).map_err(Error::msg)?;
     Ok(figures.into_iter().filter(|figure| !figure.good).map(|figure| figure.name).collect())
 }

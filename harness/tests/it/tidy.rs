@@ -121,12 +121,12 @@ type Rule = (&'static str, &'static [&'static str], Option<&'static [&'static st
 const MAY_IMPORT: [Rule; 5] = [
     (
         "harness/src/role",
-        &["role", "load", "stamp", "record", "account", "clock", "cost", "stats", "bundle"],
+        &["role", "load", "stamp", "record", "account", "clock", "cost", "stats", "results"],
         None,
     ),
-    ("harness/src/report", &["report", "bundle", "stats", "hint"], Some(&[])),
-    ("harness/src/views", &["views", "recording", "report", "bundle", "stats", "hint"], Some(&[])),
-    ("harness/src/stats", &["stats", "bundle"], Some(&[])),
+    ("harness/src/report", &["report", "results", "stats", "hint"], Some(&[])),
+    ("harness/src/views", &["views", "recording", "report", "results", "stats", "hint"], Some(&[])),
+    ("harness/src/stats", &["stats", "results"], Some(&[])),
     ("harness/src/broker", &["broker", "process", "cost", "guard", "hint"], Some(&["lab"])),
 ];
 
@@ -156,8 +156,7 @@ fn imports() -> Result<()> {
 const LONGEST: usize = 400;
 
 /// Longer ones, each with its reason.
-const LONGER: [(&str, &str); 4] = [
-    ("harness/src/bundle.rs", "the result format in one place: more documentation than code"),
+const LONGER: [(&str, &str); 3] = [
     ("harness/src/cli/story.rs", "one story a pattern, to be read one after the other"),
     ("harness/src/record.rs", "half of it shows that its counts are exact"),
     ("harness/src/role/mod.rs", "what all roles share: each part is small and none is used alone"),
@@ -373,7 +372,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
 
 fn schema() -> Result<()> {
     let committed = fs::read_to_string(root().join("docs/schema.json"))?;
-    if committed != harness::bundle::schema()? {
+    if committed != harness::results::schema()? {
         bail!("docs/schema.json is out of date; run `lab schema > docs/schema.json`");
     }
     Ok(())

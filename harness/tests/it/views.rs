@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use harness::bundle::Cell;
 use harness::recording::{self, Recording};
+use harness::results::Cell;
 use harness::views::{Evidence, Views};
 use labs::lab::Broker;
 use libtest_mimic::Trial;

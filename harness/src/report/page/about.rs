@@ -3,7 +3,7 @@
 use super::super::number;
 use super::Fact;
 use super::trials::median_steal;
-use crate::bundle::{Arrivals, Cell, Host, Load, LoadKind, Noise, Objective, Plan, Run, Versions};
+use crate::results::{Arrivals, Cell, Host, Load, LoadKind, Noise, Objective, Plan, Run, Versions};
 
 /// `23 labs, 46 cells, 138 trials (1 failed)`.
 pub(super) fn summary(run: &Run) -> String {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::super::evidence::{Sheet, setting, short_name};
 use super::super::{number, palette};
 use super::trials;
-use crate::bundle::{Cell, Counts, Estimate, Flag, LoadKind, Percentiles, Summary, Trial};
+use crate::results::{Cell, Counts, Estimate, Flag, LoadKind, Percentiles, Summary, Trial};
 use crate::stats;
 
 /// A pattern's table.

@@ -6,7 +6,7 @@ use super::super::evidence::{Sheet, backlog, pattern_title, setting, short_name}
 use super::super::{number, palette};
 use super::answer::{Account, account, failure, range};
 use super::trials;
-use crate::bundle::{Cell, LoadKind};
+use crate::results::{Cell, LoadKind};
 
 /// The labs of one pattern and guarantee.
 #[derive(Serialize)]

@@ -7,7 +7,7 @@ use super::super::limits::Limit;
 use super::super::{number, palette};
 use super::answer::{Account, percentile};
 use super::trials::join;
-use crate::bundle::{Arrivals, Attempt, Capacity, Objective, Purpose, Step, Trial};
+use crate::results::{Arrivals, Attempt, Capacity, Objective, Purpose, Step, Trial};
 
 /// The answer: a row a lab.
 #[derive(Serialize)]

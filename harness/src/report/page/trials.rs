@@ -6,7 +6,7 @@ use super::super::evidence::{Sheet, backlog, short_name};
 use super::super::number;
 use super::answer::percentile;
 use super::median_of;
-use crate::bundle::{Cell, Counts, Flag, LoadKind, Noise, Percentiles, Trial};
+use crate::results::{Cell, Counts, Flag, LoadKind, Noise, Percentiles, Trial};
 
 /// The trials of one sheet.
 #[derive(Serialize)]

@@ -7,7 +7,7 @@ use super::super::figure::{Canvas, LABEL, NOTE};
 use super::super::scale::Scale;
 use super::super::{number, palette};
 use super::rows::Layout;
-use crate::bundle::Cell;
+use crate::results::Cell;
 
 const WIDTH: f64 = 800.0;
 const LABELS: f64 = 150.0;

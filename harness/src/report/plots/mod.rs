@@ -19,7 +19,7 @@ use super::axes;
 use super::evidence::{Evidence, Sheet, pattern_title, setting, short_name};
 use super::figure::Canvas;
 use super::limits::Limit;
-use crate::bundle::LoadKind;
+use crate::results::LoadKind;
 
 /// Where a picture stands in the report.
 #[derive(Debug, Clone, PartialEq, Eq)]

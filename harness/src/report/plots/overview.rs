@@ -8,7 +8,7 @@ use super::super::scale::Scale;
 use super::super::{number, palette};
 use super::rows::{Layout, columns, place_panels};
 use super::throughput::values;
-use crate::bundle::{Cell, LoadKind};
+use crate::results::{Cell, LoadKind};
 
 const PANEL: f64 = 350.0;
 

@@ -5,7 +5,7 @@ use super::super::figure::{Canvas, NOTE, Point};
 use super::super::scale::Scale;
 use super::super::{number, palette};
 use super::lines::{self, End, Look, Margin};
-use crate::bundle::Cell;
+use crate::results::Cell;
 
 const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 400.0;

@@ -4,7 +4,7 @@ use super::super::evidence::{Sheet, short_name};
 use super::super::figure::{Canvas, HEAD, LABEL, NOTE, Point};
 use super::super::palette;
 use super::super::scale::Scale;
-use crate::bundle::Cell;
+use crate::results::Cell;
 
 /// Room for the label of a tick, px.
 const LABEL_WIDTH: f64 = 34.0;

@@ -9,7 +9,7 @@ use super::super::limits::Limit;
 use super::super::scale::Scale;
 use super::super::{number, palette};
 use super::lines::{self, End, Look, Margin};
-use crate::bundle::{Percentiles, Summary};
+use crate::results::{Percentiles, Summary};
 
 const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 400.0;

@@ -7,7 +7,7 @@ use super::super::figure::{Canvas, HEAD, NOTE, Point};
 use super::super::scale::Scale;
 use super::super::{number, palette};
 use super::lines::{self, Look};
-use crate::bundle::{Cell, Interval, Raw};
+use crate::results::{Cell, Interval, Raw};
 
 const WIDTH: f64 = 800.0;
 const COLUMNS: usize = 3;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use harness::account::{self, Collected, Counter, Counters, Journey, Worked};
-use harness::bundle::{Arrivals, Load};
 use harness::clock::{self, SECOND};
 use harness::conduct::{Cast, Heard, Housing};
+use harness::results::{Arrivals, Load};
 use harness::role::protocol::{FromRole, Kind, Measure, ToRole};
 use harness::role::{self, Handle};
 use harness::{stats, trial};
