@@ -59,9 +59,9 @@ pub struct Sources<'a> {
     pub copies: bool,
 }
 
-/// The file of a trial's recording within its bundle.
+/// The name of a trial's recording among the raw data of its bundle.
 pub fn file(cell: &str, trial: usize) -> String {
-    format!("raw/{cell}.{trial}.messages.csv")
+    format!("{cell}.{trial}.messages.csv")
 }
 
 /// Puts the journals of all roles together. What was refused is left out: it

@@ -49,21 +49,12 @@ pub fn evaluate(spec: &Spec, seen: Seen<'_>, index: usize, position: usize) -> O
     let Seen { reports, account, work, noise, broker, backlog, mut failed, paused, recording, start } = seen;
     let Settled { counts, again } = account;
     let reports = || reports.iter().copied();
-    let merged = |pick: fn(&Report) -> &String| {
-        let mut sum = stats::new_histogram();
-        for (_, report) in reports() {
-            if let Ok(part) = stats::decode(pick(report)) {
-                // Same bounds on both sides: adding cannot fail.
-                let _ = sum.add(&part);
-            }
-        }
-        sum
-    };
-    let response = merged(|report| &report.response);
-    let service = merged(|report| &report.service);
-    let lag = merged(|report| &report.lag);
-    let pacer = merged(|report| &report.pacer);
-    let confirm = merged(|report| &report.confirm);
+    let merged = |pick: fn(&Report) -> &str| merge(reports().map(|(_, report)| pick(report)));
+    let (response, response_text) = merged(|report| &report.response);
+    let (service, service_text) = merged(|report| &report.service);
+    let (lag, lag_text) = merged(|report| &report.lag);
+    let (pacer, pacer_text) = merged(|report| &report.pacer);
+    let (confirm, confirm_text) = merged(|report| &report.confirm);
     // Those who share messages each count what they see for the first time. What
     // came to a second of them is taken off, in the window or not: no rate is too high.
     let received: u64 = reports().map(|(_, report)| report.measured).sum::<u64>().saturating_sub(again);
@@ -95,13 +86,12 @@ pub fn evaluate(spec: &Spec, seen: Seen<'_>, index: usize, position: usize) -> O
         cost.insert("broker".to_owned(), plausible(usage.per_message(received), spec.size));
     }
     let knobs = reports().flat_map(|(_, report)| report.knobs.clone()).collect();
-    let encode = |histogram: &Histogram<u64>| stats::encode(histogram).unwrap_or_default();
     let raw = Raw {
-        response: encode(&response),
-        service: encode(&service),
-        lag: encode(&lag),
-        pacer: encode(&pacer),
-        confirm: encode(&confirm),
+        response: response_text,
+        service: service_text,
+        lag: lag_text,
+        pacer: pacer_text,
+        confirm: confirm_text,
         hops: work.hops.as_ref().map(|hops| hops.map(encode)),
         interval_ns: INTERVAL,
         measure_from_ns: clock::seconds(spec.warmup),
@@ -134,6 +124,29 @@ pub fn evaluate(spec: &Spec, seen: Seen<'_>, index: usize, position: usize) -> O
     };
     trial.flags = flags(&trial, &raw, &spec.load, spec.seconds, spec.null_rate);
     Outcome { trial, raw, knobs, recording, start }
+}
+
+fn encode(histogram: &Histogram<u64>) -> String {
+    stats::encode(histogram).unwrap_or_default()
+}
+
+/// The histograms that roles have encoded, as one; and that one encoded. Where a single role has
+/// samples, as in most patterns, its own text is kept.
+fn merge<'a>(texts: impl Iterator<Item = &'a str>) -> (Histogram<u64>, String) {
+    let parts: Vec<(&str, Histogram<u64>)> = texts
+        .filter(|text| !text.is_empty())
+        .filter_map(|text| Some((text, stats::decode(text).ok()?)))
+        .collect();
+    if let [(text, only)] = &parts[..] {
+        return (only.clone(), (*text).to_owned());
+    }
+    let mut sum = stats::new_histogram();
+    for (_, part) in &parts {
+        // Same bounds on both sides: adding cannot fail.
+        let _ = sum.add(part);
+    }
+    let text = encode(&sum);
+    (sum, text)
 }
 
 /// A broker hands every message it delivers to the kernel once at least. Where the
@@ -301,6 +314,23 @@ mod tests {
     fn too_few_samples_and_negative_latencies_are_said() {
         check(|trial, _, _| trial.response_ns.p99 = None, &[Flag::TooFewSamples]);
         check(|trial, _, _| trial.counts.negative = 1, &[Flag::NegativeLatency]);
+    }
+
+    #[test]
+    fn histograms_of_roles_are_merged_and_encoded() {
+        let of = |values: &[u64]| {
+            let mut histogram = stats::new_histogram();
+            values.iter().for_each(|&value| histogram.saturating_record(value));
+            (stats::encode(&histogram).expect("it encodes"), histogram)
+        };
+        let ((one, _), (two, _), (both, merged)) = (of(&[5, 7_000]), of(&[90]), of(&[5, 90, 7_000]));
+        for (texts, expected) in [
+            (vec![one.as_str(), two.as_str()], (merged, both)),
+            (vec!["", one.as_str(), "?"], (of(&[5, 7_000]).1, one.clone())),
+            (vec![""], (stats::new_histogram(), String::new())),
+        ] {
+            assert_eq!(merge(texts.iter().copied()), expected, "{texts:?}");
+        }
     }
 
     #[test]

@@ -54,12 +54,17 @@ pub(super) fn open(
     mut skipped: Vec<Skipped>,
 ) -> Result<(Bundle, Run)> {
     if request.resume {
-        let (bundle, run) = Bundle::open(request.out)?;
+        let (bundle, mut run) = Bundle::open(request.out)?;
         ensure!(
             run.plan == request.plan,
             "{} was made with another plan; give the same labs and options as then, or a new --out",
             request.out.display()
         );
+        // What a trial of the plan recorded and what is damaged now is measured again.
+        for cell in run.cells.iter_mut().filter(|cell| cell.part_of.is_none()) {
+            let id = &cell.id;
+            cell.trials.retain(|trial| trial.failed.is_some() || bundle.raw(id, trial.index).is_ok());
+        }
         return Ok((bundle, run));
     }
     let host = host::host();

@@ -20,7 +20,7 @@ use rand::{Rng as _, SeedableRng as _};
 use crate::broker::{Options, Server, Source};
 use crate::conduct::Housing;
 use crate::results::private::RESULTS;
-use crate::results::{Bundle, Cell, LoadKind, Plan, Run, Trial};
+use crate::results::{Bundle, Cell, LoadKind, Plan, Raw, Run, Trial};
 use crate::role::Handle;
 use crate::trial::{self, Script, Spec};
 use crate::{agree, guard, host, load, plan, recording, stats};
@@ -271,7 +271,7 @@ impl<P: Progress> Work<'_, P> {
         let cell = &mut self.run.cells[step.cell];
         self.bundle.save_raw(&cell.id, step.trial, &outcome.raw)?;
         if let Some(recording) = &outcome.recording {
-            self.bundle.write(&recording::file(&cell.id, step.trial), &recording.csv())?;
+            self.bundle.save_loose(&recording::file(&cell.id, step.trial), &recording.csv())?;
         }
         cell.knobs.extend(outcome.knobs);
         put(cell, outcome.trial);
@@ -354,8 +354,12 @@ fn note_settings(cell: &mut Cell, server: &Server) {
 
 /// What the good trials say together, from the recordings on disk.
 fn summarize(bundle: &Bundle, cell: &mut Cell, seed: u64) -> Result<()> {
-    let raws: Vec<_> =
-        cell.trials.iter().map(|trial| bundle.raw(&cell.id, trial.index).unwrap_or_default()).collect();
+    let raw = |trial: &Trial| match trial.failed {
+        // One that could not even begin has recorded nothing.
+        Some(_) => Ok(Raw::default()),
+        None => bundle.raw(&cell.id, trial.index),
+    };
+    let raws = cell.trials.iter().map(raw).collect::<Result<Vec<_>>>()?;
     cell.summary = stats::summarize(cell, &raws, seed)?;
     Ok(())
 }

@@ -69,7 +69,7 @@ pub(super) struct BenchArgs {
     /// Leave out the wire floors: the same bytes through plain sockets
     #[arg(long)]
     no_floor: bool,
-    /// Keep every single message: raw/CELL.TRIAL.messages.csv
+    /// Keep every single message, as CSV among the raw data
     #[arg(long)]
     record: bool,
     /// Make the private broker stand still (SIGSTOP) from AT seconds of the measured time on,
@@ -141,6 +141,8 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     };
     let run = run?;
     let written = report::draw(&out)?;
+    // Everything is on the disk already: what keeps it from being packed is told last.
+    let packed = Bundle::open(&out)?.0.pack();
     if args.json {
         outln!("{}", serde_json::to_string_pretty(&run)?)?;
     } else {
@@ -152,7 +154,7 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     }
     let failures = failures(&run);
     if failures.is_empty() {
-        return Ok(ExitCode::SUCCESS);
+        return packed.map(|_| ExitCode::SUCCESS);
     }
     eprintln!("{} failed:", report::number::plural(failures.len(), "trial", "trials"));
     failures.iter().take(MOST_FAILURES).for_each(|failure| eprintln!("  {failure}"));
@@ -160,7 +162,7 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
         eprintln!("  … and {} more; the report has them all", failures.len() - MOST_FAILURES);
     }
     eprintln!("To try them again: {}", resume(&out));
-    Ok(ExitCode::FAILURE)
+    packed.map(|_| ExitCode::FAILURE)
 }
 
 /// The command that goes on with a run.

@@ -8,13 +8,16 @@ use clap::Args;
 
 use super::usage;
 use crate::report;
-use crate::results::private;
+use crate::results::{Bundle, private};
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
     /// Result folders, as in `results/2026-01-31-myhost-quick`
     #[arg(required = true, value_name = "DIR")]
     dirs: Vec<PathBuf>,
+    /// Pack the raw data of an interrupted run, or of one of an older version, into raw.tar
+    #[arg(long)]
+    pack: bool,
     /// Put these results into the index and let git see them; without it they stay your own
     #[arg(long)]
     publish: bool,
@@ -44,6 +47,9 @@ fn one(dir: &Path, args: &ReportArgs) -> Result<()> {
     let bundle = !args.publish || dir.join("run.json").is_file();
     if bundle {
         outln!("{}", report::draw(dir)?.html.display())?;
+        if args.pack || args.publish {
+            pack(dir)?;
+        }
     }
     if args.publish {
         private::publish(dir)?;
@@ -54,6 +60,15 @@ fn one(dir: &Path, args: &ReportArgs) -> Result<()> {
         words.extend(index);
         let words: Vec<String> = words.iter().map(|path| report::quoted(&path.to_string_lossy())).collect();
         eprintln!("Published. Now give it to git:\n  git add {}", words.join(" "));
+    }
+    Ok(())
+}
+
+/// Packs the raw data, and says so in `run.json`, which an older program must not take for its own.
+fn pack(dir: &Path) -> Result<()> {
+    let (mut bundle, run) = Bundle::open(dir)?;
+    if bundle.pack()? {
+        bundle.save(&run)?;
     }
     Ok(())
 }

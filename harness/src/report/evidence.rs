@@ -37,9 +37,9 @@ impl<'a> Evidence<'a> {
                 });
                 recording.trials.push(raw.with_context(|| {
                     format!(
-                        "the recording {}/raw/{}.{}.json is missing or damaged, and the plots are drawn from it; \
+                        "the recording raw/{}.{}.json of {} is missing or damaged, and the plots are drawn from it; \
                          copy it back from where the bundle came from, or measure again with `{}`",
-                        bundle.dir().display(), cell.id, trial.index,
+                        cell.id, trial.index, bundle.dir().display(),
                         crate::hint::command(&["bench", "--resume", "--out", &bundle.dir().display().to_string()])
                     )
                 })?);

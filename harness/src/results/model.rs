@@ -105,7 +105,7 @@ pub struct Plan {
     /// Whether the wire floor beneath each lab was measured, too.
     #[serde(default)]
     pub floor: bool,
-    /// Whether every single message was recorded, in `raw/CELL.TRIAL.messages.csv`.
+    /// Whether every single message was recorded, in `CELL.TRIAL.messages.csv` of the raw data.
     #[serde(default)]
     pub record: bool,
     /// When the private broker was made to stand still in each trial; null: never.
@@ -139,7 +139,7 @@ pub struct Paused {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Cell {
-    /// Unique in the run, and the stem of its files in `raw/`: `pubsub-redis.64B.1x1.max`.
+    /// Unique in the run, and the stem of its files of raw data: `pubsub-redis.64B.1x1.max`.
     pub id: String,
     /// The lab.
     pub lab: String,

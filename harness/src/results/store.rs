@@ -1,21 +1,37 @@
-//! A bundle's files, each replaced as a whole.
+//! A result set on disk: files that are each replaced as a whole, and raw data that is loose
+//! while a run goes on and packed when it is over.
 
+mod pack;
+
+use std::cell::OnceCell;
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 
+use super::archive::{ARCHIVE, Archive, FOLDER, is_plain};
 use super::{Raw, Run, SCHEMA, private};
 
+/// The largest recording of a trial: interval series and histograms of a day have less.
+const MOST_RECORDING: u64 = 64 << 20;
+/// The largest file of raw data. A trial message by message may have hundreds of megabytes.
+const MOST_RAW: u64 = 1 << 30;
+
 /// A bundle on disk.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Bundle {
     dir: PathBuf,
+    /// Opened when raw data is first read that is not loose.
+    archive: OnceCell<Option<Archive>>,
 }
 
 impl Bundle {
+    fn at(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), archive: OnceCell::new() }
+    }
+
     /// Makes the folder for a new bundle; refuses one that has something in it.
     pub fn create(dir: &Path) -> Result<Self> {
         if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
@@ -25,9 +41,9 @@ impl Bundle {
             );
         }
         private::create(dir)?;
-        fs::create_dir_all(dir.join("raw"))
-            .with_context(|| format!("cannot create {}", dir.join("raw").display()))?;
-        Ok(Self { dir: dir.to_owned() })
+        fs::create_dir_all(dir.join(FOLDER))
+            .with_context(|| format!("cannot create {}", dir.join(FOLDER).display()))?;
+        Ok(Self::at(dir))
     }
 
     /// Opens a bundle that exists and reads its run.
@@ -39,7 +55,7 @@ impl Bundle {
         // The schema is looked at first: another version may not parse as this one.
         let value: serde_json::Value = serde_json::from_str(&text).with_context(|| {
             format!(
-                "{} is damaged: it is not valid JSON. Files in raw/ are intact; run the benchmark again into a new --out",
+                "{} is damaged: it is not valid JSON. The raw data beside it is intact; run the benchmark again into a new --out",
                 path.display()
             )
         })?;
@@ -55,7 +71,7 @@ impl Bundle {
             .with_context(|| format!("{} does not follow result schema {SCHEMA}", path.display()))?;
         // What is written again is written in today's format.
         run.schema = SCHEMA;
-        Ok((Self { dir: dir.to_owned() }, run))
+        Ok((Self::at(dir), run))
     }
 
     /// The folder.
@@ -70,38 +86,97 @@ impl Bundle {
 
     /// Writes one trial's raw recording.
     pub fn save_raw(&self, cell: &str, trial: usize, raw: &Raw) -> Result<()> {
-        self.write(&format!("raw/{cell}.{trial}.json"), &pretty(raw)?)
+        self.save_loose(&recording(cell, trial), &pretty(raw)?)
+    }
+
+    /// Writes a file of raw data, to be packed when the run is over.
+    pub fn save_loose(&self, name: &str, content: &str) -> Result<()> {
+        ensure!(is_plain(name), "{name:?} cannot be the name of a file of {FOLDER}/");
+        self.write(&format!("{FOLDER}/{name}"), content)
     }
 
     /// Reads one trial's raw recording.
     pub fn raw(&self, cell: &str, trial: usize) -> Result<Raw> {
-        let path = self.dir.join(format!("raw/{cell}.{trial}.json"));
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
+        let name = recording(cell, trial);
+        let content = self.load(&name, MOST_RECORDING)?;
+        serde_json::from_slice(&content)
+            .with_context(|| format!("the recording {FOLDER}/{name} of {} is damaged", self.dir.display()))
+    }
+
+    /// Reads a file of raw data, loose or packed.
+    pub fn read_raw(&self, name: &str) -> Result<Vec<u8>> {
+        self.load(name, MOST_RAW)
+    }
+
+    /// A loose file is the newer one: it is what a resumed run has made again.
+    fn load(&self, name: &str, most: u64) -> Result<Vec<u8>> {
+        ensure!(is_plain(name), "{name:?} cannot be the name of a file of {FOLDER}/");
+        let path = self.dir.join(FOLDER).join(name);
+        match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            read => return read.with_context(|| format!("cannot read {}", path.display())),
+        }
+        let packed = match self.archive()? {
+            Some(archive) => archive.read(name, most)?,
+            None => None,
+        };
+        packed.with_context(|| format!("there is no {}, and no {ARCHIVE} that has it", path.display()))
+    }
+
+    fn archive(&self) -> Result<Option<&Archive>> {
+        if let Some(known) = self.archive.get() {
+            return Ok(known.as_ref());
+        }
+        let opened = Archive::open(&self.dir)?;
+        Ok(self.archive.get_or_init(|| opened).as_ref())
+    }
+
+    /// Packs the raw data of a run that is over; whether there was any to pack. Whatever ends this,
+    /// each file is loose or packed afterwards, and a second call goes on.
+    ///
+    /// # Errors
+    /// When the archive cannot be written, or one that is there is damaged. The loose files stay.
+    pub fn pack(&mut self) -> Result<bool> {
+        let packed = pack::pack(&self.dir)?;
+        self.archive = OnceCell::new();
+        Ok(packed)
     }
 
     /// Writes a file of the bundle: beside it first, then moved over the old one,
     /// so that a crash or a full disk leaves the old one whole.
     pub fn write(&self, name: &str, content: &str) -> Result<()> {
-        let path = self.dir.join(name);
-        let attempt = || -> std::io::Result<()> {
-            let parent = path.parent().unwrap_or(&self.dir);
-            fs::create_dir_all(parent)?;
-            let mut file = tempfile::NamedTempFile::new_in(parent)?;
-            file.write_all(content.as_bytes())?;
-            file.as_file().sync_all()?;
-            use std::os::unix::fs::PermissionsExt as _;
-            file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-            file.persist(&path)?;
-            Ok(())
-        };
-        attempt().with_context(|| {
-            format!(
-                "cannot write {}; free some space (or mend its permissions) and go on with --resume",
-                path.display()
-            )
-        })
+        replace(&self.dir.join(name), |file| Ok(file.write_all(content.as_bytes())?))
     }
+}
+
+/// The file of a trial's recording in `raw/`.
+fn recording(cell: &str, trial: usize) -> String {
+    format!("{cell}.{trial}.json")
+}
+
+/// How the names of files begin that are being written.
+const UNFINISHED: &str = ".unfinished-";
+
+/// Writes a file beside the one of this name first, then over it.
+fn replace(path: &Path, content: impl FnOnce(&mut fs::File) -> Result<()>) -> Result<()> {
+    let attempt = || -> Result<()> {
+        let parent = path.parent().context("a file without a folder")?;
+        fs::create_dir_all(parent)?;
+        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(parent)?;
+        content(file.as_file_mut())?;
+        file.as_file().sync_all()?;
+        use std::os::unix::fs::PermissionsExt as _;
+        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+        file.persist(path)?;
+        Ok(())
+    };
+    attempt().map_err(|error| match error.is::<io::Error>() {
+        true => error.context(format!(
+            "cannot write {}; free some space (or mend its permissions) and go on with --resume",
+            path.display()
+        )),
+        false => error,
+    })
 }
 
 pub(super) fn pretty<T: Serialize>(value: &T) -> Result<String> {

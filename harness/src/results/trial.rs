@@ -200,7 +200,7 @@ pub struct Cost {
     pub allocations_per_msg: Option<f64>,
 }
 
-/// One trial's raw recording: `raw/CELL.TRIAL.json`.
+/// One trial's raw recording: `CELL.TRIAL.json` of the raw data.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Raw {

@@ -42,7 +42,9 @@ pub fn summarize(cell: &Cell, raws: &[Raw], seed: u64) -> Result<Option<Summary>
 
     let responses: Vec<Histogram<u64>> =
         good.iter().map(|(_, raw)| decode(&raw.response)).collect::<Result<_>>().context(cell.id.clone())?;
-    let response_ns = percentiles(&merged(|raw| &raw.response)?);
+    let mut response = new_histogram();
+    responses.iter().try_for_each(|trial| response.add(trial))?;
+    let response_ns = percentiles(&response);
     // An interval is shown where its percentile is.
     let interval = |shown: Option<u64>, at| shown.and_then(|_| quantile(&responses, at, seed));
     let confirm_ns = percentiles(&merged(|raw| &raw.confirm)?);

@@ -9,6 +9,7 @@ use libtest_mimic::Trial;
 use serde_json::Value;
 
 use crate::program::{bench_in, read, run, run_in, text};
+use crate::report::fixture;
 use crate::trial;
 
 /// Every trial of this file.
@@ -21,10 +22,13 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// A bundle that was measured, small enough for a test: the labs whose names
-/// begin like this, with what a test changes in it.
+/// A bundle made by hand, small enough for a test: the labs whose names begin like
+/// this, with what a test changes in it.
 fn bundle(dir: &Path, name: &str, labs: &str, change: impl Fn(&mut Value)) -> Result<PathBuf> {
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/2026-11-23-vm-standard");
+    let from = dir.join("all-transports");
+    if !from.exists() {
+        fixture::full(&from);
+    }
     let mut run: Value = serde_json::from_str(&fs::read_to_string(from.join("run.json"))?)?;
     run["name"] = name.into();
     run["host"] = serde_json::to_value(harness::host::host())?;
@@ -35,8 +39,11 @@ fn bundle(dir: &Path, name: &str, labs: &str, change: impl Fn(&mut Value)) -> Re
     for cell in cells {
         let id = cell["id"].as_str().context("no id")?;
         for trial in 0..cell["trials"].as_array().context("no trials")?.len() {
+            // A failed trial has none.
             let file = format!("raw/{id}.{trial}.json");
-            fs::copy(from.join(&file), out.join(&file)).with_context(|| file)?;
+            if from.join(&file).exists() {
+                fs::copy(from.join(&file), out.join(&file)).with_context(|| file)?;
+            }
         }
     }
     change(&mut run);

@@ -10,14 +10,16 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use harness::broker::{self, Source};
 use harness::process::{runs, tree};
-use harness::results::{Bundle, Cell, LoadKind};
+use harness::results::{ARCHIVE, Bundle, Cell, LoadKind};
 use labs::lab::Broker;
 use libtest_mimic::Trial;
 use rustix::process::Signal;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::needs::needs;
 use crate::program::{Live, bench, read, run, text};
+use crate::report::fixture;
 use crate::{lab, trial, wait_until};
 
 /// Every trial of this file.
@@ -28,6 +30,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("bundles::damaged_run_json_is_refused", damaged),
         trial("bundles::other_schema_is_refused", other_schema),
         trial("bundles::lost_recording_is_named", lost_recording),
+        trial("bundles::older_schemas_are_read_and_packed", older_schemas),
         trial("bundles::interrupted_run_keeps_its_trials_and_resumes", interrupted),
         needs(Broker::Redis, "bundles::killed_run_leaves_no_process", killed),
         needs(Broker::Redis, "bundles::own_broker_is_used_judged_and_left_clean", own_broker),
@@ -128,9 +131,9 @@ fn damaged() -> Result<()> {
 fn other_schema() -> Result<()> {
     let (_dir, out) = tiny(&["oneway-inproc"], &["--load", "1000"])?;
     let path = out.join("run.json");
-    let other = fs::read_to_string(&path)?.replacen("\"schema\": 2", "\"schema\": 999", 1);
+    let other = fs::read_to_string(&path)?.replacen("\"schema\": 3", "\"schema\": 999", 1);
     fs::write(&path, &other)?;
-    refused(&out, &["schema 999", "up to 2"])?;
+    refused(&out, &["schema 999", "up to 3"])?;
     fs::write(&path, "{\"hello\": 1}")?;
     refused(&out, &["no `schema` field"])
 }
@@ -147,9 +150,57 @@ fn refused(out: &Path, words: &[&str]) -> Result<()> {
 fn lost_recording() -> Result<()> {
     let (_dir, out) = tiny(&["oneway-inproc"], &["--load", "1000"])?;
     let cell = read(&out)?.cells[0].id.clone();
-    let raw = out.join(format!("raw/{cell}.0.json"));
-    fs::write(&raw, "{")?;
-    run(&["report", text(&out)?])?.expect(1)?.told(&["damaged", &format!("{cell}.0.json")])
+    let archive = out.join(ARCHIVE);
+    let whole = fs::read(&archive)?;
+    ensure!(!out.join("raw").exists(), "the raw data is packed and loose");
+    // Its entry, and the set it belongs to, are named.
+    let mut changed = whole.clone();
+    changed[600] ^= 1;
+    let entry = format!("raw/{cell}.0.json");
+    for (content, words) in [
+        (&changed[..], ["SHA-256", entry.as_str(), text(&archive)?]),
+        (&whole[..1500], ["cut short", entry.as_str(), text(&archive)?]),
+    ] {
+        fs::write(&archive, content)?;
+        run(&["report", text(&out)?])?.expect(1)?.told(&words)?;
+        ensure!(fs::read(&archive)? == content, "a damaged archive was written to");
+    }
+    // What was recorded and is damaged is measured again.
+    fs::write(&archive, &changed)?;
+    let before = read(&out)?.cells[0].trials[0].seed;
+    bench(&["--resume"], &out)?.expect(1)?.told(&["SHA-256", entry.as_str()])?;
+    ensure!(read(&out)?.cells[0].trials[0].seed != before, "the damaged trial was not made again");
+    run(&["report", text(&out)?])?.expect(0)?;
+    fs::remove_file(&archive)?;
+    fs::write(out.join(&entry), "{")?;
+    run(&["report", text(&out)?])?.expect(1)?.told(&["damaged", entry.as_str()])
+}
+
+/// What older versions left behind is read as it is, and packed on request.
+fn older_schemas() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    for schema in [1, 2] {
+        let out = dir.path().join(format!("schema-{schema}"));
+        fixture::small(&out, |run| run.schema = schema);
+        let path = out.join("run.json");
+        if schema == 1 {
+            // Then a shape was one number of each.
+            let mut run: Value = serde_json::from_str(&fs::read_to_string(&path)?)?;
+            (run["plan"]["senders"], run["plan"]["receivers"]) = (1.into(), 1.into());
+            fs::write(&path, serde_json::to_string_pretty(&run)?)?;
+        }
+        run(&["report", text(&out)?])?.expect(0)?;
+        let (drawn_before, before) = (drawn(&out)?, fs::read(&path)?);
+        ensure!(out.join("raw").exists() && !out.join(ARCHIVE).exists(), "packed unasked");
+        for _ in 0..2 {
+            run(&["report", "--pack", text(&out)?])?.expect(0)?;
+            ensure!(!out.join("raw").exists() && out.join(ARCHIVE).exists(), "not packed");
+            ensure!(drawn(&out)? == drawn_before, "packed, it gives another report");
+        }
+        let after: Value = serde_json::from_str(&fs::read_to_string(&path)?)?;
+        ensure!(after["schema"] == 3 && fs::read(&path)? != before, "{}", after["schema"]);
+    }
+    Ok(())
 }
 
 fn interrupted() -> Result<()> {
@@ -165,8 +216,10 @@ fn interrupted() -> Result<()> {
     let made = kept.cells[0].trials.len();
     ensure!(!kept.complete && (2..6).contains(&made), "{made} trials were kept");
     ensure!(out.join("report.html").exists(), "what there is has no report");
+    ensure!(out.join("raw").exists() && !out.join(ARCHIVE).exists(), "it was packed before its end");
     bench(&["--resume"], &out)?.expect(0)?;
     let whole = read(&out)?;
+    ensure!(!out.join("raw").exists() && out.join(ARCHIVE).exists(), "it was not packed at its end");
     ensure!(whole.complete && whole.cells[0].trials.len() == 6, "{:?}", whole.cells[0].trials.len());
     ensure!(whole.cells[0].trials[..made] == kept.cells[0].trials[..], "finished trials were made again");
     add_up(&whole.cells[0])

@@ -3,8 +3,7 @@
 //! With `LAB_PICTURES=FOLDER` in the environment, pictures of the page are left there.
 
 #[path = "../../../src/report/tests/fixture/mod.rs"]
-#[expect(dead_code, reason = "some of its bundles are for the tests beside the report alone")]
-mod fixture;
+pub(crate) mod fixture;
 mod page;
 
 use std::path::Path;
