@@ -230,12 +230,12 @@ pub struct Registry {
     objects: Mutex<HashMap<(String, TypeId), Arc<dyn Any + Send + Sync>>>,
 }
 
-/// Who listens where. Roles announce; whoever conducts the run collects the
-/// announcements of all binders and tells everybody.
+/// The addresses of binders. Roles announce theirs; what conducts the run collects the
+/// announcements of all binders and tells all roles.
 pub struct Directory {
     announced: watch::Sender<Vec<(String, String)>>,
     told: watch::Sender<BTreeMap<String, Vec<String>>>,
-    /// How many binders a namespace has, where announcing is telling.
+    /// How many binders a namespace has, where an announcement is passed on at once.
     local: Option<usize>,
 }
 

@@ -1,7 +1,7 @@
 //! One-way over a Unix stream socket: the frames, the sender and the receiver of
 //! `tcp.rs`, and no network.
 //!
-//! The address is a file, and whoever may enter its folder may connect: here
+//! The address is a file; a user who may enter its folder may connect: here
 //! only the same user. The kernel copies what is written straight into the
 //! receiver's queue: no packets, no acknowledgements, no window. When the
 //! sender's share of that queue is used up, it waits, so a slow receiver slows

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! producer: send → commit to the log → confirm → deliver
-//! consumer → producer   J limit(4)             I am here and will hold so many
+//! consumer → producer   J limit(4)             I am here, and hold so many at most
 //! consumer ← producer   W log(8)               welcome: numbers count in this log
 //! consumer ← producer   M id(8) attempt(4) …   a delivery, with its body
 //! consumer → producer   A token(8) id(8)…      these are done;  N id(8)…: deliver again

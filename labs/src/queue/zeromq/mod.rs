@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! producer: send → keep in memory → deliver → confirm when acked
-//! DEALER → ROUTER   J limit(4)              I am here, and will hold so many; repeated: a heartbeat
+//! DEALER → ROUTER   J limit(4)              I am here, and hold so many at most; a heartbeat
 //! DEALER ← ROUTER   W queue(8)              the answer to each J
 //! DEALER ← ROUTER   M id(8) attempt(4)      a delivery; its body is a second frame
 //! DEALER → ROUTER   A token(8) id(8)…       these are done;  N id(8)…: deliver again

@@ -31,7 +31,7 @@ pub struct Acceptor<P> {
 }
 
 impl<P: Send + 'static> Acceptor<P> {
-    /// Does `handshake` with everyone who connects; it hands in the peers that have joined.
+    /// Does `handshake` with every peer that connects; it hands in the peers that have joined.
     pub fn start<F>(bound: Bound, handshake: impl Fn(Socket, Joined<P>) -> F + Send + 'static) -> Self
     where
         F: Future<Output = Result<()>> + Send + 'static,
