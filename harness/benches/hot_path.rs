@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use harness::account::{self, Bitmap, Set};
-use harness::clock;
-use harness::cost::Counting;
-use harness::record::{Books, Ledger, Progress, Window};
-use harness::stamp::{Mint, Stamp};
+use harness::measure::account::{self, Bitmap, Set};
+use harness::measure::clock;
+use harness::measure::cost::Counting;
+use harness::measure::header::{Mint, Stamp};
+use harness::measure::recorder::{Books, Ledger, Progress, Window};
 use harness::stats;
 
 const SIZE: usize = 64;

@@ -9,13 +9,13 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result};
 
 fn main() -> Result<()> {
-    harness::guard::enter()?;
+    harness::process::guard::enter()?;
     let args: Vec<String> = std::env::args().skip(1).collect();
     let mode = args.first().map(String::as_str).unwrap_or("wait");
     if mode == "time" {
         return Ok(());
     }
-    let dir = harness::guard::session_dir();
+    let dir = harness::process::guard::session_dir();
     let pid = dir.join("escaped");
     Command::new("sh")
         .arg("-c")
@@ -32,7 +32,7 @@ fn main() -> Result<()> {
     let escaped = std::fs::read_to_string(&pid)?;
     println!(
         "{} {} {} {}",
-        harness::guard::session_root(),
+        harness::process::guard::session_root(),
         std::process::id(),
         escaped.trim(),
         dir.display()

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use labs::catalog::{self, ABSENT, Entry, Particular, Pattern, entries};
 
-use crate::views::{self, Views};
+use crate::validate::pitfalls::{self, Views};
 
 const BEGIN: &str = "<!-- labs: ";
 const END: &str = "<!-- end -->";
@@ -142,7 +142,7 @@ fn table(root: &Path, what: &str, up: &str) -> Result<String> {
         }
         Some(("wrong-views", folder)) => {
             let folder = format!("results/{folder}/");
-            Ok(views::body(&Views::read(&root.join(&folder))?, &format!("{up}{folder}")))
+            Ok(pitfalls::body(&Views::read(&root.join(&folder))?, &format!("{up}{folder}")))
         }
         _ => anyhow::bail!(
             "nothing is known of `{what}`; there are `matrix`, `count`, `pattern NAME`, `transport NAME`, `example NAME`, `wrong-views FOLDER`"

@@ -9,7 +9,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use harness::{clock, process, role, stats};
+use harness::measure::clock;
+use harness::{process, roles, stats};
 use tokio::sync::mpsc;
 use zeromq::{PullSocket, PushSocket, Socket, SocketRecv, SocketSend};
 
@@ -37,8 +38,8 @@ pub(super) fn main(args: &[String]) -> Result<()> {
         ["blast", address] => send_bytes(address),
         ["ping-pong", "responder"] => pong(),
         ["ping-pong", address] => ping(address),
-        ["zeromq", "receiver"] => role::runtime(0)?.block_on(pull()),
-        ["zeromq", address] => role::runtime(0)?.block_on(push(address)),
+        ["zeromq", "receiver"] => roles::runtime(0)?.block_on(pull()),
+        ["zeromq", address] => roles::runtime(0)?.block_on(push(address)),
         ["redis", "subscriber", address, dir] => super::brokers::subscribe(address, dir),
         ["redis", "publisher", address, dir] => super::brokers::publish(address, dir),
         _ => bail!("there is no floor {args:?}"),
@@ -197,11 +198,11 @@ async fn push(address: &str) -> Result<()> {
 pub(super) fn channel(_: &Stand) -> Result<f64> {
     let (sender, mut receiver) = mpsc::channel(DEPTH);
     let sending = std::thread::spawn(move || -> Result<()> {
-        role::runtime(0)?.block_on(async { while sender.send(Bytes::from_static(&BODY)).await.is_ok() {} });
+        roles::runtime(0)?.block_on(async { while sender.send(Bytes::from_static(&BODY)).await.is_ok() {} });
         Ok(())
     });
     let receiving = std::thread::spawn(move || -> Result<f64> {
-        role::runtime(0)?.block_on(async {
+        roles::runtime(0)?.block_on(async {
             let (mut taken, mut count) = (Vec::new(), Count::default());
             loop {
                 receiver.recv_many(&mut taken, BATCH).await;

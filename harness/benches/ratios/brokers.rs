@@ -9,8 +9,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use harness::account::{self, Counters};
-use harness::{guard, plan};
+use harness::measure::account::{self, Counters};
+use harness::plan;
+use harness::process::guard;
 
 use super::bare::{Count, end, until_left};
 use super::measure::{Peer, SIZE, Stand};

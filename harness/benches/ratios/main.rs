@@ -21,8 +21,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use comfy_table::{Table, TableStyle};
-use harness::role::Handle;
-use harness::{guard, role, stats};
+use harness::process::guard;
+use harness::roles::Handle;
+use harness::{roles, stats};
 use labs::lab::{Broker, Guarantee};
 use serde_json::json;
 
@@ -129,7 +130,7 @@ fn own() -> Vec<Comparison> {
             lab: entry.name,
         }
     };
-    let mut all: Vec<Comparison> = role::handles().into_iter().filter(here).map(compared).collect();
+    let mut all: Vec<Comparison> = roles::handles().into_iter().filter(here).map(compared).collect();
     // One broker after the other, each started once.
     all.sort_by_key(|comparison| comparison.broker);
     all
@@ -168,7 +169,7 @@ fn options(args: &[String]) -> Result<Options> {
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let done = match args.first().map(String::as_str) {
-        Some("role") => role::main(&role::handles()),
+        Some("role") => roles::main(&roles::handles()),
         Some("bare") => bare::main(&args[1..]),
         _ => report(&args),
     };

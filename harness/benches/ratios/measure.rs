@@ -6,11 +6,12 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use harness::broker::{self, Options, Server};
-use harness::conduct::Housing;
+use harness::plan;
+use harness::process::{self, guard};
 use harness::results::Load;
-use harness::role::{self, Handle};
+use harness::roles::{self, Handle};
+use harness::supervisor::Housing;
 use harness::trial::{self, Script, Spec};
-use harness::{guard, plan, process};
 use labs::lab::Broker;
 
 /// Declared size of every message, bytes.
@@ -44,7 +45,7 @@ pub(super) struct Stand {
 
 impl Stand {
     pub(super) fn new() -> Result<Self> {
-        let (handles, runtime) = (role::handles(), role::runtime(0)?);
+        let (handles, runtime) = (roles::handles(), roles::runtime(0)?);
         Ok(Self { handles, runtime, server: None, durable: false, c_client: OnceCell::new() })
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use labs::lab::{Broker, Endpoint, Place};
 
-use super::Source;
+use super::source::Source;
 
 /// How long a port that should be open is knocked at.
 const KNOCK: Duration = Duration::from_secs(3);

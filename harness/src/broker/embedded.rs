@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use labs::lab::Guarantee;
 
-use super::About;
+use super::private_options::About;
 use crate::hint;
 
 /// The name of its log.
@@ -63,7 +63,7 @@ pub(super) fn about() -> About {
 }
 
 #[cfg(not(feature = "embedded-mqtt"))]
-pub(super) fn launch(_: &super::Options<'_>) -> anyhow::Result<super::Private> {
+pub(super) fn launch(_: &super::private_options::Options<'_>) -> anyhow::Result<super::private::Private> {
     anyhow::bail!("there is no MQTT broker inside this program; build one that has it with `{BUILD}`")
 }
 

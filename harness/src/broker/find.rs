@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use labs::lab::Broker;
 
-use super::{Source, Wheel, embedded};
+use super::embedded;
+use super::source::Source;
+use super::wheel::Wheel;
 use crate::hint;
 
 /// Looked into after PATH: a student's PATH often lacks the `sbin` ones.

@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use labs::lab::Broker;
 
-use super::{Missing, Wheel};
+use super::find::Missing;
+use super::wheel::Wheel;
 
 /// A package manager: what refreshes its lists, what installs, and its names of the brokers.
 struct Manager {

@@ -9,8 +9,10 @@ use labs::lab::{Broker, Endpoint, Guarantee};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use super::address::{self, without_password};
 use super::private::{Plan, Private, Start};
-use super::{About, Options, address, embedded, find, ports, without_password};
+use super::private_options::{About, Options};
+use super::{embedded, find, ports};
 use crate::{hint, process};
 
 /// How long a broker may take to answer the first packet.
@@ -43,7 +45,7 @@ const SETTINGS: [(&str, &str); 10] = [
 ];
 
 pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
-    let dir = super::folder("mosquitto", options)?;
+    let dir = super::private_options::folder("mosquitto", options)?;
     let port = ports::free()?;
     let path = dir.path().display().to_string();
     let mut config = format!("listener {port} 127.0.0.1\npersistence_location {path}/\n");
@@ -59,7 +61,7 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
         .with_context(|| format!("cannot write {}; is the disk full?", file.display()))?;
     let args = vec!["-c".to_owned(), file.display().to_string()];
     let env = vec![
-        ("PATH".to_owned(), super::system_path()),
+        ("PATH".to_owned(), super::private_options::system_path()),
         ("HOME".to_owned(), path),
         ("LC_ALL".to_owned(), "C".to_owned()),
     ];

@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
+use super::address::{self, without_password};
+use super::ports;
 use super::private::{Plan, Private, Start};
-use super::{About, Options, address, ports, without_password};
+use super::private_options::{About, Options};
 use crate::hint;
 
 /// Longest message, bytes: the harness measures up to 1 MiB, and the default is just that.
@@ -21,7 +23,7 @@ const MAX_PAYLOAD: u32 = 8 << 20;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
-    let dir = super::folder("nats", options)?;
+    let dir = super::private_options::folder("nats", options)?;
     let port = ports::free()?;
     let path = dir.path().display().to_string();
     let name = dir.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -33,7 +35,7 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
     std::fs::write(&file, config)
         .with_context(|| format!("cannot write {}; is the disk full?", file.display()))?;
     let args = vec!["-c".to_owned(), file.display().to_string()];
-    let env = vec![("PATH".to_owned(), super::system_path()), ("HOME".to_owned(), path)];
+    let env = vec![("PATH".to_owned(), super::private_options::system_path()), ("HOME".to_owned(), path)];
     let plan = Plan {
         url: format!("nats://127.0.0.1:{port}"),
         programs: vec![Start { log: "nats", program: program.to_owned(), args, env, listens: None }],

@@ -19,7 +19,7 @@ pub fn free() -> Result<u16> {
         .and_then(|range| range.split_whitespace().next()?.parse().ok())
         .filter(|&first| first > LOWEST + 1000)
         .unwrap_or(DEFAULT_FIRST);
-    let mut rng = SmallRng::seed_from_u64(super::random()? as u64);
+    let mut rng = SmallRng::seed_from_u64(super::private_options::random()? as u64);
     for _ in 0..1000 {
         let port = rng.random_range(LOWEST..first);
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {

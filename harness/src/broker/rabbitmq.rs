@@ -18,7 +18,8 @@ use tokio::net::TcpStream;
 
 use super::address::{plugins, without_password};
 use super::private::{Plan, Private, Start};
-use super::{About, Options, find, ports};
+use super::private_options::{About, Options};
+use super::{find, ports};
 use crate::hint;
 
 /// Definitions (queues, exchanges, bindings) written before Mnesia moves them
@@ -38,11 +39,11 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
         let install = hint::command(&["doctor", "--install"]);
         anyhow!("Erlang's `{what}` is not on PATH or where packages put it; run `{install}`")
     })?;
-    let dir = super::folder("rabbitmq", options)?;
+    let dir = super::private_options::folder("rabbitmq", options)?;
     let (amqp, distribution, epmd) = (ports::free()?, ports::free()?, ports::free()?);
     let (stomp, mqtt) = (ports::free()?, ports::free()?);
     // The password keeps two private nodes apart: whoever takes our port does not know it.
-    let password = format!("{:032x}", super::random()?);
+    let password = format!("{:032x}", super::private_options::random()?);
     let home = dir.path().display().to_string();
     let inside = |name: &str| dir.path().join(name).display().to_string();
     let write = |name: &str, text: &str| {
@@ -64,7 +65,7 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
         ("HOME", home.clone()),
         ("TMPDIR", home.clone()),
         ("LC_ALL", "C.UTF-8".to_owned()),
-        ("PATH", format!("{}:{}", erlang.bin.display(), super::system_path())),
+        ("PATH", format!("{}:{}", erlang.bin.display(), super::private_options::system_path())),
         ("ERL_EPMD_PORT", epmd.to_string()),
         ("ERL_EPMD_ADDRESS", "127.0.0.1".to_owned()),
     ]

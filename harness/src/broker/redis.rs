@@ -8,15 +8,17 @@ use anyhow::{Context, Result, ensure};
 use labs::lab::Guarantee;
 use redis::aio::MultiplexedConnection;
 
+use super::address::without_password;
+use super::ports;
 use super::private::{Plan, Private, Start};
-use super::{About, Options, ports, without_password};
+use super::private_options::{About, Options};
 use crate::hint;
 
 /// The settings that decide what a lab over Redis can promise, and how it behaves under pressure.
 const SETTINGS: [&str; 5] = ["appendonly", "appendfsync", "save", "maxmemory", "client-output-buffer-limit"];
 
 pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
-    let dir = super::folder("redis", options)?;
+    let dir = super::private_options::folder("redis", options)?;
     let port = ports::free()?.to_string();
     let path = dir.path().display().to_string();
     let append = if options.durable { "yes" } else { "no" };
@@ -40,7 +42,7 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
     .map(str::to_owned)
     .collect();
     let env = vec![
-        ("PATH".to_owned(), super::system_path()),
+        ("PATH".to_owned(), super::private_options::system_path()),
         ("HOME".to_owned(), path),
         ("LC_ALL".to_owned(), "C".to_owned()),
     ];

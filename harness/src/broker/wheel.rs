@@ -17,7 +17,7 @@ use anyhow::{Context, Result, ensure};
 use labs::lab::Broker;
 use sha2::{Digest as _, Sha256};
 
-use super::without_password;
+use super::address::without_password;
 
 /// Where wheels come from, unless pip's own variable names a mirror.
 const INDEX: &str = "https://pypi.org/simple";

@@ -9,7 +9,8 @@ macro_rules! without {
 
             use anyhow::{Result, bail};
 
-            use crate::broker::{About, Options, private::Private};
+            use crate::broker::private::Private;
+            use crate::broker::private_options::{About, Options};
 
             const WHY: &str = concat!(
                 "this build of `lab` has no client for it; build it with `--features ", $feature, "`, or run ",

@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 
-use super::usage;
-use crate::agree::{self, Agreement, Figure, Measured};
+use crate::command::usage;
+use crate::compare::reproducibility::{self, Agreement, Figure, Measured};
+use crate::hint;
+use crate::measure::host;
 use crate::results::Estimate;
 use crate::stats::{FEWEST_PAIRS, Share};
-use crate::{hint, host};
 
 #[derive(Debug, Args)]
 pub(super) struct AgreeArgs {
@@ -26,9 +27,10 @@ pub(super) struct AgreeArgs {
 }
 
 pub(super) fn main(args: &AgreeArgs) -> Result<ExitCode> {
-    let runs: Vec<Measured> = args.dirs.iter().map(|dir| agree::read(dir)).collect::<Result<_>>()?;
-    usage(agree::check(&runs))?;
-    let agreement = agree::compare(&runs)?;
+    let runs: Vec<Measured> =
+        args.dirs.iter().map(|dir| reproducibility::read(dir)).collect::<Result<_>>()?;
+    usage(reproducibility::check(&runs))?;
+    let agreement = reproducibility::compare(&runs)?;
     if runs.windows(2).any(|pair| pair[0].revision != pair[1].revision) {
         eprintln!(
             "the bundles were made by different revisions of the program: what that changed counts as disagreement, too"
@@ -40,7 +42,7 @@ pub(super) fn main(args: &AgreeArgs) -> Result<ExitCode> {
         print(&agreement)?;
     }
     if args.save {
-        let path = agree::save(&agreement, Path::new("results"), &host::host())?;
+        let path = reproducibility::save(&agreement, Path::new("results"), &host::host())?;
         let bench = hint::command(&["bench"]);
         eprintln!("\nsaved in {}: `{bench}` widens the intervals of this host from now on", path.display());
     }

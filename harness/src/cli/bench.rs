@@ -9,11 +9,14 @@ use clap::Args;
 use labs::catalog::Pattern;
 
 use super::progress::Live;
-use super::{BrokerArgs, interruptible, summary, table, usage};
-use crate::bench::{self, Request};
+use super::{summary, table};
+use crate::command::{BrokerArgs, interruptible, usage};
+use crate::process::guard;
 use crate::results::{Bundle, Cell, Plan, Run, Trial, private};
-use crate::role::{self, Handle};
-use crate::{fault, guard, hint, plan, report};
+use crate::roles::{self, Handle};
+use crate::runner::{self, Request};
+use crate::trial::pause;
+use crate::{hint, plan, report};
 
 /// Failed trials whose reasons are told at the end.
 const MOST_FAILURES: usize = 20;
@@ -107,9 +110,9 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
         }
     };
     usage(plan::check(&plan))?;
-    usage(bench::check(&plan, handles))?;
+    usage(runner::check(&plan, handles))?;
     usage(plan.cpus.as_deref().map(plan::parse_cpus).transpose())?;
-    let out = args.out.clone().map_or_else(|| bench::default_out(&plan.name), Ok)?;
+    let out = args.out.clone().map_or_else(|| runner::default_out(&plan.name), Ok)?;
     guard::enter()?;
     let request = Request {
         handles,
@@ -120,9 +123,9 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
         resume: args.resume,
         strict: std::env::var("CI").is_ok_and(|ci| ci == "true"),
     };
-    let runtime = role::runtime(0)?;
+    let runtime = roles::runtime(0)?;
     let mut live = Live::new();
-    let done = runtime.block_on(interruptible(bench::run(&request, &mut live)));
+    let done = runtime.block_on(interruptible(runner::run(&request, &mut live)));
     // However it ended, nothing of it stays on the terminal.
     drop(live);
     // Nothing of the run is left to wait for but blocked errands.
@@ -197,7 +200,7 @@ fn knobs(plan: &Plan, handles: &[Handle]) -> Result<()> {
             .iter()
             .filter(|other| handle.entry.pattern == Pattern::Pipeline && other.entry.name == control);
         let all = control.chain([handle]).flat_map(|handle| handle.entry.knobs);
-        known.extend(all.chain(role::knobs(handle.entry.pattern)).map(|knob| knob.name));
+        known.extend(all.chain(roles::knobs(handle.entry.pattern)).map(|knob| knob.name));
     }
     let Some(name) = plan.knobs.keys().chain(plan.axes.keys()).find(|name| !known.contains(name.as_str()))
     else {
@@ -243,7 +246,7 @@ fn read(args: &BenchArgs) -> Result<Plan> {
     plan.cpus = args.cpus.clone().or(plan.cpus);
     plan.floor &= !args.no_floor;
     plan.record |= args.record;
-    plan.pause = args.pause_broker.as_deref().map(fault::parse).transpose()?.or(plan.pause);
+    plan.pause = args.pause_broker.as_deref().map(pause::parse).transpose()?.or(plan.pause);
     match args.window.as_deref() {
         None => {}
         Some("none") => plan.window = None,

@@ -7,12 +7,13 @@ use anyhow::{Result, bail};
 use clap::Args;
 use labs::topic::glob;
 
-use super::{Usage, usage};
-use crate::history::{self, History};
-use crate::regress::verdict::percent;
+use crate::command::{Usage, usage};
+use crate::compare::history::{self, History};
+use crate::compare::regress::verdict::percent;
+use crate::measure::host;
 use crate::results::{self, Run};
-use crate::role::Handle;
-use crate::{hint, host, plan};
+use crate::roles::Handle;
+use crate::{hint, plan};
 
 /// The random orders are always the same: the same bundles give the same history.
 const SEED: u64 = 1;

@@ -10,10 +10,10 @@ use labs::lab::{Broker, Knob};
 use serde::Serialize;
 
 use super::table::{self, Column, Fate, render, wrap};
-use super::{BrokerArgs, usage};
 use crate::broker::{self, Missing, Source, embedded};
-use crate::role::protocol::roles;
-use crate::role::{self, Handle};
+use crate::command::{BrokerArgs, usage};
+use crate::roles::protocol::roles;
+use crate::roles::{self, Handle};
 use crate::{hint, plan};
 
 /// The table is never wider: it has to be readable in a file, too.
@@ -214,7 +214,7 @@ fn page(handle: &Handle, row: &Row<'_>, width: usize) -> String {
     let mut page = format!("{name}\n\n{}", String::from_utf8_lossy(&text));
     for (title, knobs) in [
         ("Its knobs, set with --set KNOB=VALUE:", entry.knobs),
-        ("Knobs of the loops that measure it:", role::knobs(entry.pattern)),
+        ("Knobs of the loops that measure it:", roles::knobs(entry.pattern)),
     ] {
         if !knobs.is_empty() {
             page += &format!("\n{title}\n{}", knobs_of(knobs, width));

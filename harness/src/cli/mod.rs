@@ -1,59 +1,38 @@
 //! The command line: one file a command. Exit codes: 0 good, 1 bad, 2 usage,
 //! 3 cannot tell.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use labs::lab::Broker;
 
-use crate::broker::Source;
+use crate::broker;
+use crate::command::{BrokerArgs, Usage, brokers_named};
 use crate::doctor::Wish;
-use crate::role::{self, Handle};
-use crate::{broker, guard, plan};
-
-/// As `println!`; but that nobody reads any more is an error, which [`main`]
-/// knows, and not a panic.
-macro_rules! outln {
-    ($($text:tt)*) => {
-        std::io::Write::write_fmt(&mut std::io::stdout().lock(), format_args!("{}\n", format_args!($($text)*)))
-    };
-}
+use crate::process::guard;
+use crate::roles;
 
 mod agree;
 mod bench;
-#[cfg(all(feature = "apps", feature = "rabbitmq", feature = "mqtt", feature = "stomp"))]
-mod bridge;
-#[cfg(feature = "apps")]
-mod chat;
-#[cfg(feature = "apps")]
-mod correlation;
-#[cfg(feature = "apps")]
-mod crack;
 mod history;
 mod list;
-#[cfg(feature = "apps")]
-mod over;
-mod play;
-#[cfg(feature = "apps")]
-mod preinit;
 mod progress;
 mod regress;
 mod report;
 mod run;
 mod selftest;
-#[cfg(feature = "apps")]
-mod status;
-mod story;
 mod summary;
 mod table;
 #[cfg(not(feature = "full"))]
 mod without;
 mod wrong_views;
 
+#[cfg(all(feature = "apps", feature = "rabbitmq", feature = "mqtt", feature = "stomp"))]
+use crate::demo::bridge;
+use crate::demo::play;
 #[cfg(feature = "apps")]
-use over::{OverArgs, no_transport, transports};
+use crate::demo::{chat, correlation, crack, preinit, scatter_gather as status};
 #[cfg(not(all(feature = "apps", feature = "rabbitmq", feature = "mqtt", feature = "stomp")))]
 use without::bridge;
 #[cfg(not(feature = "apps"))]
@@ -166,85 +145,6 @@ struct EmbeddedArgs {
     behind: Vec<u16>,
 }
 
-/// The brokers of these names; all where none is named.
-fn brokers(names: &[String]) -> Result<Vec<Broker>> {
-    let all: Vec<&str> = Broker::ALL.iter().map(|broker| broker.as_str()).collect();
-    if let Some(name) = names.iter().find(|name| !all.contains(&name.as_str())) {
-        bail!(Usage(format!("there is no broker `{name}`; brokers are {}", all.join(", "))));
-    }
-    let named = |broker: &Broker| names.is_empty() || names.iter().any(|name| name == broker.as_str());
-    Ok(Broker::ALL.into_iter().filter(named).collect())
-}
-
-/// The user's own brokers.
-#[derive(Debug, Clone, Args)]
-struct BrokerArgs {
-    /// Use your own broker instead of a private one, as in
-    /// `redis=redis://localhost:6379` or `rabbitmq=amqp://localhost:5672`; or choose where a
-    /// private one comes from: `nats=wheel`, `mqtt=embedded`
-    #[arg(long = "url", value_name = "BROKER=URL")]
-    urls: Vec<String>,
-}
-
-impl BrokerArgs {
-    fn urls(&self) -> Result<BTreeMap<String, String>> {
-        let names: Vec<&str> = Broker::ALL.iter().map(|broker| broker.as_str()).collect();
-        let mut urls = BTreeMap::new();
-        for text in &self.urls {
-            let Some((name, url)) = text.split_once('=') else {
-                bail!(Usage(format!(
-                    "`{text}` is not BROKER=URL, as in `--url redis=redis://localhost:6379`"
-                )));
-            };
-            let Some(broker) = Broker::ALL.into_iter().find(|broker| broker.as_str() == name) else {
-                bail!(Usage(format!("there is no broker `{name}`; brokers are {}", names.join(", "))));
-            };
-            if !broker::is_choice(broker, url) {
-                bail!(Usage(format!(
-                    "`{url}` is no address of {name}, as in `--url redis=redis://localhost:6379`; \
-                     `wheel` can be asked for with redis and nats, `embedded` with mqtt"
-                )));
-            }
-            urls.insert(name.to_owned(), url.to_owned());
-        }
-        Ok(urls)
-    }
-}
-
-/// An error in what was asked for: exit code 2.
-#[derive(Debug)]
-struct Usage(String);
-
-impl std::fmt::Display for Usage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Usage {}
-
-/// Marks an error as one of usage.
-fn usage<T>(result: Result<T>) -> Result<T> {
-    result.map_err(|error| anyhow::Error::new(Usage(format!("{error:#}"))))
-}
-
-/// The lab of this name, or a usage error: with the nearest one, or with the command
-/// that builds it in.
-fn lab<'a>(handles: &'a [Handle], name: &str) -> Result<&'a Handle> {
-    let handle = usage(plan::lab(handles, name))?;
-    usage(plan::built_in(&[handle]))?;
-    Ok(handle)
-}
-
-/// Where the lab's broker comes from, or why the lab cannot run.
-fn source(handle: &Handle, broker: Broker, urls: &BTreeMap<String, String>) -> Result<Source> {
-    let source = broker::find(broker, urls)?;
-    match source.why_not(broker, handle.entry.guarantee, handle.entry.transport) {
-        Some(why) => bail!("{} cannot run: {why}", handle.entry.name),
-        None => Ok(source),
-    }
-}
-
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -264,7 +164,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn dispatch(command: Command) -> Result<ExitCode> {
-    let handles = role::handles();
+    let handles = roles::handles();
     match command {
         Command::List(args) => list::main(&args, &handles),
         Command::Run(args) => run::main(&args, &handles),
@@ -290,7 +190,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Selftest(args) => selftest::main(&args),
         Command::Doctor(args) => {
             let mut urls = args.brokers.urls()?;
-            let brokers = brokers(&args.only)?;
+            let brokers = brokers_named(&args.only)?;
             if args.wheels {
                 for wheel in Broker::ALL.into_iter().filter_map(broker::Wheel::of) {
                     urls.entry(wheel.broker.to_string()).or_insert_with(|| "wheel".to_owned());
@@ -298,7 +198,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             }
             let wish = Wish { brokers, install: args.install, wheels: args.wheels, json: args.json };
             guard::enter()?;
-            role::runtime(0)?.block_on(crate::doctor::doctor(&wish, &urls))
+            roles::runtime(0)?.block_on(crate::doctor::doctor(&wish, &urls))
         }
         #[cfg(feature = "embedded-mqtt")]
         Command::EmbeddedMqtt(args) => {
@@ -326,24 +226,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
                     .with_context(|| format!("cannot pin a role to CPU {cpu}; does this machine have it?"))?;
             }
             // What went wrong has been said in the protocol's own words.
-            Ok(if role::main(&handles).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            Ok(if roles::main(&handles).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-    }
-}
-
-/// Runs `work` until it ends or the user presses Ctrl-C; `None` then. A second
-/// Ctrl-C ends the program at once, and the guard cleans up.
-async fn interruptible<T>(work: impl Future<Output = T>) -> Option<T> {
-    tokio::select! {
-        // What ends in the same moment is an interruption, and no failure.
-        biased;
-        _ = tokio::signal::ctrl_c() => {
-            tokio::spawn(async {
-                let _ = tokio::signal::ctrl_c().await;
-                std::process::exit(130);
-            });
-            None
-        }
-        done = work => Some(done),
     }
 }

@@ -4,14 +4,15 @@
 mod view;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use labs::lab::Broker;
 
+use crate::command::{human, thousands};
 use crate::results::{Cell, Counts, LoadKind, Skipped};
 use crate::trial::Watch;
-use crate::{bench, report};
+use crate::{report, runner};
 use view::{Pace, fit, lines};
 
 /// Most redraws a second. Watching must not cost what is watched its CPU.
@@ -89,7 +90,7 @@ fn name(cell: &Cell) -> String {
     format!("{}, {} B at {}", cell.lab, cell.size, cell.load.label())
 }
 
-impl bench::Progress for Live {
+impl runner::Progress for Live {
     fn begin(&mut self, trials: usize, skipped: &[Skipped]) {
         for skip in skipped {
             self.say(&format!("skipped {}: {}", skip.lab, skip.reason));
@@ -114,7 +115,7 @@ impl bench::Progress for Live {
         }
     }
 
-    fn next(&mut self, next: &bench::Next<'_>) {
+    fn next(&mut self, next: &runner::Next<'_>) {
         if !self.terminal {
             return;
         }
@@ -185,23 +186,4 @@ fn account(cell: &Cell, counts: &Counts, short: bool) -> String {
     let more = more.into_iter().filter(|(count, _)| !short || *count > 0);
     let more: Vec<String> = more.map(|(count, what)| format!(", {count} {what}")).collect();
     format!("{} lost{}", counts.lost, more.concat())
-}
-
-/// `42 s`, `3 min`.
-pub(super) fn human(seconds: f64) -> String {
-    let whole = Duration::from_secs_f64(seconds.max(0.0)).as_secs();
-    if whole < 90 { format!("{whole} s") } else { format!("{} min", whole.div_ceil(60)) }
-}
-
-/// `1 234 567`.
-pub(super) fn thousands(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(' ');
-        }
-        out.push(digit);
-    }
-    out
 }

@@ -9,15 +9,17 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::progress::human;
-use super::{BrokerArgs, Usage, interruptible, usage};
-use crate::noise::Meter;
-use crate::regress::record::{Plan, Program, Record, SCHEMA};
-use crate::regress::rounds::{self, Progress};
-use crate::regress::verdict::{self, Outcome, Verdict};
-use crate::regress::{LABS, QUICK, RATE, build, rate, report};
-use crate::role::{self, Handle};
-use crate::{guard, hint, host, load, plan};
+use crate::command::{BrokerArgs, Usage, human, interruptible, usage};
+use crate::compare::regress::outcome::{Outcome, Verdict};
+use crate::compare::regress::record::{Plan, Program, Record, SCHEMA};
+use crate::compare::regress::rounds::{self, Progress};
+use crate::compare::regress::verdict;
+use crate::compare::regress::{LABS, QUICK, RATE, build, rate, report};
+use crate::measure::noise::Meter;
+use crate::measure::{host, schedule};
+use crate::process::guard;
+use crate::roles::{self, Handle};
+use crate::{hint, plan};
 
 #[derive(Debug, Args)]
 pub(super) struct RegressArgs {
@@ -140,7 +142,7 @@ pub(super) fn main(args: &RegressArgs, handles: &[Handle]) -> Result<ExitCode> {
         );
     }
     crate::results::private::create(&out)?;
-    let runtime = role::runtime(0)?;
+    let runtime = roles::runtime(0)?;
     let mut live = live(record.plan.rounds);
     let work = rounds::run(&mut record, &stage, &out, &mut live);
     let done = runtime.block_on(interruptible(work));
@@ -191,7 +193,7 @@ fn asked_rate(args: &RegressArgs) -> Result<Option<f64>> {
         .replace('_', "")
         .parse()
         .with_context(|| format!("`{text}` is no fixed load; give messages a second, as in `--load 2000`"))?;
-    load::check_rate(rate).map(Some)
+    schedule::check_rate(rate).map(Some)
 }
 
 /// The plan, but for the loads: which labs take part is not known yet.
@@ -250,7 +252,7 @@ fn read(args: &RegressArgs) -> Result<Plan> {
 
 /// `results/regress/DATE-HOST`, or the next that is free.
 fn new_folder() -> Result<PathBuf> {
-    let host = crate::bench::default_out("regress")?;
+    let host = crate::runner::default_out("regress")?;
     let name = host.file_name().context("a folder has a name")?.to_string_lossy().into_owned();
     (1..1000)
         .map(|number| {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use super::usage;
+use crate::command::usage;
 use crate::report;
 use crate::results::{Bundle, private};
 

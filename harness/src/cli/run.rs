@@ -9,15 +9,17 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
-use super::progress::thousands;
-use super::story::{self, Telling};
-use super::{BrokerArgs, interruptible, lab, source};
 use crate::broker::{Options, Server};
-use crate::conduct::Housing;
+use crate::command::thousands;
+use crate::command::{BrokerArgs, interruptible, lab, source};
+use crate::demo::scenario::{self, OutputOptions};
+use crate::measure::schedule;
+use crate::process::guard;
 use crate::results::{Arrivals, Load, LoadKind, Trial};
-use crate::role::{self, Handle};
+use crate::roles::{self, Handle};
+use crate::supervisor::Housing;
 use crate::trial::{self, Spec};
-use crate::{guard, hint, load, plan};
+use crate::{hint, plan};
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
@@ -42,13 +44,13 @@ pub(super) fn main(args: &RunArgs, handles: &[Handle]) -> Result<ExitCode> {
     let urls = args.brokers.urls()?;
     let calm = if std::io::stdout().is_terminal() { 0.2 } else { 0.0 };
     let pace = args.pace.unwrap_or(calm);
-    let pace = super::usage(Duration::try_from_secs_f64(pace).map_err(|error| {
+    let pace = crate::command::usage(Duration::try_from_secs_f64(pace).map_err(|error| {
         anyhow::anyhow!("a pace of {pace} s cannot be kept ({error}); give seconds, as in `--pace 1`")
     }))?;
     guard::enter()?;
-    let runtime = role::runtime(0)?;
-    let telling = Telling { json: args.json, pace };
-    let done = runtime.block_on(interruptible(run(handle, urls, &telling, !args.no_measure)));
+    let runtime = roles::runtime(0)?;
+    let output = OutputOptions { json: args.json, pace };
+    let done = runtime.block_on(interruptible(run(handle, urls, &output, !args.no_measure)));
     runtime.shutdown_background();
     match done {
         Some(done) => done.map(|()| ExitCode::SUCCESS),
@@ -59,7 +61,7 @@ pub(super) fn main(args: &RunArgs, handles: &[Handle]) -> Result<ExitCode> {
 async fn run(
     handle: &Handle,
     urls: BTreeMap<String, String>,
-    telling: &Telling,
+    output: &OutputOptions,
     measure: bool,
 ) -> Result<()> {
     let entry = &handle.entry;
@@ -76,16 +78,16 @@ async fn run(
         Some(server) => format!("{} {}", server.broker(), server.version()),
         None => "no broker: the peers talk directly".to_owned(),
     };
-    if !telling.json {
+    if !output.json {
         outln!("{}: {}\n", entry.name, over)?;
     }
     let url = server.as_ref().map(|server| server.url().to_owned());
-    story::tell(handle, url.as_deref(), telling).await?;
+    scenario::run(handle, url.as_deref(), output).await?;
     // An unoptimised build would measure the compiler's absence.
     if measure && !cfg!(debug_assertions) {
-        measured(handle, server.as_mut(), telling).await?;
+        measured(handle, server.as_mut(), output).await?;
     }
-    if telling.json {
+    if output.json {
         outln!("{}", json!({ "read": entry.source }))?;
     } else {
         outln!("\n  guarantee: {}; when the receiver is too slow: {}", entry.guarantee, entry.overload)?;
@@ -106,7 +108,7 @@ async fn run(
 }
 
 /// One second as fast as it goes, one second at a calm rate.
-async fn measured(handle: &Handle, mut server: Option<&mut Server>, telling: &Telling) -> Result<()> {
+async fn measured(handle: &Handle, mut server: Option<&mut Server>, output: &OutputOptions) -> Result<()> {
     for load in [Load::max(), Load::rate(1000.0, Arrivals::Constant)] {
         let size = 64;
         let spec = Spec {
@@ -122,17 +124,17 @@ async fn measured(handle: &Handle, mut server: Option<&mut Server>, telling: &Te
             knobs: BTreeMap::new(),
             seed: 1,
             housing: Housing { threads: handle.entry.transport == "inproc", cpus: Vec::new() },
-            null_rate: load::null_rate(size)?,
+            null_rate: schedule::null_rate(size)?,
             script: trial::Script::default(),
         };
         let outcome = trial::run(&spec, server.as_deref_mut(), 0, 0, |_| {}).await?;
-        tell(&load, &outcome.trial, telling)?;
+        tell(&load, &outcome.trial, output)?;
     }
     Ok(())
 }
 
-fn tell(load: &Load, trial: &Trial, telling: &Telling) -> Result<()> {
-    if telling.json {
+fn tell(load: &Load, trial: &Trial, output: &OutputOptions) -> Result<()> {
+    if output.json {
         outln!("{}", json!({ "load": load, "trial": trial }))?;
         return Ok(());
     }

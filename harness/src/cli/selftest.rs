@@ -7,9 +7,10 @@ use clap::Args;
 use comfy_table::{Table, TableStyle};
 use serde_json::json;
 
-use super::{Usage, interruptible};
-use crate::selftest::{self, Check, Figure, HAIR_NS, SHARE, Value, Verdict};
-use crate::{guard, hint, plan, role, trial};
+use crate::command::{Usage, interruptible};
+use crate::process::guard;
+use crate::validate::selftest::{self, Check, Figure, HAIR_NS, SHARE, Value, Verdict};
+use crate::{hint, plan, roles, trial};
 
 /// Times a check is tried, where it was the machine that spoiled it.
 const ATTEMPTS: usize = 3;
@@ -37,7 +38,7 @@ pub(super) fn main(args: &SelftestArgs) -> Result<ExitCode> {
     }
     let seed = args.seed.unwrap_or_else(|| u64::from(trial::run_number()));
     guard::enter()?;
-    let Some(verdicts) = role::runtime(0)?.block_on(interruptible(carry_out(&checks, seed))) else {
+    let Some(verdicts) = roles::runtime(0)?.block_on(interruptible(carry_out(&checks, seed))) else {
         return Ok(ExitCode::from(130));
     };
     let verdicts = verdicts?;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::Usage;
+use crate::command::Usage;
 
 /// Whatever is typed after a command that is not here.
 #[derive(Debug, Args)]
@@ -29,8 +29,8 @@ impl Anything {
 macro_rules! without {
     ($($command:ident $args:ident),*) => {$(
         pub(super) mod $command {
-            pub(in crate::cli) use super::Anything as $args;
-            pub(in crate::cli) fn main(args: &$args) -> anyhow::Result<std::process::ExitCode> {
+            pub(crate) use $crate::cli::without::Anything as $args;
+            pub(crate) fn main(args: &$args) -> anyhow::Result<std::process::ExitCode> {
                 args.refuse(stringify!($command))
             }
         }

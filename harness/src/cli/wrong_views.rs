@@ -10,15 +10,17 @@ use clap::Args;
 use labs::catalog::Pattern;
 use labs::lab::Broker;
 
-use super::{BrokerArgs, interruptible, lab, source, usage};
 use crate::broker::{self, Options, Server, Source};
-use crate::conduct::Housing;
-use crate::noise::Meter;
+use crate::command::{BrokerArgs, interruptible, lab, source, usage};
+use crate::measure::noise::Meter;
+use crate::measure::{host, schedule};
+use crate::process::guard;
 use crate::results::{Load, Noise, Pause};
-use crate::role::{self, Handle};
+use crate::roles::{self, Handle};
+use crate::supervisor::Housing;
 use crate::trial::{self, Outcome, Script, Spec};
-use crate::views::{Evidence, FEWEST, Flood, Made, Take, Views};
-use crate::{bench, guard, host, load, plan, results};
+use crate::validate::pitfalls::{Evidence, FEWEST, Flood, Made, Take, Views};
+use crate::{plan, results, runner};
 
 /// Before each measurement, seconds.
 const WARMUP: f64 = 0.5;
@@ -65,7 +67,7 @@ pub(super) fn main(args: &WrongViewsArgs, handles: &[Handle]) -> Result<ExitCode
     let handle = lab(handles, &args.over)?;
     let load = usage(check(args, handle))?;
     let urls = args.brokers.urls()?;
-    let out = args.out.clone().map_or_else(|| bench::default_out("wrong-views"), Ok)?;
+    let out = args.out.clone().map_or_else(|| runner::default_out("wrong-views"), Ok)?;
     ensure!(
         std::fs::read_dir(&out).map_or(true, |mut entries| entries.next().is_none()),
         "{} exists and is not empty; choose another --out, or look at it again with --redraw",
@@ -74,7 +76,7 @@ pub(super) fn main(args: &WrongViewsArgs, handles: &[Handle]) -> Result<ExitCode
     guard::enter()?;
     results::private::create(&out)?;
     let studio = Studio { args, handle, handles, load, urls: &urls, out: &out };
-    let runtime = role::runtime(0)?;
+    let runtime = roles::runtime(0)?;
     let made = runtime.block_on(interruptible(studio.shoot()));
     runtime.shutdown_background();
     let Some(evidence) = made else {
@@ -131,7 +133,7 @@ fn finish(evidence: &Evidence, out: &Path) -> Result<ExitCode> {
         let path = out.join(name);
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     };
-    for (name, picture) in crate::views::pictures(evidence, &views)? {
+    for (name, picture) in crate::validate::pitfalls::pictures(evidence, &views)? {
         write(&name, &picture)?;
     }
     write("views.json", &(serde_json::to_string_pretty(&views)? + "\n"))?;
@@ -229,7 +231,7 @@ impl Studio<'_> {
         source: &Source,
         file: &str,
         brokers: &mut BTreeMap<String, String>,
-    ) -> Result<(crate::recording::Recording, Take)> {
+    ) -> Result<(crate::measure::trace::Recording, Take)> {
         let broker = scene.handle.entry.broker.context("a lab over a broker has one")?;
         let mut server = self.start(broker, source, brokers).await?;
         let outcome = self.play(scene, Some(&mut server)).await?;
@@ -271,7 +273,7 @@ impl Studio<'_> {
             knobs: BTreeMap::new(),
             seed: 1,
             housing: Housing::default(),
-            null_rate: load::null_rate(size)?,
+            null_rate: schedule::null_rate(size)?,
             script: scene.script,
         };
         let outcome = trial::run(&spec, server, 0, 0, |_| {}).await?;

@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use super::neighbours::Neighbour;
 use super::score::{OVERSLEPT_QUIETLY, STOLEN_QUIETLY, TAKEN_QUIETLY};
-use super::size;
 use crate::broker::embedded;
 use crate::results::{Host, Noise};
 
@@ -180,6 +179,13 @@ fn room(facts: &Facts<'_>) -> Vec<Advice> {
         ));
     }
     all
+}
+
+pub(super) fn size(bytes: u64) -> String {
+    match bytes >> 20 {
+        mebibytes if mebibytes >= 1024 => format!("{:.1} GiB", mebibytes as f64 / 1024.0),
+        mebibytes => format!("{mebibytes} MiB"),
+    }
 }
 
 #[cfg(test)]

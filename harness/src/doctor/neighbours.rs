@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::{guard, process};
+use crate::process::{self, guard};
 
 /// So many are named.
 const NAMED: usize = 3;

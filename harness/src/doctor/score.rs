@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::results::Noise;
-use crate::verdict::{FOREIGN, OVERSLEEP, STEAL};
+use crate::trial::{FOREIGN, OVERSLEEP, STEAL};
 
 /// Where the lines bend: up to the first score a machine is quiet, up to the second usable.
 const QUIET: f64 = 33.0;

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use labs::catalog::Pattern;
 use labs::topic::glob;
 
-use crate::role::Handle;
+use crate::roles::Handle;
 
 /// The labs that names, globs and patterns ask for, in catalog order; all of
 /// them for no names at all.
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_lab_that_this_build_lacks_is_refused_by_name() {
-        let mut handles = crate::role::handles();
+        let mut handles = crate::roles::handles();
         assert!(built_in(&handles.iter().filter(|lab| lab.entry.built_in).collect::<Vec<_>>()).is_ok());
         for (count, expected) in [(1, "`oneway-inproc` is not in this build"), (2, "and 1 more labs are not")]
         {

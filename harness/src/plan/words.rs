@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::nearest;
-use crate::load::check_rate;
+use crate::measure::schedule::check_rate;
 use crate::results::{Arrivals, Load, LoadKind, Objective, Plan};
 
 /// How scheduled times are spaced, as it was asked for.

@@ -1,6 +1,6 @@
 //! What a plan varied, and how the labs' figures follow it.
 
-use super::evidence::{Sheet, pattern_title};
+use super::model::{Sheet, pattern_title};
 use super::number;
 use crate::results::{Cell, LoadKind};
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 
-use super::evidence::{Sheet, pattern_title, sheets};
+use super::model::{Sheet, pattern_title, sheets};
 use super::{number, render};
 use crate::results::{Bundle, Run, private};
 

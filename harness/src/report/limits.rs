@@ -1,7 +1,7 @@
 //! Searches for the sustainable rate and sweeps over it, in the order they are
 //! shown, each with the cells it was made of.
 
-use super::evidence::{guarantee_order, pattern_order};
+use super::model::{guarantee_order, pattern_order};
 use crate::results::{Arrivals, Capacity, Cell, Point, Purpose, Run, Step, Subject, Summary, Sweep};
 
 /// What was found of one lab with one setting.

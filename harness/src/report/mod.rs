@@ -2,10 +2,10 @@
 //! send on, and a README. Nothing here runs anything.
 
 mod axes;
-mod evidence;
 pub(crate) mod figure;
 mod index;
 mod limits;
+mod model;
 pub(crate) mod number;
 mod page;
 pub(crate) mod palette;
@@ -22,7 +22,7 @@ pub use index::index;
 pub(crate) use page::quoted;
 
 use crate::results::Bundle;
-use evidence::Evidence;
+use model::Evidence;
 use serde::Serialize;
 
 /// What [`draw`] wrote.
@@ -55,7 +55,7 @@ struct File<'a> {
 pub fn draw(dir: &Path) -> Result<Written> {
     let (bundle, run) = Bundle::open(dir)?;
     let evidence = Evidence::read(&bundle, &run)?;
-    let sheets = evidence::sheets(evidence.run);
+    let sheets = model::sheets(evidence.run);
     let limits = limits::limits(&run);
     let pictures = plots::draw(&evidence, &sheets, &limits)?;
 

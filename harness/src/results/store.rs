@@ -5,14 +5,17 @@ mod pack;
 
 use std::cell::OnceCell;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde::Serialize;
 
 use super::archive::{ARCHIVE, Archive, FOLDER, is_plain};
-use super::{Raw, Run, SCHEMA, private};
+use super::file::{pretty, replace};
+use super::model::Run;
+use super::private;
+use super::schema::SCHEMA;
+use super::trial::Raw;
 
 /// The largest recording of a trial: interval series and histograms of a day have less.
 const MOST_RECORDING: u64 = 64 << 20;
@@ -152,35 +155,4 @@ impl Bundle {
 /// The file of a trial's recording in `raw/`.
 fn recording(cell: &str, trial: usize) -> String {
     format!("{cell}.{trial}.json")
-}
-
-/// How the names of files begin that are being written.
-const UNFINISHED: &str = ".unfinished-";
-
-/// Writes a file beside the one of this name first, then over it.
-fn replace(path: &Path, content: impl FnOnce(&mut fs::File) -> Result<()>) -> Result<()> {
-    let attempt = || -> Result<()> {
-        let parent = path.parent().context("a file without a folder")?;
-        fs::create_dir_all(parent)?;
-        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(parent)?;
-        content(file.as_file_mut())?;
-        file.as_file().sync_all()?;
-        use std::os::unix::fs::PermissionsExt as _;
-        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-        file.persist(path)?;
-        Ok(())
-    };
-    attempt().map_err(|error| match error.is::<io::Error>() {
-        true => error.context(format!(
-            "cannot write {}; free some space (or mend its permissions) and go on with --resume",
-            path.display()
-        )),
-        false => error,
-    })
-}
-
-pub(super) fn pretty<T: Serialize>(value: &T) -> Result<String> {
-    let mut text = serde_json::to_string_pretty(value)?;
-    text.push('\n');
-    Ok(text)
 }

@@ -31,7 +31,7 @@ fn bundle(dir: &Path, name: &str, labs: &str, change: impl Fn(&mut Value)) -> Re
     }
     let mut run: Value = serde_json::from_str(&fs::read_to_string(from.join("run.json"))?)?;
     run["name"] = name.into();
-    run["host"] = serde_json::to_value(harness::host::host())?;
+    run["host"] = serde_json::to_value(harness::measure::host::host())?;
     let cells = run["cells"].as_array_mut().context("no cells")?;
     cells.retain(|cell| cell["lab"].as_str().is_some_and(|lab| lab.starts_with(labs)));
     let out = dir.join(name);

@@ -4,7 +4,7 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
-use harness::role;
+use harness::roles;
 use libtest_mimic::Trial;
 
 use crate::program::{run, text};
@@ -94,7 +94,7 @@ fn list_as_json() -> Result<()> {
     let ran = run(&["list", "--json"])?.expect(0)?;
     let rows: Vec<serde_json::Value> = serde_json::from_str(&ran.out)?;
     let names: Vec<&str> = rows.iter().filter_map(|row| row["name"].as_str()).collect();
-    let handles = role::handles();
+    let handles = roles::handles();
     let expected: Vec<&str> = handles.iter().map(|handle| handle.entry.name.as_str()).collect();
     ensure!(names == expected, "{names:?} are listed, not {expected:?}");
     for row in &rows {
@@ -109,7 +109,7 @@ fn list_some() -> Result<()> {
         let ran = run(&[&["list", "--json"], args].concat())?.expect(0)?;
         Ok(serde_json::from_str::<Vec<serde_json::Value>>(&ran.out)?.len())
     };
-    let all = role::handles();
+    let all = roles::handles();
     let having = |test: fn(&str) -> bool| all.iter().filter(|handle| test(&handle.entry.name)).count();
     ensure!(count(&["queue"])? == having(|name| name.starts_with("queue-")));
     ensure!(count(&["*-tcp"])? == having(|name| name.ends_with("-tcp")));

@@ -32,9 +32,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         needs(Broker::Redis, "correlation::over_two_lists_of_redis", || {
             over::<oneway::redis::RedisList>("redis")
         }),
-        trial("correlation::garbage_is_counted", || harness::role::runtime(0)?.block_on(garbage())),
+        trial("correlation::garbage_is_counted", || harness::roles::runtime(0)?.block_on(garbage())),
         trial("correlation::who_stops_reading_stops_nobody_else", || {
-            harness::role::runtime(0)?.block_on(full())
+            harness::roles::runtime(0)?.block_on(full())
         }),
     ]
 }
@@ -137,7 +137,7 @@ async fn echo(question: String) -> Answer {
 fn over<L: OneWay>(what: &str) -> Result<()> {
     let site = Site::new(&format!("child-{what}"), L::BROKER)?;
     let places = ["there", "back"].map(|part| site.place().namespace(part));
-    harness::role::runtime(0)?.block_on(async {
+    harness::roles::runtime(0)?.block_on(async {
         let [there, back] = [L::open(&places[0]).await?, L::open(&places[1]).await?];
         let (questions, to_child, answers, from_child) =
             tokio::try_join!(there.receiver(), there.sender(), back.receiver(), back.sender())?;
@@ -150,7 +150,7 @@ fn over<L: OneWay>(what: &str) -> Result<()> {
             served = served => anyhow::bail!("the other side has ended: {served:?}"),
         }
     })?;
-    let removed = harness::role::runtime(0)?;
+    let removed = harness::roles::runtime(0)?;
     for place in &places {
         removed.block_on(L::remove(place))?;
     }

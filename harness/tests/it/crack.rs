@@ -68,7 +68,7 @@ struct Own {
 impl Own {
     fn start(broker: Option<Broker>) -> Result<Option<Self>> {
         let Some(broker) = broker else { return Ok(None) };
-        let runtime = harness::role::runtime(0)?;
+        let runtime = harness::roles::runtime(0)?;
         let (site, server) = match broker {
             Broker::RabbitMq => (Site::new("crack", Some(broker))?, None),
             _ => {

@@ -47,7 +47,7 @@ impl Suite {
             let site = Site::new(&format!("example-{lab}"), L::BROKER)?;
             let (place, mut printed) = (site.place(), Vec::new());
             let run = site.soon("the program ends", program(&place, &mut printed));
-            harness::role::runtime(0)?.block_on(run)?;
+            harness::roles::runtime(0)?.block_on(run)?;
             let printed = String::from_utf8(printed).context("it printed no text")?;
             ensure!(lines(&printed) == lines(expected), "it printed:\n{printed}");
             Ok(())

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, ensure};
 use harness::results::LoadKind;
-use harness::role::{self, floor};
+use harness::roles::{self, baseline};
 use labs::lab::Broker;
 use libtest_mimic::Trial;
 
@@ -28,14 +28,15 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 /// A lab for each floor over this broker.
 fn labs(broker: Option<Broker>) -> BTreeMap<String, String> {
-    let handles = role::handles();
+    let handles = roles::handles();
     let own = handles.iter().filter(|handle| handle.entry.broker == broker);
-    own.filter_map(|handle| Some((floor::beneath(&handle.entry)?, handle.entry.name.clone()))).collect()
+    own.filter_map(|handle| Some((baseline::beneath(&handle.entry)?, handle.entry.name.clone()))).collect()
 }
 
 fn none_is_idle() -> Result<()> {
-    let all: BTreeSet<String> = role::handles().iter().filter_map(|lab| floor::beneath(&lab.entry)).collect();
-    for floor in floor::handles() {
+    let all: BTreeSet<String> =
+        roles::handles().iter().filter_map(|lab| baseline::beneath(&lab.entry)).collect();
+    for floor in baseline::handles() {
         ensure!(all.contains(&floor.entry.name), "{} lies beneath no lab", floor.entry.name);
     }
     Ok(())

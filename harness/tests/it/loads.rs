@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use harness::conduct::Housing;
 use harness::results::{Bundle, Cell, Load, LoadKind, Part, Purpose, Run};
-use harness::role::{self, Handle};
+use harness::roles::{self, Handle};
+use harness::supervisor::Housing;
 use harness::trial::{self, Script, Spec};
 use labs::lab::Broker;
 use libtest_mimic::Trial;
@@ -172,7 +172,7 @@ fn drained(labs: &[&str]) -> Result<()> {
 
 /// A bare loop ends by its counts alone, for every pattern that one process can play.
 fn bare() -> Result<()> {
-    let handles = role::handles();
+    let handles = roles::handles();
     let labs: Vec<&Handle> = handles.iter().filter(|lab| lab.entry.transport == "inproc").collect();
     ensure!(labs.len() == 4, "{} labs", labs.len());
     for handle in labs {
@@ -193,7 +193,7 @@ fn bare() -> Result<()> {
             script: Script { bare: true, ..Script::default() },
         };
         let name = &handle.entry.name;
-        let trial = role::runtime(0)?.block_on(trial::run(&spec, None, 0, 0, |_| {}))?.trial;
+        let trial = roles::runtime(0)?.block_on(trial::run(&spec, None, 0, 0, |_| {}))?.trial;
         ensure!(trial.failed.is_none(), "{name}: {:?}", trial.failed);
         let counts = trial.counts;
         ensure!(counts.sent == counts.received && counts.sent > 1000, "{name}: {counts:?}");

@@ -45,7 +45,7 @@ use libtest_mimic::{Arguments, Trial};
 fn main() -> ExitCode {
     // Roles are processes of this program, as they are of `lab`.
     if std::env::args().nth(1).as_deref() == Some("role") {
-        return match harness::role::main(&conformance::handles()) {
+        return match harness::roles::main(&conformance::handles()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         };

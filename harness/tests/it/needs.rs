@@ -91,7 +91,7 @@ pub(crate) fn tell_proofs(took: Duration) -> Result<()> {
     let Some(file) = std::env::var_os("LAB_PROOFS") else { return Ok(()) };
     let mut tests = TOOK.lock().unwrap_or_else(PoisonError::into_inner).clone();
     tests.sort_by(|a, b| a.1.cmp(&b.1));
-    let host = harness::host::host();
+    let host = harness::measure::host::host();
     let git = |args: &[&str]| {
         let output = Command::new("git").args(args).stdin(Stdio::null()).output().ok()?;
         Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())

@@ -2,7 +2,7 @@
 //! somebody is, in order, and nothing waits without a bound or for ever.
 
 use anyhow::{Result, ensure};
-use harness::role::handles;
+use harness::roles::handles;
 use labs::catalog::Pattern;
 use labs::lab::Broker;
 use libtest_mimic::Trial;

@@ -44,7 +44,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 fn on<L: RequestReply>(site: &Site, check: impl AsyncFnOnce(&Site, L) -> Result<()>) -> Result<()> {
     let place = site.place();
-    harness::role::runtime(0)?.block_on(async {
+    harness::roles::runtime(0)?.block_on(async {
         let held = check(site, L::open(&place).await?).await;
         held.and(L::remove(&place).await)
     })

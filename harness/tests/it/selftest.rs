@@ -1,8 +1,8 @@
 //! The harness finds every truth that is known, and notices each that it would miss.
 
 use anyhow::{Context as _, Error, Result, ensure};
-use harness::selftest::{self, Check, Figure};
-use harness::{results, role};
+use harness::validate::selftest::{self, Check, Figure};
+use harness::{results, roles};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 fn found(check: &Check) -> Result<()> {
-    let verdict = role::runtime(0)?.block_on(selftest::run(check, SEED, ATTEMPTS))?;
+    let verdict = roles::runtime(0)?.block_on(selftest::run(check, SEED, ATTEMPTS))?;
     let missed: Vec<&Figure> = verdict.figures.iter().filter(|figure| !figure.good).collect();
     ensure!(
         verdict.found,
@@ -67,7 +67,7 @@ fn program() -> Result<()> {
 /// A check by name, carried out once.
 fn evidence(name: &str) -> Result<selftest::Evidence> {
     let check = selftest::all().into_iter().find(|check| check.name == name).context("no such check")?;
-    role::runtime(0)?.block_on(selftest::carry_out(&check, SEED))
+    roles::runtime(0)?.block_on(selftest::carry_out(&check, SEED))
 }
 
 fn missed(evidence: &selftest::Evidence, trial: &results::Trial) -> Result<Vec<String>> {

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
-use harness::role;
+use harness::roles;
 use labs::catalog::Pattern;
 use labs::lab::Broker;
 use libtest_mimic::{Failed, Trial};
@@ -14,7 +14,7 @@ use crate::lab;
 use crate::needs::needs;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let mut trials: Vec<Trial> = role::handles()
+    let mut trials: Vec<Trial> = roles::handles()
         .into_iter()
         .map(|handle| {
             let name = handle.entry.name.clone();

@@ -6,17 +6,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use harness::{book, role};
+use harness::{book, roles};
 use labs::catalog::{self, Pattern};
 use libtest_mimic::Trial;
 
 use crate::trial;
+
+mod circles;
 
 /// Every trial of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("tidy::labs_know_neither_harness_nor_clock", labs_know_no_clock),
         trial("tidy::modules_import_only_what_they_may", imports),
+        trial("tidy::modules_import_in_no_circle", circles::none),
+        trial("tidy::circles_of_imports_are_found", circles::are_found),
         trial("tidy::files_can_be_read_in_one_sitting", lengths),
         trial("tidy::labs_open_with_what_they_are", openings),
         trial("tidy::tables_of_the_documentation_are_the_catalog", tables),
@@ -118,16 +122,13 @@ fn labs_know_no_clock() -> Result<()> {
 /// the part of `labs` that it may know, where that is not all of it.
 type Rule = (&'static str, &'static [&'static str], Option<&'static [&'static str]>);
 
-const MAY_IMPORT: [Rule; 5] = [
-    (
-        "harness/src/role",
-        &["role", "load", "stamp", "record", "account", "clock", "cost", "stats", "results"],
-        None,
-    ),
+const MAY_IMPORT: [Rule; 6] = [
+    ("harness/src/measure", &["measure", "process", "stats", "results"], Some(&[])),
+    ("harness/src/roles", &["roles", "measure", "stats", "results"], None),
     ("harness/src/report", &["report", "results", "stats", "hint"], Some(&[])),
-    ("harness/src/views", &["views", "recording", "report", "results", "stats", "hint"], Some(&[])),
+    ("harness/src/validate/pitfalls", &["measure", "report", "results", "stats", "hint"], Some(&[])),
     ("harness/src/stats", &["stats", "results"], Some(&[])),
-    ("harness/src/broker", &["broker", "process", "cost", "guard", "hint"], Some(&["lab"])),
+    ("harness/src/broker", &["broker", "process", "measure", "hint"], Some(&["lab"])),
 ];
 
 fn imports() -> Result<()> {
@@ -155,12 +156,8 @@ fn imports() -> Result<()> {
 /// A file of this many lines can be read in one sitting.
 const LONGEST: usize = 400;
 
-/// Longer ones, each with its reason.
-const LONGER: [(&str, &str); 3] = [
-    ("harness/src/cli/story.rs", "one story a pattern, to be read one after the other"),
-    ("harness/src/record.rs", "half of it shows that its counts are exact"),
-    ("harness/src/role/mod.rs", "what all roles share: each part is small and none is used alone"),
-];
+/// Longer ones, each with its reason: there is none.
+const LONGER: [(&str, &str); 0] = [];
 
 fn lengths() -> Result<()> {
     for (name, text) in [files("labs", "rs")?, files("harness", "rs")?].concat() {
@@ -172,7 +169,7 @@ fn lengths() -> Result<()> {
 }
 
 fn openings() -> Result<()> {
-    for handle in role::handles() {
+    for handle in roles::handles() {
         let entry = &handle.entry;
         let text = fs::read_to_string(root().join(&entry.source)).with_context(|| entry.source.clone())?;
         let opening: Vec<&str> = text.lines().take_while(|line| line.starts_with("//!")).collect();
@@ -252,7 +249,7 @@ fn knobs() -> Result<()> {
     }
     let method = fs::read_to_string(root().join("docs/method.md"))?;
     for pattern in Pattern::ALL {
-        for knob in role::knobs(pattern) {
+        for knob in roles::knobs(pattern) {
             ensure!(method.contains(&format!("| `{}`", knob.name)), "docs/method.md lacks `{}`", knob.name);
         }
     }

@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use harness::recording::{self, Recording};
+use harness::measure::trace::{self, Recording};
 use harness::results::{Bundle, Cell};
-use harness::views::{Evidence, Views};
+use harness::validate::pitfalls::{Evidence, Views};
 use labs::lab::Broker;
 use libtest_mimic::Trial;
 use rustix::process::Signal;
@@ -74,7 +74,7 @@ fn bench(labs: &[&str], more: &[&str]) -> Result<(TempDir, PathBuf)> {
 
 /// The recording of a cell's first trial; every message of the account is in it.
 fn checked(out: &Path, cell: &Cell) -> Result<Recording> {
-    let file = Bundle::open(out)?.0.read_raw(&recording::file(&cell.id, 0))?;
+    let file = Bundle::open(out)?.0.read_raw(&trace::file(&cell.id, 0))?;
     let recording = Recording::parse(&String::from_utf8(file)?)?;
     ensure!(recording.cut == 0, "{}: {} entries had no room", cell.id, recording.cut);
     let counts = &cell.trials.first().context("no trial")?.counts;
@@ -135,7 +135,7 @@ fn subscribers() -> Result<()> {
 fn unasked() -> Result<()> {
     let (_dir, out) = bench(&["oneway-tcp"], &["--load", "1000", "--seconds", "0.2"])?;
     let cell = &read(&out)?.cells[0].id;
-    let recorded = Bundle::open(&out)?.0.read_raw(&recording::file(cell, 0));
+    let recorded = Bundle::open(&out)?.0.read_raw(&trace::file(cell, 0));
     ensure!(recorded.is_err(), "every message was kept, and nobody has asked for it");
     Ok(())
 }

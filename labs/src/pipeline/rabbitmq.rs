@@ -50,7 +50,8 @@ impl Lab for RabbitMq {
         let connection = AmqpConnection::open(place).await?;
         for stage in [Stage::Tasks, Stage::Results] {
             // The first role to declare a queue creates it. Not durable: it goes with the broker.
-            let (queue, options) = (place.namespace(stage.namespace()).name(), QueueDeclareOptions::default());
+            let (queue, options) =
+                (place.namespace(stage.namespace()).name(), QueueDeclareOptions::default());
             let declare =
                 connection.channel.queue_declare(queue.as_str().into(), options, FieldTable::default());
             declare.await.with_context(|| format!("cannot declare the queue {queue}"))?;

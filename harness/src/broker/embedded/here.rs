@@ -11,8 +11,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{COMMAND, IN_FLIGHT, LOG, MAX_PAYLOAD, SEGMENTS};
+use crate::broker::ports;
 use crate::broker::private::{Plan, Private, Start};
-use crate::broker::{Options, folder, ports};
+use crate::broker::private_options::{Options, folder};
 use crate::{hint, process};
 
 /// How long a client may take for its first packet.

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::thousands;
+use crate::command::thousands;
 use crate::trial::Watch;
 
 /// Rates are over this time, seconds: long enough to be read, short enough to be of now.

@@ -1,7 +1,7 @@
 //! The machine, the versions, the plan, and how to make the run again.
 
 use super::super::number;
-use super::Fact;
+use super::fact::Fact;
 use super::trials::median_steal;
 use crate::results::{Arrivals, Cell, Host, Load, LoadKind, Noise, Objective, Plan, Run, Versions};
 

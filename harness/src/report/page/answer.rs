@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::super::evidence::{Sheet, setting, short_name};
+use super::super::model::{Sheet, setting, short_name};
 use super::super::{number, palette};
-use super::trials;
-use crate::results::{Cell, Counts, Estimate, Flag, LoadKind, Percentiles, Summary, Trial};
+use super::cell::{flags as all_flags, percentile};
+use crate::results::{Cell, Counts, Estimate, Flag, LoadKind, Summary, Trial};
 use crate::stats;
 
 /// A pattern's table.
@@ -160,7 +160,7 @@ fn place_rate(groups: &mut Vec<Group>, guarantee: &str, sheet: &Sheet<'_>, cell:
     match same.find(|row| row.rate.is_none()) {
         Some(row) => {
             row.rate = Some(latency(sheet, cell));
-            row.raised.extend(trials::flags(cell).into_iter().map(|flag| (LoadKind::Rate, flag)));
+            row.raised.extend(all_flags(cell).into_iter().map(|flag| (LoadKind::Rate, flag)));
             row.failures.extend(failures(cell));
         }
         None => push(groups, guarantee, row(cell, None, Some(latency(sheet, cell)))),
@@ -192,7 +192,7 @@ fn row(cell: &Cell, max: Option<Speed>, rate: Option<Latency>) -> Row {
         rate,
         overload: cell.overload.clone(),
         flags: Vec::new(),
-        raised: trials::flags(cell).into_iter().map(|flag| (cell.load.kind, flag)).collect(),
+        raised: all_flags(cell).into_iter().map(|flag| (cell.load.kind, flag)).collect(),
         failures: failures(cell).into_iter().collect(),
     }
 }
@@ -262,15 +262,6 @@ fn latency(sheet: &Sheet<'_>, cell: &Cell) -> Latency {
 /// What a cell's good trials did to the messages.
 pub(super) fn account(cell: &Cell) -> Account {
     cell.summary.as_ref().map(|summary| Account::of(&summary.counts)).unwrap_or_default()
-}
-
-/// A percentile, or that it is withheld, or a dash where nothing was recorded.
-pub(super) fn percentile(all: &Percentiles, value: Option<u64>) -> String {
-    match value {
-        Some(ns) => number::time(ns as f64),
-        None if all.count > 0 => "withheld".to_owned(),
-        None => "–".to_owned(),
-    }
 }
 
 /// Why a cell has nothing to show.

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::super::evidence::{Sheet, backlog, pattern_title, setting, short_name};
+use super::super::model::{Sheet, backlog, pattern_title, setting, short_name};
 use super::super::{number, palette};
 use super::answer::{Account, account, failure, range};
-use super::trials;
+use super::cell::{flags, join};
 use crate::results::{Cell, LoadKind};
 
 /// The labs of one pattern and guarantee.
@@ -65,6 +65,6 @@ fn row(cell: &Cell) -> Row {
         range: range(cell, Some(speed), number::short),
         time: said(backlog.as_ref().map(|all| number::time(all.drain_s * 1e9))),
         account: account(cell),
-        flags: trials::join(&trials::flags(cell)),
+        flags: join(&flags(cell)),
     }
 }

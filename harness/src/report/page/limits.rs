@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::super::evidence::{pattern_title, setting, short_name};
 use super::super::limits::Limit;
+use super::super::model::{pattern_title, setting, short_name};
 use super::super::{number, palette};
-use super::answer::{Account, percentile};
-use super::trials::join;
+use super::answer::Account;
+use super::cell::{join, percentile};
 use crate::results::{Arrivals, Attempt, Capacity, Objective, Purpose, Step, Trial};
 
 /// The answer: a row a lab.

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::super::evidence::{Sheet, backlog, short_name};
+use super::super::model::{Sheet, backlog, short_name};
 use super::super::number;
-use super::answer::percentile;
-use super::median_of;
-use crate::results::{Cell, Counts, Flag, LoadKind, Noise, Percentiles, Trial};
+use super::cell::{join, percentile};
+use crate::results::{Cell, Counts, LoadKind, Noise, Percentiles, Trial};
+use crate::stats;
 
 /// The trials of one sheet.
 #[derive(Serialize)]
@@ -176,20 +176,12 @@ fn noise(noise: &Noise) -> Vec<String> {
     ]
 }
 
-/// All flags of a cell, a failed trial's too where nothing else is left to show.
-pub(super) fn flags(cell: &Cell) -> Vec<Flag> {
-    match &cell.summary {
-        Some(summary) => summary.flags.clone(),
-        None => cell.trials.iter().flat_map(|trial| trial.flags.iter().copied()).collect(),
-    }
-}
-
-/// Flags by name.
-pub(super) fn join(flags: &[Flag]) -> String {
-    flags.iter().map(|flag| flag.as_str()).collect::<Vec<_>>().join(", ")
-}
-
 /// The median steal over all trials of a run's cells, 0 to 1.
 pub(super) fn median_steal(cells: &[Cell]) -> Option<f64> {
     median_of(cells.iter().flat_map(|cell| &cell.trials).map(|trial| trial.noise.steal))
+}
+
+/// The median of what trials say, where there is one: used beside a trial's own figures.
+fn median_of(values: impl Iterator<Item = f64>) -> Option<f64> {
+    stats::median(&values.collect::<Vec<_>>())
 }

@@ -2,8 +2,8 @@
 //! rate, one line a lab.
 
 use super::super::axes::{Axis, Spot};
-use super::super::evidence::short_name;
 use super::super::figure::{Canvas, NOTE, Point};
+use super::super::model::short_name;
 use super::super::scale::Scale;
 use super::super::{number, palette};
 use super::lines::{self, End, Look, Margin};

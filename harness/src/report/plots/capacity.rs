@@ -3,9 +3,9 @@
 
 use plotters::style::Color as _;
 
-use super::super::evidence::{Sheet, pattern_title};
 use super::super::figure::{Canvas, HEAD, LABEL, NOTE};
 use super::super::limits::Limit;
+use super::super::model::{Sheet, pattern_title};
 use super::super::scale::Scale;
 use super::super::{number, palette};
 use super::rows::{Layout, columns, place_panels};

@@ -1,7 +1,7 @@
 //! Where the time of a pipeline's messages goes: the hops' medians, stacked.
 
-use super::super::evidence::Sheet;
 use super::super::figure::{Canvas, LABEL, NOTE};
+use super::super::model::Sheet;
 use super::super::scale::Scale;
 use super::super::{number, palette};
 use super::rows::Layout;

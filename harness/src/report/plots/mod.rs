@@ -16,9 +16,9 @@ mod timeline;
 use anyhow::Result;
 
 use super::axes;
-use super::evidence::{Evidence, Sheet, pattern_title, setting, short_name};
 use super::figure::Canvas;
 use super::limits::Limit;
+use super::model::{Evidence, Sheet, pattern_title, setting, short_name};
 use crate::results::LoadKind;
 
 /// Where a picture stands in the report.

@@ -1,7 +1,7 @@
 //! Response time by percentile, on an axis of nines.
 
-use super::super::evidence::{Evidence, Sheet, short_name};
 use super::super::figure::{Canvas, NOTE, Point};
+use super::super::model::{Evidence, Sheet, short_name};
 use super::super::scale::Scale;
 use super::super::{number, palette};
 use super::lines::{self, End, Look, Margin};

@@ -1,7 +1,7 @@
 //! The layout that bar plots share: one row a lab, under a header for each guarantee.
 
-use super::super::evidence::{Sheet, short_name};
 use super::super::figure::{Canvas, HEAD, LABEL, NOTE, Point};
+use super::super::model::{Sheet, short_name};
 use super::super::palette;
 use super::super::scale::Scale;
 use crate::results::Cell;

@@ -3,9 +3,9 @@
 
 use plotters::style::RGBColor;
 
-use super::super::evidence::{pattern_title, short_name};
 use super::super::figure::{Canvas, HEAD, NOTE, Point};
 use super::super::limits::Limit;
+use super::super::model::{pattern_title, short_name};
 use super::super::scale::Scale;
 use super::super::{number, palette};
 use super::lines::{self, End, Look, Margin};

@@ -2,8 +2,8 @@
 
 use plotters::style::Color as _;
 
-use super::super::evidence::Sheet;
 use super::super::figure::{Canvas, LABEL, NOTE};
+use super::super::model::Sheet;
 use super::super::scale::Scale;
 use super::super::{number, palette};
 use super::rows::Layout;

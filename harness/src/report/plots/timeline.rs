@@ -2,8 +2,8 @@
 
 use plotters::style::{Color as _, RGBColor};
 
-use super::super::evidence::{Evidence, Recording, Sheet, short_name};
 use super::super::figure::{Canvas, HEAD, NOTE, Point};
+use super::super::model::{Evidence, Recording, Sheet, short_name};
 use super::super::scale::Scale;
 use super::super::{number, palette};
 use super::lines::{self, Look};

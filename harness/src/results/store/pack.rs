@@ -12,7 +12,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use super::super::archive::{ARCHIVE, Archive, FOLDER, Writer, is_plain};
-use super::{UNFINISHED, replace};
+use super::super::file::{UNFINISHED, replace};
 
 /// What the names of raw data end with. Anything else in `raw/` is somebody's own, and stays.
 const ENDINGS: [&str; 2] = [".json", ".messages.csv"];

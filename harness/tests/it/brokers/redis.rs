@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use harness::broker::{Options, Server, Source};
-use harness::cost::Usage;
+use harness::measure::cost::Usage;
 use harness::process::runs;
 use labs::lab::{Broker, Guarantee};
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use harness::conduct::{Cast, Heard, Housing};
 use harness::process;
-use harness::role::protocol::{Init, roles};
-use harness::role::{Handle, handles};
+use harness::roles::protocol::{Init, roles};
+use harness::roles::{Handle, handles};
+use harness::supervisor::{Cast, Heard, Housing};
 use libtest_mimic::Trial;
 
 const LAB: &str = "oneway-tcp";
@@ -24,7 +24,7 @@ pub(super) fn trials() -> Vec<Trial> {
 }
 
 fn on_stage(check: impl AsyncFnOnce(Cast) -> Result<()>) -> Result<()> {
-    harness::role::runtime(0)?.block_on(async { check(cast().await?).await })
+    harness::roles::runtime(0)?.block_on(async { check(cast().await?).await })
 }
 
 async fn cast() -> Result<Cast> {

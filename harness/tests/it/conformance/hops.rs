@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use harness::account::{self, Collected, Counter, Counters, Journey, Worked};
-use harness::clock::{self, SECOND};
-use harness::conduct::{Cast, Heard, Housing};
+use harness::measure::account::{self, Collected, Counter, Counters, Journey, Worked};
+use harness::measure::clock::{self, SECOND};
 use harness::results::{Arrivals, Load};
-use harness::role::protocol::{FromRole, Kind, Measure, ToRole};
-use harness::role::{self, Handle};
+use harness::roles::protocol::{FromRole, Kind, Measure, ToRole};
+use harness::roles::{self, Handle};
+use harness::supervisor::{Cast, Heard, Housing};
 use harness::{stats, trial};
 use labs::catalog::Pattern;
 use libtest_mimic::Trial;
@@ -21,12 +21,12 @@ const WORKERS: usize = 2;
 const WORK_US: usize = 2_000;
 
 pub(super) fn trials() -> Vec<Trial> {
-    let pipelines = role::handles().into_iter().filter(|lab| lab.entry.pattern == Pattern::Pipeline);
+    let pipelines = roles::handles().into_iter().filter(|lab| lab.entry.pattern == Pattern::Pipeline);
     let test = |handle: Handle| {
         let name = format!("conformance::{}::hops", handle.entry.name);
         super::trial(name, handle.entry.broker, move || {
             let site = Site::new(&format!("{}-hops", handle.entry.name), handle.entry.broker)?;
-            role::runtime(0)?.block_on(followed(&handle, &site.with(&[("work-us", WORK_US)])))
+            roles::runtime(0)?.block_on(followed(&handle, &site.with(&[("work-us", WORK_US)])))
         })
     };
     pipelines.map(test).collect()

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use harness::conduct::{Cast, Heard, Housing};
-use harness::role::protocol::{Act, FromRole, Init, Kind, ToRole, What};
-use harness::role::{Handle, Handles};
+use harness::roles::protocol::{Act, FromRole, Init, Kind, ToRole, What};
+use harness::roles::{Handle, Handles};
+use harness::supervisor::{Cast, Heard, Housing};
 use labs::catalog::Visitor as _;
 use labs::queue::{Confirmed, Queue};
 

@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::LocalBoxFuture;
-use harness::role::{self, Handle};
+use harness::roles::{self, Handle};
 use labs::catalog::{self, Pattern, Visitor};
 use labs::durable::DurablePubSub;
 use labs::lab::{Broker, Knob, Lab};
@@ -114,7 +114,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 /// The labs whose roles this program plays: those of the catalog, and broken ones.
 pub(crate) fn handles() -> Vec<Handle> {
-    role::handles().into_iter().chain(faulty::handles()).collect()
+    roles::handles().into_iter().chain(faulty::handles()).collect()
 }
 
 /// Whatever was read is declared, with the default with which it was read.

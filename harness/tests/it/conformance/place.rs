@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use harness::broker::{self, Options, Server, Source};
-use harness::role::protocol::{Init, Kind};
+use harness::roles::protocol::{Init, Kind};
 use labs::lab::{Broker, Directory, Knob, Place, Registry};
 use tempfile::TempDir;
 use tokio::sync::oneshot;

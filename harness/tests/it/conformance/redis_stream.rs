@@ -30,7 +30,7 @@ pub(super) fn trials() -> Vec<Trial> {
 
 fn run<L: Lab>(site: Site, check: impl AsyncFnOnce(Site) -> Result<()>) -> Result<()> {
     let place = site.place();
-    harness::role::runtime(0)?.block_on(async {
+    harness::roles::runtime(0)?.block_on(async {
         check(site).await?;
         L::remove(&place).await
     })

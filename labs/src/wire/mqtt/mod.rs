@@ -173,7 +173,8 @@ pub(crate) async fn end_session(place: &Place, session: &str) -> Result<()> {
 fn options(place: &Place, settings: ConnectSettings) -> Result<MqttOptions> {
     let endpoint = place.endpoint("mqtt", 1883)?;
     // Without a client identifier the broker makes one up.
-    let mut options = MqttOptions::new(settings.session.clone().unwrap_or_default(), endpoint.host, endpoint.port);
+    let mut options =
+        MqttOptions::new(settings.session.clone().unwrap_or_default(), endpoint.host, endpoint.port);
     if let Some((user, password)) = endpoint.login {
         options.set_credentials(user, password);
     }

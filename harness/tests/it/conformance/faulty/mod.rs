@@ -17,7 +17,7 @@ use labs::oneway::{OneWay, Receiver, Sender};
 use labs::pipeline::{Pipeline, Sharing, Stage};
 use labs::queue::{Consumer, Delivery, Producer, Queue};
 
-use harness::role::Handle;
+use harness::roles::Handle;
 use tank::{Tank, pause};
 
 /// The broken labs whose roles can be processes.

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use bytes::Bytes;
-use harness::role::{Handle, Handles};
+use harness::roles::{Handle, Handles};
 use labs::catalog::Visitor as _;
 use labs::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use labs::queue::tcp::Tcp;

@@ -1,0 +1,45 @@
+//! How a private broker is started, and what it finds around it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use labs::lab::Guarantee;
+use tempfile::TempDir;
+
+/// How a private broker is started.
+#[derive(Debug, Clone, Copy)]
+pub struct Options<'a> {
+    /// Whether what it confirms must survive kill -9 (Redis: `appendonly yes`; RabbitMQ always can).
+    pub durable: bool,
+    /// The folder in which it gets one of its own.
+    pub dir: &'a Path,
+}
+
+/// What a broker says about itself.
+pub(super) struct About {
+    pub(super) version: String,
+    pub(super) settings: BTreeMap<String, String>,
+    pub(super) limit: Option<(Guarantee, String)>,
+}
+
+/// A broker's own folder.
+pub(super) fn folder(name: &str, options: &Options<'_>) -> Result<TempDir> {
+    tempfile::Builder::new().prefix(&format!("{name}-")).tempdir_in(options.dir).with_context(|| {
+        format!("cannot make a folder in {}; set TMPDIR to a folder you may write to", options.dir.display())
+    })
+}
+
+/// 128 unpredictable bits.
+pub(super) fn random() -> Result<u128> {
+    let mut bytes = [0; 16];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes))
+        .context("cannot read /dev/urandom")?;
+    Ok(u128::from_ne_bytes(bytes))
+}
+
+/// The PATH of the system's own programs, for a broker's environment.
+pub(super) fn system_path() -> String {
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()
+}

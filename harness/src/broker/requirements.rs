@@ -1,0 +1,20 @@
+//! Why a lab cannot run over a broker.
+
+use labs::lab::{Broker, Guarantee};
+
+use super::address;
+use super::embedded;
+use super::source::Source;
+
+impl Source {
+    /// Why a lab cannot run over it: knocks at the user's own broker where the
+    /// lab's transport needs a plugin there.
+    pub fn why_not(&self, broker: Broker, guarantee: Guarantee, transport: &str) -> Option<String> {
+        self.refuses(guarantee).or_else(|| address::lacks(broker, self, transport))
+    }
+
+    /// Why a lab with this guarantee cannot run over it.
+    pub fn refuses(&self, guarantee: Guarantee) -> Option<String> {
+        (*self == Self::Embedded && guarantee == Guarantee::Durable).then(embedded::keeps_nothing)
+    }
+}

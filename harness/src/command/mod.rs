@@ -1,0 +1,24 @@
+//! What all commands share: the user's brokers, the transport of an application,
+//! errors of usage, Ctrl-C, and how lines and numbers are printed.
+
+/// As `println!`; but where nobody reads any more it returns an error,
+/// which [`crate::cli::main`] knows, instead of a panic.
+macro_rules! outln {
+    ($($text:tt)*) => {
+        std::io::Write::write_fmt(&mut std::io::stdout().lock(), format_args!("{}\n", format_args!($($text)*)))
+    };
+}
+
+mod brokers;
+mod format;
+mod interrupt;
+#[cfg(feature = "apps")]
+mod transport;
+mod usage;
+
+pub(crate) use brokers::{BrokerArgs, brokers_named, source};
+pub(crate) use format::{human, thousands};
+pub(crate) use interrupt::interruptible;
+#[cfg(feature = "apps")]
+pub(crate) use transport::{OverArgs, no_transport, transports};
+pub(crate) use usage::{Usage, lab, usage};

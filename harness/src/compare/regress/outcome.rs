@@ -1,0 +1,90 @@
+//! What a comparison came to.
+
+use serde::{Deserialize, Serialize};
+
+use super::measures::Measure;
+
+/// What a gate, or a run, came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// A slowdown of the minimum effect would have been seen, and was not.
+    Fine,
+    /// The measurement could not have told. Never to be read as fine.
+    CannotTell,
+    /// Slower than base, surely, and by more than the minimum effect.
+    Regressed,
+}
+
+impl Outcome {
+    /// As people read it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fine => "fine",
+            Self::CannotTell => "cannot tell",
+            Self::Regressed => "regressed",
+        }
+    }
+
+    /// The exit code of `lab regress`.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Fine => 0,
+            Self::Regressed => 1,
+            Self::CannotTell => 3,
+        }
+    }
+}
+
+/// A ratio with its bounds: 1.1 is a tenth more than base.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Ratio {
+    /// The Hodges-Lehmann estimate.
+    pub estimate: f64,
+    /// It is above this, with 99 % confidence; null for too few rounds.
+    pub low: Option<f64>,
+    /// It is below this, with 99 % confidence; null for too few rounds.
+    pub high: Option<f64>,
+}
+
+/// One measure of one lab, judged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Gate {
+    /// The lab.
+    pub lab: String,
+    /// What was measured.
+    pub measure: Measure,
+    /// Rounds in which base, head and base again were all good.
+    pub rounds: usize,
+    /// The median of base over its rounds, in the measure's unit.
+    pub base: f64,
+    /// The median of head.
+    pub head: f64,
+    /// Head by base.
+    pub ratio: Ratio,
+    /// Base by base, measured the same way: it should be 1.
+    pub control: Ratio,
+    /// How probable so much evidence is if head is no slower.
+    pub p: f64,
+    /// The same for all gates of the run together (Holm); null where it is no gate.
+    pub p_of_all: Option<f64>,
+    /// The outcome; null where the measure is reported and does not decide.
+    pub outcome: Option<Outcome>,
+    /// Why, in a sentence.
+    pub why: String,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The worst of the gates: regressed, else cannot tell, else fine.
+    pub outcome: Outcome,
+    /// Why, in a sentence.
+    pub why: String,
+    /// What decides.
+    pub gates: Vec<Gate>,
+    /// What is reported beside, and does not decide.
+    pub reported: Vec<Gate>,
+    /// Trials of head that failed, or broke a promise of their lab, where base's did not.
+    pub broken: Vec<String>,
+}

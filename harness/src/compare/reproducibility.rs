@@ -1,0 +1,344 @@
+//! `lab agree`: do two runs of the same plan on the same machine agree? How
+//! often the intervals of one figure overlap, where they do not, and how much
+//! wider they would have to be. [`save`] keeps that for this host, and what is
+//! measured here afterwards gets intervals that are as much wider.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::compare::history::host_name;
+use crate::measure::host;
+use crate::results::{Bundle, Cell, Estimate, Host, LoadKind, Plan, Raw, Summary, Widening};
+use crate::stats::{self, FEWEST_PAIRS, LEAST, Pair, Share};
+
+/// What is compared of a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Figure {
+    /// Messages a second, flat out.
+    Throughput,
+    /// Median response time at a rate, ns.
+    P50,
+    /// Its 99th percentile, ns.
+    P99,
+}
+
+impl Figure {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Throughput, Self::P50, Self::P99];
+
+    /// As people read it.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Throughput => "throughput at max",
+            Self::P50 => "p50 at a rate",
+            Self::P99 => "p99 at a rate",
+        }
+    }
+
+    fn of(self, cell: &Cell, summary: &Summary) -> Option<Estimate> {
+        match (self, cell.load.kind) {
+            (Self::Throughput, LoadKind::Max) => Some(summary.throughput_per_s),
+            (Self::P50, LoadKind::Rate) => summary.response_p50_ns,
+            (Self::P99, LoadKind::Rate) => summary.response_p99_ns,
+            _ => None,
+        }
+    }
+}
+
+/// A bundle, with the intervals that its own trials give.
+pub struct Measured {
+    name: String,
+    created: String,
+    host: String,
+    plan: Plan,
+    /// The source revision that was measured.
+    pub revision: Option<String>,
+    cells: BTreeMap<String, Known>,
+}
+
+struct Known {
+    guarantee: String,
+    figures: Vec<(Figure, Estimate)>,
+}
+
+/// Reads a bundle. Its intervals are made anew from its recordings: those in
+/// `run.json` may have been widened already.
+///
+/// # Errors
+/// When `run.json` or the recording of a good trial is missing or damaged; it is named.
+pub fn read(dir: &Path) -> Result<Measured> {
+    let (bundle, run) = Bundle::open(dir)?;
+    let mut cells = BTreeMap::new();
+    // What a search made has as many trials as it took, and not the same rates.
+    for cell in run.cells.iter().filter(|cell| cell.part_of.is_none()) {
+        let raw = |index, failed: bool| if failed { Ok(Raw::default()) } else { bundle.raw(&cell.id, index) };
+        let raws: Vec<Raw> = cell
+            .trials
+            .iter()
+            .map(|trial| raw(trial.index, trial.failed.is_some()))
+            .collect::<Result<_>>()
+            .context("the intervals are made from the recordings; copy them back beside run.json")?;
+        let Some(summary) = stats::summarize(cell, &raws, run.seed)? else { continue };
+        let figure = |figure: Figure| Some((figure, figure.of(cell, &summary)?));
+        let figures = Figure::ALL.into_iter().filter_map(figure).collect();
+        cells.insert(cell.id.clone(), Known { guarantee: cell.guarantee.clone(), figures });
+    }
+    Ok(Measured {
+        name: run.name,
+        created: run.created,
+        host: host_name(&run.host),
+        plan: run.plan,
+        revision: run.versions.git,
+        cells,
+    })
+}
+
+/// Whether these bundles may be compared.
+///
+/// # Errors
+/// When there are fewer than two, or they are of several hosts or plans, or a lab
+/// did not promise the same in all of them; what differs is named.
+pub fn check(runs: &[Measured]) -> Result<()> {
+    let [first, others @ ..] = runs else { bail!("no bundle was given; two are needed") };
+    ensure!(!others.is_empty(), "one bundle was given; two of the same plan and machine are needed");
+    for (at, run) in runs.iter().enumerate() {
+        let twice = runs[..at].iter().any(|other| (&other.name, &other.created) == (&run.name, &run.created));
+        ensure!(!twice, "{} was given twice: a run always agrees with itself", run.name);
+    }
+    for other in others {
+        let (a, b) = (&first.name, &other.name);
+        ensure!(
+            first.host == other.host,
+            "{a} was made on `{}` and {b} on `{}`: that two machines differ is no news; give bundles of one",
+            first.host,
+            other.host
+        );
+        if let Some(what) = difference(&first.plan, &other.plan)? {
+            bail!("{a} and {b} were made by different plans: {what}; give bundles of the same plan");
+        }
+        for (id, cell) in &first.cells {
+            let Some(same) = other.cells.get(id) else { continue };
+            ensure!(
+                cell.guarantee == same.guarantee,
+                "{id} was {} in {a} and {} in {b}: the broker's settings differ, so these are two things",
+                cell.guarantee,
+                same.guarantee
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What differs between two plans, where it changes how a cell is measured:
+/// which labs were asked for, and the plan's name, do not.
+fn difference(a: &Plan, b: &Plan) -> Result<Option<String>> {
+    let [a, b] = [a, b].map(|plan| serde_json::to_value(plan).context("a plan is no JSON"));
+    let (a, b) = (a?, b?);
+    let fields = a.as_object().into_iter().flatten();
+    let mut fields = fields.filter(|(name, _)| !["name", "labs", "floor"].contains(&name.as_str()));
+    let differing = fields.find(|(name, value)| b.get(name) != Some(value));
+    Ok(differing.map(|(name, value)| {
+        format!("`{name}` is {value} and {}", b.get(name).unwrap_or(&serde_json::Value::Null))
+    }))
+}
+
+/// What came of the comparison.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Agreement {
+    /// The machine.
+    pub host: String,
+    /// The bundles.
+    pub bundles: Vec<String>,
+    /// The pairs whose own intervals overlap.
+    pub agreed: Share,
+    /// The same, figure by figure.
+    pub figures: Vec<OfFigure>,
+    /// Pairs that do not agree, the widest gap first.
+    pub apart: Vec<Apart>,
+    /// How much wider intervals have to be.
+    pub widening: Widening,
+    /// The pairs whose intervals overlap then.
+    pub widened: Share,
+    /// Whether there are enough pairs for the factor to mean anything.
+    pub enough: bool,
+}
+
+/// One figure's part of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OfFigure {
+    /// Which.
+    pub figure: Figure,
+    /// The pairs whose own intervals overlap.
+    pub agreed: Share,
+    /// The factor that these pairs alone would need.
+    pub factor: f64,
+}
+
+/// A figure that two bundles do not agree on.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Apart {
+    /// The cell.
+    pub cell: String,
+    /// Which figure of it.
+    pub figure: Figure,
+    /// The two bundles, by their place in [`Agreement::bundles`].
+    pub runs: [usize; 2],
+    /// What they say.
+    pub estimates: [Estimate; 2],
+    /// The higher figure by the lower.
+    pub ratio: f64,
+    /// What lies between the intervals, as a share of the lower one's end.
+    pub gap: f64,
+    /// The factor that would make them touch.
+    pub factor: f64,
+}
+
+/// Compares all pairs of bundles, in every cell and figure that both have.
+///
+/// # Errors
+/// When they have no figure in common.
+pub fn compare(runs: &[Measured]) -> Result<Agreement> {
+    let mut pairs: Vec<(Figure, Pair)> = Vec::new();
+    let mut apart = Vec::new();
+    for (second, b) in runs.iter().enumerate() {
+        for (first, a) in runs[..second].iter().enumerate() {
+            for (cell, figure, estimates, pair) in common(a, b) {
+                pairs.push((figure, pair));
+                if !stats::overlap(&pair) {
+                    apart.push(Apart {
+                        cell: cell.to_owned(),
+                        figure,
+                        runs: [first, second],
+                        estimates,
+                        ratio: pair.ratio(),
+                        gap: pair.gap(),
+                        factor: stats::stretch(&pair),
+                    });
+                }
+            }
+        }
+    }
+    apart.sort_by(|a, b| b.gap.total_cmp(&a.gap));
+    let all: Vec<Pair> = pairs.iter().map(|(_, pair)| *pair).collect();
+    let factor = stats::widening(&all)
+        .context("these bundles have no figure in common: they were made of different labs, or all failed")?;
+    let figures = Figure::ALL.into_iter().filter_map(|figure| {
+        let own: Vec<Pair> = pairs.iter().filter(|(of, _)| *of == figure).map(|(_, pair)| *pair).collect();
+        Some(OfFigure { figure, agreed: agreed(&own), factor: stats::widening(&own)? })
+    });
+    let before = agreed(&all);
+    let reached = all.iter().filter(|pair| stats::stretch(pair) <= factor).count();
+    Ok(Agreement {
+        host: runs.first().map(|run| run.host.clone()).unwrap_or_default(),
+        bundles: runs.iter().map(|run| run.name.clone()).collect(),
+        agreed: before,
+        figures: figures.collect(),
+        apart,
+        widening: Widening {
+            factor,
+            least: LEAST,
+            from: runs.iter().map(|run| run.name.clone()).collect(),
+            agreed: before.share,
+        },
+        widened: stats::share(reached, all.len()),
+        enough: all.len() >= FEWEST_PAIRS,
+    })
+}
+
+fn agreed(pairs: &[Pair]) -> Share {
+    stats::share(pairs.iter().filter(|pair| stats::overlap(pair)).count(), pairs.len())
+}
+
+/// The figures that both have, with what each says.
+fn common<'a>(
+    a: &'a Measured,
+    b: &'a Measured,
+) -> impl Iterator<Item = (&'a str, Figure, [Estimate; 2], Pair)> {
+    a.cells.iter().filter_map(|(id, cell)| Some((id, cell, b.cells.get(id)?))).flat_map(|(id, cell, same)| {
+        cell.figures.iter().filter_map(|(figure, one)| {
+            let (_, other) = same.figures.iter().find(|(of, _)| of == figure)?;
+            Some((id.as_str(), *figure, [*one, *other], Pair::new(*one, *other)?))
+        })
+    })
+}
+
+/// What is kept for a host: `agreement-HOST.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Saved {
+    /// The host, with its CPU: another one gets nothing from it.
+    host: String,
+    widening: Widening,
+    agreed: Share,
+    widened: Share,
+}
+
+/// Where the agreement of this host's runs is kept.
+pub fn file(results: &Path, host: &Host) -> PathBuf {
+    results.join(format!("agreement-{}.json", host::file_name(host)))
+}
+
+/// Keeps an agreement for this host; the file that it is in.
+///
+/// # Errors
+/// When the bundles are another host's, too few pairs were compared, or the file
+/// cannot be written.
+pub fn save(agreement: &Agreement, results: &Path, host: &Host) -> Result<PathBuf> {
+    let here = host_name(host);
+    ensure!(
+        agreement.host == here,
+        "these bundles were made on `{}`, and this is `{here}`; save them where they were made",
+        agreement.host
+    );
+    ensure!(
+        agreement.enough,
+        "only {} pairs of figures were compared, and {FEWEST_PAIRS} are needed for a share of 95 %; \
+         compare runs of more labs",
+        agreement.agreed.of
+    );
+    let path = file(results, host);
+    let saved = Saved {
+        host: here,
+        widening: agreement.widening.clone(),
+        agreed: agreement.agreed,
+        widened: agreement.widened,
+    };
+    let mut text = serde_json::to_string_pretty(&saved)?;
+    text.push('\n');
+    fs::create_dir_all(results).with_context(|| format!("cannot create {}", results.display()))?;
+    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}
+
+/// What is known of this host's runs; `None` where nothing was saved, or of a
+/// machine of this name with another CPU.
+///
+/// # Errors
+/// When the file is there and cannot be read.
+pub fn saved(results: &Path, host: &Host) -> Result<Option<Widening>> {
+    let path = file(results, host);
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        text => text.with_context(|| format!("cannot read {}", path.display()))?,
+    };
+    let saved: Saved = serde_json::from_str(&text).with_context(|| {
+        format!(
+            "{} is damaged; make it again with `{}`, or remove it and have narrow intervals",
+            path.display(),
+            crate::hint::command(&["agree", "DIR", "DIR", "--save"])
+        )
+    })?;
+    Ok((saved.host == host_name(host)).then_some(saved.widening))
+}
+
+/// Widens all intervals of a summary.
+pub fn apply(widening: &Widening, summary: &mut Summary) {
+    let wider = |estimate: &mut Estimate| *estimate = stats::widen(*estimate, widening.factor);
+    wider(&mut summary.throughput_per_s);
+    summary.response_p50_ns.iter_mut().for_each(wider);
+    summary.response_p99_ns.iter_mut().for_each(wider);
+}

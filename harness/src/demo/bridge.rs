@@ -1,0 +1,173 @@
+//! `lab bridge`: one event in three protocols, and what becomes of its guarantee.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use clap::Args;
+use labs::apps::bridge::{self, Happened, Leg};
+use labs::lab::{Broker, Place};
+use serde_json::{Value, json};
+
+use crate::broker::{self, Options, Server};
+use crate::command::{BrokerArgs, interruptible};
+use crate::process::guard;
+use crate::{roles, trial};
+
+/// What is published.
+const TEXTS: [&str; 3] = ["one", "two", "three"];
+/// How long the whole may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Args)]
+pub(crate) struct BridgeArgs {
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    brokers: BrokerArgs,
+}
+
+pub(crate) fn main(args: &BridgeArgs) -> Result<ExitCode> {
+    let urls = args.brokers.urls()?;
+    let source = broker::find(Broker::RabbitMq, &urls).map_err(|why| anyhow!("{why}"))?;
+    guard::enter()?;
+    let runtime = roles::runtime(0)?;
+    let crossing = async {
+        if urls.is_empty() {
+            eprintln!("starting a private rabbitmq …");
+        }
+        let options = Options { durable: true, dir: &guard::session_dir() };
+        let server = Server::start(Broker::RabbitMq, &source, &options).await?;
+        if !args.json {
+            outln!("bridge: {} {}, MQTT in, AMQP and STOMP out\n", server.broker(), server.version())?;
+        }
+        let crossed = cross(server.url(), args.json).await;
+        server.stop().await?;
+        crossed
+    };
+    let done = runtime.block_on(interruptible(crossing));
+    runtime.shutdown_background();
+    match done {
+        Some(done) => done.map(|()| ExitCode::SUCCESS),
+        None => Ok(ExitCode::from(130)),
+    }
+}
+
+/// Plays it, tells what happens, and concludes from that.
+async fn cross(url: &str, json: bool) -> Result<()> {
+    let place = Place::new(&format!("lab-bridge-{:08x}", trial::run_number()), Some(url));
+    let mut all = Vec::new();
+    let mut tell = |happened: Happened| {
+        // Whoever read the story has had enough; it is still played to its end.
+        let _ = if json { outln!("{}", as_json(&happened)) } else { outln!("  {}", as_text(&happened)) };
+        all.push(happened);
+    };
+    let played = tokio::time::timeout(PATIENCE, bridge::play(&place, &TEXTS, &mut tell)).await;
+    bridge::remove(&place).await.context("cannot remove what the bridge has left")?;
+    match played {
+        Ok(played) => played?,
+        Err(_) => bail!("not every event came within {} s", PATIENCE.as_secs()),
+    }
+    if !json {
+        outln!("")?;
+    }
+    for line in conclusions(&all) {
+        if json { outln!("{}", json!({ "conclusion": line }))? } else { outln!("  {line}")? }
+    }
+    if json {
+        outln!("{}", json!({ "read": "labs/src/apps/bridge.rs" }))?;
+    } else {
+        outln!("\n  read on:   labs/src/apps/bridge.rs")?;
+    }
+    Ok(())
+}
+
+fn as_json(happened: &Happened) -> Value {
+    match happened {
+        Happened::Joined { leg, at, asked, given } => {
+            json!({ "what": "joined", "leg": leg.to_string(), "at": at, "qos_asked": asked, "qos_given": given })
+        }
+        Happened::Published { text, to, asked, answer, given } => json!({
+            "what": "published", "leg": "mqtt", "text": text, "to": to,
+            "qos_asked": asked, "answer": answer, "qos_given": given,
+        }),
+        Happened::Arrived { leg, text, under, redelivered, qos } => json!({
+            "what": "arrived", "leg": leg.to_string(), "text": text, "under": under,
+            "redelivered": redelivered, "qos": qos,
+        }),
+        Happened::Settled { leg, text, accepted } => {
+            json!({ "what": if *accepted { "acked" } else { "nacked" }, "leg": leg.to_string(), "text": text })
+        }
+    }
+}
+
+fn as_text(happened: &Happened) -> String {
+    match happened {
+        Happened::Joined { leg, at, asked: Some(asked), given: Some(given) } => {
+            format!("{leg:<5} subscribes to {at}: QoS {asked} asked, QoS {given} granted")
+        }
+        Happened::Joined { leg, at, .. } => format!("{leg:<5} consumes with acks: {at}"),
+        Happened::Published { text, to, asked, answer, given } => {
+            format!(
+                "mqtt  publishes `{text}` to {to}: QoS {asked} asked; the answer is {answer}, QoS {given}"
+            )
+        }
+        Happened::Arrived { leg, text, under, redelivered, qos } => {
+            let again = if *redelivered { ", redelivered" } else { "" };
+            let qos = qos.map(|qos| format!(", QoS {qos}")).unwrap_or_default();
+            format!("{leg:<5} receives `{text}` under {under}{qos}{again}")
+        }
+        Happened::Settled { leg, text, accepted } => {
+            format!("{leg:<5} {} `{text}`", if *accepted { "acks" } else { "refuses" })
+        }
+    }
+}
+
+/// What the events say, counted.
+fn conclusions(all: &[Happened]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let published = all.iter().filter(|event| matches!(event, Happened::Published { .. })).count();
+    for leg in [Leg::Mqtt, Leg::Amqp, Leg::Stomp] {
+        let arrived = |again: Option<bool>| {
+            let here = all.iter().filter_map(|event| match event {
+                Happened::Arrived { leg: at, text, redelivered, .. } if *at == leg => {
+                    Some((text, *redelivered))
+                }
+                _ => None,
+            });
+            let mut texts: Vec<&String> = here
+                .filter(|(_, mark)| again.is_none_or(|again| again == *mark))
+                .map(|(text, _)| text)
+                .collect();
+            texts.sort_unstable();
+            texts.dedup();
+            texts.len()
+        };
+        let acked = all
+            .iter()
+            .filter(|event| matches!(event, Happened::Settled { leg: at, accepted: true, .. } if *at == leg));
+        let guarantee = match leg {
+            Leg::Mqtt => "the client acks, at least once while it stays connected".to_owned(),
+            _ => format!(
+                "{} acked, {} again after it was refused, and marked: at least once, durable",
+                acked.count(),
+                arrived(Some(true))
+            ),
+        };
+        lines.push(format!("{leg}: {} of {published} arrived; {guarantee}.", arrived(None)));
+    }
+    let lowered = all.iter().filter_map(|event| match event {
+        Happened::Published { asked, given, .. } if given < asked => Some((*asked, *given)),
+        _ => None,
+    });
+    let lowered: Vec<(u8, u8)> = lowered.collect();
+    lines.push(match lowered.first() {
+        Some((asked, given)) => format!(
+            "QoS {asked} was asked for {published} times, and QoS {given} given {} times, without an error: nothing here is delivered exactly once.",
+            lowered.len()
+        ),
+        None => "The QoS that was asked for was given.".to_owned(),
+    });
+    lines
+}

@@ -1,0 +1,319 @@
+//! `lab chat`: the chat, its instances and its history, each in a process of its
+//! own, and the broker between them.
+
+mod part;
+mod process_manager;
+mod transport;
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use clap::{Args, ValueEnum};
+use labs::apps::chat::history;
+use labs::apps::chat::over::Over;
+use labs::lab::Place;
+use serde_json::json;
+
+use crate::broker::{self, Options, Server, Source};
+use crate::command::{BrokerArgs, OverArgs, Usage, interruptible};
+use crate::process::guard;
+use crate::roles;
+
+use part::{Init, Part};
+use process_manager::House;
+use transport::{find, library};
+
+pub(crate) use part::{PartArgs, main as part};
+
+/// Instances that one command starts, at most.
+const INSTANCES: usize = 16;
+
+#[derive(Debug, Args)]
+pub(crate) struct ChatArgs {
+    #[command(flatten)]
+    over: OverArgs,
+    /// Port of the first instance, on 127.0.0.1; the next ones follow. 0: free ones
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// How many instances to start, 1 to 16
+    #[arg(long, default_value_t = 1, value_name = "N", overrides_with = "instances")]
+    instances: usize,
+    /// Name of the first instance; the next ones follow. Over your own broker no two may be the same
+    #[arg(long, default_value = "A")]
+    name: String,
+    /// Peer to peer: where this instance publishes, as in 127.0.0.1:5000
+    #[arg(long, value_name = "ADDRESS", requires = "peers")]
+    bind: Option<String>,
+    /// Peer to peer: where all publish, this one included
+    #[arg(long, value_name = "ADDRESSES", value_delimiter = ',', requires = "bind")]
+    peers: Vec<String>,
+    /// Where the history service runs, if the transport can have one
+    #[arg(long, value_enum, default_value_t = History::Here)]
+    history: History,
+    /// The history's file. Over your own broker it stays in your data folder, else it goes with the broker
+    #[arg(long, value_name = "FILE")]
+    store: Option<PathBuf>,
+    /// What the chat's topics and queues are called in the broker
+    #[arg(long, value_name = "NAME", default_value = "chat")]
+    place: String,
+    /// Let the page kill the broker and start it again; it has to be a private one
+    #[arg(long = "break")]
+    breakable: bool,
+    /// Take away what the chat has left in your own broker, and end
+    #[arg(long)]
+    forget: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    brokers: BrokerArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum History {
+    /// Started here
+    Here,
+    /// Another terminal has it
+    Elsewhere,
+    /// There is none
+    No,
+}
+
+pub(crate) fn main(args: &ChatArgs) -> Result<ExitCode> {
+    let over = find(args.over.name(None)?)?;
+    check(args, &over)?;
+    let urls = args.brokers.urls()?;
+    let source = over.broker.map(|broker| {
+        let source = broker::find(broker, &urls).map_err(|why| anyhow!("{why}"))?;
+        match source.why_not(broker, over.guarantee, &over.name) {
+            Some(why) => bail!("a chat over {} cannot run: {why}", over.name),
+            None => Ok(source),
+        }
+    });
+    let source = source.transpose()?;
+    let is_private = source.as_ref().is_some_and(Source::is_private);
+    if args.breakable && !is_private {
+        bail!(Usage(
+            "--break kills a private broker, and there is none here: leave out --url, or --break".to_owned()
+        ));
+    }
+    if args.forget && (is_private || source.is_none()) {
+        bail!(Usage("--forget is for your own broker, as in `--url redis=redis://localhost:6379`: a private one leaves nothing".to_owned()));
+    }
+    let ports = ports(args)?;
+    guard::enter()?;
+    let runtime = roles::runtime(0)?;
+    let done = runtime.block_on(run(args, over, source, ports));
+    runtime.shutdown_background();
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+fn check(args: &ChatArgs, over: &Over) -> Result<()> {
+    let instances = args.instances;
+    if !(1..=INSTANCES).contains(&instances) {
+        bail!(Usage(format!("--instances {instances} is out of range: 1 to {INSTANCES} can be started")));
+    }
+    if args.port > 0 && usize::from(args.port) + instances > 1 + usize::from(u16::MAX) {
+        bail!(Usage(format!("--port {} leaves no room for {instances} ports", args.port)));
+    }
+    let word = |name: &str, longest| {
+        let plain = |c: u8| c.is_ascii_alphanumeric() || b"_-".contains(&c);
+        !name.is_empty() && name.len() <= longest && name.bytes().all(plain)
+    };
+    if !word(&args.name, 16) {
+        bail!(Usage(format!("--name `{}` is no name: use 1 to 16 letters, digits, `_` or `-`", args.name)));
+    }
+    if !word(&args.place, 64) {
+        bail!(Usage(format!("--place `{}` is no name: use 1 to 64 letters, digits, `_` or `-`", args.place)));
+    }
+    if args.bind.is_some() && (!over.mesh || instances > 1) {
+        bail!(Usage("--bind and --peers are for one instance over a transport without a broker: tcp, unix, websocket or zeromq".to_owned()));
+    }
+    if let Some(bind) = &args.bind
+        && !args.peers.contains(bind)
+    {
+        bail!(Usage(format!(
+            "--peers has to name {bind}, where this instance publishes, too: it hears itself there"
+        )));
+    }
+    if args.history != History::No && args.store.is_some() && !over.has_history() {
+        bail!(Usage(format!("--store is for a history, and {} has none: {}", over.name, no_history(over))));
+    }
+    Ok(())
+}
+
+/// The ports of the instances; an error now is better than one in each of them.
+fn ports(args: &ChatArgs) -> Result<Vec<u16>> {
+    let count = args.instances as u16;
+    let ports: Vec<u16> = (0..count).map(|at| if args.port == 0 { 0 } else { args.port + at }).collect();
+    for &port in &ports {
+        TcpListener::bind(("127.0.0.1", port)).with_context(|| {
+            format!(
+                "port {port} of 127.0.0.1 is in use; choose another with --port, or `--port 0` for free ones"
+            )
+        })?;
+    }
+    Ok(ports)
+}
+
+/// Why nobody keeps what is said.
+fn no_history(over: &Over) -> String {
+    match over.name.as_str() {
+        "none" => "nothing leaves an instance's memory".to_owned(),
+        name => format!("nobody keeps what is said: {name} has no lab with durable subscribers"),
+    }
+}
+
+/// `A`, `B`, `C`, or `lab`, `lab-2`, `lab-3`.
+fn names(first: &str, count: usize) -> Vec<String> {
+    let letter = first.bytes().next().filter(|c| first.len() == 1 && c.is_ascii_uppercase());
+    let name = |at: usize| match letter {
+        Some(letter) if usize::from(letter) + at <= usize::from(b'Z') => {
+            char::from(letter + at as u8).to_string()
+        }
+        _ if at == 0 => first.to_owned(),
+        _ => format!("{first}-{}", at + 1),
+    };
+    (0..count).map(name).collect()
+}
+
+async fn run(args: &ChatArgs, over: Over, source: Option<Source>, ports: Vec<u16>) -> Result<()> {
+    let mut server = None;
+    if let (Some(which), Some(source)) = (over.broker, &source) {
+        if source.is_private() {
+            eprintln!("· starting a private {which} …");
+        }
+        let options = Options { durable: true, dir: &guard::session_dir() };
+        match interruptible(Server::start(which, source, &options)).await {
+            Some(started) => server = Some(started?),
+            None => return Ok(()),
+        }
+    }
+    let url = server.as_ref().map(|server| server.url().to_owned());
+    if let Some(server) = &server {
+        // Whoever wants to take part by other means needs the private one's password.
+        let shown = if args.json || server.pids().is_some() {
+            server.url().to_owned()
+        } else {
+            broker::without_password(server.url())
+        };
+        if args.json {
+            outln!("{}", json!({ "broker": shown }))?;
+        } else {
+            eprintln!("· broker: {shown}");
+        }
+    }
+    if args.forget {
+        return forget(&over, &args.place, url.as_deref()).await;
+    }
+    let mut house = House::new(args.json);
+    let init = |part| Init { over: over.name.clone(), place: args.place.clone(), url: url.clone(), part };
+    let history = match (over.has_history(), args.history) {
+        (false, _) => Err(no_history(&over)),
+        (true, History::No) => Err("nobody keeps what is said: `--history no` asked for that".to_owned()),
+        (true, _) => Ok(()),
+    };
+    let started = async {
+        if history.is_ok() && args.history == History::Here {
+            let own = source.as_ref().is_some_and(|source| !source.is_private());
+            house.start("history", init(Part::History { store: store(args, own)? })).await?;
+        }
+        let names = names(&args.name, args.instances);
+        let meshes = meshes(args, &over, &names)?;
+        for ((name, port), mesh) in names.into_iter().zip(ports).zip(meshes) {
+            let (history, breakable, called) = (history.clone(), args.breakable, name.clone());
+            let part = Part::Instance { name, port, mesh, history, breakable };
+            house.start(&format!("instance {called}"), init(part)).await?;
+        }
+        anyhow::Ok(())
+    };
+    match interruptible(started).await {
+        None => {}
+        Some(started) => {
+            started?;
+            tell(args, &over)?;
+            if let Some(watched) = interruptible(house.watch(server.as_mut())).await {
+                watched?;
+            }
+        }
+    }
+    house.end().await;
+    match server {
+        Some(server) => server.stop().await,
+        None => Ok(()),
+    }
+}
+
+/// Where each instance publishes, and where all do; for each of them.
+type Mesh = Option<(String, Vec<String>)>;
+
+fn meshes(args: &ChatArgs, over: &Over, names: &[String]) -> Result<Vec<Mesh>> {
+    if !over.mesh {
+        return Ok(names.iter().map(|_| None).collect());
+    }
+    if let Some(bind) = &args.bind {
+        let peers = args.peers.iter().map(|peer| over.address(peer)).collect();
+        return Ok(vec![Some((over.address(bind), peers))]);
+    }
+    let address = |name: &String| -> Result<String> {
+        Ok(over.address(&match over.name.as_str() {
+            "unix" => guard::session_dir().join(format!("{name}.socket")).display().to_string(),
+            _ => format!("127.0.0.1:{}", broker::free_port()?),
+        }))
+    };
+    let all: Vec<String> = names.iter().map(address).collect::<Result<_>>()?;
+    Ok(all.iter().map(|own| Some((own.clone(), all.clone()))).collect())
+}
+
+/// Where the history is kept. A private broker's subscription goes with it, and
+/// so may the store; in your own it stays, and what was acknowledged is nowhere else.
+fn store(args: &ChatArgs, own_broker: bool) -> Result<PathBuf> {
+    if let Some(store) = &args.store {
+        return Ok(store.clone());
+    }
+    let name = format!("{}-{}.redb", args.place, args.over.name(None)?);
+    if !own_broker {
+        return Ok(guard::session_dir().join(name));
+    }
+    let folder =
+        dirs::data_dir().context("there is no data folder for the history; name a file with --store")?;
+    Ok(folder.join("messaging-lab").join(name))
+}
+
+async fn forget(over: &Over, place: &str, url: Option<&str>) -> Result<()> {
+    let about = "cannot take away what the chat has left";
+    let place_of_all = Place::new(place, url);
+    match &over.durable {
+        Some(durable) => history::forget(durable, &place_of_all).await,
+        None => over.pub_sub.remove(&place_of_all).await,
+    }
+    .context(about)?;
+    if let Some(asked_with) = &over.library {
+        asked_with.remove(&library(place, url)).await.context(about)?;
+    }
+    eprintln!("· nothing of the chat `{place}` is left in the broker");
+    Ok(())
+}
+
+fn tell(args: &ChatArgs, over: &Over) -> Result<()> {
+    if args.json {
+        return Ok(outln!("{}", json!({ "labs": over.labs }))?);
+    }
+    eprintln!("· made of {}; read on in labs/src/apps/chat/", over.labs.join(", "));
+    eprintln!("· Ctrl-C ends the chat");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names;
+
+    #[test]
+    fn instances_are_named_in_a_row() {
+        assert_eq!(names("A", 3), ["A", "B", "C"]);
+        assert_eq!(names("Z", 2), ["Z", "Z-2"]);
+        assert_eq!(names("lab", 2), ["lab", "lab-2"]);
+    }
+}

@@ -1,0 +1,142 @@
+//! One process of the chat: an instance or the history. It is told what it is in
+//! a line on stdin, says what happens in lines on stdout, and ends with its stdin.
+
+use std::io::{BufRead as _, Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, anyhow};
+use clap::Args;
+use labs::apps::chat::hub::Order;
+use labs::apps::chat::instance::{Instance, thread};
+use labs::apps::chat::store::Store;
+use labs::apps::chat::{archive, history};
+use labs::apps::web;
+use labs::lab::Place;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, watch};
+
+use super::transport::{find, library};
+use crate::{hint, roles};
+
+#[derive(Debug, Args)]
+pub(crate) struct PartArgs {
+    /// What it is called, for `ps`
+    #[arg(long)]
+    name: Option<String>,
+}
+
+/// What a part is told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Init {
+    pub(super) over: String,
+    pub(super) place: String,
+    pub(super) url: Option<String>,
+    pub(super) part: Part,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Part {
+    Instance {
+        name: String,
+        port: u16,
+        mesh: Option<(String, Vec<String>)>,
+        history: Result<(), String>,
+        breakable: bool,
+    },
+    History {
+        store: PathBuf,
+    },
+}
+
+/// What a part says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Told {
+    /// The instance serves browsers at this port.
+    Serves(u16),
+    /// The history is subscribed.
+    Joined,
+    /// A page wants the broker killed.
+    Kill,
+    /// A page wants the broker started.
+    Start,
+    /// It cannot go on.
+    Failed(String),
+}
+
+fn say(told: &Told) {
+    // Whoever started this has gone if nobody reads it; stdin says so too.
+    if let Ok(line) = serde_json::to_string(told) {
+        let _ = writeln!(std::io::stdout().lock(), "{line}");
+    }
+}
+
+/// Microseconds since 1970.
+fn now_us() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros() as u64)
+}
+
+pub(crate) fn main(args: &PartArgs) -> Result<ExitCode> {
+    let _ = &args.name;
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    let init: Init = serde_json::from_str(&line)
+        .with_context(|| format!("this command is for `{}` to start", hint::command(&["chat"])))?;
+    let (stop, stopped) = watch::channel(false);
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());
+        stop.send_replace(true);
+    });
+    if let Err(error) = play(init, stopped) {
+        say(&Told::Failed(format!("{error:#}")));
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn play(init: Init, stop: watch::Receiver<bool>) -> Result<()> {
+    let over = find(&init.over)?;
+    let place = Place::new(&init.place, init.url.as_deref());
+    let library = library(&init.place, init.url.as_deref());
+    match init.part {
+        Part::Instance { name, port, mesh, history, breakable } => {
+            let instance = Instance { name, over, place, library, mesh, history, breakable, now: now_us };
+            // Browsers are served by threads of their own, beside the transport's.
+            roles::runtime(2)?.block_on(async {
+                let listener = web::listen(port).await?;
+                say(&Told::Serves(listener.local_addr()?.port()));
+                let (orders, mut ordered) = mpsc::channel(4);
+                tokio::spawn(async move {
+                    while let Some(order) = ordered.recv().await {
+                        say(&if order == Order::Kill { Told::Kill } else { Told::Start });
+                    }
+                });
+                instance.run(listener, orders, stop).await
+            })
+        }
+        Part::History { store } => {
+            let store = Arc::new(Store::open(&store)?);
+            let (joined, mut has_joined) = watch::channel(false);
+            let (durable, asked_with) =
+                over.durable.zip(over.library).context("this transport keeps no history")?;
+            let (kept, asked) = (Arc::clone(&store), stop.clone());
+            let keeper = place.clone().with_role("history");
+            let keeping = thread("keeper", move || history::keep(durable, keeper, kept, joined, stop))?;
+            let library = library.with_role("library");
+            let answering = thread("library", move || archive::answer(asked_with, library, store, asked))?;
+            roles::runtime(0)?.block_on(async {
+                if has_joined.wait_for(|joined| *joined).await.is_ok() {
+                    say(&Told::Joined);
+                }
+            });
+            for thread in [keeping, answering] {
+                thread.join().map_err(|_| anyhow!("a thread of the history panicked"))??;
+            }
+            Ok(())
+        }
+    }
+}

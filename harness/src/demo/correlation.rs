@@ -1,0 +1,156 @@
+//! `lab correlation`: a child process is asked on its stdin and answers on its
+//! stdout, and every question finds its answer, or is told why there is none.
+
+use std::os::unix::process::CommandExt as _;
+use std::process::{ExitCode, Stdio};
+
+use anyhow::{Context as _, Result, anyhow};
+use clap::Args;
+use labs::apps::child::demo::{self, Happened, Tally};
+use labs::apps::child::lines::{LineReceiver, LineSender};
+use labs::apps::child::{self, Failure};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::command::{Usage, interruptible};
+use crate::process::{self, guard};
+use crate::roles;
+
+#[derive(Debug, Args)]
+pub(crate) struct CorrelationArgs {
+    /// Questions to ask and abandon
+    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    abandon: u32,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    /// A child of your own, in any language: `-- python3 child.py`. It must know the
+    /// questions `upper TEXT`, `wait MS TEXT` and `fail TEXT`; docs/applications/correlation.md
+    /// shows one
+    #[arg(last = true, value_name = "COMMAND")]
+    child: Vec<String>,
+}
+
+/// The child that is asked where none is named.
+pub(crate) fn answer() -> Result<ExitCode> {
+    // Greetings on stdout are what real programs are like, and are no answers.
+    outln!("hello, ask me anything")?;
+    let served = roles::runtime(0)?.block_on(child::serve(
+        LineSender::into(tokio::io::stdout()),
+        LineReceiver::of(tokio::io::stdin()),
+        demo::handle,
+    ));
+    served.map(|_| ExitCode::SUCCESS)
+}
+
+pub(crate) fn main(args: &CorrelationArgs) -> Result<ExitCode> {
+    guard::enter()?;
+    let runtime = roles::runtime(0)?;
+    let done = runtime.block_on(interruptible(talk(args)));
+    runtime.shutdown_background();
+    match done {
+        Some(done) => done.map(|good| if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        None => Ok(ExitCode::from(130)),
+    }
+}
+
+/// Plays it, tells what happens, and says whether nothing was left over.
+async fn talk(args: &CorrelationArgs) -> Result<bool> {
+    let (program, arguments) = match args.child.split_first() {
+        Some((program, arguments)) => (program.into(), arguments.to_vec()),
+        None => (process::this_program(), vec!["answer".to_owned()]),
+    };
+    let mut command = std::process::Command::new(&program);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+    process::die_with_parent(&mut command);
+    // Ctrl-C is for us; the child ends when nobody asks any more.
+    command.process_group(0);
+    let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn().map_err(|error| {
+        anyhow!(Usage(format!(
+            "cannot start `{}`: {error}; name a program that is on PATH, or its path",
+            program.display()
+        )))
+    })?;
+    let pid = child.id().context("the child has ended at once")?;
+    let (input, output) =
+        (child.stdin.take().context("no stdin")?, child.stdout.take().context("no stdout")?);
+    if !args.json {
+        outln!("correlation: a child process, {pid}, asked on its stdin, answers on its stdout\n")?;
+    }
+
+    let (asker, talk) = child::over(LineSender::into(input), LineReceiver::of(output));
+    let kill = || {
+        process::signal(pid, Signal::KILL);
+        Ok(())
+    };
+    let mut tell = |happened: Happened| {
+        // Whoever read the story has had enough; it is still played to its end.
+        let _ = if args.json { outln!("{}", as_json(&happened)) } else { outln!("  {}", as_text(&happened)) };
+    };
+    let playing = demo::play(&asker, args.abandon as usize, kill, &mut tell);
+    let (played, ()) = tokio::join!(playing, talk.run_with(child));
+    let tally = played?;
+    if args.json {
+        outln!("{}", counts(&tally))?;
+        outln!("{}", json!({ "read": "labs/src/apps/child/mod.rs" }))?;
+    } else {
+        outln!("\n{}", summary(&tally))?;
+        outln!("\n  read on:   labs/src/apps/child/mod.rs, labs/src/reqrep/correlation.rs")?;
+    }
+    let settled = tally.answered + tally.errors + tally.timed_out + tally.abandoned + tally.gone;
+    Ok(tally.left == 0 && settled == tally.asked && tally.late == tally.timed_out + tally.abandoned)
+}
+
+fn as_json(happened: &Happened) -> Value {
+    match happened {
+        Happened::Asked(question) => json!({ "what": "asked", "question": question }),
+        Happened::Answered { question, answer } => match answer {
+            Ok(text) => json!({ "what": "answered", "question": question, "answer": text }),
+            Err(why) => {
+                let what = match why {
+                    Failure::Handler(_) => "error",
+                    Failure::TimedOut(_) => "timed_out",
+                    Failure::Gone(_) => "gone",
+                    Failure::Refused(_) => "refused",
+                };
+                json!({ "what": what, "question": question, "why": why.to_string() })
+            }
+        },
+        Happened::Abandoned { count, left } => json!({ "what": "abandoned", "count": count, "left": left }),
+        Happened::CameLate(count) => json!({ "what": "late", "count": count }),
+        Happened::Killed => json!({ "what": "killed" }),
+    }
+}
+
+fn as_text(happened: &Happened) -> String {
+    match happened {
+        Happened::Asked(question) => format!("asks     {question}"),
+        Happened::Answered { question, answer: Ok(text) } => format!("answers  {text}   ({question})"),
+        Happened::Answered { question, answer: Err(why) } => format!("fails    {question}: {why}"),
+        Happened::Abandoned { count, left } => {
+            format!("abandons {count} questions as soon as they are accepted; in the table: {left}")
+        }
+        Happened::CameLate(count) => {
+            format!("late     {count} answers have come so far that nobody waits for")
+        }
+        Happened::Killed => "killed   the child, while a question is open".to_owned(),
+    }
+}
+
+fn counts(tally: &Tally) -> Value {
+    json!({
+        "what": "counts", "asked": tally.asked, "answered": tally.answered, "errors": tally.errors,
+        "timed_out": tally.timed_out, "abandoned": tally.abandoned, "gone": tally.gone,
+        "late": tally.late, "unknown": tally.unknown, "garbage": tally.garbage, "left": tally.left,
+    })
+}
+
+fn summary(tally: &Tally) -> String {
+    let Tally { asked, answered, errors, timed_out, abandoned, gone, late, unknown, garbage, left } = tally;
+    format!(
+        "  {asked} asked = {answered} answered + {errors} answered with an error + {timed_out} timed out \
+         + {abandoned} abandoned + {gone} open when the child ended\n  \
+         dropped: {late} late answers, {unknown} to what was never asked, {garbage} lines that are no answers\n  \
+         left in the table: {left}"
+    )
+}

@@ -1,0 +1,95 @@
+//! One worker: what a hunt starts, and what another terminal adds.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use labs::apps::crack::worker::{self, Why, Worked};
+use labs::lab::{Directory, Place};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::plan::{CrackArgs, knobs};
+use super::transport::Over;
+use crate::command::Usage;
+use crate::command::thousands;
+use crate::roles;
+
+/// The parts of a pipeline that workers connect to, peer to peer.
+pub(super) const PARTS: [&str; 3] = ["tasks", "results", "control"];
+
+pub(super) fn main(args: &CrackArgs, over: &Over) -> Result<ExitCode> {
+    if !over.crosses_processes() {
+        bail!(Usage("channels do not leave their process: nobody can join a hunt over inproc".to_owned()));
+    }
+    let name = args.name.clone().unwrap_or_else(|| format!("helper-{}", std::process::id()));
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
+        bail!(Usage(format!("`{name}` is no name of a worker; use letters, digits, `-`, `_` and `.`")));
+    }
+    let at = args.at.as_deref().unwrap_or_default();
+    let directory = Arc::new(Directory::conducted());
+    let url = match over.entry.broker {
+        Some(_) if !at.contains("://") => {
+            bail!(Usage(format!("`{at}` is no address of a broker; copy the command that the hunt shows")))
+        }
+        Some(_) => Some(at),
+        None => {
+            for (part, address) in by_part(at)? {
+                directory.tell(part, vec![address.to_owned()]);
+            }
+            None
+        }
+    };
+    let knobs = knobs(&args.set)?;
+    let place = Place::new(&args.place, url).with_role(&name).with_directory(directory).with_knobs(knobs);
+    let runtime = roles::runtime(0)?;
+    let worked = runtime.block_on(async {
+        let dismissed = dismissed()?;
+        eprintln!("{name} works for {} over {}; Ctrl-C ends it", args.place, over.entry.transport);
+        worker::work(&over.lab, &place, dismissed).await
+    })?;
+    runtime.shutdown_background();
+    say(&name, &worked);
+    Ok(if worked.why == Why::Deserted { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn by_part(at: &str) -> Result<BTreeMap<&str, &str>> {
+    let pairs: Option<BTreeMap<&str, &str>> = at.split(',').map(|text| text.split_once('=')).collect();
+    match pairs {
+        Some(pairs) if pairs.keys().copied().eq(sorted(PARTS)) => Ok(pairs),
+        _ => bail!(Usage(format!(
+            "`{at}` does not say where {} are; copy the command that the hunt shows",
+            PARTS.join(", ")
+        ))),
+    }
+}
+
+fn sorted<const N: usize>(mut names: [&'static str; N]) -> [&'static str; N] {
+    names.sort_unstable();
+    names
+}
+
+/// Resolves at Ctrl-C or SIGTERM.
+fn dismissed() -> Result<impl Future<Output = ()>> {
+    let listen = |kind| signal(kind).context("cannot listen for signals");
+    let (mut interrupt, mut term) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = term.recv() => {}
+        }
+    })
+}
+
+fn say(name: &str, worked: &Worked) {
+    let why = match worked.why {
+        Why::Stopped => "was told to stop",
+        Why::Dismissed => "leaves; what it had not finished is for others",
+        Why::Deserted => "leaves, since ventilator and sink have gone",
+    };
+    let words = thousands(worked.words as f64);
+    eprintln!("{name} {why}: {words} words in {} tasks", worked.tasks);
+    if worked.refused > 0 {
+        eprintln!("{name} was given {} bodies that are no tasks", worked.refused);
+    }
+}

@@ -1,0 +1,59 @@
+//! `lab crack`: which word has this SHA-1 hash? Ventilator and sink live here;
+//! each worker is a process of its own, started by the command with which
+//! another terminal adds one.
+
+mod compare;
+mod join;
+mod plan;
+mod progress;
+mod search;
+mod transport;
+mod workers;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::broker::{Options, Server, Source};
+use crate::command::interruptible;
+use crate::process::guard;
+use crate::roles;
+pub(crate) use plan::CrackArgs;
+use plan::Plan;
+use transport::Over;
+
+pub(crate) fn main(args: &CrackArgs) -> Result<ExitCode> {
+    if let Some(transport) = &args.join {
+        return join::main(args, &Over::find(transport)?);
+    }
+    let plan = Plan::of(args)?;
+    let source = plan.source()?;
+    guard::enter()?;
+    let runtime = roles::runtime(0)?;
+    let ended = runtime.block_on(crack(args, &plan, source));
+    runtime.shutdown_background();
+    ended
+}
+
+async fn crack(args: &CrackArgs, plan: &Plan, source: Option<Source>) -> Result<ExitCode> {
+    let mut server = None;
+    if let (Some(which), Some(source)) = (plan.over.entry.broker, source) {
+        if source.is_private() {
+            eprintln!("starting a private {which} …");
+        }
+        let options = Options { durable: true, dir: &guard::session_dir() };
+        match interruptible(Server::start(which, &source, &options)).await {
+            Some(started) => server = Some(started?),
+            None => return Ok(ExitCode::from(130)),
+        }
+    }
+    let url = server.as_ref().map(Server::url);
+    let done = match args.compare {
+        true => compare::main(plan, url, &args.batches, args.rounds).await,
+        false => search::main(plan, url).await,
+    };
+    if let Some(server) = server {
+        server.stop().await?;
+    }
+    done
+}

@@ -1,0 +1,158 @@
+//! The options of `lab crack`, and the plan they make.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, bail};
+use clap::Args;
+use labs::apps::crack::Job;
+use labs::apps::crack::words::{Alphabet, Hash, LONGEST};
+
+use super::transport::Over;
+use crate::broker::{self, Source};
+use crate::command::{BrokerArgs, Usage, usage};
+
+/// Tasks a worker holds at once: few are shared evenly, and little is done again when it dies.
+const PREFETCH: usize = 8;
+/// Tasks on their way, for each worker: what it holds, and as many that wait.
+pub(super) const EACH: usize = 2 * PREFETCH;
+/// The least of that, so that workers who come later find some.
+pub(super) const WINDOW: usize = 64;
+/// Workers that are started at most.
+pub(super) const MOST_WORKERS: usize = 64;
+
+/// The longest arguments of a command are these: one hunt, a worker by hand, a comparison.
+#[derive(Debug, Args)]
+pub(crate) struct CrackArgs {
+    /// The hash, as `printf WORD | sha1sum` prints it
+    #[arg(value_name = "SHA1", required_unless_present_any = ["join", "compare"])]
+    pub(super) sha1: Option<String>,
+    /// The letters of the word, as in `a-z0-9`
+    #[arg(long, default_value = "a-z")]
+    pub(super) alphabet: String,
+    /// Letters in the longest word that is tried
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(super) max_length: u32,
+    /// Which pipeline: zeromq, rabbitmq, redis-stream or any other transport that `lab list 'pipeline*'` shows
+    #[arg(long, value_name = "TRANSPORT", default_value = "zeromq")]
+    pub(super) over: String,
+    /// Worker processes to start; one for each CPU if it is not said
+    #[arg(long, value_name = "N")]
+    pub(super) workers: Option<usize>,
+    /// Words in a task
+    #[arg(long, value_name = "WORDS", default_value_t = 100_000)]
+    pub(super) batch: u64,
+    /// Turn a knob of the lab, as in `--set prefetch=1`
+    #[arg(long = "set", value_name = "KNOB=VALUE")]
+    pub(super) set: Vec<String>,
+    /// When no worker is left: how long to wait for one
+    #[arg(long, value_name = "S", default_value_t = 30.0)]
+    pub(super) patience: f64,
+    /// One JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) brokers: BrokerArgs,
+    /// Try every word without a match: in a plain loop, with one worker, and with all; show the speed-up
+    #[arg(long, conflicts_with_all = ["sha1", "join"])]
+    pub(super) compare: bool,
+    /// With --compare: for each number of words in a task, the speed and what the transport costs
+    #[arg(long, value_name = "WORDS,…", value_delimiter = ',', requires = "compare")]
+    pub(super) batches: Vec<u64>,
+    /// With --compare: how often each is measured
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "compare")]
+    pub(super) rounds: usize,
+    /// Be one more worker of a hunt that runs; it shows this command
+    #[arg(long, value_name = "TRANSPORT", requires = "at", conflicts_with = "sha1")]
+    pub(super) join: Option<String>,
+    /// With --join: where the hunt is, the broker's URL or PART=ADDRESS,…
+    #[arg(long, value_name = "ADDRESS", requires = "join")]
+    pub(super) at: Option<String>,
+    /// With --join: what the hunt is called
+    #[arg(long, value_name = "NAME", requires = "join", default_value = "lab-crack")]
+    pub(super) place: String,
+    /// With --join: what the worker calls itself
+    #[arg(long, value_name = "NAME", requires = "join")]
+    pub(super) name: Option<String>,
+}
+
+/// What the arguments ask for, found to be possible.
+pub(super) struct Plan {
+    pub(super) over: Over,
+    pub(super) job: Job,
+    pub(super) longest: u32,
+    pub(super) workers: usize,
+    pub(super) patience: Duration,
+    pub(super) knobs: BTreeMap<String, usize>,
+    pub(super) urls: BTreeMap<String, String>,
+    pub(super) json: bool,
+}
+
+impl Plan {
+    pub(super) fn of(args: &CrackArgs) -> Result<Self> {
+        let over = Over::find(&args.over)?;
+        // No word is empty: in a comparison every word is tried, and none is it.
+        let hash = args.sha1.as_ref().map_or(Ok(Hash::of("")), |text| usage(text.parse::<Hash>()))?;
+        let alphabet: Alphabet = usage(args.alphabet.parse())?;
+        let longest = args.max_length;
+        if !(1..=LONGEST).contains(&longest) {
+            bail!(Usage(format!(
+                "words of {longest} letters are not tried; --max-length takes 1 to {LONGEST}"
+            )));
+        }
+        let Some(words) = alphabet.words(longest) else {
+            bail!(Usage(format!(
+                "there are more words of up to {longest} letters over [{alphabet}] than 64 bits can count; \
+                 use a smaller --max-length or a smaller --alphabet"
+            )));
+        };
+        let workers =
+            args.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        if !(1..=MOST_WORKERS).contains(&workers) {
+            bail!(Usage(format!("{workers} workers are not started; --workers takes 1 to {MOST_WORKERS}")));
+        }
+        if let Some(batch) = args.batches.iter().chain([&args.batch]).find(|batch| **batch == 0) {
+            bail!(Usage(format!("a task of {batch} words is none; a batch is at least 1")));
+        }
+        if !(1..=100).contains(&args.rounds) {
+            bail!(Usage(format!("{} rounds are not measured; --rounds takes 1 to 100", args.rounds)));
+        }
+        let patience = usage(Duration::try_from_secs_f64(args.patience).map_err(|error| {
+            anyhow!(
+                "a patience of {} s cannot be had ({error}); give seconds, as in `--patience 30`",
+                args.patience
+            )
+        }))?;
+        let window = WINDOW.max(EACH * workers);
+        let job = Job { hash, alphabet, words, batch: args.batch, window, workers };
+        let (knobs, urls) = (knobs(&args.set)?, args.brokers.urls()?);
+        Ok(Self { over, job, longest, workers, patience, knobs, urls, json: args.json })
+    }
+
+    /// Where the broker comes from, if one is needed.
+    pub(super) fn source(&self) -> Result<Option<Source>> {
+        let entry = &self.over.entry;
+        let Some(which) = entry.broker else { return Ok(None) };
+        let source = broker::find(which, &self.urls)?;
+        match source.why_not(which, entry.guarantee, entry.transport) {
+            Some(why) => bail!("{} cannot run: {why}", entry.name),
+            None => Ok(Some(source)),
+        }
+    }
+}
+
+/// What was set, and what this application sets if it was not.
+pub(super) fn knobs(set: &[String]) -> Result<BTreeMap<String, usize>> {
+    let mut knobs: BTreeMap<String, usize> =
+        ["prefetch", "credit"].map(|knob| (knob.to_owned(), PREFETCH)).into();
+    for setting in set {
+        let parsed = setting.split_once('=').and_then(|(name, value)| Some((name, value.parse().ok()?)));
+        let Some((name, value)) = parsed else {
+            bail!(Usage(format!(
+                "`{setting}` is not KNOB=VALUE with a whole number, as in `--set prefetch=1`"
+            )));
+        };
+        knobs.insert(name.to_owned(), value);
+    }
+    Ok(knobs)
+}

@@ -1,0 +1,292 @@
+//! `lab play`: one role by hand. A line typed is a message; a message received
+//! is a line. What else happens is told on stderr.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, Write as _};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use tokio::sync::mpsc;
+
+use crate::broker::{Options, Server};
+use crate::command::{BrokerArgs, Usage, interruptible, lab, source};
+use crate::process::guard;
+use crate::roles::protocol::{Act, Event, FromRole, Init, Kind, ToRole, What, roles};
+use crate::roles::{self, Handle, Peers};
+use crate::supervisor::{Cast, Heard, Housing};
+use crate::{hint, plan};
+
+/// The place where those who play meet; a broker keeps it apart from others.
+const PLACE: &str = "lab-play";
+/// How long a role may take to leave when it is interrupted.
+const LEAVING: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Args)]
+pub(crate) struct PlayArgs {
+    /// The lab, as in `oneway-tcp`
+    lab: String,
+    /// The role, as in `sender`; a wrong one is answered with the right ones
+    role: String,
+    /// Where the other side is: the address or broker URL that the first
+    /// terminal shows. A pipeline's worker needs PART=ADDRESS for each part
+    #[arg(long, value_name = "ADDRESS")]
+    at: Vec<String>,
+    /// Which topics a subscriber wants: all, exact:TOPIC, prefix:TEXT, glob:PATTERN, words:PATTERN or subjects:PATTERN
+    #[arg(long)]
+    filter: Option<String>,
+    /// A number, where several of one role play
+    #[arg(long, default_value_t = 0)]
+    index: usize,
+    #[command(flatten)]
+    brokers: BrokerArgs,
+}
+
+pub(crate) fn main(args: &PlayArgs, handles: &[Handle]) -> Result<ExitCode> {
+    let handle = lab(handles, &args.lab)?;
+    let kinds = roles(handle.entry.pattern);
+    let Some(kind) = kinds.iter().copied().find(|kind| kind.as_str() == args.role) else {
+        let known: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+        let near = plan::nearest(&args.role, known.iter().copied());
+        let hint = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+        bail!(Usage(format!("{} has no role `{}`; {hint}it has: {}", args.lab, args.role, known.join(", "))));
+    };
+    if handle.entry.transport == "inproc" {
+        bail!(Usage(format!(
+            "{} lives in one process, and two terminals are two; see it with `{}`",
+            args.lab,
+            hint::command(&["run", &args.lab])
+        )));
+    }
+    if handle.entry.broker.is_none() && kind.binds(false).is_empty() && args.at.is_empty() {
+        let other = kinds.iter().find(|kind| !kind.binds(false).is_empty()).map_or("", |kind| kind.as_str());
+        bail!(Usage(format!(
+            "a {kind} of {} must know where the other side is: run `{}` in another terminal and add the --at \
+             it shows",
+            args.lab,
+            hint::command(&["play", &args.lab, other])
+        )));
+    }
+    if let Some(filter) = &args.filter {
+        crate::command::usage(filter.parse::<labs::topic::Filter>().map(|_| ()))?;
+    }
+    let urls = args.brokers.urls()?;
+    guard::enter()?;
+    let runtime = roles::runtime(0)?;
+    let played = runtime.block_on(play(args, handle, kind, urls));
+    runtime.shutdown_background();
+    played
+}
+
+async fn play(
+    args: &PlayArgs,
+    handle: &Handle,
+    kind: Kind,
+    mut urls: BTreeMap<String, String>,
+) -> Result<ExitCode> {
+    let (mut server, mut at) = (None, args.at.clone());
+    if let Some(which) = handle.entry.broker {
+        if let Some(url) = at.pop() {
+            urls.insert(which.to_string(), url);
+        }
+        let source = source(handle, which, &urls)?;
+        if source.is_private() {
+            eprintln!("· starting a private {which} for this conversation");
+        }
+        let options = Options { durable: true, dir: &guard::session_dir() };
+        match interruptible(Server::start(which, &source, &options)).await {
+            Some(started) => server = Some(started?),
+            None => return Ok(ExitCode::SUCCESS),
+        }
+    }
+    let url = server.as_ref().map(|server| server.url().to_owned());
+    let binds = kind.binds(false);
+    let bind = if binds.is_empty() { BTreeMap::new() } else { by_part(&at, binds)? };
+    let init = Init {
+        lab: handle.entry.name.clone(),
+        kind,
+        index: args.index,
+        senders: 1,
+        receivers: 1,
+        run: 0,
+        name: PLACE.to_owned(),
+        url: url.clone(),
+        knobs: BTreeMap::new(),
+        bind,
+        filter: args.filter.clone(),
+        measure: None,
+    };
+    // A thread: this process is the role, and ends with it.
+    let mut cast = Cast::start(handle, vec![init], Housing { threads: true, cpus: Vec::new() })?;
+    if handle.entry.broker.is_none() && binds.is_empty() {
+        let peers: Peers = by_part(&at, parts_needed(handle, kind))?
+            .into_iter()
+            .map(|(part, address)| (part, vec![address]))
+            .collect();
+        cast.tell(0, ToRole::Peers { peers });
+    }
+    if let Some(ended) = interruptible(converse(&mut cast, handle, kind, url.as_deref())).await {
+        return ended;
+    }
+    // The role leaves in order: what it has made, a socket's file, goes with it.
+    cast.dismiss(LEAVING).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The parts a role connects to, where the peers talk directly.
+fn parts_needed(handle: &Handle, kind: Kind) -> &'static [&'static str] {
+    match (handle.entry.pattern, kind) {
+        (labs::catalog::Pattern::Pipeline, _) => &["tasks", "results", "control"],
+        _ => &[""],
+    }
+}
+
+/// `--at` values by part: `tasks=127.0.0.1:5000`, or an address alone where
+/// there is one part.
+fn by_part(at: &[String], parts: &[&str]) -> Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    for text in at.iter().flat_map(|text| text.split(',')) {
+        let (part, address) = match text.split_once('=') {
+            Some((part, address)) => (part, address),
+            None if parts.len() == 1 => (parts[0], text),
+            None => bail!(Usage(format!(
+                "`{text}` does not say which part it is; write it as `{}={text}`",
+                parts[0]
+            ))),
+        };
+        if !parts.contains(&part) {
+            bail!(Usage(format!("there is no part `{part}`; parts are {}", parts.join(", "))));
+        }
+        found.insert(part.to_owned(), address.to_owned());
+    }
+    Ok(found)
+}
+
+async fn converse(cast: &mut Cast, handle: &Handle, kind: Kind, url: Option<&str>) -> Result<ExitCode> {
+    let (typed, mut lines) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            if typed.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    // A durable subscriber settles what it hears, like a consumer.
+    let settles = handle.entry.pattern == labs::catalog::Pattern::Durable && kind == Kind::Subscriber;
+    let manners = if settles { Kind::Consumer } else { kind };
+    let speaks = !matches!(manners, Kind::Receiver | Kind::Subscriber);
+    let (mut open, mut ended) = (0_usize, false);
+    loop {
+        tokio::select! {
+            line = lines.recv(), if !ended => match line {
+                Some(line) => match act(manners, &line) {
+                    Some(act) => {
+                        open += usize::from(matches!(act, Act::Say { .. }));
+                        cast.tell(0, ToRole::Act(act));
+                    }
+                    None => eprintln!("· a {kind} only listens; Ctrl-C ends it"),
+                },
+                None => {
+                    ended = true;
+                    // No more lines: whoever speaks leaves when all is settled, whoever listens goes on.
+                    if leaves(kind) && open == 0 {
+                        cast.tell(0, ToRole::Stop);
+                    }
+                }
+            },
+            (_, heard) = cast.hear() => match heard {
+                Heard::Line(FromRole::Bound { namespace, address }) => invite(handle, kind, &namespace, &address),
+                Heard::Line(FromRole::Ready) => {
+                    if let Some(url) = url {
+                        let other = roles(handle.entry.pattern).iter().find(|other| **other != kind);
+                        let other = other.map_or("", |other| other.as_str());
+                        let line = hint::command(&["play", &handle.entry.name, other, "--at", url]);
+                        eprintln!("· in another terminal: {line}");
+                    }
+                    eprintln!("· {kind} is ready{}", if speaks { manual(manners) } else { "" });
+                }
+                Heard::Line(FromRole::Event(event)) => {
+                    if matches!(event.what, What::Written | What::Confirmed | What::Replied | What::Failed) {
+                        open = open.saturating_sub(1);
+                    }
+                    show(manners, &event)?;
+                    if ended && leaves(kind) && open == 0 {
+                        cast.tell(0, ToRole::Stop);
+                    }
+                }
+                Heard::Line(FromRole::Failed { error }) => bail!("{error}"),
+                Heard::Left(Some(why)) => bail!("{why}"),
+                Heard::Left(None) => return Ok(ExitCode::SUCCESS),
+                Heard::Line(_) => {}
+            }
+        }
+    }
+}
+
+/// Whether the end of input ends the role.
+fn leaves(kind: Kind) -> bool {
+    matches!(kind, Kind::Sender | Kind::Requester | Kind::Publisher | Kind::Ventilator | Kind::Producer)
+}
+
+fn manual(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Publisher => "; type `topic: text`, or just text",
+        Kind::Responder => "; what you type answers the oldest request",
+        Kind::Worker | Kind::Consumer => "; type `ack` or `nack` to settle the oldest delivery",
+        Kind::Sink => "; type `stop` to send all workers home",
+        _ => "; type a message",
+    }
+}
+
+fn act(kind: Kind, line: &str) -> Option<Act> {
+    let say =
+        |text: &str, topic: Option<&str>| Act::Say { text: text.to_owned(), topic: topic.map(str::to_owned) };
+    Some(match kind {
+        Kind::Receiver | Kind::Subscriber => return None,
+        Kind::Responder => Act::Reply { text: line.to_owned() },
+        Kind::Worker | Kind::Consumer if line.trim() == "nack" => Act::Nack,
+        Kind::Worker | Kind::Consumer => Act::Ack,
+        Kind::Publisher => match line.split_once(": ") {
+            Some((topic, text)) => say(text, Some(topic)),
+            None => say(line, None),
+        },
+        _ => say(line, None),
+    })
+}
+
+/// Tells how the other side gets here.
+fn invite(handle: &Handle, kind: Kind, part: &str, address: &str) {
+    let lab = &handle.entry.name;
+    if part.is_empty() {
+        let other = roles(handle.entry.pattern).iter().find(|other| **other != kind);
+        let other = other.map_or("", |other| other.as_str());
+        eprintln!("· in another terminal: {}", hint::command(&["play", lab, other, "--at", address]));
+    } else {
+        eprintln!("· workers need: --at {part}={address}");
+    }
+}
+
+fn show(kind: Kind, event: &Event) -> Result<()> {
+    let text = &event.text;
+    let line = match (event.what, kind) {
+        (What::Received | What::Requested, Kind::Subscriber) => {
+            format!("{}: {text}", event.topic.as_deref().unwrap_or(""))
+        }
+        (What::Received, _) if event.attempt.is_some_and(|attempt| attempt > 1) => format!("{text} (again)"),
+        (What::Received, _) | (What::Requested, Kind::Responder) | (What::Replied, Kind::Requester) => {
+            text.clone()
+        }
+        (What::Failed, _) => {
+            eprintln!("· failed: {text}");
+            return Ok(());
+        }
+        (what, _) => {
+            eprintln!("· {}: {text}", format!("{what:?}").to_lowercase());
+            return Ok(());
+        }
+    };
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    Ok(out.flush()?)
+}

@@ -1,0 +1,160 @@
+//! `lab status`: asks all workers, and says how complete the answer is.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use labs::apps::gather::Gathered;
+use labs::apps::{gather, web};
+use labs::lab::Place;
+use tokio::sync::watch;
+
+use crate::broker::{self, Options, Server};
+use crate::command::{Usage, interruptible};
+use crate::process::guard;
+use crate::{hint, roles};
+
+mod args;
+mod lab;
+mod table;
+mod work;
+mod worker;
+mod workers;
+
+pub(crate) use args::StatusArgs;
+use lab::{Asking, Handle, ask, handle};
+pub(crate) use worker::{WorkerArgs, worker};
+
+/// How often a question goes out with `--watch` and `--port`.
+const EVERY: Duration = Duration::from_secs(1);
+
+pub(crate) fn main(args: &StatusArgs) -> Result<ExitCode> {
+    let handle = handle(args.over()?)?;
+    let which = handle.entry.broker.context("a lab without a broker")?;
+    let urls = args.brokers.urls()?;
+    crate::command::usage(gather::place(&args.place, "").map(drop))?;
+    if args.slow + args.pause > args.workers {
+        bail!(Usage(format!(
+            "{} slow and {} paused workers are more than the {} that are started; see --workers",
+            args.slow, args.pause, args.workers
+        )));
+    }
+    if args.join && !urls.contains_key(which.as_str()) {
+        bail!(Usage(format!(
+            "--join needs to know where the others are: add --url {which}=URL, as the first terminal shows it"
+        )));
+    }
+    let source = broker::find(which, &urls).map_err(|why| anyhow!("{why}"))?;
+    if let Some(why) = source.why_not(which, handle.entry.guarantee, handle.entry.transport) {
+        bail!("{} cannot run: {why}", handle.entry.name);
+    }
+    guard::enter()?;
+    let runtime = roles::runtime(0)?;
+    let asking = async {
+        if source.is_private() {
+            eprintln!("starting a private {which} …");
+        }
+        let options = Options { durable: false, dir: &guard::session_dir() };
+        let server = Server::start(which, &source, &options).await?;
+        let done = if args.join {
+            join(args, &handle, server.url()).await
+        } else {
+            run(args, &handle, &server).await
+        };
+        server.stop().await?;
+        done
+    };
+    let done = runtime.block_on(asking);
+    runtime.shutdown_background();
+    done
+}
+
+/// One more worker, until Ctrl-C.
+async fn join(args: &StatusArgs, handle: &Handle, url: &str) -> Result<ExitCode> {
+    let name = format!("worker-{}", std::process::id());
+    eprintln!("{name} works at {}; Ctrl-C ends it", args.place);
+    let place = gather::place(&args.place, url)?.with_role(&name);
+    let stop = async { drop(tokio::signal::ctrl_c().await) };
+    let delay = Duration::ZERO;
+    work::work(&handle.lab, work::Working { place: &place, name: &name, delay }, stop).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Starts the workers, asks them, and sends them home.
+async fn run(args: &StatusArgs, handle: &Handle, server: &Server) -> Result<ExitCode> {
+    let place = gather::place(&args.place, server.url())?.with_role("asker");
+    let listener = match args.port {
+        Some(port) => Some(web::listen(port).await?),
+        None => None,
+    };
+    let mut team = workers::Team::start(args, server.url())?;
+    let asked = match interruptible(ask_all(args, handle, &place, &mut team, listener)).await {
+        Some(asked) => asked,
+        None => Ok(ExitCode::SUCCESS),
+    };
+    team.dismiss().await;
+    handle.lab.remove(&place).await.context("cannot remove what the questions have left")?;
+    asked
+}
+
+async fn ask_all(
+    args: &StatusArgs,
+    handle: &Handle,
+    place: &Place,
+    team: &mut workers::Team,
+    listener: Option<tokio::net::TcpListener>,
+) -> Result<ExitCode> {
+    let again = args.watch || args.port.is_some();
+    let (latest, page) = watch::channel("{}".to_owned());
+    if let Some(listener) = &listener {
+        eprintln!("open http://{} in a browser; Ctrl-C ends it", listener.local_addr()?);
+    }
+    let url = place.url()?;
+    let shown = broker::without_password(url);
+    let note = if shown == url { "" } else { " (with the password)" };
+    if again {
+        let (over, which) = (args.over()?, handle.entry.broker.map_or("", |broker| broker.as_str()));
+        let line = hint::command(&[
+            "status",
+            over,
+            "--join",
+            "--place",
+            &args.place,
+            "--url",
+            &format!("{which}={url}"),
+        ]);
+        eprintln!("in another terminal{note}: {line}");
+    }
+    let deadline = Duration::from_millis(args.deadline);
+    let mut complete = false;
+    let mut met = |known: usize| {
+        if known < usize::from(args.workers) {
+            eprintln!("only {known} of {} workers have announced themselves", args.workers);
+        }
+        team.pause(args.pause)
+    };
+    let mut tell = |gathered: &Gathered| -> Result<()> {
+        complete = gathered.is_complete();
+        let json = table::as_json(gathered, args.deadline);
+        if args.json {
+            outln!("{json}")?;
+        } else {
+            outln!("{}", table::as_text(gathered, args.deadline))?;
+        }
+        latest.send_replace(json.to_string());
+        Ok(())
+    };
+    let every = again.then_some(EVERY);
+    let expected = usize::from(args.workers);
+    let asking =
+        ask(&handle.lab, Asking { place, expected, deadline, every, met: &mut met, tell: &mut tell });
+    match listener {
+        Some(listener) => tokio::select! {
+            asked = asking => asked?,
+            served = gather::web::serve(listener, page, std::future::pending()) => served?,
+        },
+        None => asking.await?,
+    }
+    // What is not complete is not known: exit code 3.
+    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(3) })
+}

@@ -1,0 +1,58 @@
+//! A worker that pretends to work, and tells how far it is.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use labs::apps::answer::Answer;
+use labs::apps::gather;
+use labs::erased::PubSubLab;
+use labs::lab::Place;
+use serde_json::json;
+
+/// How long a pretended job takes.
+const JOB: Duration = Duration::from_millis(40);
+/// Jobs that come in at once, each time the queue has run empty.
+const BATCH: u64 = 25;
+
+/// What a worker is told.
+pub(super) struct Working<'a> {
+    pub(super) place: &'a Place,
+    pub(super) name: &'a str,
+    pub(super) delay: Duration,
+}
+
+pub(super) async fn work(
+    lab: &PubSubLab,
+    working: Working<'_>,
+    stop: impl Future<Output = ()>,
+) -> Result<u64> {
+    let Working { place, name, delay } = working;
+    let start = Instant::now();
+    gather::work(lab, place, name, delay, |question| status(question, start.elapsed()), stop).await
+}
+
+/// What a worker that began so long ago has done, and what lies before it.
+fn status(question: &str, up: Duration) -> Answer {
+    if question != "status" {
+        return Err(format!("`{}` is no question; `status` is", question.escape_debug()));
+    }
+    let done = (up.as_millis() / JOB.as_millis()) as u64;
+    let queue = BATCH - done % BATCH;
+    let answer = json!({
+        "pid": std::process::id(), "jobs_done": done, "queue": queue, "uptime_s": up.as_secs(),
+    });
+    Ok(answer.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_it_does_not_know_is_answered_with_an_error() {
+        assert!(
+            status("status", Duration::from_secs(2)).is_ok_and(|answer| answer.contains("\"jobs_done\":50"))
+        );
+        assert!(status("stop", Duration::ZERO).is_err_and(|error| error.contains("`stop` is no question")));
+    }
+}

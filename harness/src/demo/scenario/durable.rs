@@ -1,0 +1,32 @@
+//! Durable subscriber: what is published while it is away.
+
+use anyhow::Result;
+
+use super::narrator::Scenario;
+use crate::roles::protocol::{Act, Kind, What};
+
+pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
+    let publisher = scenario.enter(Kind::Publisher, 0, None).await?;
+    let subscriber = scenario.enter(Kind::Subscriber, 0, None).await?;
+    scenario.act(subscriber, Act::Auto { work_ms: 0 }, "acknowledges what it hears").await;
+    scenario.say(publisher, "rain", Some("news.weather")).await;
+    scenario.wait(|scenario| scenario.count("subscriber-0", What::Acked, "rain") > 0).await;
+    scenario.leave(subscriber).await?;
+    for word in ["one nil", "two nil"] {
+        scenario.say(publisher, word, Some("news.sport")).await;
+        scenario.wait(|scenario| scenario.count("publisher-0", What::Written, word) > 0).await;
+    }
+    let back = scenario.enter(Kind::Subscriber, 0, None).await?;
+    scenario.act(back, Act::Auto { work_ms: 0 }, "acknowledges what it hears").await;
+    scenario.wait(|scenario| scenario.count("subscriber-0", What::Acked, "two nil") > 0).await;
+    let heard = |text: &str| scenario.count("subscriber-0", What::Received, text);
+    let (before, away, after) = (heard("rain"), heard("one nil"), heard("two nil"));
+    scenario.conclude(&format!(
+        "subscriber-0 heard 1 event while it was there and, of the 2 published while it was away, {}.",
+        usize::from(away > 0) + usize::from(after > 0)
+    ));
+    if before == 1 && away == 1 && after == 1 {
+        scenario.conclude("Each came once: what was acknowledged does not come again.");
+    }
+    Ok(())
+}

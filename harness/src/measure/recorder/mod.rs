@@ -1,0 +1,13 @@
+//! What a role records of its messages: the hot path of the harness. Every
+//! message is stamped, checked, accounted for and recorded; nothing is sampled.
+
+mod bare;
+mod receiver;
+mod sender;
+#[cfg(test)]
+mod tests;
+mod window;
+
+pub use receiver::{Books, Progress, Seen};
+pub use sender::Ledger;
+pub use window::{INTERVAL, Window};

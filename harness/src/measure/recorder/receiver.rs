@@ -1,0 +1,288 @@
+//! What a receiver records: every message is checked, accounted for and recorded;
+//! nothing is sampled.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use hdrhistogram::Histogram;
+
+use super::bare::{BareBooks, LOOK};
+use super::window::{CLOSED_LOOK, INTERVAL, Window};
+use crate::measure::account::{Bitmap, Collected, Counter, Counters, MAX_MESSAGES, Set};
+use crate::measure::cached_clock::Glance;
+use crate::measure::clock;
+use crate::measure::header::{MARKER, PROBE, Stamp};
+use crate::measure::trace::{Journal, Subject, key};
+use crate::results::Interval;
+use crate::stats;
+
+/// Most intervals kept: what comes later counts into the last.
+const MAX_INTERVALS: usize = 20_000;
+
+/// What a message turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// One of the run's messages, for the first time.
+    New,
+    /// Received before.
+    Again,
+    /// A probe of this producer.
+    Probe(usize),
+    /// A marker of this producer.
+    Marker,
+    /// Corrupt or misrouted: counted, not looked at further.
+    Bad,
+}
+
+/// How a receiver's progress is told to the senders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// The highest sequence number seen: loss does not hold up the window.
+    Highest,
+    /// How many were received: several receivers share the messages.
+    Count,
+}
+
+/// A receiver's side of the account.
+pub struct Books {
+    counters: Counters,
+    run: u32,
+    producers: Vec<Shelf>,
+    progress: Progress,
+    window: Window,
+    latencies: bool,
+    /// Every single receipt, where the trial is recorded.
+    journal: Option<Journal>,
+    /// Messages received for the first time in the measured window.
+    pub measured: u64,
+    /// From due to received.
+    pub response: Histogram<u64>,
+    /// From sent to received.
+    pub service: Histogram<u64>,
+    /// What each interval saw.
+    pub series: Vec<Interval>,
+    /// The times of measured messages, for a pipeline's sink.
+    times: Option<Collected>,
+    /// Those of them that wait to be settled: producer and sequence number.
+    unsettled: Vec<(usize, u64)>,
+    bare: Option<BareBooks>,
+    glance: Glance,
+    began: u64,
+    last: u64,
+}
+
+/// What a receiver keeps of one producer.
+struct Shelf {
+    received: Bitmap,
+    count: u64,
+    /// One above the highest sequence number seen.
+    next: u64,
+    marker: bool,
+}
+
+impl Books {
+    /// The account of a receiver called `role` that hears `producers`
+    /// producers. `latencies`: whether messages have due times (open loop).
+    pub fn open(
+        dir: &Path,
+        role: &str,
+        run: u32,
+        producers: std::ops::Range<usize>,
+        progress: Progress,
+        latencies: bool,
+        window: Window,
+    ) -> Result<Self> {
+        ensure!(!producers.is_empty(), "a receiver needs a producer");
+        let shelf = |producer| -> Result<Shelf> {
+            let received = Bitmap::open(dir, role, Set::Received, producer)?;
+            Ok(Shelf { received, count: 0, next: 0, marker: false })
+        };
+        Ok(Self {
+            counters: Counters::open(dir, role)?,
+            run,
+            // Numbers below the range belong to others: a requester hears only itself.
+            producers: (0..producers.end).map(shelf).collect::<Result<_>>()?,
+            progress,
+            window,
+            latencies,
+            journal: None,
+            measured: 0,
+            response: stats::new_histogram(),
+            service: stats::new_histogram(),
+            series: Vec::new(),
+            times: None,
+            unsettled: Vec::new(),
+            bare: None,
+            glance: Glance::every(1),
+            began: window.start,
+            last: window.start,
+        })
+    }
+
+    /// As [`Ledger::in_a_closed_loop`].
+    pub fn in_a_closed_loop(&mut self) {
+        self.glance = Glance::every(CLOSED_LOOK);
+    }
+
+    /// The next message had to be waited for: it needs a look at the clock.
+    #[inline]
+    pub fn look_again(&mut self) {
+        self.glance.look_again();
+    }
+
+    /// From now on, writes down when each measured message was due, received and settled.
+    pub fn keep_times(&mut self, times: Collected) {
+        self.times = Some(times);
+    }
+
+    /// Everything that was received so far is settled now.
+    pub fn settled(&mut self) {
+        let Some(times) = self.times.as_ref().filter(|_| !self.unsettled.is_empty()) else { return };
+        let now = clock::now();
+        self.unsettled.drain(..).for_each(|message| times.set(message, 2, now));
+    }
+
+    /// Notes every receipt from now on, duplicates included; see [`crate::measure::trace`].
+    pub fn keep(&mut self, dir: &Path, role: &str) -> Result<()> {
+        self.journal = Some(Journal::open(dir, role, Subject::Receipts)?);
+        Ok(())
+    }
+
+    /// The receiver is there and takes messages from now on.
+    pub fn begin(&mut self) {
+        self.began = self.began.max(clock::now());
+    }
+
+    /// From when the receiver was there until its last message, ns of the clock.
+    pub fn span(&self) -> (u64, u64) {
+        (self.began, self.last.max(self.began))
+    }
+
+    /// Looks at a message that has just been received. `redelivered`: the
+    /// transport has marked it so.
+    #[inline]
+    pub fn take(&mut self, message: &[u8], redelivered: bool) -> Seen {
+        match self.count_bare(message) {
+            Some(seen) => seen,
+            None => {
+                let now = self.glance.now();
+                self.take_at(message, redelivered, now)
+            }
+        }
+    }
+
+    /// As [`Books::take`], received at `now`.
+    #[inline]
+    pub fn take_at(&mut self, message: &[u8], redelivered: bool, now: u64) -> Seen {
+        let Some(stamp) = Stamp::read(message) else {
+            self.counters.add(Counter::Corrupt, 1);
+            return Seen::Bad;
+        };
+        let producer = stamp.producer as usize;
+        let Some(shelf) = self.producers.get_mut(producer).filter(|_| stamp.run == self.run) else {
+            self.counters.add(Counter::Misrouted, 1);
+            return Seen::Bad;
+        };
+        if stamp.sequence >= MAX_MESSAGES {
+            return match stamp.sequence {
+                PROBE => Seen::Probe(producer),
+                MARKER => {
+                    if !std::mem::replace(&mut shelf.marker, true) {
+                        self.counters.add(Counter::Markers, 1);
+                    }
+                    Seen::Marker
+                }
+                _ => Seen::Bad,
+            };
+        }
+        if redelivered {
+            self.counters.add(Counter::Redelivered, 1);
+        }
+        if let Some(journal) = &self.journal {
+            let message = key(stamp.producer, stamp.sequence);
+            journal.note((message, now.saturating_sub(self.window.start)));
+        }
+        if !shelf.received.insert(stamp.sequence) {
+            self.counters.add(Counter::Duplicated, 1);
+            return Seen::Again;
+        }
+        shelf.count += 1;
+        if stamp.sequence >= shelf.next {
+            shelf.next = stamp.sequence + 1;
+        } else {
+            let distance = shelf.next - 1 - stamp.sequence;
+            self.counters.add(Counter::Reordered, 1);
+            self.counters
+                .set(Counter::ReorderDistance, distance.max(self.counters.get(Counter::ReorderDistance)));
+        }
+        self.counters.add(Counter::Received, 1);
+        let progress = if self.progress == Progress::Highest { shelf.next } else { shelf.count };
+        self.counters.set_progress(producer, progress);
+        self.record(&stamp, now);
+        Seen::New
+    }
+
+    #[inline]
+    fn record(&mut self, stamp: &Stamp, mut now: u64) {
+        let sent = stamp.sent();
+        if now < sent {
+            now = self.glance.instead_of(now).unwrap_or(now);
+            self.counters.add(Counter::Negative, u64::from(now < sent));
+        }
+        self.last = now;
+        let response = now.saturating_sub(stamp.scheduled);
+        if self.window.holds(stamp.scheduled) {
+            if let Some(times) = &self.times {
+                let message = (stamp.producer as usize, stamp.sequence);
+                times.set(message, 0, stamp.scheduled);
+                times.set(message, 1, now);
+                self.unsettled.push(message);
+            }
+            self.service.saturating_record(now.saturating_sub(sent));
+            if self.latencies {
+                self.response.saturating_record(response);
+            }
+        }
+        self.measured += u64::from(self.window.holds(now));
+        let index = (now.saturating_sub(self.window.start) / INTERVAL) as usize;
+        if index >= self.series.len() {
+            self.series.resize(index.min(MAX_INTERVALS) + 1, Interval::default());
+        }
+        if let Some(interval) = self.series.get_mut(index) {
+            interval.received += 1;
+            interval.max_ns = interval.max_ns.max(response);
+            interval.sum_ns += response;
+        }
+    }
+
+    /// Counts a message as acknowledged.
+    #[inline]
+    pub fn acked(&mut self) {
+        self.counters.add(Counter::Acked, 1);
+    }
+
+    /// Counts a message that came to the wrong one.
+    pub fn misroute(&mut self) {
+        self.counters.add(Counter::Misrouted, 1);
+    }
+
+    /// Makes them bare ones.
+    pub fn strip(&mut self) {
+        self.bare = Some(BareBooks::default());
+        self.glance = Glance::every(LOOK);
+    }
+
+    /// Counts a message, if these are bare books and it is no marker.
+    #[inline]
+    fn count_bare(&mut self, message: &[u8]) -> Option<Seen> {
+        let bare = self.bare.as_mut()?;
+        if Stamp::peek(message) >= MAX_MESSAGES {
+            return None;
+        }
+        self.measured += u64::from(self.window.holds(self.glance.now()));
+        bare.count += 1;
+        self.counters.set(Counter::Received, bare.count);
+        self.counters.set_progress(0, bare.count);
+        Some(Seen::New)
+    }
+}

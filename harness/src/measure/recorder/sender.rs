@@ -1,0 +1,192 @@
+//! What a sender records: every message is built, accounted for and recorded
+//! before it is handed to the lab.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+
+use super::bare::{BareLedger, LOOK};
+use super::window::{CLOSED_LOOK, Window};
+use crate::measure::account::{Bitmap, Counter, Counters, MAX_MESSAGES, Set};
+use crate::measure::cached_clock::Glance;
+use crate::measure::clock;
+use crate::measure::header::{Mint, Stamp};
+use crate::measure::trace::{Journal, Subject};
+use crate::stats;
+
+/// A sender's side of the account.
+pub struct Ledger {
+    counters: Counters,
+    run: u32,
+    producer: u32,
+    sequence: u64,
+    mint: Mint,
+    refused: Bitmap,
+    confirmed: Bitmap,
+    window: Window,
+    /// Every single message, where the trial is recorded.
+    journal: Option<Journal>,
+    bare: Option<BareLedger>,
+    glance: Glance,
+    /// From due to sent.
+    pub lag: Histogram<u64>,
+    /// From due to awake: the part of the lag that is the timer's.
+    pub pacer: Histogram<u64>,
+    /// From sent to confirmed.
+    pub confirm: Histogram<u64>,
+    /// From the start until everything was sent and, where the pattern confirms, confirmed; ns of the clock.
+    pub span: Option<(u64, u64)>,
+}
+
+impl Ledger {
+    /// The account of producer `producer`, called `role`.
+    pub fn open(
+        dir: &Path,
+        role: &str,
+        run: u32,
+        producer: usize,
+        size: usize,
+        window: Window,
+    ) -> Result<Self> {
+        Ok(Self {
+            counters: Counters::open(dir, role)?,
+            run,
+            producer: u32::try_from(producer)?,
+            sequence: 0,
+            mint: Mint::new(size),
+            refused: Bitmap::open(dir, role, Set::Refused, producer)?,
+            confirmed: Bitmap::open(dir, role, Set::Confirmed, producer)?,
+            window,
+            journal: None,
+            bare: None,
+            glance: Glance::every(1),
+            lag: stats::new_histogram(),
+            pacer: stats::new_histogram(),
+            confirm: stats::new_histogram(),
+            span: None,
+        })
+    }
+
+    /// Notes every message from now on; see [`crate::measure::trace`].
+    pub fn keep(&mut self, dir: &Path, role: &str) -> Result<()> {
+        self.journal = Some(Journal::open(dir, role, Subject::Sends)?);
+        Ok(())
+    }
+
+    /// In a closed loop nothing is due at a time: the clock is looked at only for
+    /// one message in 16, and after each wait.
+    pub fn in_a_closed_loop(&mut self) {
+        self.glance = Glance::every(CLOSED_LOOK);
+    }
+
+    /// The time, for the next message.
+    #[inline]
+    pub fn now(&mut self) -> u64 {
+        self.glance.now()
+    }
+
+    /// Somebody has waited: the next message needs a look at the clock.
+    #[inline]
+    pub fn look_again(&mut self) {
+        self.glance.look_again();
+    }
+
+    /// The next message: due at `scheduled`, sent at `now`. Written down
+    /// before it is handed to the lab.
+    #[inline]
+    pub fn next(&mut self, scheduled: u64, now: u64) -> Result<(u64, Bytes)> {
+        let sequence = self.sequence;
+        if sequence >= MAX_MESSAGES {
+            bail!(
+                "a trial of more than {MAX_MESSAGES} messages a sender cannot be accounted for; measure for a shorter time"
+            );
+        }
+        self.sequence += 1;
+        self.counters.set(Counter::Sent, self.sequence);
+        if let Some(message) = self.bare_message() {
+            return Ok((sequence, message));
+        }
+        let lag = now.saturating_sub(scheduled);
+        if self.window.holds(scheduled) {
+            self.lag.saturating_record(lag);
+        }
+        if let Some(journal) = &self.journal {
+            let since = |time: u64| time.saturating_sub(self.window.start);
+            journal.note((since(scheduled), since(now)));
+        }
+        Ok((sequence, self.message(sequence, scheduled, u32::try_from(lag).unwrap_or(u32::MAX))))
+    }
+
+    /// The pacer woke for the message due at `scheduled`, so many ns too late; see
+    /// [`clock::Pacer::sleep_until`].
+    #[inline]
+    pub fn woke(&mut self, scheduled: u64, late: Option<u64>) {
+        if let Some(late) = late.filter(|_| self.window.holds(scheduled)) {
+            self.pacer.saturating_record(late);
+        }
+    }
+
+    /// A probe or a marker: not counted.
+    pub fn special(&mut self, sequence: u64) -> Bytes {
+        self.message(sequence, clock::now(), 0)
+    }
+
+    #[inline]
+    fn message(&mut self, sequence: u64, scheduled: u64, lag: u32) -> Bytes {
+        let stamp = Stamp { run: self.run, producer: self.producer, sequence, scheduled, lag };
+        self.mint.message(&stamp)
+    }
+
+    /// Messages handed to the lab so far.
+    #[inline]
+    pub fn sent(&self) -> u64 {
+        self.sequence
+    }
+
+    /// The lab said no.
+    pub fn refuse(&mut self, sequence: u64) {
+        self.refused.insert(sequence);
+        self.counters.add(Counter::Refused, 1);
+    }
+
+    /// Responsibility has moved, at `at`: when it was known, not when the loop
+    /// came round to it.
+    #[inline]
+    pub fn confirm(&mut self, sequence: u64, sent: u64, at: u64) {
+        if self.bare.is_some() {
+            return;
+        }
+        if self.confirmed.insert(sequence) {
+            self.counters.add(Counter::Confirmed, 1);
+        }
+        if self.window.holds(sent) {
+            self.confirm.saturating_record(at.saturating_sub(sent));
+        }
+    }
+
+    /// The window was given up: nothing moved.
+    pub fn reset_window(&mut self) {
+        self.counters.add(Counter::WindowResets, 1);
+    }
+
+    /// All is sent.
+    pub fn done(&mut self) {
+        self.span = Some((self.window.start, clock::now()));
+        self.counters.set(Counter::Done, 1);
+    }
+
+    /// Makes it a bare one, which sends the same message over and over.
+    pub fn strip(&mut self) {
+        let message = self.message(0, 0, 0);
+        self.bare = Some(BareLedger { message });
+        self.glance = Glance::every(LOOK);
+    }
+
+    /// The message of a bare loop.
+    #[inline]
+    fn bare_message(&self) -> Option<Bytes> {
+        Some(self.bare.as_ref()?.message.clone())
+    }
+}

@@ -1,0 +1,280 @@
+//! What a benchmark is to measure: the built-in plans, plan files, and what the
+//! command line changes in them.
+
+mod select;
+mod words;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+pub use select::{built_in, lab, nearest, select};
+use serde::Deserialize;
+pub use words::{Spacing, objective, parse_arrivals, parse_cpus, parse_load, parse_setting, set};
+
+use crate::measure::header::HEADER;
+use crate::measure::schedule::check_rate;
+use crate::measure::trace::MOST_ENTRIES;
+use crate::results::{Arrivals, Load, LoadKind, Plan};
+use crate::trial::pause;
+
+/// Longest message, bytes: every transport of the catalog carries it.
+pub const MAX_SIZE: u64 = 8 << 20;
+/// Most messages in flight in a closed loop.
+pub const WINDOW: u64 = 32_768;
+
+/// Most cells of one lab: more is a slip of the keyboard.
+const MOST_CELLS: usize = 1000;
+
+/// The names of the built-in plans.
+pub const BUILT_IN: [&str; 3] = ["quick", "standard", "full"];
+
+/// A built-in plan, or the one in a file.
+pub fn load(name: &str) -> Result<Plan> {
+    let base = Plan {
+        name: name.to_owned(),
+        sizes: vec![64],
+        loads: vec![Load::max(), Load::rate(1000.0, Arrivals::Constant)],
+        trials: 3,
+        warmup_s: 0.3,
+        seconds: 1.2,
+        drain_s: 5.0,
+        senders: vec![1],
+        receivers: vec![1],
+        window: Some(WINDOW),
+        floor: true,
+        ..Plan::default()
+    };
+    Ok(match name {
+        "quick" => base,
+        "standard" => Plan { trials: 5, warmup_s: 0.5, seconds: 2.0, ..base },
+        "full" => {
+            Plan { sizes: vec![32, 1024, 65_536, 1 << 20], trials: 10, warmup_s: 1.0, seconds: 5.0, ..base }
+        }
+        file if file.contains(['.', '/']) => from_file(Path::new(file), base)?,
+        other => {
+            let hint =
+                nearest(other, BUILT_IN).map_or(".".to_owned(), |name| format!("; did you mean `{name}`?"));
+            bail!(
+                "there is no plan `{other}`{hint} Plans are quick, standard and full, or a file such as `plans/mine.toml`"
+            );
+        }
+    })
+}
+
+/// A plan file. What it does not say is as in the quick plan.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PlanFile {
+    labs: Option<Vec<String>>,
+    sizes: Option<Vec<u64>>,
+    loads: Option<Vec<toml::Value>>,
+    arrivals: Option<String>,
+    trials: Option<usize>,
+    warmup_s: Option<f64>,
+    seconds: Option<f64>,
+    drain_s: Option<f64>,
+    senders: Option<OneOrMany>,
+    receivers: Option<OneOrMany>,
+    /// 0: no window.
+    window: Option<u64>,
+    knobs: Option<BTreeMap<String, OneOrMany>>,
+    objective_ms: Option<f64>,
+    floor: Option<bool>,
+    cpus: Option<String>,
+    record: Option<bool>,
+    pause_broker: Option<String>,
+}
+
+/// A number, or an axis of several.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(usize),
+    Many(Vec<usize>),
+}
+
+impl From<OneOrMany> for Vec<usize> {
+    fn from(either: OneOrMany) -> Self {
+        match either {
+            OneOrMany::One(one) => vec![one],
+            OneOrMany::Many(many) => many,
+        }
+    }
+}
+
+fn from_file(path: &Path, base: Plan) -> Result<Plan> {
+    let text = std::fs::read_to_string(path).with_context(|| {
+        format!("cannot read the plan {}; the built-in plans are quick, standard and full", path.display())
+    })?;
+    let file: PlanFile =
+        toml::from_str(&text).with_context(|| format!("{} is not a plan", path.display()))?;
+    let named = || format!("in {}", path.display());
+    let spacing = file.arrivals.as_deref().map(parse_arrivals).transpose().with_context(named)?;
+    let loads = match file.loads {
+        None => base.loads,
+        Some(loads) => loads
+            .iter()
+            .map(|load| parse_load(&load.as_str().map_or_else(|| load.to_string(), str::to_owned), spacing))
+            .collect::<Result<_>>()
+            .with_context(named)?,
+    };
+    let mut plan = Plan {
+        name: path.file_stem().map_or_else(|| base.name.clone(), |stem| stem.to_string_lossy().into_owned()),
+        labs: file.labs.unwrap_or(base.labs),
+        sizes: file.sizes.unwrap_or(base.sizes),
+        loads,
+        trials: file.trials.unwrap_or(base.trials),
+        warmup_s: file.warmup_s.unwrap_or(base.warmup_s),
+        seconds: file.seconds.unwrap_or(base.seconds),
+        drain_s: file.drain_s.unwrap_or(base.drain_s),
+        senders: file.senders.map_or(base.senders, Vec::from),
+        receivers: file.receivers.map_or(base.receivers, Vec::from),
+        window: file.window.map_or(base.window, |window| (window > 0).then_some(window)),
+        knobs: base.knobs,
+        axes: base.axes,
+        objective: file.objective_ms.map_or(Ok(base.objective), objective).with_context(named)?,
+        cpus: file.cpus.or(base.cpus),
+        floor: file.floor.unwrap_or(base.floor),
+        record: file.record.unwrap_or(base.record),
+        pause: file.pause_broker.as_deref().map(pause::parse).transpose().with_context(named)?.or(base.pause),
+    };
+    for (knob, values) in file.knobs.unwrap_or_default() {
+        set(&mut plan, knob, values.into());
+    }
+    Ok(plan)
+}
+
+/// Refuses what cannot be measured, naming the value.
+pub fn check(plan: &Plan) -> Result<()> {
+    ensure!(!plan.sizes.is_empty() && !plan.loads.is_empty(), "a plan needs at least one size and one load");
+    for &size in &plan.sizes {
+        ensure!(
+            size >= HEADER as u64,
+            "a message of {size} bytes has no room for the {HEADER}-byte header every measured message carries; use --size {HEADER} or more"
+        );
+        ensure!(
+            size <= MAX_SIZE,
+            "a message of {size} bytes is longer than the {MAX_SIZE} bytes that all transports carry"
+        );
+    }
+    for load in &plan.loads {
+        load.rate.map(check_rate).transpose()?;
+    }
+    ensure!((1..=1000).contains(&plan.trials), "{} trials cannot be made; give 1 to 1000", plan.trials);
+    ensure!(
+        plan.seconds.is_finite() && (0.1..=600.0).contains(&plan.seconds),
+        "a trial of {} s cannot be measured; give 0.1 to 600 seconds",
+        plan.seconds
+    );
+    ensure!(
+        plan.warmup_s.is_finite() && (0.0..=600.0).contains(&plan.warmup_s),
+        "a warm-up of {} s makes no sense; give 0 to 600 seconds",
+        plan.warmup_s
+    );
+    ensure!(
+        plan.drain_s.is_finite() && (0.1..=600.0).contains(&plan.drain_s),
+        "a drain deadline of {} s makes no sense; give 0.1 to 600 seconds",
+        plan.drain_s
+    );
+    ensure!(
+        plan.axes.values().all(|values| !values.is_empty())
+            && !plan.senders.is_empty()
+            && !plan.receivers.is_empty(),
+        "an axis needs at least one value"
+    );
+    let cells = plan.axes.values().map(Vec::len).product::<usize>()
+        * (plan.senders.len() * plan.receivers.len() * plan.sizes.len() * plan.loads.len());
+    ensure!(
+        cells <= MOST_CELLS,
+        "{cells} cells for each lab are too many ({MOST_CELLS}); give fewer values on the axes"
+    );
+    ensure!(
+        plan.window != Some(0),
+        "a window of 0 lets nothing through; give at least 1, or `--window none`"
+    );
+    if let Some(pause) = &plan.pause {
+        pause::check(pause, plan.seconds)?;
+        let other = plan.loads.iter().find(|load| !matches!(load.kind, LoadKind::Max | LoadKind::Rate));
+        ensure!(
+            other.is_none(),
+            "the broker cannot stand still under the load `{}`; give `max` or a rate, or leave out --pause-broker",
+            other.map(Load::label).unwrap_or_default()
+        );
+    }
+    let rates = plan.loads.iter().filter_map(|load| load.rate);
+    // Each subscriber keeps its own receipts, and each sender its share of the sends.
+    let most = rates.fold(0.0, f64::max) * (plan.warmup_s + plan.seconds);
+    ensure!(
+        !plan.record || most <= MOST_ENTRIES as f64,
+        "{most:.0} messages in one trial cannot be recorded one by one; the most are {MOST_ENTRIES}: give fewer --seconds or a lower --load"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::Pause;
+
+    fn plan_file(text: &str) -> Result<Plan> {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("mine.toml");
+        std::fs::write(&path, text).expect("a file");
+        load(path.to_str().expect("a path"))
+    }
+
+    #[test]
+    fn a_plan_file_says_what_differs_from_quick() {
+        let plan = plan_file("labs = ['pubsub']\nloads = ['max', 500, 2_000.5]\ntrials = 9\nwindow = 0")
+            .expect("a plan");
+        assert_eq!((plan.name.as_str(), plan.trials, plan.window), ("mine", 9, None));
+        let labels: Vec<String> = plan.loads.iter().map(Load::label).collect();
+        assert_eq!(labels, ["max", "500/s", "2000.5/s"]);
+        assert_eq!(plan.sizes, load("quick").expect("quick").sizes);
+    }
+
+    #[test]
+    fn a_plan_file_can_record_and_stop_the_broker() {
+        let plan = plan_file("record = true\npause_broker = '0.2:0.5'").expect("a plan");
+        assert_eq!((plan.record, plan.pause), (true, Some(Pause { at_s: 0.2, for_s: 0.5 })));
+        let error = format!("{:#}", plan_file("pause_broker = 'soon'").expect_err("refused"));
+        assert!(error.contains("mine.toml") && error.contains("soon"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_key_is_named_with_those_that_exist() {
+        let error = format!("{:#}", plan_file("trails = 9").expect_err("refused"));
+        assert!(
+            error.contains("trails") && error.contains("trials") && error.contains("mine.toml"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_refused_by_value() {
+        let bad = |change: fn(&mut Plan), value: &str| {
+            let mut plan = load("quick").expect("quick");
+            change(&mut plan);
+            let error = check(&plan).expect_err("refused").to_string();
+            assert!(error.contains(value), "{error}");
+        };
+        bad(|plan| plan.sizes = vec![31], "31");
+        bad(|plan| plan.sizes = vec![MAX_SIZE + 1], "8388609");
+        bad(|plan| plan.loads = vec![Load::rate(0.0, Arrivals::Constant)], "0");
+        bad(|plan| plan.sizes = vec![64; 600], "1200 cells");
+        bad(|plan| plan.senders = Vec::new(), "an axis");
+        bad(|plan| plan.trials = 0, "0 trials");
+        bad(|plan| plan.seconds = 0.0, "0 s");
+        bad(|plan| plan.drain_s = f64::NAN, "NaN");
+        bad(|plan| plan.window = Some(0), "window of 0");
+        bad(|plan| plan.pause = Some(Pause { at_s: 1.0, for_s: 0.5 }), "0.5 s from 1 s");
+        bad(
+            |plan| (plan.record, plan.loads) = (true, vec![Load::rate(4e6, Arrivals::Constant)]),
+            "6000000 messages",
+        );
+        for name in BUILT_IN {
+            check(&load(name).expect("a plan")).expect("a plan that can be measured");
+        }
+    }
+}

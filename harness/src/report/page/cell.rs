@@ -1,0 +1,26 @@
+//! How one case's percentiles and flags are written.
+
+use super::super::number;
+use crate::results::{Cell, Flag, Percentiles};
+
+/// A percentile, or that it is withheld, or a dash where nothing was recorded.
+pub(super) fn percentile(all: &Percentiles, value: Option<u64>) -> String {
+    match value {
+        Some(ns) => number::time(ns as f64),
+        None if all.count > 0 => "withheld".to_owned(),
+        None => "–".to_owned(),
+    }
+}
+
+/// All flags of a cell, a failed trial's too where nothing else is left to show.
+pub(super) fn flags(cell: &Cell) -> Vec<Flag> {
+    match &cell.summary {
+        Some(summary) => summary.flags.clone(),
+        None => cell.trials.iter().flat_map(|trial| trial.flags.iter().copied()).collect(),
+    }
+}
+
+/// Flags by name.
+pub(super) fn join(flags: &[Flag]) -> String {
+    flags.iter().map(|flag| flag.as_str()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,322 @@
+//! The two roles of every floor.
+
+use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use hdrhistogram::Histogram;
+use labs::lab::Registry;
+use tokio::sync::mpsc;
+
+use super::floors::{FLOORS, Floor};
+use super::frame::{self, Frame, Scanner};
+use super::redis::Replies;
+use super::socket::{Door, Socket};
+use crate::measure::account::{Counter, Counters};
+use crate::measure::clock::{self, Pacer};
+use crate::measure::recorder::{INTERVAL, Progress, Window};
+use crate::measure::schedule::Schedule;
+use crate::results::{Interval, LoadKind};
+use crate::roles::context::Stage;
+use crate::roles::enter::stage;
+use crate::roles::handle::Outbox;
+use crate::roles::protocol::{Init, Kind, ToRole};
+use crate::roles::reqrep::IN_FLIGHT;
+use crate::roles::send_loop::{FLUSH_EVERY, Room};
+use crate::stats;
+
+/// Most bytes in one write, in a closed loop: messages are written as many at a
+/// time as a lab's are flushed, unless they are large.
+const WRITE: usize = 1 << 20;
+/// How often a full window is looked at again, ns.
+const LOOK: u64 = 50_000;
+/// How often a reader that hears nothing asks whether it is over.
+const TURN: Duration = Duration::from_millis(50);
+
+pub(super) fn run(
+    init: Init,
+    inbox: mpsc::UnboundedReceiver<ToRole>,
+    outbox: Outbox,
+    registry: Arc<Registry>,
+) -> Result<()> {
+    stage(init, inbox, outbox, registry, play)
+}
+
+async fn play(stage: Stage) -> Result<()> {
+    let floor =
+        FLOORS.iter().find(|floor| floor.name() == stage.init.lab).context("there is no such floor")?;
+    match stage.init.kind {
+        Kind::Sender | Kind::Requester => send(&stage, floor).await,
+        _ => receive(&stage, floor).await,
+    }
+}
+
+async fn send(stage: &Stage, floor: &Floor) -> Result<()> {
+    let peer = if floor.broker.is_none() { Some(stage.place.peer().await?) } else { None };
+    let measure = stage.measure()?;
+    let body = frame::body(measure.size);
+    let mut socket = (floor.wire.connect)(&stage.place, peer.as_deref())?;
+    let frame = (floor.wire.frame)(&stage.place, &body);
+    let ear = match floor.wire.answer {
+        Some(_) => Some(Ear::open(stage, floor, Door::Open(socket.try_clone()?))?),
+        None => None,
+    };
+    stage.ready();
+    let window = stage.go().await?;
+    let meter = stage.meter(window)?;
+    if let Some(ear) = &ear {
+        ear.begin(window);
+    }
+    let mut mouth = Mouth {
+        socket: &mut socket,
+        frame,
+        sent: 0,
+        counters: Counters::open(&measure.accounts, &stage.init.role())?,
+        lag: stats::new_histogram(),
+        pacer: stats::new_histogram(),
+    };
+    let pacer = Pacer::new()?;
+    pacer.sleep_until(window.start).await?;
+    match stage.schedule()? {
+        Some(schedule) => mouth.open(schedule, &pacer, window).await?,
+        None => mouth.closed(stage, floor.answered(), &pacer, window).await?,
+    }
+    mouth.counters.set(Counter::Done, 1);
+    stage.done(mouth.sent);
+    stage.stop().await;
+    let tally = ear.map(Ear::end).transpose()?;
+    stage
+        .tell(meter, |report| {
+            report.lag = stats::encode(&mouth.lag)?;
+            report.pacer = stats::encode(&mouth.pacer)?;
+            tally.map_or(Ok(()), |tally| tally.into_report(report))
+        })
+        .await
+}
+
+/// What sends.
+struct Mouth<'a> {
+    socket: &'a mut Socket,
+    frame: Frame,
+    sent: u64,
+    counters: Counters,
+    lag: Histogram<u64>,
+    pacer: Histogram<u64>,
+}
+
+impl Mouth<'_> {
+    fn count(&mut self, more: u64) {
+        self.sent += more;
+        self.counters.set(Counter::Sent, self.sent);
+    }
+
+    /// As fast as the window allows, many messages a write.
+    async fn closed(&mut self, stage: &Stage, answered: bool, pacer: &Pacer, window: Window) -> Result<()> {
+        let mut room = Room::open(stage, &["receiver-0".to_owned()], Progress::Highest, false)?;
+        let batch = if answered { IN_FLIGHT.default / 4 } else { stage.knob(FLUSH_EVERY) };
+        let count = (WRITE / self.frame.len()).clamp(1, batch.max(1));
+        let block = self.frame.repeated(count);
+        loop {
+            let now = clock::now();
+            if now >= window.to {
+                return Ok(());
+            }
+            let fits = if answered {
+                let in_flight = self.sent - self.counters.get(Counter::Received);
+                in_flight + count as u64 <= IN_FLIGHT.default as u64
+            } else {
+                room.has(self.sent)
+            };
+            if !fits {
+                pacer.sleep_until(now + LOOK).await?;
+                continue;
+            }
+            self.count(count as u64);
+            self.socket.write_all(&block).context("the floor cannot write")?;
+            // The meter has its turn as well.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// At the scheduled times, each message with the time it was due.
+    async fn open(&mut self, schedule: Schedule, pacer: &Pacer, window: Window) -> Result<()> {
+        for due in schedule {
+            let due = window.start + due;
+            if due >= window.to {
+                break;
+            }
+            let late = pacer.sleep_until(due).await?;
+            if window.holds(due) {
+                late.into_iter().for_each(|late| self.pacer.saturating_record(late));
+                self.lag.saturating_record(clock::now().saturating_sub(due));
+            }
+            self.count(1);
+            self.socket.write_all(self.frame.due(due)).context("the floor cannot write")?;
+        }
+        Ok(())
+    }
+}
+
+async fn receive(stage: &Stage, floor: &Floor) -> Result<()> {
+    let ear = Ear::open(stage, floor, (floor.wire.receive)(&stage.place)?)?;
+    stage.ready();
+    let window = stage.go().await?;
+    let meter = stage.meter(window)?;
+    ear.begin(window);
+    stage.stop().await;
+    let tally = ear.end()?;
+    stage.tell(meter, |report| if floor.answered() { Ok(()) } else { tally.into_report(report) }).await
+}
+
+/// A thread that reads, and counts.
+struct Ear {
+    window: Arc<OnceLock<Window>>,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Result<Tally>>,
+}
+
+impl Ear {
+    fn open(stage: &Stage, floor: &Floor, door: Door) -> Result<Self> {
+        let measure = stage.measure()?;
+        let (window, stop) = (Arc::<OnceLock<Window>>::default(), Arc::<AtomicBool>::default());
+        let max = measure.load.kind == LoadKind::Max;
+        let body = frame::body(measure.size);
+        let hears = !floor.answered() || stage.init.kind == Kind::Requester;
+        // With even frames and no times to look at, counting bytes is enough.
+        let even = floor.wire.even && max && !floor.answered();
+        let even = even.then(|| (floor.wire.frame)(&stage.place, &body).len());
+        let counters = Counters::open(&measure.accounts, &stage.init.role())?;
+        let listening = Listening {
+            window: Arc::clone(&window),
+            stop: Arc::clone(&stop),
+            scanner: Scanner::new(even),
+            answer: floor.wire.answer.filter(|_| !hears).map(|answer| answer(&body)),
+            counters,
+        };
+        let thread =
+            std::thread::Builder::new().name("ear".to_owned()).spawn(move || listening.listen(door))?;
+        Ok(Self { window, stop, thread })
+    }
+
+    fn begin(&self, window: Window) {
+        // Set once, by the one who knows.
+        let _ = self.window.set(window);
+    }
+
+    fn end(self) -> Result<Tally> {
+        self.stop.store(true, Ordering::Relaxed);
+        match self.thread.join() {
+            Ok(tally) => tally,
+            Err(_) => bail!("the reading thread has panicked; its message is on stderr"),
+        }
+    }
+}
+
+/// What was heard.
+struct Tally {
+    measured: u64,
+    response: Histogram<u64>,
+    series: Vec<Interval>,
+}
+
+impl Tally {
+    fn into_report(self, report: &mut crate::roles::protocol::Report) -> Result<()> {
+        report.measured = self.measured;
+        report.response = stats::encode(&self.response)?;
+        report.series = self.series;
+        Ok(())
+    }
+}
+
+struct Listening {
+    window: Arc<OnceLock<Window>>,
+    stop: Arc<AtomicBool>,
+    scanner: Scanner,
+    answer: Option<Frame>,
+    counters: Counters,
+}
+
+impl Listening {
+    fn over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn listen(mut self, door: Door) -> Result<Tally> {
+        let mut tally = Tally { measured: 0, response: stats::new_histogram(), series: Vec::new() };
+        let (mut socket, mut asking) = match door {
+            Door::Open(socket) => (socket, None),
+            Door::Asking(socket, question) => (socket, Some((question, Replies::default()))),
+            Door::Listening(listener, greet) => loop {
+                if let Some(mut socket) = listener.accept()? {
+                    greet(&mut socket)?;
+                    break (socket, None);
+                }
+                if self.over() {
+                    return Ok(tally);
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            },
+        };
+        if let Some((question, _)) = &asking {
+            socket.write_all(question)?;
+        }
+        socket.set_patience(TURN)?;
+        let (mut received, mut out) = (0, Vec::new());
+        loop {
+            match self.scanner.read(&mut socket) {
+                Ok(None) => return Ok(tally),
+                Ok(Some(data)) => {
+                    if let Some((question, replies)) = &mut asking {
+                        for _ in 0..replies.feed(data) {
+                            socket.write_all(question)?;
+                        }
+                    }
+                }
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    if self.over() {
+                        return Ok(tally);
+                    }
+                    continue;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(tally),
+                Err(error) => return Err(error).context("the floor cannot read"),
+            }
+            let now = clock::now();
+            let window = self.window.get().copied().unwrap_or(Window { start: 0, from: 0, to: 0 });
+            let (mut sum, mut max) = (0, 0);
+            let count = self.scanner.take(|due| {
+                if let Some(answer) = &mut self.answer {
+                    out.extend_from_slice(answer.due(due));
+                } else if window.holds(due) {
+                    let response = now.saturating_sub(due);
+                    tally.response.saturating_record(response);
+                    (sum, max) = (sum + response, response.max(max));
+                }
+            });
+            socket.write_all(&out).or_else(|error| match error.kind() {
+                // The requester has gone.
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Ok(()),
+                _ => Err(error),
+            })?;
+            out.clear();
+            received += count;
+            self.counters.set(Counter::Received, received);
+            self.counters.set_progress(0, received);
+            if window.holds(now) {
+                tally.measured += count;
+            }
+            if let Some(since) = now.checked_sub(window.start).filter(|_| window.start > 0) {
+                let at = (since / INTERVAL) as usize;
+                tally.series.resize(tally.series.len().max(at + 1), Interval::default());
+                let interval = &mut tally.series[at];
+                interval.received += count;
+                interval.sum_ns += sum;
+                interval.max_ns = interval.max_ns.max(max);
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! MQTT 3.1.1, QoS 0.
+
+use anyhow::{Result, ensure};
+use labs::lab::Place;
+
+use super::frame::Frame;
+use super::socket::{Door, Socket};
+use super::wire::{Wire, nothing};
+
+/// A packet: type and flags, the remaining length in groups of seven bits, the rest.
+fn packet(head: u8, rest: &[&[u8]]) -> Vec<u8> {
+    let rest = rest.concat();
+    let (mut packet, mut length) = (vec![head], rest.len());
+    loop {
+        let more = length > 0x7f;
+        packet.push((length & 0x7f) as u8 | if more { 0x80 } else { 0 });
+        length >>= 7;
+        if !more {
+            break;
+        }
+    }
+    packet.extend_from_slice(&rest);
+    packet
+}
+
+fn text(text: &str) -> Vec<u8> {
+    [&(text.len() as u16).to_be_bytes(), text.as_bytes()].concat()
+}
+
+fn connect(place: &Place, side: &str) -> Result<Socket> {
+    let (mut socket, login) = Socket::to_broker(place, "mqtt", 1883)?;
+    const CLEAN_SESSION: u8 = 0x02;
+    const USER_AND_PASSWORD: u8 = 0xc0;
+    let flags = CLEAN_SESSION | if login.is_some() { USER_AND_PASSWORD } else { 0 };
+    let mut rest =
+        [&text("MQTT")[..], &[4, flags, 0, 0], &text(&format!("{}-{side}", place.name()))].concat();
+    if let Some((user, password)) = login {
+        rest.extend([text(&user), text(&password)].concat());
+    }
+    let answer = socket.ask(&packet(0x10, &[&rest]), |answer| answer.len() >= 4)?;
+    ensure!(answer[..2] == [0x20, 2] && answer[3] == 0, "the MQTT broker refuses the connection: {answer:?}");
+    Ok(socket)
+}
+
+pub(super) const TOPIC: Wire = Wire {
+    connect: |place, _| connect(place, "out"),
+    frame: |place, body| Frame::new(packet(0x30, &[&text(&place.name()), body])),
+    receive: |place| {
+        let mut socket = connect(place, "in")?;
+        let subscribe = packet(0x82, &[&[0, 1], &text(&place.name()), &[0]]);
+        let answer = socket.ask(&subscribe, |answer| answer.len() >= 5)?;
+        ensure!(answer[0] == 0x90 && answer[4] == 0, "the MQTT broker refuses the subscription: {answer:?}");
+        Ok(Door::Open(socket))
+    },
+    answer: None,
+    even: false,
+    remove: nothing,
+};

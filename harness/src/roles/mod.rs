@@ -1,0 +1,31 @@
+//! The measured loops: one file a pattern, generic over the contract. They are
+//! the only ones there are; every lab is driven by these, whether its roles are
+//! processes of their own or threads.
+
+pub mod baseline;
+pub mod protocol;
+
+mod adapters;
+mod context;
+mod durable;
+mod enter;
+mod erased;
+mod error_budget;
+mod handle;
+mod in_flight;
+mod manual;
+mod oneway;
+mod pipeline;
+mod pubsub;
+mod queue;
+mod registry;
+mod reqrep;
+mod role_process;
+mod runtime;
+mod send_loop;
+
+pub use context::LEAVE;
+pub use handle::{Handle, Outbox, Peers, RemoveFn, RoleFn};
+pub use registry::{Handles, handles, knobs};
+pub use role_process::main;
+pub use runtime::{block_on, runtime};

@@ -1,0 +1,316 @@
+//! The lines between the conductor and a role: one JSON object a line, on the
+//! role's stdin and stdout. Nothing in them ties a role to this host.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use labs::catalog::Pattern;
+use serde::{Deserialize, Serialize};
+
+use crate::measure::cost::Usage;
+use crate::results::{Interval, Load};
+
+/// What a role does in its pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the patterns' own words; see the contracts in `labs`")]
+pub enum Kind {
+    Sender,
+    Receiver,
+    Requester,
+    Responder,
+    Publisher,
+    Subscriber,
+    Ventilator,
+    Worker,
+    Sink,
+    Producer,
+    Consumer,
+}
+
+impl Kind {
+    /// Whether it offers the load.
+    pub const fn sends(self) -> bool {
+        matches!(self, Self::Sender | Self::Requester | Self::Publisher | Self::Ventilator | Self::Producer)
+    }
+
+    /// Every role.
+    pub const ALL: [Self; 11] = [
+        Self::Sender,
+        Self::Receiver,
+        Self::Requester,
+        Self::Responder,
+        Self::Publisher,
+        Self::Subscriber,
+        Self::Ventilator,
+        Self::Worker,
+        Self::Sink,
+        Self::Producer,
+        Self::Consumer,
+    ];
+
+    /// The name on the command line and in results.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sender => "sender",
+            Self::Receiver => "receiver",
+            Self::Requester => "requester",
+            Self::Responder => "responder",
+            Self::Publisher => "publisher",
+            Self::Subscriber => "subscriber",
+            Self::Ventilator => "ventilator",
+            Self::Worker => "worker",
+            Self::Sink => "sink",
+            Self::Producer => "producer",
+            Self::Consumer => "consumer",
+        }
+    }
+
+    /// The namespaces of the place this role binds where the peers talk directly. The
+    /// control channel is only there when roles are played by hand.
+    pub const fn binds(self, measured: bool) -> &'static [&'static str] {
+        match self {
+            Self::Receiver | Self::Responder | Self::Publisher | Self::Producer => &[""],
+            Self::Ventilator => &["tasks"],
+            Self::Sink if measured => &["results"],
+            Self::Sink => &["results", "control"],
+            _ => &[],
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The roles of a pattern: who offers messages, who passes them on, who ends them.
+pub const fn roles(pattern: Pattern) -> &'static [Kind] {
+    match pattern {
+        Pattern::OneWay => &[Kind::Sender, Kind::Receiver],
+        Pattern::RequestReply => &[Kind::Requester, Kind::Responder],
+        Pattern::PubSub | Pattern::Durable => &[Kind::Publisher, Kind::Subscriber],
+        Pattern::Pipeline => &[Kind::Ventilator, Kind::Worker, Kind::Sink],
+        Pattern::Queue => &[Kind::Producer, Kind::Consumer],
+    }
+}
+
+/// The first line a role gets.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Init {
+    /// The lab's name.
+    pub lab: String,
+    /// What this role does.
+    pub kind: Kind,
+    /// Its number among those of its kind.
+    pub index: usize,
+    /// How many senders there are.
+    pub senders: usize,
+    /// How many receivers there are.
+    pub receivers: usize,
+    /// The run's number: every message carries it.
+    pub run: u32,
+    /// The place's name; no other run uses it.
+    pub name: String,
+    /// The broker's address.
+    pub url: Option<String>,
+    /// Knobs set from outside.
+    pub knobs: BTreeMap<String, usize>,
+    /// Addresses to bind, by namespace; for a role that is started again.
+    pub bind: BTreeMap<String, String>,
+    /// The filter of a subscriber, where one was asked for.
+    pub filter: Option<String>,
+    /// What is measured; `None` for a role that is played by hand.
+    pub measure: Option<Measure>,
+}
+
+impl Init {
+    /// The role's name: `sender-0`. Its account is kept under it.
+    pub fn role(&self) -> String {
+        format!("{}-{}", self.kind, self.index)
+    }
+}
+
+/// How to measure.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Measure {
+    /// Where accounts are kept.
+    pub accounts: PathBuf,
+    /// The load.
+    pub load: Load,
+    /// Declared message size, bytes.
+    pub size: usize,
+    /// Seed of arrivals.
+    pub seed: u64,
+    /// Warm-up, ns.
+    pub warmup_ns: u64,
+    /// Measured time, ns.
+    pub measure_ns: u64,
+    /// Most messages sent and not yet received by the slowest receiver.
+    pub window: Option<u64>,
+    /// The role shares its process with others: cost is counted by thread.
+    pub threads: bool,
+    /// Every single message is noted.
+    #[serde(default)]
+    pub record: bool,
+    /// The sender waits for each message to be received before the next, and
+    /// forgets that it is late: see [`crate::trial::Script`].
+    #[serde(default)]
+    pub lockstep: bool,
+    /// Neither stamp nor account nor record, only counts: what the harness costs
+    /// shows beside it.
+    #[serde(default)]
+    pub bare: bool,
+}
+
+/// What the conductor says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "line", rename_all = "lowercase")]
+pub enum ToRole {
+    /// Who you are.
+    Init(Box<Init>),
+    /// Where everyone listens, by namespace.
+    Peers {
+        /// Namespace to addresses.
+        peers: BTreeMap<String, Vec<String>>,
+    },
+    /// The common start, ns of CLOCK_MONOTONIC.
+    Go {
+        /// When.
+        start: u64,
+    },
+    /// The backlog is there: take it.
+    Drain,
+    /// Do something, by hand.
+    Act(Act),
+    /// Leave, and report.
+    Stop,
+}
+
+/// One thing a role that is played by hand can be told to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "lowercase")]
+pub enum Act {
+    /// Send, ask, publish: whatever the role does with a message.
+    Say {
+        /// The message.
+        text: String,
+        /// The topic, for a publisher.
+        topic: Option<String>,
+    },
+    /// Answer the oldest request that waits, for a responder.
+    Reply {
+        /// The reply.
+        text: String,
+    },
+    /// Settle the oldest delivery that is not settled.
+    Ack,
+    /// Give it back.
+    Nack,
+    /// From now on, settle (or answer) by itself, after this many milliseconds of work each.
+    Auto {
+        /// Work on each message, milliseconds.
+        work_ms: u64,
+    },
+}
+
+/// What a role says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "line", rename_all = "lowercase")]
+pub enum FromRole {
+    /// It listens here.
+    Bound {
+        /// The namespace.
+        namespace: String,
+        /// The address.
+        address: String,
+    },
+    /// It has joined.
+    Ready,
+    /// It has sent all it will send.
+    Done {
+        /// Messages.
+        sent: u64,
+    },
+    /// Something happened to a role that is played by hand.
+    Event(Event),
+    /// The last line of a role that has measured.
+    Report(Box<Report>),
+    /// The last line of a role that could not go on.
+    Failed {
+        /// Why, with all causes.
+        error: String,
+    },
+}
+
+/// What happened to a message in a role's hands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// What happened.
+    pub what: What,
+    /// The message.
+    pub text: String,
+    /// Its topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// The request that a reply belongs to, the task that a result came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// Which delivery it was, for queues.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+}
+
+impl Event {
+    /// Something happened to `text`.
+    pub fn new(what: What, text: impl Into<String>) -> Self {
+        Self { what, text: text.into(), topic: None, about: None, attempt: None }
+    }
+}
+
+/// What can happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words are those of `labs::lab`")]
+pub enum What {
+    Written,
+    Confirmed,
+    Received,
+    Requested,
+    Replied,
+    Acked,
+    Nacked,
+    /// It could not be done; the text says why.
+    Failed,
+    /// No more can come.
+    Ended,
+}
+
+/// What a role has measured.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// Messages received in the measured window.
+    pub measured: u64,
+    /// Histogram, encoded; see [`crate::results::Raw`].
+    pub response: String,
+    /// Histogram, encoded.
+    pub service: String,
+    /// Histogram, encoded.
+    pub lag: String,
+    /// Histogram, encoded.
+    pub pacer: String,
+    /// Histogram, encoded.
+    pub confirm: String,
+    /// What each interval saw.
+    pub series: Vec<Interval>,
+    /// For a backlog: from the first send to the last confirmation, or from the
+    /// first look to the last message received; ns of the clock.
+    #[serde(default)]
+    pub span: Option<(u64, u64)>,
+    /// What the role used in the measured window.
+    pub usage: Usage,
+    /// Knobs that were read.
+    pub knobs: BTreeMap<String, usize>,
+}

@@ -1,0 +1,15 @@
+//! Runs a plan: makes its cases and trials in random order, starts the broker that
+//! each needs, searches for capacities, and writes the bundle down after each trial.
+
+mod broker_slot;
+mod cases;
+pub(crate) mod limit;
+mod progress;
+mod request;
+mod run;
+mod schedule;
+mod search;
+
+pub use progress::{Next, Progress};
+pub use request::{Request, default_out};
+pub use run::{check, run};

@@ -1,0 +1,43 @@
+//! What a run is asked to do, and where it writes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use crate::measure::host;
+use crate::results::Plan;
+use crate::results::private::RESULTS;
+use crate::roles::Handle;
+
+/// What a run needs besides its plan.
+pub struct Request<'a> {
+    /// Every lab there is.
+    pub handles: &'a [Handle],
+    /// What to measure.
+    pub plan: Plan,
+    /// The user's own brokers, by name.
+    pub urls: BTreeMap<String, String>,
+    /// The seed of everything random.
+    pub seed: u64,
+    /// The folder of the bundle.
+    pub out: &'a Path,
+    /// Go on with a bundle that is there.
+    pub resume: bool,
+    /// A missing broker is an error, not a skipped lab.
+    pub strict: bool,
+}
+
+/// The folder a run is written to when none is given.
+pub fn default_out(name: &str) -> Result<std::path::PathBuf> {
+    let host = host::file_name(&host::host());
+    let stem = format!("{}-{host}-{name}", jiff::Zoned::now().strftime("%Y-%m-%d"));
+    let results = Path::new(RESULTS);
+    for number in 1..1000 {
+        let dir = results.join(if number == 1 { stem.clone() } else { format!("{stem}-{number}") });
+        if !dir.exists() {
+            return Ok(dir);
+        }
+    }
+    Err(anyhow::anyhow!("results/ has 999 runs of today already")).context("give a folder with --out")
+}

@@ -1,0 +1,265 @@
+//! Runs the trials of a plan, and writes the bundle down after each.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use labs::lab::{Broker, Guarantee};
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use super::broker_slot::House;
+use super::cases::{self, available, floors, open};
+use super::progress::{Next, Progress};
+use super::request::Request;
+use super::schedule::{Block, Step, schedule};
+use crate::broker::{Options, Server, Source};
+use crate::compare::reproducibility;
+use crate::measure::schedule::null_rate;
+use crate::measure::trace;
+use crate::process::guard;
+use crate::results::{Bundle, Cell, LoadKind, Plan, Raw, Run, Trial};
+use crate::roles::Handle;
+use crate::supervisor::Housing;
+use crate::trial::{self, Script, Spec};
+use crate::{plan, stats};
+
+/// How long a trial is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Length {
+    pub(super) warmup: f64,
+    pub(super) seconds: f64,
+}
+
+/// Refuses a plan in which nothing could be measured, before anything is started.
+pub fn check(plan: &Plan, handles: &[Handle]) -> Result<()> {
+    let wanted = plan::select(handles, &plan.labs)?;
+    plan::built_in(&wanted.iter().collect::<Vec<_>>())?;
+    if plan.pause.is_some() {
+        let without = wanted.iter().find(|handle| handle.entry.broker.is_none());
+        let name = without.map(|handle| &handle.entry.name);
+        ensure!(
+            name.is_none(),
+            "{} has no broker that could stand still; leave out --pause-broker",
+            name.map_or("", String::as_str)
+        );
+    }
+    cases::settings(&wanted, plan, &mut Vec::new()).map(|_| ())
+}
+
+/// Makes every trial of the plan. What was finished is on disk at every moment.
+pub async fn run(request: &Request<'_>, progress: &mut impl Progress) -> Result<Run> {
+    let plan = &request.plan;
+    plan::check(plan)?;
+    let wanted = plan::select(request.handles, &plan.labs)?;
+    let cpus = plan.cpus.as_deref().map(plan::parse_cpus).transpose()?.unwrap_or_default();
+    let (mut handles, sources, skipped) = available(wanted, &request.urls, request.strict)?;
+    handles.extend(floors(plan, &handles));
+    let (bundle, run) = open(request, &handles, skipped)?;
+    let mut random = SmallRng::seed_from_u64(run.seed);
+    let rounds = schedule(&run, &handles, &mut random);
+    let blocks = rounds.iter().flat_map(|round| &round.blocks);
+    let order: Vec<Step> = blocks.flat_map(|block| &block.steps).copied().collect();
+    let searches = plan.loads.iter().any(|load| matches!(load.kind, LoadKind::Capacity | LoadKind::Sweep));
+    progress.begin(order.len(), &run.skipped);
+    let rate = |&size| Ok((size, null_rate(usize::try_from(size)?)?));
+    let mut work = Work {
+        handles,
+        sources,
+        cpus,
+        null_rates: plan.sizes.iter().map(rate).collect::<Result<_>>()?,
+        position: run.cells.iter().map(|cell| cell.trials.len()).sum(),
+        bundle,
+        run,
+        random,
+        began: Instant::now(),
+        made: 0,
+        total: order.len(),
+        order,
+        progress,
+    };
+    let mut rounds = rounds.into_iter().peekable();
+    while let Some(round) = rounds.next() {
+        for block in &round.blocks {
+            work.block(block).await?;
+        }
+        // The end of the run tells of the last one.
+        if rounds.peek().is_some() || searches {
+            work.progress.round(work.bundle.dir(), round.trials);
+        }
+    }
+    work.searches().await?;
+    work.run.complete = true;
+    work.bundle.save(&work.run)?;
+    Ok(work.run)
+}
+
+/// A run that is being made.
+pub(super) struct Work<'a, P> {
+    pub(super) handles: Vec<Handle>,
+    pub(super) sources: BTreeMap<Broker, Source>,
+    pub(super) cpus: Vec<usize>,
+    pub(super) null_rates: BTreeMap<u64, f64>,
+    pub(super) bundle: Bundle,
+    pub(super) run: Run,
+    pub(super) random: SmallRng,
+    pub(super) began: Instant,
+    pub(super) made: usize,
+    /// How many there will be, as far as is known.
+    pub(super) total: usize,
+    /// The planned ones, in this order; searches decide themselves what comes next.
+    pub(super) order: Vec<Step>,
+    pub(super) position: usize,
+    pub(super) progress: &'a mut P,
+}
+
+impl<P: Progress> Work<'_, P> {
+    /// The trials that share a broker.
+    async fn block(&mut self, block: &Block) -> Result<()> {
+        let mut house = House::new(block.broker);
+        let length = Length { warmup: self.run.plan.warmup_s, seconds: self.run.plan.seconds };
+        for step in &block.steps {
+            self.step(&mut house, *step, length).await?;
+        }
+        house.close().await
+    }
+
+    /// Makes one trial, and writes it down.
+    pub(super) async fn step(&mut self, house: &mut House, step: Step, length: Length) -> Result<()> {
+        if let (None, None, Some(need)) = (&house.server, &house.unstartable, house.need) {
+            match self.start(need).await {
+                Ok(started) => house.server = Some(started),
+                Err(error) => house.unstartable = Some(format!("{} does not start: {error:#}", need.0)),
+            }
+        }
+        if let Some(server) = &house.server {
+            note_settings(&mut self.run.cells[step.cell], server);
+        }
+        let cell = &self.run.cells[step.cell];
+        self.progress.next(&Next {
+            cell,
+            trial: step.trial,
+            of: cell.part_of.is_none().then_some(self.run.plan.trials),
+            then: self.order.get(self.made + 1).map(|step| &self.run.cells[step.cell]),
+        });
+        let good = match &house.unstartable {
+            Some(reason) => self.give_up(step, reason.clone()),
+            None => self.make(step, length, house.server.as_mut()).await?,
+        };
+        self.bundle.save(&self.run)?;
+        (self.made, self.position) = (self.made + 1, self.position + 1);
+        if self.made > self.total {
+            self.total = self.made;
+            self.progress.expect(self.total);
+        }
+        let left_s = self.began.elapsed().as_secs_f64() / self.made as f64 * (self.total - self.made) as f64;
+        self.progress.trial(&self.run.cells[step.cell], self.made, left_s);
+        if !good && let Some(old) = house.server.take() {
+            // It has failed already; what stopping it says adds nothing.
+            let _ = old.stop().await;
+        }
+        Ok(())
+    }
+
+    async fn start(&mut self, (broker, durable): (Broker, bool)) -> Result<Server> {
+        self.progress.broker(broker);
+        let options = Options { durable, dir: &guard::session_dir() };
+        let server = Server::start(broker, &self.sources[&broker], &options).await?;
+        let variant = if durable { " (durable)" } else { "" };
+        self.run.versions.settings.insert(format!("{broker}{variant}"), server.settings().clone());
+        self.run.versions.brokers.insert(broker.to_string(), server.version().to_owned());
+        Ok(server)
+    }
+
+    /// Makes one trial; whether it was good.
+    async fn make(&mut self, step: Step, length: Length, server: Option<&mut Server>) -> Result<bool> {
+        let (plan, cell) = (&self.run.plan, &self.run.cells[step.cell]);
+        let handle = plan::lab(&self.handles, &cell.lab)?;
+        let mut knobs = plan.knobs.clone();
+        knobs.extend(cell.set.clone());
+        let spec = Spec {
+            handle: handle.clone(),
+            size: usize::try_from(cell.size)?,
+            load: cell.load.clone(),
+            senders: cell.senders,
+            receivers: cell.receivers,
+            warmup: length.warmup,
+            seconds: length.seconds,
+            drain: plan.drain_s,
+            window: plan.window,
+            knobs,
+            seed: self.random.random(),
+            housing: Housing { threads: handle.entry.transport == "inproc", cpus: self.cpus.clone() },
+            null_rate: self.null_rate(handle, cell.size),
+            script: match cell.part_of {
+                // A search wants the limit of what is left alone.
+                Some(_) => Script::default(),
+                // A floor keeps no account, and so no recording.
+                None => {
+                    Script { record: plan.record && !handle.floor, pause: plan.pause, ..Script::default() }
+                }
+            },
+        };
+        let progress = &mut *self.progress;
+        let outcome =
+            trial::run(&spec, server, step.trial, self.position, |watch| progress.watch(cell, watch)).await?;
+        let good = outcome.trial.failed.is_none();
+        let cell = &mut self.run.cells[step.cell];
+        self.bundle.save_raw(&cell.id, step.trial, &outcome.raw)?;
+        if let Some(recording) = &outcome.recording {
+            self.bundle.save_loose(&trace::file(&cell.id, step.trial), &recording.csv())?;
+        }
+        cell.knobs.extend(outcome.knobs);
+        put(cell, outcome.trial);
+        summarize(&self.bundle, cell, self.run.seed)?;
+        if let (Some(widening), Some(summary)) = (&self.run.widening, &mut cell.summary) {
+            reproducibility::apply(widening, summary);
+        }
+        Ok(good)
+    }
+
+    /// What the generator can offer to a transport that does nothing. A floor's
+    /// sender stamps nothing: what stamping costs does not hold it back.
+    pub(super) fn null_rate(&self, handle: &Handle, size: u64) -> f64 {
+        match handle.floor {
+            true => f64::INFINITY,
+            false => self.null_rates.get(&size).copied().unwrap_or(f64::INFINITY),
+        }
+    }
+
+    /// A trial that could not even begin.
+    fn give_up(&mut self, step: Step, reason: String) -> bool {
+        let trial =
+            Trial { index: step.trial, position: self.position, failed: Some(reason), ..Trial::default() };
+        put(&mut self.run.cells[step.cell], trial);
+        false
+    }
+}
+
+/// Puts a trial in its place; one that failed earlier makes room.
+fn put(cell: &mut Cell, trial: Trial) {
+    cell.trials.retain(|other| other.index != trial.index);
+    cell.trials.push(trial);
+    cell.trials.sort_by_key(|trial| trial.index);
+}
+
+/// What the broker's settings allow to promise.
+fn note_settings(cell: &mut Cell, server: &Server) {
+    let Some((limit, why)) = server.guarantee_limit() else { return };
+    if cell.guarantee == Guarantee::Durable.as_str() && limit < Guarantee::Durable {
+        cell.guarantee = limit.to_string();
+        cell.guarantee_note = Some(why);
+    }
+}
+
+/// What the good trials say together, from the recordings on disk.
+fn summarize(bundle: &Bundle, cell: &mut Cell, seed: u64) -> Result<()> {
+    let raw = |trial: &Trial| match trial.failed {
+        // One that could not even begin has recorded nothing.
+        Some(_) => Ok(Raw::default()),
+        None => bundle.raw(&cell.id, trial.index),
+    };
+    let raws = cell.trials.iter().map(raw).collect::<Result<Vec<_>>>()?;
+    cell.summary = stats::summarize(cell, &raws, seed)?;
+    Ok(())
+}

@@ -1,0 +1,278 @@
+//! The roles of one run, as a whole.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use labs::lab::Registry;
+use tokio::sync::mpsc;
+
+use super::heard::Heard;
+use super::start::{spawn, thread};
+use crate::process;
+use crate::roles::protocol::{FromRole, Init, Kind, Report, ToRole};
+use crate::roles::{Handle, Peers};
+
+/// How roles live.
+#[derive(Debug, Clone, Default)]
+pub struct Housing {
+    /// As threads of this process, for in-process transports.
+    pub threads: bool,
+    /// CPUs to pin the roles' processes to, one each in turn; empty: no pinning.
+    pub cpus: Vec<usize>,
+}
+
+/// One role on the stage.
+pub struct Actor {
+    /// Its name: `sender-0`.
+    pub name: String,
+    /// What it does.
+    pub kind: Kind,
+    /// What it bound, by namespace.
+    pub bound: BTreeMap<String, String>,
+    /// It has said that it is ready.
+    pub ready: bool,
+    /// It has said that it is done.
+    pub done: bool,
+    /// It has left.
+    pub left: bool,
+    /// It has said what went wrong.
+    pub failed: bool,
+    /// It has left otherwise than by its own will, and how: killed, or crashed.
+    pub crashed: Option<String>,
+    /// Its report, once it came.
+    pub report: Option<Report>,
+    lines: mpsc::UnboundedSender<ToRole>,
+    pid: Option<u32>,
+}
+
+impl Actor {
+    /// Its process, while it has one.
+    pub fn pid(&self) -> Option<u32> {
+        self.pid.filter(|_| !self.left)
+    }
+}
+
+/// The roles of one run.
+pub struct Cast {
+    /// Everyone, in the order they were asked for.
+    pub actors: Vec<Actor>,
+    heard: mpsc::UnboundedReceiver<(usize, Heard)>,
+    /// Kept so that `heard` never ends, and for roles that come later.
+    mouth: mpsc::UnboundedSender<(usize, Heard)>,
+    housing: Housing,
+    registry: Arc<Registry>,
+    /// Peers find each other through announcements.
+    binds: bool,
+    /// No broker stands between the peers.
+    direct: bool,
+    measured: bool,
+}
+
+impl Cast {
+    /// Starts all roles before any is awaited.
+    pub fn start(handle: &Handle, inits: Vec<Init>, housing: Housing) -> Result<Self> {
+        let (mouth, heard) = mpsc::unbounded_channel();
+        let direct = handle.entry.broker.is_none();
+        let binds = direct && !housing.threads;
+        let measured = inits.iter().any(|init| init.measure.is_some());
+        let registry = Arc::default();
+        let mut cast = Self { actors: Vec::new(), heard, mouth, housing, registry, binds, direct, measured };
+        for init in inits {
+            cast.add(handle, init)?;
+        }
+        Ok(cast)
+    }
+
+    /// One more role; its number is its place in [`Cast::actors`].
+    pub fn add(&mut self, handle: &Handle, init: Init) -> Result<usize> {
+        let (number, name, kind) = (self.actors.len(), init.role(), init.kind);
+        let (lines, inbox) = mpsc::unbounded_channel();
+        let mouth = self.mouth.clone();
+        let pid = if self.housing.threads {
+            thread(handle, init, inbox, number, mouth, Arc::clone(&self.registry))?;
+            None
+        } else {
+            let cpu =
+                (!self.housing.cpus.is_empty()).then(|| self.housing.cpus[number % self.housing.cpus.len()]);
+            Some(spawn(init, inbox, number, mouth, cpu)?)
+        };
+        self.actors.push(Actor {
+            name,
+            kind,
+            bound: BTreeMap::new(),
+            ready: false,
+            done: false,
+            left: false,
+            failed: false,
+            crashed: None,
+            report: None,
+            lines,
+            pid,
+        });
+        // Whoever comes late is introduced like everybody else.
+        self.introduce();
+        Ok(number)
+    }
+
+    /// Says something to one role. One that has left does not hear it.
+    pub fn tell(&self, number: usize, line: ToRole) {
+        let _ = self.actors[number].lines.send(line);
+    }
+
+    /// Says something to everybody.
+    pub fn tell_all(&self, line: &ToRole) {
+        for actor in &self.actors {
+            let _ = actor.lines.send(line.clone());
+        }
+    }
+
+    /// The next thing heard; what it says about an actor is noted already.
+    /// Cancel-safe.
+    pub async fn hear(&mut self) -> (usize, Heard) {
+        // The channel cannot end: this end holds a sender.
+        let Some((number, heard)) = self.heard.recv().await else { std::future::pending().await };
+        let actor = &mut self.actors[number];
+        match &heard {
+            Heard::Line(FromRole::Bound { namespace, address }) => {
+                actor.bound.insert(namespace.clone(), address.clone());
+                self.introduce();
+            }
+            Heard::Line(FromRole::Ready) => actor.ready = true,
+            Heard::Line(FromRole::Done { .. }) => actor.done = true,
+            Heard::Line(FromRole::Report(report)) => actor.report = Some((**report).clone()),
+            Heard::Line(FromRole::Failed { .. }) => actor.failed = true,
+            Heard::Line(_) => {}
+            Heard::Left(why) => (actor.left, actor.crashed) = (true, why.clone()),
+        }
+        (number, heard)
+    }
+
+    /// Once all binders have announced themselves, everybody is told.
+    fn introduce(&self) {
+        if !self.binds {
+            return;
+        }
+        let mut peers = Peers::new();
+        for actor in &self.actors {
+            for namespace in actor.kind.binds(self.measured) {
+                match actor.bound.get(*namespace) {
+                    Some(address) => {
+                        let there: &mut Vec<String> = peers.entry((*namespace).to_owned()).or_default();
+                        // One that was started again is at the address it had before.
+                        if !there.contains(address) {
+                            there.push(address.clone());
+                        }
+                    }
+                    // A binder that left will not announce itself any more.
+                    None if actor.left => {}
+                    None => return,
+                }
+            }
+        }
+        self.tell_all(&ToRole::Peers { peers });
+    }
+
+    /// The names of those who are not ready.
+    pub fn not_ready(&self) -> Vec<&str> {
+        self.actors
+            .iter()
+            .filter(|actor| !actor.ready && !actor.left)
+            .map(|actor| actor.name.as_str())
+            .collect()
+    }
+
+    /// Waits until everyone has joined. An error if one leaves before that, or
+    /// the time is over.
+    pub async fn gather(&mut self, patience: Duration) -> Result<()> {
+        let all = async {
+            while !self.not_ready().is_empty() {
+                let (number, heard) = self.hear().await;
+                let name = &self.actors[number].name;
+                match heard {
+                    Heard::Line(FromRole::Failed { error }) => bail!("{name} could not join: {error}"),
+                    Heard::Left(why) => {
+                        bail!(
+                            "{name} left before it had joined: {}",
+                            why.unwrap_or_else(|| "without a word".into())
+                        )
+                    }
+                    Heard::Line(_) => {}
+                }
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(patience, all).await {
+            Ok(joined) => joined,
+            Err(_) => bail!("{} did not join within {} s", self.not_ready().join(", "), patience.as_secs()),
+        }
+    }
+
+    /// The names of those who do this.
+    pub fn names(&self, kind: Kind) -> Vec<String> {
+        self.actors.iter().filter(|actor| actor.kind == kind).map(|actor| actor.name.clone()).collect()
+    }
+
+    /// Who left without a word, and how. Where one was killed, the others
+    /// complain about the peer they lost, often before its end is seen: what
+    /// happened to it is the cause, and what they say the consequence.
+    pub fn fallen(&self) -> Option<String> {
+        let fallen = self.actors.iter().find(|actor| actor.crashed.is_some() && !actor.failed)?;
+        Some(format!("{} crashed: {}", fallen.name, fallen.crashed.as_deref().unwrap_or_default()))
+    }
+
+    /// Kills a role's process with SIGKILL.
+    pub fn kill(&self, number: usize) -> Result<()> {
+        let pid = self.actors[number].pid().context("this role has no process of its own")?;
+        process::signal(pid, rustix::process::Signal::KILL);
+        Ok(())
+    }
+
+    /// Whether this lab's peers find each other through announcements.
+    pub fn is_peer_to_peer(&self) -> bool {
+        self.binds
+    }
+
+    /// Tells everyone to stop and waits until they have left; whoever stays too
+    /// long is killed. What they still say is noted; the complaints are returned.
+    ///
+    /// Peer to peer, in one process as well, those who connected leave before
+    /// those who listen, as guests do: a listener that goes first would break
+    /// their connections.
+    pub async fn dismiss(&mut self, patience: Duration) -> Vec<String> {
+        let mut complaints = Vec::new();
+        let guest = |actor: &Actor| self.direct && actor.kind.binds(self.measured).is_empty();
+        let (guests, hosts): (Vec<usize>, Vec<usize>) =
+            (0..self.actors.len()).partition(|&number| guest(&self.actors[number]));
+        for leaving in [guests, hosts] {
+            for &number in &leaving {
+                self.tell(number, ToRole::Stop);
+            }
+            let all = async {
+                while leaving.iter().any(|&number| !self.actors[number].left) {
+                    let (number, heard) = self.hear().await;
+                    let name = &self.actors[number].name;
+                    match heard {
+                        Heard::Line(FromRole::Failed { error }) => {
+                            complaints.push(format!("{name}: {error}"))
+                        }
+                        Heard::Left(Some(why)) => complaints.push(format!("{name}: {why}")),
+                        _ => {}
+                    }
+                }
+            };
+            if tokio::time::timeout(patience, all).await.is_ok() {
+                continue;
+            }
+            for &number in leaving.iter().filter(|&&number| !self.actors[number].left) {
+                let name = &self.actors[number].name;
+                complaints
+                    .push(format!("{name} did not stop within {} s and was killed", patience.as_secs()));
+                // A thread cannot be killed; it ends with the process.
+                let _ = self.kill(number);
+            }
+        }
+        complaints
+    }
+}

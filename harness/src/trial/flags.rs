@@ -1,0 +1,163 @@
+//! Why a trial's figures are not to be believed: one pure function, and its limits.
+
+use crate::measure::clock;
+use crate::results::{Arrivals, Flag, Load, LoadKind, Raw, Trial};
+
+/// Two halves of a measurement may differ by this share of the whole.
+const STEADY: f64 = 0.2;
+/// Lag may be this share of the response at the 99th percentile before the
+/// generator, not the lab, is what was measured.
+const LAG_SHARE: f64 = 0.5;
+/// Shares of CPU time that others, or the hypervisor, may take.
+pub(crate) const FOREIGN: f64 = 0.1;
+pub(crate) const STEAL: f64 = 0.02;
+/// An idle thread may oversleep by this much at the 99th percentile, ns, where
+/// the load itself does not keep the CPUs busy.
+pub(crate) const OVERSLEEP: u64 = 2_000_000;
+
+/// What is not to be believed about a trial. `null_rate` is what the generator
+/// can offer to a transport that does nothing, messages a second: it must be
+/// twice the load. Pure, so that each rule can be shown to hold.
+pub fn flags(trial: &Trial, raw: &Raw, load: &Load, seconds: f64, null_rate: f64) -> Vec<Flag> {
+    let mut flags = Vec::new();
+    let open_loop = load.is_open();
+    if open_loop {
+        let limited = match (trial.lag_ns.p99, trial.response_ns.p99) {
+            (Some(lag), Some(response)) => lag as f64 > LAG_SHARE * response as f64,
+            _ => false,
+        };
+        let slow = load.rate.is_some_and(|rate| null_rate < 2.0 * rate);
+        if limited || slow {
+            flags.push(Flag::GeneratorLimited);
+        }
+        if trial.response_ns.p99.is_none() {
+            flags.push(Flag::TooFewSamples);
+        }
+    }
+    // A ramp is not meant to be steady, and a backlog has no window.
+    let uneven = load.arrivals == Some(Arrivals::Ramp) || load.kind == LoadKind::Drain;
+    if !uneven && !steady(raw, seconds) {
+        flags.push(Flag::Unsteady);
+    }
+    if trial.counts.negative > 0 {
+        flags.push(Flag::NegativeLatency);
+    }
+    let noise = &trial.noise;
+    if noise.foreign_cpu > FOREIGN || noise.steal > STEAL || (open_loop && noise.oversleep_p99_ns > OVERSLEEP)
+    {
+        flags.push(Flag::NoisyMachine);
+    }
+    flags.sort_unstable();
+    flags
+}
+
+/// Whether both halves of the measured window moved about as much.
+fn steady(raw: &Raw, seconds: f64) -> bool {
+    if raw.interval_ns == 0 {
+        return true;
+    }
+    let first = raw.measure_from_ns.div_ceil(raw.interval_ns) as usize;
+    let count = (clock::seconds(seconds) / raw.interval_ns) as usize;
+    let received = |range: std::ops::Range<usize>| -> f64 {
+        range.map(|at| raw.series.get(at).map_or(0, |interval| interval.received) as f64).sum()
+    };
+    let half = count / 2;
+    if half == 0 {
+        return true;
+    }
+    let (early, late) = (received(first..first + half), received(first + half..first + 2 * half));
+    (early - late).abs() <= STEADY * (early + late) / 2.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::recorder::INTERVAL;
+    use crate::results::{Counts, Interval, Percentiles};
+
+    /// One second at 1,000 a second, with nothing wrong.
+    fn fine() -> (Trial, Raw, Load) {
+        let latency =
+            |p99| Percentiles { p50: Some(p99 / 2), p99: Some(p99), count: 1000, ..Percentiles::default() };
+        let trial = Trial {
+            index: 0,
+            position: 0,
+            seed: 0,
+            failed: None,
+            seconds: 1.0,
+            throughput_per_s: 1000.0,
+            due: 1000,
+            counts: Counts { sent: 1200, received: 1200, ..Counts::default() },
+            response_ns: latency(200_000),
+            service_ns: latency(150_000),
+            lag_ns: latency(50_000),
+            ..Trial::default()
+        };
+        let interval = Interval { received: 50, max_ns: 200_000, sum_ns: 5_000_000, offered: 50 };
+        let raw = Raw {
+            interval_ns: INTERVAL,
+            measure_from_ns: 200_000_000,
+            series: vec![interval; 24],
+            ..Raw::default()
+        };
+        (trial, raw, Load::rate(1000.0, Arrivals::Constant))
+    }
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut Trial, &mut Raw, &mut Load), expected: &[Flag]) {
+        let (mut trial, mut raw, mut load) = fine();
+        change(&mut trial, &mut raw, &mut load);
+        assert_eq!(flags(&trial, &raw, &load, 1.0, 1e7), expected);
+    }
+
+    #[test]
+    fn a_good_trial_has_no_flag() {
+        check(|_, _, _| {}, &[]);
+    }
+
+    #[test]
+    fn a_generator_that_is_late_is_what_was_measured() {
+        check(|trial, _, _| trial.lag_ns.p99 = Some(100_001), &[Flag::GeneratorLimited]);
+        check(|trial, _, _| trial.lag_ns.p99 = Some(100_000), &[]);
+    }
+
+    #[test]
+    fn a_generator_must_be_able_to_do_twice_the_load() {
+        let (trial, raw, load) = fine();
+        assert_eq!(flags(&trial, &raw, &load, 1.0, 1999.0), [Flag::GeneratorLimited]);
+        assert_eq!(flags(&trial, &raw, &load, 1.0, 2000.0), []);
+    }
+
+    #[test]
+    fn halves_that_differ_are_unsteady() {
+        // The first half is cut until it differs by more than a fifth of the mean.
+        let cut = |to: u64| {
+            move |_: &mut Trial, raw: &mut Raw, _: &mut Load| {
+                raw.series[4..14].iter_mut().for_each(|interval| interval.received = to);
+            }
+        };
+        check(cut(41), &[]);
+        check(cut(40), &[Flag::Unsteady]);
+        // Warm-up does not count.
+        check(|_, raw, _| raw.series[0].received = 0, &[]);
+    }
+
+    #[test]
+    fn too_few_samples_and_negative_latencies_are_said() {
+        check(|trial, _, _| trial.response_ns.p99 = None, &[Flag::TooFewSamples]);
+        check(|trial, _, _| trial.counts.negative = 1, &[Flag::NegativeLatency]);
+    }
+
+    #[test]
+    fn noise_counts_where_it_can_matter() {
+        check(|trial, _, _| trial.noise.foreign_cpu = 0.11, &[Flag::NoisyMachine]);
+        check(|trial, _, _| trial.noise.steal = 0.03, &[Flag::NoisyMachine]);
+        check(|trial, _, _| trial.noise.oversleep_p99_ns = OVERSLEEP + 1, &[Flag::NoisyMachine]);
+        // Flat out, the load itself keeps the CPUs from an idle thread.
+        let busy = |trial: &mut Trial, _: &mut Raw, load: &mut Load| {
+            trial.noise.oversleep_p99_ns = OVERSLEEP + 1;
+            *load = Load::max();
+        };
+        check(busy, &[]);
+    }
+}

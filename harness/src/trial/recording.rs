@@ -1,0 +1,23 @@
+//! The message trace of a trial that has ended, put together from its roles' files.
+
+use std::path::Path;
+
+use anyhow::Result;
+use labs::catalog::Pattern;
+
+use super::spec::{Spec, receivers};
+use crate::measure::trace::{self, Recording, Sources};
+use crate::roles::protocol::{Kind, roles};
+
+/// The recording of a trial that has ended.
+pub(super) fn recording(spec: &Spec, accounts: &Path) -> Result<Recording> {
+    let sender = roles(spec.handle.entry.pattern)[0];
+    let (receiver, count) = receivers(spec);
+    let names = |kind: Kind, count: usize| (0..count).map(|index| format!("{kind}-{index}")).collect();
+    trace::gather(&Sources {
+        accounts,
+        senders: names(sender, spec.senders),
+        receivers: names(receiver, count),
+        copies: matches!(spec.handle.entry.pattern, Pattern::PubSub | Pattern::Durable),
+    })
+}

@@ -1,0 +1,321 @@
+//! Runs one trial: starts its roles, gives the common start, watches the accounts
+//! until every message has arrived, and hands what was seen to [`super::evaluate`].
+
+use std::collections::BTreeMap;
+use std::future::{Future, pending};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use labs::lab::Place;
+
+use super::evaluate::{Seen, evaluate};
+use super::pause::{self, Begin};
+use super::pipeline_work::work;
+use super::reconcile::settle;
+use super::recording::recording;
+use super::role_counts::crowd;
+use super::spec::{Outcome, Spec};
+use super::watch::{Accounts, Watch};
+use crate::broker::Server;
+use crate::measure::account;
+use crate::measure::clock::{self, SECOND};
+use crate::measure::cost::Usage;
+use crate::measure::noise::Meter;
+use crate::results::{LoadKind, Paused};
+use crate::roles::protocol::{FromRole, Init, Kind, Measure, ToRole, roles};
+use crate::roles::{Handle, LEAVE};
+use crate::supervisor::{Cast, Heard};
+
+/// How long roles may take to join. A cold client and a busy machine included.
+const JOIN: Duration = Duration::from_secs(30);
+/// From the word to the common start, ns: everyone has heard it by then.
+const COUNTDOWN: u64 = 20_000_000;
+/// How often accounts are looked at while messages drain.
+const LOOK: Duration = Duration::from_millis(2);
+/// How often while they are measured: seldom, since looking costs CPU as well.
+const PEEK: Duration = Duration::from_millis(25);
+
+/// A number that no other run on this host has at this time.
+pub fn run_number() -> u32 {
+    let mixed = (clock::now() ^ (u64::from(std::process::id()) << 40)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 32) as u32
+}
+
+/// Runs a trial. `Err` only for what is no result: an interruption, or a bug.
+/// Whatever goes wrong with the lab or its broker is a failed trial.
+pub async fn run(
+    spec: &Spec,
+    mut broker: Option<&mut Server>,
+    index: usize,
+    position: usize,
+    watch: impl FnMut(&Watch<'_>),
+) -> Result<Outcome> {
+    let accounts = account::new_dir()?;
+    let run = run_number();
+    let name = format!("lab-{run:08x}");
+    let url = broker.as_ref().map(|server| server.url().to_owned());
+    let measure = Measure {
+        accounts: accounts.path().to_owned(),
+        load: spec.load.clone(),
+        size: spec.size,
+        seed: spec.seed,
+        warmup_ns: clock::seconds(spec.warmup),
+        measure_ns: clock::seconds(spec.seconds),
+        window: spec.window,
+        threads: spec.housing.threads,
+        record: spec.script.record,
+        lockstep: spec.script.lockstep,
+        bare: spec.script.bare,
+    };
+    let mut inits = Vec::new();
+    for (kind, count) in crowd(spec.handle.entry.pattern, spec.senders, spec.receivers) {
+        inits.extend((0..count).map(|index| Init {
+            lab: spec.handle.entry.name.clone(),
+            kind,
+            index,
+            senders: spec.senders,
+            receivers: spec.receivers,
+            run,
+            name: name.clone(),
+            url: url.clone(),
+            knobs: spec.knobs.clone(),
+            bind: BTreeMap::new(),
+            filter: None,
+            measure: Some(measure.clone()),
+        }));
+    }
+    let meter = Meter::start();
+    let mut cast = Cast::start(&spec.handle, inits, spec.housing.clone())?;
+    let mut stage = Performance {
+        spec,
+        cast: &mut cast,
+        accounts: accounts.path(),
+        measured: None,
+        paused: None,
+        backlog: [0; 2],
+        start: None,
+    };
+    let mut failed = stage.play(broker.as_deref_mut(), watch).await.err().map(|error| format!("{error:#}"));
+    let (measured, backlog, paused, start) = (stage.measured, stage.backlog, stage.paused, stage.start);
+    let complaints = cast.dismiss(Duration::from_nanos(LEAVE + clock::seconds(spec.drain))).await;
+    if failed.is_none() && !complaints.is_empty() {
+        failed = Some(complaints.join("; "));
+    }
+    if let Some(fallen) = cast.fallen() {
+        failed = Some(fallen);
+    }
+    let noise = meter.stop();
+    let gone = broker.as_mut().and_then(|server| server.died());
+    if let Some(gone) = &gone {
+        failed = Some(format!("the broker died: {gone}"));
+    }
+    if gone.is_none()
+        && let Err(error) = remove(&spec.handle, &name, url.as_deref(), cast.names(Kind::Subscriber)).await
+    {
+        failed.get_or_insert(format!("something stays in the broker: {error:#}"));
+    }
+    let seen = Seen {
+        reports: cast.actors.iter().filter_map(|actor| Some((actor.kind, actor.report.as_ref()?))).collect(),
+        account: settle(spec, accounts.path(), cast.actors.iter().any(|actor| actor.crashed.is_some()))?,
+        work: work(spec, accounts.path())?,
+        noise,
+        broker: measured,
+        backlog,
+        failed,
+        paused,
+        recording: spec.script.record.then(|| recording(spec, accounts.path())).transpose()?,
+        start,
+    };
+    Ok(evaluate(spec, seen, index, position))
+}
+
+/// Removes what the run has left in the broker, with its durable subscribers. It has a runtime of its own,
+/// as every errand of a lab.
+pub async fn remove(handle: &Handle, name: &str, url: Option<&str>, subscribers: Vec<String>) -> Result<()> {
+    let (remove, place) = (handle.remove, Place::new(name, url));
+    let errand = tokio::task::spawn_blocking(move || remove(&place, &subscribers));
+    match tokio::time::timeout(Duration::from_secs(10), errand).await {
+        Ok(done) => done?,
+        Err(_) => bail!("removing it took longer than 10 s"),
+    }
+}
+
+struct Performance<'a> {
+    spec: &'a Spec,
+    cast: &'a mut Cast,
+    accounts: &'a Path,
+    /// The broker's cost in the measured window.
+    measured: Option<Usage>,
+    /// When the broker stood still.
+    paused: Option<Paused>,
+    /// Sent and not yet received when the measured window opened and closed.
+    backlog: [u64; 2],
+    /// The common start, ns of the clock.
+    start: Option<u64>,
+}
+
+impl Performance<'_> {
+    async fn play(
+        &mut self,
+        mut broker: Option<&mut Server>,
+        mut watch: impl FnMut(&Watch<'_>),
+    ) -> Result<()> {
+        watch(&Watch { at: -1.0, what: "joining", ..Watch::default() });
+        let patience = JOIN;
+        until_dead(&mut broker, self.cast.gather(patience)).await?;
+        let start = clock::now() + COUNTDOWN;
+        self.start = Some(start);
+        self.cast.tell_all(&ToRole::Go { start });
+        let mut from = start + clock::seconds(self.spec.warmup);
+        let mut to = from + clock::seconds(self.spec.seconds);
+        let accounts = Accounts::open(self.spec, self.accounts)?;
+        let pids = broker.as_ref().and_then(|server| server.pids());
+        let asked = self.spec.script.pause;
+        // Whichever way this function is left, a broker that stands still goes on.
+        let mut fault = std::pin::pin!(pause::pause(asked, pids.clone(), Begin { start, from }));
+        let usage = || pids.as_ref().map(|pids| Usage::of_tree(pids));
+        let mut books: (Option<Usage>, Option<Usage>) = (None, None);
+        if self.spec.load.kind == LoadKind::Drain {
+            books.0 = Some(usage().unwrap_or_default());
+            self.fill(&accounts, &mut broker, start, &mut watch).await?;
+            self.backlog[0] = accounts.missing();
+            self.cast.tell_all(&ToRole::Drain);
+            // Nothing is left to be sent: from here on there is only draining.
+            (from, to) = (start, clock::now());
+        }
+        // Messages move until all is sent, then until all has arrived. What
+        // stands still for longer than the drain deadline has failed.
+        let drain = clock::seconds(self.spec.drain);
+        let mut last_move = (0, to);
+        let mut next_check = 0;
+        loop {
+            // The broker's cost is read when the measured window opens and closes.
+            let wake = if books.0.is_none() { from } else { to };
+            let pause = match wake.saturating_sub(clock::now()) {
+                0 => LOOK,
+                until => Duration::from_nanos(until).min(PEEK),
+            };
+            tokio::select! {
+                (number, heard) = self.cast.hear() => self.heed(number, heard)?,
+                paused = &mut fault, if self.paused.is_none() => self.paused = Some(paused?),
+                () = tokio::time::sleep(pause) => {}
+            }
+            let now = clock::now();
+            if now >= wake && books.1.is_none() {
+                let slot = if books.0.is_none() { &mut books.0 } else { &mut books.1 };
+                *slot = Some(usage().unwrap_or_default());
+                if self.spec.load.is_open() {
+                    self.backlog[usize::from(books.1.is_some())] = accounts.missing();
+                }
+            }
+            let (sent, received) = accounts.moved();
+            if received != last_move.0 {
+                last_move = (received, now.max(to));
+            }
+            if now >= next_check {
+                next_check = now + SECOND / 10;
+                if let Some(gone) = broker.as_mut().and_then(|server| server.died()) {
+                    bail!("the broker died: {gone}");
+                }
+                let what = if now < from {
+                    "warming up"
+                } else if now < to {
+                    "measuring"
+                } else {
+                    "draining"
+                };
+                let at = (now as f64 - start as f64) / 1e9;
+                watch(&Watch { at, ends: (to - start) as f64 / 1e9, what, ..accounts.watch() });
+            }
+            if now < to || books.1.is_none() {
+                continue;
+            }
+            if self.spec.load.kind == LoadKind::Drain {
+                books.1 = Some(usage().unwrap_or_default());
+            }
+            if pids.is_some() {
+                self.measured = Some(books.1.unwrap_or_default() - books.0.unwrap_or_default());
+            }
+            let faulted = asked.is_none() || self.paused.is_some();
+            if faulted && self.all_sent() && accounts.complete() {
+                return Ok(());
+            }
+            if now - last_move.1 > drain {
+                let seconds = self.spec.drain;
+                bail!(
+                    "stalled: nothing was received for {seconds} s with {} of {sent} messages still to come{}",
+                    accounts.missing(),
+                    if self.all_sent() { "" } else { ", and the sender is stuck" }
+                );
+            }
+        }
+    }
+
+    /// Waits until the backlog is there: everything sent and confirmed, and nobody
+    /// to receive it.
+    async fn fill(
+        &mut self,
+        accounts: &Accounts,
+        broker: &mut Option<&mut Server>,
+        start: u64,
+        watch: &mut impl FnMut(&Watch<'_>),
+    ) -> Result<()> {
+        let mut last_move = (0, clock::now());
+        while !self.all_sent() {
+            tokio::select! {
+                (number, heard) = self.cast.hear() => self.heed(number, heard)?,
+                () = tokio::time::sleep(PEEK) => {}
+            }
+            if let Some(gone) = broker.as_mut().and_then(|server| server.died()) {
+                bail!("the broker died: {gone}");
+            }
+            let (now, (sent, _)) = (clock::now(), accounts.moved());
+            let at = (now as f64 - start as f64) / 1e9;
+            watch(&Watch { at, what: "queueing up", ..accounts.watch() });
+            if sent != last_move.0 {
+                last_move = (sent, now);
+            }
+            if now.saturating_sub(last_move.1) > clock::seconds(self.spec.drain) {
+                bail!(
+                    "stalled: nothing more was accepted for {} s, with {sent} messages queued up",
+                    self.spec.drain
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn all_sent(&self) -> bool {
+        let first = roles(self.spec.handle.entry.pattern)[0];
+        self.cast.actors.iter().filter(|actor| actor.kind == first).all(|actor| actor.done)
+    }
+
+    fn heed(&self, number: usize, heard: Heard) -> Result<()> {
+        let name = &self.cast.actors[number].name;
+        match heard {
+            Heard::Line(FromRole::Failed { error }) => bail!("{name}: {error}"),
+            Heard::Left(why) => {
+                bail!("{name} crashed: {}", why.unwrap_or_else(|| "it left without a word".into()))
+            }
+            Heard::Line(_) => Ok(()),
+        }
+    }
+}
+
+/// Waits for something, unless the broker dies first.
+async fn until_dead<T>(broker: &mut Option<&mut Server>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let death = async {
+        let Some(server) = broker else { return pending().await };
+        loop {
+            if let Some(gone) = server.died() {
+                return gone;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        gone = death => bail!("the broker died: {gone}"),
+    }
+}

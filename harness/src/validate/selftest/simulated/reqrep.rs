@@ -1,0 +1,86 @@
+//! Request/reply over the known transport: a request brings along the channel
+//! its reply goes to.
+
+use std::future::pending;
+use std::sync::Arc;
+
+use anyhow::Result;
+use bytes::Bytes;
+use labs::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
+use tokio::sync::oneshot;
+
+use super::Known;
+use crate::measure::clock;
+use crate::measure::header::Stamp;
+use crate::validate::selftest::event_log::{Left, State};
+use crate::validate::selftest::fault::{Harm, Id};
+use crate::validate::selftest::transport::{Entrance, Exit, Rig};
+
+impl RequestReply for Known {
+    const MATCHING: Matching = Matching::ReplyAddress;
+    type Requester = Entrance;
+    type Responder = Answering;
+
+    async fn requester(&self) -> Result<Entrance> {
+        Entrance::to(self.rig()?, vec![self.wire("")])
+    }
+
+    async fn responder(&self) -> Result<Answering> {
+        Ok(Answering { exit: Exit::of(self.rig()?, self.wire(""), 0)?, before: None })
+    }
+}
+
+impl Requester for Entrance {
+    async fn ask(&self, request: Command) -> Result<Document> {
+        let (answer, reply) = oneshot::channel();
+        let stamp = Stamp::read(&request);
+        self.put(request.0, Some(answer)).await?;
+        let Ok((reply, state)) = reply.await else { return pending().await };
+        if let Some(stamp) = stamp {
+            let id = Id { producer: stamp.producer, sequence: stamp.sequence };
+            let (to, shift) = (stamp.producer as usize, self.rig.faults.shift(id));
+            self.rig.diary.leave(Left { id, to, at: clock::now(), attempt: 1, state, shift });
+        }
+        Ok(reply.into())
+    }
+}
+
+/// The answering end.
+pub(in crate::validate::selftest) struct Answering {
+    exit: Exit,
+    /// What was asked before this.
+    before: Option<Bytes>,
+}
+
+/// Where a reply goes, and what is to become of it.
+pub(in crate::validate::selftest) struct ReplyTo {
+    answer: Option<oneshot::Sender<(Bytes, State)>>,
+    /// What it is answered with, if not with its own reply.
+    wrong: Option<Bytes>,
+    rig: Arc<Rig>,
+}
+
+impl Responder for Answering {
+    type ReplyTo = ReplyTo;
+
+    async fn next(&mut self) -> Result<Option<(Command, ReplyTo)>> {
+        let parcel = self.exit.pass().await?;
+        let rig = self.exit.rig.clone();
+        let wrongly = parcel.id.and_then(|id| rig.harm(id, 0)) == Some(Harm::Misanswered);
+        let wrong = self.before.replace(parcel.body.clone()).filter(|_| wrongly);
+        Ok(Some((parcel.body.into(), ReplyTo { answer: parcel.answer, wrong, rig })))
+    }
+
+    async fn reply(&mut self, to: ReplyTo, reply: Document) -> Result<()> {
+        let reply = match to.wrong {
+            Some(wrong) => {
+                to.rig.diary.harm(Harm::Misanswered);
+                (wrong, State::Stray)
+            }
+            None => (reply.0, State::Whole),
+        };
+        // A requester that has gone is not an error.
+        let _ = to.answer.map(|answer| answer.send(reply));
+        Ok(())
+    }
+}

@@ -1,0 +1,296 @@
+//! The transport whose truth is known: it harms messages as it was told, and
+//! notes what it did to each. Its two ends are what the labs beside are made of.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
+use labs::lab::Knob;
+use tokio::sync::oneshot;
+
+use super::event_log::{Confirmed, Diary, Entered, Left, State};
+use super::fault::{Faults, Harm, Id, lot};
+use super::wire::{Parcel, Wire};
+use crate::hint;
+use crate::measure::account::MAX_MESSAGES;
+use crate::measure::clock::{self, Pacer};
+use crate::measure::header::Stamp;
+
+/// The knob that tells a lab which rig is its own. Handles are plain function
+/// pointers, so nothing else can be handed over.
+pub(super) const KNOB: Knob = Knob::new("selftest-rig", 0, "Number of the simulated transport's script.");
+
+static RIGS: Mutex<BTreeMap<usize, Arc<Rig>>> = Mutex::new(BTreeMap::new());
+
+/// What the ends of one trial share.
+pub(super) struct Rig {
+    pub(super) faults: Faults,
+    seed: u64,
+    pub(super) diary: Diary,
+    /// When the first message was due, ns: the time that pauses count from.
+    began: OnceLock<u64>,
+    /// The wires that lead to receivers, in the order in which these came.
+    wires: Mutex<Vec<Arc<Wire>>>,
+}
+
+/// A rig that labs can find, as long as this lives.
+pub(super) struct Mounted {
+    pub(super) number: usize,
+    pub(super) rig: Arc<Rig>,
+}
+
+impl Mounted {
+    pub(super) fn new(faults: Faults, seed: u64) -> Self {
+        let (diary, began, wires) = (Diary::default(), OnceLock::new(), Mutex::default());
+        let rig = Arc::new(Rig { faults, seed, diary, began, wires });
+        let mut rigs = RIGS.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = rigs.last_key_value().map_or(1, |(last, _)| last + 1);
+        rigs.insert(number, Arc::clone(&rig));
+        Self { number, rig }
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        RIGS.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+    }
+}
+
+impl Rig {
+    pub(super) fn find(number: usize) -> Result<Arc<Self>> {
+        let rigs = RIGS.lock().unwrap_or_else(PoisonError::into_inner);
+        rigs.get(&number).cloned().with_context(|| {
+            format!("there is no rig {number}; `{}` makes them", hint::command(&["selftest"]))
+        })
+    }
+
+    /// A wire to one more receiver.
+    pub(super) fn another_wire(&self) -> (usize, Arc<Wire>) {
+        let mut wires = self.wires.lock().unwrap_or_else(PoisonError::into_inner);
+        wires.push(Arc::default());
+        (wires.len() - 1, Arc::clone(&wires[wires.len() - 1]))
+    }
+
+    /// The wires to all receivers there are.
+    pub(super) fn wires(&self) -> Vec<Arc<Wire>> {
+        self.wires.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What a message suffers on its way to a receiver.
+    pub(super) fn harm(&self, id: Id, receiver: usize) -> Option<Harm> {
+        self.faults.harm(self.seed, id, receiver)
+    }
+
+    fn confirm(&self, id: Id) {
+        self.diary.confirm(Confirmed { id, at: clock::now() });
+    }
+}
+
+/// Where messages come in.
+pub(super) struct Entrance {
+    pub(super) rig: Arc<Rig>,
+    wires: Vec<Arc<Wire>>,
+    pacer: Pacer,
+    held: Mutex<Vec<Held>>,
+}
+
+/// A parcel that is being overtaken.
+struct Held {
+    parcel: Parcel,
+    wire: usize,
+    /// By so many more.
+    left: usize,
+}
+
+/// What became of a message that was not refused.
+pub(super) struct Accepted {
+    id: Id,
+    /// Nobody will ever confirm it.
+    pub(super) swallowed: bool,
+}
+
+impl Entrance {
+    pub(super) fn to(rig: Arc<Rig>, wires: Vec<Arc<Wire>>) -> Result<Self> {
+        Ok(Self { rig, wires, pacer: Pacer::new()?, held: Mutex::default() })
+    }
+
+    /// Accepts a message, harms it, and puts it on the wires. `None` for probes and markers.
+    pub(super) async fn put(
+        &self,
+        body: Bytes,
+        mut answer: Option<oneshot::Sender<(Bytes, State)>>,
+    ) -> Result<Option<Accepted>> {
+        let at = clock::now();
+        tokio::task::coop::consume_budget().await;
+        let stamp = Stamp::read(&body).context("the harness sent a message without a valid stamp")?;
+        if stamp.sequence >= MAX_MESSAGES {
+            self.let_go(usize::MAX);
+            for wire in &self.wires {
+                wire.push_last(Parcel::new(body.clone(), None));
+            }
+            return Ok(None);
+        }
+        let id = Id { producer: stamp.producer, sequence: stamp.sequence };
+        let faults = &self.rig.faults;
+        let began = *self.rig.began.get_or_init(|| stamp.scheduled);
+        let alone = (self.wires.len() == 1).then(|| self.rig.harm(id, 0)).flatten();
+        self.rig.diary.enter(Entered { id, at, due: stamp.scheduled, refused: alone == Some(Harm::Refused) });
+        if alone == Some(Harm::Refused) {
+            self.rig.diary.harm(Harm::Refused);
+            bail!("refused, as the self-test has planned");
+        }
+        let shift = faults.shift(id);
+        let body = if shift == 0 { body } else { restamped(&body, stamp, shift) };
+        for number in 0..self.wires.len() {
+            let harm = self.rig.harm(id, number);
+            let parcel = Parcel { shift, answer: answer.take(), ..Parcel::new(body.clone(), Some(id)) };
+            let release = self.release(at, began, harm);
+            self.pass_on(number, parcel, harm, release);
+        }
+        self.let_go(1);
+        let over = faults.block.map(|block| (began + block.at_ns, began + block.at_ns + block.for_ns));
+        if let Some((_, end)) = over.filter(|(start, end)| (*start..*end).contains(&at)) {
+            self.pacer.sleep_until(end).await?;
+        }
+        Ok(Some(Accepted { id, swallowed: alone == Some(Harm::Swallowed) }))
+    }
+
+    /// Passes on what came in before: the second leg of a pipeline.
+    pub(super) fn relay(&self, body: &Bytes) {
+        let id = Stamp::read(body).map(|stamp| Id { producer: stamp.producer, sequence: stamp.sequence });
+        for wire in &self.wires {
+            wire.push(Parcel::new(body.clone(), id), 0, None);
+        }
+    }
+
+    /// Confirms what was accepted, after as long as that is to take.
+    pub(super) async fn confirm(&self, accepted: &Accepted) -> Result<()> {
+        if self.rig.faults.confirm_ns > 0 {
+            // A timer of its own: many confirmations are awaited at once.
+            Pacer::new()?.sleep_until(clock::now() + self.rig.faults.confirm_ns).await?;
+        }
+        self.rig.confirm(accepted.id);
+        Ok(())
+    }
+
+    /// When a message that came in at `at` may leave.
+    fn release(&self, at: u64, began: u64, harm: Option<Harm>) -> u64 {
+        let faults = &self.rig.faults;
+        let slow = if harm == Some(Harm::Slow) { faults.slow_ns } else { 0 };
+        let free = at + faults.delay_ns + slow;
+        match faults.stall {
+            Some(stall) if (began + stall.at_ns..began + stall.at_ns + stall.for_ns).contains(&at) => {
+                free.max(began + stall.at_ns + stall.for_ns)
+            }
+            _ => free,
+        }
+    }
+
+    /// Puts a parcel on a wire, harmed.
+    fn pass_on(&self, number: usize, mut parcel: Parcel, harm: Option<Harm>, release: u64) {
+        let (faults, wire) = (&self.rig.faults, &self.wires[number]);
+        // A wrong answer is noted by the one who gives it.
+        if let Some(harm) = harm.filter(|harm| *harm != Harm::Misanswered) {
+            self.rig.diary.harm(harm);
+        }
+        match harm {
+            Some(Harm::Dropped | Harm::Swallowed | Harm::Refused) => return,
+            Some(Harm::Late) => {
+                let left = faults.overtaken_by + 1;
+                self.held().push(Held { parcel, wire: number, left });
+                return;
+            }
+            Some(Harm::Damaged) => {
+                parcel.body = damaged(&parcel.body, parcel.id, self.rig.seed);
+                parcel.state = State::Damaged;
+            }
+            Some(Harm::Marked) => parcel.attempt = 2,
+            Some(Harm::Strayed) => {
+                let stray = stranger(&parcel.body);
+                let stray = Parcel { state: State::Stray, ..Parcel::new(stray, parcel.id) };
+                wire.push(stray, release, faults.gap_ns);
+            }
+            Some(Harm::Repeated | Harm::RepeatedMarked) => {
+                let attempt = if harm == Some(Harm::Repeated) { 1 } else { 2 };
+                let again =
+                    Parcel { attempt, shift: parcel.shift, ..Parcel::new(parcel.body.clone(), parcel.id) };
+                wire.push(parcel, release, faults.gap_ns);
+                wire.push(again, release, faults.gap_ns);
+                return;
+            }
+            Some(Harm::Misanswered | Harm::Slow) | None => {}
+        }
+        wire.push(parcel, release, faults.gap_ns);
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Vec<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `by` more have overtaken those that are held; whose turn it is, goes.
+    fn let_go(&self, by: usize) {
+        let mut held = self.held();
+        for mut late in std::mem::take(&mut *held) {
+            late.left = late.left.saturating_sub(by);
+            match late.left {
+                0 => self.wires[late.wire].push_last(late.parcel),
+                _ => held.push(late),
+            }
+        }
+    }
+}
+
+/// The message as a clock would have stamped it that is off by `shift` ns.
+fn restamped(body: &Bytes, stamp: Stamp, shift: i64) -> Bytes {
+    let mut body = body.to_vec();
+    let scheduled = stamp.scheduled.saturating_add_signed(shift);
+    Stamp { scheduled, ..stamp }.write(&mut body);
+    body.into()
+}
+
+/// The message with one bit flipped, drawn by lot.
+fn damaged(body: &Bytes, id: Option<Id>, seed: u64) -> Bytes {
+    let mut body = body.to_vec();
+    let bit = id.map_or(0, |id| lot(seed, id, 0xb17)) as usize % (body.len() * 8);
+    body[bit / 8] ^= 1 << (bit % 8);
+    body.into()
+}
+
+/// The same message of another run: whole, and in the wrong place.
+fn stranger(body: &Bytes) -> Bytes {
+    let Some(stamp) = Stamp::read(body) else { return body.clone() };
+    let mut body = body.to_vec();
+    Stamp { run: stamp.run.wrapping_add(1), ..stamp }.write(&mut body);
+    body.into()
+}
+
+/// Where messages go out.
+pub(super) struct Exit {
+    pub(super) rig: Arc<Rig>,
+    wire: Arc<Wire>,
+    pacer: Pacer,
+    /// Which receiver this is.
+    number: usize,
+}
+
+impl Exit {
+    pub(super) fn of(rig: Arc<Rig>, wire: Arc<Wire>, number: usize) -> Result<Self> {
+        Ok(Self { rig, wire, pacer: Pacer::new()?, number })
+    }
+
+    /// The next parcel; of which it is noted that it was handed over. Cancel-safe.
+    pub(super) async fn take(&self) -> Result<Parcel> {
+        let (parcel, at) = self.wire.take(&self.pacer).await?;
+        if let Some(id) = parcel.id {
+            let Parcel { attempt, state, shift, .. } = parcel;
+            self.rig.diary.leave(Left { id, to: self.number, at, attempt, state, shift });
+        }
+        Ok(parcel)
+    }
+
+    /// The next parcel on its way to somebody else: nothing is noted.
+    pub(super) async fn pass(&self) -> Result<Parcel> {
+        Ok(self.wire.take(&self.pacer).await?.0)
+    }
+}
