@@ -9,12 +9,12 @@ use labs::queue::{Consumer, Delivery};
 
 use super::adapters::Channel;
 use super::context::Stage;
-use super::erased::{AnyConsumer, AnyPublisher};
 use super::protocol::Kind;
 use super::pubsub::{filter, topic};
 use super::send_loop::{self, Outlet, Room};
 use super::{manual, queue};
 use crate::measure::recorder::Progress;
+use labs::erased::{AnyConsumer, AnyPublisher};
 
 pub(super) async fn run<L: DurablePubSub>(stage: Stage) -> Result<()> {
     let lab = L::open(&stage.place).await?;

@@ -18,11 +18,11 @@ use labs::topic::Topic;
 
 use super::adapters::Way;
 use super::context::Stage;
-use super::erased::{
-    AnyConsumer, AnyProducer, AnyPublisher, AnyReceiver, AnyRequester, AnyResponder, AnySender, AnySubscriber,
-};
 use super::protocol::{Act, Event, FromRole, What};
 use super::send_loop::Outlet;
+use labs::erased::{
+    AnyConsumer, AnyProducer, AnyPublisher, AnyReceiver, AnyRequester, AnyResponder, AnySender, AnySubscriber,
+};
 
 /// What is published under when no topic is given.
 const TOPIC: &str = "play";

@@ -9,7 +9,6 @@ mod adapters;
 mod context;
 mod durable;
 mod enter;
-mod erased;
 mod error_budget;
 mod handle;
 mod in_flight;

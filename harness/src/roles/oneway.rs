@@ -6,11 +6,11 @@ use labs::oneway::{OneWay, Receiver, Sender};
 
 use super::adapters::{Way, lossy};
 use super::context::Stage;
-use super::erased::{AnyReceiver, AnySender};
 use super::manual;
 use super::protocol::Kind;
 use super::send_loop::{self, Room};
 use crate::measure::recorder::Progress;
+use labs::erased::{AnyReceiver, AnySender};
 
 pub(super) async fn run<L: OneWay>(stage: Stage) -> Result<()> {
     let lab = L::open(&stage.place).await?;

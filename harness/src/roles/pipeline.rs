@@ -13,7 +13,6 @@ use labs::topic::Filter;
 
 use super::adapters::{Way, lossy};
 use super::context::Stage;
-use super::erased::{AnyConsumer, AnyPublisher, AnySender, AnySubscriber};
 use super::manual;
 use super::protocol::Kind;
 use super::queue::consume;
@@ -22,6 +21,7 @@ use crate::measure::account::{Counter, Counters, Worked};
 use crate::measure::clock::{self, Pacer};
 use crate::measure::header::Stamp;
 use crate::measure::recorder::Progress;
+use labs::erased::{AnyConsumer, AnyPublisher, AnySender, AnySubscriber};
 
 /// With work to do its default is 1: a result does not wait for the work on the
 /// tasks behind it.

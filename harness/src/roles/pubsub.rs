@@ -11,13 +11,13 @@ use labs::topic::{Filter, FilterKind, Topic};
 
 use super::adapters::{Channel, lossy};
 use super::context::Stage;
-use super::erased::{AnyPublisher, AnySubscriber};
 use super::manual;
 use super::protocol::Kind;
 use super::send_loop::{self, Outlet, Room};
 use crate::measure::clock::{self, Pacer, SECOND};
 use crate::measure::header::PROBE;
 use crate::measure::recorder::{Books, Ledger, Progress, Seen, Window};
+use labs::erased::{AnyPublisher, AnySubscriber};
 
 /// What is published under when measuring.
 const TOPIC: &str = "lab.bench";

@@ -7,7 +7,6 @@ use labs::lab::Knob;
 use labs::queue::{Consumer, Producer, Queue};
 
 use super::context::Stage;
-use super::erased::{AnyConsumer, AnyProducer};
 use super::error_budget::Patience;
 use super::in_flight::InFlight;
 use super::manual;
@@ -16,6 +15,7 @@ use super::send_loop::Room;
 use crate::measure::clock::{self, Pacer};
 use crate::measure::recorder::{Progress, Window};
 use crate::results::LoadKind;
+use labs::erased::{AnyConsumer, AnyProducer};
 
 pub(super) const IN_FLIGHT: Knob =
     Knob::new("in-flight", 512, "Messages sent and not yet confirmed, in a closed loop.");

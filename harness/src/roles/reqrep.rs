@@ -7,7 +7,6 @@ use labs::lab::Knob;
 use labs::reqrep::{RequestReply, Requester, Responder};
 
 use super::context::Stage;
-use super::erased::{AnyRequester, AnyResponder};
 use super::error_budget::Patience;
 use super::in_flight::InFlight;
 use super::manual;
@@ -15,6 +14,7 @@ use super::protocol::Kind;
 use crate::measure::clock::{self, Pacer};
 use crate::measure::recorder::Progress;
 use crate::results::LoadKind;
+use labs::erased::{AnyRequester, AnyResponder};
 
 pub(in crate::roles) const IN_FLIGHT: Knob =
     Knob::new("in-flight", 64, "Requests of one requester in flight, in a closed loop.");
