@@ -167,7 +167,7 @@ impl Consumer for MultiConsumer {
 
     async fn next(&mut self) -> Result<Option<Delivery<Bytes, Receipt>>> {
         loop {
-            if let Some(delivery) = self.unacked.next() {
+            if let Some(delivery) = self.unacked.hand_out() {
                 return Ok(Some(delivery));
             }
             match self.events.try_recv() {

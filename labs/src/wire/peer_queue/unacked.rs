@@ -113,7 +113,7 @@ impl UnackedDeliveries {
     }
 
     /// Hands out the next delivery, if one waits and fewer than the most are out.
-    pub fn next(&mut self) -> Option<Delivery<Bytes, Receipt>> {
+    pub fn hand_out(&mut self) -> Option<Delivery<Bytes, Receipt>> {
         if self.out >= self.most {
             return None;
         }

@@ -57,8 +57,8 @@ fn a_killed_pack_loses_nothing_and_goes_on() {
     // Before the loose files were removed, and when one of them was.
     let after = |dir: &Path| fs::write(dir.join(ARCHIVE), &whole);
     let midway = |dir: &Path| after(dir).and_then(|()| fs::remove_file(dir.join("raw/a.0.json")));
-    let table: [(&str, &dyn Fn(&Path) -> io::Result<()>); 3] =
-        [("before", &before), ("after", &after), ("midway", &midway)];
+    type Leave<'a> = &'a dyn Fn(&Path) -> io::Result<()>;
+    let table: [(&str, Leave); 3] = [("before", &before), ("after", &after), ("midway", &midway)];
     for (when, leave) in table {
         let dir = tempfile::tempdir().expect("a folder");
         let mut bundle = set(dir.path(), &[(0, 10), (1, 11)]);

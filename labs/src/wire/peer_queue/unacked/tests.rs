@@ -118,7 +118,7 @@ impl World {
                 }
             }
             Step::Take(who) => {
-                if let Some(delivery) = self.consumers[who].next() {
+                if let Some(delivery) = self.consumers[who].hand_out() {
                     let id = delivery.receipt.id;
                     let before = self.acked.get(&id).is_some_and(|by| by.contains(&who));
                     prop_assert!(!before, "{who} acked {id}, and it was handed out to it again");
@@ -192,13 +192,13 @@ fn receipts_of_a_log_that_is_gone_settle_nothing() {
     let mut unacked = UnackedDeliveries::new(1, 4);
     unacked.received(0, QueueFrame::Welcome(1));
     unacked.received(0, QueueFrame::Message(5, 1, "old".into()));
-    let old = unacked.next().expect("it is there").receipt;
+    let old = unacked.hand_out().expect("it is there").receipt;
     unacked.disconnected(0);
     unacked.received(0, QueueFrame::Welcome(2));
     unacked.received(0, QueueFrame::Message(5, 1, "new".into()));
     unacked.ack(old);
     assert!(unacked.report(0).is_empty());
-    let new = unacked.next().expect("another message of the same number");
+    let new = unacked.hand_out().expect("another message of the same number");
     assert_eq!(new.item, "new");
     unacked.ack(new.receipt);
     assert_eq!(unacked.report(0), [QueueFrame::Acked(1, vec![5])]);
