@@ -229,7 +229,7 @@ fn page(handle: &Handle, row: &Row<'_>, width: usize) -> String {
         let set = format!("{}={}", knob.name, if knob.default == 0 { 1 } else { knob.default / 2 });
         commands.push(("set a knob", hint::command(&["bench", name, "--set", &set])));
     }
-    if entry.transport != "inproc"
+    if !entry.in_process()
         && let Some(first) = roles(entry.pattern).iter().find(|kind| !kind.binds(false).is_empty())
     {
         commands.push(("play a role", hint::command(&["play", name, first.as_str()])));

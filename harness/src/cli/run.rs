@@ -123,7 +123,7 @@ async fn measured(handle: &Handle, mut server: Option<&mut Server>, output: &Out
             window: Some(plan::WINDOW),
             knobs: BTreeMap::new(),
             seed: 1,
-            housing: Housing { threads: handle.entry.transport == "inproc", cpus: Vec::new() },
+            housing: Housing { threads: handle.entry.in_process(), cpus: Vec::new() },
             null_rate: schedule::null_rate(size)?,
             script: trial::Script::default(),
         };

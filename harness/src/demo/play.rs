@@ -52,7 +52,7 @@ pub(crate) fn main(args: &PlayArgs, handles: &[Handle]) -> Result<ExitCode> {
         let hint = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
         bail!(Usage(format!("{} has no role `{}`; {hint}it has: {}", args.lab, args.role, known.join(", "))));
     };
-    if handle.entry.transport == "inproc" {
+    if handle.entry.in_process() {
         bail!(Usage(format!(
             "{} lives in one process, and two terminals are two; see it with `{}`",
             args.lab,

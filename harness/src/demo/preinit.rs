@@ -62,9 +62,9 @@ pub(crate) fn main(args: &PreinitArgs) -> Result<ExitCode> {
     let mut plays = Plays::default();
     catalog::visit(&mut plays);
     // In one process, whoever asks has the queue of requests in hand: there is nothing to connect.
-    plays.0.retain(|play| play.entry.transport != "inproc");
+    plays.0.retain(|play| !play.entry.in_process());
     let Some(play) = plays.0.iter().find(|play| word(&play.entry) == over) else {
-        let known = crate::command::transports(Pattern::RequestReply, |lab| lab.transport != "inproc");
+        let known = crate::command::transports(Pattern::RequestReply, |lab| !lab.in_process());
         return Err(crate::command::no_transport("preinit", over, &known));
     };
     let urls = args.brokers.urls()?;

@@ -189,7 +189,7 @@ impl<P: Progress> Work<'_, P> {
             window: plan.window,
             knobs,
             seed: self.random.random(),
-            housing: Housing { threads: handle.entry.transport == "inproc", cpus: self.cpus.clone() },
+            housing: Housing { threads: handle.entry.in_process(), cpus: self.cpus.clone() },
             null_rate: self.null_rate(handle, cell.size),
             script: match cell.part_of {
                 // A search wants the limit of what is left alone.

@@ -5,7 +5,6 @@
 //! what is searched for must not move while it is measured.
 
 use anyhow::Result;
-use labs::catalog::Pattern;
 use rand::seq::SliceRandom as _;
 
 use super::broker_slot::House;
@@ -247,10 +246,7 @@ impl<P: Progress> Work<'_, P> {
 
 /// How many receivers get each message.
 fn copies(setting: &Setting<'_>) -> u64 {
-    match setting.handle.entry.pattern {
-        Pattern::PubSub | Pattern::Durable => setting.receivers as u64,
-        _ => 1,
-    }
+    setting.handle.entry.pattern.copies(setting.receivers)
 }
 
 /// A search that was interrupted begins again: what it had found by then

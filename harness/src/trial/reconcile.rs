@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use anyhow::Result;
-use labs::catalog::Pattern;
 
 use super::spec::{Spec, receivers};
 use crate::measure::account::{self, Bitmap, Counter, Counters, Set};
@@ -66,7 +65,7 @@ pub(super) fn settle(spec: &Spec, dir: &Path, crashed: bool) -> Result<Settled> 
         let refused = Bitmap::existing(dir, &role, Set::Refused, producer)?;
         let received = |name: &String| Bitmap::open(dir, name, Set::Received, producer);
         // Subscribers each expect everything; all others share it.
-        let groups: Vec<Vec<Bitmap>> = if matches!(pattern, Pattern::PubSub | Pattern::Durable) {
+        let groups: Vec<Vec<Bitmap>> = if pattern.is_fan_out() {
             names.iter().map(|name| Ok(vec![received(name)?])).collect::<Result<_>>()?
         } else {
             vec![names.iter().map(received).collect::<Result<_>>()?]

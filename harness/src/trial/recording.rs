@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::Result;
-use labs::catalog::Pattern;
 
 use super::spec::{Spec, receivers};
 use crate::measure::trace::{self, Recording, Sources};
@@ -18,6 +17,6 @@ pub(super) fn recording(spec: &Spec, accounts: &Path) -> Result<Recording> {
         accounts,
         senders: names(sender, spec.senders),
         receivers: names(receiver, count),
-        copies: matches!(spec.handle.entry.pattern, Pattern::PubSub | Pattern::Durable),
+        copies: spec.handle.entry.pattern.is_fan_out(),
     })
 }

@@ -54,15 +54,12 @@ impl Accounts {
         Ok(Self {
             senders: all(roles(pattern)[0], spec.senders)?,
             receivers: all(receiver, receivers)?,
-            copies: match pattern {
-                Pattern::PubSub | Pattern::Durable => spec.receivers as u64,
-                _ => 1,
-            },
+            copies: pattern.copies(spec.receivers),
             markers: match pattern {
                 Pattern::OneWay | Pattern::PubSub => spec.senders as u64,
                 _ => u64::MAX,
             },
-            in_order: matches!(pattern, Pattern::OneWay | Pattern::PubSub | Pattern::Durable),
+            in_order: pattern == Pattern::OneWay || pattern.is_fan_out(),
         })
     }
 

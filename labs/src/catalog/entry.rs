@@ -41,6 +41,16 @@ impl Pattern {
             Self::Durable => "durable",
         }
     }
+
+    /// Whether every receiver gets every message.
+    pub const fn is_fan_out(self) -> bool {
+        matches!(self, Self::PubSub | Self::Durable)
+    }
+
+    /// How many of so many receivers get each message.
+    pub const fn copies(self, receivers: usize) -> u64 {
+        if self.is_fan_out() { receivers as u64 } else { 1 }
+    }
 }
 
 impl fmt::Display for Pattern {
@@ -125,6 +135,11 @@ impl Entry {
             particular,
             built_in: true,
         }
+    }
+
+    /// Whether its roles have to be in one process.
+    pub fn in_process(&self) -> bool {
+        self.transport == "inproc"
     }
 }
 

@@ -33,7 +33,7 @@ impl Over {
 
     /// Whether workers can be processes of their own.
     pub(super) fn crosses_processes(&self) -> bool {
-        self.entry.transport != "inproc"
+        !self.entry.in_process()
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) use narrator::OutputOptions;
 /// Plays the scenario of a lab's pattern. The place is cleaned up afterwards.
 pub(crate) async fn run(handle: &Handle, url: Option<&str>, output: &OutputOptions) -> Result<()> {
     let name = format!("lab-run-{:08x}", trial::run_number());
-    let housing = Housing { threads: handle.entry.transport == "inproc", cpus: Vec::new() };
+    let housing = Housing { threads: handle.entry.in_process(), cpus: Vec::new() };
     let cast = Cast::start(handle, Vec::new(), housing)?;
     let mut scenario = Scenario { handle, output, cast, name, url, heard: Vec::new() };
     let played = match handle.entry.pattern {

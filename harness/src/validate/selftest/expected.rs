@@ -54,7 +54,7 @@ impl Setting {
     }
 
     fn is_published(&self) -> bool {
-        matches!(self.pattern, Pattern::PubSub | Pattern::Durable)
+        self.pattern.is_fan_out()
     }
 
     /// Who expects a message: each subscriber does; all others share it.
