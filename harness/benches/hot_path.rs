@@ -14,8 +14,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use harness::measure::account::{self, Bitmap, Set};
 use harness::measure::clock;
 use harness::measure::cost::Counting;
-use harness::measure::header::{Mint, Stamp};
-use harness::measure::recorder::{Books, Ledger, Progress, Window};
+use harness::measure::header::{Header, MessageBuilder};
+use harness::measure::recorder::{Progress, ReceiverRecorder, SenderRecorder, Window};
 use harness::stats;
 
 const SIZE: usize = 64;
@@ -30,8 +30,8 @@ fn window() -> Window {
     Window { start: now, from: now, to: u64::MAX }
 }
 
-fn ledger(dir: &Path) -> Ledger {
-    Ledger::open(dir, "sender-0", RUN, 0, SIZE, window()).expect("a ledger")
+fn sender_recorder(dir: &Path) -> SenderRecorder {
+    SenderRecorder::open(dir, "sender-0", RUN, 0, SIZE, window()).expect("a ledger")
 }
 
 /// What a sender does before it hands a message to the lab.
@@ -39,8 +39,8 @@ fn sender(c: &mut Criterion) {
     let mut group = c.benchmark_group("sender");
     group.throughput(Throughput::Elements(1));
     let dir = account::new_dir().expect("a folder");
-    let mut closed = ledger(dir.path());
-    closed.in_a_closed_loop();
+    let mut closed = sender_recorder(dir.path());
+    closed.use_cached_clock();
     group.bench_function("closed loop: clock (1 in 16), stamp, account, lag", |b| {
         b.iter(|| {
             let now = closed.now();
@@ -48,7 +48,7 @@ fn sender(c: &mut Criterion) {
         });
     });
     // Half a microsecond late, as a generator that has caught up is.
-    let mut open = ledger(dir.path());
+    let mut open = sender_recorder(dir.path());
     group.bench_function("open loop: clock, stamp, account, lag", |b| {
         b.iter(|| {
             let now = clock::now();
@@ -60,9 +60,9 @@ fn sender(c: &mut Criterion) {
         ("queue, closed loop: clock (1 in 16), stamp, account, lag; clock, account, confirm", true),
         ("queue, open loop: clock, stamp, account, lag; clock, account, confirm", false),
     ] {
-        let mut queue = ledger(dir.path());
+        let mut queue = sender_recorder(dir.path());
         if is_closed {
-            queue.in_a_closed_loop();
+            queue.use_cached_clock();
         }
         group.bench_function(name, |b| {
             b.iter(|| {
@@ -81,12 +81,13 @@ fn sender(c: &mut Criterion) {
 fn receive(dir: &Path, every: u64, progress: Progress, open_loop: bool, messages: u64) -> Duration {
     // A role of its own each time: a message is taken once.
     let run = tempfile::tempdir_in(dir).expect("a folder");
-    let mut books =
-        Books::open(run.path(), "receiver-0", RUN, 0..1, progress, open_loop, window()).expect("books");
+    let mut receipts =
+        ReceiverRecorder::open(run.path(), "receiver-0", RUN, 0..1, progress, open_loop, window())
+            .expect("books");
     if !open_loop {
-        books.in_a_closed_loop();
+        receipts.use_cached_clock();
     }
-    let mut mint = Mint::new(SIZE);
+    let mut builder = MessageBuilder::new(SIZE);
     let mut batch: Vec<Bytes> = Vec::new();
     let (mut spent, mut sequence) = (Duration::ZERO, 0);
     while sequence < messages {
@@ -94,13 +95,13 @@ fn receive(dir: &Path, every: u64, progress: Progress, open_loop: bool, messages
         batch.clear();
         for _ in 0..BATCH.min(messages - sequence) {
             let scheduled = now - 20_000 + sequence % 1000;
-            let stamp = Stamp { run: RUN, producer: 0, sequence: sequence * every, scheduled, lag: 300 };
-            batch.push(mint.message(&stamp));
+            let header = Header { run: RUN, producer: 0, sequence: sequence * every, scheduled, lag: 300 };
+            batch.push(builder.message(&header));
             sequence += 1;
         }
         let begin = Instant::now();
         for message in &batch {
-            black_box(books.take(black_box(message), false));
+            black_box(receipts.take(black_box(message), false));
         }
         spent += begin.elapsed();
     }
@@ -129,17 +130,17 @@ fn parts(c: &mut Criterion) {
     let mut group = c.benchmark_group("part");
     group.bench_function("clock", |b| b.iter(|| black_box(clock::now())));
     for size in [SIZE, 1024] {
-        let stamp = Stamp { run: RUN, producer: 0, sequence: 12_345, scheduled: clock::now(), lag: 300 };
+        let header = Header { run: RUN, producer: 0, sequence: 12_345, scheduled: clock::now(), lag: 300 };
         let mut message = vec![1; size];
         group.bench_function(format!("stamp, write, {size} B"), |b| {
-            b.iter(|| black_box(&stamp).write(black_box(&mut message)));
+            b.iter(|| black_box(&header).write(black_box(&mut message)));
         });
-        let mut mint = Mint::new(size);
+        let mut builder = MessageBuilder::new(size);
         group.bench_function(format!("stamp, mint, {size} B"), |b| {
-            b.iter(|| black_box(mint.message(black_box(&stamp))));
+            b.iter(|| black_box(builder.message(black_box(&header))));
         });
         group.bench_function(format!("stamp, read, {size} B"), |b| {
-            b.iter(|| black_box(Stamp::read(black_box(&message))));
+            b.iter(|| black_box(Header::read(black_box(&message))));
         });
     }
     let dir = account::new_dir().expect("a folder");

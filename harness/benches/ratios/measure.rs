@@ -10,8 +10,8 @@ use harness::plan;
 use harness::process::{self, guard};
 use harness::results::Load;
 use harness::roles::{self, Handle};
-use harness::supervisor::Housing;
-use harness::trial::{self, Script, Spec};
+use harness::supervisor::Placement;
+use harness::trial::{self, Spec, TrialOptions};
 use labs::lab::Broker;
 
 /// Declared size of every message, bytes.
@@ -97,7 +97,7 @@ impl Stand {
     ) -> Result<harness::results::Trial> {
         let handle = plan::lab(&self.handles, lab)?.clone();
         let spec = Spec {
-            housing: Housing { threads: handle.entry.transport == "inproc", cpus: Vec::new() },
+            placement: Placement { threads: handle.entry.transport == "inproc", cpus: Vec::new() },
             handle,
             size: SIZE,
             load: Load::max(),
@@ -110,7 +110,7 @@ impl Stand {
             knobs,
             seed: 1,
             null_rate: f64::INFINITY,
-            script: Script { bare, ..Script::default() },
+            options: TrialOptions { bare, ..TrialOptions::default() },
         };
         let trial = trial::run(&spec, self.server.as_mut(), 0, 0, |_| {});
         let trial = self.runtime.block_on(trial)?.trial;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::table::{self, Column, Fate, render, wrap};
 use crate::broker::{self, Missing, Source, embedded};
 use crate::command::{BrokerArgs, usage};
-use crate::roles::protocol::roles;
+use crate::roles::protocol::kinds;
 use crate::roles::{self, Handle};
 use crate::{hint, plan};
 
@@ -230,7 +230,7 @@ fn page(handle: &Handle, row: &Row<'_>, width: usize) -> String {
         commands.push(("set a knob", hint::command(&["bench", name, "--set", &set])));
     }
     if !entry.in_process()
-        && let Some(first) = roles(entry.pattern).iter().find(|kind| !kind.binds(false).is_empty())
+        && let Some(first) = kinds(entry.pattern).iter().find(|kind| !kind.binds(false).is_empty())
     {
         commands.push(("play a role", hint::command(&["play", name, first.as_str()])));
     }

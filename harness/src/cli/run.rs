@@ -17,7 +17,7 @@ use crate::measure::schedule;
 use crate::process::guard;
 use crate::results::{Arrivals, Load, LoadKind, Trial};
 use crate::roles::{self, Handle};
-use crate::supervisor::Housing;
+use crate::supervisor::Placement;
 use crate::trial::{self, Spec};
 use crate::{hint, plan};
 
@@ -123,9 +123,9 @@ async fn measured(handle: &Handle, mut server: Option<&mut Server>, output: &Out
             window: Some(plan::WINDOW),
             knobs: BTreeMap::new(),
             seed: 1,
-            housing: Housing { threads: handle.entry.in_process(), cpus: Vec::new() },
+            placement: Placement { threads: handle.entry.in_process(), cpus: Vec::new() },
             null_rate: schedule::null_rate(size)?,
-            script: trial::Script::default(),
+            options: trial::TrialOptions::default(),
         };
         let outcome = trial::run(&spec, server.as_deref_mut(), 0, 0, |_| {}).await?;
         tell(&load, &outcome.trial, output)?;

@@ -17,8 +17,8 @@ use crate::measure::{host, schedule};
 use crate::process::guard;
 use crate::results::{Load, Noise, Pause};
 use crate::roles::{self, Handle};
-use crate::supervisor::Housing;
-use crate::trial::{self, Outcome, Script, Spec};
+use crate::supervisor::Placement;
+use crate::trial::{self, Outcome, Spec, TrialOptions};
 use crate::validate::pitfalls::{Evidence, FEWEST, Flood, Made, Take, Views};
 use crate::{plan, results, runner};
 
@@ -171,7 +171,7 @@ struct Scene<'a> {
     load: Load,
     warmup: f64,
     seconds: f64,
-    script: Script,
+    options: TrialOptions,
 }
 
 impl Studio<'_> {
@@ -192,16 +192,16 @@ impl Studio<'_> {
             load: self.load.clone(),
             warmup: WARMUP,
             seconds: args.seconds,
-            script: Script { record: true, pause: Some(pause), ..Script::default() },
+            options: TrialOptions { record: true, pause: Some(pause), ..TrialOptions::default() },
         };
         let (open, open_take) = self.record(&scene, &source, "open-loop.csv", &mut brokers).await?;
-        (scene.what, scene.script.lockstep) = ("closed loop", true);
+        (scene.what, scene.options.lockstep) = ("closed loop", true);
         let (closed, closed_take) = self.record(&scene, &source, "closed-loop.csv", &mut brokers).await?;
         let (mut runs, mut takes) = (Vec::new(), Vec::new());
         for number in 1..=args.runs {
             let what = format!("run {number} of {}", args.runs);
-            let script = Script { record: true, ..Script::default() };
-            let short = Scene { what: &what, seconds: SHORT, script, load: self.load.clone(), ..scene };
+            let options = TrialOptions { record: true, ..TrialOptions::default() };
+            let short = Scene { what: &what, seconds: SHORT, options, load: self.load.clone(), ..scene };
             let (run, take) =
                 self.record(&short, &source, &format!("run-{number}.csv"), &mut brokers).await?;
             runs.push(run);
@@ -231,7 +231,7 @@ impl Studio<'_> {
         source: &Source,
         file: &str,
         brokers: &mut BTreeMap<String, String>,
-    ) -> Result<(crate::measure::trace::Recording, Take)> {
+    ) -> Result<(crate::measure::trace::MessageTrace, Take)> {
         let broker = scene.handle.entry.broker.context("a lab over a broker has one")?;
         let mut server = self.start(broker, source, brokers).await?;
         let outcome = self.play(scene, Some(&mut server)).await?;
@@ -272,9 +272,9 @@ impl Studio<'_> {
             window: None,
             knobs: BTreeMap::new(),
             seed: 1,
-            housing: Housing::default(),
+            placement: Placement::default(),
             null_rate: schedule::null_rate(size)?,
-            script: scene.script,
+            options: scene.options,
         };
         let outcome = trial::run(&spec, server, 0, 0, |_| {}).await?;
         match &outcome.trial.failed {
@@ -300,7 +300,7 @@ impl Studio<'_> {
             load: Load::max(),
             warmup: 0.0,
             seconds: SHORT,
-            script: Script::default(),
+            options: TrialOptions::default(),
         };
         let mut server = match (handle.entry.broker, &source) {
             (Some(broker), Some(source)) => Some(self.start(broker, source, brokers).await?),

@@ -13,9 +13,9 @@ use tokio::sync::mpsc;
 use crate::broker::{Options, Server};
 use crate::command::{BrokerArgs, Usage, interruptible, lab, source};
 use crate::process::guard;
-use crate::roles::protocol::{Act, Event, FromRole, Init, Kind, ToRole, What, roles};
+use crate::roles::protocol::{Event, FromRole, Init, Kind, RoleCommand, ToRole, What, kinds};
 use crate::roles::{self, Handle, Peers};
-use crate::supervisor::{Cast, Heard, Housing};
+use crate::supervisor::{Heard, Placement, Roles};
 use crate::{hint, plan};
 
 /// The place where those who play meet; a broker keeps it apart from others.
@@ -45,7 +45,7 @@ pub(crate) struct PlayArgs {
 
 pub(crate) fn main(args: &PlayArgs, handles: &[Handle]) -> Result<ExitCode> {
     let handle = lab(handles, &args.lab)?;
-    let kinds = roles(handle.entry.pattern);
+    let kinds = kinds(handle.entry.pattern);
     let Some(kind) = kinds.iter().copied().find(|kind| kind.as_str() == args.role) else {
         let known: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
         let near = plan::nearest(&args.role, known.iter().copied());
@@ -118,19 +118,19 @@ async fn play(
         measure: None,
     };
     // A thread: this process is the role, and ends with it.
-    let mut cast = Cast::start(handle, vec![init], Housing { threads: true, cpus: Vec::new() })?;
+    let mut roles = Roles::start(handle, vec![init], Placement { threads: true, cpus: Vec::new() })?;
     if handle.entry.broker.is_none() && binds.is_empty() {
         let peers: Peers = by_part(&at, parts_needed(handle, kind))?
             .into_iter()
             .map(|(part, address)| (part, vec![address]))
             .collect();
-        cast.tell(0, ToRole::Peers { peers });
+        roles.tell(0, ToRole::Peers { peers });
     }
-    if let Some(ended) = interruptible(converse(&mut cast, handle, kind, url.as_deref())).await {
+    if let Some(ended) = interruptible(converse(&mut roles, handle, kind, url.as_deref())).await {
         return ended;
     }
     // The role leaves in order: what it has made, a socket's file, goes with it.
-    cast.dismiss(LEAVING).await;
+    roles.shut_down(LEAVING).await;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -163,7 +163,7 @@ fn by_part(at: &[String], parts: &[&str]) -> Result<BTreeMap<String, String>> {
     Ok(found)
 }
 
-async fn converse(cast: &mut Cast, handle: &Handle, kind: Kind, url: Option<&str>) -> Result<ExitCode> {
+async fn converse(roles: &mut Roles, handle: &Handle, kind: Kind, url: Option<&str>) -> Result<ExitCode> {
     let (typed, mut lines) = mpsc::unbounded_channel();
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -182,8 +182,8 @@ async fn converse(cast: &mut Cast, handle: &Handle, kind: Kind, url: Option<&str
             line = lines.recv(), if !ended => match line {
                 Some(line) => match act(manners, &line) {
                     Some(act) => {
-                        open += usize::from(matches!(act, Act::Say { .. }));
-                        cast.tell(0, ToRole::Act(act));
+                        open += usize::from(matches!(act, RoleCommand::Say { .. }));
+                        roles.tell(0, ToRole::Command(act));
                     }
                     None => eprintln!("· a {kind} only listens; Ctrl-C ends it"),
                 },
@@ -191,15 +191,15 @@ async fn converse(cast: &mut Cast, handle: &Handle, kind: Kind, url: Option<&str
                     ended = true;
                     // No more lines: whoever speaks leaves when all is settled, whoever listens goes on.
                     if leaves(kind) && open == 0 {
-                        cast.tell(0, ToRole::Stop);
+                        roles.tell(0, ToRole::Stop);
                     }
                 }
             },
-            (_, heard) = cast.hear() => match heard {
+            (_, heard) = roles.hear() => match heard {
                 Heard::Line(FromRole::Bound { namespace, address }) => invite(handle, kind, &namespace, &address),
                 Heard::Line(FromRole::Ready) => {
                     if let Some(url) = url {
-                        let other = roles(handle.entry.pattern).iter().find(|other| **other != kind);
+                        let other = kinds(handle.entry.pattern).iter().find(|other| **other != kind);
                         let other = other.map_or("", |other| other.as_str());
                         let line = hint::command(&["play", &handle.entry.name, other, "--at", url]);
                         eprintln!("· in another terminal: {line}");
@@ -212,7 +212,7 @@ async fn converse(cast: &mut Cast, handle: &Handle, kind: Kind, url: Option<&str
                     }
                     show(manners, &event)?;
                     if ended && leaves(kind) && open == 0 {
-                        cast.tell(0, ToRole::Stop);
+                        roles.tell(0, ToRole::Stop);
                     }
                 }
                 Heard::Line(FromRole::Failed { error }) => bail!("{error}"),
@@ -239,14 +239,16 @@ fn manual(kind: Kind) -> &'static str {
     }
 }
 
-fn act(kind: Kind, line: &str) -> Option<Act> {
-    let say =
-        |text: &str, topic: Option<&str>| Act::Say { text: text.to_owned(), topic: topic.map(str::to_owned) };
+fn act(kind: Kind, line: &str) -> Option<RoleCommand> {
+    let say = |text: &str, topic: Option<&str>| RoleCommand::Say {
+        text: text.to_owned(),
+        topic: topic.map(str::to_owned),
+    };
     Some(match kind {
         Kind::Receiver | Kind::Subscriber => return None,
-        Kind::Responder => Act::Reply { text: line.to_owned() },
-        Kind::Worker | Kind::Consumer if line.trim() == "nack" => Act::Nack,
-        Kind::Worker | Kind::Consumer => Act::Ack,
+        Kind::Responder => RoleCommand::Reply { text: line.to_owned() },
+        Kind::Worker | Kind::Consumer if line.trim() == "nack" => RoleCommand::Nack,
+        Kind::Worker | Kind::Consumer => RoleCommand::Ack,
         Kind::Publisher => match line.split_once(": ") {
             Some((topic, text)) => say(text, Some(topic)),
             None => say(line, None),
@@ -259,7 +261,7 @@ fn act(kind: Kind, line: &str) -> Option<Act> {
 fn invite(handle: &Handle, kind: Kind, part: &str, address: &str) {
     let lab = &handle.entry.name;
     if part.is_empty() {
-        let other = roles(handle.entry.pattern).iter().find(|other| **other != kind);
+        let other = kinds(handle.entry.pattern).iter().find(|other| **other != kind);
         let other = other.map_or("", |other| other.as_str());
         eprintln!("· in another terminal: {}", hint::command(&["play", lab, other, "--at", address]));
     } else {

@@ -29,7 +29,7 @@ struct Aligned<const LENGTH: usize>([u8; LENGTH]);
 
 /// What the header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
+pub struct Header {
     /// The run; a message of another one has lost its way.
     pub run: u32,
     /// The sender's number.
@@ -42,7 +42,7 @@ pub struct Stamp {
     pub lag: u32,
 }
 
-impl Stamp {
+impl Header {
     /// When it was sent, ns.
     pub fn sent(&self) -> u64 {
         self.scheduled + u64::from(self.lag)
@@ -59,7 +59,7 @@ impl Stamp {
         self.write_before(payload, message);
     }
 
-    /// As [`Stamp::write`], where the payload's checksum is known. All of it goes
+    /// As [`Header::write`], where the payload's checksum is known. All of it goes
     /// word by word: bytes that have just been written in small pieces and are read
     /// in large ones make the processor wait, for 10 ns here.
     #[inline]
@@ -97,7 +97,7 @@ impl Stamp {
     }
 }
 
-impl Stamp {
+impl Header {
     /// The sequence number that a message claims, unchecked; 0 where there is none.
     #[inline]
     pub fn peek(message: &[u8]) -> u64 {
@@ -129,7 +129,7 @@ fn checksum(header: &[u8; HEADER], payload: &[u8]) -> u32 {
 }
 
 /// Makes messages of one size.
-pub struct Mint {
+pub struct MessageBuilder {
     blank: Vec<u8>,
     /// Checksum of the payload, the same for all of them.
     payload: u32,
@@ -137,7 +137,7 @@ pub struct Mint {
     chunk: BytesMut,
 }
 
-impl Mint {
+impl MessageBuilder {
     /// Messages of `size` bytes, header included; the caller has checked that
     /// the header fits. The payload is a fixed pattern that does not compress
     /// to nothing.
@@ -153,12 +153,12 @@ impl Mint {
 
     /// The next message.
     #[inline]
-    pub fn message(&mut self, stamp: &Stamp) -> Bytes {
+    pub fn message(&mut self, header: &Header) -> Bytes {
         if self.chunk.is_empty() {
             self.fill();
         }
         let mut message = self.chunk.split_to(self.blank.len());
-        stamp.write_before(self.payload, &mut message);
+        header.write_before(self.payload, &mut message);
         message.freeze()
     }
 
@@ -182,32 +182,32 @@ mod tests {
         fn what_is_written_is_read(
             run: u32, producer: u32, sequence: u64, scheduled: u64, lag: u32, size in HEADER..400,
         ) {
-            let stamp = Stamp { run, producer, sequence, scheduled, lag };
-            let message = Mint::new(size).message(&stamp);
+            let header = Header { run, producer, sequence, scheduled, lag };
+            let message = MessageBuilder::new(size).message(&header);
             prop_assert_eq!(message.len(), size);
-            prop_assert_eq!(Stamp::read(&message), Some(stamp));
-            prop_assert_eq!(Stamp::unchecked(&message), Some(stamp));
+            prop_assert_eq!(Header::read(&message), Some(header));
+            prop_assert_eq!(Header::unchecked(&message), Some(header));
         }
 
         #[test]
         fn any_changed_bit_is_noticed(size in HEADER..200, at: prop::sample::Index, bit in 0..8) {
-            let stamp = Stamp { run: 1, producer: 2, sequence: 3, scheduled: 4, lag: 5 };
-            let mut message = Mint::new(size).message(&stamp).to_vec();
+            let header = Header { run: 1, producer: 2, sequence: 3, scheduled: 4, lag: 5 };
+            let mut message = MessageBuilder::new(size).message(&header).to_vec();
             let at = at.index(message.len());
             message[at] ^= 1_u8 << bit;
-            prop_assert_eq!(Stamp::read(&message), None);
+            prop_assert_eq!(Header::read(&message), None);
         }
 
         #[test]
         fn foreign_bytes_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
-            let _ = (Stamp::read(&bytes), Stamp::unchecked(&bytes), Stamp::peek(&bytes));
+            let _ = (Header::read(&bytes), Header::unchecked(&bytes), Header::peek(&bytes));
         }
     }
 
     #[test]
     fn a_cut_message_is_noticed() {
-        let stamp = Stamp { run: 1, producer: 2, sequence: 3, scheduled: 4, lag: 5 };
-        let message = Mint::new(64).message(&stamp);
-        assert!((0..64).all(|len| Stamp::read(&message[..len]).is_none()));
+        let header = Header { run: 1, producer: 2, sequence: 3, scheduled: 4, lag: 5 };
+        let message = MessageBuilder::new(64).message(&header);
+        assert!((0..64).all(|len| Header::read(&message[..len]).is_none()));
     }
 }

@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::measure::account;
 use crate::measure::clock::{self, SECOND};
-use crate::measure::recorder::{Ledger, Window};
+use crate::measure::recorder::{SenderRecorder, Window};
 use crate::results::{Arrivals, Load, LoadKind};
 
 /// Which part of the load one sender has.
@@ -97,15 +97,15 @@ impl Iterator for Schedule {
 pub fn null_rate(size: usize) -> Result<f64> {
     let dir = account::new_dir()?;
     let window = Window { start: 0, from: 0, to: u64::MAX };
-    let mut ledger = Ledger::open(dir.path(), "null-0", 0, 0, size, window)?;
+    let mut sends = SenderRecorder::open(dir.path(), "null-0", 0, 0, size, window)?;
     let start = clock::now();
     let end = start + SECOND / 50;
     loop {
         let now = clock::now();
         if now >= end {
-            return Ok(ledger.sent() as f64 / (now - start) as f64 * SECOND as f64);
+            return Ok(sends.sent() as f64 / (now - start) as f64 * SECOND as f64);
         }
-        std::hint::black_box(ledger.next(now, now)?);
+        std::hint::black_box(sends.next(now, now)?);
     }
 }
 

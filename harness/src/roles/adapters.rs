@@ -7,12 +7,12 @@ use labs::oneway::Sender;
 use labs::pubsub::Publisher;
 use labs::topic::Topic;
 
-use super::send_loop::Outlet;
+use super::send_loop::MessageSink;
 
-/// A sender as an outlet.
-pub(super) struct Way<S>(pub(super) S);
+/// A sender as a sink.
+pub(super) struct SenderSink<S>(pub(super) S);
 
-impl<S: Sender> Outlet for Way<S> {
+impl<S: Sender> MessageSink for SenderSink<S> {
     #[inline]
     async fn put(&mut self, body: Bytes) -> Result<()> {
         self.0.send(body).await
@@ -22,13 +22,13 @@ impl<S: Sender> Outlet for Way<S> {
     }
 }
 
-/// A publisher as an outlet, under one topic.
-pub(super) struct Channel<P> {
+/// A publisher as a sink, under one topic.
+pub(super) struct TopicSink<P> {
     pub(super) publisher: P,
     pub(super) topic: Topic,
 }
 
-impl<P: Publisher> Outlet for Channel<P> {
+impl<P: Publisher> MessageSink for TopicSink<P> {
     #[inline]
     async fn put(&mut self, body: Bytes) -> Result<()> {
         self.publisher.publish(&self.topic, body).await

@@ -5,30 +5,30 @@ use labs::lab::{Knob, Place};
 use tokio::sync::{mpsc, watch};
 
 use super::handle::Outbox;
-use super::protocol::{Act, Event, FromRole, Init, Kind, Measure, Report};
+use super::protocol::{Event, FromRole, Init, Kind, Measure, Report, RoleCommand};
 use crate::measure::account::Collected;
 use crate::measure::clock::{self, Pacer};
 use crate::measure::cost::{Own, Usage};
-use crate::measure::recorder::{Books, INTERVAL, Ledger, Progress, Window};
+use crate::measure::recorder::{INTERVAL, Progress, ReceiverRecorder, SenderRecorder, Window};
 use crate::measure::schedule::{Schedule, Share};
 use crate::results::{Interval, LoadKind};
 use crate::stats;
 
-/// The time a role has to leave the stage after it was told to stop, ns.
+/// The time a role has to end after it was told to stop, ns.
 pub const LEAVE: u64 = 5 * clock::SECOND;
 
 /// What a role has around it while it plays.
-pub(super) struct Stage {
+pub(super) struct RoleContext {
     pub(super) init: Init,
     pub(super) place: Place,
     pub(super) outbox: Outbox,
     pub(super) started: watch::Receiver<Option<u64>>,
     pub(super) draining: watch::Receiver<bool>,
     pub(super) stopped: watch::Receiver<bool>,
-    pub(super) acts: mpsc::UnboundedReceiver<Act>,
+    pub(super) acts: mpsc::UnboundedReceiver<RoleCommand>,
 }
 
-impl Stage {
+impl RoleContext {
     pub(super) fn measure(&self) -> Result<&Measure> {
         self.init.measure.as_ref().context("this role was not told what to measure")
     }
@@ -43,7 +43,7 @@ impl Stage {
         (self.outbox)(FromRole::Ready);
     }
 
-    /// The common start. Call [`Stage::ready`] first.
+    /// The common start. Call [`RoleContext::ready`] first.
     pub(super) async fn go(&self) -> Result<Window> {
         let measure = self.measure()?;
         let mut started = self.started.clone();
@@ -116,39 +116,41 @@ impl Stage {
         (self.outbox)(FromRole::Event(event));
     }
 
-    pub(super) fn ledger(&self, window: Window) -> Result<Ledger> {
+    pub(super) fn sender_recorder(&self, window: Window) -> Result<SenderRecorder> {
         let measure = self.measure()?;
         let (role, index) = (self.init.role(), self.init.index);
-        let mut ledger = Ledger::open(&measure.accounts, &role, self.init.run, index, measure.size, window)?;
+        let mut sends =
+            SenderRecorder::open(&measure.accounts, &role, self.init.run, index, measure.size, window)?;
         if measure.record {
-            ledger.keep(&measure.accounts, &role)?;
+            sends.keep(&measure.accounts, &role)?;
         } else if !measure.load.is_open() {
-            ledger.in_a_closed_loop();
+            sends.use_cached_clock();
         }
         if measure.bare {
-            ledger.strip();
+            sends.strip();
         }
-        Ok(ledger)
+        Ok(sends)
     }
 
-    pub(super) fn books(&self, progress: Progress, window: Window) -> Result<Books> {
+    pub(super) fn receiver_recorder(&self, progress: Progress, window: Window) -> Result<ReceiverRecorder> {
         let measure = self.measure()?;
         let latencies = measure.load.is_open();
         let (role, producers) = (self.init.role(), 0..self.init.senders);
         let run = self.init.run;
-        let mut books = Books::open(&measure.accounts, &role, run, producers, progress, latencies, window)?;
+        let mut receipts =
+            ReceiverRecorder::open(&measure.accounts, &role, run, producers, progress, latencies, window)?;
         if latencies && !measure.bare && self.init.kind == Kind::Sink {
-            books.keep_times(Collected::open(&measure.accounts, &role, self.init.senders)?);
+            receipts.keep_times(Collected::open(&measure.accounts, &role, self.init.senders)?);
         }
         if measure.record {
-            books.keep(&measure.accounts, &role)?;
+            receipts.keep(&measure.accounts, &role)?;
         } else if !latencies {
-            books.in_a_closed_loop();
+            receipts.use_cached_clock();
         }
         if measure.bare {
-            books.strip();
+            receipts.strip();
         }
-        Ok(books)
+        Ok(receipts)
     }
 
     /// Reads the cost of the measured window, beside the role.
@@ -176,24 +178,24 @@ impl Stage {
     /// The role's last line.
     pub(super) async fn report(
         &self,
-        ledger: Option<Ledger>,
-        books: Option<Books>,
+        sends: Option<SenderRecorder>,
+        receipts: Option<ReceiverRecorder>,
         meter: Meter,
     ) -> Result<()> {
-        let offered = if ledger.is_some() { self.offered()? } else { Vec::new() };
+        let offered = if sends.is_some() { self.offered()? } else { Vec::new() };
         let fill = |report: &mut Report| {
-            if let Some(ledger) = ledger {
-                report.lag = stats::encode(&ledger.lag)?;
-                report.pacer = stats::encode(&ledger.pacer)?;
-                report.confirm = stats::encode(&ledger.confirm)?;
-                report.span = ledger.span;
+            if let Some(sends) = sends {
+                report.lag = stats::encode(&sends.lag)?;
+                report.pacer = stats::encode(&sends.pacer)?;
+                report.confirm = stats::encode(&sends.confirm)?;
+                report.span = sends.span;
             }
-            if let Some(books) = books {
-                report.measured = books.measured;
-                report.response = stats::encode(&books.response)?;
-                report.service = stats::encode(&books.service)?;
-                report.span = Some(books.span());
-                report.series = books.series;
+            if let Some(receipts) = receipts {
+                report.measured = receipts.measured;
+                report.response = stats::encode(&receipts.response)?;
+                report.service = stats::encode(&receipts.service)?;
+                report.span = Some(receipts.span());
+                report.series = receipts.series;
             }
             report.series.resize(report.series.len().max(offered.len()), Interval::default());
             for (interval, due) in report.series.iter_mut().zip(&offered) {

@@ -7,47 +7,49 @@ use labs::durable::DurablePubSub;
 use labs::pubsub::{Event, Publisher};
 use labs::queue::{Consumer, Delivery};
 
-use super::adapters::Channel;
-use super::context::Stage;
+use super::adapters::TopicSink;
+use super::context::RoleContext;
 use super::protocol::Kind;
 use super::pubsub::{filter, topic};
-use super::send_loop::{self, Outlet, Room};
+use super::send_loop::{self, InFlightWindow, MessageSink};
 use super::{manual, queue};
 use crate::measure::recorder::Progress;
 use labs::erased::{AnyConsumer, AnyPublisher};
 
-pub(super) async fn run<L: DurablePubSub>(stage: Stage) -> Result<()> {
-    let lab = L::open(&stage.place).await?;
-    match (stage.init.kind, stage.init.measure.is_some()) {
-        (Kind::Publisher, true) => publish(&stage, lab.publisher().await?).await,
-        (Kind::Publisher, false) => manual::publisher(stage, AnyPublisher::new(lab.publisher().await?)).await,
+pub(super) async fn run<L: DurablePubSub>(context: RoleContext) -> Result<()> {
+    let lab = L::open(&context.place).await?;
+    match (context.init.kind, context.init.measure.is_some()) {
+        (Kind::Publisher, true) => publish(&context, lab.publisher().await?).await,
+        (Kind::Publisher, false) => {
+            manual::publisher(context, AnyPublisher::new(lab.publisher().await?)).await
+        }
         (_, measured) => {
-            let filter = filter::<L>(stage.init.filter.as_deref(), measured)?;
-            let mut subscriber = Bodies(lab.durable(&stage.init.role(), &filter).await?);
+            let filter = filter::<L>(context.init.filter.as_deref(), measured)?;
+            let mut subscriber = Bodies(lab.durable(&context.init.role(), &filter).await?);
             match measured {
                 true => {
-                    if stage.is_backlog()? {
+                    if context.is_backlog()? {
                         // A backlog is queued up for subscribers that are known and not there.
                         subscriber.close().await?;
-                        stage.ready();
-                        stage.backlog().await?;
-                        subscriber = Bodies(lab.durable(&stage.init.role(), &filter).await?);
+                        context.ready();
+                        context.backlog().await?;
+                        subscriber = Bodies(lab.durable(&context.init.role(), &filter).await?);
                     } else {
-                        stage.ready();
+                        context.ready();
                     }
-                    let window = stage.go().await?;
-                    queue::consume(&stage, subscriber, window, Progress::Highest).await
+                    let window = context.go().await?;
+                    queue::consume(&context, subscriber, window, Progress::Highest).await
                 }
-                false => manual::consumer(stage, AnyConsumer::new(subscriber)).await,
+                false => manual::consumer(context, AnyConsumer::new(subscriber)).await,
             }
         }
     }
 }
 
 /// Whatever was flushed is confirmed.
-struct Confirmed<P>(Channel<P>);
+struct Confirmed<P>(TopicSink<P>);
 
-impl<P: Publisher> Outlet for Confirmed<P> {
+impl<P: Publisher> MessageSink for Confirmed<P> {
     const CONFIRMS: bool = true;
     #[inline]
     async fn put(&mut self, body: Bytes) -> Result<()> {
@@ -58,19 +60,19 @@ impl<P: Publisher> Outlet for Confirmed<P> {
     }
 }
 
-async fn publish(stage: &Stage, publisher: impl Publisher) -> Result<()> {
-    let mut outlet = Confirmed(Channel { publisher, topic: topic()? });
-    stage.ready();
-    let window = stage.go().await?;
-    let meter = stage.meter(window)?;
+async fn publish(context: &RoleContext, publisher: impl Publisher) -> Result<()> {
+    let mut sink = Confirmed(TopicSink { publisher, topic: topic()? });
+    context.ready();
+    let window = context.go().await?;
+    let meter = context.meter(window)?;
     let listeners: Vec<String> =
-        (0..stage.init.receivers).map(|index| format!("subscriber-{index}")).collect();
-    let room = Room::open(stage, &listeners, Progress::Highest, false)?;
-    let mut ledger = stage.ledger(window)?;
-    send_loop::drive(stage, &mut outlet, &mut ledger, room, window).await?;
-    stage.stop().await;
-    outlet.0.publisher.close().await?;
-    stage.report(Some(ledger), None, meter).await
+        (0..context.init.receivers).map(|index| format!("subscriber-{index}")).collect();
+    let in_flight_window = InFlightWindow::open(context, &listeners, Progress::Highest, false)?;
+    let mut sends = context.sender_recorder(window)?;
+    send_loop::drive(context, &mut sink, &mut sends, in_flight_window, window).await?;
+    context.stop().await;
+    sink.0.publisher.close().await?;
+    context.report(Some(sends), None, meter).await
 }
 
 /// A consumer of events as one of their bodies: what is accounted for.

@@ -7,21 +7,21 @@ use futures_util::future::LocalBoxFuture;
 use labs::lab::{Directory, Place, Registry};
 use tokio::sync::{mpsc, watch};
 
-use super::context::Stage;
+use super::context::RoleContext;
 use super::handle::Outbox;
-use super::protocol::{Act, FromRole, Init, ToRole};
+use super::protocol::{FromRole, Init, RoleCommand, ToRole};
 use super::runtime::{RUNTIME_THREADS, runtime};
 
-/// Sets the stage for a role, lets it play, and tells how it went.
-pub(super) fn stage<F: Future<Output = Result<()>> + 'static>(
+/// Runs a role in its place and its runtime, and reports when it fails.
+pub(super) fn start_role<F: Future<Output = Result<()>> + 'static>(
     init: Init,
     inbox: mpsc::UnboundedReceiver<ToRole>,
     outbox: Outbox,
     registry: Arc<Registry>,
-    play: fn(Stage) -> F,
+    play: fn(RoleContext) -> F,
 ) -> Result<()> {
     // Boxed once a run, so that what is around it is compiled once and not for each lab.
-    set(init, inbox, outbox, registry, &|stage| Box::pin(play(stage)))
+    set(init, inbox, outbox, registry, &|context| Box::pin(play(context)))
 }
 
 fn set(
@@ -29,7 +29,7 @@ fn set(
     inbox: mpsc::UnboundedReceiver<ToRole>,
     outbox: Outbox,
     registry: Arc<Registry>,
-    play: &dyn Fn(Stage) -> LocalBoxFuture<'static, Result<()>>,
+    play: &dyn Fn(RoleContext) -> LocalBoxFuture<'static, Result<()>>,
 ) -> Result<()> {
     let role = init.role();
     let directory = Arc::new(Directory::conducted());
@@ -48,7 +48,7 @@ fn set(
         let (act, acts) = mpsc::unbounded_channel();
         tokio::spawn(listen(inbox, Arc::clone(&directory), Cues { start, drain, stop, act }));
         tokio::spawn(announce(directory, Arc::clone(&outbox)));
-        play(Stage { init, place, outbox, started, draining, stopped, acts }).await
+        play(RoleContext { init, place, outbox, started, draining, stopped, acts }).await
     });
     if let Err(error) = &result {
         failed(FromRole::Failed { error: format!("{error:#}") });
@@ -61,7 +61,7 @@ struct Cues {
     start: watch::Sender<Option<u64>>,
     drain: watch::Sender<bool>,
     stop: watch::Sender<bool>,
-    act: mpsc::UnboundedSender<Act>,
+    act: mpsc::UnboundedSender<RoleCommand>,
 }
 
 /// Takes the conductor's lines as they come, whatever the role is busy with.
@@ -76,7 +76,7 @@ async fn listen(mut inbox: mpsc::UnboundedReceiver<ToRole>, directory: Arc<Direc
             ToRole::Go { start: at } => start.send_modify(|start| *start = Some(at)),
             ToRole::Drain => drain.send_modify(|drain| *drain = true),
             // A role that has ended needs no more telling.
-            ToRole::Act(what) => drop(act.send(what)),
+            ToRole::Command(what) => drop(act.send(what)),
             ToRole::Stop => stop.send_modify(|stop| *stop = true),
         }
     }

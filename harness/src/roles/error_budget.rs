@@ -4,20 +4,20 @@ use anyhow::Result;
 
 /// For errors that come one after the other: the first few are refusals, then
 /// it is a failure.
-pub(super) struct Patience(u32);
+pub(super) struct ErrorBudget(u32);
 
-impl Patience {
+impl ErrorBudget {
     const LIMIT: u32 = 10;
 
     pub(super) fn new() -> Self {
         Self(0)
     }
 
-    pub(super) fn good(&mut self) {
+    pub(super) fn success(&mut self) {
         self.0 = 0;
     }
 
-    pub(super) fn bad(&mut self, error: anyhow::Error) -> Result<()> {
+    pub(super) fn failure(&mut self, error: anyhow::Error) -> Result<()> {
         self.0 += 1;
         if self.0 >= Self::LIMIT {
             return Err(error.context(format!("{} messages in a row were refused", self.0)));

@@ -16,10 +16,10 @@ use labs::queue::{Consumer, Delivery, Producer};
 use labs::reqrep::{Requester, Responder};
 use labs::topic::Topic;
 
-use super::adapters::Way;
-use super::context::Stage;
-use super::protocol::{Act, Event, FromRole, What};
-use super::send_loop::Outlet;
+use super::adapters::SenderSink;
+use super::context::RoleContext;
+use super::protocol::{Event, FromRole, RoleCommand, What};
+use super::send_loop::MessageSink;
 use labs::erased::{
     AnyConsumer, AnyProducer, AnyPublisher, AnyReceiver, AnyRequester, AnyResponder, AnySender, AnySubscriber,
 };
@@ -33,9 +33,9 @@ fn text(body: &Bytes) -> String {
     String::from_utf8_lossy(body).into_owned()
 }
 
-impl Stage {
+impl RoleContext {
     /// The next thing to do; `None` when told to stop.
-    async fn act(&mut self) -> Option<Act> {
+    async fn act(&mut self) -> Option<RoleCommand> {
         let stop = self.stop();
         tokio::select! {
             biased;
@@ -49,57 +49,58 @@ impl Stage {
     }
 
     /// An act that this role does not know.
-    fn cannot(&self, act: &Act) {
+    fn cannot(&self, act: &RoleCommand) {
         self.say(What::Failed, format!("a {} cannot do that: {act:?}", self.init.kind));
     }
 }
 
 /// A sender or a ventilator.
-pub(super) async fn sender(mut stage: Stage, sender: AnySender) -> Result<()> {
-    let mut way = Way(sender);
-    stage.ready();
-    while let Some(act) = stage.act().await {
+pub(super) async fn sender(mut context: RoleContext, sender: AnySender) -> Result<()> {
+    let mut way = SenderSink(sender);
+    context.ready();
+    while let Some(act) = context.act().await {
         match act {
-            Act::Say { text, .. } => {
+            RoleCommand::Say { text, .. } => {
                 way.put(text.clone().into()).await?;
                 way.flush().await?;
-                stage.say(What::Written, text);
+                context.say(What::Written, text);
             }
-            other => stage.cannot(&other),
+            other => context.cannot(&other),
         }
     }
     way.0.close().await
 }
 
 /// A publisher.
-pub(super) async fn publisher(mut stage: Stage, mut publisher: AnyPublisher) -> Result<()> {
-    stage.ready();
-    while let Some(act) = stage.act().await {
+pub(super) async fn publisher(mut context: RoleContext, mut publisher: AnyPublisher) -> Result<()> {
+    context.ready();
+    while let Some(act) = context.act().await {
         match act {
-            Act::Say { text, topic } => match Topic::new(topic.as_deref().unwrap_or(TOPIC)) {
+            RoleCommand::Say { text, topic } => match Topic::new(topic.as_deref().unwrap_or(TOPIC)) {
                 Ok(topic) => {
                     publisher.publish(&topic, text.clone().into()).await?;
                     publisher.flush().await?;
-                    stage.event(Event { topic: Some(topic.to_string()), ..Event::new(What::Written, text) });
+                    context
+                        .event(Event { topic: Some(topic.to_string()), ..Event::new(What::Written, text) });
                 }
-                Err(error) => stage.say(What::Failed, error.to_string()),
+                Err(error) => context.say(What::Failed, error.to_string()),
             },
-            other => stage.cannot(&other),
+            other => context.cannot(&other),
         }
     }
     publisher.close().await
 }
 
 /// A receiver.
-pub(super) async fn receiver(stage: Stage, mut receiver: AnyReceiver) -> Result<()> {
-    stage.ready();
-    let mut stop = std::pin::pin!(stage.stop());
+pub(super) async fn receiver(context: RoleContext, mut receiver: AnyReceiver) -> Result<()> {
+    context.ready();
+    let mut stop = std::pin::pin!(context.stop());
     loop {
         tokio::select! {
             body = receiver.recv() => match body? {
-                Some(body) => stage.say(What::Received, text(&body)),
+                Some(body) => context.say(What::Received, text(&body)),
                 None => {
-                    stage.say(What::Ended, "every sender has closed");
+                    context.say(What::Ended, "every sender has closed");
                     break stop.await;
                 }
             },
@@ -110,18 +111,18 @@ pub(super) async fn receiver(stage: Stage, mut receiver: AnyReceiver) -> Result<
 }
 
 /// A subscriber.
-pub(super) async fn subscriber(stage: Stage, mut subscriber: AnySubscriber) -> Result<()> {
-    stage.ready();
-    let mut stop = std::pin::pin!(stage.stop());
+pub(super) async fn subscriber(context: RoleContext, mut subscriber: AnySubscriber) -> Result<()> {
+    context.ready();
+    let mut stop = std::pin::pin!(context.stop());
     loop {
         tokio::select! {
             event = subscriber.next() => match event? {
-                Some(event) => stage.event(Event {
+                Some(event) => context.event(Event {
                     topic: Some(event.topic.to_string()),
                     ..Event::new(What::Received, text(&event.body))
                 }),
                 None => {
-                    stage.say(What::Ended, "every publisher has closed");
+                    context.say(What::Ended, "every publisher has closed");
                     break stop.await;
                 }
             },
@@ -132,69 +133,69 @@ pub(super) async fn subscriber(stage: Stage, mut subscriber: AnySubscriber) -> R
 }
 
 /// A requester: many questions may be open.
-pub(super) async fn requester(mut stage: Stage, requester: AnyRequester) -> Result<()> {
-    stage.ready();
+pub(super) async fn requester(mut context: RoleContext, requester: AnyRequester) -> Result<()> {
+    context.ready();
     let asking = &requester;
     let mut open = FuturesUnordered::new();
     loop {
         tokio::select! {
-            act = stage.act() => match act {
+            act = context.act() => match act {
                 None => return Ok(()),
-                Some(Act::Say { text: question, .. }) => {
-                    stage.say(What::Requested, question.clone());
+                Some(RoleCommand::Say { text: question, .. }) => {
+                    context.say(What::Requested, question.clone());
                     open.push(async move { (question.clone(), asking.ask(question.into()).await) });
                 }
-                Some(other) => stage.cannot(&other),
+                Some(other) => context.cannot(&other),
             },
             Some((question, reply)) = open.next() => {
                 let event = match reply {
                     Ok(reply) => Event::new(What::Replied, text(&reply)),
                     Err(error) => Event::new(What::Failed, format!("{error:#}")),
                 };
-                stage.event(Event { about: Some(question), ..event });
+                context.event(Event { about: Some(question), ..event });
             }
         }
     }
 }
 
 /// A responder: answers the oldest request when told, or by itself.
-pub(super) async fn responder(mut stage: Stage, mut responder: AnyResponder) -> Result<()> {
-    stage.ready();
+pub(super) async fn responder(mut context: RoleContext, mut responder: AnyResponder) -> Result<()> {
+    context.ready();
     let (mut open, mut auto) = (VecDeque::new(), None);
     loop {
         tokio::select! {
-            act = stage.act() => match act {
+            act = context.act() => match act {
                 None => return Ok(()),
-                Some(Act::Reply { text: reply }) => match open.pop_front() {
+                Some(RoleCommand::Reply { text: reply }) => match open.pop_front() {
                     Some((question, to)) => {
                         responder.reply(to, reply.clone().into()).await?;
-                        stage.event(Event { about: Some(question), ..Event::new(What::Replied, reply) });
+                        context.event(Event { about: Some(question), ..Event::new(What::Replied, reply) });
                     }
-                    None => stage.say(What::Failed, "no request waits for a reply"),
+                    None => context.say(What::Failed, "no request waits for a reply"),
                 },
-                Some(Act::Auto { work_ms }) => {
+                Some(RoleCommand::Auto { work_ms }) => {
                     let work = Duration::from_millis(work_ms);
                     auto = Some(work);
                     // A request may have been quicker than the word to answer by oneself.
                     for (question, to) in open.drain(..) {
-                        answer(&stage, &mut responder, work, question, to).await?;
+                        answer(&context, &mut responder, work, question, to).await?;
                     }
                 }
-                Some(other) => stage.cannot(&other),
+                Some(other) => context.cannot(&other),
             },
             request = responder.next() => {
                 let Some((request, to)) = request? else {
-                    stage.say(What::Ended, "every requester has closed");
-                    stage.stop().await;
+                    context.say(What::Ended, "every requester has closed");
+                    context.stop().await;
                     return Ok(());
                 };
                 let question = text(&request);
-                stage.say(What::Requested, question.clone());
+                context.say(What::Requested, question.clone());
                 let Some(work) = auto else {
                     open.push_back((question, to));
                     continue;
                 };
-                answer(&stage, &mut responder, work, question, to).await?;
+                answer(&context, &mut responder, work, question, to).await?;
             }
         }
     }
@@ -202,36 +203,36 @@ pub(super) async fn responder(mut stage: Stage, mut responder: AnyResponder) -> 
 
 /// Answers a question by itself, after some work.
 async fn answer(
-    stage: &Stage,
+    context: &RoleContext,
     responder: &mut AnyResponder,
     work: Duration,
     question: String,
     to: <AnyResponder as Responder>::ReplyTo,
 ) -> Result<()> {
     tokio::time::sleep(work).await;
-    let reply = format!("{} heard: {question}", stage.init.role());
+    let reply = format!("{} heard: {question}", context.init.role());
     responder.reply(to, reply.clone().into()).await?;
-    stage.event(Event { about: Some(question), ..Event::new(What::Replied, reply) });
+    context.event(Event { about: Some(question), ..Event::new(What::Replied, reply) });
     Ok(())
 }
 
 /// A producer: many messages may wait for their confirmation.
-pub(super) async fn producer(mut stage: Stage, producer: AnyProducer) -> Result<()> {
-    stage.ready();
+pub(super) async fn producer(mut context: RoleContext, producer: AnyProducer) -> Result<()> {
+    context.ready();
     let sending = &producer;
     let mut open = FuturesUnordered::new();
     loop {
         tokio::select! {
-            act = stage.act() => match act {
+            act = context.act() => match act {
                 None => break,
-                Some(Act::Say { text, .. }) => {
+                Some(RoleCommand::Say { text, .. }) => {
                     open.push(async move { (text.clone(), sending.send(text.into()).await) });
                 }
-                Some(other) => stage.cannot(&other),
+                Some(other) => context.cannot(&other),
             },
             Some((text, confirmed)) = open.next() => match confirmed {
-                Ok(()) => stage.say(What::Confirmed, text),
-                Err(error) => stage.event(Event {
+                Ok(()) => context.say(What::Confirmed, text),
+                Err(error) => context.event(Event {
                     about: Some(text),
                     ..Event::new(What::Failed, format!("{error:#}"))
                 }),
@@ -243,25 +244,25 @@ pub(super) async fn producer(mut stage: Stage, producer: AnyProducer) -> Result<
 }
 
 /// A consumer: settles the oldest delivery when told, or by itself.
-pub(super) async fn consumer(mut stage: Stage, consumer: AnyConsumer) -> Result<()> {
-    settle(&mut stage, consumer, None).await
+pub(super) async fn consumer(mut context: RoleContext, consumer: AnyConsumer) -> Result<()> {
+    settle(&mut context, consumer, None).await
 }
 
 /// A worker: a result is on its way before its task is settled. It leaves when
 /// the control channel says `stop`.
 pub(super) async fn worker(
-    mut stage: Stage,
+    mut context: RoleContext,
     tasks: AnyConsumer,
     results: AnySender,
     mut orders: AnySubscriber,
 ) -> Result<()> {
-    let outbox = stage.outbox.clone();
+    let outbox = context.outbox.clone();
     tokio::select! {
-        ended = settle(&mut stage, tasks, Some(Way(results))) => return ended,
+        ended = settle(&mut context, tasks, Some(SenderSink(results))) => return ended,
         stop = heard_stop(&mut orders) => stop?,
     }
     outbox(FromRole::Event(Event::new(What::Ended, STOP)));
-    stage.stop().await;
+    context.stop().await;
     Ok(())
 }
 
@@ -276,30 +277,34 @@ async fn heard_stop(orders: &mut AnySubscriber) -> Result<()> {
 
 /// A sink: collects results, and says `stop` (or whatever it is told to) to
 /// all workers.
-pub(super) async fn sink(mut stage: Stage, mut results: AnyConsumer, mut orders: AnyPublisher) -> Result<()> {
-    stage.ready();
+pub(super) async fn sink(
+    mut context: RoleContext,
+    mut results: AnyConsumer,
+    mut orders: AnyPublisher,
+) -> Result<()> {
+    context.ready();
     let control = Topic::new("control")?;
     loop {
         tokio::select! {
-            act = stage.act() => match act {
+            act = context.act() => match act {
                 None => break,
-                Some(Act::Say { text, .. }) => {
+                Some(RoleCommand::Say { text, .. }) => {
                     orders.publish(&control, text.clone().into()).await?;
                     orders.flush().await?;
-                    stage.event(Event { topic: Some(control.to_string()), ..Event::new(What::Written, text) });
+                    context.event(Event { topic: Some(control.to_string()), ..Event::new(What::Written, text) });
                 }
                 // A sink settles by itself, always.
-                Some(Act::Auto { .. }) => {}
-                Some(other) => stage.cannot(&other),
+                Some(RoleCommand::Auto { .. }) => {}
+                Some(other) => context.cannot(&other),
             },
             result = results.next() => {
                 let Some(result) = result? else {
-                    stage.say(What::Ended, "every worker has left");
-                    stage.stop().await;
+                    context.say(What::Ended, "every worker has left");
+                    context.stop().await;
                     break;
                 };
                 let event = Event::new(What::Received, text(&result.item));
-                stage.event(Event { attempt: Some(result.attempt), ..event });
+                context.event(Event { attempt: Some(result.attempt), ..event });
                 results.ack(result.receipt).await?;
                 results.flush().await?;
             }
@@ -310,11 +315,11 @@ pub(super) async fn sink(mut stage: Stage, mut results: AnyConsumer, mut orders:
 }
 
 async fn settle(
-    stage: &mut Stage,
+    context: &mut RoleContext,
     mut consumer: AnyConsumer,
-    mut results: Option<Way<AnySender>>,
+    mut results: Option<SenderSink<AnySender>>,
 ) -> Result<()> {
-    stage.ready();
+    context.ready();
     let mut open: VecDeque<Delivery<String, <AnyConsumer as Consumer>::Receipt>> = VecDeque::new();
     let mut auto: Option<Duration> = None;
     loop {
@@ -322,12 +327,12 @@ async fn settle(
             // Whatever is open is worked on, also what came before the word did.
             Some(work) => {
                 tokio::time::sleep(work).await;
-                Act::Ack
+                RoleCommand::Ack
             }
             None => tokio::select! {
-                act = stage.act() => match act {
+                act = context.act() => match act {
                     None => break,
-                    Some(Act::Auto { work_ms }) => {
+                    Some(RoleCommand::Auto { work_ms }) => {
                         auto = Some(Duration::from_millis(work_ms));
                         continue;
                     }
@@ -335,32 +340,32 @@ async fn settle(
                 },
                 delivery = consumer.next() => {
                     let Some(delivery) = delivery? else {
-                        stage.say(What::Ended, "no more can come");
-                        stage.stop().await;
+                        context.say(What::Ended, "no more can come");
+                        context.stop().await;
                         break;
                     };
                     let (text, attempt) = (text(&delivery.item), delivery.attempt);
-                    stage.event(Event { attempt: Some(attempt), ..Event::new(What::Received, text.clone()) });
+                    context.event(Event { attempt: Some(attempt), ..Event::new(What::Received, text.clone()) });
                     open.push_back(Delivery { item: text, attempt, receipt: delivery.receipt });
                     continue;
                 }
             },
         };
-        if !matches!(act, Act::Ack | Act::Nack) {
-            stage.cannot(&act);
+        if !matches!(act, RoleCommand::Ack | RoleCommand::Nack) {
+            context.cannot(&act);
             continue;
         }
         let Some(delivery) = open.pop_front() else {
-            stage.say(What::Failed, "nothing waits to be settled");
+            context.say(What::Failed, "nothing waits to be settled");
             continue;
         };
         let what = match act {
-            Act::Ack => {
+            RoleCommand::Ack => {
                 if let Some(results) = &mut results {
-                    let result = format!("{} did: {}", stage.init.role(), delivery.item);
+                    let result = format!("{} did: {}", context.init.role(), delivery.item);
                     results.put(result.clone().into()).await?;
                     results.flush().await?;
-                    stage.event(Event {
+                    context.event(Event {
                         about: Some(delivery.item.clone()),
                         ..Event::new(What::Written, result)
                     });
@@ -372,9 +377,9 @@ async fn settle(
         match what {
             Ok(what) => {
                 consumer.flush().await?;
-                stage.event(Event { attempt: Some(delivery.attempt), ..Event::new(what, delivery.item) });
+                context.event(Event { attempt: Some(delivery.attempt), ..Event::new(what, delivery.item) });
             }
-            Err(error) => stage.say(What::Failed, format!("{error:#}")),
+            Err(error) => context.say(What::Failed, format!("{error:#}")),
         }
     }
     consumer.close().await.context("while leaving")?;

@@ -4,43 +4,44 @@ use anyhow::Result;
 use futures_util::FutureExt;
 use labs::oneway::{OneWay, Receiver, Sender};
 
-use super::adapters::{Way, lossy};
-use super::context::Stage;
+use super::adapters::{SenderSink, lossy};
+use super::context::RoleContext;
 use super::manual;
 use super::protocol::Kind;
-use super::send_loop::{self, Room};
+use super::send_loop::{self, InFlightWindow};
 use crate::measure::recorder::Progress;
 use labs::erased::{AnyReceiver, AnySender};
 
-pub(super) async fn run<L: OneWay>(stage: Stage) -> Result<()> {
-    let lab = L::open(&stage.place).await?;
-    match (stage.init.kind, stage.init.measure.is_some()) {
-        (Kind::Sender, true) => send::<L>(&stage, lab.sender().await?).await,
-        (Kind::Sender, false) => manual::sender(stage, AnySender::new(lab.sender().await?)).await,
-        (_, true) => receive(&stage, lab.receiver().await?).await,
-        (_, false) => manual::receiver(stage, AnyReceiver::new(lab.receiver().await?)).await,
+pub(super) async fn run<L: OneWay>(context: RoleContext) -> Result<()> {
+    let lab = L::open(&context.place).await?;
+    match (context.init.kind, context.init.measure.is_some()) {
+        (Kind::Sender, true) => send::<L>(&context, lab.sender().await?).await,
+        (Kind::Sender, false) => manual::sender(context, AnySender::new(lab.sender().await?)).await,
+        (_, true) => receive(&context, lab.receiver().await?).await,
+        (_, false) => manual::receiver(context, AnyReceiver::new(lab.receiver().await?)).await,
     }
 }
 
-async fn send<L: OneWay>(stage: &Stage, sender: L::Sender) -> Result<()> {
-    stage.ready();
-    let window = stage.go().await?;
-    let meter = stage.meter(window)?;
-    let room = Room::open(stage, &["receiver-0".to_owned()], Progress::Highest, lossy::<L>())?;
-    let mut ledger = stage.ledger(window)?;
-    let mut outlet = Way(sender);
-    send_loop::drive(stage, &mut outlet, &mut ledger, room, window).await?;
-    send_loop::mark(stage, &mut outlet, &mut ledger).await?;
-    outlet.0.close().await?;
-    stage.report(Some(ledger), None, meter).await
+async fn send<L: OneWay>(context: &RoleContext, sender: L::Sender) -> Result<()> {
+    context.ready();
+    let window = context.go().await?;
+    let meter = context.meter(window)?;
+    let in_flight_window =
+        InFlightWindow::open(context, &["receiver-0".to_owned()], Progress::Highest, lossy::<L>())?;
+    let mut sends = context.sender_recorder(window)?;
+    let mut sink = SenderSink(sender);
+    send_loop::drive(context, &mut sink, &mut sends, in_flight_window, window).await?;
+    send_loop::mark(context, &mut sink, &mut sends).await?;
+    sink.0.close().await?;
+    context.report(Some(sends), None, meter).await
 }
 
-async fn receive(stage: &Stage, mut receiver: impl Receiver) -> Result<()> {
-    stage.ready();
-    let window = stage.go().await?;
-    let meter = stage.meter(window)?;
-    let mut books = stage.books(Progress::Highest, window)?;
-    let mut stop = std::pin::pin!(stage.stop());
+async fn receive(context: &RoleContext, mut receiver: impl Receiver) -> Result<()> {
+    context.ready();
+    let window = context.go().await?;
+    let meter = context.meter(window)?;
+    let mut receipts = context.receiver_recorder(Progress::Highest, window)?;
+    let mut stop = std::pin::pin!(context.stop());
     loop {
         // Under load the next message is there already: nothing to select from.
         let body = match receiver.recv().now_or_never() {
@@ -48,14 +49,14 @@ async fn receive(stage: &Stage, mut receiver: impl Receiver) -> Result<()> {
             None => tokio::select! {
                 biased;
                 body = receiver.recv() => {
-                    books.look_again();
+                    receipts.refresh_clock();
                     body?
                 }
                 () = &mut stop => break,
             },
         };
         let Some(body) = body else { break stop.await };
-        books.take(&body, false);
+        receipts.take(&body, false);
     }
-    stage.report(None, Some(books), meter).await
+    context.report(None, Some(receipts), meter).await
 }

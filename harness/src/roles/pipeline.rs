@@ -6,20 +6,20 @@ use anyhow::{Context as _, Result};
 use futures_util::FutureExt;
 use labs::lab::{Knob, Lab as _};
 use labs::oneway::Sender;
-use labs::pipeline::{Pipeline, Stage as Part};
+use labs::pipeline::{Pipeline, Stage as PipelineStage};
 use labs::pubsub::PubSub as _;
 use labs::queue::Consumer;
 use labs::topic::Filter;
 
-use super::adapters::{Way, lossy};
-use super::context::Stage;
+use super::adapters::{SenderSink, lossy};
+use super::context::RoleContext;
 use super::manual;
 use super::protocol::Kind;
 use super::queue::consume;
-use super::send_loop::{self, Room};
+use super::send_loop::{self, InFlightWindow};
 use crate::measure::account::{Counter, Counters, Worked};
 use crate::measure::clock::{self, Pacer};
-use crate::measure::header::Stamp;
+use crate::measure::header::Header;
 use crate::measure::recorder::Progress;
 use labs::erased::{AnyConsumer, AnyPublisher, AnySender, AnySubscriber};
 
@@ -33,68 +33,69 @@ pub(super) const WORKER_BATCH: Knob =
 pub(super) const WORK_US: Knob =
     Knob::new("work-us", 0, "Microseconds of work (sleep) that a worker spends on each task.");
 
-pub(super) async fn run<L: Pipeline>(stage: Stage) -> Result<()> {
-    let lab = L::open(&stage.place).await?;
-    match (stage.init.kind, stage.init.measure.is_some()) {
-        (Kind::Ventilator, true) => ventilate::<L>(&stage, lab.push(Part::Tasks).await?).await,
+pub(super) async fn run<L: Pipeline>(context: RoleContext) -> Result<()> {
+    let lab = L::open(&context.place).await?;
+    match (context.init.kind, context.init.measure.is_some()) {
+        (Kind::Ventilator, true) => ventilate::<L>(&context, lab.push(PipelineStage::Tasks).await?).await,
         (Kind::Ventilator, false) => {
-            manual::sender(stage, AnySender::new(lab.push(Part::Tasks).await?)).await
+            manual::sender(context, AnySender::new(lab.push(PipelineStage::Tasks).await?)).await
         }
         (Kind::Worker, measured) => {
             // The way out first: a worker that has taken a task must be able to hand it on.
-            let results = lab.push(Part::Results).await?;
-            let tasks = lab.pull(Part::Tasks).await?;
+            let results = lab.push(PipelineStage::Results).await?;
+            let tasks = lab.pull(PipelineStage::Tasks).await?;
             match measured {
-                true => work(&stage, tasks, results).await,
+                true => work(&context, tasks, results).await,
                 false => {
-                    let control = L::Control::open(&stage.place.namespace("control")).await?;
+                    let control = L::Control::open(&context.place.namespace("control")).await?;
                     let orders = control.subscriber(&Filter::All).await?;
                     let (tasks, results) = (AnyConsumer::new(tasks), AnySender::new(results));
-                    manual::worker(stage, tasks, results, AnySubscriber::new(orders)).await
+                    manual::worker(context, tasks, results, AnySubscriber::new(orders)).await
                 }
             }
         }
         (_, true) => {
-            let results = lab.pull(Part::Results).await?;
-            stage.ready();
-            let window = stage.go().await?;
-            consume(&stage, results, window, Progress::Count).await
+            let results = lab.pull(PipelineStage::Results).await?;
+            context.ready();
+            let window = context.go().await?;
+            consume(&context, results, window, Progress::Count).await
         }
         (_, false) => {
-            let control = L::Control::open(&stage.place.namespace("control")).await?;
+            let control = L::Control::open(&context.place.namespace("control")).await?;
             let orders = control.publisher().await?;
-            let results = AnyConsumer::new(lab.pull(Part::Results).await?);
-            manual::sink(stage, results, AnyPublisher::new(orders)).await
+            let results = AnyConsumer::new(lab.pull(PipelineStage::Results).await?);
+            manual::sink(context, results, AnyPublisher::new(orders)).await
         }
     }
 }
 
-async fn ventilate<L: Pipeline>(stage: &Stage, tasks: L::Push) -> Result<()> {
-    stage.ready();
-    let window = stage.go().await?;
-    let meter = stage.meter(window)?;
-    let room = Room::open(stage, &["sink-0".to_owned()], Progress::Count, lossy::<L>())?;
-    let mut ledger = stage.ledger(window)?;
-    let mut outlet = Way(tasks);
-    send_loop::drive(stage, &mut outlet, &mut ledger, room, window).await?;
-    stage.stop().await;
-    outlet.0.close().await?;
-    stage.report(Some(ledger), None, meter).await
+async fn ventilate<L: Pipeline>(context: &RoleContext, tasks: L::Push) -> Result<()> {
+    context.ready();
+    let window = context.go().await?;
+    let meter = context.meter(window)?;
+    let in_flight_window =
+        InFlightWindow::open(context, &["sink-0".to_owned()], Progress::Count, lossy::<L>())?;
+    let mut sends = context.sender_recorder(window)?;
+    let mut sink = SenderSink(tasks);
+    send_loop::drive(context, &mut sink, &mut sends, in_flight_window, window).await?;
+    context.stop().await;
+    sink.0.close().await?;
+    context.report(Some(sends), None, meter).await
 }
 
 async fn work<C: Consumer<Item = bytes::Bytes>>(
-    stage: &Stage,
+    context: &RoleContext,
     mut tasks: C,
     mut results: impl Sender,
 ) -> Result<()> {
-    stage.ready();
-    let window = stage.go().await?;
-    let meter = stage.meter(window)?;
-    let work = stage.place.knob(WORK_US) as u64 * 1_000;
+    context.ready();
+    let window = context.go().await?;
+    let meter = context.meter(window)?;
+    let work = context.place.knob(WORK_US) as u64 * 1_000;
     let batch = if work > 0 { Knob { default: 1, ..WORKER_BATCH } } else { WORKER_BATCH };
-    let batch = stage.knob(batch);
-    let bench = Bench::open(stage, work)?;
-    let mut stop = std::pin::pin!(stage.stop());
+    let batch = context.knob(batch);
+    let bench = Bench::open(context, work)?;
+    let mut stop = std::pin::pin!(context.stop());
     let mut settled = Vec::new();
     loop {
         let task = match tasks.next().now_or_never() {
@@ -119,7 +120,7 @@ async fn work<C: Consumer<Item = bytes::Bytes>>(
     settle(&mut tasks, &mut results, &mut settled).await?;
     tasks.close().await?;
     results.close().await?;
-    stage.report(None, None, meter).await
+    context.report(None, None, meter).await
 }
 
 /// Where a worker works, and what it writes down of that.
@@ -135,13 +136,13 @@ struct Bench {
 }
 
 impl Bench {
-    fn open(stage: &Stage, work: u64) -> Result<Self> {
-        let (measure, role) = (stage.measure()?, stage.init.role());
+    fn open(context: &RoleContext, work: u64) -> Result<Self> {
+        let (measure, role) = (context.measure()?, context.init.role());
         let counters = (!measure.bare).then(|| Counters::open(&measure.accounts, &role)).transpose()?;
         let timed = measure.load.is_open() && !measure.bare;
-        let times = timed.then(|| Worked::open(&measure.accounts, &role, stage.init.senders));
+        let times = timed.then(|| Worked::open(&measure.accounts, &role, context.init.senders));
         let times = times.transpose().context("this worker cannot keep the times of its tasks")?;
-        Ok(Self { work, pacer: Pacer::new()?, counters, times, run: stage.init.run })
+        Ok(Self { work, pacer: Pacer::new()?, counters, times, run: context.init.run })
     }
 
     /// Does the task that has just been taken. When this returns, its result is
@@ -157,9 +158,9 @@ impl Bench {
             counters.add(Counter::Sent, 1);
         }
         if let Some(times) = &self.times
-            && let Some(stamp) = Stamp::unchecked(task).filter(|stamp| stamp.run == self.run)
+            && let Some(header) = Header::unchecked(task).filter(|header| header.run == self.run)
         {
-            let message = (stamp.producer as usize, stamp.sequence);
+            let message = (header.producer as usize, header.sequence);
             // A task that came again keeps the times of the first.
             if times.get(message) == [0; 2] {
                 times.set(message, 0, taken);

@@ -87,7 +87,7 @@ impl fmt::Display for Kind {
 }
 
 /// The roles of a pattern: who offers messages, who passes them on, who ends them.
-pub const fn roles(pattern: Pattern) -> &'static [Kind] {
+pub const fn kinds(pattern: Pattern) -> &'static [Kind] {
     match pattern {
         Pattern::OneWay => &[Kind::Sender, Kind::Receiver],
         Pattern::RequestReply => &[Kind::Requester, Kind::Responder],
@@ -156,7 +156,7 @@ pub struct Measure {
     #[serde(default)]
     pub record: bool,
     /// The sender waits for each message to be received before the next, and
-    /// forgets that it is late: see [`crate::trial::Script`].
+    /// forgets that it is late: see [`crate::trial::TrialOptions`].
     #[serde(default)]
     pub lockstep: bool,
     /// Neither stamp nor account nor record, only counts: what the harness costs
@@ -184,7 +184,8 @@ pub enum ToRole {
     /// The backlog is there: take it.
     Drain,
     /// Do something, by hand.
-    Act(Act),
+    #[serde(rename = "act")]
+    Command(RoleCommand),
     /// Leave, and report.
     Stop,
 }
@@ -192,7 +193,7 @@ pub enum ToRole {
 /// One thing a role that is played by hand can be told to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "lowercase")]
-pub enum Act {
+pub enum RoleCommand {
     /// Send, ask, publish: whatever the role does with a message.
     Say {
         /// The message.

@@ -9,14 +9,14 @@ use labs::lab::Join;
 use labs::pubsub::{PubSub, Publisher, Subscriber};
 use labs::topic::{Filter, FilterKind, Topic};
 
-use super::adapters::{Channel, lossy};
-use super::context::Stage;
+use super::adapters::{TopicSink, lossy};
+use super::context::RoleContext;
 use super::manual;
 use super::protocol::Kind;
-use super::send_loop::{self, Outlet, Room};
+use super::send_loop::{self, InFlightWindow, MessageSink};
 use crate::measure::clock::{self, Pacer, SECOND};
 use crate::measure::header::PROBE;
-use crate::measure::recorder::{Books, Ledger, Progress, Seen, Window};
+use crate::measure::recorder::{Progress, ReceiverRecorder, Seen, SenderRecorder, Window};
 use labs::erased::{AnyPublisher, AnySubscriber};
 
 /// What is published under when measuring.
@@ -24,17 +24,19 @@ const TOPIC: &str = "lab.bench";
 /// Gap between probes, ns.
 const PROBING: u64 = 2_000_000;
 
-pub(super) async fn run<L: PubSub>(stage: Stage) -> Result<()> {
-    let lab = L::open(&stage.place).await?;
-    match (stage.init.kind, stage.init.measure.is_some()) {
-        (Kind::Publisher, true) => publish::<L>(&stage, lab.publisher().await?).await,
-        (Kind::Publisher, false) => manual::publisher(stage, AnyPublisher::new(lab.publisher().await?)).await,
+pub(super) async fn run<L: PubSub>(context: RoleContext) -> Result<()> {
+    let lab = L::open(&context.place).await?;
+    match (context.init.kind, context.init.measure.is_some()) {
+        (Kind::Publisher, true) => publish::<L>(&context, lab.publisher().await?).await,
+        (Kind::Publisher, false) => {
+            manual::publisher(context, AnyPublisher::new(lab.publisher().await?)).await
+        }
         (_, measured) => {
-            let filter = filter::<L>(stage.init.filter.as_deref(), measured)?;
+            let filter = filter::<L>(context.init.filter.as_deref(), measured)?;
             let subscriber = lab.subscriber(&filter).await?;
             match measured {
-                true => listen::<L>(&stage, subscriber).await,
-                false => manual::subscriber(stage, AnySubscriber::new(subscriber)).await,
+                true => listen::<L>(&context, subscriber).await,
+                false => manual::subscriber(context, AnySubscriber::new(subscriber)).await,
             }
         }
     }
@@ -57,30 +59,31 @@ pub(super) fn filter<L: PubSub>(asked: Option<&str>, measured: bool) -> Result<F
     }
 }
 
-async fn publish<L: PubSub>(stage: &Stage, publisher: L::Publisher) -> Result<()> {
-    let mut outlet = Channel { publisher, topic: topic()? };
-    stage.ready();
-    let window = if L::JOIN == Join::Probed { probe(stage, &mut outlet).await? } else { stage.go().await? };
-    let meter = stage.meter(window)?;
+async fn publish<L: PubSub>(context: &RoleContext, publisher: L::Publisher) -> Result<()> {
+    let mut sink = TopicSink { publisher, topic: topic()? };
+    context.ready();
+    let window =
+        if L::JOIN == Join::Probed { probe(context, &mut sink).await? } else { context.go().await? };
+    let meter = context.meter(window)?;
     let listeners: Vec<String> =
-        (0..stage.init.receivers).map(|index| format!("subscriber-{index}")).collect();
-    let room = Room::open(stage, &listeners, Progress::Highest, lossy::<L>())?;
-    let mut ledger = stage.ledger(window)?;
-    send_loop::drive(stage, &mut outlet, &mut ledger, room, window).await?;
-    send_loop::mark(stage, &mut outlet, &mut ledger).await?;
-    outlet.publisher.close().await?;
-    stage.report(Some(ledger), None, meter).await
+        (0..context.init.receivers).map(|index| format!("subscriber-{index}")).collect();
+    let in_flight_window = InFlightWindow::open(context, &listeners, Progress::Highest, lossy::<L>())?;
+    let mut sends = context.sender_recorder(window)?;
+    send_loop::drive(context, &mut sink, &mut sends, in_flight_window, window).await?;
+    send_loop::mark(context, &mut sink, &mut sends).await?;
+    sink.publisher.close().await?;
+    context.report(Some(sends), None, meter).await
 }
 
 /// Publishes probes until the conductor has heard that everyone saw one.
-async fn probe(stage: &Stage, outlet: &mut impl Outlet) -> Result<Window> {
+async fn probe(context: &RoleContext, sink: &mut impl MessageSink) -> Result<Window> {
     let never = Window { start: 0, from: 0, to: 0 };
-    let mut ledger: Ledger = stage.ledger(never)?;
+    let mut sends: SenderRecorder = context.sender_recorder(never)?;
     let pacer = Pacer::new()?;
-    let mut go = std::pin::pin!(stage.go());
+    let mut go = std::pin::pin!(context.go());
     loop {
-        outlet.put(ledger.special(PROBE)).await?;
-        outlet.flush().await?;
+        sink.put(sends.special(PROBE)).await?;
+        sink.flush().await?;
         tokio::select! {
             biased;
             window = &mut go => return window,
@@ -89,14 +92,14 @@ async fn probe(stage: &Stage, outlet: &mut impl Outlet) -> Result<Window> {
     }
 }
 
-async fn listen<L: PubSub>(stage: &Stage, mut subscriber: L::Subscriber) -> Result<()> {
+async fn listen<L: PubSub>(context: &RoleContext, mut subscriber: L::Subscriber) -> Result<()> {
     if L::JOIN == Join::Probed {
-        await_probes(stage, &mut subscriber).await?;
+        await_probes(context, &mut subscriber).await?;
     }
-    stage.ready();
+    context.ready();
     // Probes go on until everyone has seen one: they must not pile up meanwhile.
     let window = {
-        let mut go = std::pin::pin!(stage.go());
+        let mut go = std::pin::pin!(context.go());
         loop {
             tokio::select! {
                 biased;
@@ -105,9 +108,9 @@ async fn listen<L: PubSub>(stage: &Stage, mut subscriber: L::Subscriber) -> Resu
             }
         }
     };
-    let meter = stage.meter(window)?;
-    let mut books = stage.books(Progress::Highest, window)?;
-    let mut stop = std::pin::pin!(stage.stop());
+    let meter = context.meter(window)?;
+    let mut receipts = context.receiver_recorder(Progress::Highest, window)?;
+    let mut stop = std::pin::pin!(context.stop());
     loop {
         // Under load the next event is there already: nothing to select from.
         let event = match subscriber.next().now_or_never() {
@@ -115,26 +118,27 @@ async fn listen<L: PubSub>(stage: &Stage, mut subscriber: L::Subscriber) -> Resu
             None => tokio::select! {
                 biased;
                 event = subscriber.next() => {
-                    books.look_again();
+                    receipts.refresh_clock();
                     event?
                 }
                 () = &mut stop => break,
             },
         };
         let Some(event) = event else { break stop.await };
-        books.take(&event.body, false);
+        receipts.take(&event.body, false);
     }
-    stage.report(None, Some(books), meter).await
+    context.report(None, Some(receipts), meter).await
 }
 
 /// Joined when a probe of every publisher has come through.
-async fn await_probes(stage: &Stage, subscriber: &mut impl Subscriber) -> Result<()> {
+async fn await_probes(context: &RoleContext, subscriber: &mut impl Subscriber) -> Result<()> {
     let far = clock::now() + 3600 * SECOND;
-    let mut books: Books = stage.books(Progress::Highest, Window { start: far, from: far, to: far })?;
+    let mut receipts: ReceiverRecorder =
+        context.receiver_recorder(Progress::Highest, Window { start: far, from: far, to: far })?;
     let mut seen = BTreeSet::new();
-    while seen.len() < stage.init.senders {
+    while seen.len() < context.init.senders {
         let event = subscriber.next().await?.context("the publisher closed before a probe came")?;
-        if let Seen::Probe(publisher) = books.take(&event.body, false) {
+        if let Seen::Probe(publisher) = receipts.take(&event.body, false) {
             seen.insert(publisher);
         }
     }

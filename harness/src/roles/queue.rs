@@ -6,12 +6,12 @@ use futures_util::FutureExt;
 use labs::lab::Knob;
 use labs::queue::{Consumer, Producer, Queue};
 
-use super::context::Stage;
-use super::error_budget::Patience;
+use super::context::RoleContext;
+use super::error_budget::ErrorBudget;
 use super::in_flight::InFlight;
 use super::manual;
 use super::protocol::Kind;
-use super::send_loop::Room;
+use super::send_loop::InFlightWindow;
 use crate::measure::clock::{self, Pacer};
 use crate::measure::recorder::{Progress, Window};
 use crate::results::LoadKind;
@@ -30,94 +30,95 @@ const ACK_BATCH: usize = 64;
 /// How often a full window is looked at again, ns.
 const LOOK: u64 = 100_000;
 
-pub(super) async fn run<L: Queue>(stage: Stage) -> Result<()> {
-    let lab = L::open(&stage.place).await?;
-    let prefetch = u16::try_from(stage.knob(PREFETCH)).unwrap_or(u16::MAX);
-    match (stage.init.kind, stage.init.measure.is_some()) {
-        (Kind::Producer, true) => produce(&stage, lab.producer().await?).await,
-        (Kind::Producer, false) => manual::producer(stage, AnyProducer::new(lab.producer().await?)).await,
+pub(super) async fn run<L: Queue>(context: RoleContext) -> Result<()> {
+    let lab = L::open(&context.place).await?;
+    let prefetch = u16::try_from(context.knob(PREFETCH)).unwrap_or(u16::MAX);
+    match (context.init.kind, context.init.measure.is_some()) {
+        (Kind::Producer, true) => produce(&context, lab.producer().await?).await,
+        (Kind::Producer, false) => manual::producer(context, AnyProducer::new(lab.producer().await?)).await,
         (_, true) => {
             // A backlog is queued up while nobody is there to take it.
-            let consumer = if stage.is_backlog()? { None } else { Some(lab.consumer(prefetch).await?) };
-            stage.ready();
-            let window = stage.go().await?;
+            let consumer = if context.is_backlog()? { None } else { Some(lab.consumer(prefetch).await?) };
+            context.ready();
+            let window = context.go().await?;
             let consumer = match consumer {
                 Some(consumer) => consumer,
                 None => {
-                    stage.backlog().await?;
+                    context.backlog().await?;
                     lab.consumer(prefetch).await?
                 }
             };
-            consume(&stage, consumer, window, Progress::Count).await
+            consume(&context, consumer, window, Progress::Count).await
         }
         (_, false) => {
-            let prefetch = u16::try_from(stage.knob(PLAY_PREFETCH)).unwrap_or(u16::MAX);
-            manual::consumer(stage, AnyConsumer::new(lab.consumer(prefetch).await?)).await
+            let prefetch = u16::try_from(context.knob(PLAY_PREFETCH)).unwrap_or(u16::MAX);
+            manual::consumer(context, AnyConsumer::new(lab.consumer(prefetch).await?)).await
         }
     }
 }
 
-async fn produce(stage: &Stage, producer: impl Producer) -> Result<()> {
-    stage.ready();
-    let window = stage.go().await?;
-    let meter = stage.meter(window)?;
-    let measure = stage.measure()?;
-    let consumers: Vec<String> = (0..stage.init.receivers).map(|index| format!("consumer-{index}")).collect();
-    let mut room = Room::open(stage, &consumers, Progress::Count, false)?;
-    let mut ledger = stage.ledger(window)?;
-    let mut schedule = stage.schedule()?;
-    let quota = stage.quota()?.unwrap_or(u64::MAX);
+async fn produce(context: &RoleContext, producer: impl Producer) -> Result<()> {
+    context.ready();
+    let window = context.go().await?;
+    let meter = context.meter(window)?;
+    let measure = context.measure()?;
+    let consumers: Vec<String> =
+        (0..context.init.receivers).map(|index| format!("consumer-{index}")).collect();
+    let mut in_flight_window = InFlightWindow::open(context, &consumers, Progress::Count, false)?;
+    let mut sends = context.sender_recorder(window)?;
+    let mut schedule = context.schedule()?;
+    let quota = context.quota()?.unwrap_or(u64::MAX);
     let limit = match measure.load.kind {
         LoadKind::Rate => IN_FLIGHT_OPEN,
-        _ => stage.knob(IN_FLIGHT),
+        _ => context.knob(IN_FLIGHT),
     };
     let pacer = Pacer::new()?;
     pacer.sleep_until(window.start).await?;
     let mut due = schedule.as_mut().and_then(Iterator::next).map(|first| window.start + first);
-    let mut patience = Patience::new();
+    let mut error_budget = ErrorBudget::new();
     let mut in_flight = InFlight::new();
-    let mut stop = std::pin::pin!(stage.stop());
+    let mut stop = std::pin::pin!(context.stop());
     let mut told = false;
     loop {
         if in_flight.has_waited() {
-            ledger.look_again();
+            sends.refresh_clock();
         }
         let mut full;
         // Everything that is due and fits is sent before anything is awaited.
         loop {
-            let now = ledger.now();
+            let now = sends.now();
             let scheduled = due.unwrap_or(now);
-            full = !room.has(ledger.sent());
-            let over = scheduled >= window.to || ledger.sent() >= quota;
+            full = !in_flight_window.has(sends.sent());
+            let over = scheduled >= window.to || sends.sent() >= quota;
             if scheduled > now || over || in_flight.len() >= limit || full {
                 break;
             }
-            let (sequence, body) = ledger.next(scheduled, now)?;
+            let (sequence, body) = sends.next(scheduled, now)?;
             in_flight.add(producer.send(body).map(move |sent| (sequence, now, clock::now(), sent)));
             due = schedule.as_mut().and_then(Iterator::next).map(|next| window.start + next);
         }
-        let ended = due.unwrap_or_else(clock::now) >= window.to || ledger.sent() >= quota;
+        let ended = due.unwrap_or_else(clock::now) >= window.to || sends.sent() >= quota;
         if ended && in_flight.len() == 0 && !std::mem::replace(&mut told, true) {
-            ledger.done();
-            stage.done(ledger.sent());
+            sends.done();
+            context.done(sends.sent());
         }
         let wake = if full { clock::now() + LOOK } else { due.unwrap_or(window.to) };
         tokio::select! {
             biased;
             Some((sequence, sent, at, confirmed)) = in_flight.next() => match confirmed {
                 Ok(()) => {
-                    patience.good();
-                    ledger.confirm(sequence, sent, at);
+                    error_budget.success();
+                    sends.confirm(sequence, sent, at);
                 }
                 Err(error) => {
-                    ledger.refuse(sequence);
-                    patience.bad(error)?;
+                    sends.refuse(sequence);
+                    error_budget.failure(error)?;
                 }
             },
             slept = pacer.sleep_until(wake), if !ended && in_flight.len() < limit => {
                 // A look at a full window, or a closed loop's end, is no message's time.
                 let late = slept?.filter(|_| due == Some(wake));
-                ledger.woke(wake, late);
+                sends.woke(wake, late);
             }
             () = &mut stop => break,
         }
@@ -125,13 +126,13 @@ async fn produce(stage: &Stage, producer: impl Producer) -> Result<()> {
     // What is still in flight was never confirmed: the account says so.
     drop(in_flight);
     producer.close().await?;
-    stage.report(Some(ledger), None, meter).await
+    context.report(Some(sends), None, meter).await
 }
 
 /// Takes and settles until stopped; a pipeline's sink and a durable
 /// subscriber do the same.
 pub(super) async fn consume<C>(
-    stage: &Stage,
+    context: &RoleContext,
     mut consumer: C,
     window: Window,
     progress: Progress,
@@ -139,10 +140,10 @@ pub(super) async fn consume<C>(
 where
     C: Consumer<Item = bytes::Bytes>,
 {
-    let meter = stage.meter(window)?;
-    let mut books = stage.books(progress, window)?;
-    books.begin();
-    let mut stop = std::pin::pin!(stage.stop());
+    let meter = context.meter(window)?;
+    let mut receipts = context.receiver_recorder(progress, window)?;
+    receipts.begin();
+    let mut stop = std::pin::pin!(context.stop());
     let mut unflushed = 0;
     loop {
         // Acknowledgements go out in batches while deliveries keep coming, and
@@ -152,12 +153,12 @@ where
             None => {
                 if std::mem::take(&mut unflushed) > 0 {
                     consumer.flush().await?;
-                    books.settled();
+                    receipts.settled();
                 }
                 tokio::select! {
                     biased;
                     delivery = consumer.next() => {
-                        books.look_again();
+                        receipts.refresh_clock();
                         delivery?
                     }
                     () = &mut stop => break,
@@ -165,17 +166,17 @@ where
             }
         };
         let Some(delivery) = delivery else { break stop.await };
-        books.take(&delivery.item, delivery.attempt > 1);
+        receipts.take(&delivery.item, delivery.attempt > 1);
         consumer.ack(delivery.receipt).await?;
-        books.acked();
+        receipts.acked();
         unflushed += 1;
         if unflushed >= ACK_BATCH {
             consumer.flush().await?;
-            books.settled();
-            books.look_again();
+            receipts.settled();
+            receipts.refresh_clock();
             unflushed = 0;
         }
     }
     consumer.close().await?;
-    stage.report(None, Some(books), meter).await
+    context.report(None, Some(receipts), meter).await
 }

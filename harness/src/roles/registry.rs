@@ -12,7 +12,7 @@ use labs::pubsub::PubSub;
 use labs::queue::Queue;
 use labs::reqrep::RequestReply;
 
-use super::enter::stage;
+use super::enter::start_role;
 use super::handle::{Handle, RoleFn};
 use super::runtime::{RUNTIME_THREADS, block_on};
 use super::{durable, oneway, pipeline, pubsub, queue, reqrep, send_loop};
@@ -42,19 +42,19 @@ impl Handles {
 impl Visitor for Handles {
     fn one_way<L: OneWay>(&mut self) {
         self.push::<L>(Pattern::OneWay, Particular::None, |init, inbox, outbox, registry| {
-            stage(init, inbox, outbox, registry, oneway::run::<L>)
+            start_role(init, inbox, outbox, registry, oneway::run::<L>)
         });
     }
     fn request_reply<L: RequestReply>(&mut self) {
         self.push::<L>(
             Pattern::RequestReply,
             Particular::Matching(L::MATCHING),
-            |init, inbox, outbox, registry| stage(init, inbox, outbox, registry, reqrep::run::<L>),
+            |init, inbox, outbox, registry| start_role(init, inbox, outbox, registry, reqrep::run::<L>),
         );
     }
     fn pub_sub<L: PubSub>(&mut self) {
         self.push::<L>(Pattern::PubSub, Particular::Filters(L::FILTERS), |init, inbox, outbox, registry| {
-            stage(init, inbox, outbox, registry, pubsub::run::<L>)
+            start_role(init, inbox, outbox, registry, pubsub::run::<L>)
         });
         if let Some(handle) = self.0.last_mut() {
             handle.publishers = L::PUBLISHERS;
@@ -64,7 +64,7 @@ impl Visitor for Handles {
         self.push::<L>(
             Pattern::Pipeline,
             Particular::Sharing(L::SHARING),
-            |init, inbox, outbox, registry| stage(init, inbox, outbox, registry, pipeline::run::<L>),
+            |init, inbox, outbox, registry| start_role(init, inbox, outbox, registry, pipeline::run::<L>),
         );
         if let Some(handle) = self.0.last_mut() {
             handle.remove = remove_pipeline::<L>;
@@ -74,12 +74,12 @@ impl Visitor for Handles {
         self.push::<L>(
             Pattern::Queue,
             Particular::Confirmed(L::CONFIRMED),
-            |init, inbox, outbox, registry| stage(init, inbox, outbox, registry, queue::run::<L>),
+            |init, inbox, outbox, registry| start_role(init, inbox, outbox, registry, queue::run::<L>),
         );
     }
     fn durable<L: DurablePubSub>(&mut self) {
         self.push::<L>(Pattern::Durable, Particular::Filters(L::FILTERS), |init, inbox, outbox, registry| {
-            stage(init, inbox, outbox, registry, durable::run::<L>)
+            start_role(init, inbox, outbox, registry, durable::run::<L>)
         });
         if let Some(handle) = self.0.last_mut() {
             handle.remove = remove_durable::<L>;

@@ -7,12 +7,12 @@ use anyhow::Result;
 use bytes::Bytes;
 use labs::lab::Knob;
 
-use super::context::Stage;
-use super::error_budget::Patience;
+use super::context::RoleContext;
+use super::error_budget::ErrorBudget;
 use crate::measure::account::Counters;
 use crate::measure::clock::{self, Pacer};
 use crate::measure::header::MARKER;
-use crate::measure::recorder::{Ledger, Progress, Window};
+use crate::measure::recorder::{Progress, SenderRecorder, Window};
 use crate::measure::schedule::Schedule;
 use crate::results::LoadKind;
 
@@ -30,7 +30,7 @@ pub(crate) const WINDOW_BYTES: u64 = 16 << 20;
 const MARK: u64 = 20_000_000;
 
 /// What takes messages one way.
-pub(super) trait Outlet {
+pub(super) trait MessageSink {
     /// What was flushed is confirmed, and the account says so.
     const CONFIRMS: bool = false;
     async fn put(&mut self, body: Bytes) -> Result<()>;
@@ -39,41 +39,41 @@ pub(super) trait Outlet {
 
 /// Offers the whole load, then says that it is done.
 pub(super) async fn drive(
-    stage: &Stage,
-    outlet: &mut impl Outlet,
-    ledger: &mut Ledger,
-    room: Room,
+    context: &RoleContext,
+    sink: &mut impl MessageSink,
+    sends: &mut SenderRecorder,
+    in_flight_window: InFlightWindow,
     window: Window,
 ) -> Result<()> {
     let pacer = Pacer::new()?;
     pacer.sleep_until(window.start).await?;
-    let mut pump = Pump { outlet, ledger, patience: Patience::new(), unconfirmed: Vec::new() };
-    match stage.schedule()? {
-        None => closed(stage, &mut pump, room, &pacer, window).await?,
-        Some(schedule) if stage.measure()?.lockstep => {
-            lockstep(&mut pump, schedule, room, Clock { pacer: &pacer, window }).await?;
+    let mut send_loop = SendLoop { sink, sends, error_budget: ErrorBudget::new(), unconfirmed: Vec::new() };
+    match context.schedule()? {
+        None => closed(context, &mut send_loop, in_flight_window, &pacer, window).await?,
+        Some(schedule) if context.measure()?.lockstep => {
+            lockstep(&mut send_loop, schedule, in_flight_window, Clock { pacer: &pacer, window }).await?;
         }
-        Some(schedule) => open(&mut pump, schedule, &pacer, window).await?,
+        Some(schedule) => open(&mut send_loop, schedule, &pacer, window).await?,
     }
-    pump.flush().await?;
-    ledger.done();
-    stage.done(ledger.sent());
+    send_loop.flush().await?;
+    sends.done();
+    context.done(sends.sent());
     Ok(())
 }
 
-struct Pump<'a, O> {
-    outlet: &'a mut O,
-    ledger: &'a mut Ledger,
-    patience: Patience,
+struct SendLoop<'a, O> {
+    sink: &'a mut O,
+    sends: &'a mut SenderRecorder,
+    error_budget: ErrorBudget,
     /// Sequence and time of what was accepted since the last flush, where a flush confirms.
     unconfirmed: Vec<(u64, u64)>,
 }
 
-impl<O: Outlet> Pump<'_, O> {
+impl<O: MessageSink> SendLoop<'_, O> {
     #[inline]
     async fn send(&mut self, scheduled: u64, now: u64) -> Result<()> {
-        let (sequence, body) = self.ledger.next(scheduled, now)?;
-        let mut put = std::pin::pin!(self.outlet.put(body));
+        let (sequence, body) = self.sends.next(scheduled, now)?;
+        let mut put = std::pin::pin!(self.sink.put(body));
         let mut waited = false;
         let put = poll_fn(|context| {
             let put = put.as_mut().poll(context);
@@ -82,74 +82,74 @@ impl<O: Outlet> Pump<'_, O> {
         });
         let put = put.await;
         if waited {
-            self.ledger.look_again();
+            self.sends.refresh_clock();
         }
         match put {
             Ok(()) => {
-                self.patience.good();
+                self.error_budget.success();
                 if O::CONFIRMS {
                     self.unconfirmed.push((sequence, now));
                 }
             }
             Err(error) => {
-                self.ledger.refuse(sequence);
-                self.patience.bad(error)?;
+                self.sends.refuse(sequence);
+                self.error_budget.failure(error)?;
             }
         }
         Ok(())
     }
 
     async fn flush(&mut self) -> Result<()> {
-        self.outlet.flush().await?;
-        self.ledger.look_again();
+        self.sink.flush().await?;
+        self.sends.refresh_clock();
         if self.unconfirmed.is_empty() {
             return Ok(());
         }
         // One look at the clock: the flush has confirmed them all at once.
         let at = clock::now();
         for (sequence, sent) in self.unconfirmed.drain(..) {
-            self.ledger.confirm(sequence, sent, at);
+            self.sends.confirm(sequence, sent, at);
         }
         Ok(())
     }
 }
 
 /// As fast as the window allows, or until the backlog is there.
-async fn closed<O: Outlet>(
-    stage: &Stage,
-    pump: &mut Pump<'_, O>,
-    mut room: Room,
+async fn closed<O: MessageSink>(
+    context: &RoleContext,
+    send_loop: &mut SendLoop<'_, O>,
+    mut in_flight_window: InFlightWindow,
     pacer: &Pacer,
     window: Window,
 ) -> Result<()> {
-    let batch = stage.knob(FLUSH_EVERY);
-    let quota = stage.quota()?.unwrap_or(u64::MAX);
+    let batch = context.knob(FLUSH_EVERY);
+    let quota = context.quota()?.unwrap_or(u64::MAX);
     let mut unflushed = 0;
     loop {
-        let now = pump.ledger.now();
-        if now >= window.to || pump.ledger.sent() >= quota {
+        let now = send_loop.sends.now();
+        if now >= window.to || send_loop.sends.sent() >= quota {
             return Ok(());
         }
-        if !room.has(pump.ledger.sent()) {
-            pump.flush().await?;
+        if !in_flight_window.has(send_loop.sends.sent()) {
+            send_loop.flush().await?;
             unflushed = 0;
             pacer.sleep_until(clock::now() + LOOK).await?;
-            pump.ledger.look_again();
-            room.give_up_if_stuck(pump.ledger);
+            send_loop.sends.refresh_clock();
+            in_flight_window.give_up_if_stuck(send_loop.sends);
             continue;
         }
-        pump.send(now, now).await?;
+        send_loop.send(now, now).await?;
         unflushed += 1;
         if unflushed >= batch {
-            pump.flush().await?;
+            send_loop.flush().await?;
             unflushed = 0;
         }
     }
 }
 
 /// At the scheduled times. On each wake, all that is due is sent, then flushed.
-async fn open<O: Outlet>(
-    pump: &mut Pump<'_, O>,
+async fn open<O: MessageSink>(
+    send_loop: &mut SendLoop<'_, O>,
     schedule: Schedule,
     pacer: &Pacer,
     window: Window,
@@ -163,13 +163,13 @@ async fn open<O: Outlet>(
         let mut now = clock::now();
         if due > now {
             if std::mem::take(&mut unflushed) {
-                pump.flush().await?;
+                send_loop.flush().await?;
             }
             let late = pacer.sleep_until(due).await?;
-            pump.ledger.woke(due, late);
+            send_loop.sends.woke(due, late);
             now = clock::now();
         }
-        pump.send(due, now).await?;
+        send_loop.send(due, now).await?;
         unflushed = true;
     }
     Ok(())
@@ -184,24 +184,24 @@ struct Clock<'a> {
 /// What many load generators do, to show what it hides: each message waits
 /// until the one before has been received, and what was due meanwhile is not
 /// sent late but never. The time it takes counts from the send.
-async fn lockstep<O: Outlet>(
-    pump: &mut Pump<'_, O>,
+async fn lockstep<O: MessageSink>(
+    send_loop: &mut SendLoop<'_, O>,
     schedule: Schedule,
-    mut room: Room,
+    mut in_flight_window: InFlightWindow,
     Clock { pacer, window }: Clock<'_>,
 ) -> Result<()> {
     let mut schedule = schedule.map(|due| window.start + due).peekable();
     while let Some(due) = schedule.next() {
         pacer.sleep_until(due.min(window.to)).await?;
-        while !room.has(pump.ledger.sent()) && clock::now() < window.to {
+        while !in_flight_window.has(send_loop.sends.sent()) && clock::now() < window.to {
             pacer.sleep_until(clock::now() + LOOK).await?;
         }
         let now = clock::now();
         if now >= window.to {
             break;
         }
-        pump.send(now, now).await?;
-        pump.flush().await?;
+        send_loop.send(now, now).await?;
+        send_loop.flush().await?;
         while schedule.next_if(|next| *next <= now).is_some() {}
     }
     Ok(())
@@ -209,12 +209,16 @@ async fn lockstep<O: Outlet>(
 
 /// Sends markers until the conductor says stop: on a transport that keeps
 /// order, a marker that comes through says that all before it has come.
-pub(super) async fn mark(stage: &Stage, outlet: &mut impl Outlet, ledger: &mut Ledger) -> Result<()> {
+pub(super) async fn mark(
+    context: &RoleContext,
+    sink: &mut impl MessageSink,
+    sends: &mut SenderRecorder,
+) -> Result<()> {
     let pacer = Pacer::new()?;
-    let mut stop = std::pin::pin!(stage.stop());
+    let mut stop = std::pin::pin!(context.stop());
     loop {
-        outlet.put(ledger.special(MARKER)).await?;
-        outlet.flush().await?;
+        sink.put(sends.special(MARKER)).await?;
+        sink.flush().await?;
         tokio::select! {
             biased;
             () = &mut stop => return Ok(()),
@@ -225,7 +229,7 @@ pub(super) async fn mark(stage: &Stage, outlet: &mut impl Outlet, ledger: &mut L
 
 /// Closes the loop: at most so many messages sent and not yet received by the
 /// slowest receiver, as the receivers' accounts say.
-pub(crate) struct Room {
+pub(crate) struct InFlightWindow {
     limit: u64,
     producer: usize,
     receivers: Vec<Counters>,
@@ -241,22 +245,27 @@ pub(crate) struct Room {
     written_off: u64,
 }
 
-impl Room {
+impl InFlightWindow {
     /// The room a producer has. `kind` are the receivers whose accounts count:
     /// all of them for [`Progress::Highest`], their sum for [`Progress::Count`].
-    pub(crate) fn open(stage: &Stage, receivers: &[String], progress: Progress, lossy: bool) -> Result<Self> {
-        let measure = stage.measure()?;
+    pub(crate) fn open(
+        context: &RoleContext,
+        receivers: &[String],
+        progress: Progress,
+        lossy: bool,
+    ) -> Result<Self> {
+        let measure = context.measure()?;
         let closed = measure.load.kind == LoadKind::Max;
         let limit = measure.window.filter(|_| closed).unwrap_or(u64::MAX);
-        let limit = if measure.lockstep { stage.init.senders as u64 } else { limit };
+        let limit = if measure.lockstep { context.init.senders as u64 } else { limit };
         let limit =
             if limit == u64::MAX { limit } else { limit.min(WINDOW_BYTES / measure.size.max(1) as u64) };
-        let share = (limit / stage.init.senders as u64).max(1);
+        let share = (limit / context.init.senders as u64).max(1);
         let receivers = receivers.iter().map(|role| Counters::open(&measure.accounts, role));
         Ok(Self {
             limit: share,
             burst: (share / 8).max(1),
-            producer: stage.init.index,
+            producer: context.init.index,
             receivers: receivers.collect::<Result<_>>()?,
             progress,
             lossy,
@@ -289,15 +298,15 @@ impl Room {
     }
 
     /// Where messages may be lost, a window in which nothing moves is empty.
-    fn give_up_if_stuck(&mut self, ledger: &mut Ledger) {
+    fn give_up_if_stuck(&mut self, sends: &mut SenderRecorder) {
         let (received, now) = (self.received(), clock::now());
         if received != self.last_seen.0 {
             self.last_seen = (received, now);
         } else if self.lossy && now - self.last_seen.1 > GIVE_UP {
-            self.written_off = ledger.sent().saturating_sub(received);
+            self.written_off = sends.sent().saturating_sub(received);
             self.last_seen.1 = now;
             self.known_good = 0;
-            ledger.reset_window();
+            sends.reset_window();
         }
     }
 }

@@ -8,7 +8,7 @@ use labs::lab::{Broker, Guarantee};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::broker_slot::House;
+use super::broker_slot::BrokerSlot;
 use super::cases::{self, available, floors, open};
 use super::progress::{Next, Progress};
 use super::request::Request;
@@ -20,8 +20,8 @@ use crate::measure::trace;
 use crate::process::guard;
 use crate::results::{Bundle, Cell, LoadKind, Plan, Raw, Run, Trial};
 use crate::roles::Handle;
-use crate::supervisor::Housing;
-use crate::trial::{self, Script, Spec};
+use crate::supervisor::Placement;
+use crate::trial::{self, Spec, TrialOptions};
 use crate::{plan, stats};
 
 /// How long a trial is.
@@ -116,23 +116,23 @@ pub(super) struct Work<'a, P> {
 impl<P: Progress> Work<'_, P> {
     /// The trials that share a broker.
     async fn block(&mut self, block: &Block) -> Result<()> {
-        let mut house = House::new(block.broker);
+        let mut slot = BrokerSlot::new(block.broker);
         let length = Length { warmup: self.run.plan.warmup_s, seconds: self.run.plan.seconds };
         for step in &block.steps {
-            self.step(&mut house, *step, length).await?;
+            self.step(&mut slot, *step, length).await?;
         }
-        house.close().await
+        slot.close().await
     }
 
     /// Makes one trial, and writes it down.
-    pub(super) async fn step(&mut self, house: &mut House, step: Step, length: Length) -> Result<()> {
-        if let (None, None, Some(need)) = (&house.server, &house.unstartable, house.need) {
+    pub(super) async fn step(&mut self, slot: &mut BrokerSlot, step: Step, length: Length) -> Result<()> {
+        if let (None, None, Some(need)) = (&slot.server, &slot.unstartable, slot.need) {
             match self.start(need).await {
-                Ok(started) => house.server = Some(started),
-                Err(error) => house.unstartable = Some(format!("{} does not start: {error:#}", need.0)),
+                Ok(started) => slot.server = Some(started),
+                Err(error) => slot.unstartable = Some(format!("{} does not start: {error:#}", need.0)),
             }
         }
-        if let Some(server) = &house.server {
+        if let Some(server) = &slot.server {
             note_settings(&mut self.run.cells[step.cell], server);
         }
         let cell = &self.run.cells[step.cell];
@@ -142,9 +142,9 @@ impl<P: Progress> Work<'_, P> {
             of: cell.part_of.is_none().then_some(self.run.plan.trials),
             then: self.order.get(self.made + 1).map(|step| &self.run.cells[step.cell]),
         });
-        let good = match &house.unstartable {
+        let good = match &slot.unstartable {
             Some(reason) => self.give_up(step, reason.clone()),
-            None => self.make(step, length, house.server.as_mut()).await?,
+            None => self.make(step, length, slot.server.as_mut()).await?,
         };
         self.bundle.save(&self.run)?;
         (self.made, self.position) = (self.made + 1, self.position + 1);
@@ -154,7 +154,7 @@ impl<P: Progress> Work<'_, P> {
         }
         let left_s = self.began.elapsed().as_secs_f64() / self.made as f64 * (self.total - self.made) as f64;
         self.progress.trial(&self.run.cells[step.cell], self.made, left_s);
-        if !good && let Some(old) = house.server.take() {
+        if !good && let Some(old) = slot.server.take() {
             // It has failed already; what stopping it says adds nothing.
             let _ = old.stop().await;
         }
@@ -189,15 +189,17 @@ impl<P: Progress> Work<'_, P> {
             window: plan.window,
             knobs,
             seed: self.random.random(),
-            housing: Housing { threads: handle.entry.in_process(), cpus: self.cpus.clone() },
+            placement: Placement { threads: handle.entry.in_process(), cpus: self.cpus.clone() },
             null_rate: self.null_rate(handle, cell.size),
-            script: match cell.part_of {
+            options: match cell.part_of {
                 // A search wants the limit of what is left alone.
-                Some(_) => Script::default(),
+                Some(_) => TrialOptions::default(),
                 // A floor keeps no account, and so no recording.
-                None => {
-                    Script { record: plan.record && !handle.floor, pause: plan.pause, ..Script::default() }
-                }
+                None => TrialOptions {
+                    record: plan.record && !handle.floor,
+                    pause: plan.pause,
+                    ..TrialOptions::default()
+                },
             },
         };
         let progress = &mut *self.progress;

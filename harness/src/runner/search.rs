@@ -7,7 +7,7 @@
 use anyhow::Result;
 use rand::seq::SliceRandom as _;
 
-use super::broker_slot::House;
+use super::broker_slot::BrokerSlot;
 use super::cases::{Setting, settings};
 use super::limit::{LONGER, Limit, Votes, fault, is_search, rounded};
 use super::progress::Progress;
@@ -90,10 +90,10 @@ impl<P: Progress> Work<'_, P> {
             note: None,
             complete: false,
         });
-        let mut house = House::new(need(setting.handle));
+        let mut slot = BrokerSlot::new(need(setting.handle));
         // What a closed loop moves says where to begin.
         let hint = self.cell(setting, &Load::max(), "");
-        self.step(&mut house, Turn { cell: hint, trial: 0 }, self.length(1.0)).await?;
+        self.step(&mut slot, Turn { cell: hint, trial: 0 }, self.length(1.0)).await?;
         let flat_out = self.run.cells[hint].summary.as_ref().map(|summary| summary.throughput_per_s.median);
         let copies = copies(setting);
         let start = flat_out.map_or(START, |per_s| per_s / copies as f64 * CAUTION);
@@ -102,7 +102,7 @@ impl<P: Progress> Work<'_, P> {
         let mut limit = Limit::new(start, ceiling);
         while let Some((rate, purpose)) = limit.next() {
             let load = Load { rate: Some(rate), kind: LoadKind::Rate, ..load.clone() };
-            let step = self.attempt(&mut house, setting, &load, purpose).await?;
+            let step = self.attempt(&mut slot, setting, &load, purpose).await?;
             limit.tell(rate, purpose, step.passed);
             let capacity = &mut self.run.capacities[at];
             capacity.steps.push(step);
@@ -111,7 +111,7 @@ impl<P: Progress> Work<'_, P> {
             capacity.sustainable_per_s = limit.confirmed();
             self.bundle.save(&self.run)?;
         }
-        house.close().await?;
+        slot.close().await?;
         let capacity = &mut self.run.capacities[at];
         (capacity.note, capacity.complete) = (limit.note(), true);
         let line = in_words(capacity);
@@ -123,7 +123,7 @@ impl<P: Progress> Work<'_, P> {
     /// Tries one rate, until most of its trials have passed or failed.
     async fn attempt(
         &mut self,
-        house: &mut House,
+        slot: &mut BrokerSlot,
         setting: &Setting<'_>,
         load: &Load,
         purpose: Purpose,
@@ -135,7 +135,7 @@ impl<P: Progress> Work<'_, P> {
         let (mut trials, mut votes) = (Vec::new(), Votes::default());
         let passed = loop {
             let trial = self.run.cells[cell].trials.len();
-            self.step(house, Turn { cell, trial }, length).await?;
+            self.step(slot, Turn { cell, trial }, length).await?;
             let made = self.run.cells[cell].trials.iter().find(|made| made.index == trial);
             let why = made.map_or(Some("it was not made".to_owned()), |made| fault(made, &objective, copies));
             let decided = votes.cast(why.is_none());
@@ -168,11 +168,11 @@ impl<P: Progress> Work<'_, P> {
             turns.extend((0..self.run.plan.trials).map(|trial| Turn { cell, trial }));
         }
         turns.shuffle(&mut self.random);
-        let mut house = House::new(need(setting.handle));
+        let mut slot = BrokerSlot::new(need(setting.handle));
         for turn in turns {
-            self.step(&mut house, turn, self.length(1.0)).await?;
+            self.step(&mut slot, turn, self.length(1.0)).await?;
         }
-        house.close().await?;
+        slot.close().await?;
         let mut sweep = Sweep {
             subject,
             arrivals,

@@ -7,6 +7,6 @@ use crate::roles::protocol::FromRole;
 pub enum Heard {
     /// It said something.
     Line(FromRole),
-    /// It has left the stage; `Some`: not as it should, and why.
+    /// It has ended; `Some`: not as it should, and why.
     Left(Option<String>),
 }

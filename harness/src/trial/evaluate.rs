@@ -6,25 +6,25 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 
 use super::flags::flags;
-use super::pipeline_work::Work;
-use super::reconcile::Settled;
+use super::pipeline_work::PipelineWork;
+use super::reconcile::Reconciled;
 use super::spec::{Outcome, Spec};
 use crate::measure::clock;
 use crate::measure::cost::Usage;
 use crate::measure::recorder::INTERVAL;
-use crate::measure::trace::Recording;
+use crate::measure::trace::MessageTrace;
 use crate::results::{Cost, Drain, Interval, LoadKind, Noise, Paused, Raw, Trial};
 use crate::roles::protocol::{Kind, Report};
 use crate::stats;
 
 /// All that was seen of a trial.
-pub struct Seen<'a> {
+pub struct TrialInputs<'a> {
     /// What the roles reported.
     pub reports: Vec<(Kind, &'a Report)>,
     /// What became of the messages.
-    pub account: Settled,
+    pub account: Reconciled,
     /// What workers did with them.
-    pub work: Work,
+    pub work: PipelineWork,
     /// What was going on beside it.
     pub noise: Noise,
     /// What the broker used in the measured window.
@@ -36,15 +36,16 @@ pub struct Seen<'a> {
     /// When the broker stood still.
     pub paused: Option<Paused>,
     /// Every single message, where that was asked for.
-    pub recording: Option<Recording>,
+    pub recording: Option<MessageTrace>,
     /// The common start, ns of the clock; `None` where it never came to that.
     pub start: Option<u64>,
 }
 
 /// Puts everything together and says what is not to be believed.
-pub fn evaluate(spec: &Spec, seen: Seen<'_>, index: usize, position: usize) -> Outcome {
-    let Seen { reports, account, work, noise, broker, backlog, mut failed, paused, recording, start } = seen;
-    let Settled { counts, again } = account;
+pub fn evaluate(spec: &Spec, seen: TrialInputs<'_>, index: usize, position: usize) -> Outcome {
+    let TrialInputs { reports, account, work, noise, broker, backlog, mut failed, paused, recording, start } =
+        seen;
+    let Reconciled { counts, again } = account;
     let reports = || reports.iter().copied();
     let merged = |pick: fn(&Report) -> &str| merge(reports().map(|(_, report)| pick(report)));
     let (response, response_text) = merged(|report| &report.response);
@@ -73,7 +74,7 @@ pub fn evaluate(spec: &Spec, seen: Seen<'_>, index: usize, position: usize) -> O
         let one = report.usage.per_message(received);
         let all = cost.remove(kind.as_str()).map_or(one, |others| {
             // Threads share one process's memory; processes add up.
-            let shared = spec.housing.threads.then_some(one.rss_bytes.max(others.rss_bytes));
+            let shared = spec.placement.threads.then_some(one.rss_bytes.max(others.rss_bytes));
             let sum = others + one;
             Cost { rss_bytes: shared.unwrap_or(sum.rss_bytes), ..sum }
         });

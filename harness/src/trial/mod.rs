@@ -13,13 +13,13 @@ mod run;
 mod spec;
 mod watch;
 
-pub use evaluate::{Seen, evaluate};
+pub use evaluate::{TrialInputs, evaluate};
 pub use flags::flags;
 pub(crate) use flags::{FOREIGN, OVERSLEEP, STEAL};
-pub use options::Script;
-pub use pipeline_work::Work;
-pub use reconcile::Settled;
-pub use role_counts::{check_shape, crowd};
+pub use options::TrialOptions;
+pub use pipeline_work::PipelineWork;
+pub use reconcile::Reconciled;
+pub use role_counts::{check_shape, role_counts};
 pub use run::{remove, run, run_number};
 pub use spec::{Outcome, Spec};
 pub use watch::Watch;

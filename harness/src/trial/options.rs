@@ -1,10 +1,10 @@
-//! What is not done in every trial.
+//! Optional trial features.
 
 use crate::results::Pause;
 
 /// What a trial does besides offering the load and counting what comes.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Script {
+pub struct TrialOptions {
     /// Note every single message.
     pub record: bool,
     /// Make the private broker stand still for a while.

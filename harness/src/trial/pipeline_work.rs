@@ -14,7 +14,7 @@ use crate::stats;
 
 /// What the workers' files say.
 #[derive(Default)]
-pub struct Work {
+pub struct PipelineWork {
     /// Results that each of them handed on.
     pub shares: Vec<u64>,
     /// How long each hop took, ns, at a rate.
@@ -23,15 +23,15 @@ pub struct Work {
 
 /// What the workers' files say, joined with the sink's; nothing where there are
 /// no workers.
-pub(super) fn work(spec: &Spec, dir: &Path) -> Result<Work> {
-    if spec.handle.entry.pattern != Pattern::Pipeline || spec.handle.floor || spec.script.bare {
-        return Ok(Work::default());
+pub(super) fn work(spec: &Spec, dir: &Path) -> Result<PipelineWork> {
+    if spec.handle.entry.pattern != Pattern::Pipeline || spec.handle.floor || spec.options.bare {
+        return Ok(PipelineWork::default());
     }
     let names: Vec<String> = (0..spec.receivers).map(|index| format!("{}-{index}", Kind::Worker)).collect();
     let share = |name: &String| Ok(Counters::open(dir, name)?.get(Counter::Sent));
     let shares = names.iter().map(share).collect::<Result<_>>()?;
     if !spec.load.is_open() {
-        return Ok(Work { shares, hops: None });
+        return Ok(PipelineWork { shares, hops: None });
     }
     let collected = Collected::open(dir, &format!("{}-0", Kind::Sink), spec.senders)?;
     let workers: Vec<Worked> =
@@ -49,5 +49,5 @@ pub(super) fn work(spec: &Spec, dir: &Path) -> Result<Work> {
             }
         }
     }
-    Ok(Work { shares, hops: Some(hops) })
+    Ok(PipelineWork { shares, hops: Some(hops) })
 }

@@ -8,10 +8,10 @@ use anyhow::Result;
 use super::spec::{Spec, receivers};
 use crate::measure::account::{self, Bitmap, Counter, Counters, Set};
 use crate::results::Counts;
-use crate::roles::protocol::{Kind, roles};
+use crate::roles::protocol::{Kind, kinds};
 
 /// The final account, and what it says of throughput.
-pub struct Settled {
+pub struct Reconciled {
     /// What became of the messages.
     pub counts: Counts,
     /// Received by several of those who share them: work that was done once too
@@ -19,7 +19,7 @@ pub struct Settled {
     pub again: u64,
 }
 
-impl From<Counts> for Settled {
+impl From<Counts> for Reconciled {
     fn from(counts: Counts) -> Self {
         Self { counts, again: 0 }
     }
@@ -28,13 +28,13 @@ impl From<Counts> for Settled {
 /// The final account, from the files that the roles kept. Where a role was
 /// killed (`crashed`), what was on its way and not confirmed is indeterminate:
 /// neither lost nor delivered can be said of it.
-pub(super) fn settle(spec: &Spec, dir: &Path, crashed: bool) -> Result<Settled> {
+pub(super) fn reconcile(spec: &Spec, dir: &Path, crashed: bool) -> Result<Reconciled> {
     let pattern = spec.handle.entry.pattern;
-    let sender = roles(pattern)[0];
+    let sender = kinds(pattern)[0];
     let (receiver, count) = receivers(spec);
     let names: Vec<String> = (0..count).map(|index| format!("{receiver}-{index}")).collect();
     let mut counts = Counts::default();
-    if spec.handle.floor || spec.script.bare {
+    if spec.handle.floor || spec.options.bare {
         let sum = |role: Kind, count: usize, counter: Counter| -> Result<u64> {
             (0..count).map(|index| Ok(Counters::open(dir, &format!("{role}-{index}"))?.get(counter))).sum()
         };
@@ -84,5 +84,5 @@ pub(super) fn settle(spec: &Spec, dir: &Path, crashed: bool) -> Result<Settled> 
         counts.indeterminate = std::mem::take(&mut counts.unconfirmed_lost);
         counts.lost -= counts.indeterminate;
     }
-    Ok(Settled { counts, again })
+    Ok(Reconciled { counts, again })
 }

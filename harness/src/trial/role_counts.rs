@@ -1,4 +1,4 @@
-//! Which labs can have how many of whom.
+//! Valid sender and receiver counts per pattern.
 
 use anyhow::{Result, bail};
 use labs::catalog::Pattern;
@@ -7,11 +7,11 @@ use labs::lab::Overload;
 use crate::measure::account;
 use crate::results::LoadKind;
 use crate::roles::Handle;
-use crate::roles::protocol::{Kind, roles};
+use crate::roles::protocol::{Kind, kinds};
 
 /// How many of each kind there are.
-pub fn crowd(pattern: Pattern, senders: usize, receivers: usize) -> Vec<(Kind, usize)> {
-    let kinds = roles(pattern);
+pub fn role_counts(pattern: Pattern, senders: usize, receivers: usize) -> Vec<(Kind, usize)> {
+    let kinds = kinds(pattern);
     match pattern {
         Pattern::Pipeline => vec![(kinds[0], senders), (kinds[1], receivers), (kinds[2], 1)],
         _ => vec![(kinds[0], senders), (kinds[1], receivers)],

@@ -9,12 +9,12 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use labs::lab::Place;
 
-use super::evaluate::{Seen, evaluate};
+use super::evaluate::{TrialInputs, evaluate};
 use super::pause::{self, Begin};
 use super::pipeline_work::work;
-use super::reconcile::settle;
+use super::reconcile::reconcile;
 use super::recording::recording;
-use super::role_counts::crowd;
+use super::role_counts::role_counts;
 use super::spec::{Outcome, Spec};
 use super::watch::{Accounts, Watch};
 use crate::broker::Server;
@@ -23,9 +23,9 @@ use crate::measure::clock::{self, SECOND};
 use crate::measure::cost::Usage;
 use crate::measure::noise::Meter;
 use crate::results::{LoadKind, Paused};
-use crate::roles::protocol::{FromRole, Init, Kind, Measure, ToRole, roles};
+use crate::roles::protocol::{FromRole, Init, Kind, Measure, ToRole, kinds};
 use crate::roles::{Handle, LEAVE};
-use crate::supervisor::{Cast, Heard};
+use crate::supervisor::{Heard, Roles};
 
 /// How long roles may take to join. A cold client and a busy machine included.
 const JOIN: Duration = Duration::from_secs(30);
@@ -63,13 +63,13 @@ pub async fn run(
         warmup_ns: clock::seconds(spec.warmup),
         measure_ns: clock::seconds(spec.seconds),
         window: spec.window,
-        threads: spec.housing.threads,
-        record: spec.script.record,
-        lockstep: spec.script.lockstep,
-        bare: spec.script.bare,
+        threads: spec.placement.threads,
+        record: spec.options.record,
+        lockstep: spec.options.lockstep,
+        bare: spec.options.bare,
     };
     let mut inits = Vec::new();
-    for (kind, count) in crowd(spec.handle.entry.pattern, spec.senders, spec.receivers) {
+    for (kind, count) in role_counts(spec.handle.entry.pattern, spec.senders, spec.receivers) {
         inits.extend((0..count).map(|index| Init {
             lab: spec.handle.entry.name.clone(),
             kind,
@@ -86,24 +86,26 @@ pub async fn run(
         }));
     }
     let meter = Meter::start();
-    let mut cast = Cast::start(&spec.handle, inits, spec.housing.clone())?;
-    let mut stage = Performance {
+    let mut roles = Roles::start(&spec.handle, inits, spec.placement.clone())?;
+    let mut trial_run = TrialRun {
         spec,
-        cast: &mut cast,
+        roles: &mut roles,
         accounts: accounts.path(),
         measured: None,
         paused: None,
         backlog: [0; 2],
         start: None,
     };
-    let mut failed = stage.play(broker.as_deref_mut(), watch).await.err().map(|error| format!("{error:#}"));
-    let (measured, backlog, paused, start) = (stage.measured, stage.backlog, stage.paused, stage.start);
-    let complaints = cast.dismiss(Duration::from_nanos(LEAVE + clock::seconds(spec.drain))).await;
+    let mut failed =
+        trial_run.play(broker.as_deref_mut(), watch).await.err().map(|error| format!("{error:#}"));
+    let (measured, backlog, paused, start) =
+        (trial_run.measured, trial_run.backlog, trial_run.paused, trial_run.start);
+    let complaints = roles.shut_down(Duration::from_nanos(LEAVE + clock::seconds(spec.drain))).await;
     if failed.is_none() && !complaints.is_empty() {
         failed = Some(complaints.join("; "));
     }
-    if let Some(fallen) = cast.fallen() {
-        failed = Some(fallen);
+    if let Some(crashed_role) = roles.crashed_role() {
+        failed = Some(crashed_role);
     }
     let noise = meter.stop();
     let gone = broker.as_mut().and_then(|server| server.died());
@@ -111,20 +113,20 @@ pub async fn run(
         failed = Some(format!("the broker died: {gone}"));
     }
     if gone.is_none()
-        && let Err(error) = remove(&spec.handle, &name, url.as_deref(), cast.names(Kind::Subscriber)).await
+        && let Err(error) = remove(&spec.handle, &name, url.as_deref(), roles.names(Kind::Subscriber)).await
     {
         failed.get_or_insert(format!("something stays in the broker: {error:#}"));
     }
-    let seen = Seen {
-        reports: cast.actors.iter().filter_map(|actor| Some((actor.kind, actor.report.as_ref()?))).collect(),
-        account: settle(spec, accounts.path(), cast.actors.iter().any(|actor| actor.crashed.is_some()))?,
+    let seen = TrialInputs {
+        reports: roles.all.iter().filter_map(|role| Some((role.kind, role.report.as_ref()?))).collect(),
+        account: reconcile(spec, accounts.path(), roles.all.iter().any(|role| role.crashed.is_some()))?,
         work: work(spec, accounts.path())?,
         noise,
         broker: measured,
         backlog,
         failed,
         paused,
-        recording: spec.script.record.then(|| recording(spec, accounts.path())).transpose()?,
+        recording: spec.options.record.then(|| recording(spec, accounts.path())).transpose()?,
         start,
     };
     Ok(evaluate(spec, seen, index, position))
@@ -141,9 +143,9 @@ pub async fn remove(handle: &Handle, name: &str, url: Option<&str>, subscribers:
     }
 }
 
-struct Performance<'a> {
+struct TrialRun<'a> {
     spec: &'a Spec,
-    cast: &'a mut Cast,
+    roles: &'a mut Roles,
     accounts: &'a Path,
     /// The broker's cost in the measured window.
     measured: Option<Usage>,
@@ -155,7 +157,7 @@ struct Performance<'a> {
     start: Option<u64>,
 }
 
-impl Performance<'_> {
+impl TrialRun<'_> {
     async fn play(
         &mut self,
         mut broker: Option<&mut Server>,
@@ -163,24 +165,24 @@ impl Performance<'_> {
     ) -> Result<()> {
         watch(&Watch { at: -1.0, what: "joining", ..Watch::default() });
         let patience = JOIN;
-        until_dead(&mut broker, self.cast.gather(patience)).await?;
+        until_dead(&mut broker, self.roles.gather(patience)).await?;
         let start = clock::now() + COUNTDOWN;
         self.start = Some(start);
-        self.cast.tell_all(&ToRole::Go { start });
+        self.roles.tell_all(&ToRole::Go { start });
         let mut from = start + clock::seconds(self.spec.warmup);
         let mut to = from + clock::seconds(self.spec.seconds);
         let accounts = Accounts::open(self.spec, self.accounts)?;
         let pids = broker.as_ref().and_then(|server| server.pids());
-        let asked = self.spec.script.pause;
+        let asked = self.spec.options.pause;
         // Whichever way this function is left, a broker that stands still goes on.
         let mut fault = std::pin::pin!(pause::pause(asked, pids.clone(), Begin { start, from }));
         let usage = || pids.as_ref().map(|pids| Usage::of_tree(pids));
-        let mut books: (Option<Usage>, Option<Usage>) = (None, None);
+        let mut usages: (Option<Usage>, Option<Usage>) = (None, None);
         if self.spec.load.kind == LoadKind::Drain {
-            books.0 = Some(usage().unwrap_or_default());
+            usages.0 = Some(usage().unwrap_or_default());
             self.fill(&accounts, &mut broker, start, &mut watch).await?;
             self.backlog[0] = accounts.missing();
-            self.cast.tell_all(&ToRole::Drain);
+            self.roles.tell_all(&ToRole::Drain);
             // Nothing is left to be sent: from here on there is only draining.
             (from, to) = (start, clock::now());
         }
@@ -191,22 +193,22 @@ impl Performance<'_> {
         let mut next_check = 0;
         loop {
             // The broker's cost is read when the measured window opens and closes.
-            let wake = if books.0.is_none() { from } else { to };
+            let wake = if usages.0.is_none() { from } else { to };
             let pause = match wake.saturating_sub(clock::now()) {
                 0 => LOOK,
                 until => Duration::from_nanos(until).min(PEEK),
             };
             tokio::select! {
-                (number, heard) = self.cast.hear() => self.heed(number, heard)?,
+                (number, heard) = self.roles.hear() => self.handle_event(number, heard)?,
                 paused = &mut fault, if self.paused.is_none() => self.paused = Some(paused?),
                 () = tokio::time::sleep(pause) => {}
             }
             let now = clock::now();
-            if now >= wake && books.1.is_none() {
-                let slot = if books.0.is_none() { &mut books.0 } else { &mut books.1 };
+            if now >= wake && usages.1.is_none() {
+                let slot = if usages.0.is_none() { &mut usages.0 } else { &mut usages.1 };
                 *slot = Some(usage().unwrap_or_default());
                 if self.spec.load.is_open() {
-                    self.backlog[usize::from(books.1.is_some())] = accounts.missing();
+                    self.backlog[usize::from(usages.1.is_some())] = accounts.missing();
                 }
             }
             let (sent, received) = accounts.moved();
@@ -228,14 +230,14 @@ impl Performance<'_> {
                 let at = (now as f64 - start as f64) / 1e9;
                 watch(&Watch { at, ends: (to - start) as f64 / 1e9, what, ..accounts.watch() });
             }
-            if now < to || books.1.is_none() {
+            if now < to || usages.1.is_none() {
                 continue;
             }
             if self.spec.load.kind == LoadKind::Drain {
-                books.1 = Some(usage().unwrap_or_default());
+                usages.1 = Some(usage().unwrap_or_default());
             }
             if pids.is_some() {
-                self.measured = Some(books.1.unwrap_or_default() - books.0.unwrap_or_default());
+                self.measured = Some(usages.1.unwrap_or_default() - usages.0.unwrap_or_default());
             }
             let faulted = asked.is_none() || self.paused.is_some();
             if faulted && self.all_sent() && accounts.complete() {
@@ -264,7 +266,7 @@ impl Performance<'_> {
         let mut last_move = (0, clock::now());
         while !self.all_sent() {
             tokio::select! {
-                (number, heard) = self.cast.hear() => self.heed(number, heard)?,
+                (number, heard) = self.roles.hear() => self.handle_event(number, heard)?,
                 () = tokio::time::sleep(PEEK) => {}
             }
             if let Some(gone) = broker.as_mut().and_then(|server| server.died()) {
@@ -287,12 +289,12 @@ impl Performance<'_> {
     }
 
     fn all_sent(&self) -> bool {
-        let first = roles(self.spec.handle.entry.pattern)[0];
-        self.cast.actors.iter().filter(|actor| actor.kind == first).all(|actor| actor.done)
+        let first = kinds(self.spec.handle.entry.pattern)[0];
+        self.roles.all.iter().filter(|role| role.kind == first).all(|role| role.done)
     }
 
-    fn heed(&self, number: usize, heard: Heard) -> Result<()> {
-        let name = &self.cast.actors[number].name;
+    fn handle_event(&self, number: usize, heard: Heard) -> Result<()> {
+        let name = &self.roles.all[number].name;
         match heard {
             Heard::Line(FromRole::Failed { error }) => bail!("{name}: {error}"),
             Heard::Left(why) => {

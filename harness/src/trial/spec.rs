@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use labs::catalog::Pattern;
 
-use super::options::Script;
-use crate::measure::trace::Recording;
+use super::options::TrialOptions;
+use crate::measure::trace::MessageTrace;
 use crate::results::{Load, Raw, Trial};
 use crate::roles::Handle;
 use crate::roles::protocol::Kind;
-use crate::supervisor::Housing;
+use crate::supervisor::Placement;
 
 /// What a trial is to be.
 #[derive(Clone)]
@@ -37,11 +37,11 @@ pub struct Spec {
     /// Seed of arrivals.
     pub seed: u64,
     /// Where roles live.
-    pub housing: Housing,
+    pub placement: Placement,
     /// What the generator can offer to a transport that does nothing, messages a second.
     pub null_rate: f64,
-    /// What is not done in every trial.
-    pub script: Script,
+    /// Optional features.
+    pub options: TrialOptions,
 }
 
 /// What came of it.
@@ -53,7 +53,7 @@ pub struct Outcome {
     /// Knobs that were read.
     pub knobs: BTreeMap<String, usize>,
     /// Every single message, where that was asked for.
-    pub recording: Option<Recording>,
+    pub recording: Option<MessageTrace>,
     /// The common start, ns of the clock; `None` where it never came to that.
     pub start: Option<u64>,
 }

@@ -7,7 +7,7 @@ use labs::catalog::Pattern;
 
 use super::spec::{Spec, receivers};
 use crate::measure::account::{Counter, Counters};
-use crate::roles::protocol::{Kind, roles};
+use crate::roles::protocol::{Kind, kinds};
 
 /// What can be seen of a trial while it runs.
 #[derive(Debug, Clone, Copy, Default)]
@@ -52,7 +52,7 @@ impl Accounts {
         let pattern = spec.handle.entry.pattern;
         let (receiver, receivers) = receivers(spec);
         Ok(Self {
-            senders: all(roles(pattern)[0], spec.senders)?,
+            senders: all(kinds(pattern)[0], spec.senders)?,
             receivers: all(receiver, receivers)?,
             copies: pattern.copies(spec.receivers),
             markers: match pattern {

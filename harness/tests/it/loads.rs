@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use harness::results::{Bundle, Cell, Load, LoadKind, Part, Purpose, Run};
 use harness::roles::{self, Handle};
-use harness::supervisor::Housing;
-use harness::trial::{self, Script, Spec};
+use harness::supervisor::Placement;
+use harness::trial::{self, Spec, TrialOptions};
 use labs::lab::Broker;
 use libtest_mimic::Trial;
 use tempfile::TempDir;
@@ -188,9 +188,9 @@ fn bare() -> Result<()> {
             window: Some(1000),
             knobs: BTreeMap::new(),
             seed: 1,
-            housing: Housing { threads: true, cpus: Vec::new() },
+            placement: Placement { threads: true, cpus: Vec::new() },
             null_rate: f64::INFINITY,
-            script: Script { bare: true, ..Script::default() },
+            options: TrialOptions { bare: true, ..TrialOptions::default() },
         };
         let name = &handle.entry.name;
         let trial = roles::runtime(0)?.block_on(trial::run(&spec, None, 0, 0, |_| {}))?.trial;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use harness::measure::trace::{self, Recording};
+use harness::measure::trace::{self, MessageTrace};
 use harness::results::{Bundle, Cell};
 use harness::validate::pitfalls::{Evidence, Views};
 use labs::lab::Broker;
@@ -73,9 +73,9 @@ fn bench(labs: &[&str], more: &[&str]) -> Result<(TempDir, PathBuf)> {
 }
 
 /// The recording of a cell's first trial; every message of the account is in it.
-fn checked(out: &Path, cell: &Cell) -> Result<Recording> {
+fn checked(out: &Path, cell: &Cell) -> Result<MessageTrace> {
     let file = Bundle::open(out)?.0.read_raw(&trace::file(&cell.id, 0))?;
-    let recording = Recording::parse(&String::from_utf8(file)?)?;
+    let recording = MessageTrace::parse(&String::from_utf8(file)?)?;
     ensure!(recording.cut == 0, "{}: {} entries had no room", cell.id, recording.cut);
     let counts = &cell.trials.first().context("no trial")?.counts;
     let messages: BTreeSet<(u32, u64)> =
@@ -198,7 +198,7 @@ fn made() -> Result<()> {
     let evidence = Evidence::read(&out)?;
     let files: Vec<&str> = views.made.runs.iter().map(|take| take.file.as_str()).collect();
     ensure!(files == ["run-1.csv", "run-2.csv"], "{files:?}");
-    let sent = |recording: &Recording| recording.records.len() as u64;
+    let sent = |recording: &MessageTrace| recording.records.len() as u64;
     ensure!(sent(&evidence.open) == views.made.open.counts.sent, "{:?}", views.made.open);
     ensure!(sent(&evidence.closed) == views.made.closed.counts.sent, "{:?}", views.made.closed);
     // A sender in lockstep never has two messages on their way.

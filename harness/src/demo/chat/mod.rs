@@ -22,7 +22,7 @@ use crate::process::guard;
 use crate::roles;
 
 use part::{Init, Part};
-use process_manager::House;
+use process_manager::ProcessManager;
 use transport::{find, library};
 
 pub(crate) use part::{PartArgs, main as part};
@@ -208,7 +208,7 @@ async fn run(args: &ChatArgs, over: Over, source: Option<Source>, ports: Vec<u16
     if args.forget {
         return forget(&over, &args.place, url.as_deref()).await;
     }
-    let mut house = House::new(args.json);
+    let mut processes = ProcessManager::new(args.json);
     let init = |part| Init { over: over.name.clone(), place: args.place.clone(), url: url.clone(), part };
     let history = match (over.has_history(), args.history) {
         (false, _) => Err(no_history(&over)),
@@ -218,14 +218,14 @@ async fn run(args: &ChatArgs, over: Over, source: Option<Source>, ports: Vec<u16
     let started = async {
         if history.is_ok() && args.history == History::Here {
             let own = source.as_ref().is_some_and(|source| !source.is_private());
-            house.start("history", init(Part::History { store: store(args, own)? })).await?;
+            processes.start("history", init(Part::History { store: store(args, own)? })).await?;
         }
         let names = names(&args.name, args.instances);
         let meshes = meshes(args, &over, &names)?;
         for ((name, port), mesh) in names.into_iter().zip(ports).zip(meshes) {
             let (history, breakable, called) = (history.clone(), args.breakable, name.clone());
             let part = Part::Instance { name, port, mesh, history, breakable };
-            house.start(&format!("instance {called}"), init(part)).await?;
+            processes.start(&format!("instance {called}"), init(part)).await?;
         }
         anyhow::Ok(())
     };
@@ -234,12 +234,12 @@ async fn run(args: &ChatArgs, over: Over, source: Option<Source>, ports: Vec<u16
         Some(started) => {
             started?;
             tell(args, &over)?;
-            if let Some(watched) = interruptible(house.watch(server.as_mut())).await {
+            if let Some(watched) = interruptible(processes.watch(server.as_mut())).await {
                 watched?;
             }
         }
     }
-    house.end().await;
+    processes.end().await;
     match server {
         Some(server) => server.stop().await,
         None => Ok(()),

@@ -32,7 +32,7 @@ enum News {
     GivenUp(String),
 }
 
-pub(super) struct House {
+pub(super) struct ProcessManager {
     json: bool,
     parts: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
@@ -40,7 +40,7 @@ pub(super) struct House {
     heard: mpsc::Receiver<News>,
 }
 
-impl House {
+impl ProcessManager {
     pub(super) fn new(json: bool) -> Self {
         let (news, heard) = mpsc::channel(16);
         Self { json, parts: Vec::new(), stop: watch::Sender::new(false), news, heard }

@@ -10,7 +10,7 @@ use labs::apps::crack::Job;
 use serde_json::json;
 
 use super::plan::{EACH, Plan, WINDOW};
-use super::progress::Board;
+use super::progress::ProgressDisplay;
 use super::search;
 use crate::command::interruptible;
 use crate::command::thousands;
@@ -92,8 +92,8 @@ async fn measure(plan: &Plan, url: Option<&str>, way: &Way) -> Result<Option<f64
     }
     let window = WINDOW.max(EACH * way.workers);
     let job = Job { batch: way.batch, workers: way.workers, window, ..plan.job.clone() };
-    let board = RefCell::new(Board::new(plan, true));
-    let ended = search::run(plan, &job, url, &board).await?;
+    let display = RefCell::new(ProgressDisplay::new(plan, true));
+    let ended = search::run(plan, &job, url, &display).await?;
     if !ended.exhausted {
         ensure!(ended.found.is_none(), "a word was found where there is none");
         return Ok(None);
@@ -101,7 +101,7 @@ async fn measure(plan: &Plan, url: Option<&str>, way: &Way) -> Result<Option<f64
     if ended.tried != job.words {
         bail!("{} of {} words were tried: this is no measurement", ended.tried, job.words);
     }
-    let seconds = board.borrow().seconds();
+    let seconds = display.borrow().seconds();
     Ok(Some(seconds))
 }
 

@@ -27,7 +27,7 @@ struct Share {
 }
 
 /// The state of a hunt.
-pub(super) struct Board {
+pub(super) struct ProgressDisplay {
     words: u64,
     guarantee: Guarantee,
     json: bool,
@@ -50,7 +50,7 @@ pub(super) struct Board {
     line: Instant,
 }
 
-impl Board {
+impl ProgressDisplay {
     pub(super) fn new(plan: &Plan, quiet: bool) -> Self {
         let terminal = std::io::stderr().is_terminal() && !quiet;
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
@@ -120,7 +120,7 @@ impl Board {
                 self.here.remove(&worker);
                 // At the end all leave, which the result says.
                 if self.over.is_none() {
-                    let line = format!("{worker} has left; {} here", self.crowd());
+                    let line = format!("{worker} has left; {} here", self.role_counts());
                     self.say(&line, &json!({ "what": "left", "worker": worker }));
                 }
             }
@@ -170,11 +170,11 @@ impl Board {
             Guarantee::AtMostOnce => "what it had is lost, and will be issued again when it is missed",
             _ => "what it had is given to others",
         };
-        let line = format!("{worker} has died, {how}; {fate}; {} here", self.crowd());
+        let line = format!("{worker} has died, {how}; {fate}; {} here", self.role_counts());
         self.say(&line, &json!({ "what": "died", "worker": worker, "how": how }));
     }
 
-    fn crowd(&self) -> String {
+    fn role_counts(&self) -> String {
         match self.here.len() {
             0 => "no worker is".to_owned(),
             1 => "1 worker is".to_owned(),

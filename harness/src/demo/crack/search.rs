@@ -15,8 +15,8 @@ use tokio::time::MissedTickBehavior;
 
 use super::join::PARTS;
 use super::plan::{MOST_WORKERS, Plan, knobs};
-use super::progress::Board;
-use super::workers::{Crew, Left};
+use super::progress::ProgressDisplay;
+use super::workers::{Left, Workers};
 use crate::command::thousands;
 use crate::{hint, trial};
 
@@ -26,9 +26,9 @@ const TICK: Duration = Duration::from_millis(100);
 const LEAVING: Duration = Duration::from_secs(5);
 
 pub(super) async fn main(plan: &Plan, url: Option<&str>) -> Result<ExitCode> {
-    let board = RefCell::new(Board::new(plan, false));
-    let ended = run(plan, &plan.job, url, &board).await?;
-    board.borrow().result(&ended)?;
+    let display = RefCell::new(ProgressDisplay::new(plan, false));
+    let ended = run(plan, &plan.job, url, &display).await?;
+    display.borrow().result(&ended)?;
     Ok(match (&ended.found, ended.exhausted) {
         (Some(_), _) => ExitCode::SUCCESS,
         (None, true) => ExitCode::FAILURE,
@@ -37,16 +37,21 @@ pub(super) async fn main(plan: &Plan, url: Option<&str>) -> Result<ExitCode> {
 }
 
 /// Hunts until it is over or the user presses Ctrl-C, and leaves nothing.
-pub(super) async fn run(plan: &Plan, job: &Job, url: Option<&str>, board: &RefCell<Board>) -> Result<Ended> {
+pub(super) async fn run(
+    plan: &Plan,
+    job: &Job,
+    url: Option<&str>,
+    display: &RefCell<ProgressDisplay>,
+) -> Result<Ended> {
     let directory = Arc::new(Directory::conducted());
     let place = Place::new(&format!("lab-crack-{:08x}", trial::run_number()), url)
         .with_role("sink")
         .with_directory(Arc::clone(&directory))
         .with_knobs(plan.knobs.clone());
-    let mut crew = None;
-    let hunted = conduct(plan, job, &place, &directory, url, board, &mut crew).await;
-    if let Some(crew) = crew {
-        crew.gather(if hunted.is_ok() { LEAVING } else { Duration::ZERO }).await;
+    let mut workers = None;
+    let hunted = conduct(plan, job, &place, &directory, url, display, &mut workers).await;
+    if let Some(workers) = workers {
+        workers.gather(if hunted.is_ok() { LEAVING } else { Duration::ZERO }).await;
     }
     let removed = plan.over.remove(&place).await;
     let ended = hunted?;
@@ -60,8 +65,8 @@ async fn conduct(
     place: &Place,
     directory: &Directory,
     url: Option<&str>,
-    board: &RefCell<Board>,
-    crew: &mut Option<Crew>,
+    display: &RefCell<ProgressDisplay>,
+    workers: &mut Option<Workers>,
 ) -> Result<Ended> {
     // Every worker ends once, and the user says stop once.
     let (orders, inbox) = mpsc::channel(MOST_WORKERS + 1);
@@ -70,7 +75,7 @@ async fn conduct(
         if matches!(happened, Happened::Open) {
             open.notify_one();
         }
-        board.borrow_mut().note(happened);
+        display.borrow_mut().note(happened);
     };
     let mut hunting = pin!(crack::hunt(&plan.over.lab, place, job, inbox, &mut tell));
     let mut ticks = tokio::time::interval(TICK);
@@ -80,38 +85,38 @@ async fn conduct(
     let mut help = String::new();
     loop {
         tokio::select! {
-            ended = &mut hunting => return ended.map_err(|error| error.context(so_far(board, job))),
+            ended = &mut hunting => return ended.map_err(|error| error.context(so_far(display, job))),
             () = open.notified() => {
                 let invitation = invitation(plan, place, directory, url);
                 let started = match &invitation {
-                    Some(command) => Crew::processes(job.workers, command)?,
-                    None => Crew::threads(job.workers, &plan.over, place)?,
+                    Some(command) => Workers::processes(job.workers, command)?,
+                    None => Workers::threads(job.workers, &plan.over, place)?,
                 };
                 help = invitation.map(|command| typed(&command)).unwrap_or_default();
-                let mut board = board.borrow_mut();
-                board.workers(&started.pids);
-                announce(plan, job, &help, place, &board);
-                *crew = Some(started);
+                let mut display = display.borrow_mut();
+                display.workers(&started.pids);
+                announce(plan, job, &help, place, &display);
+                *workers = Some(started);
             }
-            (worker, how) = left(crew) => {
-                board.borrow_mut().ended(&worker, how.as_deref());
+            (worker, how) = left(workers) => {
+                display.borrow_mut().ended(&worker, how.as_deref());
                 let order = if how.is_some() { Order::Died(worker) } else { Order::Left(worker) };
                 // There is room for each worker; a hunt that is over does not hear it.
                 let _ = orders.try_send(order);
             }
             _ = ticks.tick() => {
-                board.borrow_mut().tick();
-                let nobody = crew.as_ref().is_some_and(|crew| crew.running() == 0);
+                display.borrow_mut().tick();
+                let nobody = workers.as_ref().is_some_and(|workers| workers.running() == 0);
                 match deserted {
-                    _ if !nobody || stopping || !board.borrow().is_deserted() => deserted = None,
+                    _ if !nobody || stopping || !display.borrow().is_deserted() => deserted = None,
                     None => {
                         deserted = Some(Instant::now());
                         let wait = plan.patience.as_secs_f64();
                         let line = format!("no worker is left; add one within {wait} s: {help}");
-                        board.borrow().say(&line, &json!({ "what": "deserted", "patience_s": wait }));
+                        display.borrow().say(&line, &json!({ "what": "deserted", "patience_s": wait }));
                     }
                     Some(since) if since.elapsed() >= plan.patience => {
-                        bail!("{}: no worker is left, and none has come", so_far(board, job));
+                        bail!("{}: no worker is left, and none has come", so_far(display, job));
                     }
                     Some(_) => {}
                 }
@@ -129,15 +134,15 @@ async fn conduct(
 }
 
 /// The next worker that ends, once there are any.
-async fn left(crew: &mut Option<Crew>) -> Left {
-    match crew {
-        Some(crew) => crew.left().await,
+async fn left(workers: &mut Option<Workers>) -> Left {
+    match workers {
+        Some(workers) => workers.left().await,
         None => std::future::pending().await,
     }
 }
 
-fn so_far(board: &RefCell<Board>, job: &Job) -> String {
-    let tried = thousands(board.borrow().tried() as f64);
+fn so_far(display: &RefCell<ProgressDisplay>, job: &Job) -> String {
+    let tried = thousands(display.borrow().tried() as f64);
     format!("the hunt has ended after {tried} of {} words", thousands(job.words as f64))
 }
 
@@ -172,7 +177,7 @@ fn typed(arguments: &[String]) -> String {
 }
 
 /// What is about to be done, and how another terminal can help.
-fn announce(plan: &Plan, job: &Job, help: &str, place: &Place, board: &Board) {
+fn announce(plan: &Plan, job: &Job, help: &str, place: &Place, display: &ProgressDisplay) {
     let entry = &plan.over.entry;
     let tasks = job.words.div_ceil(job.batch);
     let line = format!(
@@ -188,8 +193,8 @@ fn announce(plan: &Plan, job: &Job, help: &str, place: &Place, board: &Board) {
         "what": "open", "lab": entry.name, "guarantee": entry.guarantee.as_str(), "place": place.name(),
         "words": job.words, "tasks": tasks, "batch": job.batch, "window": job.window, "join": help,
     });
-    board.say(&line, &object);
+    display.say(&line, &object);
     if !help.is_empty() {
-        board.say(&format!("another terminal can help: {help}"), &json!({ "what": "help", "type": help }));
+        display.say(&format!("another terminal can help: {help}"), &json!({ "what": "help", "type": help }));
     }
 }

@@ -24,7 +24,7 @@ const LAST_WORDS: usize = 10;
 pub(super) type Left = (String, Option<String>);
 
 /// Workers, started by a hunt.
-pub(super) struct Crew {
+pub(super) struct Workers {
     left: mpsc::Receiver<Left>,
     /// Kept so that `left` never ends.
     _mouth: mpsc::Sender<Left>,
@@ -34,7 +34,7 @@ pub(super) struct Crew {
     pub(super) pids: BTreeMap<String, u32>,
 }
 
-impl Crew {
+impl Workers {
     /// `count` processes, each by this command and a name of its own.
     pub(super) fn processes(count: usize, command: &[String]) -> Result<Self> {
         let (mouth, left) = mpsc::channel(count);

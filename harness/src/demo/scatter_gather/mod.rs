@@ -87,12 +87,12 @@ async fn run(args: &StatusArgs, handle: &Handle, server: &Server) -> Result<Exit
         Some(port) => Some(web::listen(port).await?),
         None => None,
     };
-    let mut team = workers::Team::start(args, server.url())?;
-    let asked = match interruptible(ask_all(args, handle, &place, &mut team, listener)).await {
+    let mut workers = workers::Workers::start(args, server.url())?;
+    let asked = match interruptible(ask_all(args, handle, &place, &mut workers, listener)).await {
         Some(asked) => asked,
         None => Ok(ExitCode::SUCCESS),
     };
-    team.dismiss().await;
+    workers.dismiss().await;
     handle.lab.remove(&place).await.context("cannot remove what the questions have left")?;
     asked
 }
@@ -101,7 +101,7 @@ async fn ask_all(
     args: &StatusArgs,
     handle: &Handle,
     place: &Place,
-    team: &mut workers::Team,
+    workers: &mut workers::Workers,
     listener: Option<tokio::net::TcpListener>,
 ) -> Result<ExitCode> {
     let again = args.watch || args.port.is_some();
@@ -131,7 +131,7 @@ async fn ask_all(
         if known < usize::from(args.workers) {
             eprintln!("only {known} of {} workers have announced themselves", args.workers);
         }
-        team.pause(args.pause)
+        workers.pause(args.pause)
     };
     let mut tell = |gathered: &Gathered| -> Result<()> {
         complete = gathered.is_complete();

@@ -16,15 +16,15 @@ use crate::process;
 const LEAVING: Duration = Duration::from_secs(2);
 
 /// Workers, each with the pipe that keeps it there.
-pub(super) struct Team {
+pub(super) struct Workers {
     members: Vec<(Child, Option<ChildStdin>)>,
     paused: usize,
 }
 
-impl Team {
+impl Workers {
     /// Starts them. The last are the slow ones, and those before them will be paused.
     pub(super) fn start(args: &StatusArgs, url: &str) -> Result<Self> {
-        let mut team = Self { members: Vec::new(), paused: 0 };
+        let mut workers = Self { members: Vec::new(), paused: 0 };
         for number in 1..=args.workers {
             // Three deadlines: late for this question, and for the next.
             let slow = number > args.workers - args.slow;
@@ -41,9 +41,9 @@ impl Team {
             let child = tokio::process::Command::from(command).kill_on_drop(true).spawn();
             let mut child = child.with_context(|| format!("cannot start worker {number}"))?;
             let pipe = child.stdin.take();
-            team.members.push((child, pipe));
+            workers.members.push((child, pipe));
         }
-        Ok(team)
+        Ok(workers)
     }
 
     /// Stops the first `count` where they stand.

@@ -3,12 +3,12 @@
 use anyhow::Result;
 
 use super::narrator::Scenario;
-use crate::roles::protocol::{Act, Kind, What};
+use crate::roles::protocol::{Kind, RoleCommand, What};
 
 pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
     let publisher = scenario.enter(Kind::Publisher, 0, None).await?;
     let subscriber = scenario.enter(Kind::Subscriber, 0, None).await?;
-    scenario.act(subscriber, Act::Auto { work_ms: 0 }, "acknowledges what it hears").await;
+    scenario.act(subscriber, RoleCommand::Auto { work_ms: 0 }, "acknowledges what it hears").await;
     scenario.say(publisher, "rain", Some("news.weather")).await;
     scenario.wait(|scenario| scenario.count("subscriber-0", What::Acked, "rain") > 0).await;
     scenario.leave(subscriber).await?;
@@ -17,7 +17,7 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
         scenario.wait(|scenario| scenario.count("publisher-0", What::Written, word) > 0).await;
     }
     let back = scenario.enter(Kind::Subscriber, 0, None).await?;
-    scenario.act(back, Act::Auto { work_ms: 0 }, "acknowledges what it hears").await;
+    scenario.act(back, RoleCommand::Auto { work_ms: 0 }, "acknowledges what it hears").await;
     scenario.wait(|scenario| scenario.count("subscriber-0", What::Acked, "two nil") > 0).await;
     let heard = |text: &str| scenario.count("subscriber-0", What::Received, text);
     let (before, away, after) = (heard("rain"), heard("one nil"), heard("two nil"));

@@ -16,16 +16,16 @@ use narrator::{PATIENCE, Scenario};
 
 use crate::roles::Handle;
 use crate::roles::protocol::Kind;
-use crate::supervisor::{Cast, Housing};
+use crate::supervisor::{Placement, Roles};
 use crate::trial;
 pub(crate) use narrator::OutputOptions;
 
 /// Plays the scenario of a lab's pattern. The place is cleaned up afterwards.
 pub(crate) async fn run(handle: &Handle, url: Option<&str>, output: &OutputOptions) -> Result<()> {
     let name = format!("lab-run-{:08x}", trial::run_number());
-    let housing = Housing { threads: handle.entry.in_process(), cpus: Vec::new() };
-    let cast = Cast::start(handle, Vec::new(), housing)?;
-    let mut scenario = Scenario { handle, output, cast, name, url, heard: Vec::new() };
+    let placement = Placement { threads: handle.entry.in_process(), cpus: Vec::new() };
+    let roles = Roles::start(handle, Vec::new(), placement)?;
+    let mut scenario = Scenario { handle, output, roles, name, url, heard: Vec::new() };
     let played = match handle.entry.pattern {
         Pattern::OneWay => oneway::run(&mut scenario).await,
         Pattern::RequestReply => reqrep::run(&mut scenario).await,
@@ -34,9 +34,9 @@ pub(crate) async fn run(handle: &Handle, url: Option<&str>, output: &OutputOptio
         Pattern::Queue => queue::run(&mut scenario).await,
         Pattern::Durable => durable::run(&mut scenario).await,
     };
-    for complaint in scenario.cast.dismiss(PATIENCE).await {
+    for complaint in scenario.roles.shut_down(PATIENCE).await {
         scenario.narrate(&complaint);
     }
-    trial::remove(handle, &scenario.name, url, scenario.cast.names(Kind::Subscriber)).await?;
+    trial::remove(handle, &scenario.name, url, scenario.roles.names(Kind::Subscriber)).await?;
     played
 }

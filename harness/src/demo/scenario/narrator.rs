@@ -8,8 +8,8 @@ use anyhow::{Result, bail};
 use serde_json::json;
 
 use crate::roles::Handle;
-use crate::roles::protocol::{Act, Event, FromRole, Init, Kind, ToRole, What};
-use crate::supervisor::{Cast, Heard};
+use crate::roles::protocol::{Event, FromRole, Init, Kind, RoleCommand, ToRole, What};
+use crate::supervisor::{Heard, Roles};
 
 /// How long a scenario waits for what should happen next.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,7 +26,7 @@ pub(crate) struct OutputOptions {
 pub(super) struct Scenario<'a> {
     pub(super) handle: &'a Handle,
     pub(super) output: &'a OutputOptions,
-    pub(super) cast: Cast,
+    pub(super) roles: Roles,
     pub(super) name: String,
     pub(super) url: Option<&'a str>,
     /// Everything that happened, and to whom.
@@ -54,7 +54,7 @@ impl Scenario<'_> {
             filter: filter.map(str::to_owned),
             measure: None,
         };
-        self.cast.add(self.handle, init)
+        self.roles.add(self.handle, init)
     }
 
     pub(super) async fn enter(&mut self, kind: Kind, index: usize, filter: Option<&str>) -> Result<usize> {
@@ -64,7 +64,7 @@ impl Scenario<'_> {
         let with = filter.map(|filter| format!(" with the filter {filter}")).unwrap_or_default();
         self.joined(&[number]).await?;
         if !with.is_empty() {
-            let name = self.cast.actors[number].name.clone();
+            let name = self.roles.all[number].name.clone();
             self.direct(&name, &format!("listens{with}"));
         }
         Ok(number)
@@ -73,13 +73,13 @@ impl Scenario<'_> {
     pub(super) async fn joined(&mut self, numbers: &[usize]) -> Result<()> {
         let numbers = numbers.to_vec();
         let all = |scenario: &Self| {
-            numbers.iter().all(|&n| scenario.cast.actors[n].ready || scenario.cast.actors[n].left)
+            numbers.iter().all(|&n| scenario.roles.all[n].ready || scenario.roles.all[n].left)
         };
         self.wait_for(Duration::from_secs(30), all).await;
         for &number in &numbers {
-            let actor = &self.cast.actors[number];
-            if !actor.ready {
-                bail!("{} could not join", actor.name);
+            let role = &self.roles.all[number];
+            if !role.ready {
+                bail!("{} could not join", role.name);
             }
         }
         Ok(())
@@ -89,31 +89,31 @@ impl Scenario<'_> {
         self.pause().await;
         self.say_quietly(number, text, topic);
         // What it says of this comes before the next step is told.
-        let name = self.cast.actors[number].name.clone();
+        let name = self.roles.all[number].name.clone();
         let before = self.heard.iter().filter(|(role, _)| *role == name).count();
         self.wait(|scenario| scenario.heard.iter().filter(|(role, _)| *role == name).count() > before).await;
     }
 
     pub(super) fn say_quietly(&mut self, number: usize, text: &str, topic: Option<&str>) {
-        let act = Act::Say { text: text.to_owned(), topic: topic.map(str::to_owned) };
-        self.cast.tell(number, ToRole::Act(act));
+        let act = RoleCommand::Say { text: text.to_owned(), topic: topic.map(str::to_owned) };
+        self.roles.tell(number, ToRole::Command(act));
     }
 
-    pub(super) async fn act(&mut self, number: usize, act: Act, what: &str) {
+    pub(super) async fn act(&mut self, number: usize, act: RoleCommand, what: &str) {
         self.pause().await;
-        let name = self.cast.actors[number].name.clone();
+        let name = self.roles.all[number].name.clone();
         self.direct(&name, what);
-        self.cast.tell(number, ToRole::Act(act));
+        self.roles.tell(number, ToRole::Command(act));
     }
 
     /// A role goes away by its own will.
     pub(super) async fn leave(&mut self, number: usize) -> Result<()> {
         self.pause().await;
-        let name = self.cast.actors[number].name.clone();
+        let name = self.roles.all[number].name.clone();
         self.direct(&name, "goes away");
-        self.cast.tell(number, ToRole::Stop);
-        self.wait(|scenario| scenario.cast.actors[number].left).await;
-        if !self.cast.actors[number].left {
+        self.roles.tell(number, ToRole::Stop);
+        self.wait(|scenario| scenario.roles.all[number].left).await;
+        if !self.roles.all[number].left {
             bail!("{name} did not leave");
         }
         Ok(())
@@ -134,10 +134,10 @@ impl Scenario<'_> {
     pub(super) async fn wait_for(&mut self, patience: Duration, done: impl Fn(&Self) -> bool) {
         let deadline = tokio::time::Instant::now() + patience;
         while !done(self) {
-            let Ok((number, heard)) = tokio::time::timeout_at(deadline, self.cast.hear()).await else {
+            let Ok((number, heard)) = tokio::time::timeout_at(deadline, self.roles.hear()).await else {
                 return;
             };
-            let name = self.cast.actors[number].name.clone();
+            let name = self.roles.all[number].name.clone();
             match heard {
                 Heard::Line(FromRole::Ready) => self.line(&name, "joined", "", None),
                 Heard::Line(FromRole::Event(event)) => {
@@ -153,7 +153,7 @@ impl Scenario<'_> {
     }
 
     pub(super) fn gone(&self, role: &str) -> bool {
-        self.cast.actors.iter().any(|actor| actor.name == role && actor.left)
+        self.roles.all.iter().any(|other| other.name == role && other.left)
     }
 
     /// The texts of what happened to a role.

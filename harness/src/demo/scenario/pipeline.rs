@@ -7,7 +7,7 @@ use labs::catalog::Particular;
 use labs::pipeline::Sharing;
 
 use super::narrator::Scenario;
-use crate::roles::protocol::{Act, Kind, What};
+use crate::roles::protocol::{Kind, RoleCommand, What};
 
 pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
     const TASKS: usize = 12;
@@ -17,8 +17,8 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
     let quick = scenario.start(Kind::Worker, 0, None)?;
     let slow = scenario.start(Kind::Worker, 1, None)?;
     scenario.joined(&[sink, ventilator, quick, slow]).await?;
-    scenario.act(quick, Act::Auto { work_ms: 5 }, "needs 5 ms for a task").await;
-    scenario.act(slow, Act::Auto { work_ms: 60 }, "needs 60 ms").await;
+    scenario.act(quick, RoleCommand::Auto { work_ms: 5 }, "needs 5 ms for a task").await;
+    scenario.act(slow, RoleCommand::Auto { work_ms: 60 }, "needs 60 ms").await;
     for task in 1..=TASKS {
         scenario.say(ventilator, &format!("task {task}"), None).await;
     }

@@ -7,7 +7,7 @@ use labs::catalog::Particular;
 use labs::queue::Confirmed;
 
 use super::narrator::Scenario;
-use crate::roles::protocol::{Act, Kind, What};
+use crate::roles::protocol::{Kind, RoleCommand, What};
 
 pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
     let producer = scenario.enter(Kind::Producer, 0, None).await?;
@@ -29,11 +29,11 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
     }
     let first = scenario.enter(Kind::Consumer, 0, None).await?;
     scenario.wait(|scenario| scenario.of("consumer-0", What::Received).len() >= 2).await;
-    scenario.act(first, Act::Ack, "acknowledges the first, and keeps the second in its hands").await;
+    scenario.act(first, RoleCommand::Ack, "acknowledges the first, and keeps the second in its hands").await;
     scenario.wait(|scenario| !scenario.of("consumer-0", What::Acked).is_empty()).await;
     if !scenario.gone("consumer-0") {
         scenario.direct("consumer-0", "is killed with SIGKILL");
-        scenario.cast.kill(first)?;
+        scenario.roles.kill(first)?;
         scenario.wait(|scenario| scenario.gone("consumer-0")).await;
     }
     if !stored {
@@ -46,7 +46,7 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
         ));
     }
     let second = scenario.enter(Kind::Consumer, 1, None).await?;
-    scenario.act(second, Act::Auto { work_ms: 0 }, "acknowledges whatever comes").await;
+    scenario.act(second, RoleCommand::Auto { work_ms: 0 }, "acknowledges whatever comes").await;
     scenario
         .wait(|scenario| {
             let settled =

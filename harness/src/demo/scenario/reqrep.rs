@@ -5,13 +5,13 @@ use labs::catalog::Particular;
 use labs::reqrep::Matching;
 
 use super::narrator::Scenario;
-use crate::roles::protocol::{Act, Kind, What};
+use crate::roles::protocol::{Kind, RoleCommand, What};
 
 pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
     let slow = scenario.enter(Kind::Responder, 0, None).await?;
     let quick = scenario.enter(Kind::Responder, 1, None).await?;
-    scenario.act(slow, Act::Auto { work_ms: 150 }, "takes 150 ms to answer").await;
-    scenario.act(quick, Act::Auto { work_ms: 10 }, "takes 10 ms").await;
+    scenario.act(slow, RoleCommand::Auto { work_ms: 150 }, "takes 150 ms to answer").await;
+    scenario.act(quick, RoleCommand::Auto { work_ms: 10 }, "takes 10 ms").await;
     let requester = scenario.enter(Kind::Requester, 0, None).await?;
     let questions = ["who?", "what?", "where?", "why?"];
     for question in questions {

@@ -23,7 +23,7 @@ use crate::results::Hops;
 /// `N` times of each message, as one role saw them, in ns of the clock; 0: not yet.
 pub struct Times<const N: usize> {
     /// One file for each producer.
-    shelves: Vec<Words>,
+    files: Vec<Words>,
 }
 
 /// What a worker writes down: when it took a task, and when it handed its result on.
@@ -39,8 +39,8 @@ impl<const N: usize> Times<N> {
     /// When a file cannot be made or mapped; it is named.
     pub fn open(dir: &Path, role: &str, producers: usize) -> Result<Self> {
         let words = MAX_MESSAGES as usize * N;
-        let shelf = |producer| Words::map(&dir.join(format!("{role}.times.{producer}")), words);
-        Ok(Self { shelves: (0..producers).map(shelf).collect::<Result<_>>()? })
+        let file = |producer| Words::map(&dir.join(format!("{role}.times.{producer}")), words);
+        Ok(Self { files: (0..producers).map(file).collect::<Result<_>>()? })
     }
 
     /// Writes down the `at`th time of a message. Only the role itself may.
@@ -48,16 +48,16 @@ impl<const N: usize> Times<N> {
     pub fn set(&self, (producer, sequence): (usize, u64), at: usize, time: u64) {
         debug_assert!(at < N, "there are {N} times");
         // A message that this run has not made has no place here; the sink's account counts it.
-        if let Some(shelf) = self.shelves.get(producer).filter(|_| sequence < MAX_MESSAGES) {
-            shelf.at(sequence as usize * N + at).store(time, Ordering::Release);
+        if let Some(file) = self.files.get(producer).filter(|_| sequence < MAX_MESSAGES) {
+            file.at(sequence as usize * N + at).store(time, Ordering::Release);
         }
     }
 
     /// All times of a message.
     pub fn get(&self, (producer, sequence): (usize, u64)) -> [u64; N] {
-        let shelf = self.shelves.get(producer).filter(|_| sequence < MAX_MESSAGES);
+        let file = self.files.get(producer).filter(|_| sequence < MAX_MESSAGES);
         std::array::from_fn(|at| {
-            shelf.map_or(0, |shelf| shelf.at(sequence as usize * N + at).load(Ordering::Acquire))
+            file.map_or(0, |file| file.at(sequence as usize * N + at).load(Ordering::Acquire))
         })
     }
 }

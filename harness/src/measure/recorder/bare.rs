@@ -9,12 +9,12 @@ use bytes::Bytes;
 pub(super) const LOOK: u32 = 64;
 
 /// A sender that only counts.
-pub(super) struct BareLedger {
+pub(super) struct BareSender {
     pub(super) message: Bytes,
 }
 
 /// A receiver that only counts.
 #[derive(Default)]
-pub(super) struct BareBooks {
+pub(super) struct BareReceiver {
     pub(super) count: u64,
 }

@@ -8,6 +8,6 @@ mod sender;
 mod tests;
 mod window;
 
-pub use receiver::{Books, Progress, Seen};
-pub use sender::Ledger;
+pub use receiver::{Progress, ReceiverRecorder, Seen};
+pub use sender::SenderRecorder;
 pub use window::{INTERVAL, Window};

@@ -6,13 +6,13 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
 
-use super::bare::{BareBooks, LOOK};
+use super::bare::{BareReceiver, LOOK};
 use super::window::{CLOSED_LOOK, INTERVAL, Window};
 use crate::measure::account::{Bitmap, Collected, Counter, Counters, MAX_MESSAGES, Set};
-use crate::measure::cached_clock::Glance;
+use crate::measure::cached_clock::CachedClock;
 use crate::measure::clock;
-use crate::measure::header::{MARKER, PROBE, Stamp};
-use crate::measure::trace::{Journal, Subject, key};
+use crate::measure::header::{Header, MARKER, PROBE};
+use crate::measure::trace::{Subject, TraceFile, key};
 use crate::results::Interval;
 use crate::stats;
 
@@ -44,15 +44,15 @@ pub enum Progress {
 }
 
 /// A receiver's side of the account.
-pub struct Books {
+pub struct ReceiverRecorder {
     counters: Counters,
     run: u32,
-    producers: Vec<Shelf>,
+    producers: Vec<ProducerState>,
     progress: Progress,
     window: Window,
     latencies: bool,
     /// Every single receipt, where the trial is recorded.
-    journal: Option<Journal>,
+    trace_file: Option<TraceFile>,
     /// Messages received for the first time in the measured window.
     pub measured: u64,
     /// From due to received.
@@ -65,14 +65,14 @@ pub struct Books {
     times: Option<Collected>,
     /// Those of them that wait to be settled: producer and sequence number.
     unsettled: Vec<(usize, u64)>,
-    bare: Option<BareBooks>,
-    glance: Glance,
+    bare: Option<BareReceiver>,
+    cached_clock: CachedClock,
     began: u64,
     last: u64,
 }
 
 /// What a receiver keeps of one producer.
-struct Shelf {
+struct ProducerState {
     received: Bitmap,
     count: u64,
     /// One above the highest sequence number seen.
@@ -80,7 +80,7 @@ struct Shelf {
     marker: bool,
 }
 
-impl Books {
+impl ReceiverRecorder {
     /// The account of a receiver called `role` that hears `producers`
     /// producers. `latencies`: whether messages have due times (open loop).
     pub fn open(
@@ -93,19 +93,19 @@ impl Books {
         window: Window,
     ) -> Result<Self> {
         ensure!(!producers.is_empty(), "a receiver needs a producer");
-        let shelf = |producer| -> Result<Shelf> {
+        let state = |producer| -> Result<ProducerState> {
             let received = Bitmap::open(dir, role, Set::Received, producer)?;
-            Ok(Shelf { received, count: 0, next: 0, marker: false })
+            Ok(ProducerState { received, count: 0, next: 0, marker: false })
         };
         Ok(Self {
             counters: Counters::open(dir, role)?,
             run,
             // Numbers below the range belong to others: a requester hears only itself.
-            producers: (0..producers.end).map(shelf).collect::<Result<_>>()?,
+            producers: (0..producers.end).map(state).collect::<Result<_>>()?,
             progress,
             window,
             latencies,
-            journal: None,
+            trace_file: None,
             measured: 0,
             response: stats::new_histogram(),
             service: stats::new_histogram(),
@@ -113,21 +113,21 @@ impl Books {
             times: None,
             unsettled: Vec::new(),
             bare: None,
-            glance: Glance::every(1),
+            cached_clock: CachedClock::every(1),
             began: window.start,
             last: window.start,
         })
     }
 
-    /// As [`Ledger::in_a_closed_loop`].
-    pub fn in_a_closed_loop(&mut self) {
-        self.glance = Glance::every(CLOSED_LOOK);
+    /// As [`SenderRecorder::use_cached_clock`].
+    pub fn use_cached_clock(&mut self) {
+        self.cached_clock = CachedClock::every(CLOSED_LOOK);
     }
 
     /// The next message had to be waited for: it needs a look at the clock.
     #[inline]
-    pub fn look_again(&mut self) {
-        self.glance.look_again();
+    pub fn refresh_clock(&mut self) {
+        self.cached_clock.refresh_clock();
     }
 
     /// From now on, writes down when each measured message was due, received and settled.
@@ -144,7 +144,7 @@ impl Books {
 
     /// Notes every receipt from now on, duplicates included; see [`crate::measure::trace`].
     pub fn keep(&mut self, dir: &Path, role: &str) -> Result<()> {
-        self.journal = Some(Journal::open(dir, role, Subject::Receipts)?);
+        self.trace_file = Some(TraceFile::open(dir, role, Subject::Receipts)?);
         Ok(())
     }
 
@@ -165,29 +165,29 @@ impl Books {
         match self.count_bare(message) {
             Some(seen) => seen,
             None => {
-                let now = self.glance.now();
+                let now = self.cached_clock.now();
                 self.take_at(message, redelivered, now)
             }
         }
     }
 
-    /// As [`Books::take`], received at `now`.
+    /// As [`ReceiverRecorder::take`], received at `now`.
     #[inline]
     pub fn take_at(&mut self, message: &[u8], redelivered: bool, now: u64) -> Seen {
-        let Some(stamp) = Stamp::read(message) else {
+        let Some(header) = Header::read(message) else {
             self.counters.add(Counter::Corrupt, 1);
             return Seen::Bad;
         };
-        let producer = stamp.producer as usize;
-        let Some(shelf) = self.producers.get_mut(producer).filter(|_| stamp.run == self.run) else {
+        let producer = header.producer as usize;
+        let Some(state) = self.producers.get_mut(producer).filter(|_| header.run == self.run) else {
             self.counters.add(Counter::Misrouted, 1);
             return Seen::Bad;
         };
-        if stamp.sequence >= MAX_MESSAGES {
-            return match stamp.sequence {
+        if header.sequence >= MAX_MESSAGES {
+            return match header.sequence {
                 PROBE => Seen::Probe(producer),
                 MARKER => {
-                    if !std::mem::replace(&mut shelf.marker, true) {
+                    if !std::mem::replace(&mut state.marker, true) {
                         self.counters.add(Counter::Markers, 1);
                     }
                     Seen::Marker
@@ -198,43 +198,43 @@ impl Books {
         if redelivered {
             self.counters.add(Counter::Redelivered, 1);
         }
-        if let Some(journal) = &self.journal {
-            let message = key(stamp.producer, stamp.sequence);
-            journal.note((message, now.saturating_sub(self.window.start)));
+        if let Some(trace_file) = &self.trace_file {
+            let message = key(header.producer, header.sequence);
+            trace_file.note((message, now.saturating_sub(self.window.start)));
         }
-        if !shelf.received.insert(stamp.sequence) {
+        if !state.received.insert(header.sequence) {
             self.counters.add(Counter::Duplicated, 1);
             return Seen::Again;
         }
-        shelf.count += 1;
-        if stamp.sequence >= shelf.next {
-            shelf.next = stamp.sequence + 1;
+        state.count += 1;
+        if header.sequence >= state.next {
+            state.next = header.sequence + 1;
         } else {
-            let distance = shelf.next - 1 - stamp.sequence;
+            let distance = state.next - 1 - header.sequence;
             self.counters.add(Counter::Reordered, 1);
             self.counters
                 .set(Counter::ReorderDistance, distance.max(self.counters.get(Counter::ReorderDistance)));
         }
         self.counters.add(Counter::Received, 1);
-        let progress = if self.progress == Progress::Highest { shelf.next } else { shelf.count };
+        let progress = if self.progress == Progress::Highest { state.next } else { state.count };
         self.counters.set_progress(producer, progress);
-        self.record(&stamp, now);
+        self.record(&header, now);
         Seen::New
     }
 
     #[inline]
-    fn record(&mut self, stamp: &Stamp, mut now: u64) {
-        let sent = stamp.sent();
+    fn record(&mut self, header: &Header, mut now: u64) {
+        let sent = header.sent();
         if now < sent {
-            now = self.glance.instead_of(now).unwrap_or(now);
+            now = self.cached_clock.instead_of(now).unwrap_or(now);
             self.counters.add(Counter::Negative, u64::from(now < sent));
         }
         self.last = now;
-        let response = now.saturating_sub(stamp.scheduled);
-        if self.window.holds(stamp.scheduled) {
+        let response = now.saturating_sub(header.scheduled);
+        if self.window.holds(header.scheduled) {
             if let Some(times) = &self.times {
-                let message = (stamp.producer as usize, stamp.sequence);
-                times.set(message, 0, stamp.scheduled);
+                let message = (header.producer as usize, header.sequence);
+                times.set(message, 0, header.scheduled);
                 times.set(message, 1, now);
                 self.unsettled.push(message);
             }
@@ -268,18 +268,18 @@ impl Books {
 
     /// Makes them bare ones.
     pub fn strip(&mut self) {
-        self.bare = Some(BareBooks::default());
-        self.glance = Glance::every(LOOK);
+        self.bare = Some(BareReceiver::default());
+        self.cached_clock = CachedClock::every(LOOK);
     }
 
     /// Counts a message, if these are bare books and it is no marker.
     #[inline]
     fn count_bare(&mut self, message: &[u8]) -> Option<Seen> {
         let bare = self.bare.as_mut()?;
-        if Stamp::peek(message) >= MAX_MESSAGES {
+        if Header::peek(message) >= MAX_MESSAGES {
             return None;
         }
-        self.measured += u64::from(self.window.holds(self.glance.now()));
+        self.measured += u64::from(self.window.holds(self.cached_clock.now()));
         bare.count += 1;
         self.counters.set(Counter::Received, bare.count);
         self.counters.set_progress(0, bare.count);

@@ -7,29 +7,29 @@ use anyhow::{Result, bail};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 
-use super::bare::{BareLedger, LOOK};
+use super::bare::{BareSender, LOOK};
 use super::window::{CLOSED_LOOK, Window};
 use crate::measure::account::{Bitmap, Counter, Counters, MAX_MESSAGES, Set};
-use crate::measure::cached_clock::Glance;
+use crate::measure::cached_clock::CachedClock;
 use crate::measure::clock;
-use crate::measure::header::{Mint, Stamp};
-use crate::measure::trace::{Journal, Subject};
+use crate::measure::header::{Header, MessageBuilder};
+use crate::measure::trace::{Subject, TraceFile};
 use crate::stats;
 
 /// A sender's side of the account.
-pub struct Ledger {
+pub struct SenderRecorder {
     counters: Counters,
     run: u32,
     producer: u32,
     sequence: u64,
-    mint: Mint,
+    builder: MessageBuilder,
     refused: Bitmap,
     confirmed: Bitmap,
     window: Window,
     /// Every single message, where the trial is recorded.
-    journal: Option<Journal>,
-    bare: Option<BareLedger>,
-    glance: Glance,
+    trace_file: Option<TraceFile>,
+    bare: Option<BareSender>,
+    cached_clock: CachedClock,
     /// From due to sent.
     pub lag: Histogram<u64>,
     /// From due to awake: the part of the lag that is the timer's.
@@ -40,7 +40,7 @@ pub struct Ledger {
     pub span: Option<(u64, u64)>,
 }
 
-impl Ledger {
+impl SenderRecorder {
     /// The account of producer `producer`, called `role`.
     pub fn open(
         dir: &Path,
@@ -55,13 +55,13 @@ impl Ledger {
             run,
             producer: u32::try_from(producer)?,
             sequence: 0,
-            mint: Mint::new(size),
+            builder: MessageBuilder::new(size),
             refused: Bitmap::open(dir, role, Set::Refused, producer)?,
             confirmed: Bitmap::open(dir, role, Set::Confirmed, producer)?,
             window,
-            journal: None,
+            trace_file: None,
             bare: None,
-            glance: Glance::every(1),
+            cached_clock: CachedClock::every(1),
             lag: stats::new_histogram(),
             pacer: stats::new_histogram(),
             confirm: stats::new_histogram(),
@@ -71,26 +71,26 @@ impl Ledger {
 
     /// Notes every message from now on; see [`crate::measure::trace`].
     pub fn keep(&mut self, dir: &Path, role: &str) -> Result<()> {
-        self.journal = Some(Journal::open(dir, role, Subject::Sends)?);
+        self.trace_file = Some(TraceFile::open(dir, role, Subject::Sends)?);
         Ok(())
     }
 
     /// In a closed loop nothing is due at a time: the clock is looked at only for
     /// one message in 16, and after each wait.
-    pub fn in_a_closed_loop(&mut self) {
-        self.glance = Glance::every(CLOSED_LOOK);
+    pub fn use_cached_clock(&mut self) {
+        self.cached_clock = CachedClock::every(CLOSED_LOOK);
     }
 
     /// The time, for the next message.
     #[inline]
     pub fn now(&mut self) -> u64 {
-        self.glance.now()
+        self.cached_clock.now()
     }
 
     /// Somebody has waited: the next message needs a look at the clock.
     #[inline]
-    pub fn look_again(&mut self) {
-        self.glance.look_again();
+    pub fn refresh_clock(&mut self) {
+        self.cached_clock.refresh_clock();
     }
 
     /// The next message: due at `scheduled`, sent at `now`. Written down
@@ -112,9 +112,9 @@ impl Ledger {
         if self.window.holds(scheduled) {
             self.lag.saturating_record(lag);
         }
-        if let Some(journal) = &self.journal {
+        if let Some(trace_file) = &self.trace_file {
             let since = |time: u64| time.saturating_sub(self.window.start);
-            journal.note((since(scheduled), since(now)));
+            trace_file.note((since(scheduled), since(now)));
         }
         Ok((sequence, self.message(sequence, scheduled, u32::try_from(lag).unwrap_or(u32::MAX))))
     }
@@ -135,8 +135,8 @@ impl Ledger {
 
     #[inline]
     fn message(&mut self, sequence: u64, scheduled: u64, lag: u32) -> Bytes {
-        let stamp = Stamp { run: self.run, producer: self.producer, sequence, scheduled, lag };
-        self.mint.message(&stamp)
+        let header = Header { run: self.run, producer: self.producer, sequence, scheduled, lag };
+        self.builder.message(&header)
     }
 
     /// Messages handed to the lab so far.
@@ -180,8 +180,8 @@ impl Ledger {
     /// Makes it a bare one, which sends the same message over and over.
     pub fn strip(&mut self) {
         let message = self.message(0, 0, 0);
-        self.bare = Some(BareLedger { message });
-        self.glance = Glance::every(LOOK);
+        self.bare = Some(BareSender { message });
+        self.cached_clock = CachedClock::every(LOOK);
     }
 
     /// The message of a bare loop.

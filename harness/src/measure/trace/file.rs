@@ -13,7 +13,7 @@ use crate::measure::account::mapped::Words;
 /// later is counted, and the recording says that it is cut.
 pub const MOST_ENTRIES: usize = 4_000_000;
 
-/// What a journal is about.
+/// What a trace file is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
     /// When each message was due and when it was sent, in the order sent.
@@ -23,10 +23,10 @@ pub enum Subject {
 }
 
 /// A role's notes, two numbers each. It has one writer.
-pub struct Journal(Words);
+pub struct TraceFile(Words);
 
-impl Journal {
-    /// Opens the journal of `role` in `dir`, or begins it.
+impl TraceFile {
+    /// Opens the trace file of `role` in `dir`, or begins it.
     ///
     /// # Errors
     /// When its file cannot be made or mapped.
@@ -35,7 +35,7 @@ impl Journal {
         Words::map(&path(dir, role, subject), 2 + 2 * MOST_ENTRIES).map(Self)
     }
 
-    /// As [`Journal::open`], but `None` if nobody has begun it.
+    /// As [`TraceFile::open`], but `None` if nobody has begun it.
     ///
     /// # Errors
     /// When the file is there and cannot be mapped.
@@ -95,21 +95,21 @@ mod tests {
     #[test]
     fn what_is_noted_is_read_by_others_in_order() {
         let dir = new_dir().expect("a folder");
-        let mine = Journal::open(dir.path(), "sender-0", Subject::Sends).expect("a journal");
+        let mine = TraceFile::open(dir.path(), "sender-0", Subject::Sends).expect("a journal");
         [(1, 2), (3, 4), (5, 6)].into_iter().for_each(|pair| mine.note(pair));
-        let theirs = Journal::existing(dir.path(), "sender-0", Subject::Sends).expect("it maps");
+        let theirs = TraceFile::existing(dir.path(), "sender-0", Subject::Sends).expect("it maps");
         let theirs = theirs.expect("it is there");
         assert_eq!(theirs.entries().collect::<Vec<_>>(), [(1, 2), (3, 4), (5, 6)]);
         assert_eq!(theirs.cut(), 0);
-        assert!(Journal::existing(dir.path(), "sender-0", Subject::Receipts).expect("no error").is_none());
+        assert!(TraceFile::existing(dir.path(), "sender-0", Subject::Receipts).expect("no error").is_none());
     }
 
     #[test]
     fn what_has_no_room_is_counted() {
         let dir = new_dir().expect("a folder");
-        let journal = Journal::open(dir.path(), "r", Subject::Receipts).expect("a journal");
-        journal.0.at(0).store(MOST_ENTRIES as u64 - 1, Ordering::Relaxed);
-        (0..3).for_each(|at| journal.note((at, at)));
-        assert_eq!((journal.cut(), journal.entries().count()), (2, MOST_ENTRIES));
+        let trace_file = TraceFile::open(dir.path(), "r", Subject::Receipts).expect("a journal");
+        trace_file.0.at(0).store(MOST_ENTRIES as u64 - 1, Ordering::Relaxed);
+        (0..3).for_each(|at| trace_file.note((at, at)));
+        assert_eq!((trace_file.cut(), trace_file.entries().count()), (2, MOST_ENTRIES));
     }
 }

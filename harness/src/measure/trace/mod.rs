@@ -16,7 +16,7 @@ use crate::measure::account::{Bitmap, Set};
 mod file;
 
 use file::of_key;
-pub use file::{Journal, MOST_ENTRIES, Subject, key};
+pub use file::{MOST_ENTRIES, Subject, TraceFile, key};
 
 /// The first line of a recording.
 const HEADER: &str = "receiver,producer,sequence,due_ns,sent_ns,received_ns";
@@ -44,7 +44,7 @@ pub struct Record {
 
 /// All records of a trial, by sender, sequence, receiver and time of receipt.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Recording {
+pub struct MessageTrace {
     /// The records.
     pub records: Vec<Record>,
     /// Entries for which a role had no room. Above 0, a record without receipt
@@ -73,23 +73,23 @@ pub fn file(cell: &str, trial: usize) -> String {
 /// was never accepted.
 ///
 /// # Errors
-/// When a journal is there and cannot be read.
-pub fn gather(sources: &Sources<'_>) -> Result<Recording> {
+/// When a trace file is there and cannot be read.
+pub fn gather(sources: &Sources<'_>) -> Result<MessageTrace> {
     let dir = sources.accounts;
-    let mut recording = Recording::default();
+    let mut recording = MessageTrace::default();
     let mut receipts = Vec::new();
     for (receiver, role) in (0..).zip(&sources.receivers) {
-        let Some(journal) = Journal::existing(dir, role, Subject::Receipts)? else { continue };
-        recording.cut += journal.cut();
-        receipts.extend(journal.entries().map(|(key, at)| (of_key(key), receiver, at)));
+        let Some(trace_file) = TraceFile::existing(dir, role, Subject::Receipts)? else { continue };
+        recording.cut += trace_file.cut();
+        receipts.extend(trace_file.entries().map(|(key, at)| (of_key(key), receiver, at)));
     }
     receipts.sort_unstable();
     let mut receipts = receipts.into_iter().peekable();
     for (producer, role) in (0..).zip(&sources.senders) {
-        let Some(journal) = Journal::existing(dir, role, Subject::Sends)? else { continue };
-        recording.cut += journal.cut();
+        let Some(trace_file) = TraceFile::existing(dir, role, Subject::Sends)? else { continue };
+        recording.cut += trace_file.cut();
         let refused = Bitmap::existing(dir, role, Set::Refused, producer as usize)?;
-        for (sequence, (due, sent)) in (0..).zip(journal.entries()) {
+        for (sequence, (due, sent)) in (0..).zip(trace_file.entries()) {
             let record = |receiver, received| Record { receiver, producer, sequence, due, sent, received };
             // What a sender had no room for has no times: its receipts are passed over.
             while receipts.next_if(|(message, ..)| *message < (producer, sequence)).is_some() {}
@@ -118,8 +118,8 @@ pub fn gather(sources: &Sources<'_>) -> Result<Recording> {
     Ok(recording)
 }
 
-impl Recording {
-    /// The recording as CSV; see [`Recording::parse`].
+impl MessageTrace {
+    /// The recording as CSV; see [`MessageTrace::parse`].
     pub fn csv(&self) -> String {
         let mut text = String::new();
         if self.cut > 0 {
@@ -141,7 +141,7 @@ impl Recording {
         text
     }
 
-    /// Reads what [`Recording::csv`] wrote.
+    /// Reads what [`MessageTrace::csv`] wrote.
     ///
     /// # Errors
     /// When the text is not such a recording; the line is named.
@@ -195,9 +195,9 @@ mod tests {
     use crate::measure::account;
     use proptest::prelude::*;
 
-    fn journal(dir: &Path, role: &str, subject: Subject, pairs: &[(u64, u64)]) {
-        let journal = Journal::open(dir, role, subject).expect("a journal");
-        pairs.iter().for_each(|pair| journal.note(*pair));
+    fn trace_file(dir: &Path, role: &str, subject: Subject, pairs: &[(u64, u64)]) {
+        let trace_file = TraceFile::open(dir, role, subject).expect("a journal");
+        pairs.iter().for_each(|pair| trace_file.note(*pair));
     }
 
     fn names(role: &str, count: usize) -> Vec<String> {
@@ -208,11 +208,11 @@ mod tests {
     fn every_sent_message_is_in_it_once_for_each_receipt_or_as_lost() {
         let dir = account::new_dir().expect("a folder");
         let accounts = dir.path();
-        journal(accounts, "s-0", Subject::Sends, &[(0, 1), (10, 11), (20, 21), (30, 31)]);
-        journal(accounts, "s-1", Subject::Sends, &[(5, 6)]);
+        trace_file(accounts, "s-0", Subject::Sends, &[(0, 1), (10, 11), (20, 21), (30, 31)]);
+        trace_file(accounts, "s-1", Subject::Sends, &[(5, 6)]);
         // 0/1 twice, 0/2 never, 0/3 refused, in any order.
-        journal(accounts, "r-0", Subject::Receipts, &[(key(1, 0), 9), (key(0, 1), 15), (key(0, 0), 16)]);
-        journal(accounts, "r-1", Subject::Receipts, &[(key(0, 1), 14)]);
+        trace_file(accounts, "r-0", Subject::Receipts, &[(key(1, 0), 9), (key(0, 1), 15), (key(0, 0), 16)]);
+        trace_file(accounts, "r-1", Subject::Receipts, &[(key(0, 1), 14)]);
         Bitmap::open(accounts, "s-0", Set::Refused, 0).expect("a set").insert(3);
         let sources = |copies| Sources { accounts, senders: names("s", 2), receivers: names("r", 2), copies };
         let shared = gather(&sources(false)).expect("a recording");
@@ -234,7 +234,7 @@ mod tests {
             ("receiver,producer,sequence,due_ns,sent_ns,received_ns\n0,0,0,0,1,2\n0,0,x,0,1,2\n", "line 3"),
             ("receiver,producer,sequence,due_ns,sent_ns,received_ns\n0,0,0\n", "`0,0,0`"),
         ] {
-            let error = format!("{:#}", Recording::parse(bad).expect_err("refused"));
+            let error = format!("{:#}", MessageTrace::parse(bad).expect_err("refused"));
             assert!(error.contains(words), "{error}");
         }
     }
@@ -254,8 +254,8 @@ mod tests {
                     Record { receiver, producer, sequence, due, sent, received }
                 })
                 .collect();
-            let recording = Recording { records, cut };
-            prop_assert_eq!(Recording::parse(&recording.csv()).expect("it reads"), recording);
+            let recording = MessageTrace { records, cut };
+            prop_assert_eq!(MessageTrace::parse(&recording.csv()).expect("it reads"), recording);
         }
     }
 }

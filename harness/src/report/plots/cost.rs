@@ -13,7 +13,7 @@ const WIDTH: f64 = 800.0;
 const LABELS: f64 = 150.0;
 
 pub(super) fn draw(sheet: &Sheet<'_>) -> Option<Canvas> {
-    let roles = roles(sheet);
+    let roles = kinds(sheet);
     if roles.is_empty() {
         return None;
     }
@@ -49,7 +49,7 @@ pub(super) fn draw(sheet: &Sheet<'_>) -> Option<Canvas> {
 }
 
 /// Every role of the sheet; the broker last.
-fn roles(sheet: &Sheet<'_>) -> Vec<String> {
+fn kinds(sheet: &Sheet<'_>) -> Vec<String> {
     let summaries = sheet.cells.iter().filter_map(|cell| cell.summary.as_ref());
     let names: BTreeSet<(bool, String)> = summaries
         .flat_map(|summary| summary.cost.keys())

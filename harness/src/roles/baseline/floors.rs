@@ -7,7 +7,7 @@ use super::wire::Wire;
 use super::{amqp, mqtt, nats, peers, redis, stomp};
 
 /// A floor, and the labs it lies beneath.
-pub(super) struct Floor {
+pub(super) struct Baseline {
     pub(super) transport: &'static str,
     pub(super) broker: Option<Broker>,
     pub(super) beneath: &'static [Pattern],
@@ -17,35 +17,35 @@ pub(super) struct Floor {
 const ONE_WAY: &[Pattern] = &[Pattern::OneWay, Pattern::PubSub];
 const ANSWERED: &[Pattern] = &[Pattern::RequestReply];
 
-pub(super) const FLOORS: [Floor; 14] = [
-    Floor { transport: "tcp", broker: None, beneath: ONE_WAY, wire: peers::TCP },
-    Floor { transport: "unix", broker: None, beneath: ONE_WAY, wire: peers::UNIX },
-    Floor { transport: "websocket", broker: None, beneath: ONE_WAY, wire: peers::WEBSOCKET },
-    Floor { transport: "zeromq", broker: None, beneath: ONE_WAY, wire: peers::ZEROMQ },
+pub(super) const BASELINES: [Baseline; 14] = [
+    Baseline { transport: "tcp", broker: None, beneath: ONE_WAY, wire: peers::TCP },
+    Baseline { transport: "unix", broker: None, beneath: ONE_WAY, wire: peers::UNIX },
+    Baseline { transport: "websocket", broker: None, beneath: ONE_WAY, wire: peers::WEBSOCKET },
+    Baseline { transport: "zeromq", broker: None, beneath: ONE_WAY, wire: peers::ZEROMQ },
     // A list is another thing to Redis than a channel.
-    Floor {
+    Baseline {
         transport: "redis",
         broker: Some(Broker::Redis),
         beneath: &[Pattern::PubSub],
         wire: redis::CHANNEL,
     },
-    Floor {
+    Baseline {
         transport: "redis-stream",
         broker: Some(Broker::Redis),
         beneath: &[Pattern::PubSub],
         wire: redis::STREAM,
     },
-    Floor { transport: "rabbitmq", broker: Some(Broker::RabbitMq), beneath: ONE_WAY, wire: amqp::QUEUE },
-    Floor { transport: "mqtt", broker: Some(Broker::Mqtt), beneath: ONE_WAY, wire: mqtt::TOPIC },
-    Floor { transport: "stomp", broker: Some(Broker::RabbitMq), beneath: ONE_WAY, wire: stomp::TOPIC },
-    Floor { transport: "nats", broker: Some(Broker::Nats), beneath: ONE_WAY, wire: nats::SUBJECT },
-    Floor { transport: "jetstream", broker: Some(Broker::Nats), beneath: ONE_WAY, wire: nats::STREAM },
-    Floor { transport: "tcp", broker: None, beneath: ANSWERED, wire: peers::TCP_ANSWERED },
-    Floor { transport: "unix", broker: None, beneath: ANSWERED, wire: peers::UNIX_ANSWERED },
-    Floor { transport: "http", broker: None, beneath: ANSWERED, wire: peers::HTTP },
+    Baseline { transport: "rabbitmq", broker: Some(Broker::RabbitMq), beneath: ONE_WAY, wire: amqp::QUEUE },
+    Baseline { transport: "mqtt", broker: Some(Broker::Mqtt), beneath: ONE_WAY, wire: mqtt::TOPIC },
+    Baseline { transport: "stomp", broker: Some(Broker::RabbitMq), beneath: ONE_WAY, wire: stomp::TOPIC },
+    Baseline { transport: "nats", broker: Some(Broker::Nats), beneath: ONE_WAY, wire: nats::SUBJECT },
+    Baseline { transport: "jetstream", broker: Some(Broker::Nats), beneath: ONE_WAY, wire: nats::STREAM },
+    Baseline { transport: "tcp", broker: None, beneath: ANSWERED, wire: peers::TCP_ANSWERED },
+    Baseline { transport: "unix", broker: None, beneath: ANSWERED, wire: peers::UNIX_ANSWERED },
+    Baseline { transport: "http", broker: None, beneath: ANSWERED, wire: peers::HTTP },
 ];
 
-impl Floor {
+impl Baseline {
     pub(super) fn answered(&self) -> bool {
         self.wire.answer.is_some()
     }

@@ -71,8 +71,8 @@ impl Scanner {
     /// Reads once; what came, or `None` at the end.
     pub(super) fn read(&mut self, socket: &mut Socket) -> io::Result<Option<&[u8]>> {
         let start = self.held;
-        let room = if self.even.is_some() { self.buffer.len() } else { start + READ };
-        let read = socket.read(&mut self.buffer[start..room])?;
+        let in_flight_window = if self.even.is_some() { self.buffer.len() } else { start + READ };
+        let read = socket.read(&mut self.buffer[start..in_flight_window])?;
         self.held += read;
         Ok((read > 0).then(|| &self.buffer[start..start + read]))
     }

@@ -11,7 +11,7 @@ use hdrhistogram::Histogram;
 use labs::lab::Registry;
 use tokio::sync::mpsc;
 
-use super::floors::{FLOORS, Floor};
+use super::floors::{BASELINES, Baseline};
 use super::frame::{self, Frame, Scanner};
 use super::redis::Replies;
 use super::socket::{Door, Socket};
@@ -20,12 +20,12 @@ use crate::measure::clock::{self, Pacer};
 use crate::measure::recorder::{INTERVAL, Progress, Window};
 use crate::measure::schedule::Schedule;
 use crate::results::{Interval, LoadKind};
-use crate::roles::context::Stage;
-use crate::roles::enter::stage;
+use crate::roles::context::RoleContext;
+use crate::roles::enter::start_role;
 use crate::roles::handle::Outbox;
 use crate::roles::protocol::{Init, Kind, ToRole};
 use crate::roles::reqrep::IN_FLIGHT;
-use crate::roles::send_loop::{FLUSH_EVERY, Room};
+use crate::roles::send_loop::{FLUSH_EVERY, InFlightWindow};
 use crate::stats;
 
 /// Most bytes in one write, in a closed loop: messages are written as many at a
@@ -42,31 +42,31 @@ pub(super) fn run(
     outbox: Outbox,
     registry: Arc<Registry>,
 ) -> Result<()> {
-    stage(init, inbox, outbox, registry, play)
+    start_role(init, inbox, outbox, registry, play)
 }
 
-async fn play(stage: Stage) -> Result<()> {
+async fn play(context: RoleContext) -> Result<()> {
     let floor =
-        FLOORS.iter().find(|floor| floor.name() == stage.init.lab).context("there is no such floor")?;
-    match stage.init.kind {
-        Kind::Sender | Kind::Requester => send(&stage, floor).await,
-        _ => receive(&stage, floor).await,
+        BASELINES.iter().find(|floor| floor.name() == context.init.lab).context("there is no such floor")?;
+    match context.init.kind {
+        Kind::Sender | Kind::Requester => send(&context, floor).await,
+        _ => receive(&context, floor).await,
     }
 }
 
-async fn send(stage: &Stage, floor: &Floor) -> Result<()> {
-    let peer = if floor.broker.is_none() { Some(stage.place.peer().await?) } else { None };
-    let measure = stage.measure()?;
+async fn send(context: &RoleContext, floor: &Baseline) -> Result<()> {
+    let peer = if floor.broker.is_none() { Some(context.place.peer().await?) } else { None };
+    let measure = context.measure()?;
     let body = frame::body(measure.size);
-    let mut socket = (floor.wire.connect)(&stage.place, peer.as_deref())?;
-    let frame = (floor.wire.frame)(&stage.place, &body);
+    let mut socket = (floor.wire.connect)(&context.place, peer.as_deref())?;
+    let frame = (floor.wire.frame)(&context.place, &body);
     let ear = match floor.wire.answer {
-        Some(_) => Some(Ear::open(stage, floor, Door::Open(socket.try_clone()?))?),
+        Some(_) => Some(Ear::open(context, floor, Door::Open(socket.try_clone()?))?),
         None => None,
     };
-    stage.ready();
-    let window = stage.go().await?;
-    let meter = stage.meter(window)?;
+    context.ready();
+    let window = context.go().await?;
+    let meter = context.meter(window)?;
     if let Some(ear) = &ear {
         ear.begin(window);
     }
@@ -74,21 +74,21 @@ async fn send(stage: &Stage, floor: &Floor) -> Result<()> {
         socket: &mut socket,
         frame,
         sent: 0,
-        counters: Counters::open(&measure.accounts, &stage.init.role())?,
+        counters: Counters::open(&measure.accounts, &context.init.role())?,
         lag: stats::new_histogram(),
         pacer: stats::new_histogram(),
     };
     let pacer = Pacer::new()?;
     pacer.sleep_until(window.start).await?;
-    match stage.schedule()? {
+    match context.schedule()? {
         Some(schedule) => mouth.open(schedule, &pacer, window).await?,
-        None => mouth.closed(stage, floor.answered(), &pacer, window).await?,
+        None => mouth.closed(context, floor.answered(), &pacer, window).await?,
     }
     mouth.counters.set(Counter::Done, 1);
-    stage.done(mouth.sent);
-    stage.stop().await;
+    context.done(mouth.sent);
+    context.stop().await;
     let tally = ear.map(Ear::end).transpose()?;
-    stage
+    context
         .tell(meter, |report| {
             report.lag = stats::encode(&mouth.lag)?;
             report.pacer = stats::encode(&mouth.pacer)?;
@@ -114,9 +114,16 @@ impl Mouth<'_> {
     }
 
     /// As fast as the window allows, many messages a write.
-    async fn closed(&mut self, stage: &Stage, answered: bool, pacer: &Pacer, window: Window) -> Result<()> {
-        let mut room = Room::open(stage, &["receiver-0".to_owned()], Progress::Highest, false)?;
-        let batch = if answered { IN_FLIGHT.default / 4 } else { stage.knob(FLUSH_EVERY) };
+    async fn closed(
+        &mut self,
+        context: &RoleContext,
+        answered: bool,
+        pacer: &Pacer,
+        window: Window,
+    ) -> Result<()> {
+        let mut in_flight_window =
+            InFlightWindow::open(context, &["receiver-0".to_owned()], Progress::Highest, false)?;
+        let batch = if answered { IN_FLIGHT.default / 4 } else { context.knob(FLUSH_EVERY) };
         let count = (WRITE / self.frame.len()).clamp(1, batch.max(1));
         let block = self.frame.repeated(count);
         loop {
@@ -128,7 +135,7 @@ impl Mouth<'_> {
                 let in_flight = self.sent - self.counters.get(Counter::Received);
                 in_flight + count as u64 <= IN_FLIGHT.default as u64
             } else {
-                room.has(self.sent)
+                in_flight_window.has(self.sent)
             };
             if !fits {
                 pacer.sleep_until(now + LOOK).await?;
@@ -160,15 +167,15 @@ impl Mouth<'_> {
     }
 }
 
-async fn receive(stage: &Stage, floor: &Floor) -> Result<()> {
-    let ear = Ear::open(stage, floor, (floor.wire.receive)(&stage.place)?)?;
-    stage.ready();
-    let window = stage.go().await?;
-    let meter = stage.meter(window)?;
+async fn receive(context: &RoleContext, floor: &Baseline) -> Result<()> {
+    let ear = Ear::open(context, floor, (floor.wire.receive)(&context.place)?)?;
+    context.ready();
+    let window = context.go().await?;
+    let meter = context.meter(window)?;
     ear.begin(window);
-    stage.stop().await;
+    context.stop().await;
     let tally = ear.end()?;
-    stage.tell(meter, |report| if floor.answered() { Ok(()) } else { tally.into_report(report) }).await
+    context.tell(meter, |report| if floor.answered() { Ok(()) } else { tally.into_report(report) }).await
 }
 
 /// A thread that reads, and counts.
@@ -179,16 +186,16 @@ struct Ear {
 }
 
 impl Ear {
-    fn open(stage: &Stage, floor: &Floor, door: Door) -> Result<Self> {
-        let measure = stage.measure()?;
+    fn open(context: &RoleContext, floor: &Baseline, door: Door) -> Result<Self> {
+        let measure = context.measure()?;
         let (window, stop) = (Arc::<OnceLock<Window>>::default(), Arc::<AtomicBool>::default());
         let max = measure.load.kind == LoadKind::Max;
         let body = frame::body(measure.size);
-        let hears = !floor.answered() || stage.init.kind == Kind::Requester;
+        let hears = !floor.answered() || context.init.kind == Kind::Requester;
         // With even frames and no times to look at, counting bytes is enough.
         let even = floor.wire.even && max && !floor.answered();
-        let even = even.then(|| (floor.wire.frame)(&stage.place, &body).len());
-        let counters = Counters::open(&measure.accounts, &stage.init.role())?;
+        let even = even.then(|| (floor.wire.frame)(&context.place, &body).len());
+        let counters = Counters::open(&measure.accounts, &context.init.role())?;
         let listening = Listening {
             window: Arc::clone(&window),
             stop: Arc::clone(&stop),

@@ -1,6 +1,6 @@
 //! The wire floor of each transport: bytes encoded beforehand, through plain
 //! sockets, to the same broker or peer, in the same run. There is no client
-//! library in it, no stamp and no account, only a count. A lab can hardly be
+//! library in it, no header and no account, only a count. A lab can hardly be
 //! faster; how near it comes is what its client library and its own code leave
 //! of the wire.
 //!
@@ -24,20 +24,21 @@ use labs::catalog::{Entry, Particular, Pattern};
 use labs::lab::{Guarantee, Join, Overload};
 
 use super::handle::Handle;
-use floors::{FLOORS, Floor};
+use floors::{BASELINES, Baseline};
 
 /// Every floor, to be run like a lab.
 pub fn handles() -> Vec<Handle> {
-    FLOORS.iter().map(handle).collect()
+    BASELINES.iter().map(handle).collect()
 }
 
 /// The name of the floor that lies beneath a lab, if one does.
 pub fn beneath(entry: &Entry) -> Option<String> {
-    let own = |floor: &&Floor| floor.transport == entry.transport && floor.beneath.contains(&entry.pattern);
-    FLOORS.iter().find(own).map(Floor::name)
+    let own =
+        |floor: &&Baseline| floor.transport == entry.transport && floor.beneath.contains(&entry.pattern);
+    BASELINES.iter().find(own).map(Baseline::name)
 }
 
-fn handle(floor: &Floor) -> Handle {
+fn handle(floor: &Baseline) -> Handle {
     let pattern = if floor.answered() { Pattern::RequestReply } else { Pattern::OneWay };
     let entry = Entry {
         name: floor.name(),

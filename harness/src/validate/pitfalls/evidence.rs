@@ -6,18 +6,18 @@ use anyhow::{Result, ensure};
 
 use super::methods;
 use super::model::{FEWEST, Made, SCHEMA, Seen, Take, Views};
-use crate::measure::trace::Recording;
+use crate::measure::trace::MessageTrace;
 
 /// The recordings, with how they were made.
 pub struct Evidence {
     /// How.
     pub made: Made,
     /// See [`Made::open`].
-    pub open: Recording,
+    pub open: MessageTrace,
     /// See [`Made::closed`].
-    pub closed: Recording,
+    pub closed: MessageTrace,
     /// See [`Made::runs`].
-    pub runs: Vec<Recording>,
+    pub runs: Vec<MessageTrace>,
 }
 
 impl Evidence {
@@ -27,7 +27,7 @@ impl Evidence {
     /// When a file of it is missing or damaged; it is named.
     pub fn read(dir: &Path) -> Result<Self> {
         let Views { made, .. } = Views::read(dir)?;
-        let recording = |take: &Take| Recording::read(&dir.join(&take.file));
+        let recording = |take: &Take| MessageTrace::read(&dir.join(&take.file));
         Ok(Self {
             open: recording(&made.open)?,
             closed: recording(&made.closed)?,
@@ -55,7 +55,7 @@ impl Evidence {
 
     /// The messages that were due in the measured time of each trial.
     pub(super) fn seen(&self) -> Result<Seen> {
-        let take = |take: &Take, recording: &Recording, fewest: usize| {
+        let take = |take: &Take, recording: &MessageTrace, fewest: usize| {
             ensure!(recording.cut == 0, "{} is cut: {} entries had no room", take.file, recording.cut);
             let samples = methods::samples(recording, take);
             ensure!(

@@ -6,7 +6,7 @@ use std::ops::Range;
 use anyhow::{Context as _, Result};
 
 use super::model::{Figure, Flood, Sample, Seen, Take, Unit, View};
-use crate::measure::trace::Recording;
+use crate::measure::trace::MessageTrace;
 
 const MS: u64 = 1_000_000;
 /// What is averaged: the percentile of each second.
@@ -24,7 +24,7 @@ pub(super) fn window(take: &Take) -> Range<u64> {
 
 /// Each message that was due in the measured time and was received, as it came
 /// for the first time, in the order due.
-pub(super) fn samples(recording: &Recording, take: &Take) -> Vec<Sample> {
+pub(super) fn samples(recording: &MessageTrace, take: &Take) -> Vec<Sample> {
     let window = window(take);
     let mut samples = Vec::new();
     let mut last = None;

@@ -10,7 +10,7 @@ use super::methods::{
 };
 use super::model::Sample;
 use super::*;
-use crate::measure::trace::{Record, Recording};
+use crate::measure::trace::{MessageTrace, Record};
 use crate::results::{Counts, Host, Noise, Pause, Versions};
 
 const MS: u64 = 1_000_000;
@@ -24,21 +24,21 @@ fn record(sequence: u64, due: u64, received: Option<u64>) -> Record {
 
 /// A thousand messages a second for `seconds`; what is due in `stop` comes at
 /// its end, 1 µs after the one before.
-fn event(seconds: u64, stop: std::ops::Range<u64>) -> Recording {
+fn event(seconds: u64, stop: std::ops::Range<u64>) -> MessageTrace {
     let records = (0..seconds * 1_000).map(|n| {
         let due = n * MS;
         let waits = stop.contains(&due);
         let received = if waits { stop.end + (due - stop.start) / 1_000 } else { due + CALM };
         record(n, due, Some(received))
     });
-    Recording { records: records.collect(), cut: 0 }
+    MessageTrace { records: records.collect(), cut: 0 }
 }
 
 /// What a sender makes of the same event that waits for each message.
-fn in_lockstep(seconds: u64, stop: std::ops::Range<u64>) -> Recording {
+fn in_lockstep(seconds: u64, stop: std::ops::Range<u64>) -> MessageTrace {
     let all = event(seconds, stop.clone()).records;
     let unsent = |due: u64| stop.contains(&due) && due != stop.start;
-    Recording { records: all.into_iter().filter(|record| !unsent(record.due)).collect(), cut: 0 }
+    MessageTrace { records: all.into_iter().filter(|record| !unsent(record.due)).collect(), cut: 0 }
 }
 
 fn take(seconds: f64) -> Take {
@@ -54,10 +54,10 @@ fn take(seconds: f64) -> Take {
 
 fn evidence() -> Evidence {
     let stop = 7 * SECOND..8 * SECOND;
-    let runs: Vec<Recording> = (1..=3)
+    let runs: Vec<MessageTrace> = (1..=3)
         .map(|n| {
             let slow = |record: Record| Record { received: Some(record.due + n * CALM), ..record };
-            Recording { records: event(2, 0..0).records.into_iter().map(slow).collect(), cut: 0 }
+            MessageTrace { records: event(2, 0..0).records.into_iter().map(slow).collect(), cut: 0 }
         })
         .collect();
     let made = Made {
@@ -136,7 +136,7 @@ fn only_what_was_due_in_the_measured_time_counts_and_only_once() {
         record(3, 2 * SECOND, Some(2 * SECOND)),
     ];
     let second = Take { warmup_s: 1.0, ..take(1.0) };
-    let seen = samples(&Recording { records, cut: 0 }, &second);
+    let seen = samples(&MessageTrace { records, cut: 0 }, &second);
     assert_eq!(seen, [Sample { due: SECOND, sent: SECOND, received: SECOND + 5 }]);
 }
 

@@ -115,7 +115,7 @@ impl Check {
         Self { faults: Faults { shares, ..self.faults }, ..self }
     }
 
-    pub(super) fn crowd(self, senders: usize, receivers: usize) -> Self {
+    pub(super) fn role_counts(self, senders: usize, receivers: usize) -> Self {
         Self { senders, receivers, ..self }
     }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::check::{Check, Known, Times};
-use super::expected::{Truth, around};
+use super::expected::{Expected, around};
 use crate::measure::clock;
 use crate::results::{Flag, Percentiles, Raw, Trial};
 use crate::stats;
@@ -113,7 +113,7 @@ pub(super) struct Findings<'a> {
 }
 
 /// Every figure of a check, found or not.
-pub(super) fn judge(check: &Check, truth: &Truth, findings: Findings<'_>) -> Vec<Figure> {
+pub(super) fn judge(check: &Check, truth: &Expected, findings: Findings<'_>) -> Vec<Figure> {
     let Findings { trial, backlog, .. } = findings;
     let mut figures = vec![Figure::text("ends", check.ending(), ending(trial))];
     figures.extend(counts(truth, trial));
@@ -157,7 +157,7 @@ pub(super) fn judge(check: &Check, truth: &Truth, findings: Findings<'_>) -> Vec
 }
 
 /// What had piled up `at` ns after the common start.
-fn backlog_at(at: u64, name: &'static str, truth: &Truth, found: u64) -> Figure {
+fn backlog_at(at: u64, name: &'static str, truth: &Expected, found: u64) -> Figure {
     let there = truth.backlog(at) as f64;
     let within = [there * (1.0 - BACKLOG), there * (1.0 + BACKLOG)];
     Figure::near(name, "", there, Some(found as f64), within)
@@ -171,7 +171,7 @@ fn ending(trial: &Trial) -> &'static str {
     }
 }
 
-fn counts(truth: &Truth, trial: &Trial) -> Vec<Figure> {
+fn counts(truth: &Expected, trial: &Trial) -> Vec<Figure> {
     let (truth, found) = (&truth.counts, &trial.counts);
     [
         ("sent", truth.sent, found.sent),
@@ -227,7 +227,7 @@ fn time(name: String, sorted: &[u64], quantile: f64, found: Option<u64>) -> Opti
 }
 
 /// What follows from the plan alone, with no look at what happened. A search is not judged by one trial.
-fn worked_out(known: Known, check: &Check, truth: &Truth, findings: Findings<'_>) -> Option<Figure> {
+fn worked_out(known: Known, check: &Check, truth: &Expected, findings: Findings<'_>) -> Option<Figure> {
     let Findings { trial, raw, .. } = findings;
     let (name, unit, truth, found) = match known {
         Known::Sustained(_) => return None,

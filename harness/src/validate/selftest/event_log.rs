@@ -12,7 +12,7 @@ pub(super) struct Entered {
     pub(super) id: Id,
     /// When, ns.
     pub(super) at: u64,
-    /// When it was due, as its stamp says, ns.
+    /// When it was due, as its header says, ns.
     pub(super) due: u64,
     /// It was not accepted.
     pub(super) refused: bool,
@@ -52,7 +52,7 @@ pub(super) struct Confirmed {
 
 /// The notes, in the order in which things happened at each end.
 #[derive(Default)]
-pub(super) struct Diary {
+pub(super) struct EventLog {
     entered: Mutex<Vec<Entered>>,
     left: Mutex<Vec<Left>>,
     confirmed: Mutex<Vec<Confirmed>>,
@@ -63,7 +63,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Diary {
+impl EventLog {
     pub(super) fn enter(&self, entered: Entered) {
         lock(&self.entered).push(entered);
     }

@@ -28,7 +28,7 @@ pub(super) struct Setting {
 
 /// The truth. Times are in ns, sorted, of the messages that count for latency.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Truth {
+pub(super) struct Expected {
     pub(super) counts: Counts,
     /// From due to entered.
     pub(super) lag: Vec<u64>,
@@ -86,7 +86,7 @@ impl Setting {
     }
 }
 
-impl Truth {
+impl Expected {
     /// Works out the truth. An error means that the transport itself did not do
     /// what it was told, and that nothing is known.
     pub(super) fn of(setting: &Setting, pages: &Pages) -> Result<Self> {
@@ -199,7 +199,7 @@ fn counts(setting: &Setting, pages: &Pages, whole: &[Left]) -> Counts {
     counts
 }
 
-/// The books must balance: what shows at the far end is what was done on the way.
+/// What shows at the far end must be what was done on the way.
 fn balance(setting: &Setting, pages: &Pages, counts: &Counts) -> Result<()> {
     let done = |harms: &[Harm]| harms.iter().filter_map(|harm| pages.harms.get(harm)).sum::<u64>();
     let rows = [
@@ -266,7 +266,7 @@ mod tests {
             left(9, 1, 1, Stray),
         ];
         let harms = [(Harm::Damaged, 1), (Harm::RepeatedMarked, 1), (Harm::Strayed, 1)];
-        let truth = Truth::of(&setting(Pattern::Queue), &pages(notes.to_vec(), &harms)).expect("a truth");
+        let truth = Expected::of(&setting(Pattern::Queue), &pages(notes.to_vec(), &harms)).expect("a truth");
         let expected = Counts {
             sent: 6,
             received: 4,
@@ -292,9 +292,9 @@ mod tests {
             .skip(1)
             .collect();
         let all = pages(notes.clone(), &[(Harm::Dropped, 1)]);
-        let counts = Truth::of(&setting(Pattern::PubSub), &all).expect("a truth").counts;
+        let counts = Expected::of(&setting(Pattern::PubSub), &all).expect("a truth").counts;
         assert_eq!((counts.received, counts.lost, counts.unconfirmed_lost), (9, 1, 1));
-        let error = Truth::of(&setting(Pattern::PubSub), &pages(notes, &[])).expect_err("one too few");
+        let error = Expected::of(&setting(Pattern::PubSub), &pages(notes, &[])).expect_err("one too few");
         assert!(error.to_string().contains("0 lost, of which 1 show"), "{error}");
     }
 

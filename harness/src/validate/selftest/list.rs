@@ -24,12 +24,12 @@ fn perfect() -> Vec<Check> {
     let of = |name, pattern| Check::of(name, pattern, "nothing is wrong", ACCOUNT);
     let rate = |check: Check| Check { known: &[Known::Throughput(2_000.0)], ..check };
     vec![
-        rate(of("perfect-oneway", Pattern::OneWay).crowd(2, 1)),
-        of("perfect-reqrep", Pattern::RequestReply).crowd(2, 2),
-        of("perfect-pubsub", Pattern::PubSub).crowd(2, 2),
-        of("perfect-pipeline", Pattern::Pipeline).crowd(1, 2),
-        of("perfect-queue", Pattern::Queue).crowd(2, 2),
-        of("perfect-durable", Pattern::Durable).crowd(1, 2),
+        rate(of("perfect-oneway", Pattern::OneWay).role_counts(2, 1)),
+        of("perfect-reqrep", Pattern::RequestReply).role_counts(2, 2),
+        of("perfect-pubsub", Pattern::PubSub).role_counts(2, 2),
+        of("perfect-pipeline", Pattern::Pipeline).role_counts(1, 2),
+        of("perfect-queue", Pattern::Queue).role_counts(2, 2),
+        of("perfect-durable", Pattern::Durable).role_counts(1, 2),
         Check {
             load: Load::max(),
             window: Some(256),
@@ -174,7 +174,7 @@ fn counts() -> Vec<Check> {
                 "six faults at once, and 300 µs",
                 &["lost", "refused", "duplicated", "reordered", "corrupt", "misrouted"],
             )
-            .crowd(2, 1)
+            .role_counts(2, 1)
         },
     ]
 }
@@ -257,7 +257,7 @@ fn patterns() -> Vec<Check> {
                 &["lost"],
             )
             .harmed(&[(Harm::Dropped, 50)])
-            .crowd(1, 3),
+            .role_counts(1, 3),
         ),
         Check::of(
             "pipeline-loss",
@@ -266,7 +266,7 @@ fn patterns() -> Vec<Check> {
             &["lost", "duplicated"],
         )
         .harmed(&[(Harm::Dropped, 20), (Harm::Repeated, 20)])
-        .crowd(1, 2)
+        .role_counts(1, 2)
         .stalls(),
         Check::of(
             "broken-promise",
@@ -291,7 +291,7 @@ fn patterns() -> Vec<Check> {
             &["duplicated", "redelivered"],
         )
         .harmed(&[(Harm::Repeated, 10), (Harm::RepeatedMarked, 20), (Harm::Marked, 30)])
-        .crowd(1, 2),
+        .role_counts(1, 2),
         only(
             1,
             Check::of(
@@ -301,7 +301,7 @@ fn patterns() -> Vec<Check> {
                 &["confirmed lost", "redelivered"],
             )
             .harmed(&[(Harm::Dropped, 20), (Harm::RepeatedMarked, 20)])
-            .crowd(1, 2)
+            .role_counts(1, 2)
             .stalls(),
         ),
     ]

@@ -9,25 +9,25 @@ use bytes::Bytes;
 use labs::lab::Knob;
 use tokio::sync::oneshot;
 
-use super::event_log::{Confirmed, Diary, Entered, Left, State};
+use super::event_log::{Confirmed, Entered, EventLog, Left, State};
 use super::fault::{Faults, Harm, Id, lot};
 use super::wire::{Parcel, Wire};
 use crate::hint;
 use crate::measure::account::MAX_MESSAGES;
 use crate::measure::clock::{self, Pacer};
-use crate::measure::header::Stamp;
+use crate::measure::header::Header;
 
 /// The knob that tells a lab which rig is its own. Handles are plain function
 /// pointers, so nothing else can be handed over.
 pub(super) const KNOB: Knob = Knob::new("selftest-rig", 0, "Number of the simulated transport's script.");
 
-static RIGS: Mutex<BTreeMap<usize, Arc<Rig>>> = Mutex::new(BTreeMap::new());
+static TRANSPORTS: Mutex<BTreeMap<usize, Arc<SimulatedTransport>>> = Mutex::new(BTreeMap::new());
 
 /// What the ends of one trial share.
-pub(super) struct Rig {
+pub(super) struct SimulatedTransport {
     pub(super) faults: Faults,
     seed: u64,
-    pub(super) diary: Diary,
+    pub(super) event_log: EventLog,
     /// When the first message was due, ns: the time that pauses count from.
     began: OnceLock<u64>,
     /// The wires that lead to receivers, in the order in which these came.
@@ -35,31 +35,31 @@ pub(super) struct Rig {
 }
 
 /// A rig that labs can find, as long as this lives.
-pub(super) struct Mounted {
+pub(super) struct Registered {
     pub(super) number: usize,
-    pub(super) rig: Arc<Rig>,
+    pub(super) transport: Arc<SimulatedTransport>,
 }
 
-impl Mounted {
+impl Registered {
     pub(super) fn new(faults: Faults, seed: u64) -> Self {
-        let (diary, began, wires) = (Diary::default(), OnceLock::new(), Mutex::default());
-        let rig = Arc::new(Rig { faults, seed, diary, began, wires });
-        let mut rigs = RIGS.lock().unwrap_or_else(PoisonError::into_inner);
+        let (event_log, began, wires) = (EventLog::default(), OnceLock::new(), Mutex::default());
+        let transport = Arc::new(SimulatedTransport { faults, seed, event_log, began, wires });
+        let mut rigs = TRANSPORTS.lock().unwrap_or_else(PoisonError::into_inner);
         let number = rigs.last_key_value().map_or(1, |(last, _)| last + 1);
-        rigs.insert(number, Arc::clone(&rig));
-        Self { number, rig }
+        rigs.insert(number, Arc::clone(&transport));
+        Self { number, transport }
     }
 }
 
-impl Drop for Mounted {
+impl Drop for Registered {
     fn drop(&mut self) {
-        RIGS.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+        TRANSPORTS.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
     }
 }
 
-impl Rig {
+impl SimulatedTransport {
     pub(super) fn find(number: usize) -> Result<Arc<Self>> {
-        let rigs = RIGS.lock().unwrap_or_else(PoisonError::into_inner);
+        let rigs = TRANSPORTS.lock().unwrap_or_else(PoisonError::into_inner);
         rigs.get(&number).cloned().with_context(|| {
             format!("there is no rig {number}; `{}` makes them", hint::command(&["selftest"]))
         })
@@ -83,13 +83,13 @@ impl Rig {
     }
 
     fn confirm(&self, id: Id) {
-        self.diary.confirm(Confirmed { id, at: clock::now() });
+        self.event_log.confirm(Confirmed { id, at: clock::now() });
     }
 }
 
 /// Where messages come in.
 pub(super) struct Entrance {
-    pub(super) rig: Arc<Rig>,
+    pub(super) transport: Arc<SimulatedTransport>,
     wires: Vec<Arc<Wire>>,
     pacer: Pacer,
     held: Mutex<Vec<Held>>,
@@ -111,8 +111,8 @@ pub(super) struct Accepted {
 }
 
 impl Entrance {
-    pub(super) fn to(rig: Arc<Rig>, wires: Vec<Arc<Wire>>) -> Result<Self> {
-        Ok(Self { rig, wires, pacer: Pacer::new()?, held: Mutex::default() })
+    pub(super) fn to(transport: Arc<SimulatedTransport>, wires: Vec<Arc<Wire>>) -> Result<Self> {
+        Ok(Self { transport, wires, pacer: Pacer::new()?, held: Mutex::default() })
     }
 
     /// Accepts a message, harms it, and puts it on the wires. `None` for probes and markers.
@@ -123,27 +123,32 @@ impl Entrance {
     ) -> Result<Option<Accepted>> {
         let at = clock::now();
         tokio::task::coop::consume_budget().await;
-        let stamp = Stamp::read(&body).context("the harness sent a message without a valid stamp")?;
-        if stamp.sequence >= MAX_MESSAGES {
+        let header = Header::read(&body).context("the harness sent a message without a valid stamp")?;
+        if header.sequence >= MAX_MESSAGES {
             self.let_go(usize::MAX);
             for wire in &self.wires {
                 wire.push_last(Parcel::new(body.clone(), None));
             }
             return Ok(None);
         }
-        let id = Id { producer: stamp.producer, sequence: stamp.sequence };
-        let faults = &self.rig.faults;
-        let began = *self.rig.began.get_or_init(|| stamp.scheduled);
-        let alone = (self.wires.len() == 1).then(|| self.rig.harm(id, 0)).flatten();
-        self.rig.diary.enter(Entered { id, at, due: stamp.scheduled, refused: alone == Some(Harm::Refused) });
+        let id = Id { producer: header.producer, sequence: header.sequence };
+        let faults = &self.transport.faults;
+        let began = *self.transport.began.get_or_init(|| header.scheduled);
+        let alone = (self.wires.len() == 1).then(|| self.transport.harm(id, 0)).flatten();
+        self.transport.event_log.enter(Entered {
+            id,
+            at,
+            due: header.scheduled,
+            refused: alone == Some(Harm::Refused),
+        });
         if alone == Some(Harm::Refused) {
-            self.rig.diary.harm(Harm::Refused);
+            self.transport.event_log.harm(Harm::Refused);
             bail!("refused, as the self-test has planned");
         }
         let shift = faults.shift(id);
-        let body = if shift == 0 { body } else { restamped(&body, stamp, shift) };
+        let body = if shift == 0 { body } else { restamped(&body, header, shift) };
         for number in 0..self.wires.len() {
-            let harm = self.rig.harm(id, number);
+            let harm = self.transport.harm(id, number);
             let parcel = Parcel { shift, answer: answer.take(), ..Parcel::new(body.clone(), Some(id)) };
             let release = self.release(at, began, harm);
             self.pass_on(number, parcel, harm, release);
@@ -158,7 +163,7 @@ impl Entrance {
 
     /// Passes on what came in before: the second leg of a pipeline.
     pub(super) fn relay(&self, body: &Bytes) {
-        let id = Stamp::read(body).map(|stamp| Id { producer: stamp.producer, sequence: stamp.sequence });
+        let id = Header::read(body).map(|header| Id { producer: header.producer, sequence: header.sequence });
         for wire in &self.wires {
             wire.push(Parcel::new(body.clone(), id), 0, None);
         }
@@ -166,17 +171,17 @@ impl Entrance {
 
     /// Confirms what was accepted, after as long as that is to take.
     pub(super) async fn confirm(&self, accepted: &Accepted) -> Result<()> {
-        if self.rig.faults.confirm_ns > 0 {
+        if self.transport.faults.confirm_ns > 0 {
             // A timer of its own: many confirmations are awaited at once.
-            Pacer::new()?.sleep_until(clock::now() + self.rig.faults.confirm_ns).await?;
+            Pacer::new()?.sleep_until(clock::now() + self.transport.faults.confirm_ns).await?;
         }
-        self.rig.confirm(accepted.id);
+        self.transport.confirm(accepted.id);
         Ok(())
     }
 
     /// When a message that came in at `at` may leave.
     fn release(&self, at: u64, began: u64, harm: Option<Harm>) -> u64 {
-        let faults = &self.rig.faults;
+        let faults = &self.transport.faults;
         let slow = if harm == Some(Harm::Slow) { faults.slow_ns } else { 0 };
         let free = at + faults.delay_ns + slow;
         match faults.stall {
@@ -189,10 +194,10 @@ impl Entrance {
 
     /// Puts a parcel on a wire, harmed.
     fn pass_on(&self, number: usize, mut parcel: Parcel, harm: Option<Harm>, release: u64) {
-        let (faults, wire) = (&self.rig.faults, &self.wires[number]);
+        let (faults, wire) = (&self.transport.faults, &self.wires[number]);
         // A wrong answer is noted by the one who gives it.
         if let Some(harm) = harm.filter(|harm| *harm != Harm::Misanswered) {
-            self.rig.diary.harm(harm);
+            self.transport.event_log.harm(harm);
         }
         match harm {
             Some(Harm::Dropped | Harm::Swallowed | Harm::Refused) => return,
@@ -202,7 +207,7 @@ impl Entrance {
                 return;
             }
             Some(Harm::Damaged) => {
-                parcel.body = damaged(&parcel.body, parcel.id, self.rig.seed);
+                parcel.body = damaged(&parcel.body, parcel.id, self.transport.seed);
                 parcel.state = State::Damaged;
             }
             Some(Harm::Marked) => parcel.attempt = 2,
@@ -242,10 +247,10 @@ impl Entrance {
 }
 
 /// The message as a clock would have stamped it that is off by `shift` ns.
-fn restamped(body: &Bytes, stamp: Stamp, shift: i64) -> Bytes {
+fn restamped(body: &Bytes, header: Header, shift: i64) -> Bytes {
     let mut body = body.to_vec();
-    let scheduled = stamp.scheduled.saturating_add_signed(shift);
-    Stamp { scheduled, ..stamp }.write(&mut body);
+    let scheduled = header.scheduled.saturating_add_signed(shift);
+    Header { scheduled, ..header }.write(&mut body);
     body.into()
 }
 
@@ -259,15 +264,15 @@ fn damaged(body: &Bytes, id: Option<Id>, seed: u64) -> Bytes {
 
 /// The same message of another run: whole, and in the wrong place.
 fn stranger(body: &Bytes) -> Bytes {
-    let Some(stamp) = Stamp::read(body) else { return body.clone() };
+    let Some(header) = Header::read(body) else { return body.clone() };
     let mut body = body.to_vec();
-    Stamp { run: stamp.run.wrapping_add(1), ..stamp }.write(&mut body);
+    Header { run: header.run.wrapping_add(1), ..header }.write(&mut body);
     body.into()
 }
 
 /// Where messages go out.
 pub(super) struct Exit {
-    pub(super) rig: Arc<Rig>,
+    pub(super) transport: Arc<SimulatedTransport>,
     wire: Arc<Wire>,
     pacer: Pacer,
     /// Which receiver this is.
@@ -275,8 +280,8 @@ pub(super) struct Exit {
 }
 
 impl Exit {
-    pub(super) fn of(rig: Arc<Rig>, wire: Arc<Wire>, number: usize) -> Result<Self> {
-        Ok(Self { rig, wire, pacer: Pacer::new()?, number })
+    pub(super) fn of(transport: Arc<SimulatedTransport>, wire: Arc<Wire>, number: usize) -> Result<Self> {
+        Ok(Self { transport, wire, pacer: Pacer::new()?, number })
     }
 
     /// The next parcel; of which it is noted that it was handed over. Cancel-safe.
@@ -284,7 +289,7 @@ impl Exit {
         let (parcel, at) = self.wire.take(&self.pacer).await?;
         if let Some(id) = parcel.id {
             let Parcel { attempt, state, shift, .. } = parcel;
-            self.rig.diary.leave(Left { id, to: self.number, at, attempt, state, shift });
+            self.transport.event_log.leave(Left { id, to: self.number, at, attempt, state, shift });
         }
         Ok(parcel)
     }

@@ -7,14 +7,14 @@ use serde::Serialize;
 
 use super::check::Check;
 use super::checker::{self, Backlog, Figure, Findings};
-use super::expected::{Setting, Truth};
+use super::expected::{Expected, Setting};
 use super::fault::Harm;
 use super::simulated;
-use super::transport::{self, Mounted};
+use super::transport::{self, Registered};
 use crate::measure::{clock, schedule};
 use crate::results::Trial;
-use crate::supervisor::Housing;
-use crate::trial::{self, Outcome, Script, Spec};
+use crate::supervisor::Placement;
+use crate::trial::{self, Outcome, Spec, TrialOptions};
 
 /// Message size, bytes.
 pub(super) const SIZE: usize = 64;
@@ -54,7 +54,7 @@ pub struct Verdict {
 /// A check that was carried out, before it is judged.
 pub struct Evidence {
     check: Check,
-    truth: Result<Truth>,
+    truth: Result<Expected>,
     harmed: BTreeMap<Harm, u64>,
     outcome: Outcome,
     backlog: Backlog,
@@ -106,7 +106,7 @@ pub(super) fn judged(evidence: &Evidence, seed: u64, attempts: usize) -> Verdict
 pub async fn carry_out(check: &Check, seed: u64) -> Result<Evidence> {
     // Checks of the same share are not to harm the same messages.
     let lots = seed ^ u64::from(crc32c::crc32c(check.name.as_bytes()));
-    let mounted = Mounted::new(check.faults.clone(), lots);
+    let registered = Registered::new(check.faults.clone(), lots);
     let spec = Spec {
         handle: simulated::handle(check.pattern),
         size: SIZE,
@@ -117,11 +117,11 @@ pub async fn carry_out(check: &Check, seed: u64) -> Result<Evidence> {
         seconds: check.seconds,
         drain: DRAIN,
         window: check.window,
-        knobs: BTreeMap::from([(transport::KNOB.name.to_owned(), mounted.number)]),
+        knobs: BTreeMap::from([(transport::KNOB.name.to_owned(), registered.number)]),
         seed,
-        housing: Housing { threads: true, cpus: Vec::new() },
+        placement: Placement { threads: true, cpus: Vec::new() },
         null_rate: schedule::null_rate(SIZE)?,
-        script: Script::default(),
+        options: TrialOptions::default(),
     };
     let mut backlog = Backlog::default();
     let outcome = trial::run(&spec, None, 0, 0, |watch| {
@@ -131,7 +131,7 @@ pub async fn carry_out(check: &Check, seed: u64) -> Result<Evidence> {
         }
     })
     .await?;
-    let pages = mounted.rig.diary.pages();
+    let pages = registered.transport.event_log.pages();
     let setting = Setting {
         pattern: check.pattern,
         senders: check.senders,
@@ -141,6 +141,6 @@ pub async fn carry_out(check: &Check, seed: u64) -> Result<Evidence> {
         warmup_ns: clock::seconds(check.warmup),
         measured_ns: clock::seconds(check.seconds),
     };
-    let truth = Truth::of(&setting, &pages);
+    let truth = Expected::of(&setting, &pages);
     Ok(Evidence { check: check.clone(), truth, harmed: pages.harms, outcome, backlog })
 }

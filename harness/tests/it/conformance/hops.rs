@@ -9,7 +9,7 @@ use harness::measure::clock::{self, SECOND};
 use harness::results::{Arrivals, Load};
 use harness::roles::protocol::{FromRole, Kind, Measure, ToRole};
 use harness::roles::{self, Handle};
-use harness::supervisor::{Cast, Heard, Housing};
+use harness::supervisor::{Heard, Placement, Roles};
 use harness::{stats, trial};
 use labs::catalog::Pattern;
 use libtest_mimic::Trial;
@@ -50,8 +50,8 @@ async fn followed(handle: &Handle, site: &Site) -> Result<()> {
         record: false,
         lockstep: false,
     };
-    let crowd = trial::crowd(Pattern::Pipeline, 1, WORKERS).into_iter();
-    let roles = crowd.flat_map(|(kind, count)| (0..count).map(move |index| (kind, index)));
+    let role_counts = trial::role_counts(Pattern::Pipeline, 1, WORKERS).into_iter();
+    let roles = role_counts.flat_map(|(kind, count)| (0..count).map(move |index| (kind, index)));
     let inits = roles.map(|(kind, index)| {
         let mut init = site.init(&handle.entry.name, kind, index);
         (init.receivers, init.measure) = (WORKERS, Some(measure.clone()));
@@ -59,12 +59,12 @@ async fn followed(handle: &Handle, site: &Site) -> Result<()> {
     });
     let inits: Vec<_> = inits.collect();
     let (name, url) = (inits[0].name.clone(), inits[0].url.clone());
-    let mut cast = Cast::start(handle, inits, Housing { threads, cpus: Vec::new() })?;
-    cast.gather(PATIENCE).await?;
-    cast.tell_all(&ToRole::Go { start: clock::now() + SECOND / 50 });
-    let all = tokio::time::timeout(PATIENCE, all_received(&mut cast, dir)).await;
+    let mut roles = Roles::start(handle, inits, Placement { threads, cpus: Vec::new() })?;
+    roles.gather(PATIENCE).await?;
+    roles.tell_all(&ToRole::Go { start: clock::now() + SECOND / 50 });
+    let all = tokio::time::timeout(PATIENCE, all_received(&mut roles, dir)).await;
     let sent = all.context("not every result came")??;
-    let complaints = cast.dismiss(PATIENCE).await;
+    let complaints = roles.shut_down(PATIENCE).await;
     ensure!(complaints.is_empty(), "roles did not leave in order: {complaints:?}");
     trial::remove(handle, &name, url.as_deref(), Vec::new()).await?;
 
@@ -80,7 +80,7 @@ async fn followed(handle: &Handle, site: &Site) -> Result<()> {
         ensure!(hops.worked >= WORK_US as u64 * 1_000, "{hops:?}: that is not 2 ms of work");
     }
     // What the sink measured by itself, message by message.
-    let sink = cast.actors.iter().find(|actor| actor.kind == Kind::Sink).context("no sink")?;
+    let sink = roles.all.iter().find(|role| role.kind == Kind::Sink).context("no sink")?;
     let measured = stats::decode(&sink.report.as_ref().context("the sink has not reported")?.response)?;
     let mut joined = stats::new_histogram();
     journeys.iter().for_each(|journey| joined.saturating_record(journey.response()));
@@ -93,13 +93,13 @@ async fn followed(handle: &Handle, site: &Site) -> Result<()> {
 }
 
 /// Waits until all is sent and all has come; how many that are.
-async fn all_received(cast: &mut Cast, dir: &std::path::Path) -> Result<u64> {
+async fn all_received(roles: &mut Roles, dir: &std::path::Path) -> Result<u64> {
     let (ventilator, sink) = (Counters::open(dir, "ventilator-0")?, Counters::open(dir, "sink-0")?);
     loop {
         tokio::select! {
-            (number, heard) = cast.hear() => match heard {
-                Heard::Line(FromRole::Failed { error }) => bail!("{}: {error}", cast.actors[number].name),
-                Heard::Left(why) => bail!("{} has left: {why:?}", cast.actors[number].name),
+            (number, heard) = roles.hear() => match heard {
+                Heard::Line(FromRole::Failed { error }) => bail!("{}: {error}", roles.all[number].name),
+                Heard::Left(why) => bail!("{} has left: {why:?}", roles.all[number].name),
                 Heard::Line(_) => {}
             },
             () = tokio::time::sleep(Duration::from_millis(2)) => {}

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use harness::roles::protocol::{Act, FromRole, Init, Kind, ToRole, What};
+use harness::roles::protocol::{FromRole, Init, Kind, RoleCommand, ToRole, What};
 use harness::roles::{Handle, Handles};
-use harness::supervisor::{Cast, Heard, Housing};
+use harness::supervisor::{Heard, Placement, Roles};
 use labs::catalog::Visitor as _;
 use labs::queue::{Confirmed, Queue};
 
@@ -29,13 +29,13 @@ pub(super) async fn consumer_killed<L: Queue>(site: Site) -> Result<()> {
     if L::CONFIRMED == Confirmed::Stored {
         scene.until("all is confirmed", |scene| scene.confirmed.len() == FEW).await?;
     }
-    scene.cast.tell(first, ToRole::Act(Act::Ack));
+    scene.roles.tell(first, ToRole::Command(RoleCommand::Ack));
     scene.until("one is acked", |scene| scene.acked.len() == 1).await?;
     let (held, done) = (scene.received(first), scene.acked.clone());
     scene.kill(first).await?;
 
     let second = scene.enter(Kind::Consumer, 1, |_| {}).await?;
-    scene.cast.tell(second, ToRole::Act(Act::Auto { work_ms: 0 }));
+    scene.roles.tell(second, ToRole::Command(RoleCommand::Auto { work_ms: 0 }));
     let again = |scene: &Scene| held.difference(&done).all(|text| scene.received(second).contains(text));
     scene.until("messages that the killed consumer held come again", again).await?;
     let all = |scene: &Scene| scene.received(first).union(&scene.received(second)).count() == FEW;
@@ -67,10 +67,10 @@ pub(super) async fn producer_killed<L: Queue>(site: Site) -> Result<()> {
             scene.until("the consumer goes on with another producer's process", goes_on).await?;
         }
         scene.kill(producer).await?;
-        let bind = scene.cast.actors[producer].bound.clone();
+        let bind = scene.roles.all[producer].bound.clone();
         producer = scene.enter(Kind::Producer, 0, |init| init.bind = bind).await?;
         // The first time, nothing was acked; the second time the kill comes in the middle of it.
-        scene.cast.tell(consumer, ToRole::Act(Act::Auto { work_ms: 0 }));
+        scene.roles.tell(consumer, ToRole::Command(RoleCommand::Auto { work_ms: 0 }));
     }
     let missing = |scene: &Scene| scene.confirmed.difference(&scene.received(consumer)).count();
     let all = scene.until("all that was confirmed comes", |scene| missing(scene) == 0).await;
@@ -84,7 +84,7 @@ pub(super) async fn producer_killed<L: Queue>(site: Site) -> Result<()> {
 struct Scene {
     site: Site,
     handle: Handle,
-    cast: Cast,
+    roles: Roles,
     confirmed: BTreeSet<String>,
     acked: BTreeSet<String>,
     /// By consumer and message: the attempts that its deliveries were marked as.
@@ -96,23 +96,23 @@ impl Scene {
         let mut handles = Handles::default();
         handles.queue::<L>();
         let handle = handles.0.pop().context("no handle")?;
-        let cast = Cast::start(&handle, Vec::new(), Housing::default())?;
+        let roles = Roles::start(&handle, Vec::new(), Placement::default())?;
         let (confirmed, acked, deliveries) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
-        Ok(Self { site: site.clone(), handle, cast, confirmed, acked, deliveries })
+        Ok(Self { site: site.clone(), handle, roles, confirmed, acked, deliveries })
     }
 
     async fn enter(&mut self, kind: Kind, index: usize, change: impl FnOnce(&mut Init)) -> Result<usize> {
         let mut init = self.site.init(&self.handle.entry.name, kind, index);
         change(&mut init);
-        let number = self.cast.add(&self.handle, init)?;
-        self.until("a role joins", |scene| scene.cast.actors[number].ready).await?;
+        let number = self.roles.add(&self.handle, init)?;
+        self.until("a role joins", |scene| scene.roles.all[number].ready).await?;
         Ok(number)
     }
 
     fn say(&self, producer: usize, numbers: std::ops::Range<usize>) {
         for number in numbers {
-            let act = Act::Say { text: format!("message {number}"), topic: None };
-            self.cast.tell(producer, ToRole::Act(act));
+            let act = RoleCommand::Say { text: format!("message {number}"), topic: None };
+            self.roles.tell(producer, ToRole::Command(act));
         }
     }
 
@@ -125,7 +125,7 @@ impl Scene {
         let site = self.site.clone();
         let hear = async {
             while !done(self) {
-                let (number, heard) = self.cast.hear().await;
+                let (number, heard) = self.roles.hear().await;
                 self.note(number, heard)?;
             }
             Ok(())
@@ -136,7 +136,7 @@ impl Scene {
     fn note(&mut self, number: usize, heard: Heard) -> Result<()> {
         match heard {
             Heard::Line(FromRole::Failed { error }) => {
-                bail!("{} failed: {error}", self.cast.actors[number].name)
+                bail!("{} failed: {error}", self.roles.all[number].name)
             }
             Heard::Line(FromRole::Event(event)) => match event.what {
                 What::Confirmed => drop(self.confirmed.insert(event.text)),
@@ -154,12 +154,12 @@ impl Scene {
 
     /// Kills a role, and hears what it had said before.
     async fn kill(&mut self, number: usize) -> Result<()> {
-        self.cast.kill(number)?;
-        self.until("the killed role is gone", |scene| scene.cast.actors[number].left).await
+        self.roles.kill(number)?;
+        self.until("the killed role is gone", |scene| scene.roles.all[number].left).await
     }
 
     async fn end(mut self) -> Result<()> {
-        let complaints = self.cast.dismiss(std::time::Duration::from_secs(60)).await;
+        let complaints = self.roles.shut_down(std::time::Duration::from_secs(60)).await;
         ensure!(complaints.is_empty(), "roles did not leave in order: {complaints:?}");
         Ok(())
     }

@@ -7,7 +7,6 @@
 //! labs that break exactly this promise.
 
 mod broken;
-mod cast;
 mod durable;
 mod faulty;
 mod hops;
@@ -24,6 +23,7 @@ mod pubsub;
 mod queue;
 mod redis_stream;
 mod reqrep;
+mod role_processes;
 mod stomp;
 mod stream;
 mod survival;
@@ -104,7 +104,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let mut suite = Suite(Vec::new());
     catalog::visit(&mut suite);
     suite.0.extend(broken::trials());
-    suite.0.extend(cast::trials());
+    suite.0.extend(role_processes::trials());
     suite.0.extend(hops::trials());
     suite.0.extend(redis_stream::trials());
     suite.0.extend(stomp::trials());

@@ -12,20 +12,20 @@ use anyhow::Result;
 use labs::catalog::{Pattern, Visitor as _};
 use labs::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 
-use super::transport::{KNOB, Rig};
+use super::transport::{KNOB, SimulatedTransport};
 use super::wire::Wire;
 use crate::roles::{Handle, Handles};
 
 /// The known transport.
-pub(super) struct Known {
+pub(super) struct SimulatedLab {
     place: Place,
 }
 
-impl Known {
+impl SimulatedLab {
     /// What this trial is to do, and to note. Looked for by those who join: to
     /// clean up after a trial, none is needed.
-    fn rig(&self) -> Result<Arc<Rig>> {
-        Rig::find(self.place.knob(KNOB))
+    fn transport(&self) -> Result<Arc<SimulatedTransport>> {
+        SimulatedTransport::find(self.place.knob(KNOB))
     }
 
     /// The only wire of a namespace of the place.
@@ -34,7 +34,7 @@ impl Known {
     }
 }
 
-impl Lab for Known {
+impl Lab for SimulatedLab {
     const TRANSPORT: &'static str = "known";
     const BROKER: Option<Broker> = None;
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
@@ -56,12 +56,12 @@ impl Lab for Known {
 pub(super) fn handle(pattern: Pattern) -> Handle {
     let mut handles = Handles::default();
     match pattern {
-        Pattern::OneWay => handles.one_way::<Known>(),
-        Pattern::RequestReply => handles.request_reply::<Known>(),
-        Pattern::PubSub => handles.pub_sub::<Known>(),
-        Pattern::Pipeline => handles.pipeline::<Known>(),
-        Pattern::Queue => handles.queue::<Known>(),
-        Pattern::Durable => handles.durable::<Known>(),
+        Pattern::OneWay => handles.one_way::<SimulatedLab>(),
+        Pattern::RequestReply => handles.request_reply::<SimulatedLab>(),
+        Pattern::PubSub => handles.pub_sub::<SimulatedLab>(),
+        Pattern::Pipeline => handles.pipeline::<SimulatedLab>(),
+        Pattern::Queue => handles.queue::<SimulatedLab>(),
+        Pattern::Durable => handles.durable::<SimulatedLab>(),
     }
     handles.0.pop().unwrap_or_else(|| unreachable!("a visit leaves a handle"))
 }

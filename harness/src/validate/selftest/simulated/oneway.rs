@@ -4,19 +4,19 @@ use anyhow::Result;
 use bytes::Bytes;
 use labs::oneway::{OneWay, Receiver, Sender};
 
-use super::Known;
+use super::SimulatedLab;
 use crate::validate::selftest::transport::{Entrance, Exit};
 
-impl OneWay for Known {
+impl OneWay for SimulatedLab {
     type Sender = Entrance;
     type Receiver = Exit;
 
     async fn sender(&self) -> Result<Entrance> {
-        Entrance::to(self.rig()?, vec![self.wire("")])
+        Entrance::to(self.transport()?, vec![self.wire("")])
     }
 
     async fn receiver(&self) -> Result<Exit> {
-        Exit::of(self.rig()?, self.wire(""), 0)
+        Exit::of(self.transport()?, self.wire(""), 0)
     }
 }
 

@@ -10,26 +10,26 @@ use labs::pubsub::{Event, PubSub, Publisher, Subscriber};
 use labs::queue::{Consumer, Delivery};
 use labs::topic::{Filter, FilterKind, Topic};
 
-use super::Known;
-use crate::validate::selftest::transport::{Accepted, Entrance, Exit, Rig};
+use super::SimulatedLab;
+use crate::validate::selftest::transport::{Accepted, Entrance, Exit, SimulatedTransport};
 
-impl PubSub for Known {
+impl PubSub for SimulatedLab {
     const FILTERS: &'static [FilterKind] = &FilterKind::ALL;
     type Publisher = Publishing;
     type Subscriber = Listening;
 
     async fn publisher(&self) -> Result<Publishing> {
-        Ok(Publishing { rig: self.rig()?, entrance: None, unconfirmed: Vec::new() })
+        Ok(Publishing { transport: self.transport()?, entrance: None, unconfirmed: Vec::new() })
     }
 
     async fn subscriber(&self, _: &Filter) -> Result<Listening> {
-        let rig = self.rig()?;
-        let (number, wire) = rig.another_wire();
-        Ok(Listening { exit: Exit::of(rig, wire, number)?, topic: Topic::new("known")? })
+        let transport = self.transport()?;
+        let (number, wire) = transport.another_wire();
+        Ok(Listening { exit: Exit::of(transport, wire, number)?, topic: Topic::new("known")? })
     }
 }
 
-impl DurablePubSub for Known {
+impl DurablePubSub for SimulatedLab {
     type Durable = Listening;
 
     async fn durable(&self, _: &str, filter: &Filter) -> Result<Listening> {
@@ -43,7 +43,7 @@ impl DurablePubSub for Known {
 
 /// The publishing end.
 pub(in crate::validate::selftest) struct Publishing {
-    rig: Arc<Rig>,
+    transport: Arc<SimulatedTransport>,
     /// Opened with the first event, when all subscribers are there.
     entrance: Option<Entrance>,
     /// Accepted since the last flush, which confirms.
@@ -54,7 +54,7 @@ impl Publisher for Publishing {
     async fn publish(&mut self, _: &Topic, body: Bytes) -> Result<()> {
         let entrance = match &mut self.entrance {
             Some(entrance) => entrance,
-            none => none.insert(Entrance::to(Arc::clone(&self.rig), self.rig.wires())?),
+            none => none.insert(Entrance::to(Arc::clone(&self.transport), self.transport.wires())?),
         };
         self.unconfirmed.extend(entrance.put(body, None).await?);
         Ok(())

@@ -10,20 +10,20 @@ use labs::oneway::Sender;
 use labs::pipeline::{Pipeline, Sharing, Stage};
 use labs::queue::{Consumer, Delivery, Producer, Queue};
 
-use super::Known;
+use super::SimulatedLab;
 use crate::validate::selftest::transport::{Entrance, Exit};
 
-impl Queue for Known {
+impl Queue for SimulatedLab {
     type Producer = Entrance;
     type Consumer = Taking;
 
     async fn producer(&self) -> Result<Entrance> {
-        Entrance::to(self.rig()?, vec![self.wire("")])
+        Entrance::to(self.transport()?, vec![self.wire("")])
     }
 
     async fn consumer(&self, _: u16) -> Result<Taking> {
         let number = self.place.registered(AtomicUsize::default).fetch_add(1, Ordering::Relaxed);
-        Ok(Taking { exit: Exit::of(self.rig()?, self.wire(""), number)?, noted: true })
+        Ok(Taking { exit: Exit::of(self.transport()?, self.wire(""), number)?, noted: true })
     }
 }
 
@@ -41,24 +41,24 @@ impl Producer for Entrance {
     }
 }
 
-impl Pipeline for Known {
+impl Pipeline for SimulatedLab {
     const SHARING: Sharing = Sharing::OnDemand;
     type Push = Pushing;
     type Pull = Taking;
     type Control = Self;
 
     async fn push(&self, stage: Stage) -> Result<Pushing> {
-        let entrance = Entrance::to(self.rig()?, vec![self.wire(stage.namespace())])?;
+        let entrance = Entrance::to(self.transport()?, vec![self.wire(stage.namespace())])?;
         Ok(Pushing { entrance, stage })
     }
 
     async fn pull(&self, stage: Stage) -> Result<Taking> {
-        let exit = Exit::of(self.rig()?, self.wire(stage.namespace()), 0)?;
+        let exit = Exit::of(self.transport()?, self.wire(stage.namespace()), 0)?;
         Ok(Taking { exit, noted: stage == Stage::Results })
     }
 }
 
-/// The handing end of a stage: tasks are harmed, and results are passed on.
+/// The sending end of a stage: tasks are harmed, and results are passed on.
 pub(in crate::validate::selftest) struct Pushing {
     entrance: Entrance,
     stage: Stage,

@@ -9,37 +9,37 @@ use bytes::Bytes;
 use labs::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
 use tokio::sync::oneshot;
 
-use super::Known;
+use super::SimulatedLab;
 use crate::measure::clock;
-use crate::measure::header::Stamp;
+use crate::measure::header::Header;
 use crate::validate::selftest::event_log::{Left, State};
 use crate::validate::selftest::fault::{Harm, Id};
-use crate::validate::selftest::transport::{Entrance, Exit, Rig};
+use crate::validate::selftest::transport::{Entrance, Exit, SimulatedTransport};
 
-impl RequestReply for Known {
+impl RequestReply for SimulatedLab {
     const MATCHING: Matching = Matching::ReplyAddress;
     type Requester = Entrance;
     type Responder = Answering;
 
     async fn requester(&self) -> Result<Entrance> {
-        Entrance::to(self.rig()?, vec![self.wire("")])
+        Entrance::to(self.transport()?, vec![self.wire("")])
     }
 
     async fn responder(&self) -> Result<Answering> {
-        Ok(Answering { exit: Exit::of(self.rig()?, self.wire(""), 0)?, before: None })
+        Ok(Answering { exit: Exit::of(self.transport()?, self.wire(""), 0)?, before: None })
     }
 }
 
 impl Requester for Entrance {
     async fn ask(&self, request: Command) -> Result<Document> {
         let (answer, reply) = oneshot::channel();
-        let stamp = Stamp::read(&request);
+        let header = Header::read(&request);
         self.put(request.0, Some(answer)).await?;
         let Ok((reply, state)) = reply.await else { return pending().await };
-        if let Some(stamp) = stamp {
-            let id = Id { producer: stamp.producer, sequence: stamp.sequence };
-            let (to, shift) = (stamp.producer as usize, self.rig.faults.shift(id));
-            self.rig.diary.leave(Left { id, to, at: clock::now(), attempt: 1, state, shift });
+        if let Some(header) = header {
+            let id = Id { producer: header.producer, sequence: header.sequence };
+            let (to, shift) = (header.producer as usize, self.transport.faults.shift(id));
+            self.transport.event_log.leave(Left { id, to, at: clock::now(), attempt: 1, state, shift });
         }
         Ok(reply.into())
     }
@@ -57,7 +57,7 @@ pub(in crate::validate::selftest) struct ReplyTo {
     answer: Option<oneshot::Sender<(Bytes, State)>>,
     /// What it is answered with, if not with its own reply.
     wrong: Option<Bytes>,
-    rig: Arc<Rig>,
+    transport: Arc<SimulatedTransport>,
 }
 
 impl Responder for Answering {
@@ -65,16 +65,16 @@ impl Responder for Answering {
 
     async fn next(&mut self) -> Result<Option<(Command, ReplyTo)>> {
         let parcel = self.exit.pass().await?;
-        let rig = self.exit.rig.clone();
-        let wrongly = parcel.id.and_then(|id| rig.harm(id, 0)) == Some(Harm::Misanswered);
+        let transport = self.exit.transport.clone();
+        let wrongly = parcel.id.and_then(|id| transport.harm(id, 0)) == Some(Harm::Misanswered);
         let wrong = self.before.replace(parcel.body.clone()).filter(|_| wrongly);
-        Ok(Some((parcel.body.into(), ReplyTo { answer: parcel.answer, wrong, rig })))
+        Ok(Some((parcel.body.into(), ReplyTo { answer: parcel.answer, wrong, transport })))
     }
 
     async fn reply(&mut self, to: ReplyTo, reply: Document) -> Result<()> {
         let reply = match to.wrong {
             Some(wrong) => {
-                to.rig.diary.harm(Harm::Misanswered);
+                to.transport.event_log.harm(Harm::Misanswered);
                 (wrong, State::Stray)
             }
             None => (reply.0, State::Whole),

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use harness::process;
-use harness::roles::protocol::{Init, roles};
+use harness::roles::protocol::{Init, kinds};
 use harness::roles::{Handle, handles};
-use harness::supervisor::{Cast, Heard, Housing};
+use harness::supervisor::{Heard, Placement, Roles};
 use libtest_mimic::Trial;
 
 const LAB: &str = "oneway-tcp";
@@ -23,15 +23,15 @@ pub(super) fn trials() -> Vec<Trial> {
     ]
 }
 
-fn on_stage(check: impl AsyncFnOnce(Cast) -> Result<()>) -> Result<()> {
-    harness::roles::runtime(0)?.block_on(async { check(cast().await?).await })
+fn on_stage(check: impl AsyncFnOnce(Roles) -> Result<()>) -> Result<()> {
+    harness::roles::runtime(0)?.block_on(async { check(start().await?).await })
 }
 
-async fn cast() -> Result<Cast> {
+async fn start() -> Result<Roles> {
     let all = handles();
     let handle: &Handle = all.iter().find(|handle| handle.entry.name == LAB).context("no such lab")?;
     let name = format!("it-{}-roles", std::process::id());
-    let inits = roles(handle.entry.pattern).iter().map(|kind| Init {
+    let inits = kinds(handle.entry.pattern).iter().map(|kind| Init {
         lab: LAB.to_owned(),
         kind: *kind,
         index: 0,
@@ -45,31 +45,31 @@ async fn cast() -> Result<Cast> {
         filter: None,
         measure: None,
     });
-    let mut cast = Cast::start(handle, inits.collect(), Housing::default())?;
-    cast.gather(PATIENCE).await?;
-    Ok(cast)
+    let mut roles = Roles::start(handle, inits.collect(), Placement::default())?;
+    roles.gather(PATIENCE).await?;
+    Ok(roles)
 }
 
-fn pids(cast: &Cast) -> Result<Vec<u32>> {
-    cast.actors.iter().map(|actor| actor.pid().context("a role without a process")).collect()
+fn pids(roles: &Roles) -> Result<Vec<u32>> {
+    roles.all.iter().map(|role| role.pid().context("a role without a process")).collect()
 }
 
-async fn dismissed(mut cast: Cast) -> Result<()> {
-    let pids = pids(&cast)?;
+async fn dismissed(mut roles: Roles) -> Result<()> {
+    let pids = pids(&roles)?;
     ensure!(pids.iter().all(|pid| process::runs(*pid)), "a role that has joined does not run");
-    let complaints = cast.dismiss(PATIENCE).await;
+    let complaints = roles.shut_down(PATIENCE).await;
     ensure!(complaints.is_empty(), "roles did not leave in order: {complaints:?}");
     let left = process::tree(&pids);
     ensure!(left.is_empty(), "processes {left:?} are left");
     Ok(())
 }
 
-async fn killed(mut cast: Cast) -> Result<()> {
-    let pids = pids(&cast)?;
-    cast.kill(0)?;
+async fn killed(mut roles: Roles) -> Result<()> {
+    let pids = pids(&roles)?;
+    roles.kill(0)?;
     let why = tokio::time::timeout(PATIENCE, async {
         loop {
-            if let (0, Heard::Left(why)) = cast.hear().await {
+            if let (0, Heard::Left(why)) = roles.hear().await {
                 return why;
             }
         }
@@ -77,7 +77,7 @@ async fn killed(mut cast: Cast) -> Result<()> {
     let why = why.await.context("nobody noticed that a role was killed")?;
     let why = why.context("a killed role is said to have left as it should")?;
     ensure!(why.contains("SIGKILL"), "a killed role is said to have left like this: {why}");
-    cast.dismiss(PATIENCE).await;
+    roles.shut_down(PATIENCE).await;
     let left = process::tree(&pids);
     ensure!(left.is_empty(), "processes {left:?} are left");
     Ok(())

@@ -14,17 +14,17 @@ use crate::process;
 use crate::roles::protocol::{FromRole, Init, Kind, Report, ToRole};
 use crate::roles::{Handle, Peers};
 
-/// How roles live.
+/// Where roles run.
 #[derive(Debug, Clone, Default)]
-pub struct Housing {
+pub struct Placement {
     /// As threads of this process, for in-process transports.
     pub threads: bool,
     /// CPUs to pin the roles' processes to, one each in turn; empty: no pinning.
     pub cpus: Vec<usize>,
 }
 
-/// One role on the stage.
-pub struct Actor {
+/// One role, as it is supervised.
+pub struct Role {
     /// Its name: `sender-0`.
     pub name: String,
     /// What it does.
@@ -47,7 +47,7 @@ pub struct Actor {
     pid: Option<u32>,
 }
 
-impl Actor {
+impl Role {
     /// Its process, while it has one.
     pub fn pid(&self) -> Option<u32> {
         self.pid.filter(|_| !self.left)
@@ -55,13 +55,13 @@ impl Actor {
 }
 
 /// The roles of one run.
-pub struct Cast {
+pub struct Roles {
     /// Everyone, in the order they were asked for.
-    pub actors: Vec<Actor>,
+    pub all: Vec<Role>,
     heard: mpsc::UnboundedReceiver<(usize, Heard)>,
     /// Kept so that `heard` never ends, and for roles that come later.
     mouth: mpsc::UnboundedSender<(usize, Heard)>,
-    housing: Housing,
+    placement: Placement,
     registry: Arc<Registry>,
     /// Peers find each other through announcements.
     binds: bool,
@@ -70,35 +70,35 @@ pub struct Cast {
     measured: bool,
 }
 
-impl Cast {
+impl Roles {
     /// Starts all roles before any is awaited.
-    pub fn start(handle: &Handle, inits: Vec<Init>, housing: Housing) -> Result<Self> {
+    pub fn start(handle: &Handle, inits: Vec<Init>, placement: Placement) -> Result<Self> {
         let (mouth, heard) = mpsc::unbounded_channel();
         let direct = handle.entry.broker.is_none();
-        let binds = direct && !housing.threads;
+        let binds = direct && !placement.threads;
         let measured = inits.iter().any(|init| init.measure.is_some());
         let registry = Arc::default();
-        let mut cast = Self { actors: Vec::new(), heard, mouth, housing, registry, binds, direct, measured };
+        let mut roles = Self { all: Vec::new(), heard, mouth, placement, registry, binds, direct, measured };
         for init in inits {
-            cast.add(handle, init)?;
+            roles.add(handle, init)?;
         }
-        Ok(cast)
+        Ok(roles)
     }
 
-    /// One more role; its number is its place in [`Cast::actors`].
+    /// One more role; its number is its place in [`Roles::all`].
     pub fn add(&mut self, handle: &Handle, init: Init) -> Result<usize> {
-        let (number, name, kind) = (self.actors.len(), init.role(), init.kind);
+        let (number, name, kind) = (self.all.len(), init.role(), init.kind);
         let (lines, inbox) = mpsc::unbounded_channel();
         let mouth = self.mouth.clone();
-        let pid = if self.housing.threads {
+        let pid = if self.placement.threads {
             thread(handle, init, inbox, number, mouth, Arc::clone(&self.registry))?;
             None
         } else {
-            let cpu =
-                (!self.housing.cpus.is_empty()).then(|| self.housing.cpus[number % self.housing.cpus.len()]);
+            let cpu = (!self.placement.cpus.is_empty())
+                .then(|| self.placement.cpus[number % self.placement.cpus.len()]);
             Some(spawn(init, inbox, number, mouth, cpu)?)
         };
-        self.actors.push(Actor {
+        self.all.push(Role {
             name,
             kind,
             bound: BTreeMap::new(),
@@ -118,33 +118,33 @@ impl Cast {
 
     /// Says something to one role. One that has left does not hear it.
     pub fn tell(&self, number: usize, line: ToRole) {
-        let _ = self.actors[number].lines.send(line);
+        let _ = self.all[number].lines.send(line);
     }
 
     /// Says something to everybody.
     pub fn tell_all(&self, line: &ToRole) {
-        for actor in &self.actors {
-            let _ = actor.lines.send(line.clone());
+        for role in &self.all {
+            let _ = role.lines.send(line.clone());
         }
     }
 
-    /// The next thing heard; what it says about an actor is noted already.
+    /// The next thing heard; what it says about a role is noted already.
     /// Cancel-safe.
     pub async fn hear(&mut self) -> (usize, Heard) {
         // The channel cannot end: this end holds a sender.
         let Some((number, heard)) = self.heard.recv().await else { std::future::pending().await };
-        let actor = &mut self.actors[number];
+        let role = &mut self.all[number];
         match &heard {
             Heard::Line(FromRole::Bound { namespace, address }) => {
-                actor.bound.insert(namespace.clone(), address.clone());
+                role.bound.insert(namespace.clone(), address.clone());
                 self.introduce();
             }
-            Heard::Line(FromRole::Ready) => actor.ready = true,
-            Heard::Line(FromRole::Done { .. }) => actor.done = true,
-            Heard::Line(FromRole::Report(report)) => actor.report = Some((**report).clone()),
-            Heard::Line(FromRole::Failed { .. }) => actor.failed = true,
+            Heard::Line(FromRole::Ready) => role.ready = true,
+            Heard::Line(FromRole::Done { .. }) => role.done = true,
+            Heard::Line(FromRole::Report(report)) => role.report = Some((**report).clone()),
+            Heard::Line(FromRole::Failed { .. }) => role.failed = true,
             Heard::Line(_) => {}
-            Heard::Left(why) => (actor.left, actor.crashed) = (true, why.clone()),
+            Heard::Left(why) => (role.left, role.crashed) = (true, why.clone()),
         }
         (number, heard)
     }
@@ -155,9 +155,9 @@ impl Cast {
             return;
         }
         let mut peers = Peers::new();
-        for actor in &self.actors {
-            for namespace in actor.kind.binds(self.measured) {
-                match actor.bound.get(*namespace) {
+        for role in &self.all {
+            for namespace in role.kind.binds(self.measured) {
+                match role.bound.get(*namespace) {
                     Some(address) => {
                         let there: &mut Vec<String> = peers.entry((*namespace).to_owned()).or_default();
                         // One that was started again is at the address it had before.
@@ -166,7 +166,7 @@ impl Cast {
                         }
                     }
                     // A binder that left will not announce itself any more.
-                    None if actor.left => {}
+                    None if role.left => {}
                     None => return,
                 }
             }
@@ -176,11 +176,7 @@ impl Cast {
 
     /// The names of those who are not ready.
     pub fn not_ready(&self) -> Vec<&str> {
-        self.actors
-            .iter()
-            .filter(|actor| !actor.ready && !actor.left)
-            .map(|actor| actor.name.as_str())
-            .collect()
+        self.all.iter().filter(|role| !role.ready && !role.left).map(|role| role.name.as_str()).collect()
     }
 
     /// Waits until everyone has joined. An error if one leaves before that, or
@@ -189,7 +185,7 @@ impl Cast {
         let all = async {
             while !self.not_ready().is_empty() {
                 let (number, heard) = self.hear().await;
-                let name = &self.actors[number].name;
+                let name = &self.all[number].name;
                 match heard {
                     Heard::Line(FromRole::Failed { error }) => bail!("{name} could not join: {error}"),
                     Heard::Left(why) => {
@@ -211,20 +207,24 @@ impl Cast {
 
     /// The names of those who do this.
     pub fn names(&self, kind: Kind) -> Vec<String> {
-        self.actors.iter().filter(|actor| actor.kind == kind).map(|actor| actor.name.clone()).collect()
+        self.all.iter().filter(|role| role.kind == kind).map(|role| role.name.clone()).collect()
     }
 
     /// Who left without a word, and how. Where one was killed, the others
     /// complain about the peer they lost, often before its end is seen: what
     /// happened to it is the cause, and what they say the consequence.
-    pub fn fallen(&self) -> Option<String> {
-        let fallen = self.actors.iter().find(|actor| actor.crashed.is_some() && !actor.failed)?;
-        Some(format!("{} crashed: {}", fallen.name, fallen.crashed.as_deref().unwrap_or_default()))
+    pub fn crashed_role(&self) -> Option<String> {
+        let crashed_role = self.all.iter().find(|role| role.crashed.is_some() && !role.failed)?;
+        Some(format!(
+            "{} crashed: {}",
+            crashed_role.name,
+            crashed_role.crashed.as_deref().unwrap_or_default()
+        ))
     }
 
     /// Kills a role's process with SIGKILL.
     pub fn kill(&self, number: usize) -> Result<()> {
-        let pid = self.actors[number].pid().context("this role has no process of its own")?;
+        let pid = self.all[number].pid().context("this role has no process of its own")?;
         process::signal(pid, rustix::process::Signal::KILL);
         Ok(())
     }
@@ -240,19 +240,19 @@ impl Cast {
     /// Peer to peer, in one process as well, those who connected leave before
     /// those who listen, as guests do: a listener that goes first would break
     /// their connections.
-    pub async fn dismiss(&mut self, patience: Duration) -> Vec<String> {
+    pub async fn shut_down(&mut self, patience: Duration) -> Vec<String> {
         let mut complaints = Vec::new();
-        let guest = |actor: &Actor| self.direct && actor.kind.binds(self.measured).is_empty();
+        let guest = |role: &Role| self.direct && role.kind.binds(self.measured).is_empty();
         let (guests, hosts): (Vec<usize>, Vec<usize>) =
-            (0..self.actors.len()).partition(|&number| guest(&self.actors[number]));
+            (0..self.all.len()).partition(|&number| guest(&self.all[number]));
         for leaving in [guests, hosts] {
             for &number in &leaving {
                 self.tell(number, ToRole::Stop);
             }
             let all = async {
-                while leaving.iter().any(|&number| !self.actors[number].left) {
+                while leaving.iter().any(|&number| !self.all[number].left) {
                     let (number, heard) = self.hear().await;
-                    let name = &self.actors[number].name;
+                    let name = &self.all[number].name;
                     match heard {
                         Heard::Line(FromRole::Failed { error }) => {
                             complaints.push(format!("{name}: {error}"))
@@ -265,8 +265,8 @@ impl Cast {
             if tokio::time::timeout(patience, all).await.is_ok() {
                 continue;
             }
-            for &number in leaving.iter().filter(|&&number| !self.actors[number].left) {
-                let name = &self.actors[number].name;
+            for &number in leaving.iter().filter(|&&number| !self.all[number].left) {
+                let name = &self.all[number].name;
                 complaints
                     .push(format!("{name} did not stop within {} s and was killed", patience.as_secs()));
                 // A thread cannot be killed; it ends with the process.
