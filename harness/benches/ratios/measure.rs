@@ -97,7 +97,7 @@ impl Stand {
     ) -> Result<harness::results::Trial> {
         let handle = plan::lab(&self.handles, lab)?.clone();
         let spec = Spec {
-            placement: Placement { threads: handle.entry.transport == "inproc", cpus: Vec::new() },
+            placement: Placement { threads: handle.entry.in_process(), cpus: Vec::new() },
             handle,
             size: SIZE,
             load: Load::max(),

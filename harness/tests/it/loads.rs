@@ -173,7 +173,7 @@ fn drained(labs: &[&str]) -> Result<()> {
 /// A bare loop ends by its counts alone, for every pattern that one process can play.
 fn bare() -> Result<()> {
     let handles = roles::handles();
-    let labs: Vec<&Handle> = handles.iter().filter(|lab| lab.entry.transport == "inproc").collect();
+    let labs: Vec<&Handle> = handles.iter().filter(|lab| lab.entry.in_process()).collect();
     ensure!(labs.len() == 4, "{} labs", labs.len());
     for handle in labs {
         let spec = Spec {

@@ -36,7 +36,7 @@ pub(super) fn trials() -> Vec<Trial> {
 async fn followed(handle: &Handle, site: &Site) -> Result<()> {
     let accounts = account::new_dir()?;
     let dir = accounts.path();
-    let threads = handle.entry.transport == "inproc";
+    let threads = handle.entry.in_process();
     let measure = Measure {
         accounts: dir.to_owned(),
         load: Load::rate(200.0, Arrivals::Constant),
