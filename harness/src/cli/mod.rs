@@ -24,7 +24,7 @@ mod run;
 mod selftest;
 mod summary;
 mod table;
-#[cfg(not(feature = "full"))]
+#[cfg(not(all(feature = "apps", feature = "rabbitmq", feature = "mqtt", feature = "stomp")))]
 mod without;
 mod wrong_views;
 

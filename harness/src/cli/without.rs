@@ -11,7 +11,7 @@ use crate::command::Usage;
 /// Whatever is typed after a command that is not here.
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
-pub(super) struct Anything {
+pub(crate) struct Anything {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
     rest: Vec<String>,
 }

@@ -40,7 +40,7 @@ impl Lab for Inproc {
     const KNOBS: &'static [Knob] = &[DEPTH, BATCH];
 
     async fn open(place: &Place) -> Result<Self> {
-        let depth = place.knob(DEPTH);
+        let depth = place.knob(DEPTH).max(1);
         let channel = place.registered(|| {
             let (sender, receiver) = mpsc::channel(depth);
             Channel { sender, receiver: Mutex::new(Some(receiver)) }

@@ -1,9 +1,9 @@
 //! One-way over ØMQ: a PUSH socket and a PULL socket.
 //!
-//! ØMQ hands messages over instead of streams of bytes and keeps a queue for
-//! each peer inside the socket. The crate's queue is deep and has no knob, so
-//! this lab adds the high-water mark that libzmq has: beyond it the sender
-//! waits.
+//! ØMQ delivers whole messages, not a stream of bytes, and keeps a queue for each
+//! peer inside the socket. The queue in the Rust crate is large, and its size cannot
+//! be set. So this lab adds the high-water mark that libzmq has: beyond it the
+//! sender waits.
 //!
 //! Nothing is confirmed. Loses: what is queued in a socket when its process dies
 //! or its connection breaks.

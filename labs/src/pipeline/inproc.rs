@@ -65,7 +65,7 @@ impl Pipeline for Inproc {
 
 impl Inproc {
     fn stage(&self, stage: Stage) -> Arc<Channel> {
-        let depth = self.0.knob(DEPTH);
+        let depth = self.0.knob(DEPTH).max(1);
         self.0.namespace(stage.namespace()).registered(|| {
             let (enter, leave) = mpmc::bounded(depth);
             Channel { enter, leave }

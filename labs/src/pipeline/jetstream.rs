@@ -3,11 +3,12 @@
 //! the reply to the inbox is the confirmation: it is in the stream's file. The taking ends are
 //! the consumers of `queue/jetstream.rs`; the stream of `pubsub/jetstream.rs` carries `stop`.
 //!
-//! A worker asks JetStream for a few tasks (`{"batch":N}`) and for more as it acknowledges them
-//! (`+ACK`): a faster worker gets more. Promises: a result is confirmed before its task is
-//! acknowledged, so none is lost, whichever process dies, nats-server included; some may come
-//! twice. The tasks of a worker that died come again after `claim-ms`. Loses: with a power cut,
-//! what was written since the file was last synced.
+//! A worker asks JetStream for a batch of tasks (`{"batch":N}`) and for more as it acknowledges them
+//! (`+ACK`): a faster worker gets more. A worker flushes a result before
+//! it acknowledges the task. So no confirmed task is lost, whichever process dies, nats-server
+//! included; some may be done twice. A task that is not acknowledged within `claim-ms` goes to
+//! another worker. Loses: tasks that were not confirmed when the ventilator died; with a power
+//! cut, what was written since the file was last synced.
 //!
 //! Run it: `just lab pipeline-jetstream`. Watch it: `nats consumer report`.
 
@@ -80,7 +81,8 @@ impl Pipeline for JetStream {
     }
 }
 
-/// Publishes into the stream of a stage, with many messages on their way to be confirmed.
+/// Publishes into the stream of a stage, without waiting for one confirmation before the next
+/// message.
 pub struct StreamPush {
     js: Rc<JetStreamConnection>,
     subject: Subject,
@@ -98,7 +100,7 @@ impl Sender for StreamPush {
         })
     }
 
-    /// More than written: JetStream has confirmed all of it.
+    /// Stronger than the contract asks: JetStream has confirmed every message.
     async fn flush(&mut self) -> Result<()> {
         self.in_flight.drain().await
     }

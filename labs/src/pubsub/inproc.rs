@@ -44,7 +44,7 @@ impl Lab for Inproc {
     const KNOBS: &'static [Knob] = &[DEPTH];
 
     async fn open(place: &Place) -> Result<Self> {
-        Ok(Self { subscriptions: place.registered(watch::Sender::default), depth: place.knob(DEPTH) })
+        Ok(Self { subscriptions: place.registered(watch::Sender::default), depth: place.knob(DEPTH).max(1) })
     }
 
     async fn remove(place: &Place) -> Result<()> {

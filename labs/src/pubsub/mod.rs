@@ -1,7 +1,7 @@
 //! Publish/subscribe: the publisher does not know who listens; every
 //! subscriber whose filter matches gets its own copy.
 //!
-//! Shape: N publishers over a broker, 1 peer to peer at least; M subscribers.
+//! Shape: any number of publishers over a broker, at least one peer to peer; M subscribers.
 //! Peer to peer, the publisher binds.
 
 use anyhow::Result;
@@ -53,7 +53,7 @@ pub trait Subscriber {
 
 /// The publish/subscribe contract.
 pub trait PubSub: Lab {
-    /// The filters this transport can express; any other is refused by name.
+    /// The filters this transport can express; any other filter is an error that names it.
     const FILTERS: &'static [FilterKind];
     /// How many publishers the lab can have; `None`: any number.
     const PUBLISHERS: Option<usize> = None;

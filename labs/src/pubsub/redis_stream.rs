@@ -133,7 +133,7 @@ impl StreamSubscriber {
                 let last: Value = last.query_async(&mut connection).await?;
                 Entry::list(last).pop().map_or_else(|| "0-0".to_owned(), |entry| entry.id)
             }
-            // After the last identifier that the millisecond before can have.
+            // Start just before `since`: the largest possible identifier of the millisecond before it.
             since => format!("{}-{}", since - 1, u64::MAX),
         };
         let (filter, topics) = (filter.clone(), TopicReader::default());

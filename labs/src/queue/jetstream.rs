@@ -2,15 +2,16 @@
 //! durable consumer in it, shared by all who compete, sends each message to whoever asked next.
 //!
 //! A producer publishes to the stream's subject (`PUB PLACE INBOX`), and the reply to its inbox
-//! is the confirmation: the message is in the stream's file. A consumer asks for so many
-//! deliveries as it may still hold (`PUB $JS.API.CONSUMER.MSG.NEXT.…`, `{"batch":N}`), and
+//! is the confirmation: the message is in the stream's file. A consumer asks for as many
+//! deliveries as it has room for (`PUB $JS.API.CONSUMER.MSG.NEXT.…`, `{"batch":N}`), and
 //! publishes `+ACK` or `-NAK` to the reply subject of each. After `-NAK` the message comes again
 //! at once. A delivery that is not settled comes again after `CLAIM_MS`: JetStream does not watch
 //! the connections of those who asked. Each delivery says which attempt it is.
 //!
 //! Survives: kill -9 of a consumer (its messages come again after `CLAIM_MS`) and of the broker;
 //! not a power cut, as the file is synced only every minute or two. Some messages may come
-//! twice, also those that a consumer holds for longer than `CLAIM_MS`.
+//! twice, also those that a consumer holds for longer than `CLAIM_MS`. Loses: what was not
+//! confirmed when the producer died.
 //!
 //! Run it: `just lab queue-jetstream`. Watch it: `nats consumer report`.
 
@@ -30,7 +31,7 @@ use crate::wire::nats::{self, NatsConnection};
 
 pub(crate) const CLAIM_MS: Knob =
     Knob::new("claim-ms", 5_000, "Milliseconds after which an unsettled delivery goes to another consumer.");
-/// All who compete share this consumer of JetStream's.
+/// The name of the one JetStream consumer that all our consumers share.
 const CONSUMERS: &str = "consumers";
 
 /// A stream that is a queue.

@@ -53,8 +53,8 @@ impl fmt::Display for Confirmed {
 /// Hands messages over to the queue.
 pub trait Producer {
     /// Resolves when the message is confirmed: responsibility has moved to the
-    /// queue. Takes `&self`, so that many can be in flight; awaiting one after
-    /// the other measures wake-ups, not the queue.
+    /// queue. Takes `&self`, so that many can be in flight: whoever waits for each
+    /// before the next mostly measures the switching between tasks.
     async fn send(&self, body: Bytes) -> Result<()>;
     /// Leaves. Whatever was not confirmed before is not promised. Where the
     /// queue lives with the producer, consumers that are connected get what

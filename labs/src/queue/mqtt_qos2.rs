@@ -1,14 +1,15 @@
 //! The queue of `queue/mqtt/mod.rs` at QoS 2, "exactly once": four packets take a message over a
-//! hop. PUBLISH brings it, PUBREC says that it is held, PUBREL that its identifier may be
-//! forgotten, PUBCOMP that it is. A producer is confirmed by PUBCOMP; a consumer acknowledges
-//! with PUBREC, and the client does the rest.
+//! hop. PUBLISH: here it is. PUBREC: I have stored it. PUBREL: you may forget its identifier.
+//! PUBCOMP: I have forgotten it. PUBCOMP confirms a message to its producer. A consumer
+//! acknowledges with PUBREC, and the client does the rest.
 //!
 //! Exactly once holds for each hop, while both its ends keep their memory: a PUBLISH that is sent
-//! again after a broken connection is known for a duplicate. It does not hold from producer to
+//! again after a broken connection is recognised as a duplicate. It does not hold from producer to
 //! consumer. A producer that died before its message was confirmed does not know whether to send
 //! it again. A consumer that died between its work and its PUBREC gets the message again, as at
-//! QoS 1. And messages that are taken over from a session, or nacked, are published anew. So this
-//! lab promises and loses what `queue-mqtt` promises and loses, for twice the packets.
+//! QoS 1. A nacked message, and one left in the session of a dead consumer, is published
+//! again as a new message. So this lab promises and loses what `queue-mqtt` does (messages
+//! survive kill -9 of a consumer, some come twice), for twice the packets.
 //!
 //! Run it: `just lab queue-mqtt-qos2`, and beside it `just lab queue-mqtt`. Watch it:
 //! `mosquitto_sub -V 5 -t 'PLACE/sessions/#' -v`.

@@ -7,13 +7,14 @@
 //! RabbitMQ counts the deliveries of a quorum queue (`x-delivery-count`), so an
 //! attempt is a real number; a classic queue only flags a redelivery. Here one
 //! node runs, and it is the whole quorum. So this lab shows what the log costs,
-//! but not what the queue is for: that the others go on when one node dies. That
-//! takes three nodes.
+//! but not what the queue is for: with three nodes, two go on when one dies.
 //!
-//! Survives: kill -9 of a consumer, at once. On one node it does not survive
-//! kill -9 of the broker: every confirmed message is on its disk, but RabbitMQ
-//! 3.10 may elect no leader when it starts again (rabbitmq-server, issue 10070).
-//! Until somebody elects one by hand, the queue neither takes nor delivers.
+//! Survives: kill -9 of a consumer, whose messages are delivered again at once. It
+//! is not promised to survive kill -9 of the broker on one node: every confirmed
+//! message is still on disk, but RabbitMQ 3.10 sometimes elects no leader when it
+//! starts again (rabbitmq-server, issue 10070). The queue then neither takes nor
+//! delivers until somebody repairs it by hand. Loses: what was not confirmed when
+//! the producer died.
 //!
 //! Run it: `just lab queue-rabbitmq-quorum`. Watch it: `rabbitmqctl list_queues name type messages`.
 
@@ -27,7 +28,8 @@ use crate::queue::Queue;
 use crate::queue::rabbitmq::{QueueConsumer, QueueProducer};
 use crate::wire::amqp::{self, AmqpConnection};
 
-/// A message that no consumer can handle; with a dead-letter exchange it would go there.
+/// Limits how often a message that always fails is delivered again. After that it is dropped; a
+/// dead-letter exchange could keep it.
 const DELIVERY_LIMIT: Knob =
     Knob::new("delivery-limit", 0, "Redeliveries after which a message is dropped; 0: never.");
 
@@ -69,7 +71,7 @@ impl Queue for RabbitMqQuorum {
     type Producer = QueueProducer;
     type Consumer = QueueConsumer;
 
-    /// Every message of a quorum queue goes to disk, whatever it says of itself.
+    /// Every message of a quorum queue goes to disk, also one that is not marked as persistent.
     async fn producer(&self) -> Result<QueueProducer> {
         QueueProducer::join(&self.place, BasicProperties::default()).await
     }

@@ -41,7 +41,7 @@ impl Lab for Inproc {
     const KNOBS: &'static [Knob] = &[DEPTH];
 
     async fn open(place: &Place) -> Result<Self> {
-        let depth = place.knob(DEPTH);
+        let depth = place.knob(DEPTH).max(1);
         Ok(Self(place.registered(|| {
             let (enter, leave) = mpmc::bounded(depth);
             Requests { enter, leave }

@@ -41,7 +41,7 @@ impl Lab for Tcp {
     const KNOBS: &'static [Knob] = &[DEPTH];
 
     async fn open(place: &Place) -> Result<Self> {
-        Ok(Self { place: place.clone(), depth: place.knob(DEPTH) })
+        Ok(Self { place: place.clone(), depth: place.knob(DEPTH).max(1) })
     }
 
     async fn remove(_: &Place) -> Result<()> {

@@ -34,7 +34,7 @@ impl Lab for Unix {
     const KNOBS: &'static [Knob] = &[DEPTH];
 
     async fn open(place: &Place) -> Result<Self> {
-        Ok(Self { place: place.clone(), depth: place.knob(DEPTH) })
+        Ok(Self { place: place.clone(), depth: place.knob(DEPTH).max(1) })
     }
 
     /// A socket's file outlives a process that was killed.

@@ -1,10 +1,11 @@
 //! Request/reply over ØMQ's REQ and REP sockets: strictly in turn.
 //!
 //! REQ sends one request and then refuses everything but its reply; REP must
-//! answer one request before it sees the next. No identifier is needed, since
-//! only one reply can be meant. The price: one lost reply blocks the socket
-//! for good. This lab does what the ØMQ guide calls "Lazy Pirate": a request
-//! that was given up costs the socket, and the next one gets a new socket.
+//! answer one request before it sees the next. No identifier is needed, because
+//! only one request is open at a time. The price: one lost reply blocks the socket
+//! for good. So when a caller gives up, its socket is thrown away, and the next
+//! request opens a new one. (The ØMQ guide's "Lazy Pirate" does that, and sends the
+//! request again; here the caller decides.)
 //!
 //! A reply is the only confirmation. Loses: requests and replies that are queued
 //! in a socket when its process dies; the requester waits until its caller gives up.
@@ -78,7 +79,7 @@ impl Requester for ZeroMqRequester {
     async fn ask(&self, request: Command) -> Result<Document> {
         let mut turn = self.turn.lock().await;
         if turn.unanswered {
-            // The caller before gave up. The old socket takes the late reply with it.
+            // The caller before gave up. Closing the old socket also discards the late reply.
             turn.socket = connected(&self.place).await?;
         }
         turn.unanswered = true;

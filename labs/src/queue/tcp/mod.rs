@@ -4,13 +4,17 @@
 //!
 //! ```text
 //! producer: send → commit to the log → confirm → deliver
-//! consumer → producer   J limit(4)             I am here, and hold so many at most
-//! consumer ← producer   W log(8)               welcome: numbers count in this log
+//! consumer → producer   J limit(4)             join: deliver at most so many unsettled messages
+//! consumer ← producer   W log(8)               welcome: the ids below belong to this log
 //! consumer ← producer   M id(8) attempt(4) …   a delivery, with its body
-//! consumer → producer   A token(8) id(8)…      these are done;  N id(8)…: deliver again
-//! consumer ← producer   K token(8)             it is known;  D token(8): it is in the log
-//! consumer → producer   L token(8)             I leave, and give back the rest;  K token(8)
+//! consumer → producer   A token(8) id(8)…      ack: these messages are done
+//! consumer → producer   N id(8)…               nack: deliver these again
+//! consumer ← producer   K token(8)             the producer has received this ack
+//! consumer ← producer   D token(8)             this ack is in the log
+//! consumer → producer   L token(8)             I leave, and give back the rest; answered by K
 //! ```
+//!
+//! A token is the consumer's number for one frame, so that an answer names what it answers.
 //!
 //! Each line is a frame: four bytes of length, then a letter, numbers, all
 //! big-endian, a body. Many messages, and many acks, share a commit.
@@ -23,7 +27,8 @@
 //!
 //! Survives: kill -9 of a consumer; of the producer, once it is started again
 //! (until then its messages are out of reach); a power cut if `FSYNC` is 1.
-//! Loses: what was not confirmed when the producer died.
+//! Loses: what was not confirmed when the producer died; with `FSYNC` 0, after a power cut,
+//! possibly the whole log.
 //!
 //! Run it with `just lab queue-tcp`. Watch it: `ss -tnp`, and the size of the log
 //! below `~/.local/state/messaging-lab`.
@@ -42,7 +47,7 @@ use crate::wire::frames::FrameConnection;
 use crate::wire::peer_queue::{ConnectionEnd, MultiConsumer, ProducerTask, QueueFrame};
 use outbox::Outbox;
 
-/// 0 is enough for kill -9; after a power cut the log may be unreadable.
+/// With 0, messages survive kill -9 of the producer, but a power cut can destroy the log.
 const FSYNC: Knob = Knob::new(
     "fsync",
     1,

@@ -4,8 +4,9 @@
 //! A connection stays open and carries one request at a time: the next answer
 //! on it is the answer. So as many requests are in flight as there are
 //! connections, and others wait for their turn. A requester that gives up
-//! closes its connection, for the answer could still come on it. With several
-//! responders each gets a request in turn.
+//! closes its connection: otherwise the late answer would be taken for the answer to
+//! the next request. With several responders, a request goes to the one whose
+//! connection has been idle longest.
 //!
 //! The answer is the only confirmation; a status other than 200 is an error.
 //! Loses: requests that a responder had when it died. Their requesters get an
@@ -90,14 +91,14 @@ impl RequestReply for Http {
 
     async fn responder(&self) -> Result<HttpResponder> {
         let bound = Bound::tcp_for(SCHEME, &self.place).await?;
-        let (way, requests) = mpsc::channel(WAITING);
+        let (incoming, requests) = mpsc::channel(WAITING);
         let mut server = JoinSet::new();
         server.spawn(serve(bound, move |body| {
-            let way = way.clone();
+            let incoming = incoming.clone();
             async move {
                 let (to, reply) = oneshot::channel();
-                // When the client leaves, this future is dropped, and with it the way back.
-                let _ = way.send((Command(body), to)).await;
+                // When the client leaves, this future is dropped, and so is the channel for the reply.
+                let _ = incoming.send((Command(body), to)).await;
                 reply.await.map(|reply: Document| reply.0).map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
             }
         }));
