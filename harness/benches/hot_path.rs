@@ -15,7 +15,7 @@ use harness::measure::account::{self, Bitmap, Set};
 use harness::measure::clock;
 use harness::measure::cost::Counting;
 use harness::measure::header::{Header, MessageBuilder};
-use harness::measure::recorder::{Progress, ReceiverRecorder, SenderRecorder, Window};
+use harness::measure::recorder::{Full, Progress, ReceiverRecorder, SenderRecorder, Window};
 use harness::stats;
 
 const SIZE: usize = 64;
@@ -82,7 +82,7 @@ fn receive(dir: &Path, every: u64, progress: Progress, open_loop: bool, messages
     // A role of its own each time: a message is taken once.
     let run = tempfile::tempdir_in(dir).expect("a folder");
     let mut receipts =
-        ReceiverRecorder::open(run.path(), "receiver-0", RUN, 0..1, progress, open_loop, window())
+        ReceiverRecorder::<Full>::open(run.path(), "receiver-0", RUN, 0..1, progress, open_loop, window())
             .expect("books");
     if !open_loop {
         receipts.use_cached_clock();

@@ -31,17 +31,14 @@ const LOOK: u64 = 64;
 static BODY: [u8; SIZE] = [b'm'; SIZE];
 
 /// One end of a floor, as a process.
-pub(super) fn main(args: &[String]) -> Result<()> {
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    match args[..] {
+pub(super) fn main(args: &[&str]) -> Result<()> {
+    match args {
         ["blast", "receiver"] => receive_bytes(),
         ["blast", address] => send_bytes(address),
         ["ping-pong", "responder"] => pong(),
         ["ping-pong", address] => ping(address),
         ["zeromq", "receiver"] => roles::runtime(0)?.block_on(pull()),
         ["zeromq", address] => roles::runtime(0)?.block_on(push(address)),
-        ["redis", "subscriber", address, dir] => super::brokers::subscribe(address, dir),
-        ["redis", "publisher", address, dir] => super::brokers::publish(address, dir),
         _ => bail!("there is no floor {args:?}"),
     }
 }

@@ -6,7 +6,7 @@
 //! targets are ratios, judged by the median of the rounds' own ratios. A ratio
 //! that falls short is reported, never an error.
 //!
-//! With `--own`, every lab is held against its own bare loop: the same roles over
+//! With `--own`, every lab is held against its own loops, uninstrumented: the same roles over
 //! the same lab, that neither stamp nor account nor record. What is missing to 1
 //! is what the harness holds back.
 //!
@@ -123,7 +123,7 @@ fn own() -> Vec<Comparison> {
         let durable = entry.guarantee == Guarantee::Durable && entry.broker == Some(Broker::Redis);
         Comparison {
             floor: "its own bare loop",
-            bare: Some(Side::BareLab(entry.name.clone())),
+            bare: Some(Side::Uninstrumented(entry.name.clone())),
             ours: Side::Lab(entry.name.clone()),
             target: if share { Target::None } else { Target::AtLeast(0.9) },
             broker: entry.broker.map(|broker| (broker, durable)),
@@ -166,11 +166,21 @@ fn options(args: &[String]) -> Result<Options> {
     Ok(options)
 }
 
+/// One end of a floor, as a process.
+fn end(args: &[String]) -> Result<()> {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args[..] {
+        ["redis", "subscriber", address, dir] => brokers::subscribe(address, dir),
+        ["redis", "publisher", address, dir] => brokers::publish(address, dir),
+        _ => bare::main(&args),
+    }
+}
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let done = match args.first().map(String::as_str) {
-        Some("role") => roles::main(&roles::handles()),
-        Some("bare") => bare::main(&args[1..]),
+        Some("role") => roles::main(&measure::handles()),
+        Some("bare") => end(&args[1..]),
         _ => report(&args),
     };
     match done {

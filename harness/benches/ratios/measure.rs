@@ -21,12 +21,17 @@ pub(super) const WARMUP: f64 = 0.3;
 /// The measurement, seconds.
 pub(super) const SECONDS: f64 = 1.0;
 
+/// Every lab, as it is measured and with loops that only count.
+pub(super) fn handles() -> Vec<Handle> {
+    roles::handles().into_iter().chain(roles::uninstrumented_handles()).collect()
+}
+
 /// One side of a comparison.
 pub(super) enum Side {
     /// Messages a second that a lab receives, as the harness measures it.
     Lab(String),
-    /// The same of the lab's own bare loop.
-    BareLab(String),
+    /// The same of the lab's own loops, where they only count.
+    Uninstrumented(String),
     /// A lab's median round trip with one message in flight, ns.
     RoundTrip(String),
     /// A floor.
@@ -45,7 +50,7 @@ pub(super) struct Stand {
 
 impl Stand {
     pub(super) fn new() -> Result<Self> {
-        let (handles, runtime) = (roles::handles(), roles::runtime(0)?);
+        let (handles, runtime) = (handles(), roles::runtime(0)?);
         Ok(Self { handles, runtime, server: None, durable: false, c_client: OnceCell::new() })
     }
 
@@ -79,22 +84,19 @@ impl Stand {
     pub(super) fn measure(&mut self, side: &Side) -> Result<f64> {
         match side {
             Side::Bare(bare) => bare(self),
-            Side::Lab(lab) => Ok(self.trial(lab, BTreeMap::new(), false)?.throughput_per_s),
-            Side::BareLab(lab) => Ok(self.trial(lab, BTreeMap::new(), true)?.throughput_per_s),
+            Side::Lab(lab) => Ok(self.trial(lab, BTreeMap::new())?.throughput_per_s),
+            Side::Uninstrumented(lab) => {
+                Ok(self.trial(&format!("{}{lab}", roles::UNINSTRUMENTED), BTreeMap::new())?.throughput_per_s)
+            }
             Side::RoundTrip(lab) => {
                 let one = BTreeMap::from([("in-flight".to_owned(), 1)]);
-                let p50 = self.trial(lab, one, false)?.service_ns.p50;
+                let p50 = self.trial(lab, one)?.service_ns.p50;
                 Ok(p50.context("too few round trips for a median")? as f64)
             }
         }
     }
 
-    fn trial(
-        &mut self,
-        lab: &str,
-        knobs: BTreeMap<String, usize>,
-        bare: bool,
-    ) -> Result<harness::results::Trial> {
+    fn trial(&mut self, lab: &str, knobs: BTreeMap<String, usize>) -> Result<harness::results::Trial> {
         let handle = plan::lab(&self.handles, lab)?.clone();
         let spec = Spec {
             placement: Placement { threads: handle.entry.in_process(), cpus: Vec::new() },
@@ -110,7 +112,7 @@ impl Stand {
             knobs,
             seed: 1,
             null_rate: f64::INFINITY,
-            options: TrialOptions { bare, ..TrialOptions::default() },
+            options: TrialOptions::default(),
         };
         let trial = trial::run(&spec, self.server.as_mut(), 0, 0, |_| {});
         let trial = self.runtime.block_on(trial)?.trial;

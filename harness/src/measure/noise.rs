@@ -26,7 +26,7 @@ const LONGEST: u64 = 60_000_000_000;
 pub struct Meter {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Histogram<u64>>>,
-    before: ReceiverRecorder,
+    before: KernelCounters,
 }
 
 impl Meter {
@@ -34,7 +34,7 @@ impl Meter {
     pub fn start() -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
-        let before = ReceiverRecorder::read();
+        let before = KernelCounters::read();
         let thread =
             std::thread::Builder::new().name("hiccup-meter".to_owned()).spawn(move || listen(&seen)).ok();
         Self { stop, thread, before }
@@ -50,7 +50,7 @@ impl Meter {
 
     /// Ends it and says what it saw. Zeros where the machine refused to show it.
     pub fn stop(mut self) -> Noise {
-        let after = ReceiverRecorder::read();
+        let after = KernelCounters::read();
         self.stop.store(true, Ordering::Relaxed);
         let seen = self.thread.take().and_then(|thread| thread.join().ok());
         let mut noise = after.since(&self.before);
@@ -95,14 +95,14 @@ fn now() -> u64 {
 
 /// The machine's CPU time so far in ticks, and what of it was ours.
 #[derive(Default)]
-struct ReceiverRecorder {
+struct KernelCounters {
     busy: u64,
     steal: u64,
     idle: u64,
     own_ns: u64,
 }
 
-impl ReceiverRecorder {
+impl KernelCounters {
     fn read() -> Self {
         let own_ns = Usage::of_tree(&[guard::session_root()]).cpu_ns;
         let Ok(CpuTime { user, nice, system, idle, iowait, irq, softirq, steal, .. }) =
@@ -149,7 +149,7 @@ mod tests {
             std::hint::black_box(0);
         }
         let before = meter.before.own_ns;
-        let own = ReceiverRecorder::read().own_ns - before;
+        let own = KernelCounters::read().own_ns - before;
         let noise = meter.stop();
         assert!(own >= 50_000_000, "own CPU time was not counted: {own} ns");
         assert!(noise.oversleep_p50_ns > 0 && noise.oversleep_p50_ns <= noise.oversleep_p99_ns, "{noise:?}");
@@ -160,8 +160,8 @@ mod tests {
     #[test]
     fn books_tell_ours_from_theirs() {
         // Ticks of 10 ms: 40 busy of which 30 ours, 10 stolen, 50 idle.
-        let before = ReceiverRecorder { busy: 100, steal: 100, idle: 100, own_ns: 5 };
-        let after = ReceiverRecorder { busy: 140, steal: 110, idle: 150, own_ns: 300_000_005 };
+        let before = KernelCounters { busy: 100, steal: 100, idle: 100, own_ns: 5 };
+        let after = KernelCounters { busy: 140, steal: 110, idle: 150, own_ns: 300_000_005 };
         let noise = after.since(&before);
         assert!((noise.foreign_cpu - 0.1).abs() < 1e-9 && (noise.steal - 0.1).abs() < 1e-9, "{noise:?}");
     }

@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::measure::account;
 use crate::measure::clock::{self, SECOND};
-use crate::measure::recorder::{SenderRecorder, Window};
+use crate::measure::recorder::{Full, SenderRecorder, Window};
 use crate::results::{Arrivals, Load, LoadKind};
 
 /// Which part of the load one sender has.
@@ -97,7 +97,7 @@ impl Iterator for Schedule {
 pub fn null_rate(size: usize) -> Result<f64> {
     let dir = account::new_dir()?;
     let window = Window { start: 0, from: 0, to: u64::MAX };
-    let mut sends = SenderRecorder::open(dir.path(), "null-0", 0, 0, size, window)?;
+    let mut sends = SenderRecorder::<Full>::open(dir.path(), "null-0", 0, 0, size, window)?;
     let start = clock::now();
     let end = start + SECOND / 50;
     loop {

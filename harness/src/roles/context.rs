@@ -9,7 +9,7 @@ use super::protocol::{Event, FromRole, Init, Kind, Measure, Report, RoleCommand}
 use crate::measure::account::Collected;
 use crate::measure::clock::{self, Pacer};
 use crate::measure::cost::{Own, Usage};
-use crate::measure::recorder::{INTERVAL, Progress, ReceiverRecorder, SenderRecorder, Window};
+use crate::measure::recorder::{INTERVAL, Progress, ReceiverRecorder, Recording, SenderRecorder, Window};
 use crate::measure::schedule::{Schedule, Share};
 use crate::results::{Interval, LoadKind};
 use crate::stats;
@@ -47,7 +47,7 @@ impl RoleContext {
     pub(super) async fn go(&self) -> Result<Window> {
         let measure = self.measure()?;
         let mut started = self.started.clone();
-        let start = started.wait_for(Option::is_some).await.context("the conductor has gone")?;
+        let start = started.wait_for(Option::is_some).await.context("the supervisor has gone")?;
         let start = start.unwrap_or_default();
         if measure.load.kind == LoadKind::Drain {
             // A backlog takes as long as it takes, and all of it counts.
@@ -65,7 +65,7 @@ impl RoleContext {
     /// Returns when the backlog is there, and is to be drained.
     pub(super) async fn backlog(&self) -> Result<()> {
         let mut draining = self.draining.clone();
-        draining.wait_for(|drain| *drain).await.context("the conductor has gone")?;
+        draining.wait_for(|drain| *drain).await.context("the supervisor has gone")?;
         Ok(())
     }
 
@@ -103,11 +103,11 @@ impl RoleContext {
         Ok(series)
     }
 
-    /// Returns when the conductor says stop.
+    /// Returns when the supervisor says stop.
     pub(super) fn stop(&self) -> impl Future<Output = ()> + use<> {
         let mut stopped = self.stopped.clone();
         async move {
-            // An error means that the conductor has gone, which is a stop as well.
+            // An error means that the supervisor has gone, which is a stop as well.
             let _ = stopped.wait_for(|stop| *stop).await;
         }
     }
@@ -116,7 +116,7 @@ impl RoleContext {
         (self.outbox)(FromRole::Event(event));
     }
 
-    pub(super) fn sender_recorder(&self, window: Window) -> Result<SenderRecorder> {
+    pub(super) fn sender_recorder<R: Recording>(&self, window: Window) -> Result<SenderRecorder<R>> {
         let measure = self.measure()?;
         let (role, index) = (self.init.role(), self.init.index);
         let mut sends =
@@ -126,29 +126,27 @@ impl RoleContext {
         } else if !measure.load.is_open() {
             sends.use_cached_clock();
         }
-        if measure.bare {
-            sends.strip();
-        }
         Ok(sends)
     }
 
-    pub(super) fn receiver_recorder(&self, progress: Progress, window: Window) -> Result<ReceiverRecorder> {
+    pub(super) fn receiver_recorder<R: Recording>(
+        &self,
+        progress: Progress,
+        window: Window,
+    ) -> Result<ReceiverRecorder<R>> {
         let measure = self.measure()?;
         let latencies = measure.load.is_open();
         let (role, producers) = (self.init.role(), 0..self.init.senders);
         let run = self.init.run;
         let mut receipts =
             ReceiverRecorder::open(&measure.accounts, &role, run, producers, progress, latencies, window)?;
-        if latencies && !measure.bare && self.init.kind == Kind::Sink {
+        if latencies && R::ACCOUNTS && self.init.kind == Kind::Sink {
             receipts.keep_times(Collected::open(&measure.accounts, &role, self.init.senders)?);
         }
         if measure.record {
             receipts.keep(&measure.accounts, &role)?;
         } else if !latencies {
             receipts.use_cached_clock();
-        }
-        if measure.bare {
-            receipts.strip();
         }
         Ok(receipts)
     }
@@ -176,10 +174,10 @@ impl RoleContext {
     }
 
     /// The role's last line.
-    pub(super) async fn report(
+    pub(super) async fn report<R: Recording>(
         &self,
-        sends: Option<SenderRecorder>,
-        receipts: Option<ReceiverRecorder>,
+        sends: Option<SenderRecorder<R>>,
+        receipts: Option<ReceiverRecorder<R>>,
         meter: Meter,
     ) -> Result<()> {
         let offered = if sends.is_some() { self.offered()? } else { Vec::new() };

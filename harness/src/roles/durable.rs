@@ -13,13 +13,13 @@ use super::protocol::Kind;
 use super::pubsub::{filter, topic};
 use super::send_loop::{self, InFlightWindow, MessageSink};
 use super::{manual, queue};
-use crate::measure::recorder::Progress;
+use crate::measure::recorder::{Progress, Recording};
 use labs::erased::{AnyConsumer, AnyPublisher};
 
-pub(super) async fn run<L: DurablePubSub>(context: RoleContext) -> Result<()> {
+pub(super) async fn run<L: DurablePubSub, R: Recording>(context: RoleContext) -> Result<()> {
     let lab = L::open(&context.place).await?;
     match (context.init.kind, context.init.measure.is_some()) {
-        (Kind::Publisher, true) => publish(&context, lab.publisher().await?).await,
+        (Kind::Publisher, true) => publish::<R>(&context, lab.publisher().await?).await,
         (Kind::Publisher, false) => {
             manual::publisher(context, AnyPublisher::new(lab.publisher().await?)).await
         }
@@ -38,7 +38,7 @@ pub(super) async fn run<L: DurablePubSub>(context: RoleContext) -> Result<()> {
                         context.ready();
                     }
                     let window = context.go().await?;
-                    queue::consume(&context, subscriber, window, Progress::Highest).await
+                    queue::consume::<_, R>(&context, subscriber, window, Progress::Highest).await
                 }
                 false => manual::consumer(context, AnyConsumer::new(subscriber)).await,
             }
@@ -60,7 +60,7 @@ impl<P: Publisher> MessageSink for Confirmed<P> {
     }
 }
 
-async fn publish(context: &RoleContext, publisher: impl Publisher) -> Result<()> {
+async fn publish<R: Recording>(context: &RoleContext, publisher: impl Publisher) -> Result<()> {
     let mut sink = Confirmed(TopicSink { publisher, topic: topic()? });
     context.ready();
     let window = context.go().await?;
@@ -68,7 +68,7 @@ async fn publish(context: &RoleContext, publisher: impl Publisher) -> Result<()>
     let listeners: Vec<String> =
         (0..context.init.receivers).map(|index| format!("subscriber-{index}")).collect();
     let in_flight_window = InFlightWindow::open(context, &listeners, Progress::Highest, false)?;
-    let mut sends = context.sender_recorder(window)?;
+    let mut sends = context.sender_recorder::<R>(window)?;
     send_loop::drive(context, &mut sink, &mut sends, in_flight_window, window).await?;
     context.stop().await;
     sink.0.publisher.close().await?;

@@ -64,7 +64,7 @@ struct Cues {
     act: mpsc::UnboundedSender<RoleCommand>,
 }
 
-/// Takes the conductor's lines as they come, whatever the role is busy with.
+/// Takes the supervisor's lines as they come, whatever the role is busy with.
 async fn listen(mut inbox: mpsc::UnboundedReceiver<ToRole>, directory: Arc<Directory>, cues: Cues) {
     let Cues { start, drain, stop, act } = cues;
     while let Some(line) = inbox.recv().await {
@@ -80,7 +80,7 @@ async fn listen(mut inbox: mpsc::UnboundedReceiver<ToRole>, directory: Arc<Direc
             ToRole::Stop => stop.send_modify(|stop| *stop = true),
         }
     }
-    // The conductor has gone: there is nobody to play for.
+    // The supervisor has gone: there is nobody to play for.
     stop.send_modify(|stop| *stop = true);
     std::future::pending::<()>().await;
 }

@@ -30,8 +30,10 @@ pub struct Handle {
     pub remove: RemoveFn,
     /// Most publishers, where there is a limit.
     pub publishers: Option<usize>,
-    /// A wire floor, which keeps no account but counts.
-    pub floor: bool,
+    /// A raw-socket baseline and no lab.
+    pub baseline: bool,
+    /// Its roles keep an account of every message; else they only count.
+    pub accounts: bool,
 }
 
 impl Handle {
@@ -42,7 +44,7 @@ impl Handle {
             outbox(FromRole::Failed { error: error.to_string() });
             Err(error)
         };
-        Self { entry, run, remove: |_, _| Ok(()), publishers: None, floor: false }
+        Self { entry, run, remove: |_, _| Ok(()), publishers: None, baseline: false, accounts: true }
     }
 }
 

@@ -25,6 +25,6 @@ mod send_loop;
 
 pub use context::LEAVE;
 pub use handle::{Handle, Outbox, Peers, RemoveFn, RoleFn};
-pub use registry::{Handles, handles, knobs};
+pub use registry::{Handles, UNINSTRUMENTED, handles, knobs, uninstrumented_handles};
 pub use role_process::main;
 pub use runtime::{block_on, runtime};

@@ -9,26 +9,26 @@ use super::context::RoleContext;
 use super::manual;
 use super::protocol::Kind;
 use super::send_loop::{self, InFlightWindow};
-use crate::measure::recorder::Progress;
+use crate::measure::recorder::{Progress, Recording};
 use labs::erased::{AnyReceiver, AnySender};
 
-pub(super) async fn run<L: OneWay>(context: RoleContext) -> Result<()> {
+pub(super) async fn run<L: OneWay, R: Recording>(context: RoleContext) -> Result<()> {
     let lab = L::open(&context.place).await?;
     match (context.init.kind, context.init.measure.is_some()) {
-        (Kind::Sender, true) => send::<L>(&context, lab.sender().await?).await,
+        (Kind::Sender, true) => send::<L, R>(&context, lab.sender().await?).await,
         (Kind::Sender, false) => manual::sender(context, AnySender::new(lab.sender().await?)).await,
-        (_, true) => receive(&context, lab.receiver().await?).await,
+        (_, true) => receive::<R>(&context, lab.receiver().await?).await,
         (_, false) => manual::receiver(context, AnyReceiver::new(lab.receiver().await?)).await,
     }
 }
 
-async fn send<L: OneWay>(context: &RoleContext, sender: L::Sender) -> Result<()> {
+async fn send<L: OneWay, R: Recording>(context: &RoleContext, sender: L::Sender) -> Result<()> {
     context.ready();
     let window = context.go().await?;
     let meter = context.meter(window)?;
     let in_flight_window =
         InFlightWindow::open(context, &["receiver-0".to_owned()], Progress::Highest, lossy::<L>())?;
-    let mut sends = context.sender_recorder(window)?;
+    let mut sends = context.sender_recorder::<R>(window)?;
     let mut sink = SenderSink(sender);
     send_loop::drive(context, &mut sink, &mut sends, in_flight_window, window).await?;
     send_loop::mark(context, &mut sink, &mut sends).await?;
@@ -36,11 +36,11 @@ async fn send<L: OneWay>(context: &RoleContext, sender: L::Sender) -> Result<()>
     context.report(Some(sends), None, meter).await
 }
 
-async fn receive(context: &RoleContext, mut receiver: impl Receiver) -> Result<()> {
+async fn receive<R: Recording>(context: &RoleContext, mut receiver: impl Receiver) -> Result<()> {
     context.ready();
     let window = context.go().await?;
     let meter = context.meter(window)?;
-    let mut receipts = context.receiver_recorder(Progress::Highest, window)?;
+    let mut receipts = context.receiver_recorder::<R>(Progress::Highest, window)?;
     let mut stop = std::pin::pin!(context.stop());
     loop {
         // Under load the next message is there already: nothing to select from.

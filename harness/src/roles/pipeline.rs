@@ -20,7 +20,7 @@ use super::send_loop::{self, InFlightWindow};
 use crate::measure::account::{Counter, Counters, Worked};
 use crate::measure::clock::{self, Pacer};
 use crate::measure::header::Header;
-use crate::measure::recorder::Progress;
+use crate::measure::recorder::{Progress, Recording};
 use labs::erased::{AnyConsumer, AnyPublisher, AnySender, AnySubscriber};
 
 /// With work to do its default is 1: a result does not wait for the work on the
@@ -33,10 +33,10 @@ pub(super) const WORKER_BATCH: Knob =
 pub(super) const WORK_US: Knob =
     Knob::new("work-us", 0, "Microseconds of work (sleep) that a worker spends on each task.");
 
-pub(super) async fn run<L: Pipeline>(context: RoleContext) -> Result<()> {
+pub(super) async fn run<L: Pipeline, R: Recording>(context: RoleContext) -> Result<()> {
     let lab = L::open(&context.place).await?;
     match (context.init.kind, context.init.measure.is_some()) {
-        (Kind::Ventilator, true) => ventilate::<L>(&context, lab.push(PipelineStage::Tasks).await?).await,
+        (Kind::Ventilator, true) => ventilate::<L, R>(&context, lab.push(PipelineStage::Tasks).await?).await,
         (Kind::Ventilator, false) => {
             manual::sender(context, AnySender::new(lab.push(PipelineStage::Tasks).await?)).await
         }
@@ -45,7 +45,7 @@ pub(super) async fn run<L: Pipeline>(context: RoleContext) -> Result<()> {
             let results = lab.push(PipelineStage::Results).await?;
             let tasks = lab.pull(PipelineStage::Tasks).await?;
             match measured {
-                true => work(&context, tasks, results).await,
+                true => work::<_, R>(&context, tasks, results).await,
                 false => {
                     let control = L::Control::open(&context.place.namespace("control")).await?;
                     let orders = control.subscriber(&Filter::All).await?;
@@ -58,7 +58,7 @@ pub(super) async fn run<L: Pipeline>(context: RoleContext) -> Result<()> {
             let results = lab.pull(PipelineStage::Results).await?;
             context.ready();
             let window = context.go().await?;
-            consume(&context, results, window, Progress::Count).await
+            consume::<_, R>(&context, results, window, Progress::Count).await
         }
         (_, false) => {
             let control = L::Control::open(&context.place.namespace("control")).await?;
@@ -69,13 +69,13 @@ pub(super) async fn run<L: Pipeline>(context: RoleContext) -> Result<()> {
     }
 }
 
-async fn ventilate<L: Pipeline>(context: &RoleContext, tasks: L::Push) -> Result<()> {
+async fn ventilate<L: Pipeline, R: Recording>(context: &RoleContext, tasks: L::Push) -> Result<()> {
     context.ready();
     let window = context.go().await?;
     let meter = context.meter(window)?;
     let in_flight_window =
         InFlightWindow::open(context, &["sink-0".to_owned()], Progress::Count, lossy::<L>())?;
-    let mut sends = context.sender_recorder(window)?;
+    let mut sends = context.sender_recorder::<R>(window)?;
     let mut sink = SenderSink(tasks);
     send_loop::drive(context, &mut sink, &mut sends, in_flight_window, window).await?;
     context.stop().await;
@@ -83,7 +83,7 @@ async fn ventilate<L: Pipeline>(context: &RoleContext, tasks: L::Push) -> Result
     context.report(Some(sends), None, meter).await
 }
 
-async fn work<C: Consumer<Item = bytes::Bytes>>(
+async fn work<C: Consumer<Item = bytes::Bytes>, R: Recording>(
     context: &RoleContext,
     mut tasks: C,
     mut results: impl Sender,
@@ -94,7 +94,7 @@ async fn work<C: Consumer<Item = bytes::Bytes>>(
     let work = context.place.knob(WORK_US) as u64 * 1_000;
     let batch = if work > 0 { Knob { default: 1, ..WORKER_BATCH } } else { WORKER_BATCH };
     let batch = context.knob(batch);
-    let bench = Bench::open(context, work)?;
+    let workbench = Workbench::open::<R>(context, work)?;
     let mut stop = std::pin::pin!(context.stop());
     let mut settled = Vec::new();
     loop {
@@ -110,7 +110,7 @@ async fn work<C: Consumer<Item = bytes::Bytes>>(
             }
         };
         let Some(task) = task else { break stop.await };
-        bench.work(&task.item).await?;
+        workbench.work(&task.item).await?;
         results.send(task.item).await?;
         settled.push(task.receipt);
         if settled.len() >= batch {
@@ -120,26 +120,26 @@ async fn work<C: Consumer<Item = bytes::Bytes>>(
     settle(&mut tasks, &mut results, &mut settled).await?;
     tasks.close().await?;
     results.close().await?;
-    context.report(None, None, meter).await
+    context.report::<R>(None, None, meter).await
 }
 
 /// Where a worker works, and what it writes down of that.
-struct Bench {
+struct Workbench {
     /// How long it sits on a task, ns.
     work: u64,
     pacer: Pacer,
-    /// How much it did; a bare loop keeps no account.
+    /// How much it did; a loop that only counts keeps no account.
     counters: Option<Counters>,
     /// When it had which task, at a rate.
     times: Option<Worked>,
     run: u32,
 }
 
-impl Bench {
-    fn open(context: &RoleContext, work: u64) -> Result<Self> {
+impl Workbench {
+    fn open<R: Recording>(context: &RoleContext, work: u64) -> Result<Self> {
         let (measure, role) = (context.measure()?, context.init.role());
-        let counters = (!measure.bare).then(|| Counters::open(&measure.accounts, &role)).transpose()?;
-        let timed = measure.load.is_open() && !measure.bare;
+        let counters = R::ACCOUNTS.then(|| Counters::open(&measure.accounts, &role)).transpose()?;
+        let timed = measure.load.is_open() && R::ACCOUNTS;
         let times = timed.then(|| Worked::open(&measure.accounts, &role, context.init.senders));
         let times = times.transpose().context("this worker cannot keep the times of its tasks")?;
         Ok(Self { work, pacer: Pacer::new()?, counters, times, run: context.init.run })

@@ -1,4 +1,4 @@
-//! The lines between the conductor and a role: one JSON object a line, on the
+//! The lines between the supervisor and a role: one JSON object a line, on the
 //! role's stdin and stdout. Nothing in them ties a role to this host.
 
 use std::collections::BTreeMap;
@@ -159,13 +159,9 @@ pub struct Measure {
     /// forgets that it is late: see [`crate::trial::TrialOptions`].
     #[serde(default)]
     pub lockstep: bool,
-    /// Neither stamp nor account nor record, only counts: what the harness costs
-    /// shows beside it.
-    #[serde(default)]
-    pub bare: bool,
 }
 
-/// What the conductor says.
+/// What the supervisor says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "line", rename_all = "lowercase")]
 pub enum ToRole {

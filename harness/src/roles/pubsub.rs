@@ -16,7 +16,7 @@ use super::protocol::Kind;
 use super::send_loop::{self, InFlightWindow, MessageSink};
 use crate::measure::clock::{self, Pacer, SECOND};
 use crate::measure::header::PROBE;
-use crate::measure::recorder::{Progress, ReceiverRecorder, Seen, SenderRecorder, Window};
+use crate::measure::recorder::{Progress, ReceiverRecorder, Recording, Seen, SenderRecorder, Window};
 use labs::erased::{AnyPublisher, AnySubscriber};
 
 /// What is published under when measuring.
@@ -24,10 +24,10 @@ const TOPIC: &str = "lab.bench";
 /// Gap between probes, ns.
 const PROBING: u64 = 2_000_000;
 
-pub(super) async fn run<L: PubSub>(context: RoleContext) -> Result<()> {
+pub(super) async fn run<L: PubSub, R: Recording>(context: RoleContext) -> Result<()> {
     let lab = L::open(&context.place).await?;
     match (context.init.kind, context.init.measure.is_some()) {
-        (Kind::Publisher, true) => publish::<L>(&context, lab.publisher().await?).await,
+        (Kind::Publisher, true) => publish::<L, R>(&context, lab.publisher().await?).await,
         (Kind::Publisher, false) => {
             manual::publisher(context, AnyPublisher::new(lab.publisher().await?)).await
         }
@@ -35,7 +35,7 @@ pub(super) async fn run<L: PubSub>(context: RoleContext) -> Result<()> {
             let filter = filter::<L>(context.init.filter.as_deref(), measured)?;
             let subscriber = lab.subscriber(&filter).await?;
             match measured {
-                true => listen::<L>(&context, subscriber).await,
+                true => listen::<L, R>(&context, subscriber).await,
                 false => manual::subscriber(context, AnySubscriber::new(subscriber)).await,
             }
         }
@@ -59,26 +59,26 @@ pub(super) fn filter<L: PubSub>(asked: Option<&str>, measured: bool) -> Result<F
     }
 }
 
-async fn publish<L: PubSub>(context: &RoleContext, publisher: L::Publisher) -> Result<()> {
+async fn publish<L: PubSub, R: Recording>(context: &RoleContext, publisher: L::Publisher) -> Result<()> {
     let mut sink = TopicSink { publisher, topic: topic()? };
     context.ready();
     let window =
-        if L::JOIN == Join::Probed { probe(context, &mut sink).await? } else { context.go().await? };
+        if L::JOIN == Join::Probed { probe::<R>(context, &mut sink).await? } else { context.go().await? };
     let meter = context.meter(window)?;
     let listeners: Vec<String> =
         (0..context.init.receivers).map(|index| format!("subscriber-{index}")).collect();
     let in_flight_window = InFlightWindow::open(context, &listeners, Progress::Highest, lossy::<L>())?;
-    let mut sends = context.sender_recorder(window)?;
+    let mut sends = context.sender_recorder::<R>(window)?;
     send_loop::drive(context, &mut sink, &mut sends, in_flight_window, window).await?;
     send_loop::mark(context, &mut sink, &mut sends).await?;
     sink.publisher.close().await?;
     context.report(Some(sends), None, meter).await
 }
 
-/// Publishes probes until the conductor has heard that everyone saw one.
-async fn probe(context: &RoleContext, sink: &mut impl MessageSink) -> Result<Window> {
+/// Publishes probes until the supervisor has heard that everyone saw one.
+async fn probe<R: Recording>(context: &RoleContext, sink: &mut impl MessageSink) -> Result<Window> {
     let never = Window { start: 0, from: 0, to: 0 };
-    let mut sends: SenderRecorder = context.sender_recorder(never)?;
+    let mut sends: SenderRecorder<R> = context.sender_recorder(never)?;
     let pacer = Pacer::new()?;
     let mut go = std::pin::pin!(context.go());
     loop {
@@ -92,9 +92,9 @@ async fn probe(context: &RoleContext, sink: &mut impl MessageSink) -> Result<Win
     }
 }
 
-async fn listen<L: PubSub>(context: &RoleContext, mut subscriber: L::Subscriber) -> Result<()> {
+async fn listen<L: PubSub, R: Recording>(context: &RoleContext, mut subscriber: L::Subscriber) -> Result<()> {
     if L::JOIN == Join::Probed {
-        await_probes(context, &mut subscriber).await?;
+        await_probes::<R>(context, &mut subscriber).await?;
     }
     context.ready();
     // Probes go on until everyone has seen one: they must not pile up meanwhile.
@@ -109,7 +109,7 @@ async fn listen<L: PubSub>(context: &RoleContext, mut subscriber: L::Subscriber)
         }
     };
     let meter = context.meter(window)?;
-    let mut receipts = context.receiver_recorder(Progress::Highest, window)?;
+    let mut receipts = context.receiver_recorder::<R>(Progress::Highest, window)?;
     let mut stop = std::pin::pin!(context.stop());
     loop {
         // Under load the next event is there already: nothing to select from.
@@ -131,9 +131,9 @@ async fn listen<L: PubSub>(context: &RoleContext, mut subscriber: L::Subscriber)
 }
 
 /// Joined when a probe of every publisher has come through.
-async fn await_probes(context: &RoleContext, subscriber: &mut impl Subscriber) -> Result<()> {
+async fn await_probes<R: Recording>(context: &RoleContext, subscriber: &mut impl Subscriber) -> Result<()> {
     let far = clock::now() + 3600 * SECOND;
-    let mut receipts: ReceiverRecorder =
+    let mut receipts: ReceiverRecorder<R> =
         context.receiver_recorder(Progress::Highest, Window { start: far, from: far, to: far })?;
     let mut seen = BTreeSet::new();
     while seen.len() < context.init.senders {

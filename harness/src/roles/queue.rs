@@ -13,7 +13,7 @@ use super::manual;
 use super::protocol::Kind;
 use super::send_loop::InFlightWindow;
 use crate::measure::clock::{self, Pacer};
-use crate::measure::recorder::{Progress, Window};
+use crate::measure::recorder::{Progress, Recording, Window};
 use crate::results::LoadKind;
 use labs::erased::{AnyConsumer, AnyProducer};
 
@@ -30,11 +30,11 @@ const ACK_BATCH: usize = 64;
 /// How often a full window is looked at again, ns.
 const LOOK: u64 = 100_000;
 
-pub(super) async fn run<L: Queue>(context: RoleContext) -> Result<()> {
+pub(super) async fn run<L: Queue, R: Recording>(context: RoleContext) -> Result<()> {
     let lab = L::open(&context.place).await?;
     let prefetch = u16::try_from(context.knob(PREFETCH)).unwrap_or(u16::MAX);
     match (context.init.kind, context.init.measure.is_some()) {
-        (Kind::Producer, true) => produce(&context, lab.producer().await?).await,
+        (Kind::Producer, true) => produce::<R>(&context, lab.producer().await?).await,
         (Kind::Producer, false) => manual::producer(context, AnyProducer::new(lab.producer().await?)).await,
         (_, true) => {
             // A backlog is queued up while nobody is there to take it.
@@ -48,7 +48,7 @@ pub(super) async fn run<L: Queue>(context: RoleContext) -> Result<()> {
                     lab.consumer(prefetch).await?
                 }
             };
-            consume(&context, consumer, window, Progress::Count).await
+            consume::<_, R>(&context, consumer, window, Progress::Count).await
         }
         (_, false) => {
             let prefetch = u16::try_from(context.knob(PLAY_PREFETCH)).unwrap_or(u16::MAX);
@@ -57,7 +57,7 @@ pub(super) async fn run<L: Queue>(context: RoleContext) -> Result<()> {
     }
 }
 
-async fn produce(context: &RoleContext, producer: impl Producer) -> Result<()> {
+async fn produce<R: Recording>(context: &RoleContext, producer: impl Producer) -> Result<()> {
     context.ready();
     let window = context.go().await?;
     let meter = context.meter(window)?;
@@ -65,7 +65,7 @@ async fn produce(context: &RoleContext, producer: impl Producer) -> Result<()> {
     let consumers: Vec<String> =
         (0..context.init.receivers).map(|index| format!("consumer-{index}")).collect();
     let mut in_flight_window = InFlightWindow::open(context, &consumers, Progress::Count, false)?;
-    let mut sends = context.sender_recorder(window)?;
+    let mut sends = context.sender_recorder::<R>(window)?;
     let mut schedule = context.schedule()?;
     let quota = context.quota()?.unwrap_or(u64::MAX);
     let limit = match measure.load.kind {
@@ -131,7 +131,7 @@ async fn produce(context: &RoleContext, producer: impl Producer) -> Result<()> {
 
 /// Takes and settles until stopped; a pipeline's sink and a durable
 /// subscriber do the same.
-pub(super) async fn consume<C>(
+pub(super) async fn consume<C, R: Recording>(
     context: &RoleContext,
     mut consumer: C,
     window: Window,
@@ -141,7 +141,7 @@ where
     C: Consumer<Item = bytes::Bytes>,
 {
     let meter = context.meter(window)?;
-    let mut receipts = context.receiver_recorder(progress, window)?;
+    let mut receipts = context.receiver_recorder::<R>(progress, window)?;
     receipts.begin();
     let mut stop = std::pin::pin!(context.stop());
     let mut unflushed = 0;

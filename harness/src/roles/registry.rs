@@ -1,6 +1,8 @@
 //! Every lab of the catalog as a [`Handle`]: the one place where the measured loops
 //! meet the labs' types.
 
+use std::marker::PhantomData;
+
 use anyhow::Result;
 use futures_util::FutureExt as _;
 use labs::catalog::{self, Particular, Pattern, Visitor};
@@ -16,45 +18,79 @@ use super::enter::start_role;
 use super::handle::{Handle, RoleFn};
 use super::runtime::{RUNTIME_THREADS, block_on};
 use super::{durable, oneway, pipeline, pubsub, queue, reqrep, send_loop};
+use crate::measure::recorder::{Full, Recording, Uninstrumented};
 
 /// Every lab of the catalog, ready to run where it is built in.
 pub fn handles() -> Vec<Handle> {
-    let mut built = Handles::default();
-    catalog::visit(&mut built);
+    let built = visited::<Full>();
     let handle = |entry: catalog::Entry| {
-        let at = built.0.iter().position(|handle| handle.entry.name == entry.name);
-        at.map_or_else(|| Handle::not_built_in(entry), |at| built.0[at].clone())
+        let at = built.iter().position(|handle| handle.entry.name == entry.name);
+        at.map_or_else(|| Handle::not_built_in(entry), |at| built[at].clone())
     };
     catalog::entries().into_iter().map(handle).collect()
 }
 
-/// Collects handles; also used for labs that are not in the catalog.
-#[derive(Default)]
-pub struct Handles(pub Vec<Handle>);
+/// Every lab that is built in, with loops that only count. They are compiled where this
+/// is called: not in the harness, which would double its code.
+#[inline]
+pub fn uninstrumented_handles() -> Vec<Handle> {
+    visited::<Uninstrumented>()
+}
 
-impl Handles {
-    fn push<L: Lab>(&mut self, pattern: Pattern, particular: Particular, run: RoleFn) {
-        let entry = catalog::Entry::of::<L>(pattern, particular);
-        self.0.push(Handle { entry, run, remove: remove::<L>, publishers: None, floor: false });
+#[inline]
+fn visited<R: Recording>() -> Vec<Handle> {
+    let mut built = Handles::<R>::default();
+    catalog::visit(&mut built);
+    built.0
+}
+
+/// Collects handles, of loops that record so much; also used for labs that are not in
+/// the catalog.
+pub struct Handles<R = Full>(pub Vec<Handle>, PhantomData<R>);
+
+impl<R> Default for Handles<R> {
+    fn default() -> Self {
+        Self(Vec::new(), PhantomData)
     }
 }
 
-impl Visitor for Handles {
+impl Handles {
+    /// Of the loops that measure.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+/// What the name of a lab begins with whose messages are only counted.
+pub const UNINSTRUMENTED: &str = "uninstrumented-";
+
+impl<R: Recording> Handles<R> {
+    fn push<L: Lab>(&mut self, pattern: Pattern, particular: Particular, run: RoleFn) {
+        let mut entry = catalog::Entry::of::<L>(pattern, particular);
+        if !R::ACCOUNTS {
+            entry.name.insert_str(0, UNINSTRUMENTED);
+        }
+        let (remove, accounts) = (remove::<L>, R::ACCOUNTS);
+        self.0.push(Handle { entry, run, remove, publishers: None, baseline: false, accounts });
+    }
+}
+
+impl<R: Recording> Visitor for Handles<R> {
     fn one_way<L: OneWay>(&mut self) {
         self.push::<L>(Pattern::OneWay, Particular::None, |init, inbox, outbox, registry| {
-            start_role(init, inbox, outbox, registry, oneway::run::<L>)
+            start_role(init, inbox, outbox, registry, oneway::run::<L, R>)
         });
     }
     fn request_reply<L: RequestReply>(&mut self) {
         self.push::<L>(
             Pattern::RequestReply,
             Particular::Matching(L::MATCHING),
-            |init, inbox, outbox, registry| start_role(init, inbox, outbox, registry, reqrep::run::<L>),
+            |init, inbox, outbox, registry| start_role(init, inbox, outbox, registry, reqrep::run::<L, R>),
         );
     }
     fn pub_sub<L: PubSub>(&mut self) {
         self.push::<L>(Pattern::PubSub, Particular::Filters(L::FILTERS), |init, inbox, outbox, registry| {
-            start_role(init, inbox, outbox, registry, pubsub::run::<L>)
+            start_role(init, inbox, outbox, registry, pubsub::run::<L, R>)
         });
         if let Some(handle) = self.0.last_mut() {
             handle.publishers = L::PUBLISHERS;
@@ -64,7 +100,7 @@ impl Visitor for Handles {
         self.push::<L>(
             Pattern::Pipeline,
             Particular::Sharing(L::SHARING),
-            |init, inbox, outbox, registry| start_role(init, inbox, outbox, registry, pipeline::run::<L>),
+            |init, inbox, outbox, registry| start_role(init, inbox, outbox, registry, pipeline::run::<L, R>),
         );
         if let Some(handle) = self.0.last_mut() {
             handle.remove = remove_pipeline::<L>;
@@ -74,12 +110,12 @@ impl Visitor for Handles {
         self.push::<L>(
             Pattern::Queue,
             Particular::Confirmed(L::CONFIRMED),
-            |init, inbox, outbox, registry| start_role(init, inbox, outbox, registry, queue::run::<L>),
+            |init, inbox, outbox, registry| start_role(init, inbox, outbox, registry, queue::run::<L, R>),
         );
     }
     fn durable<L: DurablePubSub>(&mut self) {
         self.push::<L>(Pattern::Durable, Particular::Filters(L::FILTERS), |init, inbox, outbox, registry| {
-            start_role(init, inbox, outbox, registry, durable::run::<L>)
+            start_role(init, inbox, outbox, registry, durable::run::<L, R>)
         });
         if let Some(handle) = self.0.last_mut() {
             handle.remove = remove_durable::<L>;

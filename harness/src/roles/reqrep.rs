@@ -12,7 +12,7 @@ use super::in_flight::InFlight;
 use super::manual;
 use super::protocol::Kind;
 use crate::measure::clock::{self, Pacer};
-use crate::measure::recorder::Progress;
+use crate::measure::recorder::{Progress, Recording};
 use crate::results::LoadKind;
 use labs::erased::{AnyRequester, AnyResponder};
 
@@ -21,25 +21,25 @@ pub(in crate::roles) const IN_FLIGHT: Knob =
 /// Requests in flight at a rate: beyond it, what is due waits, and lag shows it.
 const IN_FLIGHT_OPEN: usize = 10_000;
 
-pub(super) async fn run<L: RequestReply>(context: RoleContext) -> Result<()> {
+pub(super) async fn run<L: RequestReply, R: Recording>(context: RoleContext) -> Result<()> {
     let lab = L::open(&context.place).await?;
     match (context.init.kind, context.init.measure.is_some()) {
-        (Kind::Requester, true) => ask(&context, lab.requester().await?).await,
+        (Kind::Requester, true) => ask::<R>(&context, lab.requester().await?).await,
         (Kind::Requester, false) => {
             manual::requester(context, AnyRequester::new(lab.requester().await?)).await
         }
-        (_, true) => answer(&context, lab.responder().await?).await,
+        (_, true) => answer::<R>(&context, lab.responder().await?).await,
         (_, false) => manual::responder(context, AnyResponder::new(lab.responder().await?)).await,
     }
 }
 
-async fn ask(context: &RoleContext, requester: impl Requester) -> Result<()> {
+async fn ask<R: Recording>(context: &RoleContext, requester: impl Requester) -> Result<()> {
     context.ready();
     let window = context.go().await?;
     let meter = context.meter(window)?;
     let measure = context.measure()?;
     let (mut sends, mut receipts) =
-        (context.sender_recorder(window)?, context.receiver_recorder(Progress::Count, window)?);
+        (context.sender_recorder::<R>(window)?, context.receiver_recorder::<R>(Progress::Count, window)?);
     let mut schedule = context.schedule()?;
     let limit = match measure.load.kind {
         LoadKind::Rate => IN_FLIGHT_OPEN,
@@ -109,7 +109,7 @@ async fn one(requester: &impl Requester, sequence: u64, body: Bytes) -> (u64, By
     (sequence, body, reply)
 }
 
-async fn answer(context: &RoleContext, mut responder: impl Responder) -> Result<()> {
+async fn answer<R: Recording>(context: &RoleContext, mut responder: impl Responder) -> Result<()> {
     context.ready();
     let window = context.go().await?;
     let meter = context.meter(window)?;
@@ -124,5 +124,5 @@ async fn answer(context: &RoleContext, mut responder: impl Responder) -> Result<
             () = &mut stop => break,
         }
     }
-    context.report(None, None, meter).await
+    context.report::<R>(None, None, meter).await
 }

@@ -33,7 +33,7 @@ pub fn main(handles: &[Handle]) -> Result<()> {
                 Err(error) => eprintln!("not a line of the protocol: {error}: {line}"),
             }
         }
-        // The conductor has gone; a role has no life of its own.
+        // The supervisor has gone; a role has no life of its own.
         drop(lines);
         std::thread::sleep(std::time::Duration::from_secs(2));
         std::process::exit(1);

@@ -12,7 +12,7 @@ use super::error_budget::ErrorBudget;
 use crate::measure::account::Counters;
 use crate::measure::clock::{self, Pacer};
 use crate::measure::header::MARKER;
-use crate::measure::recorder::{Progress, SenderRecorder, Window};
+use crate::measure::recorder::{Progress, Recording, SenderRecorder, Window};
 use crate::measure::schedule::Schedule;
 use crate::results::LoadKind;
 
@@ -38,10 +38,10 @@ pub(super) trait MessageSink {
 }
 
 /// Offers the whole load, then says that it is done.
-pub(super) async fn drive(
+pub(super) async fn drive<R: Recording>(
     context: &RoleContext,
     sink: &mut impl MessageSink,
-    sends: &mut SenderRecorder,
+    sends: &mut SenderRecorder<R>,
     in_flight_window: InFlightWindow,
     window: Window,
 ) -> Result<()> {
@@ -61,15 +61,15 @@ pub(super) async fn drive(
     Ok(())
 }
 
-struct SendLoop<'a, O> {
+struct SendLoop<'a, O, R> {
     sink: &'a mut O,
-    sends: &'a mut SenderRecorder,
+    sends: &'a mut SenderRecorder<R>,
     error_budget: ErrorBudget,
     /// Sequence and time of what was accepted since the last flush, where a flush confirms.
     unconfirmed: Vec<(u64, u64)>,
 }
 
-impl<O: MessageSink> SendLoop<'_, O> {
+impl<O: MessageSink, R: Recording> SendLoop<'_, O, R> {
     #[inline]
     async fn send(&mut self, scheduled: u64, now: u64) -> Result<()> {
         let (sequence, body) = self.sends.next(scheduled, now)?;
@@ -115,9 +115,9 @@ impl<O: MessageSink> SendLoop<'_, O> {
 }
 
 /// As fast as the window allows, or until the backlog is there.
-async fn closed<O: MessageSink>(
+async fn closed<O: MessageSink, R: Recording>(
     context: &RoleContext,
-    send_loop: &mut SendLoop<'_, O>,
+    send_loop: &mut SendLoop<'_, O, R>,
     mut in_flight_window: InFlightWindow,
     pacer: &Pacer,
     window: Window,
@@ -148,8 +148,8 @@ async fn closed<O: MessageSink>(
 }
 
 /// At the scheduled times. On each wake, all that is due is sent, then flushed.
-async fn open<O: MessageSink>(
-    send_loop: &mut SendLoop<'_, O>,
+async fn open<O: MessageSink, R: Recording>(
+    send_loop: &mut SendLoop<'_, O, R>,
     schedule: Schedule,
     pacer: &Pacer,
     window: Window,
@@ -184,8 +184,8 @@ struct Clock<'a> {
 /// What many load generators do, to show what it hides: each message waits
 /// until the one before has been received, and what was due meanwhile is not
 /// sent late but never. The time it takes counts from the send.
-async fn lockstep<O: MessageSink>(
-    send_loop: &mut SendLoop<'_, O>,
+async fn lockstep<O: MessageSink, R: Recording>(
+    send_loop: &mut SendLoop<'_, O, R>,
     schedule: Schedule,
     mut in_flight_window: InFlightWindow,
     Clock { pacer, window }: Clock<'_>,
@@ -207,12 +207,12 @@ async fn lockstep<O: MessageSink>(
     Ok(())
 }
 
-/// Sends markers until the conductor says stop: on a transport that keeps
+/// Sends markers until the supervisor says stop: on a transport that keeps
 /// order, a marker that comes through says that all before it has come.
-pub(super) async fn mark(
+pub(super) async fn mark<R: Recording>(
     context: &RoleContext,
     sink: &mut impl MessageSink,
-    sends: &mut SenderRecorder,
+    sends: &mut SenderRecorder<R>,
 ) -> Result<()> {
     let pacer = Pacer::new()?;
     let mut stop = std::pin::pin!(context.stop());
@@ -298,7 +298,7 @@ impl InFlightWindow {
     }
 
     /// Where messages may be lost, a window in which nothing moves is empty.
-    fn give_up_if_stuck(&mut self, sends: &mut SenderRecorder) {
+    fn give_up_if_stuck<R: Recording>(&mut self, sends: &mut SenderRecorder<R>) {
         let (received, now) = (self.received(), clock::now());
         if received != self.last_seen.0 {
             self.last_seen = (received, now);

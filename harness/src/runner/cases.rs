@@ -135,7 +135,7 @@ pub(super) fn settings<'a>(
                     .map(|error| error.to_string())
                     .collect();
                 let lab = &handle.entry.name;
-                if !handle.floor
+                if !handle.baseline
                     && let Some(reason) = bad.first()
                     && !skipped.iter().any(|skip| skip.lab == *lab && skip.reason == *reason)
                 {
@@ -146,13 +146,13 @@ pub(super) fn settings<'a>(
                 }
                 // Floors have neither knobs nor crowds.
                 let plain = [BTreeMap::new()];
-                for set in if handle.floor { &plain[..] } else { &combinations[..] } {
+                for set in if handle.baseline { &plain[..] } else { &combinations[..] } {
                     all.push(Setting { handle, size, senders, receivers, set: set.clone() });
                 }
             }
         }
     }
-    if let (true, Some(skip)) = (all.iter().all(|setting| setting.handle.floor), skipped.last()) {
+    if let (true, Some(skip)) = (all.iter().all(|setting| setting.handle.baseline), skipped.last()) {
         bail!("nothing is left to measure: {}", skip.reason);
     }
     Ok(all)
@@ -174,7 +174,7 @@ impl Setting<'_> {
     /// Whether the lab can be put under a load of this kind, in this shape.
     pub(super) fn bears(&self, load: LoadKind) -> bool {
         trial::check_shape(self.handle, load, self.senders, self.receivers).is_ok()
-            && !(self.handle.floor && load == LoadKind::Drain)
+            && !(self.handle.baseline && load == LoadKind::Drain)
     }
 
     pub(super) fn cell(&self, load: &Load, part_of: Option<Part>) -> Cell {
@@ -195,7 +195,7 @@ impl Setting<'_> {
         Cell {
             id: id(&entry.name, &self.set),
             lab: entry.name.clone(),
-            pattern: if self.handle.floor { FLOOR.to_owned() } else { entry.pattern.to_string() },
+            pattern: if self.handle.baseline { FLOOR.to_owned() } else { entry.pattern.to_string() },
             transport: entry.transport.to_owned(),
             variant: entry.variant.map(str::to_owned),
             guarantee: entry.guarantee.to_string(),
@@ -213,7 +213,7 @@ impl Setting<'_> {
             trials: Vec::new(),
             summary: None,
             floor: baseline::beneath(entry)
-                .filter(|_| !self.handle.floor && part_of.is_none())
+                .filter(|_| !self.handle.baseline && part_of.is_none())
                 .map(|name| id(&name, &BTreeMap::new())),
         }
     }

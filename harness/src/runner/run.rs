@@ -196,7 +196,7 @@ impl<P: Progress> Work<'_, P> {
                 Some(_) => TrialOptions::default(),
                 // A floor keeps no account, and so no recording.
                 None => TrialOptions {
-                    record: plan.record && !handle.floor,
+                    record: plan.record && !handle.baseline,
                     pause: plan.pause,
                     ..TrialOptions::default()
                 },
@@ -223,7 +223,7 @@ impl<P: Progress> Work<'_, P> {
     /// What the generator can offer to a transport that does nothing. A floor's
     /// sender stamps nothing: what stamping costs does not hold it back.
     pub(super) fn null_rate(&self, handle: &Handle, size: u64) -> f64 {
-        match handle.floor {
+        match handle.baseline {
             true => f64::INFINITY,
             false => self.null_rates.get(&size).copied().unwrap_or(f64::INFINITY),
         }

@@ -38,7 +38,7 @@ impl<P: Progress> Work<'_, P> {
             .iter()
             .filter(|load| is_search(load.kind))
             .flat_map(|load| wanted.iter().map(move |setting| (setting, load)))
-            .filter(|(setting, load)| !setting.handle.floor && setting.bears(load.kind))
+            .filter(|(setting, load)| !setting.handle.baseline && setting.bears(load.kind))
             .collect();
         let points = SHARES.len() * plan.trials;
         for (at, &(setting, load)) in wanted.iter().enumerate() {

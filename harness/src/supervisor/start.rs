@@ -59,7 +59,7 @@ pub(super) fn spawn(
         command.arg("--cpu").arg(cpu.to_string());
     }
     process::die_with_parent(&mut command);
-    // Ctrl-C is for the conductor, who then dismisses the roles.
+    // Ctrl-C is for the supervisor, who then dismisses the roles.
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let mut child = tokio::process::Command::from(command)
         .kill_on_drop(true)

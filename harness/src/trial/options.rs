@@ -14,6 +14,4 @@ pub struct TrialOptions {
     /// `lab wrong-views` holds beside the open loop. One-way and
     /// publish/subscribe only; a message that is lost ends it.
     pub lockstep: bool,
-    /// Neither stamp nor account nor record, only counts; see `measure/recorder/bare.rs`.
-    pub bare: bool,
 }

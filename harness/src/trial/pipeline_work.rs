@@ -24,7 +24,7 @@ pub struct PipelineWork {
 /// What the workers' files say, joined with the sink's; nothing where there are
 /// no workers.
 pub(super) fn work(spec: &Spec, dir: &Path) -> Result<PipelineWork> {
-    if spec.handle.entry.pattern != Pattern::Pipeline || spec.handle.floor || spec.options.bare {
+    if spec.handle.entry.pattern != Pattern::Pipeline || !spec.handle.accounts {
         return Ok(PipelineWork::default());
     }
     let names: Vec<String> = (0..spec.receivers).map(|index| format!("{}-{index}", Kind::Worker)).collect();

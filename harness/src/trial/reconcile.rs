@@ -34,7 +34,7 @@ pub(super) fn reconcile(spec: &Spec, dir: &Path, crashed: bool) -> Result<Reconc
     let (receiver, count) = receivers(spec);
     let names: Vec<String> = (0..count).map(|index| format!("{receiver}-{index}")).collect();
     let mut counts = Counts::default();
-    if spec.handle.floor || spec.options.bare {
+    if !spec.handle.accounts {
         let sum = |role: Kind, count: usize, counter: Counter| -> Result<u64> {
             (0..count).map(|index| Ok(Counters::open(dir, &format!("{role}-{index}"))?.get(counter))).sum()
         };

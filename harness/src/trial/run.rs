@@ -66,7 +66,6 @@ pub async fn run(
         threads: spec.placement.threads,
         record: spec.options.record,
         lockstep: spec.options.lockstep,
-        bare: spec.options.bare,
     };
     let mut inits = Vec::new();
     for (kind, count) in role_counts(spec.handle.entry.pattern, spec.senders, spec.receivers) {

@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use harness::measure::recorder::Uninstrumented;
 use harness::results::{Bundle, Cell, Load, LoadKind, Part, Purpose, Run};
-use harness::roles::{self, Handle};
+use harness::roles::{self, Handles};
 use harness::supervisor::Placement;
 use harness::trial::{self, Spec, TrialOptions};
+use labs::catalog::Visitor as _;
 use labs::lab::Broker;
+use labs::{oneway, pipeline, pubsub, reqrep};
 use libtest_mimic::Trial;
 use tempfile::TempDir;
 
@@ -24,7 +27,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         test("loads::axes_make_cells", axes),
         proof(test("loads::capacity_is_bracketed_and_confirmed", capacity)),
         proof(test("loads::sweep_reaches_from_idle_to_overload", sweep)),
-        test("loads::bare_loops_move_messages_and_count_them", bare),
+        test("loads::loops_that_only_count_move_messages", counting),
         test("loads::what_cannot_be_asked_for_is_refused", refused),
         test("loads::outbox_is_drained", || drained(&["queue-tcp"])),
     ];
@@ -170,12 +173,14 @@ fn drained(labs: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// A bare loop ends by its counts alone, for every pattern that one process can play.
-fn bare() -> Result<()> {
-    let handles = roles::handles();
-    let labs: Vec<&Handle> = handles.iter().filter(|lab| lab.entry.in_process()).collect();
-    ensure!(labs.len() == 4, "{} labs", labs.len());
-    for handle in labs {
+/// A loop that only counts ends by its counts, for every pattern that one process can play.
+fn counting() -> Result<()> {
+    let mut labs = Handles::<Uninstrumented>::default();
+    labs.one_way::<oneway::inproc::Inproc>();
+    labs.request_reply::<reqrep::inproc::Inproc>();
+    labs.pub_sub::<pubsub::inproc::Inproc>();
+    labs.pipeline::<pipeline::inproc::Inproc>();
+    for handle in &labs.0 {
         let spec = Spec {
             handle: handle.clone(),
             size: 64,
@@ -190,7 +195,7 @@ fn bare() -> Result<()> {
             seed: 1,
             placement: Placement { threads: true, cpus: Vec::new() },
             null_rate: f64::INFINITY,
-            options: TrialOptions { bare: true, ..TrialOptions::default() },
+            options: TrialOptions::default(),
         };
         let name = &handle.entry.name;
         let trial = roles::runtime(0)?.block_on(trial::run(&spec, None, 0, 0, |_| {}))?.trial;

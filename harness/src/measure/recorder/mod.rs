@@ -1,13 +1,14 @@
 //! What a role records of its messages: the hot path of the harness. Every
 //! message is stamped, checked, accounted for and recorded; nothing is sampled.
 
-mod bare;
 mod receiver;
+mod recording;
 mod sender;
 #[cfg(test)]
 mod tests;
 mod window;
 
 pub use receiver::{Progress, ReceiverRecorder, Seen};
+pub use recording::{Full, Recording, Uninstrumented};
 pub use sender::SenderRecorder;
 pub use window::{INTERVAL, Window};

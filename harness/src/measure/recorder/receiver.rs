@@ -1,12 +1,13 @@
 //! What a receiver records: every message is checked, accounted for and recorded;
 //! nothing is sampled.
 
+use std::marker::PhantomData;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
 
-use super::bare::{BareReceiver, LOOK};
+use super::recording::{Full, Recording, UNINSTRUMENTED_LOOK};
 use super::window::{CLOSED_LOOK, INTERVAL, Window};
 use crate::measure::account::{Bitmap, Collected, Counter, Counters, MAX_MESSAGES, Set};
 use crate::measure::cached_clock::CachedClock;
@@ -44,7 +45,7 @@ pub enum Progress {
 }
 
 /// A receiver's side of the account.
-pub struct ReceiverRecorder {
+pub struct ReceiverRecorder<R = Full> {
     counters: Counters,
     run: u32,
     producers: Vec<ProducerState>,
@@ -65,7 +66,9 @@ pub struct ReceiverRecorder {
     times: Option<Collected>,
     /// Those of them that wait to be settled: producer and sequence number.
     unsettled: Vec<(usize, u64)>,
-    bare: Option<BareReceiver>,
+    /// Messages so far, where they are only counted.
+    count: u64,
+    recording: PhantomData<R>,
     cached_clock: CachedClock,
     began: u64,
     last: u64,
@@ -80,7 +83,7 @@ struct ProducerState {
     marker: bool,
 }
 
-impl ReceiverRecorder {
+impl<R: Recording> ReceiverRecorder<R> {
     /// The account of a receiver called `role` that hears `producers`
     /// producers. `latencies`: whether messages have due times (open loop).
     pub fn open(
@@ -112,8 +115,9 @@ impl ReceiverRecorder {
             series: Vec::new(),
             times: None,
             unsettled: Vec::new(),
-            bare: None,
-            cached_clock: CachedClock::every(1),
+            count: 0,
+            recording: PhantomData,
+            cached_clock: CachedClock::every(if R::ACCOUNTS { 1 } else { UNINSTRUMENTED_LOOK }),
             began: window.start,
             last: window.start,
         })
@@ -121,7 +125,9 @@ impl ReceiverRecorder {
 
     /// As [`SenderRecorder::use_cached_clock`].
     pub fn use_cached_clock(&mut self) {
-        self.cached_clock = CachedClock::every(CLOSED_LOOK);
+        if R::ACCOUNTS {
+            self.cached_clock = CachedClock::every(CLOSED_LOOK);
+        }
     }
 
     /// The next message had to be waited for: it needs a look at the clock.
@@ -162,13 +168,21 @@ impl ReceiverRecorder {
     /// transport has marked it so.
     #[inline]
     pub fn take(&mut self, message: &[u8], redelivered: bool) -> Seen {
-        match self.count_bare(message) {
-            Some(seen) => seen,
-            None => {
-                let now = self.cached_clock.now();
-                self.take_at(message, redelivered, now)
-            }
+        if !R::ACCOUNTS && Header::peek(message) < MAX_MESSAGES {
+            return self.count();
         }
+        let now = self.cached_clock.now();
+        self.take_at(message, redelivered, now)
+    }
+
+    /// Counts a message, and looks no further at it.
+    #[inline]
+    fn count(&mut self) -> Seen {
+        self.measured += u64::from(self.window.holds(self.cached_clock.now()));
+        self.count += 1;
+        self.counters.set(Counter::Received, self.count);
+        self.counters.set_progress(0, self.count);
+        Seen::New
     }
 
     /// As [`ReceiverRecorder::take`], received at `now`.
@@ -264,25 +278,5 @@ impl ReceiverRecorder {
     /// Counts a message that came to the wrong one.
     pub fn misroute(&mut self) {
         self.counters.add(Counter::Misrouted, 1);
-    }
-
-    /// Makes them bare ones.
-    pub fn strip(&mut self) {
-        self.bare = Some(BareReceiver::default());
-        self.cached_clock = CachedClock::every(LOOK);
-    }
-
-    /// Counts a message, if these are bare books and it is no marker.
-    #[inline]
-    fn count_bare(&mut self, message: &[u8]) -> Option<Seen> {
-        let bare = self.bare.as_mut()?;
-        if Header::peek(message) >= MAX_MESSAGES {
-            return None;
-        }
-        self.measured += u64::from(self.window.holds(self.cached_clock.now()));
-        bare.count += 1;
-        self.counters.set(Counter::Received, bare.count);
-        self.counters.set_progress(0, bare.count);
-        Some(Seen::New)
     }
 }

@@ -1,13 +1,14 @@
 //! What a sender records: every message is built, accounted for and recorded
 //! before it is handed to the lab.
 
+use std::marker::PhantomData;
 use std::path::Path;
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 
-use super::bare::{BareSender, LOOK};
+use super::recording::{Full, Recording, UNINSTRUMENTED_LOOK};
 use super::window::{CLOSED_LOOK, Window};
 use crate::measure::account::{Bitmap, Counter, Counters, MAX_MESSAGES, Set};
 use crate::measure::cached_clock::CachedClock;
@@ -17,7 +18,7 @@ use crate::measure::trace::{Subject, TraceFile};
 use crate::stats;
 
 /// A sender's side of the account.
-pub struct SenderRecorder {
+pub struct SenderRecorder<R = Full> {
     counters: Counters,
     run: u32,
     producer: u32,
@@ -28,7 +29,9 @@ pub struct SenderRecorder {
     window: Window,
     /// Every single message, where the trial is recorded.
     trace_file: Option<TraceFile>,
-    bare: Option<BareSender>,
+    /// What is sent over and over where messages are only counted.
+    same: Bytes,
+    recording: PhantomData<R>,
     cached_clock: CachedClock,
     /// From due to sent.
     pub lag: Histogram<u64>,
@@ -40,7 +43,7 @@ pub struct SenderRecorder {
     pub span: Option<(u64, u64)>,
 }
 
-impl SenderRecorder {
+impl<R: Recording> SenderRecorder<R> {
     /// The account of producer `producer`, called `role`.
     pub fn open(
         dir: &Path,
@@ -50,7 +53,7 @@ impl SenderRecorder {
         size: usize,
         window: Window,
     ) -> Result<Self> {
-        Ok(Self {
+        let mut own = Self {
             counters: Counters::open(dir, role)?,
             run,
             producer: u32::try_from(producer)?,
@@ -60,13 +63,16 @@ impl SenderRecorder {
             confirmed: Bitmap::open(dir, role, Set::Confirmed, producer)?,
             window,
             trace_file: None,
-            bare: None,
-            cached_clock: CachedClock::every(1),
+            same: Bytes::new(),
+            recording: PhantomData,
+            cached_clock: CachedClock::every(if R::ACCOUNTS { 1 } else { UNINSTRUMENTED_LOOK }),
             lag: stats::new_histogram(),
             pacer: stats::new_histogram(),
             confirm: stats::new_histogram(),
             span: None,
-        })
+        };
+        own.same = own.message(0, 0, 0);
+        Ok(own)
     }
 
     /// Notes every message from now on; see [`crate::measure::trace`].
@@ -78,7 +84,9 @@ impl SenderRecorder {
     /// In a closed loop nothing is due at a time: the clock is looked at only for
     /// one message in 16, and after each wait.
     pub fn use_cached_clock(&mut self) {
-        self.cached_clock = CachedClock::every(CLOSED_LOOK);
+        if R::ACCOUNTS {
+            self.cached_clock = CachedClock::every(CLOSED_LOOK);
+        }
     }
 
     /// The time, for the next message.
@@ -105,8 +113,8 @@ impl SenderRecorder {
         }
         self.sequence += 1;
         self.counters.set(Counter::Sent, self.sequence);
-        if let Some(message) = self.bare_message() {
-            return Ok((sequence, message));
+        if !R::ACCOUNTS {
+            return Ok((sequence, self.same.clone()));
         }
         let lag = now.saturating_sub(scheduled);
         if self.window.holds(scheduled) {
@@ -155,7 +163,7 @@ impl SenderRecorder {
     /// came round to it.
     #[inline]
     pub fn confirm(&mut self, sequence: u64, sent: u64, at: u64) {
-        if self.bare.is_some() {
+        if !R::ACCOUNTS {
             return;
         }
         if self.confirmed.insert(sequence) {
@@ -175,18 +183,5 @@ impl SenderRecorder {
     pub fn done(&mut self) {
         self.span = Some((self.window.start, clock::now()));
         self.counters.set(Counter::Done, 1);
-    }
-
-    /// Makes it a bare one, which sends the same message over and over.
-    pub fn strip(&mut self) {
-        let message = self.message(0, 0, 0);
-        self.bare = Some(BareSender { message });
-        self.cached_clock = CachedClock::every(LOOK);
-    }
-
-    /// The message of a bare loop.
-    #[inline]
-    fn bare_message(&self) -> Option<Bytes> {
-        Some(self.bare.as_ref()?.message.clone())
     }
 }

@@ -54,5 +54,12 @@ fn handle(floor: &Baseline) -> Handle {
         particular: Particular::None,
         built_in: true,
     };
-    Handle { entry, run: loops::run, remove: floor.wire.remove, publishers: None, floor: true }
+    Handle {
+        entry,
+        run: loops::run,
+        remove: floor.wire.remove,
+        publishers: None,
+        baseline: true,
+        accounts: false,
+    }
 }

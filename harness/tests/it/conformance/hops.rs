@@ -46,7 +46,6 @@ async fn followed(handle: &Handle, site: &Site) -> Result<()> {
         measure_ns: SECOND / 2,
         window: None,
         threads,
-        bare: false,
         record: false,
         lockstep: false,
     };

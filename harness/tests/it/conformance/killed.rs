@@ -93,7 +93,7 @@ struct Scene {
 
 impl Scene {
     fn of<L: Queue>(site: &Site) -> Result<Self> {
-        let mut handles = Handles::default();
+        let mut handles = Handles::new();
         handles.queue::<L>();
         let handle = handles.0.pop().context("no handle")?;
         let roles = Roles::start(&handle, Vec::new(), Placement::default())?;

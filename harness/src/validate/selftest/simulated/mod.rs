@@ -54,7 +54,7 @@ impl Lab for SimulatedLab {
 
 /// How the known transport is run in a pattern: by the loops that run every lab.
 pub(super) fn handle(pattern: Pattern) -> Handle {
-    let mut handles = Handles::default();
+    let mut handles = Handles::new();
     match pattern {
         Pattern::OneWay => handles.one_way::<SimulatedLab>(),
         Pattern::RequestReply => handles.request_reply::<SimulatedLab>(),

@@ -24,7 +24,7 @@ pub(in super::super) struct Outbox<const FAULT: u8> {
 
 /// For the processes of its roles.
 pub(super) fn handles() -> Vec<Handle> {
-    let mut handles = Handles::default();
+    let mut handles = Handles::new();
     handles.queue::<Outbox<STARTS_ANEW>>();
     handles.queue::<Outbox<ACKS_AT_ONCE>>();
     handles.0
