@@ -44,7 +44,7 @@ impl Lab for ZeroMq {
     const KNOBS: &'static [Knob] = &[HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {
-        Ok(Self { place: place.clone(), high_water: place.knob(HIGH_WATER) })
+        Ok(Self { place: place.clone(), high_water: place.knob(HIGH_WATER).max(1) })
     }
 
     async fn remove(_: &Place) -> Result<()> {

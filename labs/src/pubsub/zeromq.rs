@@ -51,7 +51,7 @@ impl Lab for ZeroMq {
     const KNOBS: &'static [Knob] = &[BATCH, HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {
-        let (batch, high_water) = (place.knob(BATCH).max(1), place.knob(HIGH_WATER));
+        let (batch, high_water) = (place.knob(BATCH).max(1), place.knob(HIGH_WATER).max(1));
         Ok(Self { place: place.clone(), batch, high_water })
     }
 

@@ -19,6 +19,7 @@ use super::killed::{consumer_killed, producer_killed};
 use super::place::Site;
 use super::queue::confirmed_when_acked;
 use super::together::together;
+use super::zero::at_zero;
 use super::{
     Promise, declared, durable, oneway, overload, pipeline, promises, pubsub, queue, reqrep, survival, trial,
 };
@@ -113,6 +114,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("broken::durable_survives".to_owned(), Some(Broker::Redis), forgets),
         trial("broken::untested_durable".to_owned(), None, untested),
         trial("broken::oneway_knobs".to_owned(), None, hides_knobs),
+        trial("broken::oneway_zero".to_owned(), None, fails_at_zero),
         trial("broken::oneway_traces".to_owned(), Some(Broker::Redis), litters),
     ]
 }
@@ -236,6 +238,30 @@ fn hides_knobs() -> Result<()> {
     {
         let Err(error) = declared(&asked, &knobs) else { bail!("{knobs:?} passes for {asked:?}") };
         ensure!(error.to_string().contains(because), "for another reason: {error}");
+    }
+    Ok(())
+}
+
+/// Panics where a knob is 0, itself or in a task.
+fn fails_at_zero() -> Result<()> {
+    let site = Site::new("zero", None)?;
+    let whole = promises![Whole: together];
+    at_zero(&[FAULT], &site, &whole[0]).context("a lab that takes 0 is accused")?;
+    async fn panics<L: Lab>(site: Site) -> Result<()> {
+        assert!(site.place().knob(FAULT) > 0, "no room over {}", L::TRANSPORT);
+        Ok(())
+    }
+    async fn panics_elsewhere<L: Lab>(site: Site) -> Result<()> {
+        Ok(tokio::spawn(
+            async move { assert!(site.place().knob(FAULT) > 0, "no room over {}", L::TRANSPORT) },
+        )
+        .await?)
+    }
+    for promises in [promises![Whole: panics], promises![Whole: panics_elsewhere]] {
+        let Err(error) = at_zero(&[FAULT], &site, &promises[0]) else {
+            bail!("a lab that cannot take 0 passes")
+        };
+        ensure!(error.to_string().contains("`fault` = 0"), "for another reason: {error}");
     }
     Ok(())
 }

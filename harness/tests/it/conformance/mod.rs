@@ -28,6 +28,7 @@ mod stomp;
 mod stream;
 mod survival;
 mod together;
+mod zero;
 
 use std::time::Duration;
 
@@ -81,9 +82,13 @@ impl Promise {
     /// futures of one task here, and each has a task of its own in life: so they
     /// do not share one task's budget of steps.
     fn hold(&self, site: Site) -> Result<()> {
+        self.hold_within(site, TOO_LONG)
+    }
+
+    fn hold_within(&self, site: Site, limit: Duration) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime
-            .block_on(async { tokio::time::timeout(TOO_LONG, unconstrained((self.check)(site))).await })
+            .block_on(async { tokio::time::timeout(limit, unconstrained((self.check)(site))).await })
             .context("the check does not end")
             .flatten()
             .with_context(|| self.name.clone())
@@ -142,13 +147,17 @@ impl Suite {
         let tested = survival::is_put_to_the_test::<L>(pattern, &promises);
         // Needs no broker, and so is never ignored.
         self.0.push(trial(format!("conformance::{lab}::is_killed_if_durable"), None, || tested));
-        for promise in promises.into_iter().chain(promises![L: together]) {
+        for (index, promise) in promises.into_iter().chain(promises![L: together]).enumerate() {
             let (lab, name) = (lab.clone(), format!("conformance::{lab}::{}", promise.name));
             // They start a node of their own, twice, which takes RabbitMQ long.
             let slow = L::BROKER == Some(Broker::RabbitMq) && survival::kills(&promise);
             let trial = trial(name, L::BROKER, move || {
                 let site = Site::new(&format!("{lab}-{}", promise.name), L::BROKER)?;
                 promise.hold(site.clone())?;
+                // The first promise of a pattern is about a plain exchange.
+                if index == 0 {
+                    zero::at_zero(L::KNOBS, &site, &promise)?;
+                }
                 declared(&site.knobs_asked(), &[L::KNOBS, others].concat())
             });
             self.0.push(if slow { proof(trial) } else { trial });

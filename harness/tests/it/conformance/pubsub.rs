@@ -159,7 +159,7 @@ pub(super) async fn probe<L: PubSub>(
     }
 }
 
-/// The next event that is no probe.
+/// The next event that is not a probe.
 pub(super) async fn hear(subscriber: &mut impl Subscriber) -> Result<Event> {
     loop {
         let event = subscriber.next().await?.context("the subscriber says that nothing can come any more")?;
