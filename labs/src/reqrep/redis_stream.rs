@@ -301,9 +301,8 @@ async fn take(
     if look {
         let mut claim = redis::cmd("XAUTOCLAIM");
         claim.arg(stream).arg(GROUP).arg(consumer).arg(*claim_ms).arg("0-0").arg("COUNT").arg(count);
-        // The third part lists entries that were deleted meanwhile. They are no longer pending.
-        let (_, claimed, _): (Value, Value, Value) = claim.query_async(&mut redis).await?;
-        let claimed = group.with_attempts(&mut redis, Entry::list(claimed)).await?;
+        let (_, claimed) = Entry::claimed(claim.query_async(&mut redis).await?);
+        let claimed = group.with_attempts(&mut redis, claimed).await?;
         if !claimed.is_empty() {
             return Ok(claimed);
         }

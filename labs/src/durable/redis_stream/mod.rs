@@ -319,7 +319,6 @@ async fn claim(
     let mut claim = redis::cmd("XAUTOCLAIM");
     claim.arg(&group.stream).arg(&group.name).arg(&group.consumer).arg(idle_ms);
     claim.arg(from).arg("COUNT").arg(count);
-    // The third part lists entries that were deleted meanwhile. They are no longer pending.
-    let (next, claimed, _): (String, Value, Value) = claim.query_async(redis).await?;
-    Ok((next, group.with_attempts(redis, Entry::list(claimed)).await?))
+    let (next, claimed) = Entry::claimed(claim.query_async(redis).await?);
+    Ok((next, group.with_attempts(redis, claimed).await?))
 }

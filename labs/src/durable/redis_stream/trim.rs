@@ -64,6 +64,6 @@ struct Id(u64, u64);
 impl Id {
     fn read(text: &str) -> Result<Self> {
         let read = || text.split_once('-').and_then(|(ms, n)| Some(Self(ms.parse().ok()?, n.parse().ok()?)));
-        read().with_context(|| format!("`{text}` is no identifier of an entry"))
+        read().with_context(|| format!("`{text}` is not an identifier of an entry"))
     }
 }

@@ -45,6 +45,19 @@ impl Entry {
         stream.pop().map(Self::list).unwrap_or_default()
     }
 
+    /// The answer to `XAUTOCLAIM`, `[NEXT, entries]`: where to go on, `0-0` after the last, and
+    /// the entries. From Redis 7 on, a third element lists entries that were deleted meanwhile;
+    /// they are no longer pending.
+    pub(crate) fn claimed(answer: Value) -> (String, Vec<Self>) {
+        let Value::Array(parts) = answer else { return ("0-0".to_owned(), Vec::new()) };
+        let mut parts = parts.into_iter();
+        let next = match parts.next() {
+            Some(Value::BulkString(next)) => String::from_utf8_lossy(&next).into_owned(),
+            _ => "0-0".to_owned(),
+        };
+        (next, parts.next().map(Self::list).unwrap_or_default())
+    }
+
     fn one(entry: Value) -> Option<Self> {
         let Value::Array(parts) = entry else { return None };
         let mut parts = parts.into_iter();
@@ -52,5 +65,29 @@ impl Entry {
         // What was deleted while it was pending has an identifier and no fields.
         let fields = if let Some(Value::Array(fields)) = fields { fields } else { Vec::new() };
         Some(Self { id: String::from_utf8(id).ok()?, fields })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_to_xautoclaim_of_old_and_new_servers_are_read() {
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let entry = |id: &str| Value::Array(vec![text(id), Value::Array(vec![text("body"), text("x")])]);
+        let entries = || Value::Array(vec![entry("1-0"), entry("2-0")]);
+        for (answer, next, ids) in [
+            (vec![text("0-0"), entries()], "0-0", vec!["1-0", "2-0"]),
+            (vec![text("3-0"), entries(), Value::Array(vec![text("9-0")])], "3-0", vec!["1-0", "2-0"]),
+            (vec![text("0-0"), Value::Array(Vec::new()), Value::Array(Vec::new())], "0-0", Vec::new()),
+            (vec![text("0-0"), Value::Array(vec![Value::Nil, entry("1-0")])], "0-0", vec!["1-0"]),
+            (Vec::new(), "0-0", Vec::new()),
+        ] {
+            let (found, claimed) = Entry::claimed(Value::Array(answer));
+            let found_ids: Vec<&str> = claimed.iter().map(|entry| entry.id.as_str()).collect();
+            assert_eq!((found.as_str(), found_ids), (next, ids));
+        }
+        assert_eq!(Entry::claimed(Value::Nil).0, "0-0");
     }
 }
