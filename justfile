@@ -11,7 +11,7 @@ run := justfile_directory() / "run"
 default:
     @"{{ just_executable() }}" --justfile "{{ justfile() }}" --list --unsorted
 
-# Tell a lab's story with real messages: lab pubsub-redis
+# Demonstrate a lab with real messages: lab pubsub-redis
 lab *ARGS:
     @"{{ run }}" lab "$@"
 
@@ -39,7 +39,7 @@ crack *ARGS:
 bridge *ARGS:
     @"{{ run }}" bridge "$@"
 
-# Ask a child process over its stdin and stdout
+# Match requests and replies over a child process's stdin and stdout
 correlation *ARGS:
     @"{{ run }}" correlation "$@"
 
@@ -47,7 +47,7 @@ correlation *ARGS:
 status *ARGS:
     @"{{ run }}" status "$@"
 
-# Ask before the connection is there: preinit rabbitmq
+# Send requests before the connection exists: preinit rabbitmq
 preinit *ARGS:
     @"{{ run }}" preinit "$@"
 
@@ -75,7 +75,7 @@ history *ARGS:
 agree *ARGS:
     @"{{ run }}" agree "$@"
 
-# One event, seen by six common ways to measure
+# What six common measuring methods report of one pause
 wrong-views *ARGS:
     @"{{ run }}" wrong-views "$@"
 
@@ -127,7 +127,7 @@ bench-save *ARGS:
 bench-against *ARGS:
     @"{{ run }}" bench-against "$@"
 
-# The labs beside bare loops over the same transports
+# The labs compared with minimal programs over the same transports
 ratios *ARGS:
     @"{{ run }}" ratios "$@"
 

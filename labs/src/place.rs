@@ -115,7 +115,7 @@ impl Place {
     /// protocol's usual one.
     pub fn endpoint(&self, protocol: &str, usual_port: u16) -> Result<Endpoint> {
         let url = self.url.as_deref().context("this lab needs a broker, and the place has no URL")?;
-        Endpoint::of(url, protocol, usual_port).with_context(|| format!("`{url}` is no broker's address"))
+        Endpoint::of(url, protocol, usual_port).with_context(|| format!("`{url}` is not a broker's address"))
     }
 
     /// The address a peer-to-peer lab binds: a free port on loopback, or the

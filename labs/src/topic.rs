@@ -208,7 +208,7 @@ impl FromStr for Filter {
                 for word in pattern.split('.') {
                     ensure!(
                         word == "*" || word == "#" || Topic::new(word).is_ok(),
-                        "`{word}` in `{text}` is no word: use a plain word, `*` for one word, `#` for any number"
+                        "`{word}` in `{text}` is not a word: use a plain word, `*` for one word, `#` for any number"
                     );
                 }
                 Self::Words(pattern.to_owned())
@@ -217,7 +217,7 @@ impl FromStr for Filter {
                 for word in pattern.strip_suffix(".>").unwrap_or(pattern).split('.') {
                     ensure!(
                         word == "*" || pattern == ">" || Topic::new(word).is_ok(),
-                        "`{word}` in `{text}` is no word: use a plain word, `*` for one word, `>` at the end for all that follow"
+                        "`{word}` in `{text}` is not a word: use a plain word, `*` for one word, `>` at the end for all that follow"
                     );
                 }
                 Self::Subjects(pattern.to_owned())
@@ -227,7 +227,7 @@ impl FromStr for Filter {
                 let mut backwards = pattern.split('/').rev();
                 ensure!(
                     backwards.next().is_some_and(|last| last == "#" || level(last)) && backwards.all(level),
-                    "`{text}` is no filter of levels: use plain words joined by `/`, `+` for one level, `#` at the end for any number"
+                    "`{text}` is not a filter of levels: use plain words joined by `/`, `+` for one level, `#` at the end for any number"
                 );
                 Self::Levels(pattern.to_owned())
             }

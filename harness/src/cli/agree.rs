@@ -18,7 +18,7 @@ pub(super) struct AgreeArgs {
     /// Result folders of the same plan, made on the same machine; two or more
     #[arg(required = true, num_args = 2.., value_name = "DIR")]
     dirs: Vec<PathBuf>,
-    /// Keep the widening for this host: `lab bench` applies it from then on
+    /// Save how much wider intervals must be on this host; `lab bench` then applies it
     #[arg(long)]
     save: bool,
     /// Print the comparison as JSON

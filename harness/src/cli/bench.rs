@@ -23,13 +23,13 @@ const MOST_FAILURES: usize = 20;
 
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
-    /// Names, globs (quoted: 'pubsub-*') or patterns (pubsub); all labs without one
+    /// Names, globs (quoted: 'pubsub-*') or patterns (pubsub); default: all labs
     labs: Vec<String>,
     /// quick (about 12 minutes for all labs, a first report in 5), standard (40), full (hours), or a
     /// TOML file
     #[arg(long, default_value = "quick")]
     plan: String,
-    /// `max`; messages a second; `capacity`: the highest rate that is sustained; `sweep`: latency
+    /// `max`: full speed; a number: messages per second; `capacity`: the highest rate that is sustained; `sweep`: latency
     /// from 1 % to 105 % of it; `drain[:MESSAGES]`: a backlog, queued up and then drained. May be
     /// given several times
     #[arg(long)]
@@ -38,57 +38,55 @@ pub(super) struct BenchArgs {
     /// capacity and sweep without it, else constant
     #[arg(long)]
     arrivals: Option<String>,
-    /// What a sustainable rate keeps: response time at the 99th percentile, milliseconds
+    /// Highest 99th percentile of the response time at which a rate counts as sustained, in milliseconds
     #[arg(long, value_name = "MS")]
     objective: Option<f64>,
     /// Message size in bytes, the 32-byte header included; may be given several times
     #[arg(long, value_name = "BYTES")]
     size: Vec<u64>,
-    /// Trials of each cell
+    /// Trials of each benchmark case
     #[arg(long)]
     trials: Option<usize>,
-    /// Measured time of each trial
+    /// Measured time of each trial, in seconds
     #[arg(long, value_name = "S")]
     seconds: Option<f64>,
-    /// Warm-up before it
+    /// Warm-up before the measured time, in seconds
     #[arg(long, value_name = "S")]
     warmup: Option<f64>,
-    /// Senders, requesters, publishers or producers; several numbers are an axis: 1,2,4
+    /// Senders, requesters, publishers or producers; each of several numbers is measured: 1,2,4
     #[arg(long, value_name = "N", value_delimiter = ',')]
     senders: Vec<usize>,
-    /// Receivers, responders, subscribers, workers or consumers; several numbers are an axis
+    /// Receivers, responders, subscribers, workers or consumers; each of several numbers is measured
     #[arg(long, value_name = "N", value_delimiter = ',')]
     receivers: Vec<usize>,
-    /// Most messages sent and not yet received, for `max`; `none` shows the overload policy
+    /// Most messages in flight (sent and not yet received) with `max`; `none` shows the overload policy
     #[arg(long)]
     window: Option<String>,
-    /// Turn a knob of a lab or of the harness; knobs are recorded with the result. Several values
-    /// are an axis: `--set batch=1,16,256`
+    /// Set a knob of a lab or of the harness; knobs are recorded with the result. Each of several values is measured: `--set batch=1,16,256`
     #[arg(long = "set", value_name = "KNOB=VALUE")]
     set: Vec<String>,
     /// Pin the roles to these CPUs, one each in turn, as in `0,2-3`
     #[arg(long, value_name = "LIST")]
     cpus: Option<String>,
-    /// Leave out the wire floors: the same bytes through plain sockets
+    /// Leave out the baselines (the same bytes over plain sockets)
     #[arg(long)]
     no_floor: bool,
-    /// Keep every single message, as CSV among the raw data
+    /// Keep every message in a CSV file with the raw data
     #[arg(long)]
     record: bool,
-    /// Make the private broker stand still (SIGSTOP) from AT seconds of the measured time on,
-    /// for FOR seconds, as in `1:0.3`
+    /// Pause the private broker (SIGSTOP) AT seconds after the start of the measured time, for FOR seconds, as in `1:0.3`
     #[arg(long, value_name = "AT:FOR")]
     pause_broker: Option<String>,
-    /// Longest wait for messages in flight while none arrives
+    /// Seconds without an arrival after which missing messages are given up
     #[arg(long, value_name = "S")]
     drain: Option<f64>,
-    /// Seed of order, arrivals and bootstrap; recorded
+    /// Seed of the random order, arrivals and bootstrap; it is recorded
     #[arg(long)]
     seed: Option<u64>,
-    /// Go on with the interrupted run in --out
+    /// Continue the interrupted run in --out
     #[arg(long, requires = "out")]
     resume: bool,
-    /// Where to write; a new folder below results/ without it
+    /// Folder to write to; default: a new folder below results/
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print the run as JSON at the end

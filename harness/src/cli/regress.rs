@@ -23,57 +23,57 @@ use crate::{hint, plan};
 
 #[derive(Debug, Args)]
 pub(super) struct RegressArgs {
-    /// Names, globs (quoted: 'pubsub-*') or patterns (pubsub); without one, seven labs of all patterns
+    /// Names, globs (quoted: 'pubsub-*') or patterns (pubsub); default: seven labs of all patterns
     labs: Vec<String>,
-    /// What to compare with: a commit of the repository around here, which is built, or a built `lab`
+    /// What to compare with: a commit of this repository, which is built first, or a built `lab`
     #[arg(long, value_name = "REF|BINARY", required_unless_present = "resume")]
     base: Option<String>,
-    /// What to judge; the working tree, with changes that are not committed, without it
+    /// What to judge; default: the working tree with uncommitted changes
     #[arg(long, value_name = "REF|BINARY")]
     head: Option<String>,
-    /// Rounds; in each, every lab is measured for base, for head, and for base again [default: 15]
+    /// Rounds; each measures every lab for base, for head, and for base again [default: 15]
     #[arg(long)]
     rounds: Option<usize>,
-    /// Measured time of each trial [default: 0.6]
+    /// Measured time of each trial, in seconds [default: 0.6]
     #[arg(long, value_name = "S")]
     seconds: Option<f64>,
-    /// Warm-up before it
+    /// Warm-up before the measured time, in seconds
     #[arg(long, value_name = "S", default_value_t = 0.2)]
     warmup: f64,
-    /// The fixed load, messages a second; without it, about a tenth of what each lab can do
+    /// Fixed load in messages per second; default: about a tenth of what each lab can do
     #[arg(long, value_name = "RATE")]
     load: Option<String>,
     /// Message size in bytes, the 32-byte header included
     #[arg(long, value_name = "BYTES", default_value_t = 64)]
     size: u64,
-    /// The least slowdown that counts, as in `3%`
+    /// Smallest slowdown that counts, as in `3%`
     #[arg(long, value_name = "PERCENT", default_value = "3%")]
     min_effect: String,
-    /// Measure the peak rate, which is reported only, in one of so many rounds; 0: in none
+    /// Measure the peak rate every N rounds (informational; 0 disables)
     #[arg(long, value_name = "N", default_value_t = 2)]
     peak_every: usize,
-    /// Turn a knob on both sides
+    /// Set a knob on both sides
     #[arg(long = "set", value_name = "KNOB=VALUE")]
     set: Vec<String>,
-    /// Turn a knob of head only: with the same program twice, what the knob costs
+    /// Set a knob for head only: with the same program on both sides, this shows what the knob costs
     #[arg(long, value_name = "KNOB=VALUE")]
     head_set: Vec<String>,
-    /// For trying it out: two labs without a broker, shorter trials, no peak rate
+    /// Try it out: two labs without a broker, shorter trials, no peak rate
     #[arg(long)]
     quick: bool,
-    /// Seed of the order; recorded
+    /// Seed of the random order; it is recorded
     #[arg(long)]
     seed: Option<u64>,
-    /// Go on with the interrupted comparison in --out
+    /// Continue the interrupted comparison in --out
     #[arg(long, requires = "out")]
     resume: bool,
-    /// Where to write; a new folder below results/regress/ without it
+    /// Folder to write to; default: a new folder below results/regress/
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print `regress.json`
     #[arg(long)]
     json: bool,
-    /// Print GitHub's annotations; where GITHUB_ACTIONS=true it does so by itself
+    /// Print GitHub annotations (automatic when GITHUB_ACTIONS=true)
     #[arg(long)]
     annotate: bool,
     #[command(flatten)]
@@ -189,19 +189,18 @@ fn same(program: &Program) -> Result<build::Wanted> {
 /// The load that is the same for all labs, where one was asked for.
 fn asked_rate(args: &RegressArgs) -> Result<Option<f64>> {
     let Some(text) = &args.load else { return Ok(None) };
-    let rate = text
-        .replace('_', "")
-        .parse()
-        .with_context(|| format!("`{text}` is no fixed load; give messages a second, as in `--load 2000`"))?;
+    let rate = text.replace('_', "").parse().with_context(|| {
+        format!("`{text}` is not a fixed load; give messages a second, as in `--load 2000`")
+    })?;
     schedule::check_rate(rate).map(Some)
 }
 
 /// The plan, but for the loads: which labs take part is not known yet.
 fn read(args: &RegressArgs) -> Result<Plan> {
     let text = args.min_effect.trim_end_matches('%').trim();
-    let min_effect: f64 = text
-        .parse()
-        .with_context(|| format!("`{}` is no effect in percent, as in `--min-effect 3%`", args.min_effect))?;
+    let min_effect: f64 = text.parse().with_context(|| {
+        format!("`{}` is not an effect in percent, as in `--min-effect 3%`", args.min_effect)
+    })?;
     ensure!(
         min_effect.is_finite() && (0.1..=100.0).contains(&min_effect),
         "a minimum effect of {min_effect} % makes no sense; give 0.1% to 100%"

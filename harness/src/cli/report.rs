@@ -15,13 +15,13 @@ pub(super) struct ReportArgs {
     /// Result folders, as in `results/2026-01-31-myhost-quick`
     #[arg(required = true, value_name = "DIR")]
     dirs: Vec<PathBuf>,
-    /// Pack the raw data of an interrupted run, or of one of an older version, into raw.tar
+    /// Pack the raw data of an interrupted or older run into raw.tar
     #[arg(long)]
     pack: bool,
-    /// Put these results into the index and let git see them; without it they stay your own
+    /// Add these results to the index and let git track them; otherwise git ignores them
     #[arg(long)]
     publish: bool,
-    /// Also write the index of all published results again: `README.md` in the folder above
+    /// Also write the index of all published results, `README.md` in the folder above
     #[arg(long)]
     index: bool,
 }

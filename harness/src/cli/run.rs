@@ -25,13 +25,13 @@ use crate::{hint, plan};
 pub(super) struct RunArgs {
     /// The lab, as in `pubsub-redis`; `lab list` shows them all
     lab: String,
-    /// Seconds between the steps of the story; 0.2 on a terminal, none without one
+    /// Seconds between the steps; default: 0.2 on a terminal, else 0
     #[arg(long, value_name = "S")]
     pace: Option<f64>,
-    /// Tell the story only, do not measure
+    /// Demonstrate only, do not measure
     #[arg(long)]
     no_measure: bool,
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
     #[command(flatten)]

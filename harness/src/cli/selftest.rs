@@ -17,16 +17,16 @@ const ATTEMPTS: usize = 3;
 
 #[derive(Debug, Args)]
 pub(super) struct SelftestArgs {
-    /// Names of checks, or globs (quoted: 'clock-*'); all without one
+    /// Names of checks, or globs (quoted: 'clock-*'); default: all
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// List the checks, and run none
     #[arg(long)]
     list: bool,
-    /// Which messages are harmed; a new number each time without it
+    /// Seed that chooses the faulty messages; default: random
     #[arg(long)]
     seed: Option<u64>,
-    /// Print one JSON object, with every figure
+    /// Print one JSON object with all figures
     #[arg(long)]
     json: bool,
 }

@@ -35,25 +35,25 @@ pub(super) struct WrongViewsArgs {
     /// The lab: one-way or publish/subscribe, over a broker
     #[arg(long, value_name = "LAB", default_value = "pubsub-redis")]
     over: String,
-    /// Messages a second, at equal gaps
+    /// Messages per second, evenly spaced
     #[arg(long, value_name = "RATE", default_value = "1000")]
     load: String,
-    /// Measured time, in the middle of which the broker stands still
+    /// Measured time in seconds; the broker is paused in the middle of it
     #[arg(long, value_name = "S", default_value_t = 15.0)]
     seconds: f64,
-    /// For how long it stands still
+    /// Length of the pause, in seconds
     #[arg(long, value_name = "S", default_value_t = 1.0)]
     pause: f64,
     /// Message size in bytes, the 32-byte header included
     #[arg(long, value_name = "BYTES", default_value_t = 64)]
     size: u64,
-    /// Short runs beside it, in which nothing stands still
+    /// Number of short runs without a pause, for comparison
     #[arg(long, value_name = "N", default_value_t = 5)]
     runs: usize,
-    /// Look at the recordings in this folder again; nothing is run
+    /// Analyse the recordings in this folder again, without a new run
     #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "urls"])]
     redraw: Option<PathBuf>,
-    /// Where to write; a new folder below results/ without it
+    /// Folder to write to; default: a new folder below results/
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -96,7 +96,7 @@ fn check(args: &WrongViewsArgs, handle: &Handle) -> Result<Load> {
     );
     let load = plan::parse_load(&args.load, None)?;
     let Some(rate) = load.rate else {
-        bail!("`{}` is no fixed load; give messages a second, as in `--load 1000`", args.load);
+        bail!("`{}` is not a fixed load; give messages a second, as in `--load 1000`", args.load);
     };
     let pause = pause(args);
     plan::check(&results::Plan {

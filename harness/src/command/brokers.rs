@@ -46,7 +46,7 @@ impl BrokerArgs {
             };
             if !broker::is_choice(broker, url) {
                 bail!(Usage(format!(
-                    "`{url}` is no address of {name}, as in `--url redis=redis://localhost:6379`; \
+                    "`{url}` is not an address of {name}, as in `--url redis=redis://localhost:6379`; \
                      `wheel` can be asked for with redis and nats, `embedded` with mqtt"
                 )));
             }

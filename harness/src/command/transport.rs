@@ -10,10 +10,10 @@ use crate::{hint, plan};
 /// The transport of an application: `chat redis`, or `chat --over redis`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct OverArgs {
-    /// The transport, as in `redis`, `rabbitmq` or `nats`; a wrong one is answered with all of them
+    /// The transport, as in `redis`, `rabbitmq` or `nats`; a wrong name lists the valid ones
     #[arg(value_name = "TRANSPORT")]
     transport: Option<String>,
-    /// The same, as an option
+    /// The same as TRANSPORT
     #[arg(long, value_name = "TRANSPORT")]
     over: Option<String>,
 }

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Args)]
 pub(crate) struct BridgeArgs {
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -59,7 +59,7 @@ async fn cross(url: &str, json: bool) -> Result<()> {
     let place = Place::new(&format!("lab-bridge-{:08x}", trial::run_number()), Some(url));
     let mut all = Vec::new();
     let mut tell = |happened: Happened| {
-        // Whoever read the story has had enough; it is still played to its end.
+        // The reader of the output has gone. The scenario still runs to its end.
         let _ = if json { outln!("{}", as_json(&happened)) } else { outln!("  {}", as_text(&happened)) };
         all.push(happened);
     };

@@ -18,10 +18,10 @@ use crate::roles;
 
 #[derive(Debug, Args)]
 pub(crate) struct CorrelationArgs {
-    /// Questions to ask and abandon
+    /// Requests to send and abandon
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=50_000))]
     abandon: u32,
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
     /// A child of your own, in any language: `-- python3 child.py`. It must know the
@@ -84,7 +84,7 @@ async fn talk(args: &CorrelationArgs) -> Result<bool> {
         Ok(())
     };
     let mut tell = |happened: Happened| {
-        // Whoever read the story has had enough; it is still played to its end.
+        // The reader of the output has gone. The scenario still runs to its end.
         let _ = if args.json { outln!("{}", as_json(&happened)) } else { outln!("  {}", as_text(&happened)) };
     };
     let playing = demo::play(&asker, args.abandon as usize, kill, &mut tell);

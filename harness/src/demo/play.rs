@@ -27,16 +27,16 @@ const LEAVING: Duration = Duration::from_secs(1);
 pub(crate) struct PlayArgs {
     /// The lab, as in `oneway-tcp`
     lab: String,
-    /// The role, as in `sender`; a wrong one is answered with the right ones
+    /// The role, as in `sender`; a wrong name lists the valid ones
     role: String,
     /// Where the other side is: the address or broker URL that the first
-    /// terminal shows. A pipeline's worker needs PART=ADDRESS for each part
+    /// terminal shows. A pipeline's worker needs NAME=ADDRESS for each of tasks, results and control
     #[arg(long, value_name = "ADDRESS")]
     at: Vec<String>,
     /// Which topics a subscriber wants: all, exact:TOPIC, prefix:TEXT, glob:PATTERN, words:PATTERN or subjects:PATTERN
     #[arg(long)]
     filter: Option<String>,
-    /// A number, where several of one role play
+    /// Number of this instance when several play the same role
     #[arg(long, default_value_t = 0)]
     index: usize,
     #[command(flatten)]

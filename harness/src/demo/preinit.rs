@@ -32,7 +32,7 @@ const IMPATIENT: Duration = Duration::from_millis(100);
 pub(crate) struct PreinitArgs {
     #[command(flatten)]
     over: OverArgs,
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -84,7 +84,7 @@ pub(crate) fn main(args: &PreinitArgs) -> Result<ExitCode> {
     let runtime = roles::runtime(0)?;
     let json = args.json;
     let tell: Tell = Rc::new(move |value, text| {
-        // Whoever read the story has had enough; it is still played to its end.
+        // The reader of the output has gone. The scenario still runs to its end.
         let _ = if json { outln!("{value}") } else { outln!("  {text}") };
     });
     let playing = async {

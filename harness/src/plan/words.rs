@@ -30,7 +30,7 @@ pub fn parse_arrivals(text: &str) -> Result<Spacing> {
         ("poisson", "") => plain(Arrivals::Poisson),
         ("ramp", "") => plain(Arrivals::Ramp),
         ("burst", messages) => {
-            let burst = Some(amount(messages, BURST).with_context(|| format!("`{text}` is no burst"))?);
+            let burst = Some(amount(messages, BURST).with_context(|| format!("`{text}` is not a burst"))?);
             Ok(Spacing { arrivals: Arrivals::Burst, burst })
         }
         _ => {
@@ -71,7 +71,7 @@ pub fn parse_load(text: &str, spacing: Option<Spacing>) -> Result<Load> {
         ("capacity", "") => search(LoadKind::Capacity),
         ("sweep", "") => search(LoadKind::Sweep),
         ("drain", messages) => {
-            let messages = amount(messages, BACKLOG).with_context(|| format!("`{text}` is no backlog"))?;
+            let messages = amount(messages, BACKLOG).with_context(|| format!("`{text}` is not a backlog"))?;
             Ok(Load { kind: LoadKind::Drain, messages: Some(messages), ..Load::max() })
         }
         _ => {

@@ -45,7 +45,7 @@ struct Index {
 ///
 /// # Errors
 /// When the folder cannot be read, the index cannot be written, or there is a
-/// `README.md` that is no index.
+/// `README.md` that is not an index.
 pub fn index(results_dir: &Path) -> Result<PathBuf> {
     let path = results_dir.join("README.md");
     let other = fs::read_to_string(&path).is_ok_and(|text| !text.starts_with(TITLE));

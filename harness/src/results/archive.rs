@@ -140,7 +140,7 @@ fn index(file: &File) -> Result<BTreeMap<String, Entry>> {
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let name = path.strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix('/'));
         let name = name.filter(|name| is_plain(name) && entry.header().entry_type() == EntryType::Regular);
-        let Some(name) = name else { bail!("its entry {path:?} is no file of {FOLDER}/") };
+        let Some(name) = name else { bail!("its entry {path:?} is not a file of {FOLDER}/") };
         let (at, size) = (entry.raw_file_position(), entry.size());
         let end = at.checked_add(size).filter(|&end| end <= length);
         ensure!(end.is_some(), "it was cut short: it ends within {path}");
@@ -150,7 +150,7 @@ fn index(file: &File) -> Result<BTreeMap<String, Entry>> {
         bail!("it has no {FOLDER}/{SUMS}: it was cut short, or another program wrote it")
     };
     ensure!(size <= MOST_SUMS, "its {SUMS} has {size} bytes");
-    let list = String::from_utf8(bytes(file, at, size)?).context("its SHA256SUMS is no text")?;
+    let list = String::from_utf8(bytes(file, at, size)?).context("its SHA256SUMS is not text")?;
     let mut entries = BTreeMap::new();
     for line in list.lines() {
         let (sum, name) = line.split_once("  ").with_context(|| format!("its {SUMS} has a line {line:?}"))?;

@@ -76,11 +76,11 @@ pub struct Plan {
     pub sizes: Vec<u64>,
     /// Loads each lab is put under.
     pub loads: Vec<Load>,
-    /// Trials of each cell.
+    /// Trials of each benchmark case.
     pub trials: usize,
     /// Warm-up before each measurement, seconds.
     pub warmup_s: f64,
-    /// Measured time of each trial, seconds.
+    /// Measured time of each trial, in seconds, seconds.
     pub seconds: f64,
     /// Longest wait for what is in flight at the end, seconds.
     pub drain_s: f64,
@@ -108,7 +108,7 @@ pub struct Plan {
     /// Whether every single message was recorded, in `CELL.TRIAL.messages.csv` of the raw data.
     #[serde(default)]
     pub record: bool,
-    /// When the private broker was made to stand still in each trial; null: never.
+    /// When the private broker was paused (SIGSTOP) in each trial; null: never.
     #[serde(default)]
     pub pause: Option<Pause>,
 }

@@ -150,7 +150,7 @@ fn failed_start() -> Result<()> {
 fn taken_port() -> Result<()> {
     let real = match broker::find(Broker::Redis, &BTreeMap::new())? {
         Source::Program(real) | Source::Wheel(real) => real,
-        other => bail!("a Redis that is no program: {other:?}"),
+        other => bail!("a Redis that is not a program: {other:?}"),
     };
     let (bin, dir) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;

@@ -260,7 +260,7 @@ fn deserted() -> Result<()> {
     signal(live.until_at_work("worker-1", 1)?, Signal::KILL);
     let ran = live.end()?.expect(1)?;
     ran.told(&["worker-1 has died", "no worker is left; add one within 0.1 s: lab crack --join redis"])?;
-    ran.told(&["none has come", "the hunt has ended after"])?;
+    ran.told(&["none has come", "the search has ended after"])?;
     own.map_or(Ok(()), |own| own.ends_clean(&place(&ran)?))
 }
 
@@ -361,10 +361,10 @@ fn usage() -> Result<()> {
         (&["--compare", "--batches", "10,0"], "a batch is at least 1"),
         (&["--compare", "--rounds", "0"], "--rounds takes 1 to 100"),
         (&["--join", "inproc", "--at", "x"], "nobody can join"),
-        (&["--join", "redis", "--at", "x"], "no address of a broker"),
+        (&["--join", "redis", "--at", "x"], "not an address of a broker"),
         (&["--join", "tcp"], "--at"),
         (&[join[0], join[1], join[2], "tasks=127.0.0.1:1"], "copy the command"),
-        (&[join[0], join[1], join[2], "x", "--name", "a b"], "no name of a worker"),
+        (&[join[0], join[1], join[2], "x", "--name", "a b"], "not a name of a worker"),
     ] {
         let ran = run(&[&["crack"], args].concat())?;
         ensure!(ran.code == 2, "{args:?} ends with {}:\n{}", ran.code, ran.err);

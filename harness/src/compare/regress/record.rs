@@ -56,7 +56,7 @@ pub struct Plan {
     pub size: u64,
     /// Warm-up of each trial, seconds.
     pub warmup_s: f64,
-    /// Measured time of each trial, seconds.
+    /// Measured time of each trial, in seconds, seconds.
     pub seconds: f64,
     /// In one round of so many the peak rate is measured, too; 0: in none.
     pub peak_every: usize,

@@ -34,37 +34,37 @@ const INSTANCES: usize = 16;
 pub(crate) struct ChatArgs {
     #[command(flatten)]
     over: OverArgs,
-    /// Port of the first instance, on 127.0.0.1; the next ones follow. 0: free ones
+    /// Port of the first instance on 127.0.0.1; further instances get the next ports. 0 picks free ports
     #[arg(long, default_value_t = 8080)]
     port: u16,
     /// How many instances to start, 1 to 16
     #[arg(long, default_value_t = 1, value_name = "N", overrides_with = "instances")]
     instances: usize,
-    /// Name of the first instance; the next ones follow. Over your own broker no two may be the same
+    /// Name of the first instance; further instances get the next letters. Over your own broker all names must differ
     #[arg(long, default_value = "A")]
     name: String,
-    /// Peer to peer: where this instance publishes, as in 127.0.0.1:5000
+    /// Peer to peer: the address where this instance publishes, as in 127.0.0.1:5000
     #[arg(long, value_name = "ADDRESS", requires = "peers")]
     bind: Option<String>,
-    /// Peer to peer: where all publish, this one included
+    /// Peer to peer: the addresses where all instances publish, this one included
     #[arg(long, value_name = "ADDRESSES", value_delimiter = ',', requires = "bind")]
     peers: Vec<String>,
     /// Where the history service runs, if the transport can have one
     #[arg(long, value_enum, default_value_t = History::Here)]
     history: History,
-    /// The history's file. Over your own broker it stays in your data folder, else it goes with the broker
+    /// File of the history. With your own broker it is in your data folder; with a private one it is deleted with the broker
     #[arg(long, value_name = "FILE")]
     store: Option<PathBuf>,
-    /// What the chat's topics and queues are called in the broker
+    /// Prefix of the chat's topics and queues in the broker
     #[arg(long, value_name = "NAME", default_value = "chat")]
     place: String,
-    /// Let the page kill the broker and start it again; it has to be a private one
+    /// Let the page kill and restart the broker; needs a private broker
     #[arg(long = "break")]
     breakable: bool,
-    /// Take away what the chat has left in your own broker, and end
+    /// Remove what the chat has left in your own broker, then exit
     #[arg(long)]
     forget: bool,
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -123,10 +123,16 @@ fn check(args: &ChatArgs, over: &Over) -> Result<()> {
         !name.is_empty() && name.len() <= longest && name.bytes().all(plain)
     };
     if !word(&args.name, 16) {
-        bail!(Usage(format!("--name `{}` is no name: use 1 to 16 letters, digits, `_` or `-`", args.name)));
+        bail!(Usage(format!(
+            "--name `{}` is not a name: use 1 to 16 letters, digits, `_` or `-`",
+            args.name
+        )));
     }
     if !word(&args.place, 64) {
-        bail!(Usage(format!("--place `{}` is no name: use 1 to 64 letters, digits, `_` or `-`", args.place)));
+        bail!(Usage(format!(
+            "--place `{}` is not a name: use 1 to 64 letters, digits, `_` or `-`",
+            args.place
+        )));
     }
     if args.bind.is_some() && (!over.mesh || instances > 1) {
         bail!(Usage("--bind and --peers are for one instance over a transport without a broker: tcp, unix, websocket or zeromq".to_owned()));

@@ -20,17 +20,19 @@ pub(super) const PARTS: [&str; 3] = ["tasks", "results", "control"];
 
 pub(super) fn main(args: &CrackArgs, over: &Over) -> Result<ExitCode> {
     if !over.crosses_processes() {
-        bail!(Usage("channels do not leave their process: nobody can join a hunt over inproc".to_owned()));
+        bail!(Usage("channels do not leave their process: nobody can join a search over inproc".to_owned()));
     }
     let name = args.name.clone().unwrap_or_else(|| format!("helper-{}", std::process::id()));
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
-        bail!(Usage(format!("`{name}` is no name of a worker; use letters, digits, `-`, `_` and `.`")));
+        bail!(Usage(format!("`{name}` is not a name of a worker; use letters, digits, `-`, `_` and `.`")));
     }
     let at = args.at.as_deref().unwrap_or_default();
     let directory = Arc::new(Directory::conducted());
     let url = match over.entry.broker {
         Some(_) if !at.contains("://") => {
-            bail!(Usage(format!("`{at}` is no address of a broker; copy the command that the hunt shows")))
+            bail!(Usage(format!(
+                "`{at}` is not an address of a broker; copy the command that the search shows"
+            )))
         }
         Some(_) => Some(at),
         None => {
@@ -58,7 +60,7 @@ fn by_part(at: &str) -> Result<BTreeMap<&str, &str>> {
     match pairs {
         Some(pairs) if pairs.keys().copied().eq(sorted(PARTS)) => Ok(pairs),
         _ => bail!(Usage(format!(
-            "`{at}` does not say where {} are; copy the command that the hunt shows",
+            "`{at}` does not say where {} are; copy the command that the search shows",
             PARTS.join(", ")
         ))),
     }

@@ -30,48 +30,48 @@ pub(crate) struct CrackArgs {
     /// The letters of the word, as in `a-z0-9`
     #[arg(long, default_value = "a-z")]
     pub(super) alphabet: String,
-    /// Letters in the longest word that is tried
+    /// Length of the longest word to try
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(super) max_length: u32,
     /// Which pipeline: zeromq, rabbitmq, redis-stream or any other transport that `lab list 'pipeline*'` shows
     #[arg(long, value_name = "TRANSPORT", default_value = "zeromq")]
     pub(super) over: String,
-    /// Worker processes to start; one for each CPU if it is not said
+    /// Worker processes to start; default: one per CPU
     #[arg(long, value_name = "N")]
     pub(super) workers: Option<usize>,
-    /// Words in a task
+    /// Words per task
     #[arg(long, value_name = "WORDS", default_value_t = 100_000)]
     pub(super) batch: u64,
     /// Turn a knob of the lab, as in `--set prefetch=1`
     #[arg(long = "set", value_name = "KNOB=VALUE")]
     pub(super) set: Vec<String>,
-    /// When no worker is left: how long to wait for one
+    /// How long to wait for a worker when none is left, in seconds
     #[arg(long, value_name = "S", default_value_t = 30.0)]
     pub(super) patience: f64,
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) brokers: BrokerArgs,
-    /// Try every word without a match: in a plain loop, with one worker, and with all; show the speed-up
+    /// Try every word without a match in a plain loop, with one worker and with all workers; show the speed-up
     #[arg(long, conflicts_with_all = ["sha1", "join"])]
     pub(super) compare: bool,
-    /// With --compare: for each number of words in a task, the speed and what the transport costs
+    /// With --compare: measure the speed and the transport's cost for each of these task sizes
     #[arg(long, value_name = "WORDS,…", value_delimiter = ',', requires = "compare")]
     pub(super) batches: Vec<u64>,
-    /// With --compare: how often each is measured
+    /// With --compare: measurements of each
     #[arg(long, value_name = "N", default_value_t = 3, requires = "compare")]
     pub(super) rounds: usize,
-    /// Be one more worker of a hunt that runs; it shows this command
+    /// Join a running search as a worker; the search prints this command
     #[arg(long, value_name = "TRANSPORT", requires = "at", conflicts_with = "sha1")]
     pub(super) join: Option<String>,
-    /// With --join: where the hunt is, the broker's URL or PART=ADDRESS,…
+    /// With --join: where the search is: the broker's URL or NAME=ADDRESS,…
     #[arg(long, value_name = "ADDRESS", requires = "join")]
     pub(super) at: Option<String>,
-    /// With --join: what the hunt is called
+    /// With --join: name of the search
     #[arg(long, value_name = "NAME", requires = "join", default_value = "lab-crack")]
     pub(super) place: String,
-    /// With --join: what the worker calls itself
+    /// With --join: name of this worker
     #[arg(long, value_name = "NAME", requires = "join")]
     pub(super) name: Option<String>,
 }

@@ -143,7 +143,7 @@ async fn left(workers: &mut Option<Workers>) -> Left {
 
 fn so_far(display: &RefCell<ProgressDisplay>, job: &Job) -> String {
     let tried = thousands(display.borrow().tried() as f64);
-    format!("the hunt has ended after {tried} of {} words", thousands(job.words as f64))
+    format!("the search has ended after {tried} of {} words", thousands(job.words as f64))
 }
 
 /// The arguments of `lab crack` that make one more worker; `None` where nobody

@@ -34,7 +34,7 @@ pub(super) async fn work(
 /// What a worker that began so long ago has done, and what lies before it.
 fn status(question: &str, up: Duration) -> Answer {
     if question != "status" {
-        return Err(format!("`{}` is no question; `status` is", question.escape_debug()));
+        return Err(format!("`{}` is not a question; `status` is", question.escape_debug()));
     }
     let done = (up.as_millis() / JOB.as_millis()) as u64;
     let queue = BATCH - done % BATCH;
@@ -53,6 +53,8 @@ mod tests {
         assert!(
             status("status", Duration::from_secs(2)).is_ok_and(|answer| answer.contains("\"jobs_done\":50"))
         );
-        assert!(status("stop", Duration::ZERO).is_err_and(|error| error.contains("`stop` is no question")));
+        assert!(
+            status("stop", Duration::ZERO).is_err_and(|error| error.contains("`stop` is not a question"))
+        );
     }
 }

@@ -16,7 +16,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How a scenario is printed.
 pub(crate) struct OutputOptions {
-    /// One JSON object a line instead of prose.
+    /// Print one JSON object per line instead of prose.
     pub(crate) json: bool,
     /// Pause before each step.
     pub(crate) pace: Duration,
@@ -60,7 +60,7 @@ impl Scenario<'_> {
     pub(super) async fn enter(&mut self, kind: Kind, index: usize, filter: Option<&str>) -> Result<usize> {
         self.pause().await;
         let number = self.start(kind, index, filter)?;
-        // Peer to peer, whoever connects needs the binders' addresses first.
+        // Peer to peer, the connecting roles need the binders' addresses first.
         let with = filter.map(|filter| format!(" with the filter {filter}")).unwrap_or_default();
         self.joined(&[number]).await?;
         if !with.is_empty() {
@@ -213,7 +213,7 @@ impl Scenario<'_> {
     }
 
     fn print(&self, line: &str) {
-        // Whoever read the scenario has had enough; it is still played to its end.
+        // The reader of the output has gone. The scenario still runs to its end.
         let _ = writeln!(std::io::stdout().lock(), "{line}");
     }
 }

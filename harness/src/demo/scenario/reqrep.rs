@@ -36,7 +36,7 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
     ));
     if replied == questions.len() && order != questions {
         scenario.conclude(
-            "The answers came in another order than the questions; each found its own all the same.",
+            "The replies came in a different order than the requests. Each reply still matched its request.",
         );
     }
     scenario.conclude(match scenario.handle.entry.particular {

@@ -97,9 +97,9 @@ fn bad_archives_are_refused() {
         ),
         ("missing entry", made(&[], &[(&right, "a.0.json.gz")]), &["raw/a.0.json.gz is missing"]),
         ("unlisted entry", made(&[("raw/a.0.json.gz", &packed)], &[]), &["raw/a.0.json.gz is not listed"]),
-        ("entry above", one("raw/../a.0.json.gz"), &["\"raw/../a.0.json.gz\" is no file of raw/"]),
-        ("absolute entry", one("/raw/a.0.json.gz"), &["\"/raw/a.0.json.gz\" is no file of raw/"]),
-        ("link", one("raw/link.gz"), &["\"raw/link.gz\" is no file of raw/"]),
+        ("entry above", one("raw/../a.0.json.gz"), &["\"raw/../a.0.json.gz\" is not a file of raw/"]),
+        ("absolute entry", one("/raw/a.0.json.gz"), &["\"/raw/a.0.json.gz\" is not a file of raw/"]),
+        ("link", one("raw/link.gz"), &["\"raw/link.gz\" is not a file of raw/"]),
         (
             "entry twice",
             made(&[("raw/a.0.json.gz", &packed), ("raw/a.0.json.gz", &packed)], &[(&right, "a.0.json.gz")]),

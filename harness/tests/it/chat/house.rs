@@ -129,7 +129,7 @@ impl Talker {
 
     async fn connect(&self) -> Result<WebSocketStream<TcpStream>> {
         let address = self.page.strip_prefix("http://").and_then(|rest| rest.strip_suffix('/'));
-        let address = address.context("that is no page")?;
+        let address = address.context("that is not a page")?;
         let socket = TcpSocket::new_v4()?;
         if let Some(bytes) = self.buffer {
             socket.set_recv_buffer_size(bytes)?;

@@ -126,7 +126,7 @@ fn paths(code: &str, module: &Module, sources: &BTreeMap<Module, String>) -> Vec
         }
         let path: Vec<String> = segments(rest);
         rest = &rest[word.len()..];
-        // `pub(in crate::…)` is no use.
+        // `pub(in crate::…)` is not an use.
         if !qualified && path.len() > 1 && last != "in" {
             found.push(path);
         }

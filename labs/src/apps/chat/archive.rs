@@ -48,7 +48,7 @@ async fn serve(lab: &RequestReplyLab, place: &Place, store: &Store) -> Result<()
     let mut responder = lab.responder(place).await?;
     while let Some((question, back)) = responder.next().await? {
         let page =
-            serde_json::from_slice(&question).context("that is no question").and_then(|q| store.page(&q));
+            serde_json::from_slice(&question).context("that is not a question").and_then(|q| store.page(&q));
         let reply = match page {
             Ok(page) => serde_json::to_vec(&page)?,
             // A question that cannot be answered is answered with what is wrong with it.

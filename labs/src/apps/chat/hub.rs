@@ -244,7 +244,7 @@ impl Hub {
         };
         let Some(room) = client.room.clone() else { return refuse(client, "Join a room first.", false) };
         if !message::is_id(&id) {
-            return refuse(client, "That is no identifier.", false);
+            return refuse(client, "That is not an identifier.", false);
         }
         let Some(text) = message::clean_text(text) else {
             let most = message::LONGEST_TEXT;

@@ -26,7 +26,7 @@ impl Room {
         let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
         if name.is_empty() || name.len() > LONGEST || !name.bytes().all(plain) {
             let shown: String = name.chars().take(LONGEST).collect();
-            bail!("`{shown}` is no room: a name has 1 to {LONGEST} small letters, digits or `-`");
+            bail!("`{shown}` is not a room: a name has 1 to {LONGEST} small letters, digits or `-`");
         }
         Ok(Self(name.to_owned()))
     }

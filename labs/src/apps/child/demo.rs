@@ -77,7 +77,7 @@ pub async fn handle(question: String) -> Answer {
         "upper" => Ok(rest.to_uppercase()),
         "wait" => {
             let (ms, text) = rest.split_once(' ').unwrap_or((rest, ""));
-            let ms = ms.parse().map_err(|_| format!("`{ms}` is no number of milliseconds"))?;
+            let ms = ms.parse().map_err(|_| format!("`{ms}` is not a number of milliseconds"))?;
             sleep(Duration::from_millis(ms)).await;
             Ok(text.to_owned())
         }

@@ -13,7 +13,7 @@
 //!
 //! The child may answer in any order, late, or never. Each question has its
 //! deadline; an answer after that is late, and is counted and dropped. A line
-//! that is no answer is garbage, and counted, too. When the other side ends,
+//! that is not an answer is garbage, and counted, too. When the other side ends,
 //! every open question gets an error that says so.
 //!
 //! Run it with `just correlation`.

@@ -129,7 +129,7 @@ fn fields(body: &[u8]) -> Result<Vec<&str>> {
 }
 
 fn range(start: &str, count: &str) -> Result<Range> {
-    let number = |text: &str| text.parse().with_context(|| format!("`{text}` is no number"));
+    let number = |text: &str| text.parse().with_context(|| format!("`{text}` is not a number"));
     let (start, count): (u64, u64) = (number(start)?, number(count)?);
     ensure!(
         count > 0 && start.checked_add(count).is_some(),

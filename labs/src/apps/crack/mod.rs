@@ -110,7 +110,7 @@ pub enum Happened {
     Twice(Range),
     /// Nothing has come for a while: these ranges are handed out again.
     Again(Vec<Range>),
-    /// A body that is no report, or a false one: why it was refused.
+    /// A body that is not a report, or a false one: why it was refused.
     Refused(String),
     /// The hunt is over: the word, or none. Workers are about to be stopped.
     Over(Option<String>),

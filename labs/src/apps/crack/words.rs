@@ -141,7 +141,7 @@ impl FromStr for Hash {
     fn from_str(text: &str) -> Result<Self> {
         let bad = || {
             format!(
-                "`{text}` is no SHA-1 hash: it takes 40 hexadecimal digits, as `printf WORD | sha1sum` prints them"
+                "`{text}` is not a SHA-1 hash: it takes 40 hexadecimal digits, as `printf WORD | sha1sum` prints them"
             )
         };
         if text.len() != 40 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {

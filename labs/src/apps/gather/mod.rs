@@ -236,7 +236,10 @@ fn is_name(name: &str) -> bool {
 
 /// The place where a scatter-gather happens, after its name was looked at.
 pub fn place(name: &str, url: &str) -> Result<Place> {
-    ensure!(is_name(name), "`{name}` is no name for a place: use letters, digits, `_` and `-`, 64 at most");
+    ensure!(
+        is_name(name),
+        "`{name}` is not a name for a place: use letters, digits, `_` and `-`, 64 at most"
+    );
     Ok(Place::new(name, Some(url)))
 }
 

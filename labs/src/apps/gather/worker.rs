@@ -30,7 +30,7 @@ pub async fn work(
     mut answer: impl FnMut(&str) -> Answer,
     stop: impl Future<Output = ()>,
 ) -> Result<u64> {
-    ensure!(is_name(name), "`{name}` is no name: use letters, digits, `_` and `-`, 64 at most");
+    ensure!(is_name(name), "`{name}` is not a name: use letters, digits, `_` and `-`, 64 at most");
     // Whoever announces itself is asked: so it listens first.
     let mut questions = lab.subscriber(place, &Filter::Exact(Topic::new(QUESTIONS)?)).await?;
     let (mut publisher, here) = (lab.publisher(place).await?, Topic::new(HERE)?);

