@@ -9,6 +9,7 @@ use std::fmt;
 
 use anyhow::Result;
 
+pub use crate::knob::Knob;
 pub use crate::place::{Directory, Endpoint, Place, Registry};
 
 /// One pattern over one transport.
@@ -35,27 +36,6 @@ pub trait Lab: Sized + 'static {
     /// Called once, after all roles have left: nothing stays in the broker.
     /// Removing what was never there is not an error.
     async fn remove(place: &Place) -> Result<()>;
-}
-
-/// A number of a lab that can be set from outside.
-///
-/// A lab declares its knobs as constants, lists them in [`Lab::KNOBS`] and reads
-/// them with [`Place::knob`]. What was read is recorded with the result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Knob {
-    /// What `--set` and results call it: `batch`.
-    pub name: &'static str,
-    /// Its value where none is set.
-    pub default: usize,
-    /// What it is, with its unit, in one line.
-    pub meaning: &'static str,
-}
-
-impl Knob {
-    /// A knob with its default and its meaning.
-    pub const fn new(name: &'static str, default: usize, meaning: &'static str) -> Self {
-        Self { name, default, meaning }
-    }
 }
 
 /// The servers that can stand between the peers.

@@ -14,6 +14,8 @@
               and static dispatch costs nothing per message"
 )]
 
+pub mod incidents;
+pub mod knob;
 pub mod lab;
 pub mod message;
 pub mod place;

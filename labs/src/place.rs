@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result, bail};
 use tokio::sync::watch;
 
-use crate::lab::Knob;
+use crate::incidents::{Incident, Incidents};
+use crate::knob::Knob;
 
 /// Where a run happens: the broker's address, or a directory of peers; a name
 /// no other run uses; the knobs.
@@ -26,6 +27,7 @@ pub struct Place {
     directory: Arc<Directory>,
     knobs: Arc<Knobs>,
     registry: Arc<Registry>,
+    incidents: Arc<Incidents>,
 }
 
 impl Place {
@@ -44,6 +46,7 @@ impl Place {
             directory: Arc::new(Directory::local(1)),
             knobs: Arc::default(),
             registry: Arc::default(),
+            incidents: Arc::default(),
         }
     }
 
@@ -65,9 +68,10 @@ impl Place {
         self
     }
 
-    /// Says which role this is (`subscriber-1`): unique in the run.
+    /// Says which role this is (`subscriber-1`): unique in the run. Its incidents are its own.
     pub fn with_role(mut self, role: &str) -> Self {
         role.clone_into(&mut self.role);
+        self.incidents = Arc::default();
         self
     }
 
@@ -162,6 +166,23 @@ impl Place {
     /// The same knobs as they were asked for, each declaration once.
     pub fn knobs_asked(&self) -> Vec<Knob> {
         lock(&self.knobs.read).iter().map(|(knob, _)| *knob).collect()
+    }
+
+    /// A peer broke the protocol and was disconnected; `why` says how, for people. A peer that
+    /// just closes its connection is not an incident.
+    pub fn peer_disconnected(&self, why: impl fmt::Display) {
+        self.incidents.add(Incident::PeerDisconnected, &why);
+    }
+
+    /// A message that no lab wrote was skipped; `why` says what is wrong with it, for people.
+    /// Where it would come again, acknowledge it first.
+    pub fn message_skipped(&self, why: impl fmt::Display) {
+        self.incidents.add(Incident::MessageSkipped, &why);
+    }
+
+    /// How many peers this role has disconnected, and how many messages it has skipped.
+    pub fn incidents(&self) -> &Incidents {
+        &self.incidents
     }
 
     /// The `T` that the registry has under this place's name: the same object for

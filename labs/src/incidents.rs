@@ -1,0 +1,109 @@
+//! What others did wrong: peers that were disconnected, and messages that were skipped.
+//!
+//! An error of a peer ends that peer's connection, and a message that no lab wrote is skipped.
+//! Neither ends the role; both are counted here, and whoever runs the role shows the counts.
+
+use std::fmt::{self, Write as _};
+
+use tokio::sync::watch;
+
+/// Characters of a reason that are kept: it may quote what a stranger sent.
+const LONGEST_REASON: usize = 200;
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Incident {
+    /// A peer broke the protocol, and its connection was closed.
+    PeerDisconnected,
+    /// A message that cannot be decoded was skipped.
+    MessageSkipped,
+}
+
+/// How often each happened, and the latest reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IncidentCounts {
+    /// Peers that broke the protocol and were disconnected.
+    pub peers_disconnected: u64,
+    /// Messages that no lab wrote, and that were skipped.
+    pub messages_skipped: u64,
+    /// What happened last, and why: printable, at most some 200 characters.
+    pub latest: Option<String>,
+}
+
+/// The incidents of one role. Whoever is interested waits for changes of
+/// [`Incidents::watch`]; a flood of incidents costs no memory.
+#[derive(Default)]
+pub struct Incidents(watch::Sender<IncidentCounts>);
+
+impl Incidents {
+    pub(crate) fn add(&self, incident: Incident, why: &dyn fmt::Display) {
+        let mut reason = Reason::default();
+        let _ = write!(reason, "{why}"); // an error only says that the reason is long
+        self.0.send_modify(|counts| {
+            let what = match incident {
+                Incident::PeerDisconnected => {
+                    counts.peers_disconnected += 1;
+                    "a peer was disconnected"
+                }
+                Incident::MessageSkipped => {
+                    counts.messages_skipped += 1;
+                    "a message was skipped"
+                }
+            };
+            counts.latest = Some(format!("{what}: {}", reason.0));
+        });
+    }
+
+    /// What has happened so far.
+    pub fn counts(&self) -> IncidentCounts {
+        self.0.borrow().clone()
+    }
+
+    /// The counts, as they grow.
+    pub fn watch(&self) -> watch::Receiver<IncidentCounts> {
+        self.0.subscribe()
+    }
+}
+
+/// The beginning of a text, with whatever a terminal would act on escaped.
+#[derive(Default)]
+struct Reason(String);
+
+impl fmt::Write for Reason {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for char in text.chars() {
+            if self.0.len() >= LONGEST_REASON {
+                self.0.push('…');
+                return Err(fmt::Error);
+            }
+            if char.is_control() {
+                self.0.extend(char.escape_default());
+            } else {
+                self.0.push(char);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::place::Place;
+
+    #[test]
+    fn incidents_are_counted_and_the_last_reason_is_printable() {
+        let place = Place::new("p", None).with_role("receiver-0");
+        let (namespace, other) = (place.namespace("tasks"), place.clone().with_role("receiver-1"));
+        assert_eq!(place.incidents().counts(), IncidentCounts::default());
+        place.peer_disconnected(format_args!("it sent {:?}", [255; 4]));
+        namespace.message_skipped("topic `\u{1b}[2J\n`");
+        let latest = Some("a message was skipped: topic `\\u{1b}[2J\\n`".to_owned());
+        let expected = IncidentCounts { peers_disconnected: 1, messages_skipped: 1, latest };
+        assert_eq!(place.incidents().counts(), expected);
+        assert_eq!(other.incidents().counts(), IncidentCounts::default(), "each role has its own");
+        place.message_skipped("ü".repeat(1 << 20));
+        let latest = place.incidents().counts().latest.expect("a reason");
+        assert!(latest.len() < 300 && latest.ends_with('…'), "{latest}");
+    }
+}

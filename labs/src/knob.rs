@@ -1,0 +1,23 @@
+//! Numbers of a lab that can be set from outside.
+
+/// A number of a lab that can be set from outside.
+///
+/// A lab declares its knobs as constants, lists them in
+/// [`Lab::KNOBS`](crate::lab::Lab::KNOBS) and reads them with
+/// [`Place::knob`](crate::place::Place::knob). What was read is recorded with the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Knob {
+    /// What `--set` and results call it: `batch`.
+    pub name: &'static str,
+    /// Its value where none is set.
+    pub default: usize,
+    /// What it is, with its unit, in one line.
+    pub meaning: &'static str,
+}
+
+impl Knob {
+    /// A knob with its default and its meaning.
+    pub const fn new(name: &'static str, default: usize, meaning: &'static str) -> Self {
+        Self { name, default, meaning }
+    }
+}
