@@ -79,6 +79,7 @@ pub(super) fn trials() -> Vec<Trial> {
         line("redelivered", NEVER_AGAIN, "messages have not come"),
         line("sharing", UNFAIR, "the fast worker gets most of the tasks: not within"),
         line("control", ONE_COPY, "stop reaches every worker: not within"),
+        store("in_flight", SWAPS, "after one that was sent later"),
         store("confirmed", CONFIRMS_EARLY, "messages have not come"),
         store("once", TWICE, "came more than once"),
         store("prefetch", IGNORES_PREFETCH, "were unsettled"),

@@ -16,11 +16,15 @@ use tokio::task::unconstrained;
 
 use super::killed::{consumer_killed, producer_killed};
 use super::place::{Site, own};
-use super::stream::{self, END, Rx, Stream, Tx, each_once, message, number};
+use super::stream::{self, END, Rx, Stream, Tx, each_once, message, number, take_all};
 use super::{Promise, promises};
 
 /// Sends in flight at once.
 const WINDOW: usize = 256;
+/// Sends in flight where it is the number that matters: as many as a role has at a rate. Fewer for
+/// the broken lab, whose senders are not served in turn when they have to wait.
+const IN_FLIGHT: u64 = 5_000;
+const IN_FLIGHT_BROKEN: u64 = 800;
 /// Deliveries a stream's consumer may hold.
 const PREFETCH: u16 = 64;
 /// How long "nothing comes" is watched. There can be no marker behind what must
@@ -29,7 +33,7 @@ const NOTHING: Duration = Duration::from_millis(250);
 
 pub(super) fn promises<L: Queue>() -> Vec<Promise> {
     let mut promises = stream::promises::<Line<L>>("");
-    promises.extend(promises![L: confirmed, once, prefetch, ack, nack, redelivered, returns]);
+    promises.extend(promises![L: in_flight, confirmed, once, prefetch, ack, nack, redelivered, returns]);
     match (L::BROKER, L::GUARANTEE) {
         (Some(_), Guarantee::Durable) => promises.extend(promises![L: durable]),
         (Some(_), _) => {}
@@ -66,6 +70,16 @@ impl<P: Producer + 'static> Out<P> {
         Self { producer, confirmed: L::CONFIRMED, most: WINDOW, in_flight }
     }
 
+    fn start(&mut self, body: Bytes) -> Result<()> {
+        let producer = Rc::clone(&self.producer);
+        let mut send = async move { producer.send(body).await }.boxed_local();
+        match unconstrained(&mut send).now_or_never() {
+            Some(sent) => sent?,
+            None => self.in_flight.push(send),
+        }
+        Ok(())
+    }
+
     async fn confirmed(&mut self, left: usize) -> Result<()> {
         while self.in_flight.len() > left {
             self.in_flight.next().await.transpose()?;
@@ -80,12 +94,7 @@ impl<P: Producer + 'static> Tx for Out<P> {
     async fn put(&mut self, bodies: Vec<Bytes>) -> Result<()> {
         for body in bodies {
             self.confirmed(self.most - 1).await?;
-            let producer = Rc::clone(&self.producer);
-            let mut send = async move { producer.send(body).await }.boxed_local();
-            match unconstrained(&mut send).now_or_never() {
-                Some(sent) => sent?,
-                None => self.in_flight.push(send),
-            }
+            self.start(body)?;
         }
         match self.confirmed {
             Confirmed::Stored => self.confirmed(0).await,
@@ -196,6 +205,30 @@ pub(super) async fn attempts<C: Consumer<Item = Bytes>>(
     }
     consumer.flush().await?;
     Ok(attempts)
+}
+
+/// However many sends of one producer are in flight, one consumer gets them in the order in which
+/// they were started.
+async fn in_flight<L: Queue>(site: Site) -> Result<()> {
+    let lab = L::open(&site.place()).await?;
+    let (producer, consumer) = tokio::try_join!(lab.producer(), lab.consumer(PREFETCH))?;
+    let (mut tx, mut rx) = (Out::new::<L>(producer), In::confirming(consumer, L::CONFIRMED));
+    let send = async {
+        for number in 0..if L::TRANSPORT == "faulty" { IN_FLIGHT_BROKEN } else { IN_FLIGHT } {
+            tx.start(message(number, 64))?;
+            // The client gets on with some while others wait for it.
+            if number % 64 == 63 {
+                tokio::task::yield_now().await;
+            }
+        }
+        tx.put(vec![message(END, 32)]).await
+    };
+    let both = async { tokio::try_join!(send, take_all(&mut rx)) };
+    let ((), came) = site.soon("the last message comes", both).await?;
+    let late = came.windows(2).find(|pair| pair[0] > pair[1]);
+    ensure!(late.is_none(), "a message came after one that was sent later: {late:?}");
+    Rx::settle(&mut rx).await?;
+    tx.close().await
 }
 
 /// Confirmed is held: the producer may go, and a consumer may come later.

@@ -78,7 +78,9 @@ impl Outbox {
                 self.handle(event?);
             }
             if commit.is_empty() {
-                while let (true, Ok(send)) = (group.len() < GROUP, sends.try_recv()) {
+                while group.len() < GROUP
+                    && let Ok(send) = sends.try_recv()
+                {
                     group.push(send);
                 }
                 due |= closing || self.settled.ids.len() >= GROUP;

@@ -13,8 +13,8 @@
 //! - [`group`]: what a consumer of a consumer group must know of it.
 //! - [`remove_keys`]: how a lab removes what it made.
 //!
-//! It promises that commands of one connection are written in order, and that an
-//! error in an answer comes out of the next call that waits.
+//! It promises that commands of one connection are written in order while fewer than
+//! 16,384 of them wait for their answer, and that an error in an answer comes out of the next call that waits.
 //!
 //! Used by every `*-redis` and `*-redis-stream` lab. The protocol: *Redis
 //! serialization protocol specification*, and the page of each command, on redis.io.
@@ -41,6 +41,11 @@ pub(crate) use resumable::ResumableRequest;
 /// How long an answer may take. The crate's default of half a second fails a server that is
 /// busy, not one that is dead.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// Commands of one connection that may wait to be written. When so many wait, further ones
+/// queue up for a place, and the crate lets a new one overtake those that have just got theirs:
+/// commands would be written out of order. So this is more than a lab has in flight at once.
+const WAITING: usize = 16_384;
 
 /// A Redis server that labs connect to.
 #[derive(Clone)]
@@ -94,7 +99,7 @@ impl Redis {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(ANSWER_WITHIN))
             .set_response_timeout(answer_within)
-            .set_pipeline_buffer_size(1024);
+            .set_pipeline_buffer_size(WAITING);
         self.0.get_multiplexed_async_connection_with_config(&config).await.context("cannot connect to Redis")
     }
 }
