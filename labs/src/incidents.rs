@@ -30,6 +30,16 @@ pub struct IncidentCounts {
     pub latest: Option<String>,
 }
 
+impl fmt::Display for IncidentCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = |count: u64, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+        let peers = plural(self.peers_disconnected, "peer");
+        let messages = plural(self.messages_skipped, "message");
+        let latest = self.latest.as_deref().unwrap_or("nothing happened");
+        write!(f, "{latest} (so far: {peers} disconnected, {messages} skipped)")
+    }
+}
+
 /// The incidents of one role. Whoever is interested waits for changes of
 /// [`Incidents::watch`]; a flood of incidents costs no memory.
 #[derive(Default)]

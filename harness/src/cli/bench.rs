@@ -1,18 +1,16 @@
 //! `lab bench`: measures, and leaves a bundle with its report.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
-use labs::catalog::Pattern;
 
 use super::progress::Live;
 use super::{summary, table};
 use crate::command::{BrokerArgs, interruptible, usage};
 use crate::process::guard;
-use crate::results::{Bundle, Cell, Plan, Run, Trial, private};
+use crate::results::{Bundle, Cell, Flag, Plan, Run, Trial, private};
 use crate::roles::{self, Handle};
 use crate::runner::{self, Request};
 use crate::trial::pause;
@@ -100,7 +98,11 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     let urls = args.brokers.urls()?;
     let plan = match (&args.out, args.resume) {
         // What is gone on with says itself what it is.
-        (Some(out), true) => Bundle::open(out)?.1.plan,
+        (Some(out), true) => {
+            let made = Bundle::open(out)?.1.plan;
+            usage(same_plan(args, &made))?;
+            made
+        }
         _ => {
             let plan = usage(read(args))?;
             usage(knobs(&plan, handles))?;
@@ -153,9 +155,15 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     if private::is_private(&out) {
         eprintln!("To publish it: {}", hint::command(&["report", "--publish", &out.display().to_string()]));
     }
+    let broken = broken_promises(&run);
+    if !broken.is_empty() {
+        eprintln!("\nBROKEN PROMISE: confirmed messages were lost, and these labs promise that none is:");
+        broken.iter().for_each(|broken| eprintln!("  {broken}"));
+    }
     let failures = failures(&run);
     if failures.is_empty() {
-        return packed.map(|_| ExitCode::SUCCESS);
+        let code = if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return packed.map(|_| code);
     }
     eprintln!("{} failed:", report::number::plural(failures.len(), "trial", "trials"));
     failures.iter().take(MOST_FAILURES).for_each(|failure| eprintln!("  {failure}"));
@@ -166,6 +174,21 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     packed.map(|_| ExitCode::FAILURE)
 }
 
+/// A resumed run takes its plan from its result set. Whatever else is given must say the same.
+fn same_plan(args: &BenchArgs, made: &Plan) -> Result<()> {
+    let given = read(args)?;
+    if given == plan::load("quick")? {
+        return Ok(());
+    }
+    let differ = given.differences(made)?;
+    ensure!(
+        differ.is_empty(),
+        "the result set was made with another plan (other {}); leave these options out, or give a new --out",
+        differ.join(", ")
+    );
+    Ok(())
+}
+
 /// The command that goes on with a run.
 fn resume(out: &Path) -> String {
     hint::command(&["bench", "--resume", "--out", &out.display().to_string()])
@@ -173,41 +196,34 @@ fn resume(out: &Path) -> String {
 
 /// `queue-redis, 64 B, max, trial 2: the broker died`, for each trial that has failed.
 fn failures(run: &Run) -> Vec<String> {
-    let of = |cell: &Cell, trial: &Trial| {
-        let why = trial.failed.as_ref()?;
-        Some(format!(
-            "{}, {} B, {}, trial {}: {why}",
-            cell.lab,
-            cell.size,
-            cell.load.label(),
-            trial.index + 1
-        ))
-    };
+    trials_with(run, |trial| trial.failed.clone())
+}
+
+/// The same for each trial that lost confirmed messages of a lab that promises to lose none.
+fn broken_promises(run: &Run) -> Vec<String> {
+    trials_with(run, |trial| {
+        let broken = trial.flags.contains(&Flag::BrokenPromise);
+        broken.then(|| format!("{} confirmed messages lost", trial.counts.confirmed_lost))
+    })
+}
+
+fn trials_with(run: &Run, what: impl Fn(&Trial) -> Option<String>) -> Vec<String> {
     let all = run.cells.iter().flat_map(|cell| cell.trials.iter().map(move |trial| (cell, trial)));
-    all.filter_map(|(cell, trial)| of(cell, trial)).collect()
+    let named = |(cell, trial): (&Cell, &Trial)| {
+        let (load, number) = (cell.load.label(), trial.index + 1);
+        Some(format!("{}, {} B, {load}, trial {number}: {}", cell.lab, cell.size, what(trial)?))
+    };
+    all.filter_map(named).collect()
 }
 
 /// Every knob of the plan is one of a chosen lab, or of the loops that measure it.
 fn knobs(plan: &Plan, handles: &[Handle]) -> Result<()> {
     let chosen = plan::select(handles, &plan.labs)?;
-    let mut known = BTreeSet::new();
-    for handle in &chosen {
-        let control = format!("{}-{}", Pattern::PubSub, handle.entry.transport);
-        // A pipeline's control channel is a lab of its own.
-        let control = handles
-            .iter()
-            .filter(|other| handle.entry.pattern == Pattern::Pipeline && other.entry.name == control);
-        let all = control.chain([handle]).flat_map(|handle| handle.entry.knobs);
-        known.extend(all.chain(roles::knobs(handle.entry.pattern)).map(|knob| knob.name));
-    }
-    let Some(name) = plan.knobs.keys().chain(plan.axes.keys()).find(|name| !known.contains(name.as_str()))
-    else {
-        return Ok(());
-    };
-    let near = plan::nearest(name, known.iter().copied());
-    let near = near.map(|near| format!(", did you mean `{near}`?")).unwrap_or_default();
-    let list = hint::command(&["list", chosen.first().map_or("LAB", |handle| &handle.entry.name)]);
-    bail!("no lab that was chosen has a knob `{name}`{near}; `{list}` shows the knobs of a lab")
+    let labs = || chosen.iter().map(|handle| &handle.entry);
+    let mut known = plan::knobs_of_labs(labs());
+    known.extend(plan::knobs_of_loops(labs()));
+    let names = plan.knobs.keys().chain(plan.axes.keys()).map(String::as_str);
+    plan::check_knobs(names, &known, labs().next())
 }
 
 /// The plan, with what the command line changes in it.
@@ -260,6 +276,7 @@ fn read(args: &BenchArgs) -> Result<Plan> {
         let (knob, values) = plan::parse_setting(setting)?;
         plan::set(&mut plan, knob, values);
     }
+    plan::remove_repeats(&mut plan);
     Ok(plan)
 }
 

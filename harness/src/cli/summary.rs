@@ -2,7 +2,7 @@
 
 use super::table::{Column, Fate, NOTHING, Row, render, wrap};
 use crate::report::number;
-use crate::results::{Cell, Counts, LoadKind, Run, Summary};
+use crate::results::{Cell, Counts, Flag, LoadKind, Run, Summary};
 
 /// The tables of a run, within `width` columns.
 pub(super) fn of(run: &Run, width: usize) -> String {
@@ -108,12 +108,17 @@ fn shape(senders: usize, receivers: usize, set: &std::collections::BTreeMap<Stri
 /// What went wrong with messages, and why the figures may not be believed.
 fn notes(summary: &Summary) -> Vec<String> {
     let Counts { lost, duplicated, reordered, corrupt, misrouted, .. } = summary.counts;
+    let Counts { confirmed_lost, peers_disconnected, messages_skipped, .. } = summary.counts;
+    let broken = if summary.flags.contains(&Flag::BrokenPromise) { confirmed_lost } else { 0 };
     let counts = [
+        (broken, "CONFIRMED AND LOST"),
         (lost, "lost"),
         (duplicated, "duplicated"),
         (reordered, "reordered"),
         (corrupt, "corrupt"),
         (misrouted, "misrouted"),
+        (peers_disconnected, "peers disconnected"),
+        (messages_skipped, "messages skipped"),
     ];
     let wrong = counts.into_iter().filter(|(count, _)| *count > 0);
     let wrong = wrong.map(|(count, what)| plain(format!("{} {what}", number::count(count))));

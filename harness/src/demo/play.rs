@@ -283,6 +283,10 @@ fn show(kind: Kind, event: &Event) -> Result<()> {
             eprintln!("· failed: {text}");
             return Ok(());
         }
+        (What::Incident, _) => {
+            eprintln!("· {text}");
+            return Ok(());
+        }
         (what, _) => {
             eprintln!("· {}: {text}", format!("{what:?}").to_lowercase());
             return Ok(());

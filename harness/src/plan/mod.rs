@@ -1,6 +1,7 @@
 //! What a benchmark is to measure: the built-in plans, plan files, and what the
 //! command line changes in them.
 
+mod knobs;
 mod select;
 mod words;
 
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+pub use knobs::{check_knobs, of_labs as knobs_of_labs, of_loops as knobs_of_loops};
 pub use select::{built_in, lab, nearest, select};
 use serde::Deserialize;
 pub use words::{Spacing, objective, parse_arrivals, parse_cpus, parse_load, parse_setting, set};
@@ -142,7 +144,33 @@ fn from_file(path: &Path, base: Plan) -> Result<Plan> {
     for (knob, values) in file.knobs.unwrap_or_default() {
         set(&mut plan, knob, values.into());
     }
+    remove_repeats(&mut plan);
     Ok(plan)
+}
+
+/// Leaves out values that are on an axis already: each combination is measured once.
+pub fn remove_repeats(plan: &mut Plan) {
+    fn unique<T: PartialEq>(values: &mut Vec<T>) {
+        let mut kept = Vec::with_capacity(values.len());
+        for value in values.drain(..) {
+            if !kept.contains(&value) {
+                kept.push(value);
+            }
+        }
+        *values = kept;
+    }
+    unique(&mut plan.sizes);
+    unique(&mut plan.loads);
+    unique(&mut plan.senders);
+    unique(&mut plan.receivers);
+    plan.axes.values_mut().for_each(unique);
+    // An axis of one value is a setting.
+    let single: Vec<String> =
+        plan.axes.iter().filter(|(_, values)| values.len() == 1).map(|(knob, _)| knob.clone()).collect();
+    for knob in single {
+        let values = plan.axes.remove(&knob).unwrap_or_default();
+        set(plan, knob, values);
+    }
 }
 
 /// Refuses what cannot be measured, naming the value.
@@ -232,6 +260,25 @@ mod tests {
         let labels: Vec<String> = plan.loads.iter().map(Load::label).collect();
         assert_eq!(labels, ["max", "500/s", "2000.5/s"]);
         assert_eq!(plan.sizes, load("quick").expect("quick").sizes);
+    }
+
+    #[test]
+    fn a_value_that_is_given_twice_is_measured_once() {
+        let mut plan = plan_file(
+            "sizes = [64, 64]\nloads = [1000, '1e3', 'max', '1000.0', 'max']\nsenders = [1, 2, 1]\n\
+             receivers = [3, 3]\nknobs = { batch = [4, 4], depth = [1, 2, 1] }",
+        )
+        .expect("a plan");
+        let labels: Vec<String> = plan.loads.iter().map(Load::label).collect();
+        assert_eq!(
+            (plan.sizes.as_slice(), labels.as_slice()),
+            (&[64][..], &["1000/s".to_owned(), "max".to_owned()][..])
+        );
+        assert_eq!((plan.senders.as_slice(), plan.receivers.as_slice()), (&[1, 2][..], &[3][..]));
+        assert_eq!((plan.knobs.get("batch"), plan.axes.get("depth")), (Some(&4), Some(&vec![1, 2])));
+        let before = plan.clone();
+        remove_repeats(&mut plan);
+        assert_eq!(plan, before);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Result;
+use labs::catalog::Pattern;
 #[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -43,6 +45,10 @@ pub struct Run {
     pub sweeps: Vec<Sweep>,
     /// Labs that were asked for and could not run, with the reason.
     pub skipped: Vec<Skipped>,
+    /// Where each broker came from: `program`, `wheel` or `embedded` for a private one; the
+    /// address without login for the user's own. Empty in result sets that do not say it.
+    #[serde(default)]
+    pub sources: BTreeMap<String, String>,
     /// By how much its intervals were widened; null: they are as the bootstrap gave them.
     #[serde(default)]
     pub widening: Option<Widening>,
@@ -111,6 +117,18 @@ pub struct Plan {
     /// When the private broker was paused (SIGSTOP) in each trial; null: never.
     #[serde(default)]
     pub pause: Option<Pause>,
+}
+
+impl Plan {
+    /// The names of the fields in which another plan differs.
+    pub fn differences(&self, other: &Self) -> Result<Vec<String>> {
+        let fields = |plan: &Self| {
+            serde_json::to_value(plan).map(|value| value.as_object().cloned().unwrap_or_default())
+        };
+        let (mine, theirs) = (fields(self)?, fields(other)?);
+        let differ = mine.into_iter().filter(|(name, value)| theirs.get(name) != Some(value));
+        Ok(differ.map(|(name, _)| name).collect())
+    }
 }
 
 /// A broker that stands still for a while, as one does that writes a snapshot.
@@ -196,6 +214,16 @@ impl Cell {
     /// Whether it is not a lab but a wire floor.
     pub fn is_floor(&self) -> bool {
         self.pattern == FLOOR
+    }
+
+    /// Whether messages of one sender are to arrive in the order in which they were sent. Several
+    /// consumers or workers overtake each other, and so do replies.
+    pub fn promises_order(&self) -> bool {
+        match Pattern::ALL.into_iter().find(|pattern| pattern.as_str() == self.pattern) {
+            Some(Pattern::OneWay | Pattern::PubSub | Pattern::Durable) => true,
+            Some(Pattern::Queue) => self.receivers == 1,
+            Some(Pattern::RequestReply | Pattern::Pipeline) | None => false,
+        }
     }
 
     /// Whether it is a lab's, and one of the plan's own: not part of a search or a sweep.

@@ -9,6 +9,8 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::archive::{ARCHIVE, Archive, FOLDER, is_plain};
 use super::file::{pretty, replace};
@@ -21,6 +23,10 @@ use super::trial::Raw;
 const MOST_RECORDING: u64 = 64 << 20;
 /// The largest file of raw data. A trial message by message may have hundreds of megabytes.
 const MOST_RAW: u64 = 1 << 30;
+
+/// Held by the one process that writes to a result set.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "dropping the file gives up the lock")] fs::File);
 
 /// A bundle on disk.
 #[derive(Debug)]
@@ -47,6 +53,22 @@ impl Bundle {
         fs::create_dir_all(dir.join(FOLDER))
             .with_context(|| format!("cannot create {}", dir.join(FOLDER).display()))?;
         Ok(Self::at(dir))
+    }
+
+    /// Keeps other runs from writing to this result set, until the returned lock is dropped; also
+    /// a killed process gives it up.
+    pub fn lock(&self) -> Result<Lock> {
+        let folder =
+            fs::File::open(&self.dir).with_context(|| format!("cannot open {}", self.dir.display()))?;
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Lock(folder)),
+            Err(Errno::WOULDBLOCK) => bail!(
+                "another `lab` is writing to {} now; wait for it, or give another --out",
+                self.dir.display()
+            ),
+            // A file system without locks: nothing is gained by refusing to work there.
+            Err(_) => Ok(Lock(folder)),
+        }
     }
 
     /// Opens a bundle that exists and reads its run.

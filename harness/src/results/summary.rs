@@ -63,6 +63,10 @@ pub struct Summary {
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Flag {
+    /// Confirmed messages were lost although the lab promises that none is.
+    BrokenPromise,
+    /// Flat out, more than a fifth of the CPU time was the harness's own.
+    HarnessCpu,
     /// The load generator, not the lab, set the figure.
     GeneratorLimited,
     /// The two halves of the measurement differ by more than a fifth.
@@ -79,6 +83,8 @@ impl Flag {
     /// The name in results.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::BrokenPromise => "broken-promise",
+            Self::HarnessCpu => "harness-cpu",
             Self::GeneratorLimited => "generator-limited",
             Self::Unsteady => "unsteady",
             Self::TooFewSamples => "too-few-samples",

@@ -59,6 +59,11 @@ pub struct Trial {
     pub shares: Vec<u64>,
     /// What it cost, by role (`sender`, `receiver`, `worker` … and `broker`).
     pub cost: BTreeMap<String, Cost>,
+    /// Share of the CPU time of the whole trial (roles, broker, harness) that the harness itself
+    /// used in the measured time: its process that supervises, and senders that look whether a
+    /// full window has room. 0 to 1; null where it was not measured.
+    #[serde(default)]
+    pub harness_cpu: Option<f64>,
     /// What was going on beside it.
     pub noise: Noise,
     /// What is not to be believed about it.
@@ -98,7 +103,7 @@ pub struct Counts {
     pub unconfirmed_lost: u64,
     /// Lost although confirmed.
     pub confirmed_lost: u64,
-    /// In flight when a role was killed: neither lost nor delivered can be said.
+    /// Not confirmed when a role was killed, and not received: lost or on the way.
     pub indeterminate: u64,
     /// Received again.
     pub duplicated: u64,
@@ -112,6 +117,16 @@ pub struct Counts {
     pub corrupt: u64,
     /// Belonged to another run or role.
     pub misrouted: u64,
+    /// Missing when the trial failed: they may be lost, or still be in the broker's store or on
+    /// the way. Such messages are not called lost.
+    #[serde(default)]
+    pub unaccounted: u64,
+    /// Peers that broke the protocol and were disconnected, by all roles.
+    #[serde(default)]
+    pub peers_disconnected: u64,
+    /// Messages that no lab wrote, skipped by all roles.
+    #[serde(default)]
+    pub messages_skipped: u64,
     /// Received before it was sent, by the clock: an error, counted.
     pub negative: u64,
     /// Times the window was given up because nothing moved.

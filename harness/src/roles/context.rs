@@ -173,16 +173,18 @@ impl RoleContext {
         (self.outbox)(FromRole::Done { sent });
     }
 
-    /// The role's last line.
+    /// The role's last line. With what was sent comes the CPU time that waiting for room
+    /// in the window took, ns.
     pub(super) async fn report<R: Recording>(
         &self,
-        sends: Option<SenderRecorder<R>>,
+        sends: Option<(SenderRecorder<R>, u64)>,
         receipts: Option<ReceiverRecorder<R>>,
         meter: Meter,
     ) -> Result<()> {
         let offered = if sends.is_some() { self.offered()? } else { Vec::new() };
         let fill = |report: &mut Report| {
-            if let Some(sends) = sends {
+            if let Some((sends, window_cpu_ns)) = sends {
+                report.window_cpu_ns = window_cpu_ns;
                 report.lag = stats::encode(&sends.lag)?;
                 report.pacer = stats::encode(&sends.pacer)?;
                 report.confirm = stats::encode(&sends.confirm)?;

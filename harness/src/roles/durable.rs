@@ -9,9 +9,10 @@ use labs::queue::{Consumer, Delivery};
 
 use super::adapters::TopicSink;
 use super::context::RoleContext;
+use super::in_flight_window::InFlightWindow;
 use super::protocol::Kind;
 use super::pubsub::{filter, topic};
-use super::send_loop::{self, InFlightWindow, MessageSink};
+use super::send_loop::{self, MessageSink};
 use super::{manual, queue};
 use crate::measure::recorder::{Progress, Recording};
 use labs::erased::{AnyConsumer, AnyPublisher};
@@ -67,12 +68,12 @@ async fn publish<R: Recording>(context: &RoleContext, publisher: impl Publisher)
     let meter = context.meter(window)?;
     let listeners: Vec<String> =
         (0..context.init.receivers).map(|index| format!("subscriber-{index}")).collect();
-    let in_flight_window = InFlightWindow::open(context, &listeners, Progress::Highest, false)?;
+    let mut in_flight_window = InFlightWindow::open(context, &listeners, Progress::Highest, false)?;
     let mut sends = context.sender_recorder::<R>(window)?;
-    send_loop::drive(context, &mut sink, &mut sends, in_flight_window, window).await?;
+    send_loop::drive(context, &mut sink, &mut sends, &mut in_flight_window, window).await?;
     context.stop().await;
     sink.0.publisher.close().await?;
-    context.report(Some(sends), None, meter).await
+    context.report(Some((sends, in_flight_window.cost())), None, meter).await
 }
 
 /// A consumer of events as one of their bodies: what is accounted for.

@@ -1,16 +1,22 @@
 //! Starts a role: gives it its place and its runtime, and listens for what it is told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::future::LocalBoxFuture;
+use labs::incidents::IncidentCounts;
 use labs::lab::{Directory, Place, Registry};
 use tokio::sync::{mpsc, watch};
 
 use super::context::RoleContext;
 use super::handle::Outbox;
-use super::protocol::{FromRole, Init, RoleCommand, ToRole};
+use super::protocol::{Event, FromRole, Init, RoleCommand, ToRole, What};
 use super::runtime::{RUNTIME_THREADS, runtime};
+use crate::measure::account::{Counter, Counters};
+
+/// Incidents are told this often at most.
+const INCIDENT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Runs a role in its place and its runtime, and reports when it fails.
 pub(super) fn start_role<F: Future<Output = Result<()>> + 'static>(
@@ -48,7 +54,15 @@ fn set(
         let (act, acts) = mpsc::unbounded_channel();
         tokio::spawn(listen(inbox, Arc::clone(&directory), Cues { start, drain, stop, act }));
         tokio::spawn(announce(directory, Arc::clone(&outbox)));
-        play(RoleContext { init, place, outbox, started, draining, stopped, acts }).await
+        let counters = init.measure.as_ref().map(|measure| Counters::open(&measure.accounts, &role));
+        let counters = counters.transpose()?.map(Arc::new);
+        tokio::spawn(note_incidents(place.clone(), counters.clone(), Arc::clone(&outbox)));
+        let incidents = place.clone();
+        let played = play(RoleContext { init, place, outbox, started, draining, stopped, acts }).await;
+        if let Some(counters) = counters {
+            note(&counters, &incidents.incidents().counts());
+        }
+        played
     });
     if let Err(error) = &result {
         failed(FromRole::Failed { error: format!("{error:#}") });
@@ -83,6 +97,25 @@ async fn listen(mut inbox: mpsc::UnboundedReceiver<ToRole>, directory: Arc<Direc
     // The supervisor has gone: there is nobody to play for.
     stop.send_modify(|stop| *stop = true);
     std::future::pending::<()>().await;
+}
+
+/// Shows what others did wrong: in the account of a role that is measured, else as an event.
+async fn note_incidents(place: Place, counters: Option<Arc<Counters>>, outbox: Outbox) {
+    let mut incidents = place.incidents().watch();
+    while incidents.changed().await.is_ok() {
+        let counts = incidents.borrow_and_update().clone();
+        match &counters {
+            Some(counters) => note(counters, &counts),
+            None => outbox(FromRole::Event(Event::new(What::Incident, counts.to_string()))),
+        }
+        // A flood of incidents is told a few times a second.
+        tokio::time::sleep(INCIDENT_PAUSE).await;
+    }
+}
+
+fn note(counters: &Counters, incidents: &IncidentCounts) {
+    counters.set(Counter::PeersDisconnected, incidents.peers_disconnected);
+    counters.set(Counter::MessagesSkipped, incidents.messages_skipped);
 }
 
 async fn announce(directory: Arc<Directory>, outbox: Outbox) {

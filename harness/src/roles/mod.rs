@@ -12,6 +12,7 @@ mod enter;
 mod error_budget;
 mod handle;
 mod in_flight;
+mod in_flight_window;
 mod manual;
 mod oneway;
 mod pipeline;

@@ -6,9 +6,10 @@ use labs::oneway::{OneWay, Receiver, Sender};
 
 use super::adapters::{SenderSink, lossy};
 use super::context::RoleContext;
+use super::in_flight_window::InFlightWindow;
 use super::manual;
 use super::protocol::Kind;
-use super::send_loop::{self, InFlightWindow};
+use super::send_loop;
 use crate::measure::recorder::{Progress, Recording};
 use labs::erased::{AnyReceiver, AnySender};
 
@@ -26,14 +27,14 @@ async fn send<L: OneWay, R: Recording>(context: &RoleContext, sender: L::Sender)
     context.ready();
     let window = context.go().await?;
     let meter = context.meter(window)?;
-    let in_flight_window =
+    let mut in_flight_window =
         InFlightWindow::open(context, &["receiver-0".to_owned()], Progress::Highest, lossy::<L>())?;
     let mut sends = context.sender_recorder::<R>(window)?;
     let mut sink = SenderSink(sender);
-    send_loop::drive(context, &mut sink, &mut sends, in_flight_window, window).await?;
+    send_loop::drive(context, &mut sink, &mut sends, &mut in_flight_window, window).await?;
     send_loop::mark(context, &mut sink, &mut sends).await?;
     sink.0.close().await?;
-    context.report(Some(sends), None, meter).await
+    context.report(Some((sends, in_flight_window.cost())), None, meter).await
 }
 
 async fn receive<R: Recording>(context: &RoleContext, mut receiver: impl Receiver) -> Result<()> {

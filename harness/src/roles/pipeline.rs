@@ -13,10 +13,11 @@ use labs::topic::Filter;
 
 use super::adapters::{SenderSink, lossy};
 use super::context::RoleContext;
+use super::in_flight_window::InFlightWindow;
 use super::manual;
 use super::protocol::Kind;
 use super::queue::consume;
-use super::send_loop::{self, InFlightWindow};
+use super::send_loop;
 use crate::measure::account::{Counter, Counters, Worked};
 use crate::measure::clock::{self, Pacer};
 use crate::measure::header::Header;
@@ -73,14 +74,14 @@ async fn ventilate<L: Pipeline, R: Recording>(context: &RoleContext, tasks: L::P
     context.ready();
     let window = context.go().await?;
     let meter = context.meter(window)?;
-    let in_flight_window =
+    let mut in_flight_window =
         InFlightWindow::open(context, &["sink-0".to_owned()], Progress::Count, lossy::<L>())?;
     let mut sends = context.sender_recorder::<R>(window)?;
     let mut sink = SenderSink(tasks);
-    send_loop::drive(context, &mut sink, &mut sends, in_flight_window, window).await?;
+    send_loop::drive(context, &mut sink, &mut sends, &mut in_flight_window, window).await?;
     context.stop().await;
     sink.0.close().await?;
-    context.report(Some(sends), None, meter).await
+    context.report(Some((sends, in_flight_window.cost())), None, meter).await
 }
 
 async fn work<C: Consumer<Item = bytes::Bytes>, R: Recording>(

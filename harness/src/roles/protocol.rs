@@ -281,6 +281,8 @@ pub enum What {
     Nacked,
     /// It could not be done; the text says why.
     Failed,
+    /// A peer was disconnected or a message skipped; the text says why.
+    Incident,
     /// No more can come.
     Ended,
 }
@@ -308,6 +310,10 @@ pub struct Report {
     pub span: Option<(u64, u64)>,
     /// What the role used in the measured window.
     pub usage: Usage,
+    /// CPU time that a sender spent on looking whether its full window has room, ns; warm-up
+    /// included.
+    #[serde(default)]
+    pub window_cpu_ns: u64,
     /// Knobs that were read.
     pub knobs: BTreeMap<String, usize>,
 }

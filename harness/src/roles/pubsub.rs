@@ -11,9 +11,10 @@ use labs::topic::{Filter, FilterKind, Topic};
 
 use super::adapters::{TopicSink, lossy};
 use super::context::RoleContext;
+use super::in_flight_window::InFlightWindow;
 use super::manual;
 use super::protocol::Kind;
-use super::send_loop::{self, InFlightWindow, MessageSink};
+use super::send_loop::{self, MessageSink};
 use crate::measure::clock::{self, Pacer, SECOND};
 use crate::measure::header::PROBE;
 use crate::measure::recorder::{Progress, ReceiverRecorder, Recording, Seen, SenderRecorder, Window};
@@ -67,12 +68,12 @@ async fn publish<L: PubSub, R: Recording>(context: &RoleContext, publisher: L::P
     let meter = context.meter(window)?;
     let listeners: Vec<String> =
         (0..context.init.receivers).map(|index| format!("subscriber-{index}")).collect();
-    let in_flight_window = InFlightWindow::open(context, &listeners, Progress::Highest, lossy::<L>())?;
+    let mut in_flight_window = InFlightWindow::open(context, &listeners, Progress::Highest, lossy::<L>())?;
     let mut sends = context.sender_recorder::<R>(window)?;
-    send_loop::drive(context, &mut sink, &mut sends, in_flight_window, window).await?;
+    send_loop::drive(context, &mut sink, &mut sends, &mut in_flight_window, window).await?;
     send_loop::mark(context, &mut sink, &mut sends).await?;
     sink.publisher.close().await?;
-    context.report(Some(sends), None, meter).await
+    context.report(Some((sends, in_flight_window.cost())), None, meter).await
 }
 
 /// Publishes probes until the supervisor has heard that everyone saw one.

@@ -9,9 +9,10 @@ use labs::queue::{Consumer, Producer, Queue};
 use super::context::RoleContext;
 use super::error_budget::ErrorBudget;
 use super::in_flight::InFlight;
+use super::in_flight_window::InFlightWindow;
 use super::manual;
 use super::protocol::Kind;
-use super::send_loop::InFlightWindow;
+
 use crate::measure::clock::{self, Pacer};
 use crate::measure::recorder::{Progress, Recording, Window};
 use crate::results::LoadKind;
@@ -27,8 +28,6 @@ pub(super) const PLAY_PREFETCH: Knob =
     Knob::new("play-prefetch", 2, "Deliveries a consumer holds unsettled when it is played by hand.");
 /// Settled deliveries that wait for a flush.
 const ACK_BATCH: usize = 64;
-/// How often a full window is looked at again, ns.
-const LOOK: u64 = 100_000;
 
 pub(super) async fn run<L: Queue, R: Recording>(context: RoleContext) -> Result<()> {
     let lab = L::open(&context.place).await?;
@@ -73,12 +72,15 @@ async fn produce<R: Recording>(context: &RoleContext, producer: impl Producer) -
         _ => context.knob(IN_FLIGHT),
     };
     let pacer = Pacer::new()?;
+    in_flight_window.calibrate(&pacer).await?;
     pacer.sleep_until(window.start).await?;
     let mut due = schedule.as_mut().and_then(Iterator::next).map(|first| window.start + first);
     let mut error_budget = ErrorBudget::new();
     let mut in_flight = InFlight::new();
     let mut stop = std::pin::pin!(context.stop());
     let mut told = false;
+    // When to look again at a window that was full.
+    let mut look = None;
     loop {
         if in_flight.has_waited() {
             sends.refresh_clock();
@@ -88,7 +90,7 @@ async fn produce<R: Recording>(context: &RoleContext, producer: impl Producer) -
         loop {
             let now = sends.now();
             let scheduled = due.unwrap_or(now);
-            full = !in_flight_window.has(sends.sent());
+            full = look.is_some_and(|look| now < look) || !in_flight_window.has(sends.sent());
             let over = scheduled >= window.to || sends.sent() >= quota;
             if scheduled > now || over || in_flight.len() >= limit || full {
                 break;
@@ -102,7 +104,10 @@ async fn produce<R: Recording>(context: &RoleContext, producer: impl Producer) -
             sends.done();
             context.done(sends.sent());
         }
-        let wake = if full { clock::now() + LOOK } else { due.unwrap_or(window.to) };
+        look = full.then(|| {
+            look.filter(|look| clock::now() < *look).unwrap_or_else(|| in_flight_window.next_look())
+        });
+        let wake = look.or(due).unwrap_or(window.to).min(window.to.max(clock::now()));
         tokio::select! {
             biased;
             Some((sequence, sent, at, confirmed)) = in_flight.next() => match confirmed {
@@ -126,7 +131,7 @@ async fn produce<R: Recording>(context: &RoleContext, producer: impl Producer) -
     // What is still in flight was never confirmed: the account says so.
     drop(in_flight);
     producer.close().await?;
-    context.report(Some(sends), None, meter).await
+    context.report(Some((sends, in_flight_window.cost())), None, meter).await
 }
 
 /// Takes and settles until stopped; a pipeline's sink and a durable

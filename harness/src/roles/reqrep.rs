@@ -101,7 +101,7 @@ async fn ask<R: Recording>(context: &RoleContext, requester: impl Requester) -> 
     }
     // What is still in flight is abandoned, and so lost: the account says so.
     drop(in_flight);
-    context.report(Some(sends), Some(receipts), meter).await
+    context.report(Some((sends, 0)), Some(receipts), meter).await
 }
 
 async fn one(requester: &impl Requester, sequence: u64, body: Bytes) -> (u64, Bytes, Result<Bytes>) {

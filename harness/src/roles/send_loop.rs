@@ -9,23 +9,14 @@ use labs::lab::Knob;
 
 use super::context::RoleContext;
 use super::error_budget::ErrorBudget;
-use crate::measure::account::Counters;
+use super::in_flight_window::InFlightWindow;
 use crate::measure::clock::{self, Pacer};
 use crate::measure::header::MARKER;
-use crate::measure::recorder::{Progress, Recording, SenderRecorder, Window};
+use crate::measure::recorder::{Recording, SenderRecorder, Window};
 use crate::measure::schedule::Schedule;
-use crate::results::LoadKind;
 
 pub(super) const FLUSH_EVERY: Knob =
     Knob::new("flush-every", 256, "Messages handed over before a flush, in a closed loop.");
-/// How often a full window is looked at again, ns.
-const LOOK: u64 = 50_000;
-/// A window in which nothing moves for this long has lost its messages, where
-/// the transport may lose them. ns.
-const GIVE_UP: u64 = 500_000_000;
-/// Most bytes in flight in a closed loop, whatever the window: a window of large
-/// messages would fill a broker's memory, or its limit for one subscriber (Redis: 32 MB).
-pub(crate) const WINDOW_BYTES: u64 = 16 << 20;
 /// Gap between markers, ns.
 const MARK: u64 = 20_000_000;
 
@@ -42,10 +33,11 @@ pub(super) async fn drive<R: Recording>(
     context: &RoleContext,
     sink: &mut impl MessageSink,
     sends: &mut SenderRecorder<R>,
-    in_flight_window: InFlightWindow,
+    in_flight_window: &mut InFlightWindow,
     window: Window,
 ) -> Result<()> {
     let pacer = Pacer::new()?;
+    in_flight_window.calibrate(&pacer).await?;
     pacer.sleep_until(window.start).await?;
     let mut send_loop = SendLoop { sink, sends, error_budget: ErrorBudget::new(), unconfirmed: Vec::new() };
     match context.schedule()? {
@@ -118,7 +110,7 @@ impl<O: MessageSink, R: Recording> SendLoop<'_, O, R> {
 async fn closed<O: MessageSink, R: Recording>(
     context: &RoleContext,
     send_loop: &mut SendLoop<'_, O, R>,
-    mut in_flight_window: InFlightWindow,
+    in_flight_window: &mut InFlightWindow,
     pacer: &Pacer,
     window: Window,
 ) -> Result<()> {
@@ -133,7 +125,7 @@ async fn closed<O: MessageSink, R: Recording>(
         if !in_flight_window.has(send_loop.sends.sent()) {
             send_loop.flush().await?;
             unflushed = 0;
-            pacer.sleep_until(clock::now() + LOOK).await?;
+            pacer.sleep_until(in_flight_window.next_look().min(window.to)).await?;
             send_loop.sends.refresh_clock();
             in_flight_window.give_up_if_stuck(send_loop.sends);
             continue;
@@ -187,14 +179,14 @@ struct Clock<'a> {
 async fn lockstep<O: MessageSink, R: Recording>(
     send_loop: &mut SendLoop<'_, O, R>,
     schedule: Schedule,
-    mut in_flight_window: InFlightWindow,
+    in_flight_window: &mut InFlightWindow,
     Clock { pacer, window }: Clock<'_>,
 ) -> Result<()> {
     let mut schedule = schedule.map(|due| window.start + due).peekable();
     while let Some(due) = schedule.next() {
         pacer.sleep_until(due.min(window.to)).await?;
         while !in_flight_window.has(send_loop.sends.sent()) && clock::now() < window.to {
-            pacer.sleep_until(clock::now() + LOOK).await?;
+            pacer.sleep_until(in_flight_window.next_look().min(window.to)).await?;
         }
         let now = clock::now();
         if now >= window.to {
@@ -223,90 +215,6 @@ pub(super) async fn mark<R: Recording>(
             biased;
             () = &mut stop => return Ok(()),
             slept = pacer.sleep_until(clock::now() + MARK) => drop(slept?),
-        }
-    }
-}
-
-/// Closes the loop: at most so many messages sent and not yet received by the
-/// slowest receiver, as the receivers' accounts say.
-pub(crate) struct InFlightWindow {
-    limit: u64,
-    producer: usize,
-    receivers: Vec<Counters>,
-    progress: Progress,
-    /// The transport may lose messages.
-    lossy: bool,
-    /// Once full, this much must be free before more is sent: many messages for
-    /// each wake-up, not one.
-    burst: u64,
-    /// Sent messages are known to fit up to here without looking again.
-    known_good: u64,
-    last_seen: (u64, u64),
-    written_off: u64,
-}
-
-impl InFlightWindow {
-    /// The room a producer has. `kind` are the receivers whose accounts count:
-    /// all of them for [`Progress::Highest`], their sum for [`Progress::Count`].
-    pub(crate) fn open(
-        context: &RoleContext,
-        receivers: &[String],
-        progress: Progress,
-        lossy: bool,
-    ) -> Result<Self> {
-        let measure = context.measure()?;
-        let closed = measure.load.kind == LoadKind::Max;
-        let limit = measure.window.filter(|_| closed).unwrap_or(u64::MAX);
-        let limit = if measure.lockstep { context.init.senders as u64 } else { limit };
-        let limit =
-            if limit == u64::MAX { limit } else { limit.min(WINDOW_BYTES / measure.size.max(1) as u64) };
-        let share = (limit / context.init.senders as u64).max(1);
-        let receivers = receivers.iter().map(|role| Counters::open(&measure.accounts, role));
-        Ok(Self {
-            limit: share,
-            burst: (share / 8).max(1),
-            producer: context.init.index,
-            receivers: receivers.collect::<Result<_>>()?,
-            progress,
-            lossy,
-            known_good: 0,
-            last_seen: (0, clock::now()),
-            written_off: 0,
-        })
-    }
-
-    /// Whether another message fits.
-    #[inline]
-    pub(crate) fn has(&mut self, sent: u64) -> bool {
-        if sent < self.known_good {
-            return true;
-        }
-        let fits = (self.received() + self.written_off).saturating_add(self.limit);
-        if fits < sent.saturating_add(self.burst) {
-            return false;
-        }
-        self.known_good = fits;
-        true
-    }
-
-    fn received(&self) -> u64 {
-        let each = self.receivers.iter().map(|counters| counters.progress(self.producer));
-        match self.progress {
-            Progress::Highest => each.min().unwrap_or(u64::MAX),
-            Progress::Count => each.sum(),
-        }
-    }
-
-    /// Where messages may be lost, a window in which nothing moves is empty.
-    fn give_up_if_stuck<R: Recording>(&mut self, sends: &mut SenderRecorder<R>) {
-        let (received, now) = (self.received(), clock::now());
-        if received != self.last_seen.0 {
-            self.last_seen = (received, now);
-        } else if self.lossy && now - self.last_seen.1 > GIVE_UP {
-            self.written_off = sends.sent().saturating_sub(received);
-            self.last_seen.1 = now;
-            self.known_good = 0;
-            sends.reset_window();
         }
     }
 }

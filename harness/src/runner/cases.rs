@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use labs::lab::Broker;
 
 use super::request::Request;
-use crate::broker::{self, Source};
+use crate::broker::{self, Source, without_password};
 use crate::compare::reproducibility;
 use crate::measure::host;
 use crate::measure::noise::Meter;
 use crate::results::private::RESULTS;
-use crate::results::{Bundle, Cell, FLOOR, Load, LoadKind, Part, Plan, Run, SCHEMA, Skipped, Subject};
+use crate::results::{
+    Bundle, Cell, FLOOR, Host, Load, LoadKind, Lock, Part, Plan, Run, SCHEMA, Skipped, Subject, Versions,
+};
 use crate::roles::{Handle, baseline};
 use crate::trial;
 
@@ -49,29 +51,37 @@ pub(super) fn available(
     Ok((handles, sources, skipped))
 }
 
-/// A new bundle, or the one to go on with.
+/// A new result set, or the one to go on with; and what keeps others from writing to it.
 pub(super) fn open(
     request: &Request<'_>,
     handles: &[Handle],
+    sources: &BTreeMap<Broker, Source>,
     mut skipped: Vec<Skipped>,
-) -> Result<(Bundle, Run)> {
+) -> Result<(Bundle, Run, Lock)> {
     if request.resume {
+        let (bundle, _) = Bundle::open(request.out)?;
+        let lock = bundle.lock()?;
+        // Only now: another process may have written to it until a moment ago.
         let (bundle, mut run) = Bundle::open(request.out)?;
         ensure!(
             run.plan == request.plan,
             "{} was made with another plan; give the same labs and options as then, or a new --out",
             request.out.display()
         );
+        same_conditions(&run, sources)
+            .with_context(|| format!("{} cannot be continued", request.out.display()))?;
+        run.sources = said(sources);
         // What a trial of the plan recorded and what is damaged now is measured again.
         for cell in run.cells.iter_mut().filter(|cell| cell.part_of.is_none()) {
             let id = &cell.id;
             cell.trials.retain(|trial| trial.failed.is_some() || bundle.raw(id, trial.index).is_ok());
         }
-        return Ok((bundle, run));
+        return Ok((bundle, run, lock));
     }
     let host = host::host();
     let widening = reproducibility::saved(Path::new(RESULTS), &host)?;
     let bundle = Bundle::create(request.out)?;
+    let lock = bundle.lock()?;
     let noise = Meter::before();
     let plan = &request.plan;
     let mut cells = Vec::new();
@@ -99,10 +109,47 @@ pub(super) fn open(
         capacities: Vec::new(),
         sweeps: Vec::new(),
         skipped,
+        sources: said(sources),
         widening,
     };
     bundle.save(&run)?;
-    Ok((bundle, run))
+    Ok((bundle, run, lock))
+}
+
+/// Where brokers come from, as a result set says it.
+fn said(sources: &BTreeMap<Broker, Source>) -> BTreeMap<String, String> {
+    let said = |source: &Source| match source {
+        Source::Url(url) => without_password(url.split('?').next().unwrap_or_default()),
+        private => private.as_str().to_owned(),
+    };
+    sources.iter().map(|(broker, source)| (broker.to_string(), said(source))).collect()
+}
+
+/// Refuses to mix what cannot be compared: another program, another machine, another broker.
+fn same_conditions(run: &Run, sources: &BTreeMap<Broker, Source>) -> Result<()> {
+    let differs = |what: &str, then: &str, now: &str| {
+        format!("it was made with {what} {then}, and this is {now}; begin a new one with a new --out")
+    };
+    let (then, now) = (&run.versions, host::versions(BTreeMap::new()));
+    let program = |versions: &Versions| {
+        format!("{} ({}, {})", versions.lab, versions.git.as_deref().unwrap_or("no commit"), versions.profile)
+    };
+    ensure!(program(then) == program(&now), differs("lab", &program(then), &program(&now)));
+    let host = host::host();
+    let machine = |host: &Host| format!("{}, {} CPUs, {}", host.name, host.cores, host.cpu);
+    ensure!(
+        machine(&run.host) == machine(&host),
+        differs("the machine", &machine(&run.host), &machine(&host))
+    );
+    for (broker, now) in said(sources) {
+        if let Some(then) = run.sources.get(&broker).filter(|then| **then != now) {
+            bail!(
+                "it was made with {broker} from `{then}`, and this one is from `{now}`; give the same \
+                 --url as then, or begin a new one with a new --out"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// One lab, with one size, one shape and one value of every axis.

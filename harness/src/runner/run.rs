@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use labs::lab::{Broker, Guarantee};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -55,7 +55,7 @@ pub async fn run(request: &Request<'_>, progress: &mut impl Progress) -> Result<
     let cpus = plan.cpus.as_deref().map(plan::parse_cpus).transpose()?.unwrap_or_default();
     let (mut handles, sources, skipped) = available(wanted, &request.urls, request.strict)?;
     handles.extend(floors(plan, &handles));
-    let (bundle, run) = open(request, &handles, skipped)?;
+    let (bundle, run, _lock) = open(request, &handles, &sources, skipped)?;
     let mut random = SmallRng::seed_from_u64(run.seed);
     let rounds = schedule(&run, &handles, &mut random);
     let blocks = rounds.iter().flat_map(|round| &round.blocks);
@@ -166,6 +166,10 @@ impl<P: Progress> Work<'_, P> {
         let options = Options { durable, dir: &guard::session_dir() };
         let server = Server::start(broker, &self.sources[&broker], &options).await?;
         let variant = if durable { " (durable)" } else { "" };
+        let (then, now) = (self.run.versions.brokers.get(broker.as_str()), server.version());
+        if let Some(then) = then.filter(|then| *then != now) {
+            bail!("this result set was made with version {then} of {broker}, and this one is {now}");
+        }
         self.run.versions.settings.insert(format!("{broker}{variant}"), server.settings().clone());
         self.run.versions.brokers.insert(broker.to_string(), server.version().to_owned());
         Ok(server)

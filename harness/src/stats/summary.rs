@@ -113,6 +113,9 @@ fn total(a: &Counts, b: &Counts) -> Counts {
         reorder_distance: a.reorder_distance.max(b.reorder_distance),
         corrupt: a.corrupt + b.corrupt,
         misrouted: a.misrouted + b.misrouted,
+        unaccounted: a.unaccounted + b.unaccounted,
+        peers_disconnected: a.peers_disconnected + b.peers_disconnected,
+        messages_skipped: a.messages_skipped + b.messages_skipped,
         negative: a.negative + b.negative,
         window_resets: a.window_resets + b.window_resets,
     }

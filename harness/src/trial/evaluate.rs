@@ -29,6 +29,9 @@ pub struct TrialInputs<'a> {
     pub noise: Noise,
     /// What the broker used in the measured window.
     pub broker: Option<Usage>,
+    /// CPU time of the process that supervises in the measured window, ns; `None` where the roles
+    /// are in the same process.
+    pub supervisor_cpu: Option<u64>,
     /// Sent and not yet received when the measured window opened and closed.
     pub backlog: [u64; 2],
     /// Why it failed.
@@ -43,8 +46,19 @@ pub struct TrialInputs<'a> {
 
 /// Puts everything together and says what is not to be believed.
 pub fn evaluate(spec: &Spec, seen: TrialInputs<'_>, index: usize, position: usize) -> Outcome {
-    let TrialInputs { reports, account, work, noise, broker, backlog, mut failed, paused, recording, start } =
-        seen;
+    let TrialInputs {
+        reports,
+        account,
+        work,
+        noise,
+        broker,
+        supervisor_cpu,
+        backlog,
+        mut failed,
+        paused,
+        recording,
+        start,
+    } = seen;
     let Reconciled { counts, again } = account;
     let reports = || reports.iter().copied();
     let merged = |pick: fn(&Report) -> &str| merge(reports().map(|(_, report)| pick(report)));
@@ -83,6 +97,14 @@ pub fn evaluate(spec: &Spec, seen: TrialInputs<'_>, index: usize, position: usiz
     if let Some(usage) = broker {
         cost.insert("broker".to_owned(), plausible(usage.per_message(received), spec.size));
     }
+    let harness_cpu = supervisor_cpu.map(|supervisor| {
+        let roles: u64 = reports().map(|(_, report)| report.usage.cpu_ns).sum();
+        let all = roles + broker.map_or(0, |usage| usage.cpu_ns) + supervisor;
+        // Looks are counted from the common start.
+        let looks: u64 = reports().map(|(_, report)| report.window_cpu_ns).sum();
+        let measured = looks as f64 * spec.seconds / (spec.warmup + spec.seconds);
+        if all == 0 { 0.0 } else { (supervisor as f64 + measured) / all as f64 }
+    });
     let knobs = reports().flat_map(|(_, report)| report.knobs.clone()).collect();
     let raw = Raw {
         response: response_text,
@@ -116,11 +138,13 @@ pub fn evaluate(spec: &Spec, seen: TrialInputs<'_>, index: usize, position: usiz
         hops_ns: work.hops.as_ref().map(|hops| hops.map(stats::percentiles)),
         shares: work.shares,
         cost,
+        harness_cpu,
         noise,
         flags: Vec::new(),
         paused,
     };
-    trial.flags = flags(&trial, &raw, &spec.load, spec.seconds, spec.null_rate);
+    let guarantee = spec.handle.entry.guarantee;
+    trial.flags = flags(&trial, &raw, &spec.load, spec.seconds, spec.null_rate, guarantee);
     Outcome { trial, raw, knobs, recording, start }
 }
 

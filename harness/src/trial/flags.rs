@@ -1,5 +1,7 @@
 //! Why a trial's figures are not to be believed: one pure function, and its limits.
 
+use labs::lab::Guarantee;
+
 use crate::measure::clock;
 use crate::results::{Arrivals, Flag, Load, LoadKind, Raw, Trial};
 
@@ -8,6 +10,8 @@ const STEADY: f64 = 0.2;
 /// Lag may be this share of the response at the 99th percentile before the
 /// generator, not the lab, is what was measured.
 const LAG_SHARE: f64 = 0.5;
+/// Flat out, the harness may take this share of the CPU time.
+const HARNESS_CPU: f64 = 0.2;
 /// Shares of CPU time that others, or the hypervisor, may take.
 pub(crate) const FOREIGN: f64 = 0.1;
 pub(crate) const STEAL: f64 = 0.02;
@@ -17,9 +21,24 @@ pub(crate) const OVERSLEEP: u64 = 2_000_000;
 
 /// What is not to be believed about a trial. `null_rate` is what the generator
 /// can offer to a transport that does nothing, messages a second: it must be
-/// twice the load. Pure, so that each rule can be shown to hold.
-pub fn flags(trial: &Trial, raw: &Raw, load: &Load, seconds: f64, null_rate: f64) -> Vec<Flag> {
+/// twice the load. `guarantee` is what the lab promises. Pure, so that each rule can be
+/// shown to hold.
+pub fn flags(
+    trial: &Trial,
+    raw: &Raw,
+    load: &Load,
+    seconds: f64,
+    null_rate: f64,
+    guarantee: Guarantee,
+) -> Vec<Flag> {
     let mut flags = Vec::new();
+    if guarantee != Guarantee::AtMostOnce && trial.counts.confirmed_lost > 0 {
+        flags.push(Flag::BrokenPromise);
+    }
+    // At a rate that leaves CPU time over, nobody waits for the harness.
+    if !load.is_open() && trial.harness_cpu.is_some_and(|share| share > HARNESS_CPU) {
+        flags.push(Flag::HarnessCpu);
+    }
     let open_loop = load.is_open();
     if open_loop {
         let limited = match (trial.lag_ns.p99, trial.response_ns.p99) {
@@ -107,7 +126,7 @@ mod tests {
     fn check(change: impl FnOnce(&mut Trial, &mut Raw, &mut Load), expected: &[Flag]) {
         let (mut trial, mut raw, mut load) = fine();
         change(&mut trial, &mut raw, &mut load);
-        assert_eq!(flags(&trial, &raw, &load, 1.0, 1e7), expected);
+        assert_eq!(flags(&trial, &raw, &load, 1.0, 1e7, Guarantee::AtLeastOnce), expected);
     }
 
     #[test]
@@ -124,8 +143,8 @@ mod tests {
     #[test]
     fn a_generator_must_be_able_to_do_twice_the_load() {
         let (trial, raw, load) = fine();
-        assert_eq!(flags(&trial, &raw, &load, 1.0, 1999.0), [Flag::GeneratorLimited]);
-        assert_eq!(flags(&trial, &raw, &load, 1.0, 2000.0), []);
+        assert_eq!(flags(&trial, &raw, &load, 1.0, 1999.0, Guarantee::Durable), [Flag::GeneratorLimited]);
+        assert_eq!(flags(&trial, &raw, &load, 1.0, 2000.0, Guarantee::Durable), []);
     }
 
     #[test]
@@ -140,6 +159,32 @@ mod tests {
         check(cut(40), &[Flag::Unsteady]);
         // Warm-up does not count.
         check(|_, raw, _| raw.series[0].received = 0, &[]);
+    }
+
+    #[test]
+    fn a_lost_confirmed_message_breaks_the_promise_of_those_who_made_it() {
+        check(|trial, _, _| trial.counts.confirmed_lost = 1, &[Flag::BrokenPromise]);
+        check(|trial, _, _| trial.counts.unaccounted = 1, &[]);
+        // It comes first, whatever else is wrong.
+        let noisy = |trial: &mut Trial, _: &mut Raw, _: &mut Load| {
+            (trial.counts.confirmed_lost, trial.noise.foreign_cpu) = (1, 0.5);
+        };
+        check(noisy, &[Flag::BrokenPromise, Flag::NoisyMachine]);
+        let (mut trial, raw, load) = fine();
+        trial.counts.confirmed_lost = 1;
+        assert_eq!(flags(&trial, &raw, &load, 1.0, 1e7, Guarantee::AtMostOnce), []);
+    }
+
+    #[test]
+    fn a_harness_that_takes_the_cpu_is_what_was_measured() {
+        let flat_out = |share| {
+            move |trial: &mut Trial, _: &mut Raw, load: &mut Load| {
+                (trial.harness_cpu, *load) = (Some(share), Load::max());
+            }
+        };
+        check(flat_out(0.21), &[Flag::HarnessCpu]);
+        check(flat_out(0.2), &[]);
+        check(|trial, _, _| trial.harness_cpu = Some(0.9), &[]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod reconcile;
 mod recording;
 mod role_counts;
 mod run;
+mod second_look;
 mod spec;
 mod watch;
 

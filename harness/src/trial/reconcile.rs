@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::role_counts::role_counts;
 use super::spec::{Spec, receivers};
 use crate::measure::account::{self, Bitmap, Counter, Counters, Set};
 use crate::results::Counts;
@@ -25,10 +26,27 @@ impl From<Counts> for Reconciled {
     }
 }
 
-/// The final account, from the files that the roles kept. Where a role was
-/// killed (`crashed`), what was on its way and not confirmed is indeterminate:
-/// neither lost nor delivered can be said of it.
-pub(super) fn reconcile(spec: &Spec, dir: &Path, crashed: bool) -> Result<Reconciled> {
+/// How the messages of a trial came to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Nothing more can come: what was not received is lost.
+    Drained,
+    /// The trial failed before that: what was not received may still be in the broker's store or
+    /// on the way, so it is unaccounted for.
+    Failed,
+    /// A role was killed. What it had not confirmed is indeterminate, the rest unaccounted for.
+    Crashed,
+}
+
+/// Whether every message that was sent was received or refused, from the sets that the
+/// roles keep. Counters cannot say it of receivers that share the messages: one that comes to
+/// two of them counts twice.
+pub(super) fn nothing_is_missing(spec: &Spec, dir: &Path) -> Result<bool> {
+    Ok(reconcile(spec, dir, Ending::Drained)?.counts.lost == 0)
+}
+
+/// The final account, from the files that the roles kept.
+pub(super) fn reconcile(spec: &Spec, dir: &Path, ending: Ending) -> Result<Reconciled> {
     let pattern = spec.handle.entry.pattern;
     let sender = kinds(pattern)[0];
     let (receiver, count) = receivers(spec);
@@ -40,7 +58,9 @@ pub(super) fn reconcile(spec: &Spec, dir: &Path, crashed: bool) -> Result<Reconc
         };
         counts.sent = sum(sender, spec.senders, Counter::Sent)?;
         counts.received = sum(receiver, count, Counter::Received)?;
-        counts.lost = counts.sent.saturating_sub(counts.received);
+        counts.unconfirmed_lost = counts.sent.saturating_sub(counts.received);
+        counts.lost = counts.unconfirmed_lost;
+        end(&mut counts, ending);
         return Ok(counts.into());
     }
     let mut again = 0;
@@ -80,9 +100,29 @@ pub(super) fn reconcile(spec: &Spec, dir: &Path, crashed: bool) -> Result<Reconc
             counts.unconfirmed_lost += fate.lost - fate.confirmed_lost;
         }
     }
-    if crashed {
-        counts.indeterminate = std::mem::take(&mut counts.unconfirmed_lost);
-        counts.lost -= counts.indeterminate;
+    for (kind, count) in role_counts(pattern, spec.senders, spec.receivers) {
+        for index in 0..count {
+            let counters = Counters::open(dir, &format!("{kind}-{index}"))?;
+            counts.peers_disconnected += counters.get(Counter::PeersDisconnected);
+            counts.messages_skipped += counters.get(Counter::MessagesSkipped);
+        }
     }
+    end(&mut counts, ending);
     Ok(Reconciled { counts, again })
+}
+
+/// Calls missing messages lost only where nothing more can come.
+fn end(counts: &mut Counts, ending: Ending) {
+    if ending == Ending::Drained {
+        return;
+    }
+    let unconfirmed = std::mem::take(&mut counts.unconfirmed_lost);
+    let confirmed = std::mem::take(&mut counts.confirmed_lost);
+    counts.lost = 0;
+    if ending == Ending::Crashed {
+        counts.indeterminate = unconfirmed;
+        counts.unaccounted = confirmed;
+    } else {
+        counts.unaccounted = unconfirmed + confirmed;
+    }
 }

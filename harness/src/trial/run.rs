@@ -12,15 +12,16 @@ use labs::lab::Place;
 use super::evaluate::{TrialInputs, evaluate};
 use super::pause::{self, Begin};
 use super::pipeline_work::work;
-use super::reconcile::reconcile;
+use super::reconcile::{Ending, nothing_is_missing, reconcile};
 use super::recording::recording;
 use super::role_counts::role_counts;
+use super::second_look;
 use super::spec::{Outcome, Spec};
 use super::watch::{Accounts, Watch};
 use crate::broker::Server;
 use crate::measure::account;
 use crate::measure::clock::{self, SECOND};
-use crate::measure::cost::Usage;
+use crate::measure::cost::{Usage, process_cpu};
 use crate::measure::noise::Meter;
 use crate::results::{LoadKind, Paused};
 use crate::roles::protocol::{FromRole, Init, Kind, Measure, ToRole, kinds};
@@ -33,6 +34,8 @@ const JOIN: Duration = Duration::from_secs(30);
 const COUNTDOWN: u64 = 20_000_000;
 /// How often accounts are looked at while messages drain.
 const LOOK: Duration = Duration::from_millis(2);
+/// How often the sets of messages are compared while counters say that all have arrived, ns.
+const PROOF: u64 = SECOND / 20;
 /// How often while they are measured: seldom, since looking costs CPU as well.
 const PEEK: Duration = Duration::from_millis(25);
 
@@ -85,20 +88,24 @@ pub async fn run(
         }));
     }
     let meter = Meter::start();
-    let mut roles = Roles::start(&spec.handle, inits, spec.placement.clone())?;
+    let mut roles = Roles::start(&spec.handle, inits.clone(), spec.placement.clone())?;
     let mut trial_run = TrialRun {
         spec,
         roles: &mut roles,
         accounts: accounts.path(),
         measured: None,
+        supervisor_cpu: None,
         paused: None,
         backlog: [0; 2],
         start: None,
     };
     let mut failed =
         trial_run.play(broker.as_deref_mut(), watch).await.err().map(|error| format!("{error:#}"));
+    // What goes wrong from here on comes after the last message.
+    let drained = failed.is_none();
     let (measured, backlog, paused, start) =
         (trial_run.measured, trial_run.backlog, trial_run.paused, trial_run.start);
+    let supervisor_cpu = trial_run.supervisor_cpu.filter(|_| !spec.placement.threads);
     let complaints = roles.shut_down(Duration::from_nanos(LEAVE + clock::seconds(spec.drain))).await;
     if failed.is_none() && !complaints.is_empty() {
         failed = Some(complaints.join("; "));
@@ -107,6 +114,24 @@ pub async fn run(
         failed = Some(crashed_role);
     }
     let noise = meter.stop();
+    let crashed = roles.all.iter().any(|role| role.crashed.is_some());
+    let mut ending = match (crashed, drained) {
+        (true, _) => Ending::Crashed,
+        (_, true) => Ending::Drained,
+        _ => Ending::Failed,
+    };
+    if let (Ending::Failed, Some(why)) = (ending, &mut failed)
+        && second_look::has_store(spec)
+    {
+        // Messages may still be in the store: only what is not there either is lost.
+        match second_look::look_again(spec, &inits, accounts.path()).await {
+            Ok(found) => {
+                ending = Ending::Drained;
+                why.push_str(&format!("; new receivers found {found} of the missing messages in the store"));
+            }
+            Err(error) => why.push_str(&format!("; nobody could look into the store: {error:#}")),
+        }
+    }
     let gone = broker.as_mut().and_then(|server| server.died());
     if let Some(gone) = &gone {
         failed = Some(format!("the broker died: {gone}"));
@@ -118,10 +143,11 @@ pub async fn run(
     }
     let seen = TrialInputs {
         reports: roles.all.iter().filter_map(|role| Some((role.kind, role.report.as_ref()?))).collect(),
-        account: reconcile(spec, accounts.path(), roles.all.iter().any(|role| role.crashed.is_some()))?,
+        account: reconcile(spec, accounts.path(), ending)?,
         work: work(spec, accounts.path())?,
         noise,
         broker: measured,
+        supervisor_cpu,
         backlog,
         failed,
         paused,
@@ -148,6 +174,8 @@ struct TrialRun<'a> {
     accounts: &'a Path,
     /// The broker's cost in the measured window.
     measured: Option<Usage>,
+    /// CPU time of this process in the measured window, ns.
+    supervisor_cpu: Option<u64>,
     /// When the broker stood still.
     paused: Option<Paused>,
     /// Sent and not yet received when the measured window opened and closed.
@@ -189,7 +217,9 @@ impl TrialRun<'_> {
         // stands still for longer than the drain deadline has failed.
         let drain = clock::seconds(self.spec.drain);
         let mut last_move = (0, to);
+        let mut own = None;
         let mut next_check = 0;
+        let mut next_proof = 0;
         loop {
             // The broker's cost is read when the measured window opens and closes.
             let wake = if usages.0.is_none() { from } else { to };
@@ -206,6 +236,10 @@ impl TrialRun<'_> {
             if now >= wake && usages.1.is_none() {
                 let slot = if usages.0.is_none() { &mut usages.0 } else { &mut usages.1 };
                 *slot = Some(usage().unwrap_or_default());
+                match own {
+                    None => own = Some(process_cpu()),
+                    Some(before) => self.supervisor_cpu = Some(process_cpu() - before),
+                }
                 if self.spec.load.is_open() {
                     self.backlog[usize::from(usages.1.is_some())] = accounts.missing();
                 }
@@ -239,14 +273,21 @@ impl TrialRun<'_> {
                 self.measured = Some(usages.1.unwrap_or_default() - usages.0.unwrap_or_default());
             }
             let faulted = asked.is_none() || self.paused.is_some();
-            if faulted && self.all_sent() && accounts.complete() {
-                return Ok(());
+            if faulted && self.all_sent() && accounts.complete() && now >= next_proof {
+                // Counters say so, quickly; the sets of messages have the last word.
+                if !accounts.is_shared() || nothing_is_missing(self.spec, self.accounts)? {
+                    return Ok(());
+                }
+                next_proof = now + PROOF;
             }
             if now - last_move.1 > drain {
                 let seconds = self.spec.drain;
+                let missing = match accounts.is_shared() {
+                    true => reconcile(self.spec, self.accounts, Ending::Drained)?.counts.lost,
+                    false => accounts.missing(),
+                };
                 bail!(
-                    "stalled: nothing was received for {seconds} s with {} of {sent} messages still to come{}",
-                    accounts.missing(),
+                    "stalled: nothing was received for {seconds} s with {missing} of {sent} messages still to come{}",
                     if self.all_sent() { "" } else { ", and the sender is stuck" }
                 );
             }

@@ -40,6 +40,8 @@ pub(super) struct Accounts {
     copies: u64,
     /// Markers tell when nothing more will come.
     markers: u64,
+    /// Several receivers share the messages.
+    shared: bool,
     /// A receiver's progress is the highest number it has seen, not how many.
     in_order: bool,
 }
@@ -59,6 +61,7 @@ impl Accounts {
                 Pattern::OneWay | Pattern::PubSub => spec.senders as u64,
                 _ => u64::MAX,
             },
+            shared: receivers > 1 && pattern == Pattern::Queue,
             in_order: pattern == Pattern::OneWay || pattern.is_fan_out(),
         })
     }
@@ -98,6 +101,12 @@ impl Accounts {
             reordered: all(Counter::Reordered),
             ..Watch::default()
         }
+    }
+
+    /// Whether several receivers share the messages: then one that came to two of them counts
+    /// twice, and only the sets of messages tell whether all have arrived.
+    pub(super) fn is_shared(&self) -> bool {
+        self.shared
     }
 
     /// All has arrived; or every sender's marker has, and what had not come

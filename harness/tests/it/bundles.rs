@@ -39,7 +39,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// A bundle as short as one can be.
-fn tiny(labs: &[&str], more: &[&str]) -> Result<(TempDir, PathBuf)> {
+pub(crate) fn tiny(labs: &[&str], more: &[&str]) -> Result<(TempDir, PathBuf)> {
     let dir = tempfile::tempdir()?;
     let out = dir.path().join("tiny");
     let fixed = ["--trials", "1", "--seconds", "0.2", "--warmup", "0.1", "--seed", "7"];

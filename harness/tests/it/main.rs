@@ -27,6 +27,7 @@ mod publish;
 mod recipes;
 mod regress;
 mod report;
+mod resume;
 mod return_address;
 mod selftest;
 mod status;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
     let trials = [
         brokers::trials(),
         report::trials(),
+        resume::trials(),
         chat::trials(),
         story::trials(),
         failures::trials(),

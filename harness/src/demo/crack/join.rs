@@ -42,7 +42,7 @@ pub(super) fn main(args: &CrackArgs, over: &Over) -> Result<ExitCode> {
             None
         }
     };
-    let knobs = knobs(&args.set)?;
+    let knobs = knobs(&args.set, &over.entry)?;
     let place = Place::new(&args.place, url).with_role(&name).with_directory(directory).with_knobs(knobs);
     let runtime = roles::runtime(0)?;
     let worked = runtime.block_on(async {

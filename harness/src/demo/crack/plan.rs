@@ -7,10 +7,12 @@ use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use labs::apps::crack::Job;
 use labs::apps::crack::words::{Alphabet, Hash, LONGEST};
+use labs::catalog::Entry;
 
 use super::transport::Over;
 use crate::broker::{self, Source};
 use crate::command::{BrokerArgs, Usage, usage};
+use crate::plan;
 
 /// Tasks a worker holds at once: few are shared evenly, and little is done again when it dies.
 const PREFETCH: usize = 8;
@@ -125,7 +127,7 @@ impl Plan {
         }))?;
         let window = WINDOW.max(EACH * workers);
         let job = Job { hash, alphabet, words, batch: args.batch, window, workers };
-        let (knobs, urls) = (knobs(&args.set)?, args.brokers.urls()?);
+        let (knobs, urls) = (knobs(&args.set, &over.entry)?, args.brokers.urls()?);
         Ok(Self { over, job, longest, workers, patience, knobs, urls, json: args.json })
     }
 
@@ -142,7 +144,7 @@ impl Plan {
 }
 
 /// What was set, and what this application sets if it was not.
-pub(super) fn knobs(set: &[String]) -> Result<BTreeMap<String, usize>> {
+pub(super) fn knobs(set: &[String], lab: &Entry) -> Result<BTreeMap<String, usize>> {
     let mut knobs: BTreeMap<String, usize> =
         ["prefetch", "credit"].map(|knob| (knob.to_owned(), PREFETCH)).into();
     for setting in set {
@@ -152,6 +154,7 @@ pub(super) fn knobs(set: &[String]) -> Result<BTreeMap<String, usize>> {
                 "`{setting}` is not KNOB=VALUE with a whole number, as in `--set prefetch=1`"
             )));
         };
+        usage(plan::check_knobs([name], &plan::knobs_of_labs([lab]), Some(lab)))?;
         knobs.insert(name.to_owned(), value);
     }
     Ok(knobs)

@@ -163,7 +163,7 @@ fn invitation(plan: &Plan, place: &Place, directory: &Directory, url: Option<&st
     let at = url.map_or_else(|| addresses.join(","), str::to_owned);
     let mut command =
         ["--join", over.entry.transport, "--at", &at, "--place", &place.name()].map(str::to_owned).to_vec();
-    let usual = knobs(&[]).unwrap_or_default();
+    let usual = knobs(&[], &over.entry).unwrap_or_default();
     for (knob, value) in plan.knobs.iter().filter(|(knob, value)| usual.get(*knob) != Some(value)) {
         command.extend(["--set".to_owned(), format!("{knob}={value}")]);
     }

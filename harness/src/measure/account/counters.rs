@@ -9,7 +9,7 @@ use anyhow::Result;
 use super::limits::MAX_PRODUCERS;
 use super::mapped::Words;
 
-const COUNTERS: usize = 16;
+const COUNTERS: usize = 24;
 const WORDS: usize = COUNTERS + MAX_PRODUCERS;
 
 /// The numbers of [`Counters`].
@@ -29,6 +29,8 @@ pub enum Counter {
     Misrouted,
     Negative,
     WindowResets,
+    PeersDisconnected,
+    MessagesSkipped,
     /// Markers seen: one for each producer.
     Markers,
     /// Set when the role has sent all it will send.

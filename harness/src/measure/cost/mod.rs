@@ -179,8 +179,18 @@ impl Own {
     }
 
     fn cpu(by_thread: bool) -> u64 {
-        clock(if by_thread { ClockId::ThreadCPUTime } else { ClockId::ProcessCPUTime })
+        if by_thread { thread_cpu() } else { process_cpu() }
     }
+}
+
+/// CPU time of the calling process so far, ns.
+pub fn process_cpu() -> u64 {
+    clock(ClockId::ProcessCPUTime)
+}
+
+/// CPU time of the calling thread so far, ns.
+pub fn thread_cpu() -> u64 {
+    clock(ClockId::ThreadCPUTime)
 }
 
 /// The kernel's count of writes, and our own of what it leaves out.

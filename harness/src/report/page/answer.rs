@@ -81,17 +81,20 @@ pub(super) struct Account {
     pub(super) lost_share: Option<String>,
     pub(super) duplicated: String,
     pub(super) reordered: String,
+    /// Whether what was reordered breaks a promise.
+    pub(super) ordered: bool,
     pub(super) corrupt: String,
 }
 
 impl Account {
-    pub(super) fn of(counts: &Counts) -> Self {
+    pub(super) fn of(cell: &Cell, counts: &Counts) -> Self {
         let expected = counts.lost.saturating_add(counts.received);
         Self {
             lost: number::count(counts.lost),
             lost_share: (counts.lost > 0).then(|| number::share(counts.lost as f64 / expected as f64)),
             duplicated: number::count(counts.duplicated),
             reordered: number::count(counts.reordered),
+            ordered: cell.promises_order(),
             corrupt: number::count(counts.corrupt),
         }
     }
@@ -261,7 +264,7 @@ fn latency(sheet: &Sheet<'_>, cell: &Cell) -> Latency {
 
 /// What a cell's good trials did to the messages.
 pub(super) fn account(cell: &Cell) -> Account {
-    cell.summary.as_ref().map(|summary| Account::of(&summary.counts)).unwrap_or_default()
+    cell.summary.as_ref().map(|summary| Account::of(cell, &summary.counts)).unwrap_or_default()
 }
 
 /// Why a cell has nothing to show.

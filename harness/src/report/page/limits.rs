@@ -108,7 +108,7 @@ fn row(limit: &Limit<'_>) -> Row {
         fail: rate(fail),
         p50: percentile(&response, response.p50),
         p99: percentile(&response, response.p99),
-        account: summary.map(|summary| Account::of(&summary.counts)),
+        account: summary.map(|summary| Account::of(cell, &summary.counts)),
         knee: knee.map_or_else(|| "–".to_owned(), number::share),
         flags: summary.map(|summary| join(&summary.flags)).unwrap_or_default(),
         note: note(capacity),
@@ -210,7 +210,7 @@ fn tried(limit: &Limit<'_>, step: &Step, attempt: &Attempt) -> Tried {
         throughput: number::rate(trial.throughput_per_s),
         p99: percentile(&trial.response_ns, trial.response_ns.p99),
         lag: percentile(&trial.lag_ns, trial.lag_ns.p99),
-        account: Account::of(&trial.counts),
+        account: Account::of(limit.cell, &trial.counts),
         overslept: number::time(trial.noise.oversleep_max_ns as f64),
     }
 }
@@ -229,7 +229,7 @@ fn swept(limit: &Limit<'_>) -> Swept {
             p50: percentile(response, response.p50),
             p99: percentile(response, response.p99),
             lag: percentile(lag, lag.p99),
-            account: Account::of(&summary.counts),
+            account: Account::of(limit.cell, &summary.counts),
             overslept: number::time(trials.iter().map(overslept).max().unwrap_or_default() as f64),
             flags: join(&summary.flags),
         }

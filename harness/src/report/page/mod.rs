@@ -241,7 +241,18 @@ fn failed(run: &Run) -> Vec<Failed> {
     trials
         .filter_map(|(cell, trial)| {
             let what = format!("{}, load {}, trial {}", cell.lab, number::load(&cell.load), trial.index + 1);
-            Some(Failed { what, reason: trial.failed.clone()? })
+            let (reason, counts) = (trial.failed.clone()?, &trial.counts);
+            let account = match counts.sent {
+                0 => String::new(),
+                sent => format!(
+                    " ({} sent, {} received, {} lost, {} unaccounted for)",
+                    number::count(sent),
+                    number::count(counts.received),
+                    number::count(counts.lost),
+                    number::count(counts.unaccounted + counts.indeterminate)
+                ),
+            };
+            Some(Failed { what, reason: reason + &account })
         })
         .collect()
 }
@@ -261,6 +272,12 @@ fn notes(run: &Run) -> Vec<Fact> {
 
 fn flags(run: &Run) -> Vec<FlagText> {
     let meaning = |flag: Flag| match flag {
+        Flag::BrokenPromise => {
+            "Confirmed messages were lost, although the lab promises that none is: the lab, its broker or this program is at fault."
+        }
+        Flag::HarnessCpu => {
+            "At full speed, more than a fifth of the CPU time was the harness's own: the lab can do more than this."
+        }
         Flag::GeneratorLimited => {
             "The load generator, not the lab, set the figure: messages left late, so the lab can do at least this."
         }
@@ -274,6 +291,8 @@ fn flags(run: &Run) -> Vec<FlagText> {
         Flag::NoisyMachine => "Others used the machine, or the hypervisor took it away, during a trial.",
     };
     let all = [
+        Flag::BrokenPromise,
+        Flag::HarnessCpu,
         Flag::GeneratorLimited,
         Flag::Unsteady,
         Flag::TooFewSamples,

@@ -18,7 +18,7 @@ pub(super) struct TrialTable {
     counts: Vec<&'static str>,
     /// Names of those that are 0 in every trial, and left out.
     zeros: Vec<&'static str>,
-    /// Columns between the lab and the flags, without the trial's number.
+    /// Columns between the counts and the flags.
     columns: usize,
     labs: Vec<Lab>,
 }
@@ -32,6 +32,13 @@ struct Lab {
     knobs: String,
 }
 
+/// A count, and the class that says how it looks.
+#[derive(Serialize)]
+struct Shown {
+    text: String,
+    class: &'static str,
+}
+
 /// A trial, or all good ones together.
 #[derive(Serialize)]
 struct Row {
@@ -39,7 +46,7 @@ struct Row {
     together: bool,
     failed: Option<String>,
     throughput: String,
-    counts: Vec<String>,
+    counts: Vec<Shown>,
     times: Vec<String>,
     /// What went on beside it; nothing for all together.
     noise: Vec<String>,
@@ -60,7 +67,8 @@ struct CostRow {
 /// A count's name, whether it is shown even if it is 0 everywhere, and how it is set.
 type Count = (&'static str, bool, fn(&Counts) -> String);
 
-const COUNTS: [Count; 13] = [
+const REORDERED: &str = "reord.";
+const COUNTS: [Count; 16] = [
     ("sent", true, |all| number::count(all.sent)),
     ("received", true, |all| number::count(all.received)),
     ("lost", true, |all| number::count(all.lost)),
@@ -68,11 +76,14 @@ const COUNTS: [Count; 13] = [
     ("unconfirmed-lost", false, |all| number::count(all.unconfirmed_lost)),
     ("refused", false, |all| number::count(all.refused)),
     ("indeterminate", false, |all| number::count(all.indeterminate)),
+    ("unaccounted", false, |all| number::count(all.unaccounted)),
     ("duplic.", true, |all| with(all.duplicated, "redelivered", all.redelivered)),
-    ("reord.", true, |all| with(all.reordered, "by up to", all.reorder_distance)),
+    (REORDERED, true, |all| with(all.reordered, "by up to", all.reorder_distance)),
     ("corrupt", true, |all| number::count(all.corrupt)),
     ("misrouted", false, |all| number::count(all.misrouted)),
     ("negative latency", false, |all| number::count(all.negative)),
+    ("peers disconnected", false, |all| number::count(all.peers_disconnected)),
+    ("messages skipped", false, |all| number::count(all.messages_skipped)),
     ("window resets", false, |all| number::count(all.window_resets)),
 ];
 
@@ -86,7 +97,8 @@ fn with(value: u64, name: &str, more: u64) -> String {
 /// The table of one sheet.
 pub(super) fn table(sheet: &Sheet<'_>) -> TrialTable {
     let cells: Vec<&Cell> = sheet.by_guarantee().into_iter().flat_map(|(_, cells)| cells).collect();
-    let trials = || cells.iter().flat_map(|cell| &cell.trials).filter(|trial| trial.failed.is_none());
+    // Failed trials count, too: what they lack must not be said to be 0 everywhere.
+    let trials = || cells.iter().flat_map(|cell| &cell.trials);
     let (shown, zeros): (Vec<Count>, Vec<Count>) = COUNTS
         .into_iter()
         .partition(|(_, always, text)| *always || trials().any(|trial| text(&trial.counts) != "0"));
@@ -95,7 +107,7 @@ pub(super) fn table(sheet: &Sheet<'_>) -> TrialTable {
         title: format!("{}, {}", sheet.load_text(), sheet.setting()),
         is_rate,
         is_drain,
-        columns: 1 + shown.len() + if is_rate { 8 } else { 0 } + if is_drain { 2 } else { 0 } + 4,
+        columns: if is_rate { 8 } else { 0 } + if is_drain { 2 } else { 0 } + 4,
         labs: cells.into_iter().map(|cell| lab(cell, &shown)).collect(),
         counts: shown.into_iter().map(|(name, ..)| name).collect(),
         zeros: zeros.into_iter().map(|(name, ..)| name).collect(),
@@ -103,7 +115,19 @@ pub(super) fn table(sheet: &Sheet<'_>) -> TrialTable {
 }
 
 fn lab(cell: &Cell, shown: &[Count]) -> Lab {
-    let counts = |counts: &Counts| shown.iter().map(|(_, _, text)| text(counts)).collect();
+    let counts = |counts: &Counts| {
+        let shown = shown.iter().enumerate().map(|(at, (name, _, text))| {
+            let text = text(counts);
+            let class = match at {
+                0 => "start",
+                1 => "",
+                _ if text == "0" || (*name == REORDERED && !cell.promises_order()) => "zero",
+                _ => "some",
+            };
+            Shown { text, class }
+        });
+        shown.collect()
+    };
     let trial = |trial: &Trial| Row {
         name: format!("{}", trial.index + 1),
         together: false,

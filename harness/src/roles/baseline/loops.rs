@@ -23,16 +23,17 @@ use crate::results::{Interval, LoadKind};
 use crate::roles::context::RoleContext;
 use crate::roles::enter::start_role;
 use crate::roles::handle::Outbox;
+use crate::roles::in_flight_window::InFlightWindow;
 use crate::roles::protocol::{Init, Kind, ToRole};
 use crate::roles::reqrep::IN_FLIGHT;
-use crate::roles::send_loop::{FLUSH_EVERY, InFlightWindow};
+use crate::roles::send_loop::FLUSH_EVERY;
 use crate::stats;
 
 /// Most bytes in one write, in a closed loop: messages are written as many at a
 /// time as a lab's are flushed, unless they are large.
 const WRITE: usize = 1 << 20;
-/// How often a full window is looked at again, ns.
-const LOOK: u64 = 50_000;
+/// How long a sender with enough requests in flight waits before it looks again, ns.
+const ANSWER_PAUSE: u64 = 50_000;
 /// How often a reader that hears nothing asks whether it is over.
 const TURN: Duration = Duration::from_millis(50);
 
@@ -138,7 +139,8 @@ impl Mouth<'_> {
                 in_flight_window.has(self.sent)
             };
             if !fits {
-                pacer.sleep_until(now + LOOK).await?;
+                let look = if answered { now + ANSWER_PAUSE } else { in_flight_window.next_look() };
+                pacer.sleep_until(look.min(window.to)).await?;
                 continue;
             }
             self.count(count as u64);

@@ -73,6 +73,8 @@ pub(super) enum Known {
     Beyond(u64, u64),
     /// This share of the gaps between due times is longer than the mean.
     LongGaps(f64),
+    /// So many messages are lost.
+    Lost(u64),
     /// What is sustained, messages a second: for a search.
     Sustained(f64),
 }

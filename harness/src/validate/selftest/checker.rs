@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use labs::catalog::Pattern;
+
 use super::check::{Check, Known, Times};
 use super::expected::{Expected, around};
 use crate::measure::clock;
@@ -116,7 +118,7 @@ pub(super) struct Findings<'a> {
 pub(super) fn judge(check: &Check, truth: &Expected, findings: Findings<'_>) -> Vec<Figure> {
     let Findings { trial, backlog, .. } = findings;
     let mut figures = vec![Figure::text("ends", check.ending(), ending(trial))];
-    figures.extend(counts(truth, trial));
+    figures.extend(counts(check, truth, trial));
     let open = check.load.is_open();
     for (times, sorted, found) in [
         (Times::Lag, &truth.lag, trial.lag_ns),
@@ -171,8 +173,13 @@ fn ending(trial: &Trial) -> &'static str {
     }
 }
 
-fn counts(truth: &Expected, trial: &Trial) -> Vec<Figure> {
-    let (truth, found) = (&truth.counts, &trial.counts);
+fn counts(check: &Check, truth: &Expected, trial: &Trial) -> Vec<Figure> {
+    let (mut truth, found) = (truth.counts, &trial.counts);
+    if check.stalls && !matches!(check.pattern, Pattern::Queue | Pattern::Durable) {
+        // No marker says that they will not come, and there is no store to look into.
+        truth.unaccounted = std::mem::take(&mut truth.lost);
+        (truth.confirmed_lost, truth.unconfirmed_lost) = (0, 0);
+    }
     [
         ("sent", truth.sent, found.sent),
         ("received", truth.received, found.received),
@@ -181,6 +188,7 @@ fn counts(truth: &Expected, trial: &Trial) -> Vec<Figure> {
         ("confirmed lost", truth.confirmed_lost, found.confirmed_lost),
         ("unconfirmed lost", truth.unconfirmed_lost, found.unconfirmed_lost),
         ("indeterminate", truth.indeterminate, found.indeterminate),
+        ("unaccounted", truth.unaccounted, found.unaccounted),
         ("duplicated", truth.duplicated, found.duplicated),
         ("redelivered", truth.redelivered, found.redelivered),
         ("reordered", truth.reordered, found.reordered),
@@ -188,6 +196,8 @@ fn counts(truth: &Expected, trial: &Trial) -> Vec<Figure> {
         ("corrupt", truth.corrupt, found.corrupt),
         ("misrouted", truth.misrouted, found.misrouted),
         ("negative", truth.negative, found.negative),
+        ("peers disconnected", truth.peers_disconnected, found.peers_disconnected),
+        ("messages skipped", truth.messages_skipped, found.messages_skipped),
         ("window resets", truth.window_resets, found.window_resets),
     ]
     .map(|(name, truth, found)| Figure::exact(name, truth, found))
@@ -231,6 +241,7 @@ fn worked_out(known: Known, check: &Check, truth: &Expected, findings: Findings<
     let Findings { trial, raw, .. } = findings;
     let (name, unit, truth, found) = match known {
         Known::Sustained(_) => return None,
+        Known::Lost(lost) => return Some(Figure::exact("lost, by the plan", lost, trial.counts.lost)),
         Known::LongGaps(share) => {
             let found = check.load.rate.and_then(|rate| truth.gaps_beyond(clock::SECOND as f64 / rate));
             ("gaps over the mean, of 1000".to_owned(), "", share * 1000.0, found.map(|share| share * 1000.0))

@@ -11,7 +11,7 @@ use crate::results::{Arrivals, Flag, Load, LoadKind};
 
 /// Every check, in reading order.
 pub fn all() -> Vec<Check> {
-    [perfect(), arrivals(), times(), counts(), clocks(), overload(), patterns()]
+    [perfect(), arrivals(), times(), counts(), clocks(), overload(), crowds(), patterns()]
         .into_iter()
         .flatten()
         .collect()
@@ -235,6 +235,36 @@ fn overload() -> Vec<Check> {
     ]
 }
 
+/// A crowd shares what one sender or receiver has alone: 10,000 messages a second. The harness
+/// must keep the transport busy however many there are, and take little for itself.
+fn crowds() -> Vec<Check> {
+    let of = |name, pattern, about, senders, receivers: usize| {
+        let shared = 100_000 * receivers as u64;
+        Check {
+            load: Load::max(),
+            // What is in flight at the end takes 0.2 s to drain.
+            window: Some((2_000 / receivers as u64).max(32)),
+            warmup: 0.4,
+            faults: Faults { gap_ns: Some(shared), ..Faults::default() },
+            known: &[Known::Throughput(10_000.0)],
+            ..Check::of(name, pattern, about, &["throughput, by formula"]).role_counts(senders, receivers)
+        }
+    };
+    let senders =
+        |name, senders| of(name, Pattern::OneWay, "senders share 10,000 messages a second", senders, 1);
+    let receivers = |name, receivers| {
+        of(name, Pattern::PubSub, "subscribers share 10,000 deliveries a second", 1, receivers)
+    };
+    vec![
+        senders("senders-1", 1),
+        senders("senders-16", 16),
+        senders("senders-64", 64),
+        receivers("subscribers-1", 1),
+        receivers("subscribers-16", 16),
+        receivers("subscribers-64", 64),
+    ]
+}
+
 fn patterns() -> Vec<Check> {
     let only = |only, check: Check| Check { faults: Faults { only: Some(only), ..check.faults }, ..check };
     vec![
@@ -242,7 +272,7 @@ fn patterns() -> Vec<Check> {
             "wrong-replies",
             Pattern::RequestReply,
             "2 in 100 replies are another request's",
-            &["misrouted", "lost"],
+            &["misrouted", "unaccounted"],
         )
         .harmed(&[(Harm::Misanswered, 20)])
         .stalls(),
@@ -263,19 +293,22 @@ fn patterns() -> Vec<Check> {
             "pipeline-loss",
             Pattern::Pipeline,
             "tasks are dropped, others done twice",
-            &["lost", "duplicated"],
+            &["unaccounted", "duplicated"],
         )
         .harmed(&[(Harm::Dropped, 20), (Harm::Repeated, 20)])
         .role_counts(1, 2)
         .stalls(),
-        Check::of(
-            "broken-promise",
-            Pattern::Queue,
-            "2 in 100 are confirmed and then dropped",
-            &["confirmed lost"],
-        )
-        .harmed(&[(Harm::Dropped, 20)])
-        .stalls(),
+        Check {
+            raised: &[Flag::BrokenPromise],
+            ..Check::of(
+                "broken-promise",
+                Pattern::Queue,
+                "2 in 100 are confirmed and then dropped",
+                &["confirmed lost"],
+            )
+            .harmed(&[(Harm::Dropped, 20)])
+            .stalls()
+        },
         Check::of(
             "no-promise",
             Pattern::Queue,
@@ -292,6 +325,21 @@ fn patterns() -> Vec<Check> {
         )
         .harmed(&[(Harm::Repeated, 10), (Harm::RepeatedMarked, 20), (Harm::Marked, 30)])
         .role_counts(1, 2),
+        Check {
+            faults: Faults {
+                shares: &[(Harm::Repeated, 300), (Harm::Slow, 20)],
+                slow_ns: 600 * MS,
+                ..Faults::default()
+            },
+            known: &[Known::Lost(0)],
+            ..Check::of(
+                "late-among-duplicates",
+                Pattern::Queue,
+                "many come to both consumers, and 2 in 100 take 600 ms",
+                &["duplicated", "lost, by the plan"],
+            )
+            .role_counts(1, 2)
+        },
         only(
             1,
             Check::of(

@@ -7,6 +7,7 @@
 //! labs that break exactly this promise.
 
 mod broken;
+mod crowd;
 mod durable;
 mod faulty;
 mod hops;
@@ -110,6 +111,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     catalog::visit(&mut suite);
     suite.0.extend(broken::trials());
     suite.0.extend(role_processes::trials());
+    suite.0.extend(crowd::trials());
     suite.0.extend(hops::trials());
     suite.0.extend(redis_stream::trials());
     suite.0.extend(stomp::trials());

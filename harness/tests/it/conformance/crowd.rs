@@ -1,0 +1,100 @@
+//! A crowd: the largest number of roles that a lab may have, up to twelve of each kind, driven by
+//! the loops that measure, as processes. All of them are served, and nothing is lost.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
+use harness::broker::{Options, Server, Source};
+use harness::process::guard;
+use harness::results::{Load, LoadKind};
+use harness::roles::protocol::Kind;
+use harness::roles::{self, Handle, Handles};
+use harness::supervisor::Placement;
+use harness::trial::{self, Spec, TrialOptions};
+use labs::catalog::Visitor as _;
+use labs::lab::Overload;
+use libtest_mimic::Trial;
+
+use super::Site;
+use super::faulty::fault::{DEAF, NONE};
+use super::faulty::{Faulty, SAYS_WAITS};
+
+/// Senders and receivers.
+const CROWD: usize = 12;
+
+pub(super) fn trials() -> Vec<Trial> {
+    let mut trials: Vec<Trial> = roles::handles()
+        .into_iter()
+        .map(|handle| {
+            let (name, broker) = (format!("conformance::{}::crowd", handle.entry.name), handle.entry.broker);
+            super::trial(name, broker, move || crowd(&handle, BTreeMap::new(), 30.0))
+        })
+        .collect();
+    trials.push(super::trial("broken::oneway_crowd".to_owned(), None, proof));
+    trials
+}
+
+/// The most of both kinds that the lab may have.
+fn shape(handle: &Handle) -> Result<(usize, usize)> {
+    let shapes = [(CROWD, CROWD), (CROWD, 1), (1, CROWD)];
+    let fits = |(senders, receivers): &(usize, usize)| {
+        trial::check_shape(handle, LoadKind::Max, *senders, *receivers).is_ok()
+            && handle.publishers.is_none_or(|most| *senders <= most)
+    };
+    shapes.into_iter().find(fits).with_context(|| format!("{} has no crowd", handle.entry.name))
+}
+
+fn crowd(handle: &Handle, knobs: BTreeMap<String, usize>, drain: f64) -> Result<()> {
+    let (name, (senders, receivers)) = (&handle.entry.name, shape(handle)?);
+    let spec = Spec {
+        handle: handle.clone(),
+        size: 64,
+        load: Load::max(),
+        senders,
+        receivers,
+        warmup: 0.1,
+        seconds: 0.3,
+        drain,
+        window: Some(512),
+        knobs,
+        seed: 1,
+        placement: Placement { threads: handle.entry.in_process(), cpus: Vec::new() },
+        null_rate: f64::INFINITY,
+        options: TrialOptions::default(),
+    };
+    let site = Site::new(&format!("{name}-crowd"), handle.entry.broker)?;
+    let run = async {
+        let mut server = None;
+        if let (Some(broker), Some(url)) = (handle.entry.broker, site.init(name, Kind::Sender, 0).url) {
+            let options = Options { durable: true, dir: &guard::session_dir() };
+            server = Some(Server::start(broker, &Source::Url(url), &options).await?);
+        }
+        trial::run(&spec, server.as_mut(), 0, 0, |_| {}).await
+    };
+    let trial = roles::runtime(0)?.block_on(run)?.trial;
+    let (counts, copies) = (trial.counts, handle.entry.pattern.copies(receivers));
+    ensure!(trial.failed.is_none(), "crowd: {:?}, {counts:?}", trial.failed);
+    ensure!(counts.sent >= senders as u64 && trial.throughput_per_s > 0.0, "crowd: {counts:?}");
+    if matches!(handle.entry.overload, Overload::Waits | Overload::Stores) {
+        ensure!(counts.received == (counts.sent - counts.refused) * copies, "crowd: {counts:?}");
+    }
+    ensure!(counts.corrupt + counts.misrouted + counts.messages_skipped == 0, "crowd: {counts:?}");
+    Ok(())
+}
+
+/// A lab that hears only the first senders is told from one that hears all.
+fn proof() -> Result<()> {
+    let mut labs = Handles::new();
+    labs.one_way::<Faulty<SAYS_WAITS>>();
+    let handle = labs.0.first().context("no lab")?;
+    let held = |fault: usize| {
+        // Its roles are threads: they share what the registry has.
+        let mut handle = handle.clone();
+        handle.entry.transport = "inproc";
+        crowd(&handle, BTreeMap::from([("fault".to_owned(), fault)]), 3.0)
+    };
+    held(NONE).context("a lab that serves a crowd is accused")?;
+    let error = held(DEAF).err().context("a lab that is deaf to most of a crowd goes unnoticed")?;
+    ensure!(format!("{error:#}").contains("stalled"), "it was noticed for another reason: {error:#}");
+    Ok(())
+}
