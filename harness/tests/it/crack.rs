@@ -166,7 +166,13 @@ fn killed(entry: &Entry) -> Result<()> {
     let own = Own::start(entry.broker)?;
     let mut rest = vec![NONE, "--batch", "5000", "--workers", "2"];
     rest.extend(SECONDS);
-    rest.extend(["--set", "claim-ms=1000", "--set", "lease-ms=1000"]);
+    let soon: Vec<String> = entry
+        .knobs
+        .iter()
+        .filter(|knob| ["claim-ms", "lease-ms"].contains(&knob.name))
+        .flat_map(|knob| ["--set".to_owned(), format!("{}=1000", knob.name)])
+        .collect();
+    rest.extend(soon.iter().map(String::as_str));
     let mut live = Live::start(&strs(&arguments(entry.transport, own.as_ref(), &rest)?))?;
     live.until_said("worker-2 has joined")?;
     // More than starting and joining take: it has tasks in hand.
