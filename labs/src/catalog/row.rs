@@ -1,6 +1,6 @@
 //! What `table.rs` says of a lab, and how it is written.
 
-use super::{Entry, Particular, Pattern};
+use super::entry::{Entry, Particular, Pattern};
 use crate::lab::{Broker, Guarantee, Join, Knob, Overload};
 
 /// An [`Entry`] as a constant.
@@ -53,7 +53,7 @@ pub(super) fn source(entries: &[Entry]) -> String {
     };
     let mut text = format!(
         "//! What a build without a transport says of its labs. Written by `lab book`; a test holds it to the labs.\n\n\
-         use super::row::Row;\nuse super::{{Particular, Pattern}};\n\
+         use super::entry::{{Particular, Pattern}};\nuse super::row::Row;\n\
          use crate::lab::{{Broker, Guarantee, Join, Knob, Overload}};\nuse crate::pipeline::Sharing;\n\
          use crate::queue::Confirmed;\nuse crate::reqrep::Matching;\nuse crate::topic::FilterKind;\n\n\
          #[rustfmt::skip]\npub(super) const TABLE: [Row; {}] = [\n",

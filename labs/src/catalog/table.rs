@@ -1,7 +1,7 @@
 //! What a build without a transport says of its labs. Written by `lab book`; a test holds it to the labs.
 
+use super::entry::{Particular, Pattern};
 use super::row::Row;
-use super::{Particular, Pattern};
 use crate::lab::{Broker, Guarantee, Join, Knob, Overload};
 use crate::pipeline::Sharing;
 use crate::queue::Confirmed;

@@ -8,15 +8,21 @@
 //! there at any instance.
 
 mod client;
+mod frame;
 mod history;
 mod people;
+mod recent;
+
+// More of what a `Hub` does:
+mod presence;
+mod questions;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::ws::Utf8Bytes;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::{Notify, mpsc};
 
 use super::Now;
@@ -24,17 +30,17 @@ use super::message::{self, Heard, Said, Way};
 use super::room::Room;
 use client::Client;
 pub(super) use client::{Entrance, Line};
+use frame::frame;
 use history::History;
 pub use history::Wanted;
 pub(in crate::apps::chat) use people::BEAT;
 use people::People;
+use recent::Recent;
 
 /// Browsers at one instance, at most.
 const BROWSERS: usize = 1_000;
 /// Things that a browser may say between two ticks.
 const PER_TICK: usize = 20;
-/// Identifiers of what came lately that are remembered, to know what comes twice.
-const REMEMBERED: usize = 20_000;
 /// Said here and not yet published, at most.
 pub const OUTGOING: usize = 1_024;
 
@@ -155,7 +161,7 @@ impl Hub {
             return;
         }
         let heard = Heard { room, position: None, came_us, said };
-        let text = told("said", &json!({ "message": heard }));
+        let text = frame("said", &json!({ "message": heard }));
         for client in inner.clients.values_mut().filter(|client| client.is_in(&heard.room)) {
             client.tell(&text);
         }
@@ -163,6 +169,12 @@ impl Hub {
         if self.has_history() {
             self.look();
         }
+    }
+
+    /// Something may be new in the history.
+    pub fn look(&self) {
+        self.lock().history.look = true;
+        self.wants.notify_one();
     }
 
     /// What was said here is with the transport now.
@@ -199,7 +211,7 @@ impl Hub {
             return None;
         }
         let (mut client, line) = client::new();
-        client.tell(&told("hello", &json!({ "about": self.about })));
+        client.tell(&frame("hello", &json!({ "about": self.about })));
         client.tell(&inner.transport());
         let number = inner.next;
         inner.next += 1;
@@ -215,17 +227,17 @@ impl Hub {
         let Some(client) = inner.clients.get_mut(&number) else { return };
         let room = match room {
             Ok(room) if !name.is_empty() => room,
-            Ok(_) => return client.tell(&told("refused", &json!({ "why": "A name must not be empty." }))),
-            Err(why) => return client.tell(&told("refused", &json!({ "why": why.to_string() }))),
+            Ok(_) => return client.tell(&frame("refused", &json!({ "why": "A name must not be empty." }))),
+            Err(why) => return client.tell(&frame("refused", &json!({ "why": why.to_string() }))),
         };
         client.name = name;
         client.room = Some(room.clone());
         client.position = after;
-        client.tell(&told("joined", &json!({ "room": room })));
+        client.tell(&frame("joined", &json!({ "room": room })));
         if self.has_history() {
             client.paging = true;
             inner.history.page(number, room, after);
-            client.tell(&history::state(&inner.history));
+            client.tell(&inner.history.state());
         }
         inner.people.changed = true;
         drop(guard);
@@ -240,7 +252,7 @@ impl Hub {
         let inner = &mut *guard;
         let Some(client) = inner.clients.get_mut(&number) else { return };
         let refuse = |client: &mut Client, why: &str, again: bool| {
-            client.tell(&told("refused", &json!({ "id": id, "why": why, "again": again })));
+            client.tell(&frame("refused", &json!({ "id": id, "why": why, "again": again })));
         };
         let Some(room) = client.room.clone() else { return refuse(client, "Join a room first.", false) };
         if !message::is_id(&id) {
@@ -251,7 +263,7 @@ impl Hub {
             return refuse(client, &format!("A message has 1 to {most} characters."), false);
         };
         if inner.recent.knows(&id) {
-            return client.tell(&told("known", &json!({ "id": id })));
+            return client.tell(&frame("known", &json!({ "id": id })));
         }
         if inner.on_its_way.contains(&id) {
             return;
@@ -274,7 +286,7 @@ impl Hub {
     pub(super) fn order(&self, number: u64, order: Order) {
         let done = self.about.breakable && self.orders.try_send(order).is_ok();
         if !done && let Some(client) = self.lock().clients.get_mut(&number) {
-            client.tell(&told(
+            client.tell(&frame(
                 "refused",
                 &json!({ "why": "The broker cannot be stopped from here: see `lab chat --break`." }),
             ));
@@ -334,42 +346,6 @@ impl Inner {
     }
 
     fn transport(&self) -> Utf8Bytes {
-        told("transport", &json!({ "problems": self.problems }))
-    }
-}
-
-/// One line for browsers.
-fn told(kind: &str, content: &Value) -> Utf8Bytes {
-    let mut line = content.clone();
-    line["type"] = kind.into();
-    line.to_string().into()
-}
-
-/// Identifiers, the oldest of which are forgotten.
-#[derive(Default)]
-struct Recent {
-    known: HashSet<Arc<str>>,
-    order: std::collections::VecDeque<Arc<str>>,
-}
-
-impl Recent {
-    fn knows(&self, id: &str) -> bool {
-        self.known.contains(id)
-    }
-
-    /// Whether it is new; from now on it is not.
-    fn is_new(&mut self, id: &str) -> bool {
-        if self.knows(id) {
-            return false;
-        }
-        let id: Arc<str> = id.into();
-        self.known.insert(Arc::clone(&id));
-        self.order.push_back(id);
-        if self.order.len() > REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-        true
+        frame("transport", &json!({ "problems": self.problems }))
     }
 }

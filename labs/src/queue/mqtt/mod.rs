@@ -8,7 +8,8 @@
 //! The broker puts a message into a session whether its consumer is there or not, and gives it to
 //! no other. So when a consumer is gone, another takes its session over, and publishes again what
 //! is in it (`sessions.rs`). MQTT has no nack either: the consumer publishes the message again,
-//! with its attempt in a user property, and then acknowledges it.
+//! with its attempt in a user property, and then acknowledges it. The topics, and the form of a
+//! message, are in `layout.rs`.
 //!
 //! Survives: kill -9 of a consumer, at once; some messages may come twice. Loses: with kill -9 of
 //! Mosquitto, what it had confirmed and not yet saved, since it confirms at once and saves only
@@ -21,16 +22,14 @@ use bytes::Bytes;
 
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::queue::{Consumer, Delivery, Producer, Queue};
-use crate::wire::mqtt::packet::{LastWill, Publish, PublishProperties};
-use crate::wire::mqtt::{self, ConnectSettings, MqttConnection, Publication, QoS, UnackedLimit};
+use crate::wire::mqtt::packet::Publish;
+use crate::wire::mqtt::{MqttConnection, QoS, UnackedLimit};
 
+mod layout;
 pub(super) mod sessions;
 
-use sessions::{FREE, SessionWatch};
-
-/// The user property with a message's attempt: the broker's duplicate flag cannot tell it, since
-/// a message that is published again is a new one to the broker.
-const ATTEMPT: &str = "attempt";
+use layout::{FREE, attempt, connect, publication, shared_filter};
+use sessions::SessionWatch;
 
 /// A topic, and a session for each consumer.
 pub struct Mqtt {
@@ -155,46 +154,7 @@ impl Consumer for SessionConsumer {
     async fn close(mut self) -> Result<()> {
         self.flush().await?;
         self.watch.stop().await?;
-        sessions::list(&self.place, &self.connection.client, &self.id, FREE).await
+        layout::list(&self.place, &self.connection.client, &self.id, FREE).await
         // The connection is dropped without DISCONNECT: the will says once more that it is free.
     }
-}
-
-/// Connects to a session, to hold it: when the connection breaks off, the broker publishes the
-/// will, a retained message that says that the session is free.
-async fn connect(place: &Place, id: &str, receive_maximum: u16) -> Result<MqttConnection> {
-    let settings = ConnectSettings {
-        session: Some(sessions::session(place, id)),
-        receive_maximum: Some(receive_maximum),
-        will: Some(LastWill::new(sessions::entry(place, id), FREE, QoS::AtLeastOnce, true, None)),
-        high_water: None,
-    };
-    MqttConnection::connect_with(place, settings).await
-}
-
-/// Where messages are published.
-fn queue_topic(place: &Place) -> String {
-    mqtt::topic(place, "queue")
-}
-
-/// What consumers subscribe to: each message goes to one of them.
-fn shared_filter(place: &Place) -> String {
-    format!("$share/consumers/{}", queue_topic(place))
-}
-
-/// A message to be published, at its first attempt or a later one.
-fn publication(place: &Place, qos: QoS, body: Bytes, attempt: u32) -> Publication {
-    let properties = (attempt > 1).then(|| PublishProperties {
-        user_properties: vec![(ATTEMPT.to_owned(), attempt.to_string())],
-        ..PublishProperties::default()
-    });
-    Publication { topic: queue_topic(place), qos, body, properties, retain: false }
-}
-
-/// Which delivery of a message this is, as far as the broker and those who published it again
-/// can tell.
-fn attempt(message: &Publish) -> u32 {
-    let properties = message.properties.iter().flat_map(|properties| &properties.user_properties);
-    let said = properties.filter(|(name, _)| name == ATTEMPT).find_map(|(_, number)| number.parse().ok());
-    said.unwrap_or(1) + u32::from(message.dup)
 }

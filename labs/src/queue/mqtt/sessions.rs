@@ -17,17 +17,12 @@ use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{attempt, connect, publication, shared_filter};
+use super::layout::{FREE, HELD, attempt, connect, entry, id_of, list, publication, session, shared_filter};
 use crate::lab::Place;
-use crate::wire::mqtt::packet::Publish;
-use crate::wire::mqtt::{ConnectSettings, MqttClient, MqttConnection, Publication, QoS, end_session, topic};
+use crate::wire::mqtt::{ConnectSettings, MqttConnection, Publication, QoS, end_session, topic};
 
 /// The session that holds messages until the first consumer is there.
 const STORE: &str = "store";
-/// A consumer is connected to the session.
-const HELD: &[u8] = b"held";
-/// No consumer is: another may take it over.
-pub(super) const FREE: &[u8] = b"free";
 /// Messages on their way from one session to others.
 const MOVING: u16 = 512;
 /// How long a consumer leaves a free session to each consumer before it in the list.
@@ -83,14 +78,6 @@ pub(in crate::queue) async fn remove(place: &Place) -> Result<()> {
 pub(super) fn new_id() -> String {
     // A new hasher has a random key.
     format!("{:016x}", RandomState::new().hash_one(std::process::id()))
-}
-
-/// Lists a session as held or free; with an empty state, it is not listed any more.
-pub(super) async fn list(place: &Place, client: &MqttClient, id: &str, state: &'static [u8]) -> Result<()> {
-    let (topic, body) = (entry(place, id), bytes::Bytes::from_static(state));
-    let entry = Publication { topic, qos: QoS::AtLeastOnce, retain: true, body, properties: None };
-    client.publish(entry).await?;
-    client.flush().await
 }
 
 /// Takes over the sessions that other consumers leave, for one consumer.
@@ -258,19 +245,4 @@ async fn listed(place: &Place) -> Result<Vec<String>> {
     let found = connection.retained(&entry(place, "+")).await?;
     connection.disconnect().await?;
     found.iter().map(|entry| id_of(place, entry)).collect()
-}
-
-/// The client identifier of a session.
-pub(super) fn session(place: &Place, id: &str) -> String {
-    topic(place, id)
-}
-
-/// The topic at which a session is listed.
-pub(super) fn entry(place: &Place, id: &str) -> String {
-    topic(place, &format!("sessions/{id}"))
-}
-
-fn id_of(place: &Place, listed: &Publish) -> Result<String> {
-    let id = listed.topic.strip_prefix(entry(place, "").as_bytes()).context("an entry of another place")?;
-    Ok(std::str::from_utf8(id).context("a session whose name is not text")?.to_owned())
 }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use rumqttc::v5::AsyncClient;
+use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Publish, PublishProperties};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::QoS;
 use super::in_flight::{Confirmation, ConfirmationSender, InFlight};
 
 /// What a PUBLISH packet is made of.

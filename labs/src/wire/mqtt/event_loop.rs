@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use rumqttc::Outgoing;
+use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{ConnAck, Packet, PubRecReason, Publish};
 use rumqttc::v5::{Event, EventLoop};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::QoS;
 use super::answer::{puback, pubcomp, pubrec, suback};
 use super::in_flight::InFlight;
 

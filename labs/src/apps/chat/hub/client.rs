@@ -7,8 +7,8 @@ use axum::extract::ws::Utf8Bytes;
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::frame::frame;
 use super::people::Person;
-use super::told;
 use crate::apps::chat::room::Room;
 
 /// Lines that may wait for a browser, and bytes of them; one line may always wait.
@@ -114,7 +114,7 @@ impl Client {
         let count = std::mem::take(&mut self.missed);
         self.behind.store(false, Ordering::Relaxed);
         if count > 0 {
-            self.tell(&told("missed", &json!({ "count": count, "refill": refill })));
+            self.tell(&frame("missed", &json!({ "count": count, "refill": refill })));
         }
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Client, Hub, told};
+use super::frame::frame;
 use crate::apps::chat::message::{LONGEST_BODY, clean_name};
 use crate::apps::chat::room::Room;
 
@@ -30,10 +30,10 @@ pub(super) struct Person {
     pub(super) name: String,
 }
 
-/// An instance's word on who is there.
+/// What an instance publishes about its own browsers.
 #[derive(Serialize, Deserialize)]
-struct Word {
-    instance: String,
+pub(super) struct Word {
+    pub(super) instance: String,
     people: Vec<Person>,
     more: usize,
 }
@@ -46,6 +46,17 @@ pub(super) struct People {
 }
 
 impl People {
+    /// An instance says who is there.
+    pub(super) fn heard(&mut self, word: Word) {
+        let known = self.elsewhere.get(&word.instance);
+        let news = known.is_none_or(|(_, old)| (&old.people, old.more) != (&word.people, word.more));
+        if known.is_none() && self.elsewhere.len() >= INSTANCES {
+            return;
+        }
+        self.elsewhere.insert(word.instance.clone(), (Instant::now(), word));
+        self.changed |= news;
+    }
+
     /// Forgets the instances that have gone; whether there were any.
     pub(super) fn expire(&mut self) -> bool {
         let before = self.elsewhere.len();
@@ -65,53 +76,40 @@ impl People {
             .chain(elsewhere)
             .map(|(instance, people, more)| json!({ "instance": instance, "people": people, "more": more }))
             .collect();
-        told("here", &json!({ "instances": list }))
+        frame("here", &json!({ "instances": list }))
     }
 }
 
+impl Word {
+    pub(super) fn of(instance: &str, own: impl Iterator<Item = Person>) -> Self {
+        let (people, more) = bounded(own);
+        Self { instance: instance.to_owned(), people, more }
+    }
+
+    /// Reads what somebody has published; `None` for anything else, or more than an instance names.
+    pub(super) fn read(body: &[u8]) -> Option<Self> {
+        if body.len() > LONGEST_BODY {
+            return None;
+        }
+        let mut word: Self = serde_json::from_slice(body).ok()?;
+        word.instance = clean_name(&word.instance);
+        for person in &mut word.people {
+            person.name = clean_name(&person.name);
+        }
+        (word.people.len() <= NAMED).then_some(word)
+    }
+
+    pub(super) fn body(&self) -> Bytes {
+        // A struct of texts and numbers has a JSON form.
+        serde_json::to_vec(self).unwrap_or_default().into()
+    }
+}
+
+/// The first of them by room and name, and how many more there are.
 fn bounded(people: impl Iterator<Item = Person>) -> (Vec<Person>, usize) {
     let mut people: Vec<Person> = people.collect();
     people.sort_unstable();
     let more = people.len().saturating_sub(NAMED);
     people.truncate(NAMED);
     (people, more)
-}
-
-impl Hub {
-    /// What this instance says of its own browsers.
-    pub fn word(&self) -> Bytes {
-        let (people, more) = bounded(self.lock().clients.values().filter_map(Client::person));
-        let word = Word { instance: self.instance().to_owned(), people, more };
-        // A struct of texts and numbers has a JSON form.
-        serde_json::to_vec(&word).unwrap_or_default().into()
-    }
-
-    /// Resolves when there is something new to say.
-    pub async fn news_of_people(&self) {
-        self.here.notified().await;
-    }
-
-    /// Another instance, or this one, says who is there.
-    pub fn heard_word(&self, body: &[u8]) {
-        if body.len() > LONGEST_BODY {
-            return;
-        }
-        let Ok(mut word) = serde_json::from_slice::<Word>(body) else { return };
-        word.instance = clean_name(&word.instance);
-        if word.instance == self.instance() || word.people.len() > NAMED {
-            return;
-        }
-        for person in &mut word.people {
-            person.name = clean_name(&person.name);
-        }
-        let mut inner = self.lock();
-        let elsewhere = &mut inner.people.elsewhere;
-        let known = elsewhere.get(&word.instance);
-        let news = known.is_none_or(|(_, old)| (&old.people, old.more) != (&word.people, word.more));
-        if known.is_none() && elsewhere.len() >= INSTANCES {
-            return;
-        }
-        elsewhere.insert(word.instance.clone(), (Instant::now(), word));
-        inner.people.changed |= news;
-    }
 }

@@ -1,0 +1,26 @@
+//! What the hub says of its own browsers to other instances, and hears of theirs.
+
+use bytes::Bytes;
+
+use super::Hub;
+use super::client::Client;
+use super::people::Word;
+
+impl Hub {
+    /// What this instance says of its own browsers.
+    pub fn word(&self) -> Bytes {
+        Word::of(self.instance(), self.lock().clients.values().filter_map(Client::person)).body()
+    }
+
+    /// Resolves when there is something new to say.
+    pub async fn news_of_people(&self) {
+        self.here.notified().await;
+    }
+
+    /// Another instance, or this one, says who is there.
+    pub fn heard_word(&self, body: &[u8]) {
+        if let Some(word) = Word::read(body).filter(|word| word.instance != self.instance()) {
+            self.lock().people.heard(word);
+        }
+    }
+}
