@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::reqrep::correlation::Pending;
-use crate::reqrep::return_address::{ReturnAddress, open_reply, open_request, reply_letter, request_letter};
+use crate::reqrep::return_address::{ReturnAddress, open_reply, open_request, reply_message, request_message};
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::wire::redis::{self as wire, Pipelines, Redis, ResumableRequest};
 
@@ -111,7 +111,7 @@ pub struct ListRequester {
 impl Requester for ListRequester {
     async fn ask(&self, request: Command) -> Result<Document> {
         let ticket = self.pending.register()?;
-        let message = request_letter(&self.replies, ticket.id(), &request);
+        let message = request_message(&self.replies, ticket.id(), &request);
         // The connection is shared: requests of other asks travel in the same write.
         let mut connection = self.connection.clone();
         let mut push = redis::cmd("RPUSH");
@@ -189,7 +189,7 @@ impl ListResponder {
         let mut pipeline = redis::pipe();
         let mut lists = HashSet::new();
         for (to, reply) in self.replies.drain(..) {
-            pipeline.cmd("RPUSH").arg(&to.address[..]).arg(reply_letter(&to.id, &reply.0));
+            pipeline.cmd("RPUSH").arg(&to.address[..]).arg(reply_message(&to.id, &reply.0));
             lists.insert(to.address);
         }
         // A requester may have gone, and nobody else would ever empty its list.

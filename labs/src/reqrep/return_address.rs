@@ -6,8 +6,7 @@
 //! a reply needs: *to whom*, and *to which of their questions*. A protocol that
 //! has a place for both carries them there (AMQP's `reply-to` and
 //! `correlation-id`, MQTT's response topic and correlation data). Where it has
-//! none, as on a Redis list, the request is a *letter*: a line of text in front
-//! of the body.
+//! none, as on a Redis list, they are a line of text in front of the body.
 //!
 //! ```text
 //! ADDRESS ID\n   the request's body
@@ -26,34 +25,34 @@ pub struct ReturnAddress<A = Bytes, I = A> {
     pub id: I,
 }
 
-/// A request as a letter. `address` has no line break; it may have spaces.
-pub fn request_letter(address: &str, id: u64, body: &[u8]) -> Vec<u8> {
+/// A request message. `address` has no line break; it may have spaces.
+pub fn request_message(address: &str, id: u64, body: &[u8]) -> Vec<u8> {
     [format!("{address} {id}\n").as_bytes(), body].concat()
 }
 
-/// A reply as a letter.
-pub fn reply_letter(id: &[u8], body: &[u8]) -> Vec<u8> {
+/// A reply message.
+pub fn reply_message(id: &[u8], body: &[u8]) -> Vec<u8> {
     [id, b"\n", body].concat()
 }
 
 /// Opens a request: its return address and its body. `None` for what has no
 /// return address: it cannot be answered.
-pub fn open_request(letter: &Bytes) -> Option<(ReturnAddress, Bytes)> {
-    let (line, body) = split_line(letter)?;
+pub fn open_request(message: &Bytes) -> Option<(ReturnAddress, Bytes)> {
+    let (line, body) = split_line(message)?;
     let space = line.iter().rposition(|byte| *byte == b' ')?;
     Some((ReturnAddress { address: line.slice(..space), id: line.slice(space + 1..) }, body))
 }
 
 /// Opens a reply: the identifier of the request it answers, and its body.
 /// `None` for what answers no request of ours.
-pub fn open_reply(letter: &Bytes) -> Option<(u64, Bytes)> {
-    let (line, body) = split_line(letter)?;
+pub fn open_reply(message: &Bytes) -> Option<(u64, Bytes)> {
+    let (line, body) = split_line(message)?;
     Some((std::str::from_utf8(&line).ok()?.parse().ok()?, body))
 }
 
-fn split_line(letter: &Bytes) -> Option<(Bytes, Bytes)> {
-    let end = letter.iter().position(|byte| *byte == b'\n')?;
-    Some((letter.slice(..end), letter.slice(end + 1..)))
+fn split_line(message: &Bytes) -> Option<(Bytes, Bytes)> {
+    let end = message.iter().position(|byte| *byte == b'\n')?;
+    Some((message.slice(..end), message.slice(end + 1..)))
 }
 
 #[cfg(test)]
@@ -63,36 +62,36 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_on_a_letter_can_be_read(
+        fn what_is_written_can_be_read(
             address in "[^\n]*", id: u64, body in prop::collection::vec(any::<u8>(), 0..50),
         ) {
-            let letter = request_letter(&address, id, &body).into();
-            let (to, read) = open_request(&letter).expect("a letter");
+            let message = request_message(&address, id, &body).into();
+            let (to, read) = open_request(&message).expect("a request");
             prop_assert_eq!(&to.address[..], address.as_bytes());
             prop_assert_eq!(&read[..], &body[..]);
-            let (answered, read) = open_reply(&reply_letter(&to.id, &body).into()).expect("a reply");
+            let (answered, read) = open_reply(&reply_message(&to.id, &body).into()).expect("a reply");
             prop_assert_eq!((answered, &read[..]), (id, &body[..]));
         }
 
         #[test]
-        fn whatever_comes_is_no_panic(letter in prop::collection::vec(any::<u8>(), 0..60)) {
-            let letter = Bytes::from(letter);
-            if let Some((to, body)) = open_request(&letter) {
-                prop_assert_eq!([&to.address[..], b" ", &to.id, b"\n", &body].concat(), &letter[..]);
+        fn whatever_comes_is_no_panic(message in prop::collection::vec(any::<u8>(), 0..60)) {
+            let message = Bytes::from(message);
+            if let Some((to, body)) = open_request(&message) {
+                prop_assert_eq!([&to.address[..], b" ", &to.id, b"\n", &body].concat(), &message[..]);
             }
-            if let Some((_, body)) = open_reply(&letter) {
-                prop_assert!(letter.ends_with(&body));
+            if let Some((_, body)) = open_reply(&message) {
+                prop_assert!(message.ends_with(&body));
             }
         }
     }
 
     #[test]
     fn what_has_no_return_address_is_not_answered() {
-        for letter in ["", "body", "line\nbody", "\n"] {
-            assert_eq!(open_request(&Bytes::from(letter)), None, "{letter:?}");
+        for message in ["", "body", "line\nbody", "\n"] {
+            assert_eq!(open_request(&Bytes::from(message)), None, "{message:?}");
         }
-        for letter in ["", "7", "seven\nbody", "\nbody"] {
-            assert_eq!(open_reply(&Bytes::from(letter)), None, "{letter:?}");
+        for message in ["", "7", "seven\nbody", "\nbody"] {
+            assert_eq!(open_reply(&Bytes::from(message)), None, "{message:?}");
         }
     }
 }

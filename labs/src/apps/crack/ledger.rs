@@ -1,45 +1,45 @@
-//! Which words have been tried. Ranges are handed out in order, a bounded
-//! number at a time, so all there is to remember is what is on its way:
-//! whatever was handed out and is not on its way any more is done.
+//! The ledger: which words have been tried. Ranges are handed out in order, a bounded
+//! number at a time. So it stores only the ranges that are handed out and not
+//! reported: all others below the next range are done.
 
 use std::collections::BTreeMap;
 
 use super::message::Range;
 
-/// The account of a key space.
+/// Which ranges of a key space are handed out, and which are done.
 #[derive(Debug)]
 pub struct Ledger {
     total: u64,
     batch: u64,
-    /// The first word that was not handed out yet.
+    /// The first word that is not handed out yet.
     next: u64,
-    /// Start and length of what is on its way.
+    /// Start and length of the ranges that are handed out and not reported.
     open: BTreeMap<u64, u64>,
 }
 
-/// What became of a range that is said to be done.
+/// What a report of a range means to the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Noted {
-    /// It is done now.
+    /// The range is done now.
     Done,
-    /// It was done already: counted once, and not again.
+    /// The range was done already: it does not count again.
     Twice,
-    /// It was never handed out.
+    /// The range was never handed out.
     Unknown,
 }
 
 impl Ledger {
-    /// So many words, to be handed out in ranges of `batch`, which is at least 1.
+    /// A key space of `total` words, handed out in ranges of `batch`, which is at least 1.
     pub fn new(total: u64, batch: u64) -> Self {
         Self { total, batch: batch.max(1), next: 0, open: BTreeMap::new() }
     }
 
-    /// The range at a start, as it is cut.
+    /// The range that begins at `start`.
     fn cut(&self, start: u64) -> Range {
         Range { start, count: self.batch.min(self.total - start) }
     }
 
-    /// The next range to hand out, which is on its way from now on.
+    /// The next range to hand out.
     pub fn hand_out(&mut self) -> Option<Range> {
         if self.next >= self.total {
             return None;
@@ -50,7 +50,7 @@ impl Ledger {
         Some(range)
     }
 
-    /// Somebody says that he has tried this range.
+    /// A worker reports that it has tried this range.
     pub fn note(&mut self, range: Range) -> Noted {
         let known = range.start < self.next
             && range.start.is_multiple_of(self.batch)
@@ -62,22 +62,22 @@ impl Ledger {
         }
     }
 
-    /// What is on its way.
+    /// The ranges that are handed out and not reported.
     pub fn open(&self) -> impl Iterator<Item = Range> {
         self.open.iter().map(|(&start, &count)| Range { start, count })
     }
 
-    /// How many ranges are on their way.
-    pub fn on_its_way(&self) -> usize {
+    /// Number of ranges that are handed out and not reported.
+    pub fn open_count(&self) -> usize {
         self.open.len()
     }
 
-    /// Words that were tried.
+    /// Number of words that were tried.
     pub fn tried(&self) -> u64 {
         self.next - self.open.values().sum::<u64>()
     }
 
-    /// Whether every word was tried.
+    /// Whether all words were tried.
     pub fn is_complete(&self) -> bool {
         self.next == self.total && self.open.is_empty()
     }
@@ -104,12 +104,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_handed_out_yet_is_unknown() {
+    fn a_range_that_is_not_handed_out_yet_is_unknown() {
         assert_eq!(Ledger::new(20, 10).note(Range { start: 0, count: 10 }), Noted::Unknown);
     }
 
     proptest! {
-        /// In whatever order, and however often, results come.
+        /// In any order of the reports, with any number of repetitions.
         #[test]
         fn every_word_is_counted_once(
             total in 1_u64..500, batch in 1_u64..60, order in proptest::collection::vec(0_usize..600, 0..900),

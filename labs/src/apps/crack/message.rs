@@ -1,5 +1,5 @@
-//! What is written on the wire: one line of ASCII, words parted by a space, so
-//! that a worker in another language needs `split` and no library.
+//! The messages: one line of ASCII, words separated by a space, so that a worker in
+//! another language can read them with `split`.
 
 use std::fmt;
 
@@ -8,15 +8,20 @@ use bytes::Bytes;
 
 use super::words::{Alphabet, Hash, LONGEST};
 
-/// Longest body that is looked at: an alphabet has at most 94 letters, a word 64.
+/// The namespace of the control channel, and the topic of `stop` in it.
+pub(super) const CONTROL: &str = "control";
+/// The message on the control channel: workers leave.
+pub(super) const STOP: &str = "stop";
+
+/// Longest body that is read: an alphabet has at most 94 letters, a word 64.
 const MAX_LEN: usize = 512;
 
-/// A range of words: from the one numbered `start`, so many.
+/// A range of words: `count` words, from the one numbered `start`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Range {
     /// Number of the first word.
     pub start: u64,
-    /// How many words.
+    /// Number of words.
     pub count: u64,
 }
 
@@ -34,19 +39,19 @@ impl fmt::Display for Range {
     }
 }
 
-/// A task: `HASH ALPHABET START COUNT`. It says all a worker has to know.
+/// A task: `HASH ALPHABET START COUNT`. A worker needs to know nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
-    /// What is looked for.
+    /// The hash whose word is searched for.
     pub hash: Hash,
-    /// What words are made of.
+    /// The letters of the words.
     pub alphabet: Alphabet,
     /// Which words to try.
     pub range: Range,
 }
 
 impl Task {
-    /// Reads a task; whatever is none is refused with a reason.
+    /// Reads a task; an error says why the body is not a task.
     pub fn read(body: &[u8]) -> Result<Self> {
         let [hash, alphabet, start, count] = fields(body)?[..] else {
             bail!("a task is `HASH ALPHABET START COUNT`");
@@ -64,36 +69,36 @@ impl Task {
     }
 }
 
-/// What a worker tells the sink.
+/// A worker's message to the sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Report {
-    /// `joined WORKER`: it listens for `stop`, and takes tasks.
+    /// `joined WORKER`: it is subscribed to `stop`, and takes tasks.
     Joined(String),
-    /// `left WORKER`: it has heard `stop`, or was told to go.
+    /// `left WORKER`: it has received `stop`, or was shut down.
     Left(String),
     /// `tried START COUNT [WORKER [ATTEMPT]]`, or
     /// `found START COUNT WORD [WORKER [ATTEMPT]]`.
     Done {
         /// The task's range.
         range: Range,
-        /// The word, if it is there; words behind it were not tried.
+        /// The word, if it is in the range; the words after it were not tried.
         found: Option<String>,
-        /// Who; a stranger need not say.
+        /// The worker's name, which a worker in another language may leave out.
         worker: Option<String>,
-        /// Which delivery of the task this was; above 1 it had been delivered before.
+        /// Which delivery of the task this was; 1 is the first.
         attempt: u32,
     },
 }
 
 impl Report {
-    /// Reads a report; whatever is none is refused with a reason.
+    /// Reads a report; an error says why the body is not a report.
     pub fn read(body: &[u8]) -> Result<Self> {
         let done = |start: &str, count: &str, found: Option<&str>, rest: &[&str]| {
             let (worker, attempt) = match rest {
                 [] => (None, 1),
                 [worker] => (Some((*worker).to_owned()), 1),
-                [worker, attempt] => (Some((*worker).to_owned()), attempt.parse().context("no attempt")?),
-                _ => bail!("too many words"),
+                [worker, attempt] => (Some((*worker).to_owned()), attempt.parse().context("the attempt is not a number")?),
+                _ => bail!("the report has too many fields"),
             };
             Ok(Self::Done { range: range(start, count)?, found: found.map(str::to_owned), worker, attempt })
         };
@@ -123,7 +128,7 @@ impl Report {
 }
 
 fn fields(body: &[u8]) -> Result<Vec<&str>> {
-    ensure!(body.len() <= MAX_LEN, "{} bytes are more than any message here has", body.len());
+    ensure!(body.len() <= MAX_LEN, "{} bytes are more than a message can have", body.len());
     ensure!(body.iter().all(|byte| matches!(byte, b' '..=b'~')), "not a line of ASCII");
     Ok(std::str::from_utf8(body)?.split(' ').collect())
 }
@@ -133,7 +138,7 @@ fn range(start: &str, count: &str) -> Result<Range> {
     let (start, count): (u64, u64) = (number(start)?, number(count)?);
     ensure!(
         count > 0 && start.checked_add(count).is_some(),
-        "there are no such words: {start}, {count} of them"
+        "a range of {count} words from number {start} is not possible"
     );
     Ok(Range { start, count })
 }
@@ -144,7 +149,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_a_stranger_may_write() {
+    fn reports_of_any_worker_are_read() {
         let done = |found: Option<&str>, worker: Option<&str>, attempt| Report::Done {
             range: Range { start: 0, count: 100 },
             found: found.map(str::to_owned),
@@ -165,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_refused() {
+    fn other_bodies_are_refused() {
         for body in [
             "",
             "tried",

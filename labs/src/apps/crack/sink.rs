@@ -1,5 +1,5 @@
-//! The sink: collects reports, keeps the ledger, lets the ventilator go on as
-//! ranges come back, and says `stop` when it is over.
+//! The sink: collects reports, keeps the ledger, gives the ventilator new ranges as
+//! old ones are done, and publishes `stop` when the search is over.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -11,10 +11,10 @@ use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio::time::{interval, sleep, timeout};
 
+use super::job::{Job, Order, Outcome, SearchEvent};
 use super::ledger::{Ledger, Noted};
-use super::message::{Range, Report};
+use super::message::{CONTROL, Range, Report, STOP};
 use super::words::Hash;
-use super::{CONTROL, Ended, Happened, Job, Order, STOP};
 use crate::erased::{AnyConsumer, AnyPublisher, PipelineLab, Token};
 use crate::lab::{Guarantee, Place};
 use crate::pipeline::Stage;
@@ -22,30 +22,30 @@ use crate::pubsub::Publisher;
 use crate::queue::{Consumer, Delivery};
 use crate::topic::Topic;
 
-/// At most once: when nothing has come for so long, what is on its way is
-/// issued again. Each time that this was no help, twice as long is waited.
+/// At most once: after this time without a report, the open ranges are issued again.
+/// The time doubles until a report comes.
 const OVERDUE: Duration = Duration::from_secs(1);
-/// `stop` is said again after this, to workers who have not left: some
-/// transports do not confirm a subscription, and lose what came before it.
+/// `stop` is published again after this time while workers have not left: some
+/// transports do not confirm a subscription, and lose earlier messages.
 const STOP_AGAIN: Duration = Duration::from_millis(100);
-/// How long workers may take to leave after `stop`.
+/// Maximum time for workers to leave after `stop`.
 const LEAVING: Duration = Duration::from_secs(5);
 
-/// The sink of one hunt.
+/// The sink of one search.
 pub(super) struct Sink<'a> {
     job: &'a Job,
     guarantee: Guarantee,
     results: AnyConsumer,
     control: AnyPublisher,
     ledger: Ledger,
-    /// Every worker that has ever joined.
+    /// All workers that have ever joined.
     joined: BTreeSet<String>,
-    /// Those of them that have not left.
+    /// Workers that have joined and not left.
     here: BTreeSet<String>,
-    /// Workers that are still waited for before it begins.
+    /// Number of workers to wait for before the search begins.
     expected: usize,
     found: Option<String>,
-    /// Words of the range in which the word was found, behind the word.
+    /// Words that were not tried: those after the word, in its range.
     untried: u64,
 }
 
@@ -67,34 +67,35 @@ impl<'a> Sink<'a> {
         })
     }
 
-    /// Collects until it is over, then stops everybody. Ranges to hand out go to `next`.
+    /// Collects reports until the search is over, then stops the workers. Ranges to hand
+    /// out go to `next`.
     pub(super) async fn collect(
         mut self,
         next: mpsc::Sender<Range>,
         mut orders: mpsc::Receiver<Order>,
-        tell: &mut dyn FnMut(Happened),
-    ) -> Result<Ended> {
+        on_event: &mut dyn FnMut(SearchEvent),
+    ) -> Result<Outcome> {
         let mut started = false;
-        let mut patience = OVERDUE;
-        let mut overdue = pin!(sleep(patience));
+        let mut wait = OVERDUE;
+        let mut overdue = pin!(sleep(wait));
         while self.found.is_none() && !self.ledger.is_complete() {
             if !started && self.expected == 0 {
                 started = true;
-                overdue.set(sleep(patience));
-                tell(Happened::Started);
+                overdue.set(sleep(wait));
+                on_event(SearchEvent::Started);
             }
-            while started && self.ledger.on_its_way() < self.job.window {
-                // Room in the channel first: what the ledger hands out is on its way.
+            while started && self.ledger.open_count() < self.job.window {
+                // Reserve room in the channel first: the ledger counts a range as handed out.
                 let Ok(room) = next.try_reserve() else { break };
                 let Some(range) = self.ledger.hand_out() else { break };
                 room.send(range);
             }
             tokio::select! {
                 report = self.results.next() => {
-                    let report = report?.context("every worker has left, and nobody else can come")?;
-                    if self.take_all(report, tell).await? {
-                        patience = OVERDUE;
-                        overdue.set(sleep(patience));
+                    let report = report?.context("all workers have left, and no other can join")?;
+                    if self.take_all(report, on_event).await? {
+                        wait = OVERDUE;
+                        overdue.set(sleep(wait));
                     }
                 }
                 order = orders.recv() => match order {
@@ -102,20 +103,20 @@ impl<'a> Sink<'a> {
                     Some(Order::Stop) | None => break,
                 },
                 () = &mut overdue, if started && self.guarantee == Guarantee::AtMostOnce => {
-                    // What finds no room is still waiting to be handed out for the first time.
+                    // If the channel is full, the rest still waits there for the first time.
                     let again: Vec<Range> =
                         self.ledger.open().take_while(|range| next.try_send(*range).is_ok()).collect();
                     if !again.is_empty() {
-                        tell(Happened::Again(again));
+                        on_event(SearchEvent::Again(again));
                     }
-                    patience *= 2;
-                    overdue.set(sleep(patience));
+                    wait *= 2;
+                    overdue.set(sleep(wait));
                 }
             }
         }
-        tell(Happened::Over(self.found.clone()));
-        let stopped = self.stop(&mut orders, tell).await?;
-        let ended = Ended {
+        on_event(SearchEvent::Over(self.found.clone()));
+        let stopped = self.stop(&mut orders, on_event).await?;
+        let outcome = Outcome {
             exhausted: self.ledger.is_complete() && self.found.is_none(),
             tried: self.ledger.tried() - self.untried,
             found: self.found,
@@ -124,19 +125,19 @@ impl<'a> Sink<'a> {
         };
         self.results.close().await?;
         self.control.close().await?;
-        Ok(ended)
+        Ok(outcome)
     }
 
-    /// Takes a report and all that are at hand behind it; whether a range is
-    /// done that was not.
+    /// Takes this report and all others that are ready; returns whether a range is newly
+    /// done.
     async fn take_all(
         &mut self,
         first: Delivery<Bytes, Token>,
-        tell: &mut dyn FnMut(Happened),
+        on_event: &mut dyn FnMut(SearchEvent),
     ) -> Result<bool> {
         let (mut report, mut news) = (Some(first), false);
         while let Some(Delivery { item, receipt, .. }) = report {
-            news |= self.note(&item, tell);
+            news |= self.note(&item, on_event);
             self.results.ack(receipt).await?;
             report = match self.results.next().now_or_never() {
                 Some(next) => next?,
@@ -147,8 +148,8 @@ impl<'a> Sink<'a> {
         Ok(news)
     }
 
-    /// Notes what a report says; whether a range is done that was not.
-    fn note(&mut self, body: &Bytes, tell: &mut dyn FnMut(Happened)) -> bool {
+    /// Records a report; returns whether a range is newly done.
+    fn note(&mut self, body: &Bytes, on_event: &mut dyn FnMut(SearchEvent)) -> bool {
         let (range, found, worker, attempt) = match Report::read(body) {
             Ok(Report::Done { range, found, worker, attempt }) => (range, found, worker, attempt),
             Ok(Report::Joined(worker)) => {
@@ -156,26 +157,26 @@ impl<'a> Sink<'a> {
                     self.expected = self.expected.saturating_sub(1);
                 }
                 self.here.insert(worker.clone());
-                tell(Happened::Joined(worker));
+                on_event(SearchEvent::Joined(worker));
                 return false;
             }
             Ok(Report::Left(worker)) => {
                 if self.here.remove(&worker) {
-                    tell(Happened::Left(worker));
+                    on_event(SearchEvent::Left(worker));
                 }
                 return false;
             }
             Err(why) => {
-                tell(Happened::Refused(format!("{why:#}")));
+                on_event(SearchEvent::Refused(format!("{why:#}")));
                 return false;
             }
         };
         let mut untried = 0;
         if let Some(word) = &found {
-            // Anybody can write here: a word counts when its hash says so.
+            // Any client can write to this queue: a word counts only if its hash is right.
             let number = self.job.alphabet.number(word).filter(|number| range.holds(*number));
             let Some(number) = number.filter(|_| Hash::of(word) == self.job.hash) else {
-                tell(Happened::Refused(format!("`{word}` is said to be found in {range}, and is not it")));
+                on_event(SearchEvent::Refused(format!("`{word}` was reported in {range}, but does not have the hash")));
                 return false;
             };
             untried = range.count - 1 - (number - range.start);
@@ -184,15 +185,15 @@ impl<'a> Sink<'a> {
             Noted::Done => {
                 self.untried += untried;
                 self.found = self.found.take().or(found);
-                tell(Happened::Done { words: range.count - untried, worker, attempt });
+                on_event(SearchEvent::Done { words: range.count - untried, worker, attempt });
                 true
             }
             Noted::Twice => {
-                tell(Happened::Twice(range));
+                on_event(SearchEvent::Twice(range));
                 false
             }
             Noted::Unknown => {
-                tell(Happened::Refused(format!("{range} was never handed out like this")));
+                on_event(SearchEvent::Refused(format!("{range} was never handed out")));
                 false
             }
         }
@@ -200,31 +201,31 @@ impl<'a> Sink<'a> {
 
     fn gone(&mut self, worker: &str) {
         self.here.remove(worker);
-        // One that dies before it has joined is not waited for.
+        // Do not wait for a worker that has died before it joined.
         if self.joined.insert(worker.to_owned()) {
             self.expected = self.expected.saturating_sub(1);
         }
     }
 
-    /// Says `stop` until everybody has left; how many have.
+    /// Publishes `stop` until all workers have left; returns how many left.
     async fn stop(
         &mut self,
         orders: &mut mpsc::Receiver<Order>,
-        tell: &mut dyn FnMut(Happened),
+        on_event: &mut dyn FnMut(SearchEvent),
     ) -> Result<usize> {
         let topic = Topic::new(CONTROL)?;
-        let (before, mut died, mut said) = (self.here.len(), 0, false);
+        let (before, mut died, mut published) = (self.here.len(), 0, false);
         let mut again = interval(STOP_AGAIN);
-        let everybody = async {
-            while !said || !self.here.is_empty() {
+        let all_left = async {
+            while !published || !self.here.is_empty() {
                 tokio::select! {
                     _ = again.tick() => {
                         self.control.publish(&topic, Bytes::from_static(STOP.as_bytes())).await?;
                         self.control.flush().await?;
-                        said = true;
+                        published = true;
                     }
                     report = self.results.next() => match report? {
-                        Some(report) => drop(self.take_all(report, tell).await?),
+                        Some(report) => drop(self.take_all(report, on_event).await?),
                         None => break,
                     },
                     Some(order) = orders.recv() => match order {
@@ -239,9 +240,9 @@ impl<'a> Sink<'a> {
             }
             anyhow::Ok(())
         };
-        // Whoever does not answer is named in the end.
-        if let Ok(stopped) = timeout(LEAVING, everybody).await {
-            stopped.context("`stop` could not be said")?;
+        // Workers that do not answer are named in the outcome.
+        if let Ok(stopped) = timeout(LEAVING, all_left).await {
+            stopped.context("`stop` could not be published")?;
         }
         Ok(before.saturating_sub(self.here.len() + died))
     }

@@ -1,24 +1,24 @@
-//! The ventilator: makes tasks of ranges and hands them out. Which ranges, and
-//! when, is the sink's to say, through a channel of the window's size.
+//! The ventilator: makes tasks of ranges and sends them. The sink decides which ranges
+//! and when, through a channel that holds one window.
 
 use anyhow::{Context as _, Result};
 use tokio::sync::mpsc;
 
-use super::Job;
+use super::job::Job;
 use super::message::Range;
 use crate::oneway::Sender;
 
-/// Hands out what comes through the channel, until that ends.
+/// Sends a task for each range from the channel, until the channel ends.
 pub(super) async fn hand_out(
     tasks: &mut impl Sender,
     job: &Job,
     mut ranges: mpsc::Receiver<Range>,
 ) -> Result<()> {
     while let Some(range) = ranges.recv().await {
-        tasks.send(job.task(range).write()).await.context("a task cannot be handed out")?;
-        // Tasks that are there together are written together.
+        tasks.send(job.task(range).write()).await.context("a task cannot be sent")?;
+        // Tasks that are ready at the same time are written together.
         if ranges.is_empty() {
-            tasks.flush().await.context("tasks cannot be handed out")?;
+            tasks.flush().await.context("tasks cannot be flushed")?;
         }
     }
     Ok(())

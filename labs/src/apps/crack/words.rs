@@ -1,9 +1,9 @@
-//! The numbered key space: number ↔ word over an alphabet.
+//! The key space: the words over an alphabet, and their numbers.
 //!
 //! Words are numbered by length, then by the alphabet's order: over `abc` 0 is
-//! `a`, 2 is `c`, 3 is `aa`, 12 is `aaa`. This is bijective numeration: no longest
-//! length is needed to read a number, so that a task names a range of words
-//! with two numbers, and any worker knows which words are meant.
+//! `a`, 2 is `c`, 3 is `aa`, 12 is `aaa`. This is bijective numeration: reading a
+//! number needs no maximum length, so two numbers are enough to name a range of
+//! words in a task.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,16 +11,16 @@ use std::str::FromStr;
 use anyhow::{Context as _, Result, bail, ensure};
 use sha1::{Digest as _, Sha1};
 
-/// Longest word. It bounds what a task from a stranger can make a worker hold.
+/// Length of the longest word. It bounds the memory that a foreign task can make a worker use.
 pub const LONGEST: u32 = 64;
 
-/// The letters words are made of, each once, in their order.
+/// The letters of words, each once, in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alphabet(Vec<u8>);
 
 impl Alphabet {
-    /// Exactly these letters: what a task says. Visible ASCII, because a task
-    /// is one line of words that are parted by spaces.
+    /// The alphabet of exactly these letters, as in a task. Visible ASCII, because the
+    /// fields of a task are separated by spaces.
     pub fn of(letters: &str) -> Result<Self> {
         ensure!(!letters.is_empty(), "an alphabet needs at least one letter");
         let mut seen = [false; 128];
@@ -36,13 +36,12 @@ impl Alphabet {
         Ok(Self(letters.as_bytes().to_vec()))
     }
 
-    /// How many letters.
+    /// Number of letters.
     fn size(&self) -> u64 {
         self.0.len() as u64
     }
 
-    /// How many words there are of 1 to `longest` letters; `None` where that
-    /// is more than 64 bits can count.
+    /// Number of words of 1 to `longest` letters; `None` if it does not fit into 64 bits.
     pub fn words(&self, longest: u32) -> Option<u64> {
         let (mut all, mut of_length) = (0_u64, 1_u64);
         for _ in 0..longest {
@@ -70,7 +69,7 @@ impl Alphabet {
         digits
     }
 
-    /// The number of a word; `None` if it has other letters, or is too long to have one.
+    /// The number of a word; `None` if it has other letters or its number does not fit.
     pub fn number(&self, word: &str) -> Option<u64> {
         let mut number: Option<u64> = None;
         for letter in word.bytes() {
@@ -83,14 +82,14 @@ impl Alphabet {
         number
     }
 
-    /// Every word from this number on.
+    /// Walks over the words from this number on.
     pub fn walk(&self, from: u64) -> Walk<'_> {
         let digits = self.digits(from);
         Walk { letters: &self.0, word: digits.iter().map(|&digit| self.0[digit]).collect(), digits }
     }
 }
 
-/// As people write it: `a-z0-9` stands for 36 letters. A `-` at either end is a letter.
+/// The form that users type: `a-z0-9` stands for 36 letters. A `-` at either end is a letter.
 impl FromStr for Alphabet {
     type Err = anyhow::Error;
 
@@ -161,7 +160,7 @@ impl fmt::Display for Hash {
     }
 }
 
-/// Goes from word to word, as an odometer does: most steps change one letter.
+/// Steps from word to word like an odometer: most steps change one letter.
 pub struct Walk<'a> {
     letters: &'a [u8],
     digits: Vec<usize>,
@@ -169,7 +168,7 @@ pub struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Tries the next `count` words; the word whose hash this is, if it is one of them.
+    /// Tries the next `count` words; returns the word that has this hash, if it is one of them.
     pub fn search(&mut self, hash: &Hash, count: u64) -> Option<String> {
         for _ in 0..count {
             if Sha1::digest(&self.word)[..] == hash.0 {
@@ -214,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_into_64_bits_is_refused() {
+    fn numbers_beyond_64_bits_are_refused() {
         let letters = Alphabet::of("abcdefghijklmnopqrstuvwxyz").expect("an alphabet");
         assert!(letters.words(13).is_some());
         assert_eq!(letters.words(14), None);
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn alphabets_as_people_write_them() {
+    fn alphabets_as_users_type_them() {
         for (text, letters) in
             [("a-e", "abcde"), ("a-c0-2", "abc012"), ("-a", "-a"), ("a-", "a-"), ("+-.", "+,-.")]
         {
@@ -268,7 +267,7 @@ mod tests {
         }
 
         #[test]
-        fn a_search_finds_what_is_there(from in 0_u64..5000, count in 1_u64..300, at in 0_u64..400) {
+        fn a_search_finds_the_word_in_its_range(from in 0_u64..5000, count in 1_u64..300, at in 0_u64..400) {
             let alphabet = Alphabet::of("qwerty").expect("an alphabet");
             let word = alphabet.word(from + at);
             let found = alphabet.walk(from).search(&Hash::of(&word), count);

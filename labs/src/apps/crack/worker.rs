@@ -1,13 +1,12 @@
-//! The worker: takes a task, tries its words, reports, and acks the task when
-//! the report is out of its hands. It may come and go as it likes.
+//! The worker: takes a task, tries its words, reports, and acks the task when the
+//! report is flushed. Workers may join and leave at any time.
 
 use std::pin::pin;
 
 use anyhow::Result;
 use futures_util::FutureExt as _;
 
-use super::message::{Report, Task};
-use super::{CONTROL, STOP};
+use super::message::{CONTROL, Report, STOP, Task};
 use crate::erased::PipelineLab;
 use crate::lab::Place;
 use crate::oneway::Sender;
@@ -16,49 +15,49 @@ use crate::pubsub::Subscriber;
 use crate::queue::{Consumer, Delivery};
 use crate::topic::Filter;
 
-/// Words tried without a pause: for so long, 1 ms or less, `stop` is not heard
-/// and the connection is not attended to.
-const STRETCH: u64 = 4096;
-/// Words tried before reports are flushed and their tasks acked although more
-/// tasks are at hand: small tasks share the round trip, large ones do not wait.
+/// Words tried without a pause. During this time, 1 ms or less, the worker does not
+/// see `stop` and its connection is not served.
+const SLICE: u64 = 4096;
+/// Words after which reports are flushed and their tasks acked even if more tasks are
+/// ready: small tasks share a round trip, large ones do not wait.
 const SETTLE: u64 = 50_000;
 
-/// Why a worker has left.
+/// Why a worker left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
-    /// It heard `stop`.
+    /// It received `stop`.
     Stopped,
-    /// It was told to go.
-    Dismissed,
-    /// Ventilator and sink have gone.
-    Deserted,
+    /// It was shut down.
+    ShutDown,
+    /// The ventilator or the sink is gone.
+    SearchGone,
 }
 
-/// What a worker has done.
+/// A worker's result.
 #[derive(Debug, Clone)]
 pub struct Worked {
-    /// Tasks it finished.
+    /// Number of finished tasks.
     pub tasks: u64,
-    /// Words it tried in them.
+    /// Number of words in them.
     pub words: u64,
-    /// Bodies that were no tasks.
+    /// Number of bodies that are not tasks.
     pub refused: u64,
     /// Why it left.
     pub why: Why,
 }
 
-/// Works until `stop` is heard or `dismissed` resolves. What it has not
-/// finished then goes back, where the transport takes it.
-pub async fn work(lab: &PipelineLab, place: &Place, dismissed: impl Future<Output = ()>) -> Result<Worked> {
+/// Works until it receives `stop` or `shutdown` resolves. Tasks that are not finished
+/// then go back, if the transport takes them.
+pub async fn work(lab: &PipelineLab, place: &Place, shutdown: impl Future<Output = ()>) -> Result<Worked> {
     let me = place.role().to_owned();
-    // The way out first: whoever takes a task must be able to report it.
+    // Results first: a worker that takes a task must be able to report it.
     let mut results = lab.push(place, Stage::Results).await?;
     let orders = lab.control.subscriber(&place.namespace(CONTROL), &Filter::All).await?;
     let mut tasks = lab.pull(place, Stage::Tasks).await?;
     results.send(Report::Joined(me.clone()).write()).await?;
     results.flush().await?;
 
-    let mut leave = pin!(leave(orders, dismissed));
+    let mut leave = pin!(leave(orders, shutdown));
     let mut worked = Worked { tasks: 0, words: 0, refused: 0, why: Why::Stopped };
     let mut done = Done { receipts: Vec::new(), words: 0 };
     worked.why = loop {
@@ -73,10 +72,10 @@ pub async fn work(lab: &PipelineLab, place: &Place, dismissed: impl Future<Outpu
                 }
             }
         };
-        // No task can come any more; `stop` may still.
+        // No task can come any more, but `stop` may.
         let Some(Delivery { item, attempt, receipt }) = task else { break leave.await? };
         let Ok(task) = Task::read(&item) else {
-            // Nobody could do anything with it: it must not come again.
+            // No worker can do it, so it must not be delivered again.
             worked.refused += 1;
             tasks.ack(receipt).await?;
             continue;
@@ -96,7 +95,7 @@ pub async fn work(lab: &PipelineLab, place: &Place, dismissed: impl Future<Outpu
             done.settle(&mut tasks, &mut results).await?;
         }
     };
-    if worked.why != Why::Deserted {
+    if worked.why != Why::SearchGone {
         done.settle(&mut tasks, &mut results).await?;
         results.send(Report::Left(me).write()).await?;
         results.flush().await?;
@@ -106,30 +105,30 @@ pub async fn work(lab: &PipelineLab, place: &Place, dismissed: impl Future<Outpu
     Ok(worked)
 }
 
-/// Resolves when it is time to go.
-async fn leave(mut orders: impl Subscriber, dismissed: impl Future<Output = ()>) -> Result<Why> {
+/// Resolves when the worker has to leave.
+async fn leave(mut orders: impl Subscriber, shutdown: impl Future<Output = ()>) -> Result<Why> {
     let stopped = async {
         while let Some(order) = orders.next().await? {
             if order.body == STOP {
                 return Ok(Why::Stopped);
             }
         }
-        Ok(Why::Deserted)
+        Ok(Why::SearchGone)
     };
     tokio::select! {
         why = stopped => why,
-        () = dismissed => Ok(Why::Dismissed),
+        () = shutdown => Ok(Why::ShutDown),
     }
 }
 
-/// Tries the words of a task, and lets others have their turn meanwhile.
+/// Tries the words of a task, and yields to other work in between.
 async fn search(task: &Task) -> Option<String> {
     let mut walk = task.alphabet.walk(task.range.start);
     let mut left = task.range.count;
     loop {
-        let stretch = left.min(STRETCH);
-        let found = walk.search(&task.hash, stretch);
-        left -= stretch;
+        let slice = left.min(SLICE);
+        let found = walk.search(&task.hash, slice);
+        left -= slice;
         if found.is_some() || left == 0 {
             return found;
         }
@@ -137,15 +136,15 @@ async fn search(task: &Task) -> Option<String> {
     }
 }
 
-/// Tasks whose reports are on their way.
+/// Finished tasks that are not acked, since their reports are not flushed.
 struct Done<Receipt> {
     receipts: Vec<Receipt>,
     words: u64,
 }
 
 impl<Receipt> Done<Receipt> {
-    /// Reports first, then the tasks they came from: whoever dies in between
-    /// leaves a task that will be done again, never one that is lost.
+    /// Flushes the reports, then acks their tasks: if the worker dies in between, a task
+    /// is done again and none is lost.
     async fn settle<C: Consumer<Receipt = Receipt>>(
         &mut self,
         tasks: &mut C,

@@ -1,16 +1,16 @@
-//! Scatter-gather: one question goes out to everybody, what comes back within a
-//! deadline is one answer, and the answer says how complete it is.
+//! Scatter-gather: a question goes out to all workers, and the answers that come
+//! within a deadline make one result, which says how complete it is.
 //!
-//! The question is published, so that whoever asks need not know who answers.
-//! It is a letter ([`return_address`]): the return address is a topic that only
-//! the one who asks listens to, and the correlation identifier says which of its
-//! questions an answer belongs to. One that comes after the deadline is late: it
-//! is counted and dropped, and never taken for an answer to the next question.
+//! The question is published, so that the gatherer need not know the workers.
+//! It is a request message ([`return_address`]): the return address is a topic that
+//! only the gatherer listens to, and the correlation identifier says which of its
+//! questions an answer belongs to. An answer that comes after the deadline is late:
+//! it is counted and dropped, and never taken for an answer to the next question.
 //!
-//! *All* has to mean something before completeness can: workers announce
-//! themselves every [`HEARTBEAT`], and whoever was silent for [`EXPIRY`], or has
-//! said good-bye, is forgotten. "2 of 3" is: three were known when the question
-//! went out, and two of them answered. Who answers without being known is welcome.
+//! A result is complete when all *known* workers have answered. A worker announces
+//! itself every [`HEARTBEAT`]; it is forgotten when it was silent for [`EXPIRY`] or
+//! has said that it leaves. "2 of 3" means: three were known when the question went
+//! out, and two of them answered. Answers of unknown workers are taken, too.
 //!
 //! Run it with `just status`.
 //!
@@ -20,69 +20,63 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use bytes::Bytes;
 use tokio::time::Instant;
 use tokio::time::timeout_at;
 
-use crate::apps::answer::{self, Answer};
+use crate::apps::answer::Answer;
 use crate::erased::{AnyPublisher, AnySubscriber, PubSubLab};
 use crate::lab::Place;
 use crate::pubsub::{Event, Publisher, Subscriber};
-use crate::reqrep::return_address::{open_reply, request_letter};
+use crate::reqrep::return_address::request_message;
 use crate::topic::{Filter, Topic};
 
 mod known;
+mod message;
 pub mod web;
 mod worker;
 
 pub use known::Known;
+pub use message::HEARTBEAT;
+use message::{HERE, QUESTIONS, is_name, read_answer, read_heartbeat};
 pub use worker::work;
 
-/// How often a worker announces itself.
-pub const HEARTBEAT: Duration = Duration::from_millis(250);
-/// A worker that was silent for so long is no longer counted on.
+/// A worker that was silent for this long is forgotten.
 pub const EXPIRY: Duration = Duration::from_millis(1500);
 /// Most workers that are known at once, and most answers to one question.
 pub const MOST: usize = 1024;
 
-/// Where questions go.
-const QUESTIONS: &str = "ask";
-/// Where workers announce themselves.
-const HERE: &str = "here";
-
-/// What came of a question.
+/// The result of a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gathered {
-    /// Who was known when the question went out, and what each has answered;
-    /// `None` for nothing within the deadline.
+    /// The workers that were known when the question went out, with their answers;
+    /// `None` for no answer within the deadline.
     pub known: BTreeMap<String, Option<Answer>>,
-    /// Answers of those who were not known.
+    /// Answers of workers that were not known.
     pub strangers: BTreeMap<String, Answer>,
-    /// Answers to earlier questions that have come by now, since the one who
-    /// asks began: dropped.
+    /// Late answers, since the gatherer joined: answers to earlier questions, dropped.
     pub late: u64,
-    /// What came and was no answer, a second one of the same worker, or for which
-    /// there was no room any more (heartbeats, too), since then: dropped.
+    /// Other messages that were dropped since then: what could not be read, a
+    /// worker's second answer, and answers and heartbeats beyond [`MOST`].
     pub garbage: u64,
 }
 
 impl Gathered {
-    /// Those who were known and have not answered.
+    /// Known workers that have not answered.
     pub fn missing(&self) -> impl Iterator<Item = &str> {
         self.known.iter().filter(|(_, answer)| answer.is_none()).map(|(name, _)| name.as_str())
     }
 
-    /// How many of those who were known have answered.
+    /// How many known workers have answered.
     pub fn answered(&self) -> usize {
         self.known.values().flatten().count()
     }
 
-    /// Whether somebody was known, and all who were have answered.
+    /// Whether at least one worker was known, and all known workers have answered.
     pub fn is_complete(&self) -> bool {
         !self.known.is_empty() && self.answered() == self.known.len()
     }
 
-    /// Takes down an answer to this question.
+    /// Records an answer to this question.
     fn take(&mut self, name: &str, answer: Answer) {
         match self.known.get_mut(name) {
             Some(place @ None) => *place = Some(answer),
@@ -94,7 +88,7 @@ impl Gathered {
     }
 }
 
-/// Asks everybody.
+/// Asks all workers.
 pub struct Gatherer {
     questions: AnyPublisher,
     answers: AnySubscriber,
@@ -106,15 +100,15 @@ pub struct Gatherer {
     garbage: u64,
 }
 
-/// What the one who asks may hear.
+/// What the gatherer receives.
 enum Heard {
     Answer(Event),
     Heartbeat(Event),
 }
 
 impl Gatherer {
-    /// Joins as the one who asks, under a name that nobody else has here: a word
-    /// of letters, digits, `_` and `-`.
+    /// Joins under a name that no other gatherer has at this place: a word of
+    /// letters, digits, `_` and `-`.
     pub async fn join(lab: &PubSubLab, place: &Place, name: &str) -> Result<Self> {
         let address = Topic::new(&format!("to.{name}"))?;
         let listen = async |topic: Topic| lab.subscriber(place, &Filter::Exact(topic)).await;
@@ -131,7 +125,7 @@ impl Gatherer {
         })
     }
 
-    /// Workers that are known now.
+    /// The names of the workers that are known now.
     pub fn known(&mut self) -> Vec<String> {
         self.known.names(Instant::now())
     }
@@ -149,7 +143,7 @@ impl Gatherer {
         Ok(self.known().len())
     }
 
-    /// Listens to heartbeats for so long: between two questions.
+    /// Listens to heartbeats during a pause between two questions.
     pub async fn rest(&mut self, pause: Duration) -> Result<()> {
         let until = Instant::now() + pause;
         while let Ok(heard) = timeout_at(until, self.hear()).await {
@@ -158,14 +152,14 @@ impl Gatherer {
         Ok(())
     }
 
-    /// Asks everybody, and gathers until all who are known have answered or the
-    /// deadline is over. Where nobody is known, it waits for strangers.
+    /// Asks all workers, and gathers answers until all known workers have answered
+    /// or the deadline is over. If none is known, it gathers until the deadline.
     pub async fn gather(&mut self, question: &str, deadline: Duration) -> Result<Gathered> {
         self.last_id += 1;
         let known = self.known().into_iter().map(|name| (name, None)).collect();
         let mut gathered = Gathered { known, strangers: BTreeMap::new(), late: 0, garbage: 0 };
-        let letter = request_letter(self.address.as_str(), self.last_id, question.as_bytes());
-        self.questions.publish(&Topic::new(QUESTIONS)?, letter.into()).await?;
+        let request = request_message(self.address.as_str(), self.last_id, question.as_bytes());
+        self.questions.publish(&Topic::new(QUESTIONS)?, request.into()).await?;
         self.questions.flush().await?;
         let until = Instant::now() + deadline;
         while !gathered.is_complete() {
@@ -192,18 +186,18 @@ impl Gatherer {
 
     /// Cancel-safe, as both subscribers are.
     async fn hear(&mut self) -> Result<Heard> {
-        let ended = "nobody can publish here any more";
+        let ended = "the subscription has ended";
         Ok(tokio::select! {
             event = self.answers.next() => Heard::Answer(event?.context(ended)?),
             event = self.heartbeats.next() => Heard::Heartbeat(event?.context(ended)?),
         })
     }
 
-    /// What comes while no question is open.
+    /// Handles a message that comes while no question is open.
     fn put_away(&mut self, heard: Heard) -> Result<()> {
         match heard {
             Heard::Answer(event) => self.drop_answer(read_answer(&event.body).map(|(id, ..)| id)),
-            Heard::Heartbeat(event) => match worker::read_heartbeat(&event.body) {
+            Heard::Heartbeat(event) => match read_heartbeat(&event.body) {
                 Some((name, true)) => self.known.heard(name, Instant::now()),
                 Some((name, false)) => self.known.left(name),
                 None => self.garbage += 1,
@@ -221,20 +215,7 @@ impl Gatherer {
     }
 }
 
-/// `ID\nNAME ok TEXT`, or `ID\nNAME error WHAT`.
-fn read_answer(letter: &Bytes) -> Option<(u64, String, Answer)> {
-    let (id, body) = open_reply(letter)?;
-    let (name, text) = std::str::from_utf8(&body).ok()?.split_once(' ')?;
-    is_name(name).then_some(())?;
-    Some((id, name.to_owned(), answer::read(text)?))
-}
-
-/// A worker's name: a word of a topic, which goes into tables and pages.
-fn is_name(name: &str) -> bool {
-    name.len() <= 64 && !name.contains('.') && Topic::new(name).is_ok()
-}
-
-/// The place where a scatter-gather happens, after its name was looked at.
+/// The place of a scatter-gather; an error if its name is not valid.
 pub fn place(name: &str, url: &str) -> Result<Place> {
     ensure!(
         is_name(name),
@@ -246,25 +227,6 @@ pub fn place(name: &str, url: &str) -> Result<Place> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reqrep::return_address::reply_letter;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn an_answer_can_be_read(id: u64, name in "[a-z][a-z0-9-]{0,20}", text: String, good: bool) {
-            let answer = if good { Ok(text) } else { Err(text) };
-            let body = format!("{name} {}", answer::write(&answer));
-            let letter = Bytes::from(reply_letter(id.to_string().as_bytes(), body.as_bytes()));
-            prop_assert_eq!(read_answer(&letter), Some((id, name, answer)));
-        }
-
-        #[test]
-        fn whatever_comes_is_no_panic(letter in prop::collection::vec(any::<u8>(), 0..60)) {
-            if let Some((_, name, _)) = read_answer(&letter.into()) {
-                prop_assert!(is_name(&name));
-            }
-        }
-    }
 
     /// The answer to the first question comes while the second is open.
     #[tokio::test(flavor = "current_thread")]

@@ -1,4 +1,4 @@
-//! The status as a web page: it asks for the latest answer once a second.
+//! The status as a web page, which fetches the latest result once a second.
 
 use anyhow::Result;
 use axum::Router;
@@ -9,8 +9,8 @@ use tokio::sync::watch;
 
 use crate::apps::web;
 
-/// Serves the page until `stop`; `latest` is the latest answer as a JSON object,
-/// and `{}` before there is one.
+/// Serves the page until `stop` resolves; `latest` is the latest result as a JSON
+/// object, and `{}` before the first one.
 pub async fn serve(
     listener: TcpListener,
     latest: watch::Receiver<String>,
