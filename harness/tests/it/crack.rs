@@ -83,7 +83,7 @@ impl Own {
         Ok(format!("{}={}", self.broker, self.site.url()?))
     }
 
-    /// Nothing of the hunt at this place is left.
+    /// Nothing of the search at this place is left.
     fn ends_clean(self, place: &str) -> Result<()> {
         self.runtime.block_on(nothing_left(self.broker, &self.site.called(place)))?;
         match self.server {
@@ -197,7 +197,7 @@ fn killed(entry: &Entry) -> Result<()> {
     own.map_or(Ok(()), |own| own.ends_clean(&place(&ran)?))
 }
 
-/// The command that a hunt shows, as arguments of `lab`; with a name.
+/// The command that a search shows, as arguments of `lab`; with a name.
 fn invitation(live: &mut Live) -> Result<Vec<String>> {
     live.until_said("another terminal can help: ")?;
     live.until_said("worker-1 has joined")?;
@@ -208,7 +208,7 @@ fn invitation(live: &mut Live) -> Result<Vec<String>> {
 }
 
 /// A worker from another terminal joins, gets work, and hears `stop`; Ctrl-C
-/// at the hunt leaves nothing.
+/// at the search leaves nothing.
 fn helped(over: &str, broker: Option<Broker>) -> Result<()> {
     let own = Own::start(broker)?;
     let mut rest = vec![NONE, "--workers", "1"];
@@ -228,7 +228,7 @@ fn helped(over: &str, broker: Option<Broker>) -> Result<()> {
     ensure!(number(&result["workers"]["helper"], "tasks")? > 0, "the helper got no work: {result}");
     ensure!(result["exhausted"] == false, "{result}");
     shares_add_up(&result)?;
-    ensure!(!workers.is_empty() && !workers.iter().any(|pid| runs(*pid)), "a worker outlived its hunt");
+    ensure!(!workers.is_empty() && !workers.iter().any(|pid| runs(*pid)), "a worker outlived its search");
     own.map_or(Ok(()), |own| own.ends_clean(&place(&ran)?))
 }
 
@@ -247,7 +247,7 @@ fn gives_back() -> Result<()> {
     let (pid, before) = (helper.pid(), used(helper.pid()));
     wait_until("the helper works", || Ok(used(pid) > before + 5))?;
     signal(pid, Signal::INT);
-    helper.until_said("helper leaves; what it had not finished is for others")?;
+    helper.until_said("helper leaves; its unfinished tasks go to others")?;
     helper.end()?.expect(0)?;
     live.until_said("helper has left; 1 worker is here")?;
     signal(worker, Signal::CONT);
@@ -266,7 +266,7 @@ fn deserted() -> Result<()> {
     signal(live.until_at_work("worker-1", 1)?, Signal::KILL);
     let ran = live.end()?.expect(1)?;
     ran.told(&["worker-1 has died", "no worker is left; add one within 0.1 s: lab crack --join redis"])?;
-    ran.told(&["none has come", "the search has ended after"])?;
+    ran.told(&["none has joined", "the search has ended after"])?;
     own.map_or(Ok(()), |own| own.ends_clean(&place(&ran)?))
 }
 
@@ -284,8 +284,8 @@ fn forged() -> Result<()> {
         redis::cmd("RPUSH").arg(&results).arg(forged).exec(&mut redis)?;
     }
     live.until_said("a report begins with")?;
-    live.until_said("`abc` is said to be found in 0-4999, and is not it")?;
-    live.until_said("1-5000 was never handed out like this")?;
+    live.until_said("`abc` was reported in 0-4999, but does not have the hash")?;
+    live.until_said("1-5000 is not a range that was handed out")?;
     drop(redis);
     live.signal_group(Signal::INT)?;
     let ran = live.end()?.expect(130)?;
@@ -370,7 +370,7 @@ fn usage() -> Result<()> {
         (&["--join", "redis", "--at", "x"], "not an address of a broker"),
         (&["--join", "tcp"], "--at"),
         (&[join[0], join[1], join[2], "tasks=127.0.0.1:1"], "copy the command"),
-        (&[join[0], join[1], join[2], "x", "--name", "a b"], "not a name of a worker"),
+        (&[join[0], join[1], join[2], "x", "--name", "a b"], "not a worker's name"),
     ] {
         let ran = run(&[&["crack"], args].concat())?;
         ensure!(ran.code == 2, "{args:?} ends with {}:\n{}", ran.code, ran.err);

@@ -27,7 +27,9 @@ use tokio::task::JoinHandle;
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::reqrep::correlation::Pending;
-use crate::reqrep::return_address::{ReturnAddress, open_reply, open_request, reply_message, request_message};
+use crate::reqrep::return_address::{
+    ReturnAddress, open_reply, open_request, reply_message, request_message,
+};
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::wire::redis::{self as wire, Pipelines, Redis, ResumableRequest};
 

@@ -1,5 +1,5 @@
-//! `lab crack --compare`: what workers gain, and what the transport costs. The
-//! same words are tried each time, all of them, with a hash that none has.
+//! `lab crack --compare`: the speed-up by workers, and the cost of the transport. Each
+//! measurement tries all the same words, with a hash that none of them has.
 
 use std::cell::RefCell;
 use std::process::ExitCode;
@@ -17,10 +17,10 @@ use crate::command::thousands;
 
 /// One way to do the work.
 struct Way {
-    /// Worker processes; none in the plain loop.
+    /// Number of worker processes; 0 for the plain loop.
     workers: usize,
     batch: u64,
-    /// Seconds of each round.
+    /// Duration of each round, in seconds.
     seconds: Vec<f64>,
 }
 
@@ -37,12 +37,12 @@ impl Way {
         }
     }
 
-    /// The fastest round: other work on the machine only ever slows one down.
+    /// The fastest round: other work on the machine can only slow a round down.
     fn best(&self) -> f64 {
         self.seconds.iter().copied().fold(f64::INFINITY, f64::min)
     }
 
-    /// The middle one, and of an even number the mean of the middle two.
+    /// The median round.
     fn median(&self) -> f64 {
         let mut sorted = self.seconds.clone();
         sorted.sort_by(f64::total_cmp);
@@ -65,7 +65,7 @@ pub(super) async fn main(plan: &Plan, url: Option<&str>, batches: &[u64], rounds
     ways.extend(batches.iter().map(|&batch| Way::new(plan.workers, batch)));
     let words = thousands(plan.job.words as f64);
     eprintln!("{}: {words} words, {} ways, {rounds} rounds", plan.over.entry.name, ways.len());
-    // Each way once a round: a machine that grows slower does so for all.
+    // Each way once per round: if the machine becomes slower, it does so for all.
     for round in 1..=rounds {
         for way in &mut ways {
             let Some(seconds) = measure(plan, url, way).await? else { return Ok(ExitCode::from(130)) };
@@ -86,20 +86,20 @@ async fn measure(plan: &Plan, url: Option<&str>, way: &Way) -> Result<Option<f64
             (job.alone(), start.elapsed().as_secs_f64())
         });
         let Some(done) = interruptible(alone).await else { return Ok(None) };
-        let (found, seconds) = done.context("the plain loop broke")?;
-        ensure!(found.is_none(), "a word was found where there is none");
+        let (found, seconds) = done.context("the plain loop has panicked")?;
+        ensure!(found.is_none(), "a word was found although none has the hash");
         return Ok(Some(seconds));
     }
     let window = WINDOW.max(EACH * way.workers);
     let job = Job { batch: way.batch, workers: way.workers, window, ..plan.job.clone() };
     let display = RefCell::new(ProgressDisplay::new(plan, true));
-    let ended = search::run(plan, &job, url, &display).await?;
-    if !ended.exhausted {
-        ensure!(ended.found.is_none(), "a word was found where there is none");
+    let outcome = search::run(plan, &job, url, &display).await?;
+    if !outcome.exhausted {
+        ensure!(outcome.found.is_none(), "a word was found although none has the hash");
         return Ok(None);
     }
-    if ended.tried != job.words {
-        bail!("{} of {} words were tried: this is no measurement", ended.tried, job.words);
+    if outcome.tried != job.words {
+        bail!("only {} of {} words were tried: this measurement is not valid", outcome.tried, job.words);
     }
     let seconds = display.borrow().seconds();
     Ok(Some(seconds))
@@ -124,7 +124,7 @@ fn tell(plan: &Plan, ways: &[Way]) -> Result<()> {
     for way in ways {
         let seconds = way.best();
         let (speed_up, tasks) = (plain / seconds, plan.job.words.div_ceil(way.batch));
-        // What the CPUs that workers can use would do without messages.
+        // CPUs that the workers can use.
         let possible = way.workers.clamp(1, cpus);
         let share = speed_up / possible as f64;
         let cost = (seconds * possible as f64 - plain) / tasks as f64 * 1e6;
@@ -157,9 +157,9 @@ fn tell(plan: &Plan, ways: &[Way]) -> Result<()> {
     }
     outln!("{}", table.trim_fmt())?;
     outln!(
-        "\nThe fastest of {} rounds, beside it the median; {cpus} CPUs, which ventilator, sink and broker share with the workers.\n\
-         SPEED-UP: over the plain loop. OF POSSIBLE: of as many plain loops as there are workers, at most one a CPU.\n\
-         COST/TASK: the time of those CPUs that was not spent on words, for each task.",
+        "\nSECONDS: the fastest of {} rounds, and the median. Ventilator, sink and broker share {cpus} CPUs with the workers.\n\
+         SPEED-UP: relative to the plain loop. OF POSSIBLE: relative to one plain loop per worker, at most one per CPU.\n\
+         COST/TASK: CPU time per task that was not spent on words.",
         ways[0].seconds.len()
     )?;
     Ok(())

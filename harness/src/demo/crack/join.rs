@@ -1,4 +1,4 @@
-//! One worker: what a hunt starts, and what another terminal adds.
+//! One worker process: started by the search, or from another terminal.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -15,16 +15,16 @@ use crate::command::Usage;
 use crate::command::thousands;
 use crate::roles;
 
-/// The parts of a pipeline that workers connect to, peer to peer.
+/// The namespaces of a pipeline that workers connect to when there is no broker.
 pub(super) const PARTS: [&str; 3] = ["tasks", "results", "control"];
 
 pub(super) fn main(args: &CrackArgs, over: &Over) -> Result<ExitCode> {
     if !over.crosses_processes() {
-        bail!(Usage("channels do not leave their process: nobody can join a search over inproc".to_owned()));
+        bail!(Usage("channels stay in one process: nobody can join a search over inproc".to_owned()));
     }
     let name = args.name.clone().unwrap_or_else(|| format!("helper-{}", std::process::id()));
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
-        bail!(Usage(format!("`{name}` is not a name of a worker; use letters, digits, `-`, `_` and `.`")));
+        bail!(Usage(format!("`{name}` is not a worker's name; use letters, digits, `-`, `_` and `.`")));
     }
     let at = args.at.as_deref().unwrap_or_default();
     let directory = Arc::new(Directory::conducted());
@@ -46,13 +46,13 @@ pub(super) fn main(args: &CrackArgs, over: &Over) -> Result<ExitCode> {
     let place = Place::new(&args.place, url).with_role(&name).with_directory(directory).with_knobs(knobs);
     let runtime = roles::runtime(0)?;
     let worked = runtime.block_on(async {
-        let dismissed = dismissed()?;
+        let shutdown = shutdown()?;
         eprintln!("{name} works for {} over {}; Ctrl-C ends it", args.place, over.entry.transport);
-        worker::work(&over.lab, &place, dismissed).await
+        worker::work(&over.lab, &place, shutdown).await
     })?;
     runtime.shutdown_background();
     say(&name, &worked);
-    Ok(if worked.why == Why::Deserted { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if worked.why == Why::SearchGone { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn by_part(at: &str) -> Result<BTreeMap<&str, &str>> {
@@ -60,7 +60,7 @@ fn by_part(at: &str) -> Result<BTreeMap<&str, &str>> {
     match pairs {
         Some(pairs) if pairs.keys().copied().eq(sorted(PARTS)) => Ok(pairs),
         _ => bail!(Usage(format!(
-            "`{at}` does not say where {} are; copy the command that the search shows",
+            "`{at}` does not have the addresses of {}; copy the command that the search shows",
             PARTS.join(", ")
         ))),
     }
@@ -72,7 +72,7 @@ fn sorted<const N: usize>(mut names: [&'static str; N]) -> [&'static str; N] {
 }
 
 /// Resolves at Ctrl-C or SIGTERM.
-fn dismissed() -> Result<impl Future<Output = ()>> {
+fn shutdown() -> Result<impl Future<Output = ()>> {
     let listen = |kind| signal(kind).context("cannot listen for signals");
     let (mut interrupt, mut term) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     Ok(async move {
@@ -86,12 +86,12 @@ fn dismissed() -> Result<impl Future<Output = ()>> {
 fn say(name: &str, worked: &Worked) {
     let why = match worked.why {
         Why::Stopped => "was told to stop",
-        Why::Dismissed => "leaves; what it had not finished is for others",
-        Why::Deserted => "leaves, since ventilator and sink have gone",
+        Why::ShutDown => "leaves; its unfinished tasks go to others",
+        Why::SearchGone => "leaves, since the search is gone",
     };
     let words = thousands(worked.words as f64);
     eprintln!("{name} {why}: {words} words in {} tasks", worked.tasks);
     if worked.refused > 0 {
-        eprintln!("{name} was given {} bodies that are no tasks", worked.refused);
+        eprintln!("{name} received {} messages that are not tasks", worked.refused);
     }
 }

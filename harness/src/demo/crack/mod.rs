@@ -1,6 +1,6 @@
-//! `lab crack`: which word has this SHA-1 hash? Ventilator and sink live here;
-//! each worker is a process of its own, started by the command with which
-//! another terminal adds one.
+//! `lab crack`: finds the word that has a SHA-1 hash. Ventilator and sink run in this
+//! process. Each worker is a process of its own, started by the same command with which
+//! another terminal adds a worker.
 
 mod compare;
 mod join;
@@ -30,9 +30,9 @@ pub(crate) fn main(args: &CrackArgs) -> Result<ExitCode> {
     let source = plan.source()?;
     guard::enter()?;
     let runtime = roles::runtime(0)?;
-    let ended = runtime.block_on(crack(args, &plan, source));
+    let done = runtime.block_on(crack(args, &plan, source));
     runtime.shutdown_background();
-    ended
+    done
 }
 
 async fn crack(args: &CrackArgs, plan: &Plan, source: Option<Source>) -> Result<ExitCode> {

@@ -14,16 +14,17 @@ use crate::broker::{self, Source};
 use crate::command::{BrokerArgs, Usage, usage};
 use crate::plan;
 
-/// Tasks a worker holds at once: few are shared evenly, and little is done again when it dies.
+/// Tasks a worker holds at once. A small number shares tasks evenly, and little is done again
+/// when a worker dies.
 const PREFETCH: usize = 8;
-/// Tasks on their way, for each worker: what it holds, and as many that wait.
+/// Tasks that are handed out per worker: those it holds, and the same number waiting.
 pub(super) const EACH: usize = 2 * PREFETCH;
-/// The least of that, so that workers who come later find some.
+/// The minimum of that in total, so that workers that join later find tasks.
 pub(super) const WINDOW: usize = 64;
-/// Workers that are started at most.
+/// Maximum number of workers to start.
 pub(super) const MOST_WORKERS: usize = 64;
 
-/// The longest arguments of a command are these: one hunt, a worker by hand, a comparison.
+/// The options of a search, of a worker that joins, and of a comparison.
 #[derive(Debug, Args)]
 pub(crate) struct CrackArgs {
     /// The hash, as `printf WORD | sha1sum` prints it
@@ -78,7 +79,7 @@ pub(crate) struct CrackArgs {
     pub(super) name: Option<String>,
 }
 
-/// What the arguments ask for, found to be possible.
+/// The checked options of a search or a comparison.
 pub(super) struct Plan {
     pub(super) over: Over,
     pub(super) job: Job,
@@ -93,13 +94,13 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn of(args: &CrackArgs) -> Result<Self> {
         let over = Over::find(&args.over)?;
-        // No word is empty: in a comparison every word is tried, and none is it.
+        // No word is empty, so in a comparison no word has the hash.
         let hash = args.sha1.as_ref().map_or(Ok(Hash::of("")), |text| usage(text.parse::<Hash>()))?;
         let alphabet: Alphabet = usage(args.alphabet.parse())?;
         let longest = args.max_length;
         if !(1..=LONGEST).contains(&longest) {
             bail!(Usage(format!(
-                "words of {longest} letters are not tried; --max-length takes 1 to {LONGEST}"
+                "words of {longest} letters are not possible; --max-length takes 1 to {LONGEST}"
             )));
         }
         let Some(words) = alphabet.words(longest) else {
@@ -111,17 +112,17 @@ impl Plan {
         let workers =
             args.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         if !(1..=MOST_WORKERS).contains(&workers) {
-            bail!(Usage(format!("{workers} workers are not started; --workers takes 1 to {MOST_WORKERS}")));
+            bail!(Usage(format!("{workers} workers are not possible; --workers takes 1 to {MOST_WORKERS}")));
         }
         if let Some(batch) = args.batches.iter().chain([&args.batch]).find(|batch| **batch == 0) {
-            bail!(Usage(format!("a task of {batch} words is none; a batch is at least 1")));
+            bail!(Usage(format!("a task of {batch} words is not possible; a batch is at least 1")));
         }
         if !(1..=100).contains(&args.rounds) {
-            bail!(Usage(format!("{} rounds are not measured; --rounds takes 1 to 100", args.rounds)));
+            bail!(Usage(format!("{} rounds are not possible; --rounds takes 1 to 100", args.rounds)));
         }
         let patience = usage(Duration::try_from_secs_f64(args.patience).map_err(|error| {
             anyhow!(
-                "a patience of {} s cannot be had ({error}); give seconds, as in `--patience 30`",
+                "a patience of {} s is not possible ({error}); give seconds, as in `--patience 30`",
                 args.patience
             )
         }))?;
@@ -131,7 +132,7 @@ impl Plan {
         Ok(Self { over, job, longest, workers, patience, knobs, urls, json: args.json })
     }
 
-    /// Where the broker comes from, if one is needed.
+    /// The source of the broker, if the lab needs one.
     pub(super) fn source(&self) -> Result<Option<Source>> {
         let entry = &self.over.entry;
         let Some(which) = entry.broker else { return Ok(None) };
@@ -143,7 +144,7 @@ impl Plan {
     }
 }
 
-/// What was set, and what this application sets if it was not.
+/// The knobs that the user sets, and this application's defaults for others.
 pub(super) fn knobs(set: &[String], lab: &Entry) -> Result<BTreeMap<String, usize>> {
     let mut knobs: BTreeMap<String, usize> =
         ["prefetch", "credit"].map(|knob| (knob.to_owned(), PREFETCH)).into();

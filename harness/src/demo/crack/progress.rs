@@ -1,5 +1,5 @@
-//! What is known of a hunt while it runs, and what its user is told: notes and
-//! progress on stderr, the result (with `--json` everything) on stdout.
+//! The progress display of a search: notes and progress on stderr, the result (with
+//! `--json` everything) on stdout.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::IsTerminal as _;
@@ -7,31 +7,31 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use labs::apps::crack::{Ended, Happened};
+use labs::apps::crack::{Outcome, SearchEvent};
 use labs::lab::Guarantee;
 use serde_json::{Value, json};
 
 use super::plan::Plan;
 use crate::command::thousands;
 
-/// Without a terminal, a line of progress is written this often.
+/// How often a line of progress is written without a terminal.
 const LINE: Duration = Duration::from_secs(2);
-/// The rate is that of the last ticks, so many: workers come and go.
+/// The rate is computed over this many ticks, since it changes as workers join and leave.
 const RECENT: usize = 50;
 
-/// What one worker has done.
+/// The work of one worker.
 #[derive(Debug, Default, Clone, Copy)]
 struct Share {
     words: u64,
     tasks: u64,
 }
 
-/// The state of a hunt.
+/// The state of a search, and its display.
 pub(super) struct ProgressDisplay {
     words: u64,
     guarantee: Guarantee,
     json: bool,
-    /// Nothing is told: a comparison has its own table.
+    /// Print nothing: a comparison has its own table.
     quiet: bool,
     terminal: bool,
     bar: ProgressBar,
@@ -81,7 +81,7 @@ impl ProgressDisplay {
         }
     }
 
-    /// Says a line to people, and an object to programs.
+    /// Prints a line for people, and an object for programs.
     pub(super) fn say(&self, line: &str, object: &Value) {
         if self.quiet {
             return;
@@ -96,7 +96,7 @@ impl ProgressDisplay {
 
     fn program(&self, object: &Value) {
         if self.json && !self.quiet {
-            // Whoever read it has had enough; the hunt still ends in order.
+            // If the reader has closed the pipe, the search still ends in order.
             let _ = outln!("{object}");
         }
     }
@@ -106,69 +106,69 @@ impl ProgressDisplay {
         self.pids.clone_from(pids);
     }
 
-    pub(super) fn note(&mut self, happened: Happened) {
-        match happened {
-            Happened::Open => {}
-            Happened::Joined(worker) => {
+    pub(super) fn note(&mut self, event: SearchEvent) {
+        match event {
+            SearchEvent::Open => {}
+            SearchEvent::Joined(worker) => {
                 let pid = self.pids.get(&worker).copied();
                 let process = pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
                 let object = json!({ "what": "joined", "worker": worker, "pid": pid });
                 self.say(&format!("{worker} has joined{process}"), &object);
                 self.here.insert(worker);
             }
-            Happened::Left(worker) => {
+            SearchEvent::Left(worker) => {
                 self.here.remove(&worker);
-                // At the end all leave, which the result says.
+                // At the end all workers leave, and the result shows how many.
                 if self.over.is_none() {
                     let line = format!("{worker} has left; {} here", self.role_counts());
                     self.say(&line, &json!({ "what": "left", "worker": worker }));
                 }
             }
-            Happened::Started => {
+            SearchEvent::Started => {
                 self.started = Some(Instant::now());
                 self.line = Instant::now();
                 self.program(&json!({ "what": "started", "workers": self.here.len() }));
             }
-            Happened::Done { words, worker, attempt } => {
+            SearchEvent::Done { words, worker, attempt } => {
                 self.tried += words;
                 self.delivered_again += u64::from(attempt > 1);
-                let share = self.shares.entry(worker.unwrap_or_else(|| "strangers".to_owned())).or_default();
+                let share = self.shares.entry(worker.unwrap_or_else(|| "unnamed".to_owned())).or_default();
                 share.words += words;
                 share.tasks += 1;
             }
-            Happened::Twice(_) => self.twice += 1,
-            Happened::Again(ranges) => {
+            SearchEvent::Twice(_) => self.twice += 1,
+            SearchEvent::Again(ranges) => {
                 self.issued_again += ranges.len() as u64;
                 let first: Vec<String> = ranges.iter().take(3).map(ToString::to_string).collect();
                 let more = if ranges.len() > 3 { ", …" } else { "" };
                 self.say(
                     &format!(
-                        "nothing has come for a while: {} tasks are issued again (words {}{more})",
+                        "no report has come for a while: {} tasks are issued again (words {}{more})",
                         ranges.len(),
                         first.join(", ")
                     ),
                     &json!({ "what": "again", "tasks": ranges.len() }),
                 );
             }
-            Happened::Refused(why) => {
+            SearchEvent::Refused(why) => {
                 self.refused += 1;
                 self.say(&format!("a report was refused: {why}"), &json!({ "what": "refused", "why": why }));
             }
-            Happened::Over(_) => {
+            SearchEvent::Over(_) => {
                 self.over = Some(Instant::now());
                 self.bar.finish_and_clear();
             }
         }
     }
 
-    /// A worker's process has ended, and how if that was not in order.
+    /// A worker's process has ended; `how` is the error, if there was one.
     pub(super) fn ended(&mut self, worker: &str, how: Option<&str>) {
         let Some(how) = how else { return };
         self.here.remove(worker);
         self.died += 1;
         let fate = match self.guarantee {
-            Guarantee::AtMostOnce => "what it had is lost, and will be issued again when it is missed",
-            _ => "what it had is given to others",
+            Guarantee::AtMostOnce => "its tasks are lost, and will be issued again",
+            _ => "its tasks go to others",
         };
         let line = format!("{worker} has died, {how}; {fate}; {} here", self.role_counts());
         self.say(&line, &json!({ "what": "died", "worker": worker, "how": how }));
@@ -182,17 +182,17 @@ impl ProgressDisplay {
         }
     }
 
-    /// Whether anybody works.
+    /// Whether the search goes on without a worker.
     pub(super) fn is_deserted(&self) -> bool {
         self.here.is_empty() && self.over.is_none()
     }
 
-    /// Words that were tried so far, each counted once.
+    /// Number of words that were tried so far, each counted once.
     pub(super) fn tried(&self) -> u64 {
         self.tried
     }
 
-    /// From the start to the end, in seconds.
+    /// Seconds from the first task to the end of the search.
     pub(super) fn seconds(&self) -> f64 {
         match (self.started, self.over) {
             (Some(started), Some(over)) => (over - started).as_secs_f64(),
@@ -214,7 +214,7 @@ impl ProgressDisplay {
         let (since, before) = self.recent[0];
         let rate = (self.tried - before) as f64 / (now - since).as_secs_f64().max(1e-9);
         let left = (rate > 0.0).then(|| (self.words - self.tried) as f64 / rate);
-        let eta = left.map_or("no end in sight".to_owned(), |left| format!("{} left", human(left)));
+        let eta = left.map_or("time left unknown".to_owned(), |left| format!("{} left", human(left)));
         let message = format!(
             "{} of {} words  {} words/s  {eta}  {}",
             thousands(self.tried as f64),
@@ -239,10 +239,10 @@ impl ProgressDisplay {
         }
     }
 
-    /// The result.
-    pub(super) fn result(&self, ended: &Ended) -> Result<()> {
+    /// Prints the result.
+    pub(super) fn result(&self, outcome: &Outcome) -> Result<()> {
         let seconds = self.seconds();
-        let rate = if seconds > 0.0 { ended.tried as f64 / seconds } else { 0.0 };
+        let rate = if seconds > 0.0 { outcome.tried as f64 / seconds } else { 0.0 };
         if self.json {
             let shares: BTreeMap<&String, Value> = self
                 .shares
@@ -252,17 +252,17 @@ impl ProgressDisplay {
             outln!(
                 "{}",
                 json!({
-                    "what": "result", "found": ended.found, "exhausted": ended.exhausted,
-                    "tried": ended.tried, "words": self.words, "seconds": seconds, "words_per_s": rate,
+                    "what": "result", "found": outcome.found, "exhausted": outcome.exhausted,
+                    "tried": outcome.tried, "words": self.words, "seconds": seconds, "words_per_s": rate,
                     "workers": shares, "died": self.died, "done_twice": self.twice,
                     "delivered_again": self.delivered_again, "issued_again": self.issued_again,
-                    "refused": self.refused, "stop_heard": ended.stopped, "stop_unanswered": ended.silent,
+                    "refused": self.refused, "stop_heard": outcome.stopped, "stop_unanswered": outcome.silent,
                 })
             )?;
             return Ok(());
         }
-        let (tried, words) = (thousands(ended.tried as f64), thousands(self.words as f64));
-        match (&ended.found, ended.exhausted) {
+        let (tried, words) = (thousands(outcome.tried as f64), thousands(self.words as f64));
+        match (&outcome.found, outcome.exhausted) {
             (Some(word), _) => outln!("found: {word}")?,
             (None, true) => outln!("not found: all {words} words were tried")?,
             (None, false) => outln!("interrupted: {tried} of {words} words were tried")?,
@@ -278,10 +278,10 @@ impl ProgressDisplay {
             self.twice,
             self.refused
         )?;
-        let all = ended.stopped + ended.silent.len();
-        outln!("  stop: answered by {} of {all} workers", ended.stopped)?;
-        if !ended.silent.is_empty() {
-            outln!("  no answer from {}", ended.silent.join(", "))?;
+        let all = outcome.stopped + outcome.silent.len();
+        outln!("  stop: answered by {} of {all} workers", outcome.stopped)?;
+        if !outcome.silent.is_empty() {
+            outln!("  no answer from {}", outcome.silent.join(", "))?;
         }
         outln!("  read on: labs/src/apps/crack/mod.rs")?;
         Ok(())

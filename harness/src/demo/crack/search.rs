@@ -1,4 +1,4 @@
-//! One hunt: ventilator and sink in this process, workers in their own.
+//! One search: ventilator and sink in this process, workers in their own.
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use labs::apps::crack::{self, Ended, Happened, Job, Order};
+use labs::apps::crack::{self, Job, Order, Outcome, SearchEvent};
 use labs::lab::{Directory, Place};
 use serde_json::json;
 use tokio::sync::{Notify, mpsc};
@@ -20,46 +20,48 @@ use super::workers::{Left, Workers};
 use crate::command::thousands;
 use crate::{hint, trial};
 
-/// How often progress is looked at.
+/// How often the progress display is updated.
 const TICK: Duration = Duration::from_millis(100);
-/// How long a worker's process may take to end after its hunt.
+/// Maximum time for a worker's process to end after the search.
 const LEAVING: Duration = Duration::from_secs(5);
 
 pub(super) async fn main(plan: &Plan, url: Option<&str>) -> Result<ExitCode> {
     let display = RefCell::new(ProgressDisplay::new(plan, false));
-    let ended = run(plan, &plan.job, url, &display).await?;
-    display.borrow().result(&ended)?;
-    Ok(match (&ended.found, ended.exhausted) {
+    let outcome = run(plan, &plan.job, url, &display).await?;
+    display.borrow().result(&outcome)?;
+    Ok(match (&outcome.found, outcome.exhausted) {
         (Some(_), _) => ExitCode::SUCCESS,
         (None, true) => ExitCode::FAILURE,
         (None, false) => ExitCode::from(130),
     })
 }
 
-/// Hunts until it is over or the user presses Ctrl-C, and leaves nothing.
+/// Searches until the search is over or the user presses Ctrl-C. Removes everything that it
+/// has created in the broker.
 pub(super) async fn run(
     plan: &Plan,
     job: &Job,
     url: Option<&str>,
     display: &RefCell<ProgressDisplay>,
-) -> Result<Ended> {
+) -> Result<Outcome> {
     let directory = Arc::new(Directory::conducted());
     let place = Place::new(&format!("lab-crack-{:08x}", trial::run_number()), url)
         .with_role("sink")
         .with_directory(Arc::clone(&directory))
         .with_knobs(plan.knobs.clone());
     let mut workers = None;
-    let hunted = conduct(plan, job, &place, &directory, url, display, &mut workers).await;
+    let searched = supervise(plan, job, &place, &directory, url, display, &mut workers).await;
     if let Some(workers) = workers {
-        workers.gather(if hunted.is_ok() { LEAVING } else { Duration::ZERO }).await;
+        workers.join_all(if searched.is_ok() { LEAVING } else { Duration::ZERO }).await;
     }
     let removed = plan.over.remove(&place).await;
-    let ended = hunted?;
+    let outcome = searched?;
     removed?;
-    Ok(ended)
+    Ok(outcome)
 }
 
-async fn conduct(
+/// Starts the workers, and tells the search and the user what happens to them.
+async fn supervise(
     plan: &Plan,
     job: &Job,
     place: &Place,
@@ -67,17 +69,17 @@ async fn conduct(
     url: Option<&str>,
     display: &RefCell<ProgressDisplay>,
     workers: &mut Option<Workers>,
-) -> Result<Ended> {
-    // Every worker ends once, and the user says stop once.
+) -> Result<Outcome> {
+    // Each worker ends once, and the user stops the search once.
     let (orders, inbox) = mpsc::channel(MOST_WORKERS + 1);
     let open = Notify::new();
-    let mut tell = |happened: Happened| {
-        if matches!(happened, Happened::Open) {
+    let mut on_event = |event: SearchEvent| {
+        if matches!(event, SearchEvent::Open) {
             open.notify_one();
         }
-        display.borrow_mut().note(happened);
+        display.borrow_mut().note(event);
     };
-    let mut hunting = pin!(crack::hunt(&plan.over.lab, place, job, inbox, &mut tell));
+    let mut searching = pin!(crack::search(&plan.over.lab, place, job, inbox, &mut on_event));
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut interrupted, mut stopping) = (pin!(tokio::signal::ctrl_c()), false);
@@ -85,7 +87,7 @@ async fn conduct(
     let mut help = String::new();
     loop {
         tokio::select! {
-            ended = &mut hunting => return ended.map_err(|error| error.context(so_far(display, job))),
+            outcome = &mut searching => return outcome.map_err(|error| error.context(so_far(display, job))),
             () = open.notified() => {
                 let invitation = invitation(plan, place, directory, url);
                 let started = match &invitation {
@@ -101,7 +103,7 @@ async fn conduct(
             (worker, how) = left(workers) => {
                 display.borrow_mut().ended(&worker, how.as_deref());
                 let order = if how.is_some() { Order::Died(worker) } else { Order::Left(worker) };
-                // There is room for each worker; a hunt that is over does not hear it.
+                // There is room for each worker; a search that is over takes no orders.
                 let _ = orders.try_send(order);
             }
             _ = ticks.tick() => {
@@ -116,7 +118,7 @@ async fn conduct(
                         display.borrow().say(&line, &json!({ "what": "deserted", "patience_s": wait }));
                     }
                     Some(since) if since.elapsed() >= plan.patience => {
-                        bail!("{}: no worker is left, and none has come", so_far(display, job));
+                        bail!("{}: no worker is left, and none has joined", so_far(display, job));
                     }
                     Some(_) => {}
                 }
@@ -146,8 +148,8 @@ fn so_far(display: &RefCell<ProgressDisplay>, job: &Job) -> String {
     format!("the search has ended after {tried} of {} words", thousands(job.words as f64))
 }
 
-/// The arguments of `lab crack` that make one more worker; `None` where nobody
-/// outside this process can join.
+/// The arguments of `lab crack` that start one more worker; `None` if workers outside this
+/// process cannot join.
 fn invitation(plan: &Plan, place: &Place, directory: &Directory, url: Option<&str>) -> Option<Vec<String>> {
     let over = &plan.over;
     if !over.crosses_processes() {
@@ -170,13 +172,13 @@ fn invitation(plan: &Plan, place: &Place, directory: &Directory, url: Option<&st
     Some(command)
 }
 
-/// The invitation as it is typed into a shell.
+/// The invitation as a shell command.
 fn typed(arguments: &[String]) -> String {
     let words: Vec<&str> = std::iter::once("crack").chain(arguments.iter().map(String::as_str)).collect();
     hint::command(&words)
 }
 
-/// What is about to be done, and how another terminal can help.
+/// Prints what will be searched, and how another terminal can add a worker.
 fn announce(plan: &Plan, job: &Job, help: &str, place: &Place, display: &ProgressDisplay) {
     let entry = &plan.over.entry;
     let tasks = job.words.div_ceil(job.batch);

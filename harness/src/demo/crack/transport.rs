@@ -6,7 +6,7 @@ use labs::erased::PipelineLab;
 use labs::lab::Place;
 use labs::pipeline::Pipeline;
 
-/// How to crack over a lab without knowing its type.
+/// A pipeline lab without its type, with its catalog entry.
 pub(super) struct Over {
     pub(super) entry: Entry,
     pub(super) lab: PipelineLab,
@@ -25,13 +25,13 @@ impl Over {
         Err(crate::command::no_transport("the cracker", transport, &known))
     }
 
-    /// Takes away what is left in the broker.
+    /// Removes what the search has created in the broker.
     pub(super) async fn remove(&self, place: &Place) -> Result<()> {
         self.lab.remove(place).await?;
         self.lab.control.remove(&place.namespace("control")).await
     }
 
-    /// Whether workers can be processes of their own.
+    /// Whether workers can be separate processes.
     pub(super) fn crosses_processes(&self) -> bool {
         !self.entry.in_process()
     }

@@ -9,29 +9,29 @@ use labs::erased::PubSubLab;
 use labs::lab::Place;
 use labs::pubsub::PubSub;
 
-/// How long workers may take to be heard before the first question.
+/// Maximum time to wait for workers before the first question.
 const MEETING: Duration = Duration::from_secs(20);
 
-/// A lab that can be asked over, without its type.
+/// A publish/subscribe lab without its type, with its catalog entry.
 pub(super) struct Handle {
     pub(super) entry: catalog::Entry,
     pub(super) lab: PubSubLab,
 }
 
-/// What is asked, and who hears the answer.
+/// How to ask, and where the results go.
 pub(super) struct Asking<'a> {
     pub(super) place: &'a Place,
     /// Workers to wait for before the first question.
     pub(super) expected: usize,
     pub(super) deadline: Duration,
-    /// Again and again, after such a pause; once where there is none.
+    /// The pause between questions; `None` to ask once.
     pub(super) every: Option<Duration>,
     /// Called before the first question, when the workers are known.
     pub(super) met: &'a mut dyn FnMut(usize) -> Result<()>,
     pub(super) tell: &'a mut dyn FnMut(&Gathered) -> Result<()>,
 }
 
-/// The publish/subscribe labs with a broker: any number may publish and answer.
+/// The publish/subscribe labs with a broker that any number of publishers can use.
 #[derive(Default)]
 struct Handles(Vec<Handle>);
 

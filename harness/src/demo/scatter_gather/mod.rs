@@ -1,4 +1,4 @@
-//! `lab status`: asks all workers, and says how complete the answer is.
+//! `lab status`: asks all workers for their status, and says how complete the answer is.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(crate) use args::StatusArgs;
 use lab::{Asking, Handle, ask, handle};
 pub(crate) use worker::{WorkerArgs, worker};
 
-/// How often a question goes out with `--watch` and `--port`.
+/// How often a question is asked with `--watch` and `--port`.
 const EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) fn main(args: &StatusArgs) -> Result<ExitCode> {
@@ -80,7 +80,7 @@ async fn join(args: &StatusArgs, handle: &Handle, url: &str) -> Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-/// Starts the workers, asks them, and sends them home.
+/// Starts the workers, asks them, and shuts them down.
 async fn run(args: &StatusArgs, handle: &Handle, server: &Server) -> Result<ExitCode> {
     let place = gather::place(&args.place, server.url())?.with_role("asker");
     let listener = match args.port {
@@ -92,8 +92,8 @@ async fn run(args: &StatusArgs, handle: &Handle, server: &Server) -> Result<Exit
         Some(asked) => asked,
         None => Ok(ExitCode::SUCCESS),
     };
-    workers.dismiss().await;
-    handle.lab.remove(&place).await.context("cannot remove what the questions have left")?;
+    workers.shut_down().await;
+    handle.lab.remove(&place).await.context("cannot remove what the questions left in the broker")?;
     asked
 }
 
@@ -155,6 +155,6 @@ async fn ask_all(
         },
         None => asking.await?,
     }
-    // What is not complete is not known: exit code 3.
+    // Exit code 3 means "cannot tell".
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(3) })
 }

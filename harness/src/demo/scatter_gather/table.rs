@@ -1,11 +1,11 @@
-//! One answer, for people and for scripts.
+//! Prints one result, as a table for people or as JSON for scripts.
 
 use comfy_table::{Table, TableStyle};
 use labs::apps::answer::Answer;
 use labs::apps::gather::Gathered;
 use serde_json::{Value, json};
 
-/// What a worker says of itself; what is not there it did not say.
+/// The fields of a worker's status; it may leave out any of them.
 const FIELDS: [&str; 4] = ["pid", "jobs_done", "queue", "uptime_s"];
 
 pub(super) fn as_json(gathered: &Gathered, deadline_ms: u64) -> Value {
@@ -24,7 +24,7 @@ pub(super) fn as_json(gathered: &Gathered, deadline_ms: u64) -> Value {
     })
 }
 
-/// A worker's own words are taken apart: only numbers of the names we know pass.
+/// One worker's row. Of its answer, only numbers of known fields are passed on.
 fn worker(name: &str, answer: Option<&Answer>, known: bool) -> Value {
     let mut row = json!({ "name": name, "known": known });
     match answer {
@@ -56,7 +56,7 @@ pub(super) fn as_text(gathered: &Gathered, deadline_ms: u64) -> String {
         let answer = match (row["answer"].as_str(), row["known"].as_bool()) {
             (Some("ok"), Some(true)) => "yes".to_owned(),
             (Some("ok"), _) => "yes, though not known".to_owned(),
-            // Printed on a terminal: nothing of it may be a control sequence.
+            // Escaped, because a terminal would obey control sequences.
             (Some("error"), _) => {
                 format!("error: {}", row["error"].as_str().unwrap_or_default().escape_debug())
             }

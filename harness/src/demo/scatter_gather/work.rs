@@ -1,4 +1,4 @@
-//! A worker that pretends to work, and tells how far it is.
+//! A worker that simulates work, and reports its progress.
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,12 @@ use labs::erased::PubSubLab;
 use labs::lab::Place;
 use serde_json::json;
 
-/// How long a pretended job takes.
+/// How long a simulated job takes.
 const JOB: Duration = Duration::from_millis(40);
-/// Jobs that come in at once, each time the queue has run empty.
+/// Number of jobs that arrive each time the queue is empty.
 const BATCH: u64 = 25;
 
-/// What a worker is told.
+/// What a worker needs to know.
 pub(super) struct Working<'a> {
     pub(super) place: &'a Place,
     pub(super) name: &'a str,
@@ -31,7 +31,7 @@ pub(super) async fn work(
     gather::work(lab, place, name, delay, |question| status(question, start.elapsed()), stop).await
 }
 
-/// What a worker that began so long ago has done, and what lies before it.
+/// The status of a worker that has worked for the duration `up`.
 fn status(question: &str, up: Duration) -> Answer {
     if question != "status" {
         return Err(format!("`{}` is not a question; `status` is", question.escape_debug()));

@@ -11,8 +11,9 @@ use super::lab::handle;
 use super::work::{Working, work};
 use crate::roles;
 
-/// The variable that the broker's address is in.
+/// The environment variable with the broker's address.
 pub(super) const URL: &str = "LAB_STATUS_URL";
+
 #[derive(Debug, Args)]
 pub(crate) struct WorkerArgs {
     #[arg(long)]
@@ -29,10 +30,10 @@ pub(crate) struct WorkerArgs {
 /// The hidden subcommand: works until its stdin ends.
 pub(crate) fn worker(args: &WorkerArgs) -> Result<ExitCode> {
     let handle = handle(&args.over)?;
-    let url = std::env::var(URL).with_context(|| format!("{URL} does not say where the broker is"))?;
+    let url = std::env::var(URL).with_context(|| format!("{URL} does not have the broker's address"))?;
     let place = gather::place(&args.place, &url)?.with_role(&args.name);
     let stop = async {
-        // Nobody writes there: only its end is of interest.
+        // Nothing is written there: only its end matters.
         let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await;
     };
     let delay = Duration::from_millis(args.delay);

@@ -1,4 +1,4 @@
-//! The workers that `lab status` starts: processes of this program.
+//! The workers that `lab status` starts, as processes of this program.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
@@ -12,31 +12,31 @@ use super::args::StatusArgs;
 use super::worker::URL;
 use crate::process;
 
-/// How long a worker may take to leave before it is killed.
+/// Maximum time for a worker to leave before it is killed.
 const LEAVING: Duration = Duration::from_secs(2);
 
-/// Workers, each with the pipe that keeps it there.
+/// Workers, each with the pipe that keeps it running.
 pub(super) struct Workers {
     members: Vec<(Child, Option<ChildStdin>)>,
     paused: usize,
 }
 
 impl Workers {
-    /// Starts them. The last are the slow ones, and those before them will be paused.
+    /// Starts the workers. The last `slow` ones answer late.
     pub(super) fn start(args: &StatusArgs, url: &str) -> Result<Self> {
         let mut workers = Self { members: Vec::new(), paused: 0 };
         for number in 1..=args.workers {
-            // Three deadlines: late for this question, and for the next.
+            // Three deadlines: too late for this question and for the next.
             let slow = number > args.workers - args.slow;
             let delay = if slow { 3 * args.deadline } else { 0 };
             let mut command = std::process::Command::new(process::this_program());
             command.args(["status-worker", "--over", args.over()?, "--place", &args.place]);
             command.args(["--name", &format!("worker-{number}"), "--delay", &delay.to_string()]);
-            // Not an argument: everybody on this machine can read those.
+            // Not an argument, because all users of the machine can read arguments.
             command.env(URL, url);
             command.stdin(Stdio::piped()).stdout(Stdio::null());
             process::die_with_parent(&mut command);
-            // Ctrl-C is for us, who then send the workers home.
+            // Ctrl-C is for the parent, which then shuts down the workers.
             command.process_group(0);
             let child = tokio::process::Command::from(command).kill_on_drop(true).spawn();
             let mut child = child.with_context(|| format!("cannot start worker {number}"))?;
@@ -46,7 +46,7 @@ impl Workers {
         Ok(workers)
     }
 
-    /// Stops the first `count` where they stand.
+    /// Pauses the first `count` workers (SIGSTOP).
     pub(super) fn pause(&mut self, count: u16) -> Result<()> {
         self.paused = usize::from(count);
         for (child, _) in &self.members[..self.paused] {
@@ -55,8 +55,8 @@ impl Workers {
         Ok(())
     }
 
-    /// Sends all home: the end of their stdin tells them. Whoever does not go is killed.
-    pub(super) async fn dismiss(mut self) {
+    /// Ends all workers by closing their stdin; kills those that do not leave in time.
+    pub(super) async fn shut_down(mut self) {
         for (place, (child, pipe)) in self.members.iter_mut().enumerate() {
             drop(pipe.take());
             if place < self.paused {

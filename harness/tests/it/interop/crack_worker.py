@@ -1,6 +1,6 @@
 """A worker for `lab crack --over zeromq`, by hand: no code of the lab is in it.
 
-python crack_worker.py TASKS RESULTS CONTROL, three addresses as the hunt shows them.
+python crack_worker.py TASKS RESULTS CONTROL, three addresses as the search shows them.
 """
 
 import hashlib

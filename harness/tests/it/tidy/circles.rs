@@ -6,8 +6,11 @@
 //! module is the longest known beginning of that path. A parent that declares its
 //! children and re-exports from them (`mod`, `pub use child::…`) does not use them by
 //! that, so a child may use what its parent has: but not when the parent calls the
-//! child. The same holds for the folders at the top: whatever is in one of them counts
-//! as one module. Tests do not count.
+//! child. Tests do not count.
+//!
+//! In the harness the same holds for the folders at the top: all that is in one of them
+//! counts as one module. In `labs` folders may use each other, since a pattern's contract
+//! and its labs share a folder: labs use the folder `wire`, and `wire` uses contracts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,18 +22,27 @@ use super::{code, files, is_test};
 type Module = Vec<String>;
 type Uses = BTreeMap<Module, BTreeSet<Module>>;
 
-const SOURCE: &str = "harness/src/";
-
 pub(super) fn none() -> Result<()> {
-    let sources = files(SOURCE, "rs")?.into_iter().filter(|(name, _)| !is_test(name));
-    let named = sources.map(|(name, text)| (module(&name[SOURCE.len()..]), code(&text)));
-    let uses = uses(&named.collect());
-    ensure!(uses.values().flatten().count() > 500, "the test no longer sees the imports");
-    for (what, uses) in [("modules", &uses), ("folders", &folders(&uses))] {
+    let harness = uses_in("harness/src/")?;
+    let labs = uses_in("labs/src/")?;
+    for (what, uses) in [
+        ("modules of the harness", &harness),
+        ("folders of the harness", &folders(&harness)),
+        ("modules of the labs", &labs),
+    ] {
         let found = circle(uses);
         ensure!(found.is_none(), "{what} import each other in a circle: {}", shown(found));
     }
     Ok(())
+}
+
+/// Which modules each module of a crate uses.
+fn uses_in(source: &str) -> Result<Uses> {
+    let sources = files(source, "rs")?.into_iter().filter(|(name, _)| !is_test(name));
+    let named = sources.map(|(name, text)| (module(&name[source.len()..]), code(&text)));
+    let uses = uses(&named.collect());
+    ensure!(uses.values().flatten().count() > 500, "the test no longer sees the imports of {source}");
+    Ok(uses)
 }
 
 pub(super) fn are_found() -> Result<()> {
@@ -57,6 +69,12 @@ pub(super) fn are_found() -> Result<()> {
     // … unless it calls them.
     check(&[("a/mod.rs", "mod b;\nfn f() { b::f() }"), ("a/b.rs", "use super::A;")], Some("a → a::b → a"))?;
     check(&[("a/mod.rs", "mod b;\nuse b::B;"), ("a/b.rs", "use crate::a::A;")], Some("a → a::b → a"))?;
+    check(
+        &[("a/mod.rs", "mod b;\nfn f() { for x in b::f() {} }"), ("a/b.rs", "use super::A;")],
+        Some("a → a::b → a"),
+    )?;
+    // A visibility is not a use.
+    check(&[("a.rs", "use crate::b::B;"), ("b.rs", "pub(in crate::a) struct B;")], None)?;
     // Comments and tests do not count.
     check(
         &[("a.rs", "use crate::b;"), ("b.rs", "// crate::a\n#[cfg(test)]\nmod tests {\nuse crate::a;")],
@@ -126,11 +144,11 @@ fn paths(code: &str, module: &Module, sources: &BTreeMap<Module, String>) -> Vec
         }
         let path: Vec<String> = segments(rest);
         rest = &rest[word.len()..];
-        // `pub(in crate::…)` is not an use.
-        if !qualified && path.len() > 1 && last != "in" {
+        // `pub(in crate::…)` is not a use.
+        if !qualified && path.len() > 1 && last != "(in" {
             found.push(path);
         }
-        last = word;
+        last = if word == "in" && before.ends_with('(') { "(in" } else { word };
     }
     let absolute = |path: Vec<String>| {
         let first = path.first().map(String::as_str);

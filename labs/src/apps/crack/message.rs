@@ -97,7 +97,9 @@ impl Report {
             let (worker, attempt) = match rest {
                 [] => (None, 1),
                 [worker] => (Some((*worker).to_owned()), 1),
-                [worker, attempt] => (Some((*worker).to_owned()), attempt.parse().context("the attempt is not a number")?),
+                [worker, attempt] => {
+                    (Some((*worker).to_owned()), attempt.parse().context("the attempt is not a number")?)
+                }
                 _ => bail!("the report has too many fields"),
             };
             Ok(Self::Done { range: range(start, count)?, found: found.map(str::to_owned), worker, attempt })

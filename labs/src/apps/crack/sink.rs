@@ -176,7 +176,9 @@ impl<'a> Sink<'a> {
             // Any client can write to this queue: a word counts only if its hash is right.
             let number = self.job.alphabet.number(word).filter(|number| range.holds(*number));
             let Some(number) = number.filter(|_| Hash::of(word) == self.job.hash) else {
-                on_event(SearchEvent::Refused(format!("`{word}` was reported in {range}, but does not have the hash")));
+                on_event(SearchEvent::Refused(format!(
+                    "`{word}` was reported in {range}, but does not have the hash"
+                )));
                 return false;
             };
             untried = range.count - 1 - (number - range.start);
@@ -193,7 +195,7 @@ impl<'a> Sink<'a> {
                 false
             }
             Noted::Unknown => {
-                on_event(SearchEvent::Refused(format!("{range} was never handed out")));
+                on_event(SearchEvent::Refused(format!("{range} is not a range that was handed out")));
                 false
             }
         }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use super::Hub;
 use super::frame::frame;
 use super::history::Wanted;
-use super::Hub;
 use crate::apps::chat::message::Heard;
 use crate::apps::chat::room::Room;
 use crate::apps::chat::store::{PAGE, Page, Question};
