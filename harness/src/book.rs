@@ -1,7 +1,7 @@
-//! What the documentation says of every lab is written here, from the catalog,
-//! between markers in its pages: `<!-- labs: matrix -->` … `<!-- end -->`; and so
-//! is what the wrong views say, from the recordings in `results/`.
-//! A test holds the pages to it.
+//! Docs generator: writes the tables of the documentation between markers in its pages
+//! (`<!-- labs: matrix -->` … `<!-- end -->`), from the catalog, and the page on
+//! measurement pitfalls from the recordings in `results/`. A test compares the pages with
+//! it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -62,10 +62,9 @@ pub fn pages(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(pages)
 }
 
-/// A page with what stands between its markers written anew. `name` is its
-/// path from the project's root.
+/// A page with new text between its markers. `name` is its path from the project's root.
 ///
-/// `root` is where the project is: what was measured is read from `results/`.
+/// `root` is the folder of the project; measurements are read from `results/`.
 pub fn filled(root: &Path, name: &Path, text: &str) -> Result<String> {
     let up = "../".repeat(name.components().count() - 1);
     let (mut done, mut rest) = (String::new(), text);
@@ -106,7 +105,7 @@ pub fn write(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(changed)
 }
 
-/// What a build without a transport says of its labs, from the project's root.
+/// The file that lists labs for builds without their transport, relative to the project's root.
 pub const TABLE: &str = "labs/src/catalog/table.rs";
 
 /// The source of [`TABLE`].
@@ -145,7 +144,8 @@ fn table(root: &Path, what: &str, up: &str) -> Result<String> {
             Ok(pitfalls::body(&Views::read(&root.join(&folder))?, &format!("{up}{folder}")))
         }
         _ => anyhow::bail!(
-            "nothing is known of `{what}`; there are `matrix`, `count`, `pattern NAME`, `transport NAME`, `example NAME`, `wrong-views FOLDER`"
+            "unknown table `{what}`; there are `matrix`, `count`, `pattern NAME`, `transport NAME`, \
+             `example NAME`, `wrong-views FOLDER`"
         ),
     }
 }
@@ -197,7 +197,7 @@ fn rows(labs: &[Entry], up: &str) -> String {
     text
 }
 
-/// Why there is no such lab.
+/// The reasons why these labs do not exist.
 fn absent(keep: impl Fn(&str) -> bool) -> String {
     let own = ABSENT.iter().filter(|(name, _)| keep(name));
     let lines: String = own.map(|(name, why)| format!("- no `{name}`: {why}\n")).collect();

@@ -1,7 +1,7 @@
-//! Commands that messages suggest, in the form that the user typed: `./run lab
-//! NAME` where `./run` started this program, `lab run NAME` elsewhere. Every word
-//! is quoted for a POSIX shell, so that the line can be pasted: a broker's address
-//! may hold `&` and `#`.
+//! Commands that messages suggest, in the form that the user typed: `./run lab NAME` if
+//! `./run` started this program, otherwise `lab run NAME`. Every word is quoted for a
+//! POSIX shell, so that the line can be pasted: a broker's address may contain `&` and
+//! `#`.
 
 use std::borrow::Cow;
 

@@ -1,12 +1,11 @@
-//! Measures the labs, and proves its own numbers.
+//! The harness: measures the labs, and checks its own numbers.
 //!
-//! In reading order: what a run leaves behind ([`results`]), how time and messages
-//! are marked, accounted for and recorded ([`measure`]), the measured loops
-//! ([`roles`]) and the processes they run in ([`process`], [`supervisor`]), one trial
-//! ([`trial`]), all trials of a plan ([`plan`], [`runner`]), where brokers come from
-//! ([`broker`]), what is made of the result ([`stats`], [`report`]), how two programs
-//! and many runs compare ([`compare`]), and how the harness itself is checked
-//! ([`validate`]). [`book`] writes the tables of the documentation.
+//! In reading order: what a run writes ([`results`]), how time and messages are marked,
+//! accounted for and recorded ([`measure`]), the measured loops ([`roles`]) and the
+//! processes they run in ([`process`], [`supervisor`]), one trial ([`trial`]), all trials
+//! of a plan ([`plan`], [`runner`]), brokers ([`broker`]), statistics and reports
+//! ([`stats`], [`report`]), comparisons of programs and runs ([`compare`]), and checks of
+//! the harness itself ([`validate`]). [`book`] writes the tables of the documentation.
 
 #[macro_use]
 mod command;

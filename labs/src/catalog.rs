@@ -1,8 +1,8 @@
-//! The list of labs. Everything that walks labs walks this.
+//! The catalog: the list of all labs. Everything that handles all labs uses this list.
 //!
 //! A transport is a cargo feature, and a build may have only some of them. [`visit`]
 //! shows the labs that are built in, with their types. [`entries`] describes every lab,
-//! built in or not: what it says of the others is in `catalog/table.rs`.
+//! built in or not: `catalog/table.rs` describes those that are not.
 
 mod absent;
 mod entry;

@@ -1,4 +1,4 @@
-//! What the whole programs in `labs/examples` have in common: they run over the transport
+//! Shared code of the programs in `labs/examples`, which run over the transport
 //! that the command line names.
 
 use std::process::ExitCode;
@@ -69,7 +69,7 @@ impl Named {
         self.seen.push(label);
     }
 
-    /// How the program ended; an error where there is no such lab.
+    /// The result of the program; an error if there is no such lab.
     pub fn end(self) -> Result<()> {
         self.ended.with_context(|| {
             format!(

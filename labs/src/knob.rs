@@ -1,17 +1,17 @@
-//! Numbers of a lab that can be set from outside.
+//! Knobs: numbers of a lab that can be set from outside.
 
 /// A number of a lab that can be set from outside.
 ///
 /// A lab declares its knobs as constants, lists them in
 /// [`Lab::KNOBS`](crate::lab::Lab::KNOBS) and reads them with
-/// [`Place::knob`](crate::place::Place::knob). What was read is recorded with the result.
+/// [`Place::knob`](crate::place::Place::knob). The values read are recorded with the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Knob {
     /// What `--set` and results call it: `batch`.
     pub name: &'static str,
     /// Its value where none is set.
     pub default: usize,
-    /// What it is, with its unit, in one line.
+    /// Its meaning, with its unit, in one line.
     pub meaning: &'static str,
 }
 

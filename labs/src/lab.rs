@@ -1,9 +1,13 @@
-//! What every lab is, and where it runs.
+//! The trait that every lab implements, with the guarantees, overload policies and ways to
+//! join that a lab declares.
 //!
-//! Four words are never mixed in this crate: a message is *accepted* when the
+//! This crate distinguishes four words: a message is *accepted* when the
 //! client took it, *written* when it left the process, *confirmed* when the
-//! other side took responsibility for it, and *received* when the far role has
-//! it in hand. A client that cannot tell when it has written says so.
+//! other side took responsibility for it, and *received* when the far role has it.
+//! A client that cannot tell when it has written says so.
+//!
+//! What `GUARANTEE`, `OVERLOAD` and `JOIN` mean for a pattern is written in its contract, for
+//! example [`crate::queue`].
 
 use std::fmt;
 
@@ -18,27 +22,26 @@ pub trait Lab: Sized + 'static {
     const TRANSPORT: &'static str;
     /// Tells two labs of one pattern and transport apart: `zeromq-dealer`.
     const VARIANT: Option<&'static str> = None;
-    /// The broker in between; `None` where the peers talk directly.
+    /// The broker between the peers; `None` if they connect directly.
     const BROKER: Option<Broker>;
-    /// What survives.
+    /// What the lab promises about a message when something fails.
     const GUARANTEE: Guarantee;
-    /// What happens when the receiving side is too slow.
+    /// What happens to new messages when the receiving side is too slow.
     const OVERLOAD: Overload;
-    /// Whether a role that joins knows that it has joined.
+    /// Whether a role is certain to have joined when the call returns.
     const JOIN: Join;
-    /// The numbers that can be set from outside: whatever this lab reads with
-    /// [`Place::knob`]. A pipeline's control channel has its own lab's knobs.
+    /// The settings of this lab: all knobs that it reads with [`Place::knob`]. A pipeline's control channel has its own lab's knobs.
     const KNOBS: &'static [Knob] = &[];
 
     /// Connects to the place. Nothing is sent or subscribed yet.
     async fn open(place: &Place) -> Result<Self>;
 
-    /// Called once, after all roles have left: nothing stays in the broker.
-    /// Removing what was never there is not an error.
+    /// Removes everything of the place from the broker. Called once, after all roles have left.
+    /// It is not an error if there is nothing to remove.
     async fn remove(place: &Place) -> Result<()>;
 }
 
-/// The servers that can stand between the peers.
+/// The brokers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Broker {
     /// Redis, or a server that speaks its protocol.
@@ -52,7 +55,7 @@ pub enum Broker {
 }
 
 impl Broker {
-    /// Every broker a lab can ask for.
+    /// All brokers.
     pub const ALL: [Self; 4] = [Self::Redis, Self::RabbitMq, Self::Mqtt, Self::Nats];
 
     /// The name used on the command line and in results.
@@ -75,8 +78,8 @@ pub enum Guarantee {
     /// that holds it) lives; a crash of the consumer loses none.
     AtLeastOnce,
     /// As above, and confirmed messages survive kill -9 of the process that
-    /// holds them: the broker's, or, where a queue lives with its producer,
-    /// the producer's. They can be had again when it has been restarted.
+    /// holds them: the broker, or the producer if the queue lives with it.
+    /// They are available again after its restart.
     Durable,
 }
 
@@ -100,7 +103,7 @@ pub enum Overload {
     Drops,
     /// The slow receiver is disconnected.
     Disconnects,
-    /// They are stored until the receiver comes for them, within memory or disk.
+    /// Messages are stored until the receiver fetches them, limited by memory or disk.
     Stores,
 }
 
@@ -116,12 +119,12 @@ impl Overload {
     }
 }
 
-/// Whether the call that joins (subscribes, connects) returns with certainty.
+/// Whether a role is live when the call that joins (subscribes, connects) returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Join {
-    /// Live when the call returns: the other side has said so.
+    /// Live when the call returns, because the other side has confirmed it.
     Confirmed,
-    /// The peer cannot tell us: send probes until one comes through.
+    /// The other side does not confirm it: send probes until one arrives.
     Probed,
 }
 

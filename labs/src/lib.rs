@@ -2,9 +2,9 @@
 //!
 //! Six patterns, each one contract and a folder of labs; a lab is one file that speaks the
 //! pattern over one transport. `labs/examples` has a whole program for each pattern: read
-//! these first. Then, in this order: [`lab`] says what every lab is, [`place`] where it runs, [`topic`] what topics and filters
-//! are, [`message`] what a message can want, then a pattern's module for its contract, then any lab beside it.
-//! [`catalog`] lists them all.
+//! these first. Then, in this order: the trait of all labs ([`lab`]), the place where a lab runs
+//! ([`place`]), topics and filters ([`topic`]), the intents of messages ([`message`]), a
+//! pattern's module for its contract, and any lab beside it. [`catalog`] lists them all.
 //!
 //! What is *not* here: no measuring clock, no command line, no broker's life
 //! cycle. The harness measures exactly this code, from the outside.

@@ -1,5 +1,5 @@
-//! Three intents a message can have. On the wire all of them are plain bytes;
-//! the types keep a reply from being sent where a request belongs.
+//! The three intents of a message. On the wire all of them are plain bytes;
+//! the types prevent sending a reply where a request belongs.
 //!
 //! The names are those of Hohpe and Woolf, "Enterprise Integration Patterns":
 //! Command Message, Document Message, Event Message.
@@ -10,21 +10,20 @@ use bytes::Bytes;
 
 use crate::topic::Topic;
 
-/// Do this, and tell me: it wants an answer, and has one receiver. What a
-/// requester sends.
+/// Do this, and tell me: it expects an answer, and has one receiver. Requesters send it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command(pub Bytes);
 
-/// Here is what you want to know: what to do with it is the receiver's affair.
-/// What a responder sends back.
+/// Here is the information you asked for: the receiver decides what to do with it. Responders
+/// send it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document(pub Bytes);
 
-/// This has happened: whoever cares may hear it, and nobody answers. What a
-/// subscriber gets.
+/// This has happened: everyone interested may receive it, and nobody answers. Publishers send
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// What it was published under.
+    /// Its topic.
     pub topic: Topic,
     /// The message.
     pub body: Bytes,

@@ -1,4 +1,4 @@
-//! Where a run happens: the broker's address or the peers', a name, the knobs.
+//! The place where a lab runs: the address of the broker or of the peers, a name, the knobs.
 
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, HashMap};
@@ -108,7 +108,7 @@ impl Place {
 
     /// The broker's address.
     pub fn url(&self) -> Result<&str> {
-        let url = self.url.as_deref().context("this lab needs a broker, and the place has no URL")?;
+        let url = self.url.as_deref().context("this lab needs a broker, but the place has no URL")?;
         Ok(url.split_once('#').map_or(url, |(url, _)| url))
     }
 
@@ -118,7 +118,7 @@ impl Place {
     /// `amqp://host#stomp=61613&mqtt=1883`. A port that is not named is the
     /// protocol's usual one.
     pub fn endpoint(&self, protocol: &str, usual_port: u16) -> Result<Endpoint> {
-        let url = self.url.as_deref().context("this lab needs a broker, and the place has no URL")?;
+        let url = self.url.as_deref().context("this lab needs a broker, but the place has no URL")?;
         Endpoint::of(url, protocol, usual_port).with_context(|| format!("`{url}` is not a broker's address"))
     }
 
@@ -142,7 +142,9 @@ impl Place {
     pub async fn peer(&self) -> Result<String> {
         match <[String; 1]>::try_from(self.peers().await?) {
             Ok([address]) => Ok(address),
-            Err(several) => bail!("this lab talks to one peer, and there are {}: {several:?}", several.len()),
+            Err(several) => {
+                bail!("this lab connects to one peer, but there are {}: {several:?}", several.len())
+            }
         }
     }
 
@@ -251,23 +253,23 @@ pub struct Registry {
     objects: Mutex<HashMap<(String, TypeId), Arc<dyn Any + Send + Sync>>>,
 }
 
-/// The addresses of binders. Roles announce theirs; what conducts the run collects the
+/// The addresses of binders. Roles announce theirs; the supervisor of the run collects the
 /// announcements of all binders and tells all roles.
 pub struct Directory {
     announced: watch::Sender<Vec<(String, String)>>,
     told: watch::Sender<BTreeMap<String, Vec<String>>>,
-    /// How many binders a namespace has, where an announcement is passed on at once.
+    /// The number of binders of a namespace, if announcements are passed on without a supervisor.
     local: Option<usize>,
 }
 
 impl Directory {
-    /// A directory in which announcing is telling: `binders` roles of one
+    /// A directory that passes announcements on by itself: `binders` roles of one
     /// process share it, and peers are known when that many have announced.
     pub fn local(binders: usize) -> Self {
         Self { announced: watch::Sender::default(), told: watch::Sender::default(), local: Some(binders) }
     }
 
-    /// A directory conducted from outside, through [`Directory::tell`].
+    /// A directory that is filled from outside, through [`Directory::tell`].
     pub fn conducted() -> Self {
         Self { local: None, ..Self::local(0) }
     }

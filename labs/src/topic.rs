@@ -1,4 +1,4 @@
-//! Topics, and the filters that subscribers choose them with.
+//! Topics, and the filters with which subscribers select them.
 //!
 //! Filters are where transports differ most: Redis has globs, AMQP has words, MQTT has levels,
 //! NATS has subjects, ØMQ has byte prefixes. A [`Filter`] keeps the dialect it was written in. A
@@ -20,7 +20,7 @@ use matching::{levels, subjects, words};
 /// Longest topic and filter, in bytes: AMQP's routing key is a short string.
 pub const MAX_LEN: usize = 255;
 
-/// What an event is about: words joined by dots, `chat.rust.help`.
+/// The topic of an event: words joined by dots, `chat.rust.help`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Topic(std::sync::Arc<str>);
 
@@ -30,11 +30,7 @@ impl Topic {
     pub fn new(topic: &str) -> Result<Self> {
         let word =
             |w: &str| !w.is_empty() && w.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
-        ensure!(
-            topic.len() <= MAX_LEN,
-            "topic is {} bytes long; at most {MAX_LEN} are possible",
-            topic.len()
-        );
+        ensure!(topic.len() <= MAX_LEN, "topic is {} bytes long; the maximum is {MAX_LEN}", topic.len());
         ensure!(
             topic.split('.').all(word),
             "`{topic}` is not a topic: use words of letters, digits, `_` and `-`, joined by dots, as in `chat.rust`"
@@ -109,7 +105,7 @@ impl fmt::Display for FilterKind {
     }
 }
 
-/// Which topics a subscriber wants, in the dialect it was written in.
+/// A filter for topics, in the dialect it was written in.
 ///
 /// As text: `all`, `exact:chat.rust`, `prefix:chat.`, `glob:chat.*`,
 /// `words:chat.#`, `subjects:chat.>`, `levels:chat/+`.
@@ -193,11 +189,7 @@ impl FromStr for Filter {
 
     fn from_str(text: &str) -> Result<Self> {
         let (kind, pattern) = text.split_once(':').unwrap_or((text, ""));
-        ensure!(
-            pattern.len() <= MAX_LEN,
-            "filter is {} bytes long; at most {MAX_LEN} are possible",
-            pattern.len()
-        );
+        ensure!(pattern.len() <= MAX_LEN, "filter is {} bytes long; the maximum is {MAX_LEN}", pattern.len());
         ensure!(!pattern.contains(|c: char| c.is_control()), "filter `{text:?}` has control characters");
         Ok(match kind {
             "all" if pattern.is_empty() => Self::All,

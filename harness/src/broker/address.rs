@@ -1,5 +1,5 @@
-//! Addresses of the user's own brokers: taken apart, checked, and shown
-//! without what is secret in them.
+//! Addresses of the user's own brokers: parse and check them, and show them without
+//! secrets.
 
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
@@ -29,14 +29,14 @@ pub(super) fn endpoint(url: &str, scheme: &str, usual_port: u16) -> Result<Endpo
     let shown = without_password(url);
     ensure!(
         url.strip_prefix(scheme).is_some_and(|rest| rest.starts_with("://")),
-        "{shown} is not {scheme}://HOST:PORT; TLS and other protocols are not spoken here"
+        "{shown} is not {scheme}://HOST:PORT; TLS and other protocols are not supported"
     );
     let rest = url.split_once("://").map_or("", |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let port = authority.rsplit_once('@').map_or(authority, |(_, host)| host).rsplit_once(':');
-    // The colons of an IPv6 address stand in brackets.
+    // The colons of an IPv6 address are in brackets.
     let port = match port.filter(|(_, port)| !port.ends_with(']')) {
-        Some((_, port)) => port.parse().map_err(|_| anyhow::anyhow!("{shown} has no port, but `{port}`"))?,
+        Some((_, port)) => port.parse().map_err(|_| anyhow::anyhow!("`{port}` in {shown} is not a port"))?,
         None => usual_port,
     };
     named(url, scheme, port)
@@ -49,8 +49,8 @@ fn named(url: &str, protocol: &str, usual_port: u16) -> Result<Endpoint> {
     Ok(endpoint)
 }
 
-/// What the user's own broker lacks for labs over this transport, and what to
-/// do about it. RabbitMQ speaks STOMP and MQTT only where its plugins are on.
+/// What is missing in the user's own broker for labs over this transport, and what to do about
+/// it. RabbitMQ speaks STOMP and MQTT only where its plugins are on.
 pub(super) fn lacks(broker: Broker, source: &Source, transport: &str) -> Option<String> {
     let Source::Url(url) = source else { return None };
     let (protocol, usual) = PLUGINS.into_iter().find(|(name, _)| *name == transport)?;
@@ -63,8 +63,9 @@ pub(super) fn lacks(broker: Broker, source: &Source, transport: &str) -> Option<
     };
     (!open(&endpoint)).then(|| {
         format!(
-            "nobody listens at port {} of RabbitMQ's host {}: switch the plugin on there with \
-             `rabbitmq-plugins enable rabbitmq_{protocol}`, or name its port with --url rabbitmq={}#{protocol}=PORT",
+            "nothing listens on port {} of RabbitMQ's host {}: switch the plugin on there with \
+             `rabbitmq-plugins enable rabbitmq_{protocol}`, or name its port with --url \
+             rabbitmq={}#{protocol}=PORT",
             endpoint.port,
             endpoint.host,
             without_password(url.split('#').next().unwrap_or(url)),

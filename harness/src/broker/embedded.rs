@@ -1,9 +1,9 @@
-//! An MQTT broker inside this program, for machines on which nothing can be
-//! installed: `rumqttd`, hosted by a process of its own so that it can be
-//! measured, paused and killed like the others.
+//! The embedded MQTT broker, for machines on which nothing can be installed: `rumqttd`,
+//! in a process of its own, so that it can be measured, paused and killed like the
+//! others.
 //!
-//! It is there when `lab` was built with `--features embedded-mqtt`, which adds
-//! some 130 crates. It keeps everything in memory.
+//! It exists when `lab` was built with `--features embedded-mqtt`, which adds some 130
+//! crates. It keeps everything in memory.
 
 #[cfg(feature = "embedded-mqtt")]
 mod here;
@@ -30,8 +30,8 @@ pub const BUILD: &str = "cargo build --release -p harness --features embedded-mq
 /// Why durable labs do not run over it.
 pub(super) fn keeps_nothing() -> String {
     format!(
-        "the embedded MQTT broker keeps everything in memory, and durable labs promise what survives kill -9; \
-         install Mosquitto with `{}`",
+        "the embedded MQTT broker keeps everything in memory, but durable labs need a broker whose messages \
+         survive kill -9; install Mosquitto with `{}`",
         hint::command(&["doctor", "--install"])
     )
 }
@@ -64,7 +64,7 @@ pub(super) fn about() -> About {
 
 #[cfg(not(feature = "embedded-mqtt"))]
 pub(super) fn launch(_: &super::private_options::Options<'_>) -> anyhow::Result<super::private::Private> {
-    anyhow::bail!("there is no MQTT broker inside this program; build one that has it with `{BUILD}`")
+    anyhow::bail!("this program has no embedded MQTT broker; build one that has it with `{BUILD}`")
 }
 
 #[cfg(feature = "embedded-mqtt")]

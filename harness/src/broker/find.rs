@@ -1,4 +1,4 @@
-//! Where brokers are found, and what is missing when they are not.
+//! Finds brokers on the machine, and says what is missing.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -37,7 +37,7 @@ const ERLANGS: [&str; 4] =
 pub struct Missing {
     /// Which one.
     pub broker: Broker,
-    /// What was looked for and not found.
+    /// The program or library that was not found.
     pub reason: String,
     /// The one command that would mend it.
     pub remedy: String,
@@ -105,7 +105,7 @@ fn unpacked(broker: Broker) -> Result<Source, Missing> {
     let found = Wheel::cache().and_then(|cache| wheel.found(&cache));
     match found.map_err(|error| missing(format!("{error:#}")))? {
         Some(program) => Ok(Source::Wheel(program)),
-        None => Err(missing(format!("the wheel {} {} is not unpacked yet", wheel.project, wheel.version))),
+        None => Err(missing(format!("the wheel {} {} is not installed yet", wheel.project, wheel.version))),
     }
 }
 
@@ -141,7 +141,7 @@ fn installed(broker: Broker, path: &OsStr) -> Result<Source, Missing> {
 }
 
 /// Erlang's programs.
-#[cfg_attr(not(feature = "rabbitmq"), expect(dead_code, reason = "only who starts RabbitMQ needs them"))]
+#[cfg_attr(not(feature = "rabbitmq"), expect(dead_code, reason = "only needed to start RabbitMQ"))]
 pub(super) struct Erlang {
     pub(super) bin: PathBuf,
     pub(super) epmd: PathBuf,
@@ -236,7 +236,7 @@ pub fn version_of(broker: Broker, program: &Path) -> Result<String> {
     let text = output(command, broker == Broker::Mqtt)
         .with_context(|| format!("cannot ask {shown} for its version"))?;
     let version = text.split_once(before).and_then(|(_, rest)| rest.split_whitespace().next());
-    version.map(str::to_owned).with_context(|| format!("{shown} {arg} says no version, but `{text}`"))
+    version.map(str::to_owned).with_context(|| format!("{shown} {arg} prints no version, but `{text}`"))
 }
 
 /// Standard output of a short command, which is given 20 s. `any_end`: some

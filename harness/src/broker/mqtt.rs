@@ -33,7 +33,7 @@ const SETTINGS: [(&str, &str); 10] = [
     ("persistence", "true"),
     ("autosave_on_changes", "false"),
     ("autosave_interval", "1"),
-    // How often it counts its clients, for whoever looks at `$SYS`.
+    // How often it counts its clients for `$SYS`.
     ("sys_interval", "1"),
     // No limit to what waits for a subscriber; the run is bounded by its own account.
     ("max_queued_messages", "0"),
@@ -82,7 +82,7 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
 /// Shakes hands as a client of MQTT 3.1.1 does, and asks for `$SYS/broker/version`.
 pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
     let shown = without_password(url);
-    let remedy = || format!("cannot talk MQTT to {shown}; is a broker running there?");
+    let remedy = || format!("cannot connect to an MQTT broker at {shown}; is one running there?");
     let endpoint = address::endpoint(url, "mqtt", 1883)?;
     let mut stream =
         TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.with_context(remedy)?;
@@ -97,11 +97,11 @@ pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
     let mut connack = [0; 4];
     let answer = tokio::time::timeout(PATIENCE, stream.read_exact(&mut connack));
     answer.await.with_context(remedy)?.with_context(remedy)?;
-    ensure!(connack[0] == 0x20, "what answers at {shown} does not speak MQTT 3.1.1");
+    ensure!(connack[0] == 0x20, "the server at {shown} does not speak MQTT 3.1.1");
     match connack[3] {
         0 => {}
         4 | 5 => bail!(
-            "the MQTT broker at {shown} does not let us in; are user and password right \
+            "the MQTT broker at {shown} refuses the login; are user and password right \
              (mqtt://USER:PASSWORD@HOST)?"
         ),
         code => bail!("the MQTT broker at {shown} refuses clients without a name (return code {code})"),
@@ -123,7 +123,7 @@ pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
         // MQTT has no way to ask for them.
         None => Some((
             Guarantee::AtLeastOnce,
-            "MQTT brokers do not tell their persistence settings, so durability is not known".to_owned(),
+            "MQTT brokers do not report their persistence settings, so durability is unknown".to_owned(),
         )),
     };
     Ok(About { version, settings, limit })

@@ -54,7 +54,7 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
 /// its answer to the first PING.
 pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
     let shown = without_password(url);
-    let remedy = || format!("cannot talk to NATS at {shown}; is it running there?");
+    let remedy = || format!("cannot connect to NATS at {shown}; is it running there?");
     let endpoint = address::endpoint(url, "nats", 4222)?;
     let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.with_context(remedy)?;
     let mut stream = BufReader::new(stream);
@@ -66,18 +66,16 @@ pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
         let own = private.dir().file_name().unwrap_or_default().to_string_lossy();
         ensure!(text("server_name") == own, "another NATS server answers at {url}");
     }
-    ensure!(info["tls_required"] != true, "NATS at {shown} insists on TLS, which is not spoken here");
+    ensure!(info["tls_required"] != true, "NATS at {shown} requires TLS, which is not supported");
     greet(&mut stream, &endpoint).await.with_context(|| {
-        format!(
-            "NATS at {shown} does not let us in; are user and password right (nats://USER:PASSWORD@HOST)?"
-        )
+        format!("NATS at {shown} refuses the login; are user and password right (nats://USER:PASSWORD@HOST)?")
     })?;
     let settings = ["jetstream", "max_payload", "auth_required"];
     let settings = settings.map(|name| (name.to_owned(), or_false(&info[name]).to_string()));
     Ok(About { version: text("version"), settings: BTreeMap::from(settings), limit: limit(&info) })
 }
 
-/// A server leaves out what is off.
+/// A server omits features that are off.
 fn or_false(value: &Value) -> Value {
     if value.is_null() { json!(false) } else { value.clone() }
 }
@@ -85,7 +83,7 @@ fn or_false(value: &Value) -> Value {
 /// Why nothing can be confirmed here, let alone survive a kill.
 fn limit(info: &Value) -> Option<(Guarantee, String)> {
     (info["jetstream"] != true).then(|| {
-        let why = "JetStream is off: core NATS keeps nothing; start nats-server with `-js`";
+        let why = "JetStream is off, and core NATS stores nothing; start nats-server with `-js`";
         (Guarantee::AtMostOnce, why.to_owned())
     })
 }

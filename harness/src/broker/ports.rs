@@ -29,5 +29,5 @@ pub fn free() -> Result<u16> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())
         .map(|address| address.port())
-        .context("there is no free port on 127.0.0.1; look at `ss -tln` for who takes them")
+        .context("there is no free port on 127.0.0.1; `ss -tln` shows the ports in use")
 }

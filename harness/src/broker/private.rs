@@ -16,7 +16,7 @@ use crate::process;
 /// How many of a broker's last log lines an error shows.
 const LINES: usize = 15;
 
-/// What it takes to start one, and to start it again.
+/// Everything needed to start a broker, and to start it again.
 pub(super) struct Plan {
     /// Its address once it runs.
     pub(super) url: String,
@@ -26,7 +26,7 @@ pub(super) struct Plan {
     pub(super) patience: Duration,
     /// How often it is asked meanwhile.
     pub(super) interval: Duration,
-    /// What to try when it does not start.
+    /// The advice for a broker that does not start.
     pub(super) advice: String,
 }
 
@@ -97,7 +97,7 @@ impl Private {
         self.plan.programs.last().map_or(Path::new(""), |start| &start.program)
     }
 
-    /// What tells the broker's program from others of the house: its log's name.
+    /// The name of the log, which tells the broker from its helper programs.
     pub(super) fn log_name(&self) -> &str {
         self.plan.programs.last().map_or("", |start| start.log)
     }
@@ -134,7 +134,7 @@ impl Private {
     pub(super) fn remove(mut self) -> Result<()> {
         self.end_all()?;
         let path = self.dir.path().to_owned();
-        // The folder goes with `self`; what matters is that it has gone.
+        // The folder is removed together with `self`.
         drop(self);
         if path.exists() {
             std::fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
@@ -204,7 +204,7 @@ impl Start {
         process::die_with_parent(&mut command);
         command.spawn().with_context(|| {
             format!(
-                "cannot run {}; is it a program for this machine and may you run it?",
+                "cannot run {}; is it a program for this machine, and is it executable?",
                 self.program.display()
             )
         })

@@ -1,4 +1,4 @@
-//! How a private broker is started, and what it finds around it.
+//! How a private broker is started, and the environment it gets.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +16,7 @@ pub struct Options<'a> {
     pub dir: &'a Path,
 }
 
-/// What a broker says about itself.
+/// A broker's answer about itself.
 pub(super) struct About {
     pub(super) version: String,
     pub(super) settings: BTreeMap<String, String>,

@@ -42,7 +42,7 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
     let dir = super::private_options::folder("rabbitmq", options)?;
     let (amqp, distribution, epmd) = (ports::free()?, ports::free()?, ports::free()?);
     let (stomp, mqtt) = (ports::free()?, ports::free()?);
-    // The password keeps two private nodes apart: whoever takes our port does not know it.
+    // The password keeps two private nodes apart: another node on our port does not know it.
     let password = format!("{:032x}", super::private_options::random()?);
     let home = dir.path().display().to_string();
     let inside = |name: &str| dir.path().join(name).display().to_string();
@@ -125,7 +125,7 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
 pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
     let remedy = || {
         format!(
-            "cannot talk to RabbitMQ at {}; is it running, and are address and password right?",
+            "cannot connect to RabbitMQ at {}; is it running, and are address and password right?",
             without_password(url)
         )
     };
@@ -153,11 +153,11 @@ pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
     Ok(About { version, settings, limit: None })
 }
 
-/// The first frame a server sends, which carries what it says about itself; the
-/// client library keeps it to itself.
+/// The first frame a server sends, which carries its properties; the client library keeps it to
+/// itself.
 async fn greeting(url: &str) -> Result<Vec<u8>> {
     let uri: AMQPUri = url.parse().map_err(|error| anyhow!("{error}"))?;
-    ensure!(uri.scheme == AMQPScheme::AMQP, "only plain AMQP can be asked");
+    ensure!(uri.scheme == AMQPScheme::AMQP, "only plain AMQP is supported");
     let mut stream = TcpStream::connect((uri.authority.host.as_str(), uri.authority.port)).await?;
     stream.write_all(b"AMQP\x00\x00\x09\x01").await?;
     // Frame: type (1 byte), channel (2), length (4), payload, end mark.

@@ -1,4 +1,4 @@
-//! Redis and what speaks like it.
+//! Redis, and servers that speak its protocol.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -33,8 +33,8 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
         ["--appendonly", append],
         // With `no` each command is in the kernel's hands before it is answered, and so
         // survives kill -9 of the process. With `everysec` it does not: while an fsync
-        // runs, Redis puts off its writes for up to two seconds and answers all the same.
-        // A power cut loses what the kernel has not written yet; only `always` has an answer to that.
+        // runs, Redis puts off its writes for up to two seconds and still answers. A power cut
+        // loses what the kernel has not written yet; only `always` has an answer to that.
         ["--appendfsync", "no"],
     ]
     .concat()
@@ -63,7 +63,7 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
 pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
     let remedy = || {
         format!(
-            "cannot talk to Redis at {}; is it running, and is the address right (redis://HOST:PORT)?",
+            "cannot connect to Redis at {}; is it running, and is the address right (redis://HOST:PORT)?",
             without_password(url)
         )
     };
@@ -100,14 +100,14 @@ fn limit(settings: &BTreeMap<String, String>) -> Option<String> {
     match (setting("appendonly"), setting("appendfsync")) {
         (Some("yes"), Some("no" | "always")) => None,
         (Some("yes"), Some(sync)) => Some(format!(
-            "appendfsync is `{sync}`: while an fsync runs, Redis confirms before it writes, and kill -9 loses that"
+            "appendfsync is `{sync}`: while an fsync runs, Redis confirms messages before it writes them, \
+             and kill -9 loses them"
         )),
         (Some(value), _) if value != "yes" => {
-            Some(format!("appendonly is `{value}`: kill -9 of Redis loses what it confirmed"))
+            Some(format!("appendonly is `{value}`: kill -9 of Redis loses confirmed messages"))
         }
         _ => Some(
-            "Redis does not let `appendonly` and `appendfsync` be read, so durability is not known"
-                .to_owned(),
+            "`appendonly` and `appendfsync` of Redis cannot be read, so durability is unknown".to_owned(),
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! Why a lab cannot run over a broker.
+//! The reasons why a lab cannot run over a broker.
 
 use labs::lab::{Broker, Guarantee};
 

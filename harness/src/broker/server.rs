@@ -1,5 +1,4 @@
-//! A broker that answers: started and asked, and for a private one also killed,
-//! restarted and paused.
+//! A running broker: starts and queries it, and kills, restarts and pauses a private one.
 
 use std::collections::BTreeMap;
 
@@ -97,7 +96,7 @@ impl Server {
         self.private.as_ref().map(Private::pids)
     }
 
-    /// How it ended and its last log lines, when a private broker's process has gone.
+    /// How a private broker's process ended, and its last log lines.
     pub fn died(&mut self) -> Option<String> {
         self.private.as_mut()?.died()
     }
@@ -125,7 +124,7 @@ impl Server {
         Ok(())
     }
 
-    /// Stops every process of the broker where it stands (SIGSTOP).
+    /// Pauses every process of the broker (SIGSTOP).
     pub fn pause(&mut self) -> Result<()> {
         self.own("paused")?.signal(Signal::STOP);
         Ok(())
@@ -142,7 +141,8 @@ impl Server {
         match &mut self.private {
             Some(private) => Ok(private),
             None => bail!(
-                "{broker} at {} is your own and is not {done} from here; leave out --url {broker}=… for a private one",
+                "{broker} at {} is your own and cannot be {done} by lab; leave out --url {broker}=… for a \
+                 private one",
                 without_password(url)
             ),
         }
@@ -152,9 +152,9 @@ impl Server {
 /// Starts the processes of a private broker.
 fn launch(broker: Broker, source: &Source, options: &Options<'_>) -> Result<Private> {
     match (broker, source) {
-        (_, Source::Url(url)) => bail!("{} is not started from here", without_password(url)),
+        (_, Source::Url(url)) => bail!("lab cannot start {}", without_password(url)),
         (Broker::Mqtt, Source::Embedded) => embedded::launch(options),
-        (_, Source::Embedded) => bail!("there is no {broker} inside this program"),
+        (_, Source::Embedded) => bail!("this program has no embedded {broker}"),
         (Broker::Redis, Source::Program(program) | Source::Wheel(program)) => redis::launch(program, options),
         (Broker::RabbitMq, Source::Program(program) | Source::Wheel(program)) => {
             rabbitmq::launch(program, options)
@@ -198,7 +198,7 @@ async fn wait(broker: Broker, private: &mut Private) -> Result<About> {
                 private.advice()
             ),
             Err(_) => bail!(
-                "{broker} took the connection and did not answer within {} s\n{}\n{}",
+                "{broker} accepted the connection but did not answer within {} s\n{}\n{}",
                 private.patience().as_secs(),
                 private.last_lines(),
                 private.advice()

@@ -1,4 +1,4 @@
-//! Where a broker comes from.
+//! The source of a broker: a URL, a program, a wheel, or this program.
 
 use std::path::PathBuf;
 

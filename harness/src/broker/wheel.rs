@@ -1,10 +1,9 @@
-//! Brokers out of Python's package index, for machines without an
-//! administrator: a wheel is a zip file, and some hold a server's program. No
-//! Python is needed.
+//! Brokers from Python's package index, for users who cannot install packages: a wheel is
+//! a zip file, and some contain a server program. No Python is needed.
 //!
-//! The index says which files there are and the SHA-256 of each (PEP 691); a
-//! wheel with another sum is refused. Its program is unpacked under the user's
-//! cache, beside its own sum, which is checked whenever it is found there.
+//! The index lists the files with the SHA-256 of each (PEP 691); a wheel with another
+//! checksum is refused. Its program is unpacked into the user's cache, beside its own
+//! checksum, which is verified each time the program is found there.
 
 #[cfg(feature = "wheels")]
 mod fetch;
@@ -30,7 +29,7 @@ pub struct Wheel {
     pub broker: Broker,
     /// Its name in the index.
     pub project: &'static str,
-    /// The one version that is fetched: what it holds is known.
+    /// The only version that is downloaded: its contents are known.
     pub version: &'static str,
     /// The program inside.
     pub program: &'static str,
@@ -73,7 +72,11 @@ impl Wheel {
         let damaged = || format!("{} is damaged", program.display());
         let note = fs::read_to_string(self.note(&folder)).with_context(damaged)?;
         let sum = File::open(&program).and_then(sum).with_context(damaged)?;
-        ensure!(note == self.line(&sum), "{}: its SHA-256 is {sum}, not the one noted beside it", damaged());
+        ensure!(
+            note == self.line(&sum),
+            "{}: its SHA-256 is {sum}, not the one in the file beside it",
+            damaged()
+        );
         Ok(Some(program))
     }
 

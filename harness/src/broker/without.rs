@@ -1,5 +1,5 @@
-//! Stands in for brokers whose client library this build does not have: they can be
-//! found and installed, and neither started nor asked.
+//! Stand-in for brokers whose client library is not in this build: they can be found and
+//! installed, but not started or queried.
 
 macro_rules! without {
     ($($broker:ident: $feature:literal),*) => {$(
@@ -13,8 +13,8 @@ macro_rules! without {
             use crate::broker::private_options::{About, Options};
 
             const WHY: &str = concat!(
-                "this build of `lab` has no client for it; build it with `--features ", $feature, "`, or run ",
-                "`./run` with the command, which builds what it needs"
+                "this build of `lab` has no client library for it; build it with `--features ", $feature, "`, or run ",
+                "`./run` with the command, which builds what is needed"
             );
 
             pub(in crate::broker) fn launch(_: &Path, _: &Options<'_>) -> Result<Private> {

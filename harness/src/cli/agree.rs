@@ -1,4 +1,4 @@
-//! `lab agree`: whether runs of the same plan on the same machine agree.
+//! `lab agree`: do runs of the same plan on the same machine agree?
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -33,7 +33,8 @@ pub(super) fn main(args: &AgreeArgs) -> Result<ExitCode> {
     let agreement = reproducibility::compare(&runs)?;
     if runs.windows(2).any(|pair| pair[0].revision != pair[1].revision) {
         eprintln!(
-            "the bundles were made by different revisions of the program: what that changed counts as disagreement, too"
+            "the result sets come from different revisions of the program: differences between these also \
+             count as disagreement"
         );
     }
     if args.json {
@@ -44,7 +45,7 @@ pub(super) fn main(args: &AgreeArgs) -> Result<ExitCode> {
     if args.save {
         let path = reproducibility::save(&agreement, Path::new("results"), &host::host())?;
         let bench = hint::command(&["bench"]);
-        eprintln!("\nsaved in {}: `{bench}` widens the intervals of this host from now on", path.display());
+        eprintln!("\nsaved in {}: from now on `{bench}` widens the intervals of this host", path.display());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -53,7 +54,7 @@ fn print(agreement: &Agreement) -> Result<()> {
     outln!("{}: {}\n", agreement.host, agreement.bundles.join(", "))?;
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::TableStyle::new());
-    table.set_header(["FIGURE", "PAIRS", "INTERVALS OVERLAP", "WOULD NEED"]);
+    table.set_header(["FIGURE", "PAIRS", "INTERVALS OVERLAP", "FACTOR NEEDED"]);
     for own in &agreement.figures {
         table.add_row([
             own.figure.title().to_owned(),
@@ -87,15 +88,13 @@ fn print(agreement: &Agreement) -> Result<()> {
         outln!("\n{}", table.trim_fmt())?;
     }
     outln!(
-        "\nwidened by {} (no half below {:.0} %): {} overlap",
+        "\nwidened by {} (no half-width below {:.0} %): {} overlap",
         agreement.widening.factor,
         agreement.widening.least * 100.0,
         percent(&agreement.widened)
     )?;
     if !agreement.enough {
-        outln!(
-            "fewer than {FEWEST_PAIRS} pairs: the factor is what the worst of them needs, and no promise"
-        )?;
+        outln!("fewer than {FEWEST_PAIRS} pairs: the factor is only what the worst pair needs")?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `lab bench`: measures, and leaves a bundle with its report.
+//! `lab bench`: measures labs, and writes a result set with its report.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use crate::runner::{self, Request};
 use crate::trial::pause;
 use crate::{hint, plan, report};
 
-/// Failed trials whose reasons are told at the end.
+/// The number of failed trials whose reasons are printed at the end.
 const MOST_FAILURES: usize = 20;
 
 #[derive(Debug, Args)]
@@ -97,7 +97,7 @@ pub(super) struct BenchArgs {
 pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     let urls = args.brokers.urls()?;
     let plan = match (&args.out, args.resume) {
-        // What is gone on with says itself what it is.
+        // A resumed run holds its own plan.
         (Some(out), true) => {
             let made = Bundle::open(out)?.1.plan;
             usage(same_plan(args, &made))?;
@@ -128,23 +128,23 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     let done = runtime.block_on(interruptible(runner::run(&request, &mut live)));
     // However it ended, nothing of it stays on the terminal.
     drop(live);
-    // Nothing of the run is left to wait for but blocked errands.
+    // Only blocked cleanup tasks of the run may remain.
     runtime.shutdown_background();
     let Some(run) = done else {
         let (_, run) = Bundle::open(&out)?;
         let made: usize = run.cells.iter().map(|cell| cell.trials.len()).sum();
         // How many trials a search takes is known at its end.
         let planned = run.cells.iter().filter(|cell| cell.part_of.is_none()).count() * run.plan.trials;
-        eprintln!("\ninterrupted after {made} of {} trials, which are kept", planned.max(made));
+        eprintln!("\ninterrupted after {made} of {} trials; their results are kept", planned.max(made));
         if made > 0 {
             eprintln!("The report: {}", report::draw(&out)?.html.display());
         }
-        eprintln!("To go on: {}", resume(&out));
+        eprintln!("To continue: {}", resume(&out));
         return Ok(ExitCode::from(130));
     };
     let run = run?;
     let written = report::draw(&out)?;
-    // Everything is on the disk already: what keeps it from being packed is told last.
+    // Everything is on disk already: an error in packing is reported last.
     let packed = Bundle::open(&out)?.0.pack();
     if args.json {
         outln!("{}", serde_json::to_string_pretty(&run)?)?;
@@ -168,9 +168,9 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     eprintln!("{} failed:", report::number::plural(failures.len(), "trial", "trials"));
     failures.iter().take(MOST_FAILURES).for_each(|failure| eprintln!("  {failure}"));
     if failures.len() > MOST_FAILURES {
-        eprintln!("  … and {} more; the report has them all", failures.len() - MOST_FAILURES);
+        eprintln!("  … and {} more; the report lists all of them", failures.len() - MOST_FAILURES);
     }
-    eprintln!("To try them again: {}", resume(&out));
+    eprintln!("To repeat them: {}", resume(&out));
     packed.map(|_| ExitCode::FAILURE)
 }
 
@@ -189,7 +189,7 @@ fn same_plan(args: &BenchArgs, made: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// The command that goes on with a run.
+/// The command that continues a run.
 fn resume(out: &Path) -> String {
     hint::command(&["bench", "--resume", "--out", &out.display().to_string()])
 }
@@ -280,7 +280,7 @@ fn read(args: &BenchArgs) -> Result<Plan> {
     Ok(plan)
 }
 
-/// A seed for those who do not care; it is recorded all the same.
+/// The seed if none is given; it is recorded, too.
 pub(super) fn fresh_seed() -> u64 {
     jiff::Timestamp::now().as_nanosecond() as u64
 }

@@ -1,4 +1,4 @@
-//! `lab history`: the bundles of one host over time.
+//! `lab history`: the result sets of one host over time.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ use crate::results::{self, Run};
 use crate::roles::Handle;
 use crate::{hint, plan};
 
-/// The random orders are always the same: the same bundles give the same history.
+/// The random orders are always the same: the same result sets give the same history.
 const SEED: u64 = 1;
 
 #[derive(Debug, Args)]
@@ -50,7 +50,8 @@ pub(super) fn main(args: &HistoryArgs, handles: &[Handle]) -> Result<ExitCode> {
     };
     if let Some(missing) = args.dirs.iter().find(|dir| !dir.is_dir()) {
         bail!(Usage(format!(
-            "there is no folder {}; `{}` makes bundles below results/, and `{}` reads them elsewhere",
+            "there is no folder {}; `{}` writes result sets below results/, and `{}` reads those of another \
+             folder",
             missing.display(),
             hint::command(&["bench"]),
             hint::command(&["history", "DIR"])
@@ -61,7 +62,7 @@ pub(super) fn main(args: &HistoryArgs, handles: &[Handle]) -> Result<ExitCode> {
     let of_host: Vec<&Run> = runs.iter().filter(|run| history::host_name(&run.host) == host).collect();
     let told = history::follow(&host, &of_host, wanted, SEED);
     for reason in &unread {
-        eprintln!("left out: {reason}");
+        eprintln!("not read: {reason}");
     }
     if args.json {
         outln!("{}", serde_json::to_string_pretty(&told)?)?;
@@ -70,7 +71,7 @@ pub(super) fn main(args: &HistoryArgs, handles: &[Handle]) -> Result<ExitCode> {
     results::private::create(&args.out)?;
     let [html, _] = history::write(&told, &unread, &args.out)?;
     print(&told)?;
-    eprintln!("\nThe pictures: {}", html.display());
+    eprintln!("\nPlots: {}", html.display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -91,28 +92,28 @@ fn choose(args: &HistoryArgs, runs: &[Run]) -> Result<String> {
         _ if hosts.is_empty() => {
             let dirs: Vec<String> = args.dirs.iter().map(|dir| dir.display().to_string()).collect();
             let bench = hint::command(&["bench"]);
-            bail!(Usage(format!("there are no bundles below {}; `{bench}` makes one", dirs.join(", "))))
+            bail!(Usage(format!("there are no result sets below {}; `{bench}` makes one", dirs.join(", "))))
         }
-        ([], Some(part)) => bail!(Usage(format!("no host is called `{part}`; there are:{}", list()))),
+        ([], Some(part)) => bail!(Usage(format!("no host matches `{part}`; the hosts are:{}", list()))),
         (_, Some(part)) => {
-            bail!(Usage(format!("several hosts are called `{part}`; say more of one of:{}", list())))
+            bail!(Usage(format!("several hosts match `{part}`; give more of the name of one of:{}", list())))
         }
         (_, None) => bail!(Usage(format!(
-            "the bundles are of several hosts, and none is this one; choose with --host:{}",
+            "the result sets are of several other hosts; choose one with --host:{}",
             list()
         ))),
     }
 }
 
 fn print(told: &History) -> Result<()> {
-    outln!("{}: {} bundles, {} series", told.host, told.runs, told.series.len())?;
+    outln!("{}: {} result sets, {} series", told.host, told.runs, told.series.len())?;
     let short = told.series.iter().filter(|series| !series.enough).count();
     if short > 0 {
-        outln!("{short} series have too few bundles to look for changes: {} are needed", told.fewest)?;
+        outln!("{short} series have too few result sets to look for changes: {} are needed", told.fewest)?;
     }
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::TableStyle::new());
-    table.set_header(["CELL", "MEASURE", "SINCE", "CHANGE", "WHAT ELSE HAD CHANGED"]);
+    table.set_header(["CELL", "MEASURE", "SINCE", "CHANGE", "OTHER CHANGES"]);
     let mut changes = 0;
     for series in &told.series {
         for shift in &series.changes {

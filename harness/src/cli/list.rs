@@ -1,4 +1,4 @@
-//! `lab list`: the catalog as a table, or all about one lab.
+//! `lab list`: the catalog as a table, or the details of one lab.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -108,10 +108,10 @@ pub(super) fn main(args: &ListArgs, handles: &[Handle]) -> Result<ExitCode> {
         }
     }
     let commands = [
-        ("All about one, with its knobs:", hint::command(&["list", "LAB"])),
-        ("See one at work:", hint::command(&["run", "LAB"])),
+        ("Details of one lab, with its knobs:", hint::command(&["list", "LAB"])),
+        ("Run one:", hint::command(&["run", "LAB"])),
         ("Measure them:", hint::command(&["bench"])),
-        ("What is left out, and why:", hint::command(&["list", "--absent"])),
+        ("Combinations left out, and why:", hint::command(&["list", "--absent"])),
     ];
     writeln!(out)?;
     for (what, command) in commands {
@@ -141,12 +141,12 @@ fn absent(args: &ListArgs, width: usize) -> Result<ExitCode> {
         put(&mut out, name, &format!("{why}."), longest, width)?;
     }
     if rows.is_empty() {
-        writeln!(out, "Nothing that matches is left out.")?;
+        writeln!(out, "No combination that matches is left out.")?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A word, and text beside it that goes on below itself.
+/// A word, and wrapped text beside it.
 fn put(out: &mut impl std::io::Write, word: &str, text: &str, indent: usize, width: usize) -> Result<()> {
     let lines = wrap(text, width.saturating_sub(indent).max(20));
     for (at, line) in lines.iter().enumerate() {
@@ -173,7 +173,7 @@ fn overview(rows: &[Row<'_>], width: usize) -> String {
                 // Why, is said below the table.
                 (Some(broker), false) => format!("no {broker}"),
             };
-            // What the note is about follows from the pattern.
+            // The pattern decides what the note is about.
             let particular = row.note.split_once(": ").map_or(row.note.as_str(), |(_, value)| value);
             let cells = [row.name, &broker, row.guarantee, row.overload, row.join, particular];
             table::Row { cells: cells.map(str::to_owned).to_vec(), below: Vec::new() }
@@ -189,7 +189,7 @@ fn page(handle: &Handle, row: &Row<'_>, width: usize) -> String {
     let name = row.name;
     let mut text = Vec::new();
     let broker = match (row.broker, &row.why_not) {
-        (None, _) => "none: the peers talk directly".to_owned(),
+        (None, _) => "none: the peers connect directly".to_owned(),
         (Some(broker), None) => format!("{broker}, which can run here"),
         (Some(broker), Some(why)) => format!("{broker}, which cannot run here: {why}"),
     };
@@ -220,10 +220,8 @@ fn page(handle: &Handle, row: &Row<'_>, width: usize) -> String {
         }
     }
     page += "\nCommands:\n";
-    let mut commands = vec![
-        ("see it at work", hint::command(&["run", name])),
-        ("measure it", hint::command(&["bench", name])),
-    ];
+    let mut commands =
+        vec![("run it", hint::command(&["run", name])), ("measure it", hint::command(&["bench", name]))];
     if let Some(knob) = entry.knobs.first() {
         let set = format!("{}={}", knob.name, if knob.default == 0 { 1 } else { knob.default / 2 });
         commands.push(("set a knob", hint::command(&["bench", name, "--set", &set])));
@@ -239,7 +237,7 @@ fn page(handle: &Handle, row: &Row<'_>, width: usize) -> String {
     page
 }
 
-/// What an overload policy does, as the end of a sentence.
+/// The effect of an overload policy, as the end of a sentence.
 fn overload(policy: &str) -> &str {
     match policy {
         "waits" => "the sender waits",

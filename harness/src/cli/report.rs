@@ -59,7 +59,7 @@ fn one(dir: &Path, args: &ReportArgs) -> Result<()> {
         let mut words = vec![dir.to_path_buf()];
         words.extend(index);
         let words: Vec<String> = words.iter().map(|path| report::quoted(&path.to_string_lossy())).collect();
-        eprintln!("Published. Now give it to git:\n  git add {}", words.join(" "));
+        eprintln!("Published. Now add it to git:\n  git add {}", words.join(" "));
     }
     Ok(())
 }
@@ -75,8 +75,8 @@ fn pack(dir: &Path) -> Result<()> {
 
 /// The folder that the index is in: `results`, or else the one that the result set is in.
 fn above(dir: &Path) -> Result<PathBuf> {
-    let results =
-        private::results(dir).with_context(|| format!("cannot find the folder above {}", dir.display()))?;
+    let results = private::results(dir)
+        .with_context(|| format!("cannot find the parent folder of {}", dir.display()))?;
     let parent = || dir.parent().filter(|above| !above.as_os_str().is_empty()).map(Path::to_owned);
     Ok(results.or_else(parent).unwrap_or_else(|| ".".into()))
 }

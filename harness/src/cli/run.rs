@@ -1,5 +1,5 @@
-//! `lab run`: a lab's story, in an optimised build two seconds of measurement, and
-//! where to read on.
+//! `lab run`: plays a lab's scenario, measures it for two seconds in an optimised build,
+//! and says what to read next.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -45,7 +45,7 @@ pub(super) fn main(args: &RunArgs, handles: &[Handle]) -> Result<ExitCode> {
     let calm = if std::io::stdout().is_terminal() { 0.2 } else { 0.0 };
     let pace = args.pace.unwrap_or(calm);
     let pace = crate::command::usage(Duration::try_from_secs_f64(pace).map_err(|error| {
-        anyhow::anyhow!("a pace of {pace} s cannot be kept ({error}); give seconds, as in `--pace 1`")
+        anyhow::anyhow!("`--pace {pace}` is out of range ({error}); give seconds, as in `--pace 1`")
     }))?;
     guard::enter()?;
     let runtime = roles::runtime(0)?;
@@ -76,7 +76,7 @@ async fn run(
     }
     let over = match &server {
         Some(server) => format!("{} {}", server.broker(), server.version()),
-        None => "no broker: the peers talk directly".to_owned(),
+        None => "no broker: the peers connect directly".to_owned(),
     };
     if !output.json {
         outln!("{}: {}\n", entry.name, over)?;
@@ -95,7 +95,7 @@ async fn run(
         outln!("  read:      labs/examples/{pattern}.rs  (the pattern as a whole program), then")?;
         outln!("             {}  (the contract: labs/src/{pattern}/mod.rs)", entry.source)?;
         let optimised = if cfg!(debug_assertions) {
-            "  (optimised; this build is not, and measures nothing)"
+            "  (in an optimised build; this one is not optimised and does not measure)"
         } else {
             ""
         };
@@ -156,7 +156,7 @@ fn tell(load: &Load, trial: &Trial, output: &OutputOptions) -> Result<()> {
         ),
         (None, _) => {
             outln!(
-                "  measured, 64 B, flat out:  {} received a second; {account}",
+                "  measured, 64 B, at full speed:  {} messages received a second; {account}",
                 thousands(trial.throughput_per_s)
             )
         }

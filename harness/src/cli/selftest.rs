@@ -1,4 +1,4 @@
-//! `lab selftest`: the harness measures what is known, and must find it.
+//! `lab selftest`: checks the harness against a simulated transport with known faults.
 
 use std::process::ExitCode;
 
@@ -93,7 +93,7 @@ async fn carry_out(checks: &[Check], seed: u64) -> Result<Vec<Verdict>> {
         let verdict = selftest::run(check, seed, ATTEMPTS).await?;
         let again = match verdict.attempts {
             1 => String::new(),
-            times => format!(" at the {times}. attempt, as the machine was held up"),
+            times => format!(" (attempt {times}: the machine had paused before)"),
         };
         let found = if verdict.found { "found" } else { "NOT FOUND" };
         eprintln!("{:>3}/{} {}: {found}{again}", index + 1, checks.len(), check.name);
@@ -105,7 +105,7 @@ async fn carry_out(checks: &[Check], seed: u64) -> Result<Vec<Verdict>> {
 fn print(verdicts: &[Verdict], seed: u64) -> Result<()> {
     let mut table = Table::new();
     table.load_style(TableStyle::new());
-    table.set_header(["CHECK", "WHAT THE TRANSPORT DID", "FIGURE", "TRUTH", "FOUND", "VERDICT"]);
+    table.set_header(["CHECK", "WHAT THE TRANSPORT DID", "FIGURE", "EXPECTED", "FOUND", "VERDICT"]);
     for verdict in verdicts {
         let shown = verdict
             .figures
@@ -126,20 +126,24 @@ fn print(verdicts: &[Verdict], seed: u64) -> Result<()> {
     let found = verdicts.iter().filter(|verdict| verdict.found).count();
     let figures: Vec<&Figure> = verdicts.iter().flat_map(|verdict| &verdict.figures).collect();
     let good = figures.iter().filter(|figure| figure.good).count();
-    outln!("{found} of {} known truths were found, in {good} of {} figures.", verdicts.len(), figures.len())?;
     outln!(
-        "Counts had to be found exactly, times within {} % and {} µs. Seed: {seed}.",
+        "{found} of {} checks passed; {good} of {} figures were as expected.",
+        verdicts.len(),
+        figures.len()
+    )?;
+    outln!(
+        "Counts must match exactly, times within {} % and {} µs. Seed: {seed}.",
         SHARE * 100.0,
         HAIR_NS / 1000
     )?;
     Ok(())
 }
 
-/// What a check is about, and how many messages suffered it.
+/// The faults of a check, and the number of messages affected.
 fn did(verdict: &Verdict) -> String {
     match verdict.harmed.values().sum::<u64>() {
         0 => verdict.about.to_owned(),
-        harmed => format!("{} ({harmed} harmed)", verdict.about),
+        harmed => format!("{} ({harmed} messages affected)", verdict.about),
     }
 }
 
@@ -154,11 +158,11 @@ fn shown_as(value: &Value, unit: &str) -> String {
     }
 }
 
-/// What was not found, and what to do about it.
+/// The figures that differ, and what to do about it.
 fn why(verdict: &Verdict, seed: u64) -> String {
     let name = verdict.name;
     if let Some(error) = &verdict.error {
-        return format!("{name}: {error}; this is a mistake of the self-test, please report it");
+        return format!("{name}: {error}; this is a bug of the self-test, please report it");
     }
     let missed: Vec<String> = verdict
         .figures
@@ -166,20 +170,20 @@ fn why(verdict: &Verdict, seed: u64) -> String {
         .filter(|figure| !figure.good)
         .map(|figure| {
             let [truth, found] = [&figure.truth, &figure.found].map(|value| shown_as(value, figure.unit));
-            format!("{} is {truth}, and the harness found {found}", figure.name)
+            format!("{}: {truth} was expected, the harness found {found}", figure.name)
         })
         .collect();
     let next = match verdict.figures.iter().all(|figure| figure.good || figure.is_timed()) {
         true => format!(
-            "Only times are wrong, at the {}. attempt, and an idle thread overslept by {:.1} ms meanwhile: \
-             try again on a quieter machine, and if it stays, do not trust this build",
+            "Only times are wrong (attempt {}), and an idle thread overslept by {:.1} ms during it. Try \
+             again on a quieter machine; if the error stays, do not trust this build",
             verdict.attempts,
             verdict.held_up_ns as f64 / 1e6
         ),
         false => format!(
-            "No machine explains that: do not trust this build (`{}` shows every figure)",
+            "A busy machine cannot cause this: do not trust this build (`{}` shows every figure)",
             hint::command(&["selftest", name, "--seed", &seed.to_string(), "--json"])
         ),
     };
-    format!("{name} was not found: {}. {next}", missed.join("; "))
+    format!("{name} failed: {}. {next}", missed.join("; "))
 }

@@ -1,4 +1,4 @@
-//! What `lab bench` prints at its end: the answer in short. The report has all of it.
+//! The summary that `lab bench` prints at its end. The report has all results.
 
 use super::table::{Column, Fate, NOTHING, Row, render, wrap};
 use crate::report::number;
@@ -7,11 +7,11 @@ use crate::results::{Cell, Counts, Flag, LoadKind, Run, Summary};
 /// The tables of a run, within `width` columns.
 pub(super) fn of(run: &Run, width: usize) -> String {
     let mut parts = vec![measured(run, width), searched(run, width)];
-    let floors = run.cells.iter().filter(|cell| cell.part_of.is_none() && cell.is_floor()).count();
-    if floors > 0 {
+    let baselines = run.cells.iter().filter(|cell| cell.part_of.is_none() && cell.is_floor()).count();
+    if baselines > 0 {
         let text = format!(
-            "Not shown: {} (plain sockets, with which WIRE compares). The report has them.",
-            number::plural(floors, "baseline", "baselines")
+            "Not shown: {} (plain sockets; BASELINE compares with them). The report has them.",
+            number::plural(baselines, "baseline", "baselines")
         );
         parts.push(wrap(&plain(text), width).join("\n") + "\n");
     }
@@ -38,11 +38,11 @@ fn measured(run: &Run, width: usize) -> String {
         Column("RECEIVED", Fate::Stays),
         Column("P50", Fate::Below(4, "p50")),
         Column("P99", Fate::Below(7, "p99")),
-        Column("WIRE", Fate::Below(1, "wire")),
+        Column("BASELINE", Fate::Below(1, "baseline")),
         Column("GUARANTEE", Fate::Below(2, "guarantee")),
     ];
     let rows: Vec<Row> = cells.iter().map(|cell| row(run, cell)).collect();
-    // What is the same everywhere is said once.
+    // A value that is the same in all rows is printed once.
     let same = |at: usize| cells.len() > 1 && rows.iter().all(|row| row.cells[at] == rows[0].cells[at]);
     let common: Vec<usize> = [1, 2, 3].into_iter().filter(|at| same(*at)).collect();
     let said: Vec<String> =
@@ -79,7 +79,7 @@ fn row(run: &Run, cell: &Cell) -> Row {
         let ns = ns.filter(|_| open);
         ns.map_or_else(|| NOTHING.to_owned(), |ns| plain(number::time(ns as f64)))
     };
-    // A share of the wire's throughput, or a multiple of its p50.
+    // A share of the baseline's throughput, or a multiple of its p50.
     let share = run.share(cell).map(|share| format!("{share:.2}"));
     let times = run.times(cell).map(|times| format!("{times:.1} ×"));
     cells.extend([
@@ -125,7 +125,7 @@ fn notes(summary: &Summary) -> Vec<String> {
     wrong.chain(summary.flags.iter().map(|flag| flag.as_str().to_owned())).collect()
 }
 
-/// What each lab sustains, and where its latency bends.
+/// The sustainable rate of each lab, and its knee.
 fn searched(run: &Run, width: usize) -> String {
     if run.capacities.is_empty() {
         return String::new();

@@ -1,9 +1,9 @@
-//! Tables that fit the terminal. A column that finds no room moves into a line
-//! below its row, or is left out; nothing is broken within a word.
+//! Tables that fit the terminal. A column without room moves to a line below its row, or
+//! is left out; no word is broken.
 
 use rustix::termios::tcgetwinsize;
 
-/// Columns where there is no terminal to fit.
+/// Width when the output is not a terminal.
 const PIPED: usize = 100;
 /// Spaces between two columns, and before a line below a row.
 const GAP: usize = 2;
@@ -31,7 +31,7 @@ pub(super) enum Fate {
 /// A column: its title, and what happens to it when it does not fit.
 pub(super) struct Column(pub(super) &'static str, pub(super) Fate);
 
-/// A row: one text for each column, and what is said below it.
+/// A row: one text for each column, and notes below it.
 pub(super) struct Row {
     pub(super) cells: Vec<String>,
     pub(super) below: Vec<String>,
@@ -83,10 +83,10 @@ pub(super) fn render(columns: &[Column], rows: &[Row], width: usize) -> String {
     text
 }
 
-/// Stands where there is no value.
+/// Shown for a missing value.
 pub(super) const NOTHING: &str = "–";
 
-/// One row; text that is wider than its column goes on in the next line.
+/// One row; text that is wider than its column continues in the next line.
 fn put(text: &mut String, cells: &[String], widths: &[Option<usize>]) {
     let shown: Vec<(Vec<String>, usize)> = cells
         .iter()
@@ -135,7 +135,7 @@ mod tests {
 
     const COLUMNS: [Column; 4] = [
         Column("LAB", Fate::Stays),
-        Column("WIRE", Fate::Below(1, "wire")),
+        Column("LOAD", Fate::Below(1, "load")),
         Column("P99", Fate::Below(2, "p99")),
         Column("NOTE", Fate::Wraps),
     ];
@@ -165,7 +165,7 @@ mod tests {
             let all = words(&table(90));
             let unknown: Vec<String> = words(&text)
                 .into_iter()
-                .filter(|word| !all.contains(word) && word != "wire" && word != "p99")
+                .filter(|word| !all.contains(word) && word != "load" && word != "p99")
                 .collect();
             assert!(unknown.is_empty(), "{unknown:?} at {width}:\n{text}");
         }
@@ -174,10 +174,10 @@ mod tests {
     #[test]
     fn what_finds_no_room_moves_below() {
         for (width, has, has_not) in [
-            (90, "LAB                 WIRE  P99     NOTE", "wire 0.61"),
-            (60, "exact,", "wire 0.61"),
-            (33, "LAB                 WIRE  P99", "NOTE"),
-            (30, "wire 0.61, 12 lost", "WIRE"),
+            (90, "LAB                 LOAD  P99     NOTE", "load 0.61"),
+            (60, "exact,", "load 0.61"),
+            (33, "LAB                 LOAD  P99", "NOTE"),
+            (30, "load 0.61, 12 lost", "LOAD"),
             (24, "p99 108 ms,", "P99"),
         ] {
             let text = table(width);

@@ -1,5 +1,5 @@
-//! Stands in for commands that this build does not have, so that `lab --help` is
-//! the same in every build.
+//! Stand-in for commands that are not in this build, so that `lab --help` is the same in
+//! every build.
 
 use std::process::ExitCode;
 
@@ -20,8 +20,8 @@ impl Anything {
     fn refuse(&self, command: &str) -> Result<ExitCode> {
         let rest: String = self.rest.iter().map(|word| format!(" {word}")).collect();
         bail!(Usage(format!(
-            "this build of `lab` has no `{command}`: it was built for one transport alone; \
-             `./run {command}{rest}` builds what it needs"
+            "this build of `lab` has no command `{command}`, because it was built for one transport; `./run \
+             {command}{rest}` builds what is needed"
         )))
     }
 }

@@ -1,5 +1,5 @@
-//! `lab wrong-views`: makes one event, keeps every message of it, and looks at
-//! it as others do.
+//! `lab wrong-views`: produces one event, records every message of it, and shows what
+//! common ways to measure report about it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,15 +19,15 @@ use crate::results::{Load, Noise, Pause};
 use crate::roles::{self, Handle};
 use crate::supervisor::Placement;
 use crate::trial::{self, Outcome, Spec, TrialOptions};
-use crate::validate::pitfalls::{Evidence, FEWEST, Flood, Made, Take, Views};
+use crate::validate::pitfalls::{FEWEST, Flood, Made, RecordedTrial, Recordings, Views};
 use crate::{plan, results, runner};
 
 /// Before each measurement, seconds.
 const WARMUP: f64 = 0.5;
 /// The measured time of a short run, and of the flood, seconds.
 const SHORT: f64 = 2.0;
-/// Labs that take everything from their sender: one keeps what it cannot move,
-/// the other drops it and needs no broker.
+/// Labs without back-pressure: one stores what it cannot deliver, the other drops it and needs
+/// no broker.
 const FLOODED: [&str; 2] = ["oneway-redis", "pubsub-zeromq"];
 
 #[derive(Debug, Args)]
@@ -62,7 +62,7 @@ pub(super) struct WrongViewsArgs {
 
 pub(super) fn main(args: &WrongViewsArgs, handles: &[Handle]) -> Result<ExitCode> {
     if let Some(dir) = &args.redraw {
-        return finish(&Evidence::read(dir)?, dir);
+        return finish(&Recordings::read(dir)?, dir);
     }
     let handle = lab(handles, &args.over)?;
     let load = usage(check(args, handle))?;
@@ -70,28 +70,29 @@ pub(super) fn main(args: &WrongViewsArgs, handles: &[Handle]) -> Result<ExitCode
     let out = args.out.clone().map_or_else(|| runner::default_out("wrong-views"), Ok)?;
     ensure!(
         std::fs::read_dir(&out).map_or(true, |mut entries| entries.next().is_none()),
-        "{} exists and is not empty; choose another --out, or look at it again with --redraw",
+        "{} exists and is not empty; choose another --out, or draw it again with --redraw",
         out.display()
     );
     guard::enter()?;
     results::private::create(&out)?;
-    let studio = Studio { args, handle, handles, load, urls: &urls, out: &out };
+    let recorder = EventRecorder { args, handle, handles, load, urls: &urls, out: &out };
     let runtime = roles::runtime(0)?;
-    let made = runtime.block_on(interruptible(studio.shoot()));
+    let made = runtime.block_on(interruptible(recorder.record_all()));
     runtime.shutdown_background();
-    let Some(evidence) = made else {
-        eprintln!("\ninterrupted; what is in {} is not complete. Begin anew.", out.display());
+    let Some(recordings) = made else {
+        eprintln!("\ninterrupted; {} is not complete. Start again with a new folder.", out.display());
         return Ok(ExitCode::from(130));
     };
-    finish(&evidence?, &out)
+    finish(&recordings?, &out)
 }
 
-/// What cannot be looked at is refused before anything is started.
+/// Invalid options are refused before anything is started.
 fn check(args: &WrongViewsArgs, handle: &Handle) -> Result<Load> {
     let entry = &handle.entry;
     ensure!(
         matches!(entry.pattern, Pattern::OneWay | Pattern::PubSub) && entry.broker.is_some(),
-        "{} cannot be looked at so: a broker must stand still between one sender and one receiver; take a lab such as pubsub-redis or oneway-nats",
+        "{} cannot be used here: the command pauses a broker between one sender and one receiver; choose a \
+         lab such as pubsub-redis or oneway-nats",
         entry.name
     );
     let load = plan::parse_load(&args.load, None)?;
@@ -110,14 +111,15 @@ fn check(args: &WrongViewsArgs, handle: &Handle) -> Result<Load> {
     })?;
     ensure!(
         rate * args.seconds >= FEWEST as f64,
-        "{rate} messages a second for {} s are too few for p99.9, which needs {FEWEST}; give more --seconds or a higher --load",
+        "{rate} messages a second for {} s are too few: p99.9 needs {FEWEST} messages; give more --seconds \
+         or a higher --load",
         args.seconds
     );
     ensure!(
         rate * SHORT >= FEWEST as f64 / 10.0,
         "{rate} messages a second are too few for the p99 of a run of {SHORT} s; give a higher --load"
     );
-    ensure!((2..=100).contains(&args.runs), "{} runs show no spread; give 2 to 100", args.runs);
+    ensure!((2..=100).contains(&args.runs), "{} runs are out of range; give 2 to 100", args.runs);
     Ok(load)
 }
 
@@ -126,27 +128,27 @@ fn pause(args: &WrongViewsArgs) -> Pause {
     Pause { at_s: millionths((args.seconds - args.pause) / 2.0), for_s: args.pause }
 }
 
-/// Looks, and writes down what is seen.
-fn finish(evidence: &Evidence, out: &Path) -> Result<ExitCode> {
-    let views = evidence.views()?;
+/// Computes the figures, and writes the page.
+fn finish(recordings: &Recordings, out: &Path) -> Result<ExitCode> {
+    let views = recordings.views()?;
     let write = |name: &str, text: &str| {
         let path = out.join(name);
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     };
-    for (name, picture) in crate::validate::pitfalls::pictures(evidence, &views)? {
+    for (name, picture) in crate::validate::pitfalls::pictures(recordings, &views)? {
         write(&name, &picture)?;
     }
     write("views.json", &(serde_json::to_string_pretty(&views)? + "\n"))?;
     write("README.md", &views.readme())?;
     table(&views)?;
-    eprintln!("\nThe views: {}", out.join("README.md").display());
+    eprintln!("\nThe page: {}", out.join("README.md").display());
     Ok(ExitCode::SUCCESS)
 }
 
 fn table(views: &Views) -> Result<()> {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::TableStyle::new());
-    table.set_header(["VIEW", "FIGURE", "IT SAYS", "IT IS", "SO IT IS"]);
+    table.set_header(["PITFALL", "FIGURE", "REPORTED", "ACTUAL", "ERROR"]);
     for row in views.rows() {
         table.add_row(row);
     }
@@ -154,8 +156,8 @@ fn table(views: &Views) -> Result<()> {
     Ok(())
 }
 
-/// Where the recordings are made.
-struct Studio<'a> {
+/// Records the event, and everything that it is compared with.
+struct EventRecorder<'a> {
     args: &'a WrongViewsArgs,
     handle: &'a Handle,
     handles: &'a [Handle],
@@ -164,8 +166,8 @@ struct Studio<'a> {
     out: &'a Path,
 }
 
-/// What differs from one trial to the next.
-struct Scene<'a> {
+/// The settings in which trials differ.
+struct TrialSetup<'a> {
     what: &'a str,
     handle: &'a Handle,
     load: Load,
@@ -174,19 +176,19 @@ struct Scene<'a> {
     options: TrialOptions,
 }
 
-impl Studio<'_> {
-    async fn shoot(&self) -> Result<Evidence> {
+impl EventRecorder<'_> {
+    async fn record_all(&self) -> Result<Recordings> {
         let broker = self.handle.entry.broker.context("a lab over a broker has one")?;
         let source = source(self.handle, broker, self.urls)?;
         ensure!(
             source.is_private(),
-            "your own {broker} is not stopped from here; leave out --url {broker}=…"
+            "this command does not pause your own {broker}; leave out --url {broker}=…"
         );
         let noise = quiet();
         let mut brokers = BTreeMap::new();
         let args = self.args;
         let pause = pause(args);
-        let mut scene = Scene {
+        let mut setup = TrialSetup {
             what: "open loop",
             handle: self.handle,
             load: self.load.clone(),
@@ -194,18 +196,18 @@ impl Studio<'_> {
             seconds: args.seconds,
             options: TrialOptions { record: true, pause: Some(pause), ..TrialOptions::default() },
         };
-        let (open, open_take) = self.record(&scene, &source, "open-loop.csv", &mut brokers).await?;
-        (scene.what, scene.options.lockstep) = ("closed loop", true);
-        let (closed, closed_take) = self.record(&scene, &source, "closed-loop.csv", &mut brokers).await?;
-        let (mut runs, mut takes) = (Vec::new(), Vec::new());
+        let (open, open_trial) = self.record(&setup, &source, "open-loop.csv", &mut brokers).await?;
+        (setup.what, setup.options.lockstep) = ("closed loop", true);
+        let (closed, closed_trial) = self.record(&setup, &source, "closed-loop.csv", &mut brokers).await?;
+        let (mut runs, mut trials) = (Vec::new(), Vec::new());
         for number in 1..=args.runs {
             let what = format!("run {number} of {}", args.runs);
             let options = TrialOptions { record: true, ..TrialOptions::default() };
-            let short = Scene { what: &what, seconds: SHORT, options, load: self.load.clone(), ..scene };
-            let (run, take) =
+            let short = TrialSetup { what: &what, seconds: SHORT, options, load: self.load.clone(), ..setup };
+            let (run, trial) =
                 self.record(&short, &source, &format!("run-{number}.csv"), &mut brokers).await?;
             runs.push(run);
-            takes.push(take);
+            trials.push(trial);
         }
         let made = Made {
             created: jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
@@ -215,75 +217,75 @@ impl Studio<'_> {
             size: args.size,
             rate: self.load.rate.unwrap_or_default(),
             pause,
-            open: open_take,
-            closed: closed_take,
-            runs: takes,
+            open: open_trial,
+            closed: closed_trial,
+            runs: trials,
             flood: self.flood(&mut brokers).await?,
             versions: host::versions(brokers),
         };
-        Ok(Evidence { made, open, closed, runs })
+        Ok(Recordings { made, open, closed, runs })
     }
 
-    /// One trial, every message of it, over a broker that is new.
+    /// Records every message of one trial, over a new broker.
     async fn record(
         &self,
-        scene: &Scene<'_>,
+        setup: &TrialSetup<'_>,
         source: &Source,
         file: &str,
         brokers: &mut BTreeMap<String, String>,
-    ) -> Result<(crate::measure::trace::MessageTrace, Take)> {
-        let broker = scene.handle.entry.broker.context("a lab over a broker has one")?;
+    ) -> Result<(crate::measure::trace::MessageTrace, RecordedTrial)> {
+        let broker = setup.handle.entry.broker.context("a lab over a broker has one")?;
         let mut server = self.start(broker, source, brokers).await?;
-        let outcome = self.play(scene, Some(&mut server)).await?;
+        let outcome = self.run_trial(setup, Some(&mut server)).await?;
         server.stop().await?;
         let recording = outcome.recording.context("the trial left no recording")?;
         let path = self.out.join(file);
         std::fs::write(&path, recording.csv())
             .with_context(|| format!("cannot write {}; is the disk full?", path.display()))?;
-        let take = Take {
+        let trial = RecordedTrial {
             file: file.to_owned(),
-            warmup_s: scene.warmup,
-            seconds: scene.seconds,
+            warmup_s: setup.warmup,
+            seconds: setup.seconds,
             counts: outcome.trial.counts,
             paused: outcome.trial.paused,
             flags: outcome.trial.flags,
         };
-        Ok((recording, take))
+        Ok((recording, trial))
     }
 
-    async fn play(&self, scene: &Scene<'_>, server: Option<&mut Server>) -> Result<Outcome> {
+    async fn run_trial(&self, setup: &TrialSetup<'_>, server: Option<&mut Server>) -> Result<Outcome> {
         let size = usize::try_from(self.args.size)?;
         eprintln!(
             "{}: {}, {} for {} s",
-            scene.what,
-            scene.handle.entry.name,
-            scene.load.label(),
-            scene.seconds
+            setup.what,
+            setup.handle.entry.name,
+            setup.load.label(),
+            setup.seconds
         );
         let spec = Spec {
-            handle: scene.handle.clone(),
+            handle: setup.handle.clone(),
             size,
-            load: scene.load.clone(),
+            load: setup.load.clone(),
             senders: 1,
             receivers: 1,
-            warmup: scene.warmup,
-            seconds: scene.seconds,
+            warmup: setup.warmup,
+            seconds: setup.seconds,
             drain: 10.0,
             window: None,
             knobs: BTreeMap::new(),
             seed: 1,
             placement: Placement::default(),
             null_rate: schedule::null_rate(size)?,
-            options: scene.options,
+            options: setup.options,
         };
         let outcome = trial::run(&spec, server, 0, 0, |_| {}).await?;
         match &outcome.trial.failed {
-            Some(failed) => bail!("{}: {failed}", scene.what),
+            Some(failed) => bail!("{}: {failed}", setup.what),
             None => Ok(outcome),
         }
     }
 
-    /// A sender that nothing holds back.
+    /// A sender without a window.
     async fn flood(&self, brokers: &mut BTreeMap<String, String>) -> Result<Flood> {
         let private = BTreeMap::new();
         let here = |name: &&str| -> Option<(&Handle, Option<Source>)> {
@@ -294,7 +296,7 @@ impl Studio<'_> {
             }
         };
         let (handle, source) = FLOODED.iter().find_map(here).context("ØMQ needs no broker")?;
-        let scene = Scene {
+        let setup = TrialSetup {
             what: "flood",
             handle,
             load: Load::max(),
@@ -306,7 +308,7 @@ impl Studio<'_> {
             (Some(broker), Some(source)) => Some(self.start(broker, source, brokers).await?),
             _ => None,
         };
-        let trial = self.play(&scene, server.as_mut()).await?.trial;
+        let trial = self.run_trial(&setup, server.as_mut()).await?.trial;
         if let Some(server) = server {
             server.stop().await?;
         }

@@ -1,5 +1,5 @@
-//! The user's own brokers, as every command takes them, and where a lab's broker
-//! comes from.
+//! The options for the user's own brokers, which all commands share, and the source of a
+//! lab's broker.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::roles::Handle;
 pub(crate) fn brokers_named(names: &[String]) -> Result<Vec<Broker>> {
     let all: Vec<&str> = Broker::ALL.iter().map(|broker| broker.as_str()).collect();
     if let Some(name) = names.iter().find(|name| !all.contains(&name.as_str())) {
-        bail!(Usage(format!("there is no broker `{name}`; brokers are {}", all.join(", "))));
+        bail!(Usage(format!("there is no broker `{name}`; the brokers are {}", all.join(", "))));
     }
     let named = |broker: &Broker| names.is_empty() || names.iter().any(|name| name == broker.as_str());
     Ok(Broker::ALL.into_iter().filter(named).collect())
@@ -42,12 +42,12 @@ impl BrokerArgs {
                 )));
             };
             let Some(broker) = Broker::ALL.into_iter().find(|broker| broker.as_str() == name) else {
-                bail!(Usage(format!("there is no broker `{name}`; brokers are {}", names.join(", "))));
+                bail!(Usage(format!("there is no broker `{name}`; the brokers are {}", names.join(", "))));
             };
             if !broker::is_choice(broker, url) {
                 bail!(Usage(format!(
                     "`{url}` is not an address of {name}, as in `--url redis=redis://localhost:6379`; \
-                     `wheel` can be asked for with redis and nats, `embedded` with mqtt"
+                     `wheel` is possible for redis and nats, `embedded` for mqtt"
                 )));
             }
             urls.insert(name.to_owned(), url.to_owned());

@@ -1,4 +1,4 @@
-//! Ctrl-C ends a command in good order.
+//! Ends a command cleanly on Ctrl-C.
 
 /// Runs `work` until it ends or the user presses Ctrl-C; `None` then. A second
 /// Ctrl-C ends the program at once, and the guard cleans up.

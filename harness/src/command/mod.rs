@@ -1,5 +1,5 @@
-//! What all commands share: the user's brokers, the transport of an application,
-//! errors of usage, Ctrl-C, and how lines and numbers are printed.
+//! Shared parts of all commands: the user's brokers, the transport of an application,
+//! usage errors, Ctrl-C, and the format of lines and numbers.
 
 /// As `println!`; but where nobody reads any more it returns an error,
 /// which [`crate::cli::main`] knows, instead of a panic.

@@ -1,4 +1,4 @@
-//! Which transport an application runs over, and why it does not run over another.
+//! The transport of an application, and the reason why it does not run over another one.
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -23,12 +23,12 @@ impl OverArgs {
     pub(crate) fn name<'a>(&'a self, usual: Option<&'a str>) -> Result<&'a str> {
         match (self.transport.as_deref(), self.over.as_deref()) {
             (Some(plain), Some(over)) if plain != over => {
-                bail!(Usage(format!("`{plain}` and `--over {over}` are two transports; name one of them")))
+                bail!(Usage(format!("`{plain}` and `--over {over}` are two transports; give one of them")))
             }
             (Some(name), _) | (None, Some(name)) => Ok(name),
             (None, None) => usual.ok_or_else(|| {
                 anyhow::Error::new(Usage(format!(
-                    "no transport; name one, as in `{}`",
+                    "no transport given; name one, as in `{}`",
                     hint::command(&["chat", "redis"])
                 )))
             }),

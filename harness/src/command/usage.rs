@@ -1,11 +1,11 @@
-//! Errors in what was asked for, which end a command with exit code 2.
+//! Usage errors, which end a command with exit code 2.
 
 use anyhow::Result;
 
 use crate::plan;
 use crate::roles::Handle;
 
-/// An error in what was asked for: exit code 2.
+/// An error in the command line or a plan: exit code 2.
 #[derive(Debug)]
 pub(crate) struct Usage(pub(crate) String);
 

@@ -1,5 +1,5 @@
-//! How measurements compare: two programs ([`regress`]), two runs of the same plan
-//! ([`reproducibility`]), and all bundles of one host over time ([`history`]).
+//! Comparisons of measurements: two programs ([`regress`]), two runs of the same plan
+//! ([`reproducibility`]), and all result sets of one host over time ([`history`]).
 
 pub mod history;
 pub mod regress;

@@ -1,7 +1,7 @@
-//! `lab agree`: do two runs of the same plan on the same machine agree? How
-//! often the intervals of one figure overlap, where they do not, and how much
-//! wider they would have to be. [`save`] keeps that for this host, and what is
-//! measured here afterwards gets intervals that are as much wider.
+//! `lab agree`: do two runs of the same plan on the same machine agree? Counts how often
+//! the intervals of a figure overlap, shows where they do not, and computes how much
+//! wider they would have to be. [`save`] keeps this factor for the host, and later
+//! measurements widen their intervals by it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,11 +15,11 @@ use crate::measure::host;
 use crate::results::{Bundle, Cell, Estimate, Host, LoadKind, Plan, Raw, Summary, Widening};
 use crate::stats::{self, FEWEST_PAIRS, LEAST, Pair, Share};
 
-/// What is compared of a cell.
+/// A figure of a case that is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Figure {
-    /// Messages a second, flat out.
+    /// Messages a second at full speed.
     Throughput,
     /// Median response time at a rate, ns.
     P50,
@@ -50,7 +50,7 @@ impl Figure {
     }
 }
 
-/// A bundle, with the intervals that its own trials give.
+/// A result set, with the intervals from its own trials.
 pub struct Measured {
     name: String,
     created: String,
@@ -66,7 +66,7 @@ struct Known {
     figures: Vec<(Figure, Estimate)>,
 }
 
-/// Reads a bundle. Its intervals are made anew from its recordings: those in
+/// Reads a result set. Its intervals are computed again from its recordings: those in
 /// `run.json` may have been widened already.
 ///
 /// # Errors
@@ -74,7 +74,7 @@ struct Known {
 pub fn read(dir: &Path) -> Result<Measured> {
     let (bundle, run) = Bundle::open(dir)?;
     let mut cells = BTreeMap::new();
-    // What a search made has as many trials as it took, and not the same rates.
+    // Searches differ in their trials and rates, so their cases are not compared.
     for cell in run.cells.iter().filter(|cell| cell.part_of.is_none()) {
         let raw = |index, failed: bool| if failed { Ok(Raw::default()) } else { bundle.raw(&cell.id, index) };
         let raws: Vec<Raw> = cell
@@ -82,7 +82,7 @@ pub fn read(dir: &Path) -> Result<Measured> {
             .iter()
             .map(|trial| raw(trial.index, trial.failed.is_some()))
             .collect::<Result<_>>()
-            .context("the intervals are made from the recordings; copy them back beside run.json")?;
+            .context("the intervals are computed from the recordings; copy them back beside run.json")?;
         let Some(summary) = stats::summarize(cell, &raws, run.seed)? else { continue };
         let figure = |figure: Figure| Some((figure, figure.of(cell, &summary)?));
         let figures = Figure::ALL.into_iter().filter_map(figure).collect();
@@ -98,14 +98,14 @@ pub fn read(dir: &Path) -> Result<Measured> {
     })
 }
 
-/// Whether these bundles may be compared.
+/// Checks that these result sets can be compared.
 ///
 /// # Errors
 /// When there are fewer than two, or they are of several hosts or plans, or a lab
 /// did not promise the same in all of them; what differs is named.
 pub fn check(runs: &[Measured]) -> Result<()> {
-    let [first, others @ ..] = runs else { bail!("no bundle was given; two are needed") };
-    ensure!(!others.is_empty(), "one bundle was given; two of the same plan and machine are needed");
+    let [first, others @ ..] = runs else { bail!("no result set was given; give two") };
+    ensure!(!others.is_empty(), "one result set was given; give two of the same plan and machine");
     for (at, run) in runs.iter().enumerate() {
         let twice = runs[..at].iter().any(|other| (&other.name, &other.created) == (&run.name, &run.created));
         ensure!(!twice, "{} was given twice: a run always agrees with itself", run.name);
@@ -114,18 +114,19 @@ pub fn check(runs: &[Measured]) -> Result<()> {
         let (a, b) = (&first.name, &other.name);
         ensure!(
             first.host == other.host,
-            "{a} was made on `{}` and {b} on `{}`: that two machines differ is no news; give bundles of one",
+            "{a} was made on `{}` and {b} on `{}`; give result sets of the same machine",
             first.host,
             other.host
         );
         if let Some(what) = difference(&first.plan, &other.plan)? {
-            bail!("{a} and {b} were made by different plans: {what}; give bundles of the same plan");
+            bail!("{a} and {b} have different plans: {what}; give result sets of the same plan");
         }
         for (id, cell) in &first.cells {
             let Some(same) = other.cells.get(id) else { continue };
             ensure!(
                 cell.guarantee == same.guarantee,
-                "{id} was {} in {a} and {} in {b}: the broker's settings differ, so these are two things",
+                "{id} is {} in {a} and {} in {b}: the settings of the brokers differ, so they cannot be \
+                 compared",
                 cell.guarantee,
                 same.guarantee
             );
@@ -134,7 +135,7 @@ pub fn check(runs: &[Measured]) -> Result<()> {
     Ok(())
 }
 
-/// What differs between two plans, where it changes how a cell is measured:
+/// The differences between two plans that change how a case is measured:
 /// which labs were asked for, and the plan's name, do not.
 fn difference(a: &Plan, b: &Plan) -> Result<Option<String>> {
     let [a, b] = [a, b].map(|plan| serde_json::to_value(plan).context("a plan is no JSON"));
@@ -147,12 +148,12 @@ fn difference(a: &Plan, b: &Plan) -> Result<Option<String>> {
     }))
 }
 
-/// What came of the comparison.
+/// The result of the comparison.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Agreement {
     /// The machine.
     pub host: String,
-    /// The bundles.
+    /// The result sets.
     pub bundles: Vec<String>,
     /// The pairs whose own intervals overlap.
     pub agreed: Share,
@@ -179,16 +180,16 @@ pub struct OfFigure {
     pub factor: f64,
 }
 
-/// A figure that two bundles do not agree on.
+/// A figure on which two result sets do not agree.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Apart {
-    /// The cell.
+    /// The case.
     pub cell: String,
     /// Which figure of it.
     pub figure: Figure,
-    /// The two bundles, by their place in [`Agreement::bundles`].
+    /// The two result sets, by their index in [`Agreement::bundles`].
     pub runs: [usize; 2],
-    /// What they say.
+    /// Their values.
     pub estimates: [Estimate; 2],
     /// The higher figure by the lower.
     pub ratio: f64,
@@ -198,7 +199,7 @@ pub struct Apart {
     pub factor: f64,
 }
 
-/// Compares all pairs of bundles, in every cell and figure that both have.
+/// Compares all pairs of result sets, in every case and figure that both have.
 ///
 /// # Errors
 /// When they have no figure in common.
@@ -226,7 +227,7 @@ pub fn compare(runs: &[Measured]) -> Result<Agreement> {
     apart.sort_by(|a, b| b.gap.total_cmp(&a.gap));
     let all: Vec<Pair> = pairs.iter().map(|(_, pair)| *pair).collect();
     let factor = stats::widening(&all)
-        .context("these bundles have no figure in common: they were made of different labs, or all failed")?;
+        .context("these result sets have no figure in common: their labs differ, or all trials failed")?;
     let figures = Figure::ALL.into_iter().filter_map(|figure| {
         let own: Vec<Pair> = pairs.iter().filter(|(of, _)| *of == figure).map(|(_, pair)| *pair).collect();
         Some(OfFigure { figure, agreed: agreed(&own), factor: stats::widening(&own)? })
@@ -267,7 +268,7 @@ fn common<'a>(
     })
 }
 
-/// What is kept for a host: `agreement-HOST.json`.
+/// The factor that is kept for a host: `agreement-HOST.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Saved {
     /// The host, with its CPU: another one gets nothing from it.
@@ -285,19 +286,20 @@ pub fn file(results: &Path, host: &Host) -> PathBuf {
 /// Keeps an agreement for this host; the file that it is in.
 ///
 /// # Errors
-/// When the bundles are another host's, too few pairs were compared, or the file
-/// cannot be written.
+/// If the result sets are of another host, too few pairs were compared, or the file cannot be
+/// written.
 pub fn save(agreement: &Agreement, results: &Path, host: &Host) -> Result<PathBuf> {
     let here = host_name(host);
     ensure!(
         agreement.host == here,
-        "these bundles were made on `{}`, and this is `{here}`; save them where they were made",
+        "these result sets were made on `{}`, but this host is `{here}`; run --save on the host where they \
+         were made",
         agreement.host
     );
     ensure!(
         agreement.enough,
-        "only {} pairs of figures were compared, and {FEWEST_PAIRS} are needed for a share of 95 %; \
-         compare runs of more labs",
+        "only {} pairs of figures were compared, but a share of 95 % needs {FEWEST_PAIRS}; compare runs of \
+         more labs",
         agreement.agreed.of
     );
     let path = file(results, host);
@@ -314,8 +316,8 @@ pub fn save(agreement: &Agreement, results: &Path, host: &Host) -> Result<PathBu
     Ok(path)
 }
 
-/// What is known of this host's runs; `None` where nothing was saved, or of a
-/// machine of this name with another CPU.
+/// The factor for this host's runs; `None` where nothing was saved, or of a machine of this
+/// name with another CPU.
 ///
 /// # Errors
 /// When the file is there and cannot be read.
@@ -327,7 +329,7 @@ pub fn saved(results: &Path, host: &Host) -> Result<Option<Widening>> {
     };
     let saved: Saved = serde_json::from_str(&text).with_context(|| {
         format!(
-            "{} is damaged; make it again with `{}`, or remove it and have narrow intervals",
+            "{} is damaged; create it again with `{}`, or remove it (intervals are then not widened)",
             path.display(),
             crate::hint::command(&["agree", "DIR", "DIR", "--save"])
         )

@@ -1,4 +1,5 @@
-//! `lab bridge`: one event in three protocols, and what becomes of its guarantee.
+//! `lab bridge`: sends one event through three protocols, and shows what happens to its
+//! guarantee.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,9 +15,9 @@ use crate::command::{BrokerArgs, interruptible};
 use crate::process::guard;
 use crate::{roles, trial};
 
-/// What is published.
+/// The texts that are published.
 const TEXTS: [&str; 3] = ["one", "two", "three"];
-/// How long the whole may take.
+/// The longest time for the whole demonstration.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Args)]
@@ -54,20 +55,20 @@ pub(crate) fn main(args: &BridgeArgs) -> Result<ExitCode> {
     }
 }
 
-/// Plays it, tells what happens, and concludes from that.
+/// Runs the demonstration, prints what happens, and draws conclusions.
 async fn cross(url: &str, json: bool) -> Result<()> {
     let place = Place::new(&format!("lab-bridge-{:08x}", trial::run_number()), Some(url));
     let mut all = Vec::new();
     let mut tell = |happened: Happened| {
-        // The reader of the output has gone. The scenario still runs to its end.
+        // The reader of the output has closed it. The scenario still runs to its end.
         let _ = if json { outln!("{}", as_json(&happened)) } else { outln!("  {}", as_text(&happened)) };
         all.push(happened);
     };
     let played = tokio::time::timeout(PATIENCE, bridge::play(&place, &TEXTS, &mut tell)).await;
-    bridge::remove(&place).await.context("cannot remove what the bridge has left")?;
+    bridge::remove(&place).await.context("cannot remove what the bridge left in the broker")?;
     match played {
         Ok(played) => played?,
-        Err(_) => bail!("not every event came within {} s", PATIENCE.as_secs()),
+        Err(_) => bail!("not every event arrived within {} s", PATIENCE.as_secs()),
     }
     if !json {
         outln!("")?;
@@ -105,12 +106,12 @@ fn as_json(happened: &Happened) -> Value {
 fn as_text(happened: &Happened) -> String {
     match happened {
         Happened::Joined { leg, at, asked: Some(asked), given: Some(given) } => {
-            format!("{leg:<5} subscribes to {at}: QoS {asked} asked, QoS {given} granted")
+            format!("{leg:<5} subscribes to {at}: QoS {asked} requested, QoS {given} granted")
         }
-        Happened::Joined { leg, at, .. } => format!("{leg:<5} consumes with acks: {at}"),
+        Happened::Joined { leg, at, .. } => format!("{leg:<5} consumes from {at}, with acknowledgements"),
         Happened::Published { text, to, asked, answer, given } => {
             format!(
-                "mqtt  publishes `{text}` to {to}: QoS {asked} asked; the answer is {answer}, QoS {given}"
+                "mqtt  publishes `{text}` to {to}: QoS {asked} requested; the answer is {answer}, QoS {given}"
             )
         }
         Happened::Arrived { leg, text, under, redelivered, qos } => {
@@ -124,7 +125,7 @@ fn as_text(happened: &Happened) -> String {
     }
 }
 
-/// What the events say, counted.
+/// Conclusions, counted from the events.
 fn conclusions(all: &[Happened]) -> Vec<String> {
     let mut lines = Vec::new();
     let published = all.iter().filter(|event| matches!(event, Happened::Published { .. })).count();
@@ -148,9 +149,9 @@ fn conclusions(all: &[Happened]) -> Vec<String> {
             .iter()
             .filter(|event| matches!(event, Happened::Settled { leg: at, accepted: true, .. } if *at == leg));
         let guarantee = match leg {
-            Leg::Mqtt => "the client acks, at least once while it stays connected".to_owned(),
+            Leg::Mqtt => "the client acknowledges; at least once while it stays connected".to_owned(),
             _ => format!(
-                "{} acked, {} again after it was refused, and marked: at least once, durable",
+                "{} acknowledged, {} redelivered after a refusal and marked so; at least once, durable",
                 acked.count(),
                 arrived(Some(true))
             ),
@@ -164,10 +165,11 @@ fn conclusions(all: &[Happened]) -> Vec<String> {
     let lowered: Vec<(u8, u8)> = lowered.collect();
     lines.push(match lowered.first() {
         Some((asked, given)) => format!(
-            "QoS {asked} was asked for {published} times, and QoS {given} given {} times, without an error: nothing here is delivered exactly once.",
+            "QoS {asked} was requested {published} times, and QoS {given} was granted {} times, without an \
+             error: nothing here is delivered exactly once.",
             lowered.len()
         ),
-        None => "The QoS that was asked for was given.".to_owned(),
+        None => "The requested QoS was granted.".to_owned(),
     });
     lines
 }

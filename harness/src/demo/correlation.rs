@@ -1,5 +1,5 @@
-//! `lab correlation`: a child process is asked on its stdin and answers on its
-//! stdout, and every question finds its answer, or is told why there is none.
+//! `lab correlation`: asks a child process on its stdin and reads answers from its
+//! stdout. Every question gets its answer, or the reason why there is none.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{ExitCode, Stdio};
@@ -33,7 +33,7 @@ pub(crate) struct CorrelationArgs {
 
 /// The child that is asked where none is named.
 pub(crate) fn answer() -> Result<ExitCode> {
-    // Greetings on stdout are what real programs are like, and are no answers.
+    // Real programs print greetings on stdout, which are not answers.
     outln!("hello, ask me anything")?;
     let served = roles::runtime(0)?.block_on(child::serve(
         LineSender::into(tokio::io::stdout()),
@@ -54,7 +54,8 @@ pub(crate) fn main(args: &CorrelationArgs) -> Result<ExitCode> {
     }
 }
 
-/// Plays it, tells what happens, and says whether nothing was left over.
+/// Runs the demonstration, prints what happens, and returns whether every request is accounted
+/// for.
 async fn talk(args: &CorrelationArgs) -> Result<bool> {
     let (program, arguments) = match args.child.split_first() {
         Some((program, arguments)) => (program.into(), arguments.to_vec()),
@@ -71,11 +72,11 @@ async fn talk(args: &CorrelationArgs) -> Result<bool> {
             program.display()
         )))
     })?;
-    let pid = child.id().context("the child has ended at once")?;
+    let pid = child.id().context("the child ended immediately")?;
     let (input, output) =
         (child.stdin.take().context("no stdin")?, child.stdout.take().context("no stdout")?);
     if !args.json {
-        outln!("correlation: a child process, {pid}, asked on its stdin, answers on its stdout\n")?;
+        outln!("correlation: child process {pid} reads questions on its stdin and answers on its stdout\n")?;
     }
 
     let (asker, talk) = child::over(LineSender::into(input), LineReceiver::of(output));
@@ -84,7 +85,7 @@ async fn talk(args: &CorrelationArgs) -> Result<bool> {
         Ok(())
     };
     let mut tell = |happened: Happened| {
-        // The reader of the output has gone. The scenario still runs to its end.
+        // The reader of the output has closed it. The scenario still runs to its end.
         let _ = if args.json { outln!("{}", as_json(&happened)) } else { outln!("  {}", as_text(&happened)) };
     };
     let playing = demo::play(&asker, args.abandon as usize, kill, &mut tell);
@@ -128,12 +129,12 @@ fn as_text(happened: &Happened) -> String {
         Happened::Answered { question, answer: Ok(text) } => format!("answers  {text}   ({question})"),
         Happened::Answered { question, answer: Err(why) } => format!("fails    {question}: {why}"),
         Happened::Abandoned { count, left } => {
-            format!("abandons {count} questions as soon as they are accepted; in the table: {left}")
+            format!("abandons {count} questions as soon as they are accepted; left in the table: {left}")
         }
         Happened::CameLate(count) => {
-            format!("late     {count} answers have come so far that nobody waits for")
+            format!("late     {count} answers arrived too late so far; nobody waits for them any more")
         }
-        Happened::Killed => "killed   the child, while a question is open".to_owned(),
+        Happened::Killed => "killed   the child while a question is open".to_owned(),
     }
 }
 
@@ -150,7 +151,8 @@ fn summary(tally: &Tally) -> String {
     format!(
         "  {asked} asked = {answered} answered + {errors} answered with an error + {timed_out} timed out \
          + {abandoned} abandoned + {gone} open when the child ended\n  \
-         dropped: {late} late answers, {unknown} to what was never asked, {garbage} lines that are no answers\n  \
+         dropped: {late} late answers, {unknown} answers to unknown questions, \
+         {garbage} lines that are not answers\n  \
          left in the table: {left}"
     )
 }

@@ -1,5 +1,5 @@
-//! `lab play`: one role by hand. A line typed is a message; a message received
-//! is a line. What else happens is told on stderr.
+//! `lab play`: plays one role by hand. Each line typed is a message; each message
+//! received is printed as a line. Other events are reported on stderr.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, Write as _};
@@ -54,7 +54,7 @@ pub(crate) fn main(args: &PlayArgs, handles: &[Handle]) -> Result<ExitCode> {
     };
     if handle.entry.in_process() {
         bail!(Usage(format!(
-            "{} lives in one process, and two terminals are two; see it with `{}`",
+            "{} works only within one process, but two terminals are two processes; use `{}`",
             args.lab,
             hint::command(&["run", &args.lab])
         )));
@@ -62,8 +62,8 @@ pub(crate) fn main(args: &PlayArgs, handles: &[Handle]) -> Result<ExitCode> {
     if handle.entry.broker.is_none() && kind.binds(false).is_empty() && args.at.is_empty() {
         let other = kinds.iter().find(|kind| !kind.binds(false).is_empty()).map_or("", |kind| kind.as_str());
         bail!(Usage(format!(
-            "a {kind} of {} must know where the other side is: run `{}` in another terminal and add the --at \
-             it shows",
+            "a {kind} of {} needs the address of the other side: run `{}` in another terminal and add the \
+             --at that it shows",
             args.lab,
             hint::command(&["play", &args.lab, other])
         )));
@@ -92,7 +92,7 @@ async fn play(
         }
         let source = source(handle, which, &urls)?;
         if source.is_private() {
-            eprintln!("· starting a private {which} for this conversation");
+            eprintln!("· starting a private {which}");
         }
         let options = Options { durable: true, dir: &guard::session_dir() };
         match interruptible(Server::start(which, &source, &options)).await {
@@ -129,7 +129,7 @@ async fn play(
     if let Some(ended) = interruptible(converse(&mut roles, handle, kind, url.as_deref())).await {
         return ended;
     }
-    // The role leaves in order: what it has made, a socket's file, goes with it.
+    // The role ends cleanly: files that it created, such as a socket, are removed.
     roles.shut_down(LEAVING).await;
     Ok(ExitCode::SUCCESS)
 }
@@ -151,7 +151,7 @@ fn by_part(at: &[String], parts: &[&str]) -> Result<BTreeMap<String, String>> {
             Some((part, address)) => (part, address),
             None if parts.len() == 1 => (parts[0], text),
             None => bail!(Usage(format!(
-                "`{text}` does not say which part it is; write it as `{}={text}`",
+                "`{text}` does not name a part of the pipeline; write it as `{}={text}`",
                 parts[0]
             ))),
         };
@@ -172,7 +172,7 @@ async fn converse(roles: &mut Roles, handle: &Handle, kind: Kind, url: Option<&s
             }
         }
     });
-    // A durable subscriber settles what it hears, like a consumer.
+    // A durable subscriber settles its events, like a consumer.
     let settles = handle.entry.pattern == labs::catalog::Pattern::Durable && kind == Kind::Subscriber;
     let manners = if settles { Kind::Consumer } else { kind };
     let speaks = !matches!(manners, Kind::Receiver | Kind::Subscriber);
@@ -185,11 +185,12 @@ async fn converse(roles: &mut Roles, handle: &Handle, kind: Kind, url: Option<&s
                         open += usize::from(matches!(act, RoleCommand::Say { .. }));
                         roles.tell(0, ToRole::Command(act));
                     }
-                    None => eprintln!("· a {kind} only listens; Ctrl-C ends it"),
+                    None => eprintln!("· a {kind} only receives; Ctrl-C ends it"),
                 },
                 None => {
                     ended = true;
-                    // No more lines: whoever speaks leaves when all is settled, whoever listens goes on.
+                    // No more lines: a sending role leaves when everything is settled, a
+                    // receiving role continues.
                     if leaves(kind) && open == 0 {
                         roles.tell(0, ToRole::Stop);
                     }
@@ -231,10 +232,10 @@ fn leaves(kind: Kind) -> bool {
 
 fn manual(kind: Kind) -> &'static str {
     match kind {
-        Kind::Publisher => "; type `topic: text`, or just text",
-        Kind::Responder => "; what you type answers the oldest request",
+        Kind::Publisher => "; type `TOPIC: TEXT`, or only the text",
+        Kind::Responder => "; type the reply to the oldest request",
         Kind::Worker | Kind::Consumer => "; type `ack` or `nack` to settle the oldest delivery",
-        Kind::Sink => "; type `stop` to send all workers home",
+        Kind::Sink => "; type `stop` to end all workers",
         _ => "; type a message",
     }
 }

@@ -1,5 +1,5 @@
-//! `lab preinit`: requests are made while nobody is there to take them, and go
-//! when somebody is.
+//! `lab preinit`: accepts requests before the connection exists, and sends them when it
+//! does.
 
 use std::cell::RefCell;
 use std::process::ExitCode;
@@ -39,7 +39,7 @@ pub(crate) struct PreinitArgs {
     brokers: BrokerArgs,
 }
 
-struct Play {
+struct Demo {
     entry: catalog::Entry,
     lab: RequestReplyLab,
 }
@@ -48,32 +48,32 @@ struct Play {
 type Tell = Rc<dyn Fn(Value, String)>;
 
 #[derive(Default)]
-struct Plays(Vec<Play>);
+struct Demos(Vec<Demo>);
 
-impl Visitor for Plays {
+impl Visitor for Demos {
     fn request_reply<L: RequestReply>(&mut self) {
         let entry = catalog::Entry::of::<L>(Pattern::RequestReply, Particular::None);
-        self.0.push(Play { entry, lab: RequestReplyLab::of::<L>() });
+        self.0.push(Demo { entry, lab: RequestReplyLab::of::<L>() });
     }
 }
 
 pub(crate) fn main(args: &PreinitArgs) -> Result<ExitCode> {
     let over = args.over.name(Some("redis"))?;
-    let mut plays = Plays::default();
-    catalog::visit(&mut plays);
-    // In one process, whoever asks has the queue of requests in hand: there is nothing to connect.
-    plays.0.retain(|play| !play.entry.in_process());
-    let Some(play) = plays.0.iter().find(|play| word(&play.entry) == over) else {
+    let mut demos = Demos::default();
+    catalog::visit(&mut demos);
+    // In-process labs share the queue of requests, so there is nothing to connect.
+    demos.0.retain(|demo| !demo.entry.in_process());
+    let Some(demo) = demos.0.iter().find(|demo| word(&demo.entry) == over) else {
         let known = crate::command::transports(Pattern::RequestReply, |lab| !lab.in_process());
         return Err(crate::command::no_transport("preinit", over, &known));
     };
     let urls = args.brokers.urls()?;
-    let source = play.entry.broker.map(|which| {
+    let source = demo.entry.broker.map(|which| {
         let source = broker::find(which, &urls).map_err(|why| anyhow!("{why}"))?;
         if !source.is_private() {
             bail!(Usage(format!(
-                "`{}` asks while the broker is down and then starts it, which it does not do to your \
-                 own; leave out --url {which}=… for a private one",
+                "`{}` sends requests while the broker is down and then starts it; it does not stop your own \
+                 broker; leave out --url {which}=… for a private one",
                 hint::command(&["preinit"])
             )));
         }
@@ -84,7 +84,7 @@ pub(crate) fn main(args: &PreinitArgs) -> Result<ExitCode> {
     let runtime = roles::runtime(0)?;
     let json = args.json;
     let tell: Tell = Rc::new(move |value, text| {
-        // The reader of the output has gone. The scenario still runs to its end.
+        // The reader of the output has closed it. The scenario still runs to its end.
         let _ = if json { outln!("{value}") } else { outln!("  {text}") };
     });
     let playing = async {
@@ -95,9 +95,9 @@ pub(crate) fn main(args: &PreinitArgs) -> Result<ExitCode> {
             server = Some(Server::start(*which, source, &options).await?);
         }
         if !json {
-            outln!("preinit: {}, asked before anybody is there\n", play.entry.name)?;
+            outln!("preinit: {}, with requests made before the connection exists\n", demo.entry.name)?;
         }
-        let told = tell_story(&play.lab, server.as_mut(), tell).await;
+        let told = demonstrate(&demo.lab, server.as_mut(), tell).await;
         if let Some(server) = server {
             server.stop().await?;
         }
@@ -105,7 +105,7 @@ pub(crate) fn main(args: &PreinitArgs) -> Result<ExitCode> {
         if json {
             outln!("{}", json!({ "read": "labs/src/apps/preinit.rs" }))
         } else {
-            outln!("\n  read on:   labs/src/apps/preinit.rs, {}", play.entry.source)
+            outln!("\n  read on:   labs/src/apps/preinit.rs, {}", demo.entry.source)
         }?;
         Ok(ExitCode::SUCCESS)
     };
@@ -118,8 +118,8 @@ fn word(entry: &catalog::Entry) -> String {
     entry.name.trim_start_matches("reqrep-").to_owned()
 }
 
-/// The story, over any request/reply lab.
-async fn tell_story(lab: &RequestReplyLab, mut server: Option<&mut Server>, tell: Tell) -> Result<()> {
+/// The demonstration, over any request/reply lab.
+async fn demonstrate(lab: &RequestReplyLab, mut server: Option<&mut Server>, tell: Tell) -> Result<()> {
     let name = format!("lab-preinit-{:08x}", trial::run_number());
     let url = server.as_ref().map(|server| server.url().to_owned());
     if let Some(server) = &mut server {
@@ -128,7 +128,7 @@ async fn tell_story(lab: &RequestReplyLab, mut server: Option<&mut Server>, tell
             format!("{} is down; it will be at {}", server.broker(), broker::without_password(server.url()));
         tell(json!({ "what": "down", "broker": server.broker().to_string() }), text);
     }
-    // Where the peers talk directly, the requester is not even told where to.
+    // If the peers connect directly, the requester does not even have an address.
     let directory = Arc::new(Directory::conducted());
     let place =
         Place::new(&name, url.as_deref()).with_role("requester").with_directory(Arc::clone(&directory));
@@ -158,7 +158,7 @@ async fn tell_story(lab: &RequestReplyLab, mut server: Option<&mut Server>, tell
             tell(
                 json!({ "what": "connecting", "failed": why.0, "why": why.1, "waiting": early.waiting() }),
                 format!(
-                    "connecting: {} attempts have failed, {} requests wait; {}",
+                    "connecting: {} attempts failed, {} requests wait; {}",
                     why.0,
                     early.waiting(),
                     why.1
@@ -176,9 +176,9 @@ async fn tell_story(lab: &RequestReplyLab, mut server: Option<&mut Server>, tell
     // The three are asked first, and go on waiting.
     tokio::select! {
         biased;
-        _ = &mut asking => bail!("a request was answered before anybody was there"),
+        _ = &mut asking => bail!("a request was answered before a responder was there"),
         early_on = early_on => early_on?,
-        () = &mut driver => bail!("whatever connects has ended"),
+        () = &mut driver => bail!("the task that connects has ended"),
     }
 
     // Nobody connects meanwhile: over a transport that keeps nothing for those
@@ -194,7 +194,7 @@ async fn tell_story(lab: &RequestReplyLab, mut server: Option<&mut Server>, tell
         );
     }
     let mut responder = lab.responder(&service).await?;
-    tell(json!({ "what": "responder" }), "a responder is there".to_owned());
+    tell(json!({ "what": "responder" }), "the responder has joined".to_owned());
     if url.is_none() {
         let addresses = mine.announcements().borrow().iter().map(|(_, address)| address.clone()).collect();
         directory.tell("", addresses);
@@ -206,13 +206,13 @@ async fn tell_story(lab: &RequestReplyLab, mut server: Option<&mut Server>, tell
             tell(json!({ "what": "received", "request": text }), format!("the responder receives `{text}`"));
             responder.reply(to, format!("re: {text}").into()).await?;
         }
-        bail!("the responder says that nobody can ask")
+        bail!("the responder reports that no requester can connect any more")
     };
     let answered = async {
         tokio::select! {
             answers = &mut asking => { replies.replace(answers); anyhow::Ok(()) }
             ended = serving => ended,
-            () = &mut driver => bail!("whatever connects has ended"),
+            () = &mut driver => bail!("the task that connects has ended"),
         }
     };
     answered.await?;
@@ -229,22 +229,22 @@ async fn tell_story(lab: &RequestReplyLab, mut server: Option<&mut Server>, tell
             early.waiting()
         ),
     );
-    lab.remove(&service).await.context("cannot remove what the play has left")
+    lab.remove(&service).await.context("cannot remove what this run left in the broker")
 }
 
-/// Asks, and tells what came of it.
+/// Sends a request, and prints its result.
 async fn ask(early: &Early, number: u32, deadline: Duration, tell: &Tell) -> Result<(), Failure> {
     let request = format!("request {number}");
     tell(
         json!({ "what": "asked", "request": request, "deadline_ms": deadline.as_millis() as u64 }),
-        format!("asks `{request}`, and waits up to {} ms", deadline.as_millis()),
+        format!("requests `{request}`, waits up to {} ms", deadline.as_millis()),
     );
     match early.ask(Command::from(request.clone()), deadline).await {
         Ok(reply) => {
             let reply = String::from_utf8_lossy(&reply).into_owned();
             tell(
                 json!({ "what": "replied", "request": request, "reply": reply }),
-                format!("`{request}` is replied to: `{reply}`"),
+                format!("`{request}` got the reply `{reply}`"),
             );
             Ok(())
         }
@@ -257,7 +257,7 @@ async fn ask(early: &Early, number: u32, deadline: Duration, tell: &Tell) -> Res
             };
             tell(
                 json!({ "what": what, "request": request, "why": why.to_string() }),
-                format!("`{request}` has no reply: {why}"),
+                format!("`{request}` got no reply: {why}"),
             );
             Err(why)
         }

@@ -1,5 +1,5 @@
-//! What would lower the noise, and what may get in the way: each piece of advice
-//! with the fact that called for it and, where there is one, the command. Pure.
+//! Advice that would lower the noise or remove obstacles: each piece with the fact that
+//! caused it and, if there is one, the command. Pure.
 
 use serde::Serialize;
 
@@ -18,9 +18,9 @@ const SHARED_MEMORY: u64 = 64 << 20;
 /// Something that can be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Advice {
-    /// What was found.
+    /// The finding.
     pub(super) fact: String,
-    /// What that does, and what would help.
+    /// Its effect, and what would help.
     pub(super) advice: String,
     /// The command that does it; null where none can.
     pub(super) command: Option<String>,
@@ -39,7 +39,7 @@ pub(super) struct Facts<'a> {
     pub(super) without_mqtt: bool,
 }
 
-/// All that helps here: first what was measured, then what may explain it, then the rest.
+/// All advice: first on measured noise, then on settings that may explain it, then the rest.
 pub(super) fn advice(facts: &Facts<'_>) -> Vec<Advice> {
     let mut all = measured(facts);
     all.extend(settings(facts.host));
@@ -61,22 +61,26 @@ fn measured(facts: &Facts<'_>) -> Vec<Advice> {
             .iter()
             .map(|one| format!("{} (process {}) {:.0} % of a CPU", one.name, one.pid, one.cpu * 100.0))
             .collect();
-        let who = if who.is_empty() { "none for long".to_owned() } else { who.join(", ") };
+        let who = if who.is_empty() { "none of them for long".to_owned() } else { who.join(", ") };
         let fact = format!("other programs take {:.0} % of the CPU time: {who}", noise.foreign_cpu * 100.0);
-        all.push(new(fact, "end what you do not need, or wait until it is done", Some("top -o %CPU")));
+        all.push(new(
+            fact,
+            "stop programs you do not need, or wait until they are done",
+            Some("top -o %CPU"),
+        ));
     }
     if !busy && host.load[0] > host.cores as f64 / 2.0 {
         let fact = format!("the load average is {:.2} on {} CPUs", host.load[0], host.cores);
-        all.push(new(fact, "something was running a moment ago; see whether it comes back", Some("uptime")));
+        all.push(new(fact, "something ran a moment ago; check whether it starts again", Some("uptime")));
     }
     if noise.steal > STOLEN_QUIETLY {
         let fact = format!("the hypervisor takes {:.1} % of the CPU time for others", noise.steal * 100.0);
-        all.push(new(fact, "nothing inside the machine helps; a dedicated one would", None));
+        all.push(new(fact, "nothing inside this machine helps; a dedicated machine would", None));
     }
     if noise.oversleep_p99_ns as f64 > OVERSLEPT_QUIETLY && (host.virtualized || host.hypervisor.is_some()) {
         let kind = host.hypervisor.as_ref().map_or_else(String::new, |kind| format!(" ({kind})"));
         let fact = format!("this is a virtual machine{kind}");
-        all.push(new(fact, "its wake-ups are late whatever is done inside it", None));
+        all.push(new(fact, "its timers wake up late, and no setting inside it changes that", None));
     }
     all
 }
@@ -85,15 +89,15 @@ fn settings(host: &Host) -> Vec<Advice> {
     let mut all = Vec::new();
     if let Some(governor) = host.governor.as_deref().filter(|governor| *governor != "performance") {
         all.push(new(
-            format!("the CPU's frequency is governed by `{governor}`"),
-            "it rises and falls with the load; this keeps it steady",
+            format!("the CPU frequency governor is `{governor}`"),
+            "the frequency changes with the load; this keeps it steady",
             Some("sudo cpupower frequency-set -g performance"),
         ));
     }
     if host.turbo == Some(true) {
         all.push(new(
             "turbo is on",
-            "the CPU is faster while it is cool; for small differences switch it off",
+            "the CPU is faster while it is cool; switch turbo off to measure small differences",
             Some(
                 "echo 1 | sudo tee /sys/devices/system/cpu/intel_pstate/no_turbo  \
                  # elsewhere: echo 0 | sudo tee /sys/devices/system/cpu/cpufreq/boost",
@@ -103,46 +107,46 @@ fn settings(host: &Host) -> Vec<Advice> {
     if host.smt == Some(true) {
         all.push(new(
             "two logical CPUs share a core",
-            "roles on both slow each other down; pin them to different cores, or switch it off",
+            "roles on both slow each other down; pin roles to different cores, or switch SMT off",
             Some("echo off | sudo tee /sys/devices/system/cpu/smt/control"),
         ));
     }
     if host.on_battery == Some(true) {
-        all.push(new("the machine runs on its battery", "plug it in: it saves power at your cost", None));
+        all.push(new("the machine runs on its battery", "plug it in: on battery the CPU is slower", None));
     }
     if let Some(cpus) = host.cpu_quota.filter(|cpus| *cpus < host.cores as f64) {
         all.push(new(
             format!("the control group allows {cpus} of {} CPUs", host.cores),
-            "whoever has used that up stands still until the next period, 100 ms as a rule; \
-             start the container without --cpus",
+            "processes that used up their share stop until the next period, usually 100 ms; start the \
+             container without --cpus",
             None,
         ));
     }
     if host.hugepages.as_deref() == Some("always") {
         all.push(new(
-            "transparent huge pages are made for everyone",
-            "memory then stalls when it is first touched or moved (Redis warns of it as well)",
+            "transparent huge pages are always on",
+            "the first access to memory can stall then (Redis warns about it, too)",
             Some("echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled"),
         ));
     }
     if let Some(nodes) = host.numa_nodes.filter(|&nodes| nodes > 1) {
         all.push(new(
             format!("memory is in {nodes} NUMA nodes"),
-            "what is far from a role's CPU is slower; keep all on one node",
+            "memory of another node is slower; keep all roles on one node",
             Some(&format!("numactl --cpunodebind=0 --membind=0 {}", crate::hint::command(&["bench"]))),
         ));
     }
     if let Some(clock) = host.clocksource.as_deref().filter(|clock| !CHEAP_CLOCKS.contains(clock)) {
         all.push(new(
             format!("the clock source is `{clock}`"),
-            "it is slow to read, which every stamped message pays for; this lists the others",
+            "it is slow to read, and each message reads it; this lists the others",
             Some("cat /sys/devices/system/clocksource/clocksource0/available_clocksource"),
         ));
     }
     if host.cores < 2 {
         all.push(new(
             "there is one CPU",
-            "roles and brokers take turns, so latencies are those of the scheduler",
+            "roles and brokers take turns, so the scheduler decides the latencies",
             None,
         ));
     }
@@ -154,14 +158,15 @@ fn room(facts: &Facts<'_>) -> Vec<Advice> {
     if facts.profile.starts_with("debug") {
         all.push(new(
             "this program is built without optimisation",
-            "its speeds say nothing; build it anew",
+            "its speed says nothing; build it with optimisation",
             Some("cargo build --release"),
         ));
     }
     if facts.without_mqtt && !embedded::HERE {
         all.push(new(
-            "no MQTT broker is here",
-            "where Mosquitto cannot be installed, this makes a `lab` with a broker inside, which keeps nothing on disk",
+            "no MQTT broker is installed",
+            "if Mosquitto cannot be installed, this builds a `lab` with an embedded broker, which stores \
+             nothing on disk",
             Some(embedded::BUILD),
         ));
     }
@@ -243,7 +248,7 @@ mod tests {
         check(|host, _| host.cpu_quota = Some(8.0), &[]);
         check(
             |host, _| host.hugepages = Some("always".to_owned()),
-            &["transparent huge pages are made for everyone"],
+            &["transparent huge pages are always on"],
         );
         check(|host, _| host.hugepages = Some("madvise".to_owned()), &[]);
         check(|host, _| host.numa_nodes = Some(2), &["memory is in 2 NUMA nodes"]);

@@ -1,5 +1,6 @@
-//! `lab doctor`: what is here, what is missing, how noisy this machine is
-//! ([`score`]), who is to blame ([`neighbours`]) and what would help ([`advice`]).
+//! `lab doctor`: which programs are installed, which are missing, how noisy this machine
+//! is ([`score`]), which programs cause the noise ([`neighbours`]) and what would help
+//! ([`advice`]).
 
 mod advice;
 mod neighbours;
@@ -21,10 +22,10 @@ use crate::measure::{host, noise};
 use crate::process::guard;
 use crate::results::{Host, Noise, Versions};
 use advice::{Advice, Facts, advice, size};
-use neighbours::{Neighbour, Street};
+use neighbours::{Neighbour, OtherProcesses};
 use score::{Score, score};
 
-/// How long the machine is listened to.
+/// How long noise is measured.
 const LISTEN: Duration = Duration::from_secs(2);
 
 /// Everything `lab doctor --json` prints.
@@ -49,17 +50,17 @@ struct Found {
     source: Option<&'static str>,
     place: Option<String>,
     version: Option<String>,
-    /// What is wrong, and the command that mends it.
+    /// The problem, and the command that fixes it.
     problem: Option<String>,
     remedy: Option<String>,
 }
 
-/// What is wanted of `lab doctor`.
+/// The options of `lab doctor`.
 #[derive(Debug)]
-pub struct Wish {
+pub struct DoctorOptions {
     /// The brokers to look at.
     pub brokers: Vec<Broker>,
-    /// Whether what is missing is installed first.
+    /// Whether missing brokers are installed first.
     pub install: bool,
     /// Whether wheels are preferred to packages.
     pub wheels: bool,
@@ -67,20 +68,20 @@ pub struct Wish {
     pub json: bool,
 }
 
-/// Looks at the machine and prints what it finds. `urls` are the user's own
-/// brokers, by name, or where theirs should come from. Exit code 1 when a broker is missing or does not answer.
-pub async fn doctor(wish: &Wish, urls: &BTreeMap<String, String>) -> Result<ExitCode> {
-    if wish.install {
+/// Examines the machine and prints the findings. `urls` are the user's own brokers, by name, or
+/// where theirs should come from. Exit code 1 when a broker is missing or does not answer.
+pub async fn doctor(options: &DoctorOptions, urls: &BTreeMap<String, String>) -> Result<ExitCode> {
+    if options.install {
         let missing: Vec<Missing> =
-            wish.brokers.iter().filter_map(|&broker| broker::find(broker, urls).err()).collect();
+            options.brokers.iter().filter_map(|&broker| broker::find(broker, urls).err()).collect();
         if missing.is_empty() {
-            eprintln!("Every broker is here; there is nothing to install.");
+            eprintln!("Every broker is installed; there is nothing to do.");
         }
-        broker::install(&missing, wish.wheels)?;
+        broker::install(&missing, options.wheels)?;
     }
     let (noise, neighbours) = listen().await;
     let mut brokers = Vec::new();
-    for &broker in &wish.brokers {
+    for &broker in &options.brokers {
         brokers.push(look(broker, urls).await);
     }
     let machine = host::host();
@@ -110,7 +111,7 @@ pub async fn doctor(wish: &Wish, urls: &BTreeMap<String, String>) -> Result<Exit
         advice,
     };
     let mut out = std::io::stdout().lock();
-    if wish.json {
+    if options.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&findings).context("cannot write JSON")?)?;
     } else {
         write!(out, "{}", text(&findings))?;
@@ -148,7 +149,7 @@ async fn look(broker: Broker, urls: &BTreeMap<String, String>) -> Found {
             broker::version_of(broker, program)
         }
         Source::Embedded => {
-            found.place = Some("inside this program; keeps nothing on disk".to_owned());
+            found.place = Some("inside this program; stores nothing on disk".to_owned());
             Ok(embedded::VERSION.to_owned())
         }
     };
@@ -169,14 +170,14 @@ async fn look(broker: Broker, urls: &BTreeMap<String, String>) -> Found {
 async fn listen() -> (Noise, Vec<Neighbour>) {
     let bar = if std::io::stderr().is_terminal() {
         indicatif::ProgressBar::new_spinner()
-            .with_message(format!("listening to the machine for {} s …", LISTEN.as_secs()))
+            .with_message(format!("measuring noise for {} s …", LISTEN.as_secs()))
     } else {
         indicatif::ProgressBar::hidden()
     };
     bar.enable_steady_tick(Duration::from_millis(200));
-    let (street, meter) = (Street::watch(), noise::Meter::start());
+    let (others, meter) = (OtherProcesses::watch(), noise::Meter::start());
     tokio::time::sleep(LISTEN).await;
-    let heard = (meter.stop(), street.busiest());
+    let heard = (meter.stop(), others.busiest());
     bar.finish_and_clear();
     heard
 }
@@ -191,7 +192,7 @@ fn text(findings: &Findings) -> String {
                 let (problem, remedy) = (problem.as_deref().unwrap_or(""), remedy.as_deref().unwrap_or(""));
                 // One that is there and does not work is not missing.
                 let state = if place.is_some() { "does not work" } else { "missing" };
-                format!("{state}: {problem}\n  {:<12} to mend it: {remedy}", "")
+                format!("{state}: {problem}\n  {:<12} to fix it: {remedy}", "")
             }
         };
         lines.push(format!("  {broker:<12} {here}"));
@@ -248,16 +249,16 @@ fn text(findings: &Findings) -> String {
                 let Score { score, worst, parts, .. } = &findings.noise_score;
                 let parts: Vec<String> =
                     parts.iter().map(|(name, score)| format!("{name} {score}")).collect();
-                format!("{score} of 100, for {worst} (0 is silence; {})", parts.join(", "))
+                format!("{score}/100 because of {worst} (0 = quiet; {})", parts.join(", "))
             }),
             (
                 "verdict",
                 match findings.noise_score.verdict {
                     "quiet" => "quiet: small differences can be seen",
                     "usable" => {
-                        "usable: believe medians over several trials, and be wary of the 99th percentile"
+                        "usable: trust medians over several trials; be careful with the 99th percentile"
                     }
-                    _ => "noisy: compare only what runs interleaved, and repeat it",
+                    _ => "noisy: compare only interleaved runs, and repeat them",
                 }
                 .to_owned(),
             ),
@@ -266,7 +267,7 @@ fn text(findings: &Findings) -> String {
     section(
         "Program",
         vec![
-            ("lab", format!("{} ({})", versions.lab, versions.git.as_deref().unwrap_or("no revision known"))),
+            ("lab", format!("{} ({})", versions.lab, versions.git.as_deref().unwrap_or("unknown revision"))),
             ("compiler", versions.rustc.clone()),
             ("built as", versions.profile.clone()),
             (
@@ -298,7 +299,7 @@ fn on(value: Option<bool>) -> &'static str {
     }
 }
 
-/// What stands between the program and the hardware.
+/// The kind of machine: hardware, virtual machine or container.
 fn kind(host: &Host) -> String {
     let machine = match &host.hypervisor {
         Some(kind) => format!("virtual, {kind}"),

@@ -1,5 +1,5 @@
-//! Who else uses the CPUs: the processes that are not part of this run, by the CPU
-//! time they took while they were watched.
+//! Other users of the CPUs: the processes that do not belong to this run, ordered by the
+//! CPU time that they used while they were watched.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use crate::process::{self, guard};
 
-/// So many are named.
+/// The maximum number of processes that are named.
 const NAMED: usize = 3;
-/// Whoever takes less than this share of one CPU is not named.
+/// A process below this share of one CPU is not named.
 const LEAST: f64 = 0.02;
 
 /// A process that is not ours.
@@ -23,19 +23,20 @@ pub(super) struct Neighbour {
 }
 
 /// All processes, as they were when watching began.
-pub(super) struct Street {
+pub(super) struct OtherProcesses {
     since: Instant,
     /// CPU time of each, ticks.
     before: BTreeMap<u32, u64>,
 }
 
-impl Street {
+impl OtherProcesses {
     pub(super) fn watch() -> Self {
         let before = process::stats().map(|stat| (stat.pid as u32, stat.utime + stat.stime)).collect();
         Self { since: Instant::now(), before }
     }
 
-    /// The busiest since, the busiest first. One that has ended meanwhile is not seen.
+    /// The processes with the most CPU time since then, the busiest first. Processes that have
+    /// ended are not seen.
     pub(super) fn busiest(self) -> Vec<Neighbour> {
         let ours: BTreeSet<u32> = process::tree(&[guard::session_root()]).into_iter().collect();
         let others = process::stats().filter(|stat| !ours.contains(&(stat.pid as u32)));

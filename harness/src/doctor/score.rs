@@ -1,10 +1,9 @@
-//! How noisy the machine is, as one number: 0 is silence, 100 is hopeless.
+//! The noise of the machine as one number: 0 is quiet, 100 is unusable.
 //!
-//! Three things were measured while the machine was listened to. Each is put on the
-//! same scale by straight lines through four points, and the worst of them is the
-//! score: one source of noise is enough to spoil a measurement, and a mean would
-//! hide it. Facts such as the governor do not count. They may explain noise; what
-//! they do to a measurement is in the measured numbers already.
+//! Three measured values are put on the same scale, each by straight lines through four
+//! points. The worst of them is the score: one source of noise is enough to spoil a
+//! measurement, and a mean would hide it. Facts such as the governor do not count. They
+//! may explain noise; their effect is already in the measured values.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +56,7 @@ pub(super) struct Score {
     pub(super) parts: BTreeMap<&'static str, u8>,
 }
 
-/// The score of what was measured.
+/// The score of measured noise.
 pub(super) fn score(noise: &Noise) -> Score {
     let parts = [
         ("oversleep", OVERSLEPT.score(noise.oversleep_p99_ns as f64)),

@@ -1,5 +1,4 @@
-//! What a benchmark is to measure: the built-in plans, plan files, and what the
-//! command line changes in them.
+//! Plans of a benchmark: the built-in plans, plan files, and changes by the command line.
 
 mod knobs;
 mod select;
@@ -25,7 +24,7 @@ pub const MAX_SIZE: u64 = 8 << 20;
 /// Most messages in flight in a closed loop.
 pub const WINDOW: u64 = 32_768;
 
-/// Most cells of one lab: more is a slip of the keyboard.
+/// The maximum number of cases of one lab; more is probably a typing error.
 const MOST_CELLS: usize = 1000;
 
 /// The names of the built-in plans.
@@ -64,7 +63,7 @@ pub fn load(name: &str) -> Result<Plan> {
     })
 }
 
-/// A plan file. What it does not say is as in the quick plan.
+/// A plan file. Missing values are those of the quick plan.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct PlanFile {
@@ -179,7 +178,8 @@ pub fn check(plan: &Plan) -> Result<()> {
     for &size in &plan.sizes {
         ensure!(
             size >= HEADER as u64,
-            "a message of {size} bytes has no room for the {HEADER}-byte header every measured message carries; use --size {HEADER} or more"
+            "a message of {size} bytes is too short for the {HEADER}-byte header of every measured message; \
+             use --size {HEADER} or more"
         );
         ensure!(
             size <= MAX_SIZE,
@@ -189,20 +189,20 @@ pub fn check(plan: &Plan) -> Result<()> {
     for load in &plan.loads {
         load.rate.map(check_rate).transpose()?;
     }
-    ensure!((1..=1000).contains(&plan.trials), "{} trials cannot be made; give 1 to 1000", plan.trials);
+    ensure!((1..=1000).contains(&plan.trials), "{} trials are out of range; give 1 to 1000", plan.trials);
     ensure!(
         plan.seconds.is_finite() && (0.1..=600.0).contains(&plan.seconds),
-        "a trial of {} s cannot be measured; give 0.1 to 600 seconds",
+        "a trial of {} s is out of range; give 0.1 to 600 seconds",
         plan.seconds
     );
     ensure!(
         plan.warmup_s.is_finite() && (0.0..=600.0).contains(&plan.warmup_s),
-        "a warm-up of {} s makes no sense; give 0 to 600 seconds",
+        "a warm-up of {} s is out of range; give 0 to 600 seconds",
         plan.warmup_s
     );
     ensure!(
         plan.drain_s.is_finite() && (0.1..=600.0).contains(&plan.drain_s),
-        "a drain deadline of {} s makes no sense; give 0.1 to 600 seconds",
+        "a drain deadline of {} s is out of range; give 0.1 to 600 seconds",
         plan.drain_s
     );
     ensure!(
@@ -215,18 +215,19 @@ pub fn check(plan: &Plan) -> Result<()> {
         * (plan.senders.len() * plan.receivers.len() * plan.sizes.len() * plan.loads.len());
     ensure!(
         cells <= MOST_CELLS,
-        "{cells} cells for each lab are too many ({MOST_CELLS}); give fewer values on the axes"
+        "{cells} cases per lab are too many (at most {MOST_CELLS}); give fewer values for the axes"
     );
     ensure!(
         plan.window != Some(0),
-        "a window of 0 lets nothing through; give at least 1, or `--window none`"
+        "with a window of 0 nothing can be sent; give at least 1, or `--window none`"
     );
     if let Some(pause) = &plan.pause {
         pause::check(pause, plan.seconds)?;
         let other = plan.loads.iter().find(|load| !matches!(load.kind, LoadKind::Max | LoadKind::Rate));
         ensure!(
             other.is_none(),
-            "the broker cannot stand still under the load `{}`; give `max` or a rate, or leave out --pause-broker",
+            "the broker cannot be paused under the load `{}`; give `max` or a rate, or leave out \
+             --pause-broker",
             other.map(Load::label).unwrap_or_default()
         );
     }
@@ -235,7 +236,8 @@ pub fn check(plan: &Plan) -> Result<()> {
     let most = rates.fold(0.0, f64::max) * (plan.warmup_s + plan.seconds);
     ensure!(
         !plan.record || most <= MOST_ENTRIES as f64,
-        "{most:.0} messages in one trial cannot be recorded one by one; the most are {MOST_ENTRIES}: give fewer --seconds or a lower --load"
+        "{most:.0} messages in one trial are too many to record (at most {MOST_ENTRIES}); give fewer \
+         --seconds or a lower --load"
     );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Which labs are asked for.
+//! Selects the labs of a plan by name.
 
 use anyhow::{Result, bail};
 use labs::catalog::Pattern;
@@ -50,11 +50,11 @@ fn unknown(handles: &[Handle], name: &str) -> anyhow::Error {
     let list = crate::hint::command(&["list"]);
     if name.contains(['*', '?', '[']) {
         return anyhow::anyhow!(
-            "no lab matches `{name}`; `{list}` shows them all (quote the glob, or the shell expands it)"
+            "no lab matches `{name}`; `{list}` shows all (quote the glob, or the shell expands it)"
         );
     }
     if let Some((_, why)) = labs::catalog::ABSENT.iter().find(|(absent, _)| *absent == name) {
-        return anyhow::anyhow!("there is no lab `{name}`, on purpose: {why}");
+        return anyhow::anyhow!("the lab `{name}` was left out on purpose: {why}");
     }
     match nearest(name, names) {
         Some(near) => {

@@ -1,4 +1,4 @@
-//! The words in which a plan is asked for, on the command line and in files.
+//! Parsers for the values of a plan, on the command line and in files.
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -36,7 +36,10 @@ pub fn parse_arrivals(text: &str) -> Result<Spacing> {
         _ => {
             let near = nearest(text, ["constant", "poisson", "burst", "ramp"]);
             let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-            bail!("`{text}` are no arrivals{hint} Give constant, poisson, burst, burst:MESSAGES or ramp")
+            bail!(
+                "`{text}` is not a kind of arrivals{hint} Give constant, poisson, burst, burst:MESSAGES or \
+                 ramp"
+            )
         }
     }
 }
@@ -62,7 +65,8 @@ pub fn parse_load(text: &str, spacing: Option<Spacing>) -> Result<Load> {
         let load = spaced(Load { kind, ..Load::max() }, Arrivals::Poisson);
         ensure!(
             load.arrivals != Some(Arrivals::Ramp),
-            "`{text}` looks for a rate that can be kept, and a ramp keeps none; leave out `--arrivals ramp`"
+            "`{text}` searches for a sustainable rate, but a ramp has no fixed rate; leave out `--arrivals \
+             ramp`"
         );
         Ok(load)
     };
@@ -98,7 +102,7 @@ pub fn parse_setting(text: &str) -> Result<(String, Vec<usize>)> {
     })
 }
 
-/// Turns a knob in a plan: one value for all cells, several as an axis.
+/// Sets a knob in a plan: one value for all cases, several values as an axis.
 pub fn set(plan: &mut Plan, knob: String, values: Vec<usize>) {
     match values[..] {
         [value] => {
@@ -112,11 +116,12 @@ pub fn set(plan: &mut Plan, knob: String, values: Vec<usize>) {
     }
 }
 
-/// An objective of so many milliseconds at the 99th percentile.
+/// An objective for the 99th percentile, in milliseconds.
 pub fn objective(p99_ms: f64) -> Result<Objective> {
     ensure!(
         p99_ms.is_finite() && (0.001..=3_600_000.0).contains(&p99_ms),
-        "an objective of {p99_ms} ms makes no sense; give the response time at the 99th percentile in milliseconds, as in `--objective 10`"
+        "an objective of {p99_ms} ms is not valid; give the response time at the 99th percentile in \
+         milliseconds, as in `--objective 10`"
     );
     Ok(Objective { p99_ns: (p99_ms * 1e6) as u64, ..Objective::default() })
 }

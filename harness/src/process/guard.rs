@@ -1,15 +1,14 @@
-//! No child and no broker outlives `lab`, not even when `lab` is killed with
-//! SIGKILL or a broker puts itself into the background.
+//! The guard: no child process and no broker outlives `lab`, even if `lab` is killed with
+//! SIGKILL or a broker detaches into the background.
 //!
-//! Three processes run the same program with the same arguments. The *front* is
-//! what the user started. It starts the *guard*, which is a child subreaper (the
-//! orphans below it become its own children) and starts the *worker*, which does
-//! the work. The guard holds the reading end of a pipe whose other end only the
-//! front has: end of file means that the front is gone. When the worker ends, or
-//! the front does, the guard kills every descendant, removes the session's folder
-//! and ends with the worker's exit code. Should the guard itself be killed, the
-//! kernel kills the worker (parent death signal), and the front, a subreaper as
-//! well, sweeps up what is left.
+//! Three processes run the same program with the same arguments. The *front* is what the
+//! user started. It starts the *guard*, which is a child subreaper (orphans below it
+//! become its children) and starts the *worker*, which does the work. The guard holds the
+//! reading end of a pipe whose other end only the front has: end of file means that the
+//! front has ended. When the worker or the front ends, the guard kills every descendant,
+//! removes the session's folder and ends with the worker's exit code. If the guard itself
+//! is killed, the kernel kills the worker (parent death signal), and the front, also a
+//! subreaper, kills the rest.
 
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -49,7 +48,7 @@ pub fn enter() -> Result<()> {
 
 /// The folder for everything temporary of this session; it is removed at the
 /// end, whatever the end is. Without a guard (in tests) it is the system's
-/// folder for temporary files, where whoever makes something removes it.
+/// folder for temporary files, where each process removes what it created.
 pub fn session_dir() -> PathBuf {
     post().map_or_else(std::env::temp_dir, |post| post.dir)
 }
@@ -66,7 +65,7 @@ pub fn session_root() -> u32 {
 pub const SHARED: &str = "/dev/shm";
 
 /// How the names of this session's folders in [`SHARED`] begin: the guard
-/// removes what is left of them.
+/// removes their remains.
 pub fn shared_prefix() -> String {
     prefix_of(&session_dir())
 }
@@ -156,7 +155,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 }
 
 fn subreaper() -> Result<()> {
-    // The kernel reads the argument as a truth value; which process it names is of no interest to it.
+    // The kernel reads the argument as a boolean, not as the identifier of a process.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .context("cannot become a child subreaper: Linux 3.4 or newer is needed")
 }
@@ -208,8 +207,9 @@ fn front() -> Result<()> {
 }
 
 fn guard(post: &Post) -> Result<()> {
-    let fd =
-        post.fd.with_context(|| format!("{VARIABLE} names no descriptor; it is not for setting by hand"))?;
+    let fd = post
+        .fd
+        .with_context(|| format!("{VARIABLE} does not name a file descriptor; do not set it by hand"))?;
     #[expect(unsafe_code, reason = "the descriptor was inherited on purpose and its number handed over")]
     // SAFETY: the front made it for this process, and nothing else here knows its number.
     let pipe = unsafe { OwnedFd::from_raw_fd(fd) };

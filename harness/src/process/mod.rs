@@ -1,5 +1,5 @@
-//! Process trees: who descends from whom, ending them all, and tying a child's
-//! life to its parent's.
+//! Process trees: find all descendants of a process, end them, and tie a child's life to
+//! its parent's.
 
 pub mod guard;
 
@@ -75,7 +75,7 @@ pub fn runs(pid: u32) -> bool {
 
 /// Whether one of these processes listens on this TCP port: so a broker is told
 /// from another one that has taken its port. Their descriptors can be read by
-/// whoever started them.
+/// the process that started them.
 pub fn listens(pids: &[u32], port: u16) -> bool {
     use procfs::process::{FDTarget, Process};
     let tables = [procfs::net::tcp(), procfs::net::tcp6()];
@@ -90,7 +90,7 @@ pub fn listens(pids: &[u32], port: u16) -> bool {
     descriptors.flatten().any(|fd| matches!(fd.target, FDTarget::Socket(inode) if inodes.contains(&inode)))
 }
 
-/// Sends a signal to one process; one that has gone is not an error.
+/// Sends a signal to one process; it is not an error if the process has ended.
 pub fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid as i32) {
         let _ = rustix::process::kill_process(pid, signal);
@@ -100,8 +100,8 @@ pub fn signal(pid: u32, signal: Signal) {
 /// Kills `roots` and everything below them with SIGKILL, and waits until all
 /// have ended. Those that belong to the caller still have to be reaped by it.
 pub fn kill_tree(roots: &[u32]) -> Result<()> {
-    // What a killed parent leaves behind moves to another parent, out of reach
-    // of the roots. So the tree is stopped first, until it no longer grows.
+    // The children of a killed process move to another parent, out of reach of the roots. So
+    // the tree is stopped first, until it no longer grows.
     let mut all = BTreeSet::new();
     loop {
         let now: BTreeSet<u32> = tree(roots).into_iter().collect();

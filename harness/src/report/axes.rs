@@ -1,6 +1,6 @@
-//! What a plan varied, and how the labs' figures follow it.
+//! The axes of a plan: how the labs' figures depend on a varied parameter.
 
-use super::model::{Sheet, pattern_title};
+use super::model::{Comparison, pattern_title};
 use super::number;
 use crate::results::{Cell, LoadKind};
 
@@ -13,14 +13,14 @@ pub(super) struct Axis<'a> {
     pub(super) is_max: bool,
     /// `maximum load`, `1 000/s`.
     pub(super) load: String,
-    /// What is the same in all of it: `64 B, 1 sender`.
+    /// The settings that are the same in all of it: `64 B, 1 sender`.
     pub(super) fixed: String,
     pub(super) lines: Vec<Line<'a>>,
 }
 
 /// A lab along the axis.
 pub(super) struct Line<'a> {
-    /// Its first cell: how it is named and coloured.
+    /// Its first case, which gives its name and colour.
     pub(super) cell: &'a Cell,
     /// In the order of the axis.
     pub(super) spots: Vec<Spot>,
@@ -35,7 +35,7 @@ pub(super) struct Spot {
     pub(super) high: f64,
 }
 
-/// Something that cells differ in.
+/// A setting in which cases differ.
 #[derive(Clone, PartialEq, Eq)]
 enum Kind {
     Size,
@@ -107,17 +107,18 @@ impl Axis<'_> {
 }
 
 /// Every axis that has more than one value, pattern by pattern, under each load.
-pub(super) fn axes<'a>(sheets: &[Sheet<'a>]) -> Vec<Axis<'a>> {
+pub(super) fn axes<'a>(comparisons: &[Comparison<'a>]) -> Vec<Axis<'a>> {
     let mut axes = Vec::new();
     let mut seen: Vec<(&str, String)> = Vec::new();
-    for sheet in sheets.iter().filter(|sheet| sheet.kind() != LoadKind::Drain) {
-        let load = sheet.load_text();
-        if seen.contains(&(sheet.pattern, load.clone())) {
+    for comparison in comparisons.iter().filter(|comparison| comparison.kind() != LoadKind::Drain) {
+        let load = comparison.load_text();
+        if seen.contains(&(comparison.pattern, load.clone())) {
             continue;
         }
-        seen.push((sheet.pattern, load.clone()));
-        let of_load =
-            sheets.iter().filter(|other| other.pattern == sheet.pattern && other.load_text() == load);
+        seen.push((comparison.pattern, load.clone()));
+        let of_load = comparisons
+            .iter()
+            .filter(|other| other.pattern == comparison.pattern && other.load_text() == load);
         let cells: Vec<&'a Cell> = of_load.flat_map(|other| other.cells.iter().copied()).collect();
         let knobs = cells.iter().flat_map(|cell| cell.set.keys()).map(|name| Kind::Knob(name.clone()));
         let mut kinds: Vec<Kind> = vec![Kind::Size, Kind::Senders, Kind::Receivers];
@@ -127,15 +128,19 @@ pub(super) fn axes<'a>(sheets: &[Sheet<'a>]) -> Vec<Axis<'a>> {
             }
         }
         for kind in &kinds {
-            axes.extend(axis(sheet, &cells, (kind, &kinds)));
+            axes.extend(axis(comparison, &cells, (kind, &kinds)));
         }
     }
     axes
 }
 
 /// Nothing where it has one value only.
-fn axis<'a>(sheet: &Sheet<'a>, cells: &[&'a Cell], (kind, kinds): (&Kind, &[Kind])) -> Option<Axis<'a>> {
-    // The others stand at the first of their values, which the plan names first or is smallest.
+fn axis<'a>(
+    comparison: &Comparison<'a>,
+    cells: &[&'a Cell],
+    (kind, kinds): (&Kind, &[Kind]),
+) -> Option<Axis<'a>> {
+    // All other axes have the first of their values, which the plan names first or is smallest.
     let others = || kinds.iter().filter(|other| *other != kind);
     let first = |other: &Kind| cells.iter().filter_map(|cell| other.of(cell)).min();
     let stays =
@@ -153,10 +158,10 @@ fn axis<'a>(sheet: &Sheet<'a>, cells: &[&'a Cell], (kind, kinds): (&Kind, &[Kind
     }
     let fixed: Vec<String> = others().filter_map(|other| Some(fixed(other, first(other)?))).collect();
     let axis = Axis {
-        pattern: sheet.pattern,
+        pattern: comparison.pattern,
         name: kind.name().to_owned(),
-        is_max: sheet.is_max(),
-        load: sheet.load_text(),
+        is_max: comparison.is_max(),
+        load: comparison.load_text(),
         fixed: fixed.join(", "),
         lines,
     };

@@ -29,7 +29,7 @@ enum Shape {
     Text { text: String, at: Point, style: Type },
 }
 
-/// How a text stands.
+/// The style and alignment of a text.
 #[derive(Clone, Copy)]
 pub(crate) struct Type {
     size: f64,
@@ -133,7 +133,7 @@ impl Canvas {
     }
 
     /// The picture as SVG without a ground of its own, for a page that has one.
-    /// `alt` says in words what is seen.
+    /// `alt` is the alternative text.
     pub(crate) fn svg(&self, alt: &str) -> Result<String> {
         let mut text = String::new();
         {

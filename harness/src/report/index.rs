@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 
-use super::model::{Sheet, pattern_title, sheets};
+use super::model::{Comparison, comparisons, pattern_title};
 use super::{number, render};
 use crate::results::{Bundle, Run, private};
 
-/// How far below the results folder bundles are looked for.
+/// How many levels below the results folder result sets are searched.
 const DEPTH: usize = 3;
 /// How an index begins.
 const TITLE: &str = "# Results\n";
@@ -39,9 +39,9 @@ struct Index {
     damaged: Vec<Damaged>,
 }
 
-/// Writes `README.md` in `results_dir`: every published bundle below it, newest
-/// first, with its headline numbers. A damaged one is listed as that, with the
-/// reason. The path of the index.
+/// Writes `README.md` in `results_dir`: every published result set below it, newest first, with
+/// its headline numbers. A damaged one is listed as that, with the reason. The path of the
+/// index.
 ///
 /// # Errors
 /// When the folder cannot be read, the index cannot be written, or there is a
@@ -51,7 +51,8 @@ pub fn index(results_dir: &Path) -> Result<PathBuf> {
     let other = fs::read_to_string(&path).is_ok_and(|text| !text.starts_with(TITLE));
     ensure!(
         !other,
-        "{} is not an index of results and stays as it is; move the result sets into a folder of their own",
+        "{} is not an index of results, so it was not changed; move the result sets into a folder of their \
+         own",
         path.display()
     );
     let mut found = Vec::new();
@@ -122,14 +123,18 @@ fn entry(link: String, dir: &Path, run: &Run) -> Entry {
         labs: labs.len(),
         unfinished: !run.complete,
         report: dir.join("report.html").exists(),
-        headlines: sheets(run).iter().filter(|sheet| sheet.is_max()).flat_map(headlines).collect(),
+        headlines: comparisons(run)
+            .iter()
+            .filter(|comparison| comparison.is_max())
+            .flat_map(headlines)
+            .collect(),
     }
 }
 
-/// For each guarantee, from the slowest to the fastest, and what was lost:
+/// For each guarantee, from the slowest to the fastest, and the number of lost messages:
 /// `One-way at-most-once 43.1 k – 9.12 M/s, lost 0`.
-fn headlines(sheet: &Sheet<'_>) -> Vec<String> {
-    let groups = sheet.by_guarantee().into_iter();
+fn headlines(comparison: &Comparison<'_>) -> Vec<String> {
+    let groups = comparison.by_guarantee().into_iter();
     groups
         .filter_map(|(guarantee, cells)| {
             let good: Vec<_> = cells.iter().filter_map(|cell| cell.summary.as_ref()).collect();
@@ -141,7 +146,7 @@ fn headlines(sheet: &Sheet<'_>) -> Vec<String> {
                 1 => number::short(most),
                 _ => format!("{} – {}", number::short(least), number::short(most)),
             };
-            let title = pattern_title(sheet.pattern);
+            let title = pattern_title(comparison.pattern);
             Some(format!("{title}, {guarantee}: {range}/s, lost {}", number::count(lost)))
         })
         .collect()

@@ -1,22 +1,22 @@
 //! Searches for the sustainable rate and sweeps over it, in the order they are
-//! shown, each with the cells it was made of.
+//! shown, each with its cases.
 
 use super::model::{guarantee_order, pattern_order};
 use crate::results::{Arrivals, Capacity, Cell, Point, Purpose, Run, Step, Subject, Summary, Sweep};
 
-/// What was found of one lab with one setting.
+/// The search and the sweep of one lab with one setting.
 pub(super) struct Limit<'a> {
     pub(super) run: &'a Run,
     pub(super) subject: &'a Subject,
     pub(super) arrivals: Arrivals,
     pub(super) capacity: Option<&'a Capacity>,
     pub(super) sweep: Option<&'a Sweep>,
-    /// A cell of the lab with this setting: how it is named and coloured.
+    /// A case of the lab with this setting, which gives its name and colour.
     pub(super) cell: &'a Cell,
 }
 
 impl<'a> Limit<'a> {
-    /// The cell of a step or a point.
+    /// The case of a step or a point.
     pub(super) fn cell_of(&self, id: &str) -> Option<&'a Cell> {
         self.run.cells.iter().find(|cell| cell.id == id)
     }
@@ -31,7 +31,7 @@ impl<'a> Limit<'a> {
         self.cell_of(&step.cell)?.summary.as_ref()
     }
 
-    /// Messages a second; nothing where no rate was sustained.
+    /// Messages a second; `None` if no rate was sustained.
     pub(super) fn sustainable(&self) -> Option<f64> {
         match self.capacity {
             Some(capacity) => capacity.sustainable_per_s,
@@ -39,7 +39,7 @@ impl<'a> Limit<'a> {
         }
     }
 
-    /// What tells its file from those of the same lab with other arrivals.
+    /// The part of its file name that distinguishes it from other arrivals.
     pub(super) fn stem(&self) -> String {
         format!("{:?}", self.arrivals).to_lowercase()
     }
@@ -76,7 +76,7 @@ pub(super) fn limits(run: &Run) -> Vec<Limit<'_>> {
     limits
 }
 
-/// Nothing where the run has no cell of it: there is nothing to be shown as evidence then.
+/// `None` if the run has no case of it, because then there are no trials to show.
 fn limit<'a>(run: &'a Run, subject: &'a Subject, arrivals: Arrivals) -> Option<Limit<'a>> {
     let same = |cell: &&Cell| {
         (&cell.lab, cell.size, cell.senders, cell.receivers, &cell.set)

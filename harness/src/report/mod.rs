@@ -1,5 +1,5 @@
-//! The report of a run, drawn from its bundle alone: plots, one HTML file to
-//! send on, and a README. Nothing here runs anything.
+//! The report of a run, drawn from its result set alone: plots, one HTML file to send,
+//! and a README. Nothing here runs anything.
 
 mod axes;
 pub(crate) mod figure;
@@ -22,7 +22,7 @@ pub use index::index;
 pub(crate) use page::quoted;
 
 use crate::results::Bundle;
-use model::Evidence;
+use model::ReportData;
 use serde::Serialize;
 
 /// What [`draw`] wrote.
@@ -36,35 +36,36 @@ pub struct Written {
     pub plots: Vec<PathBuf>,
 }
 
-/// What the templates are given.
+/// The data for the templates.
 #[derive(Serialize)]
 struct File<'a> {
     page: &'a page::Page,
     style: &'a str,
     script: &'a str,
-    /// What the page may do: apply this style, run this script, and load nothing.
+    /// The content security policy: the page may apply this style and run this script, and load
+    /// nothing.
     policy: &'a str,
 }
 
-/// Draws the bundle in `dir`: `plots/*.svg`, `report.html` and `README.md`,
-/// each replaced atomically. The same bundle gives the same files.
+/// Draws the result set in `dir`: `plots/*.svg`, `report.html` and `README.md`, each replaced
+/// atomically. The same result set gives the same files.
 ///
 /// # Errors
 /// When `run.json` is missing, damaged or of another schema, a good trial's
 /// recording is missing, or a file cannot be written; the file is named.
 pub fn draw(dir: &Path) -> Result<Written> {
     let (bundle, run) = Bundle::open(dir)?;
-    let evidence = Evidence::read(&bundle, &run)?;
-    let sheets = model::sheets(evidence.run);
+    let data = ReportData::read(&bundle, &run)?;
+    let comparisons = model::comparisons(data.run);
     let limits = limits::limits(&run);
-    let pictures = plots::draw(&evidence, &sheets, &limits)?;
+    let pictures = plots::draw(&data, &comparisons, &limits)?;
 
     let mut plots = Vec::new();
     for picture in &pictures {
         bundle.write(&picture.file, &figure::standalone(&picture.svg))?;
         plots.push(dir.join(&picture.file));
     }
-    let page = page::page(&run, &sheets, &limits, pictures);
+    let page = page::page(&run, &comparisons, &limits, pictures);
     let style = format!("{}{}", include_str!("templates/style.css"), palette::style());
     let script = include_str!("templates/report.js");
     let policy = render::policy(&style, script);

@@ -1,5 +1,5 @@
-//! What the plots and tables are made from: the run's cells in the order they
-//! are shown, and the recordings of the trials at a rate.
+//! The data of a report: the run's cases in the order in which they are shown, and the
+//! recordings of the trials at a rate.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,12 @@ use crate::results::{Arrivals, Bundle, Cell, Drain, LoadKind, Raw, Run};
 use crate::stats;
 
 /// A run with the recordings that the plots need.
-pub(super) struct Evidence<'a> {
+pub(super) struct ReportData<'a> {
     pub(super) run: &'a Run,
     recordings: BTreeMap<&'a str, Recording>,
 }
 
-/// What the good trials of a cell recorded.
+/// The recordings of the good trials of a case.
 pub(super) struct Recording {
     /// Response times of all good trials, ns.
     pub(super) response: Histogram<u64>,
@@ -23,7 +23,7 @@ pub(super) struct Recording {
     pub(super) trials: Vec<Raw>,
 }
 
-impl<'a> Evidence<'a> {
+impl<'a> ReportData<'a> {
     /// Reads the recordings of all good trials at a rate; those of other
     /// trials hold nothing that is drawn.
     pub(super) fn read(bundle: &Bundle, run: &'a Run) -> Result<Self> {
@@ -37,10 +37,17 @@ impl<'a> Evidence<'a> {
                 });
                 recording.trials.push(raw.with_context(|| {
                     format!(
-                        "the recording raw/{}.{}.json of {} is missing or damaged, and the plots are drawn from it; \
-                         copy it back from where the bundle came from, or measure again with `{}`",
-                        cell.id, trial.index, bundle.dir().display(),
-                        crate::hint::command(&["bench", "--resume", "--out", &bundle.dir().display().to_string()])
+                        "the recording raw/{}.{}.json of {} is missing or damaged, and the plots need it; \
+                         copy it back from the original result set, or measure again with `{}`",
+                        cell.id,
+                        trial.index,
+                        bundle.dir().display(),
+                        crate::hint::command(&[
+                            "bench",
+                            "--resume",
+                            "--out",
+                            &bundle.dir().display().to_string()
+                        ])
                     )
                 })?);
             }
@@ -49,22 +56,21 @@ impl<'a> Evidence<'a> {
         Ok(Self { run, recordings })
     }
 
-    /// The recording of a cell at a rate.
+    /// The recording of a case at a rate.
     pub(super) fn recording(&self, cell: &Cell) -> Option<&Recording> {
         self.recordings.get(cell.id.as_str())
     }
 }
 
-/// The cells of one pattern that may stand in one picture: same size, same
-/// shape, same load.
-pub(super) struct Sheet<'a> {
+/// The cases of one pattern that are comparable in one plot: same size, same shape, same load.
+pub(super) struct Comparison<'a> {
     pub(super) pattern: &'a str,
     pub(super) cells: Vec<&'a Cell>,
-    /// The run, for the wire floors beneath the cells.
+    /// The run, for the baselines of the cases.
     pub(super) run: &'a Run,
 }
 
-impl<'a> Sheet<'a> {
+impl<'a> Comparison<'a> {
     fn first(&self) -> &'a Cell {
         self.cells[0]
     }
@@ -108,8 +114,7 @@ impl<'a> Sheet<'a> {
         text.trim_end_matches("/s").replace("/s", "").chars().map(plain).collect()
     }
 
-    /// The cells under the guarantee they have, weakest first: unlike
-    /// guarantees are never ranked together.
+    /// The cases by guarantee, weakest first: different guarantees are never ranked together.
     pub(super) fn by_guarantee(&self) -> Vec<(&'a str, Vec<&'a Cell>)> {
         let mut groups: BTreeMap<(usize, &str), Vec<&Cell>> = BTreeMap::new();
         for cell in &self.cells {
@@ -119,34 +124,34 @@ impl<'a> Sheet<'a> {
     }
 }
 
-/// All sheets of a run, in the order of patterns, sizes, shapes and loads.
-pub(super) fn sheets(run: &Run) -> Vec<Sheet<'_>> {
-    let mut sheets: Vec<Sheet<'_>> = Vec::new();
+/// All comparisons of a run, in the order of patterns, sizes, shapes and loads.
+pub(super) fn comparisons(run: &Run) -> Vec<Comparison<'_>> {
+    let mut comparisons: Vec<Comparison<'_>> = Vec::new();
     for cell in run.cells.iter().filter(|cell| cell.is_answer()) {
         let same = |other: &Cell| {
             (&other.pattern, other.size, other.senders, other.receivers, &other.set, &other.load)
                 == (&cell.pattern, cell.size, cell.senders, cell.receivers, &cell.set, &cell.load)
         };
-        match sheets.iter_mut().find(|sheet| same(sheet.first())) {
-            Some(sheet) => sheet.cells.push(cell),
-            None => sheets.push(Sheet { pattern: &cell.pattern, cells: vec![cell], run }),
+        match comparisons.iter_mut().find(|comparison| same(comparison.first())) {
+            Some(comparison) => comparison.cells.push(cell),
+            None => comparisons.push(Comparison { pattern: &cell.pattern, cells: vec![cell], run }),
         }
     }
-    for sheet in &mut sheets {
-        // Fastest first; a cell without a result last. Groups are made later.
-        sheet.cells.sort_by(|a, b| throughput(b).total_cmp(&throughput(a)));
+    for comparison in &mut comparisons {
+        // Fastest first, cases without a result last. They are grouped later.
+        comparison.cells.sort_by(|a, b| throughput(b).total_cmp(&throughput(a)));
     }
-    sheets.sort_by(|a, b| {
-        let key = |sheet: &Sheet<'_>| {
-            let cell = sheet.first();
-            (cell.size, cell.senders, cell.receivers, cell.set.clone(), !sheet.is_max())
+    comparisons.sort_by(|a, b| {
+        let key = |comparison: &Comparison<'_>| {
+            let cell = comparison.first();
+            (cell.size, cell.senders, cell.receivers, cell.set.clone(), !comparison.is_max())
         };
-        let rate = |sheet: &Sheet<'_>| sheet.first().load.rate.unwrap_or(0.0);
+        let rate = |comparison: &Comparison<'_>| comparison.first().load.rate.unwrap_or(0.0);
         (pattern_order(a.pattern).cmp(&pattern_order(b.pattern)))
             .then_with(|| key(a).cmp(&key(b)))
             .then_with(|| rate(a).total_cmp(&rate(b)))
     });
-    sheets
+    comparisons
 }
 
 fn throughput(cell: &Cell) -> f64 {
@@ -160,7 +165,7 @@ pub(super) fn setting(cell: &Cell) -> String {
     shape + &set.collect::<String>()
 }
 
-/// What became of a cell's backlog: medians over the good trials.
+/// How the backlog of a case was filled and drained: medians over the good trials.
 pub(super) struct Backlog {
     /// Messages.
     pub(super) messages: f64,
@@ -177,7 +182,7 @@ impl Backlog {
     }
 }
 
-/// Nothing for cells of other loads, and while no trial was good.
+/// `None` for cases of other loads, and if no trial was good.
 pub(super) fn backlog(cell: &Cell) -> Option<Backlog> {
     let good = || cell.trials.iter().filter(|trial| trial.failed.is_none()).filter_map(|trial| trial.drain);
     let median = |figure: fn(Drain) -> f64| stats::median(&good().map(figure).collect::<Vec<_>>());

@@ -1,4 +1,4 @@
-//! Numbers as people read them: units that fit, thin spaces between thousands.
+//! Numbers for readers: units that fit, thin spaces between thousands.
 
 use crate::results::{Arrivals, Load, LoadKind};
 
@@ -28,7 +28,7 @@ pub(crate) fn rate(value: f64) -> String {
     if value < 10.0 { format!("{value:.2}") } else { count(value.round() as u64) }
 }
 
-/// So many for each message, or a dash where that is not known.
+/// A number per message, or a dash if it is unknown.
 pub(crate) fn per_message(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.3}"))
 }

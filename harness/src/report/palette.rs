@@ -5,7 +5,7 @@ use plotters::style::RGBColor;
 
 /// Text.
 pub(crate) const INK: RGBColor = RGBColor(0x1f, 0x23, 0x28);
-/// Axes and what is said beside.
+/// Axes and their labels.
 pub(crate) const MUTED: RGBColor = RGBColor(0x5d, 0x66, 0x70);
 /// Grid lines.
 pub(crate) const GRID: RGBColor = RGBColor(0xdd, 0xe2, 0xe8);
@@ -14,22 +14,22 @@ pub(crate) const SHADE: RGBColor = RGBColor(0xee, 0xf1, 0xf5);
 /// The ground of a picture.
 pub(crate) const PAPER: RGBColor = RGBColor(0xff, 0xff, 0xff);
 
-/// What stands in a picture's own file, so that it follows the reader's light
-/// or dark setting; in the report the page's style does the same.
+/// The style in a picture's own file, so that it follows the reader's light or dark setting; in
+/// the report the page's style does the same.
 pub(crate) const DARK_STYLE: &str = "<style>@media (prefers-color-scheme: dark) {\
 [fill=\"#FFFFFF\"]{fill:#15191f}[fill=\"#1F2328\"]{fill:#e4e8ec}[stroke=\"#1F2328\"]{stroke:#e4e8ec}\
 [fill=\"#5D6670\"]{fill:#9aa4af}[stroke=\"#5D6670\"]{stroke:#9aa4af}[stroke=\"#DDE2E8\"]{stroke:#313841}\
 [fill=\"#EEF1F5\"]{fill:#232931}}</style>";
 
-/// What is so, beside what a wrong way to look at it says: blue and vermilion of
-/// the same palette as the transports.
+/// The actual value, beside the value that a wrong method reports: blue and vermilion of the
+/// same palette as the transports.
 pub(crate) const TRUTH: RGBColor = RGBColor(0x1a, 0x7f, 0xc1);
-/// What a wrong way to look at it says.
+/// The value that a wrong method reports.
 pub(crate) const WRONG: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
 
 /// The transports and their colours: the Okabe-Ito palette, which readers with
 /// any common colour vision tell apart, without its yellow (too pale on white)
-/// and with grey for the floor that everything is compared with.
+/// and with grey for the baseline that everything is compared with.
 const TRANSPORTS: [(&str, RGBColor); 13] = [
     ("inproc", RGBColor(0x80, 0x86, 0x8d)),
     ("tcp", RGBColor(0x56, 0xb4, 0xe9)),
@@ -54,7 +54,7 @@ pub(crate) fn transport(name: &str) -> RGBColor {
 }
 
 /// Colours of the parts of a cost, which are roles and not transports: the
-/// broker's stands out, for it is the part that the peers do not see.
+/// broker's is prominent, because the peers do not see this part.
 pub(crate) fn role(index: usize, name: &str) -> RGBColor {
     if name == "broker" {
         return RGBColor(0xa8, 0x6f, 0x9a);
@@ -63,7 +63,7 @@ pub(crate) fn role(index: usize, name: &str) -> RGBColor {
 }
 
 /// Colours of the hops of a pipeline, in the order of time. Waiting is pale, and
-/// what is done with a message is dark.
+/// work on a message is dark.
 pub(crate) fn hop(index: usize) -> RGBColor {
     [
         RGBColor(0xbf, 0xca, 0xd4),

@@ -1,5 +1,5 @@
-//! Templates to text. What comes from a run is escaped by the kind of file it
-//! goes into, so that no template can forget to.
+//! Renders templates. Values from a run are escaped for the kind of file, so that no template
+//! can forget it.
 
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
@@ -41,7 +41,7 @@ pub(crate) fn policy(style: &str, script: &str) -> String {
     )
 }
 
-/// Text that Markdown shows as it is, also in the cell of a table.
+/// Escapes text for Markdown, also in the cell of a table.
 fn markdown(text: &str) -> String {
     let mut escaped = String::new();
     for c in text.chars() {
@@ -60,12 +60,12 @@ fn markdown(text: &str) -> String {
     escaped
 }
 
-/// Text as code within a line; what would end it, or the cell around it, is left out.
+/// Text as inline code, without characters that would end it or the table cell around it.
 fn code(text: &str) -> String {
     format!("`{}`", text.replace(['`', '|', '\n', '\r'], " "))
 }
 
-/// A message as HTML: escaped, and what stands between backticks set as code.
+/// A message as HTML: escaped, with text between backticks set as code.
 fn prose(text: &str) -> String {
     let escaped = minijinja::HtmlEscape(text).to_string();
     let parts: Vec<&str> = escaped.split('`').collect();

@@ -1,4 +1,4 @@
-//! From values to pixels, and where the ticks stand.
+//! Scales: map values to pixels, and choose the ticks.
 
 /// A linear or logarithmic axis.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +22,7 @@ impl Scale {
         Self { values: (values.0, end), pixels, log: false }
     }
 
-    /// Logarithmic, over whole thirds of decades (1, 2, 5 …), around what is positive in `values`.
+    /// Logarithmic, over whole thirds of decades (1, 2, 5 …), around the positive `values`.
     pub(crate) fn log(values: impl Iterator<Item = f64>, pixels: (f64, f64)) -> Self {
         let (mut least, mut most) = (f64::MAX, f64::MIN);
         for value in values.filter(|value| *value > 0.0) {
@@ -45,7 +45,7 @@ impl Scale {
         self.log
     }
 
-    /// The pixel of a value; what is outside stands at the edge.
+    /// The pixel of a value; a value outside is drawn at the edge.
     pub(crate) fn at(&self, value: f64) -> f64 {
         let (low, high) = self.values;
         let value = value.clamp(low, high);

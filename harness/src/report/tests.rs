@@ -217,7 +217,7 @@ fn one_trial_of_each_has_no_interval_and_says_so() {
                 run.cells.iter_mut().for_each(|cell| cell.trials.truncate(1));
             });
         });
-        let answer = html.split("id=\"evidence-1\"").next().unwrap_or_default();
+        let answer = html.split("id=\"pattern-1\"").next().unwrap_or_default();
         let mut rows = readme.lines().filter(|line| line.starts_with("| "));
         assert!(!answer.contains("class=\"range\"") && !rows.any(|row| row.contains('[')), "{readme}");
         for text in [&html, &readme] {

@@ -1,4 +1,4 @@
-//! The ends of labs as the send loop uses them.
+//! Adapters: the sending ends of labs as the send loop uses them.
 
 use anyhow::Result;
 use bytes::Bytes;

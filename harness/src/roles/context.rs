@@ -1,4 +1,5 @@
-//! What a role has around it: what it was told, its accounts, and the way to report.
+//! The context of a measured role: its instructions, its account, and its line to the
+//! supervisor.
 
 use anyhow::{Context as _, Result};
 use labs::lab::{Knob, Place};
@@ -14,10 +15,10 @@ use crate::measure::schedule::{Schedule, Share};
 use crate::results::{Interval, LoadKind};
 use crate::stats;
 
-/// The time a role has to end after it was told to stop, ns.
+/// The time that a role has to end after `stop`, ns.
 pub const LEAVE: u64 = 5 * clock::SECOND;
 
-/// What a role has around it while it plays.
+/// The context of a running role.
 pub(super) struct RoleContext {
     pub(super) init: Init,
     pub(super) place: Place,
@@ -30,7 +31,7 @@ pub(super) struct RoleContext {
 
 impl RoleContext {
     pub(super) fn measure(&self) -> Result<&Measure> {
-        self.init.measure.as_ref().context("this role was not told what to measure")
+        self.init.measure.as_ref().context("this role got no instructions what to measure")
     }
 
     /// The value of a knob of the harness itself, at least 1; recorded with those of the labs.
@@ -47,7 +48,7 @@ impl RoleContext {
     pub(super) async fn go(&self) -> Result<Window> {
         let measure = self.measure()?;
         let mut started = self.started.clone();
-        let start = started.wait_for(Option::is_some).await.context("the supervisor has gone")?;
+        let start = started.wait_for(Option::is_some).await.context("the supervisor has ended")?;
         let start = start.unwrap_or_default();
         if measure.load.kind == LoadKind::Drain {
             // A backlog takes as long as it takes, and all of it counts.
@@ -65,7 +66,7 @@ impl RoleContext {
     /// Returns when the backlog is there, and is to be drained.
     pub(super) async fn backlog(&self) -> Result<()> {
         let mut draining = self.draining.clone();
-        draining.wait_for(|drain| *drain).await.context("the supervisor has gone")?;
+        draining.wait_for(|drain| *drain).await.context("the supervisor has ended")?;
         Ok(())
     }
 
@@ -107,7 +108,7 @@ impl RoleContext {
     pub(super) fn stop(&self) -> impl Future<Output = ()> + use<> {
         let mut stopped = self.stopped.clone();
         async move {
-            // An error means that the supervisor has gone, which is a stop as well.
+            // An error means that the supervisor has ended, which is a stop as well.
             let _ = stopped.wait_for(|stop| *stop).await;
         }
     }
@@ -206,13 +207,13 @@ impl RoleContext {
         self.tell(meter, fill).await
     }
 
-    /// The last line of a role that fills in by itself what it has measured.
+    /// The last line of a role that fills in its own measurements.
     pub(super) async fn tell(
         &self,
         meter: Meter,
         fill: impl FnOnce(&mut Report) -> Result<()>,
     ) -> Result<()> {
-        let usage = meter.usage.await.context("the meter has stopped")??;
+        let usage = meter.usage.await.context("the thread that counts costs has ended")??;
         let mut report = Report { usage, knobs: self.place.knobs_read(), ..Report::default() };
         fill(&mut report)?;
         (self.outbox)(FromRole::Report(Box::new(report)));

@@ -1,5 +1,5 @@
-//! Durable subscribers, measured: publishers offer the load, every subscriber
-//! takes all of it under its own identifier and acknowledges what it took.
+//! The measured loops of durable subscribers: publishers offer the load, and every
+//! subscriber receives all of it under its own identifier and acknowledges it.
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -76,7 +76,7 @@ async fn publish<R: Recording>(context: &RoleContext, publisher: impl Publisher)
     context.report(Some((sends, in_flight_window.cost())), None, meter).await
 }
 
-/// A consumer of events as one of their bodies: what is accounted for.
+/// Adapts a consumer of events to a consumer of their bodies, which the account counts.
 struct Bodies<C>(C);
 
 impl<C: Consumer<Item = Event>> Consumer for Bodies<C> {

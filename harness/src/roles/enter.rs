@@ -1,4 +1,5 @@
-//! Starts a role: gives it its place and its runtime, and listens for what it is told.
+//! Starts a role: gives it its place and its runtime, and passes on the supervisor's
+//! lines.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,7 @@ pub(super) fn start_role<F: Future<Output = Result<()>> + 'static>(
     registry: Arc<Registry>,
     play: fn(RoleContext) -> F,
 ) -> Result<()> {
-    // Boxed once a run, so that what is around it is compiled once and not for each lab.
+    // Boxed once per run, so that the code around it is compiled once and not for each lab.
     set(init, inbox, outbox, registry, &|context| Box::pin(play(context)))
 }
 
@@ -52,7 +53,7 @@ fn set(
         let (drain, draining) = watch::channel(false);
         let (stop, stopped) = watch::channel(false);
         let (act, acts) = mpsc::unbounded_channel();
-        tokio::spawn(listen(inbox, Arc::clone(&directory), Cues { start, drain, stop, act }));
+        tokio::spawn(listen(inbox, Arc::clone(&directory), Inputs { start, drain, stop, act }));
         tokio::spawn(announce(directory, Arc::clone(&outbox)));
         let counters = init.measure.as_ref().map(|measure| Counters::open(&measure.accounts, &role));
         let counters = counters.transpose()?.map(Arc::new);
@@ -70,17 +71,17 @@ fn set(
     result
 }
 
-/// What a role is told while it plays.
-struct Cues {
+/// The channels through which a running role gets the supervisor's lines.
+struct Inputs {
     start: watch::Sender<Option<u64>>,
     drain: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     act: mpsc::UnboundedSender<RoleCommand>,
 }
 
-/// Takes the supervisor's lines as they come, whatever the role is busy with.
-async fn listen(mut inbox: mpsc::UnboundedReceiver<ToRole>, directory: Arc<Directory>, cues: Cues) {
-    let Cues { start, drain, stop, act } = cues;
+/// Reads the supervisor's lines at once, even while the role is busy.
+async fn listen(mut inbox: mpsc::UnboundedReceiver<ToRole>, directory: Arc<Directory>, inputs: Inputs) {
+    let Inputs { start, drain, stop, act } = inputs;
     while let Some(line) = inbox.recv().await {
         match line {
             ToRole::Init(_) => {}
@@ -89,12 +90,12 @@ async fn listen(mut inbox: mpsc::UnboundedReceiver<ToRole>, directory: Arc<Direc
             }
             ToRole::Go { start: at } => start.send_modify(|start| *start = Some(at)),
             ToRole::Drain => drain.send_modify(|drain| *drain = true),
-            // A role that has ended needs no more telling.
+            // A role that has ended needs no more lines.
             ToRole::Command(what) => drop(act.send(what)),
             ToRole::Stop => stop.send_modify(|stop| *stop = true),
         }
     }
-    // The supervisor has gone: there is nobody to play for.
+    // The supervisor has ended, so the role ends, too.
     stop.send_modify(|stop| *stop = true);
     std::future::pending::<()>().await;
 }

@@ -1,4 +1,5 @@
-//! How many errors in a row are refusals, before they are a failure.
+//! The error budget: the number of consecutive errors that count as refusals before the
+//! role fails.
 
 use anyhow::Result;
 

@@ -1,4 +1,4 @@
-//! How to run a lab's roles without knowing its type.
+//! A handle runs a lab's roles without knowing the lab's type.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub type Outbox = Arc<dyn Fn(FromRole) + Send + Sync>;
 /// How to run a lab without knowing its type.
 #[derive(Clone)]
 pub struct Handle {
-    /// What the catalog says of it.
+    /// Its entry in the catalog.
     pub entry: catalog::Entry,
     /// Runs a role.
     pub run: RoleFn,

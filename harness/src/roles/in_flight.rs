@@ -1,5 +1,5 @@
-//! What one role has begun and not yet finished: sends that wait to be
-//! confirmed, questions that wait for an answer.
+//! The operations that a role has started and not finished: sends that wait for
+//! confirmation, requests that wait for a reply.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;

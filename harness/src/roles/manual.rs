@@ -1,6 +1,6 @@
-//! Roles that are played by hand: told what to do line by line, they say what
-//! happened. `lab play` and `lab run` stand on these. A lab's ends are erased before they come
-//! here: these loops measure nothing, and are compiled once.
+//! Roles played by hand: they get a command per line, and report events. `lab play` and
+//! `lab run` use them. The ends of a lab are erased before they get here, because these
+//! loops measure nothing and should be compiled once.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -24,9 +24,9 @@ use labs::erased::{
     AnyConsumer, AnyProducer, AnyPublisher, AnyReceiver, AnyRequester, AnyResponder, AnySender, AnySubscriber,
 };
 
-/// What is published under when no topic is given.
+/// The topic if none is given.
 const TOPIC: &str = "play";
-/// What the control channel carries to end all workers.
+/// The message on the control channel that ends all workers.
 const STOP: &str = "stop";
 
 fn text(body: &Bytes) -> String {
@@ -34,7 +34,7 @@ fn text(body: &Bytes) -> String {
 }
 
 impl RoleContext {
-    /// The next thing to do; `None` when told to stop.
+    /// The next command; `None` after `stop`.
     async fn act(&mut self) -> Option<RoleCommand> {
         let stop = self.stop();
         tokio::select! {
@@ -158,7 +158,7 @@ pub(super) async fn requester(mut context: RoleContext, requester: AnyRequester)
     }
 }
 
-/// A responder: answers the oldest request when told, or by itself.
+/// A responder: answers the oldest request on command, or automatically.
 pub(super) async fn responder(mut context: RoleContext, mut responder: AnyResponder) -> Result<()> {
     context.ready();
     let (mut open, mut auto) = (VecDeque::new(), None);
@@ -243,7 +243,7 @@ pub(super) async fn producer(mut context: RoleContext, producer: AnyProducer) ->
     producer.close().await
 }
 
-/// A consumer: settles the oldest delivery when told, or by itself.
+/// A consumer: settles the oldest delivery on command, or automatically.
 pub(super) async fn consumer(mut context: RoleContext, consumer: AnyConsumer) -> Result<()> {
     settle(&mut context, consumer, None).await
 }
@@ -340,7 +340,7 @@ async fn settle(
                 },
                 delivery = consumer.next() => {
                     let Some(delivery) = delivery? else {
-                        context.say(What::Ended, "no more can come");
+                        context.say(What::Ended, "no more events can arrive");
                         context.stop().await;
                         break;
                     };
@@ -356,7 +356,7 @@ async fn settle(
             continue;
         }
         let Some(delivery) = open.pop_front() else {
-            context.say(What::Failed, "nothing waits to be settled");
+            context.say(What::Failed, "no delivery waits to be settled");
             continue;
         };
         let what = match act {

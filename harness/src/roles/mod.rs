@@ -1,6 +1,5 @@
-//! The measured loops: one file a pattern, generic over the contract. They are
-//! the only ones there are; every lab is driven by these, whether its roles are
-//! processes of their own or threads.
+//! The measured loops, one file per pattern, generic over the contract. There are no
+//! others: they drive every lab, whether its roles are processes or threads.
 
 pub mod baseline;
 pub mod protocol;

@@ -1,4 +1,4 @@
-//! One-way, measured: senders offer the load, one receiver takes it.
+//! The measured loops of one-way: senders offer the load, one receiver receives it.
 
 use anyhow::Result;
 use futures_util::FutureExt;

@@ -1,6 +1,6 @@
-//! A pipeline, measured end to end: due at the ventilator, received at the
-//! sink, and at a rate hop by hop. A worker does no work of its own unless the
-//! knob `work-us` says so; what is measured is the plumbing.
+//! The measured loops of a pipeline, end to end: due at the ventilator, received at the
+//! sink, and, at a rate, hop by hop. A worker does no work of its own unless the knob
+//! `work-us` asks for it; only the transport is measured.
 
 use anyhow::{Context as _, Result};
 use futures_util::FutureExt;
@@ -124,7 +124,7 @@ async fn work<C: Consumer<Item = bytes::Bytes>, R: Recording>(
     context.report::<R>(None, None, meter).await
 }
 
-/// Where a worker works, and what it writes down of that.
+/// The state of a worker: the work per task, and the counts and times of its tasks.
 struct Workbench {
     /// How long it sits on a task, ns.
     work: u64,
@@ -142,7 +142,7 @@ impl Workbench {
         let counters = R::ACCOUNTS.then(|| Counters::open(&measure.accounts, &role)).transpose()?;
         let timed = measure.load.is_open() && R::ACCOUNTS;
         let times = timed.then(|| Worked::open(&measure.accounts, &role, context.init.senders));
-        let times = times.transpose().context("this worker cannot keep the times of its tasks")?;
+        let times = times.transpose().context("this worker cannot record the times of its tasks")?;
         Ok(Self { work, pacer: Pacer::new()?, counters, times, run: context.init.run })
     }
 
@@ -172,8 +172,8 @@ impl Workbench {
     }
 }
 
-/// Results first, then the tasks they came from: whoever dies in between
-/// leaves a task that will be done again, never one that is lost.
+/// Results first, then the tasks they came from: a worker that dies in between leaves a task
+/// that will be done again, never one that is lost.
 async fn settle<C: Consumer>(
     tasks: &mut C,
     results: &mut impl Sender,

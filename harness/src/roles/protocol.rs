@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::measure::cost::Usage;
 use crate::results::{Interval, Load};
 
-/// What a role does in its pattern.
+/// The kind of a role in its pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the patterns' own words; see the contracts in `labs`")]
@@ -122,7 +122,7 @@ pub struct Init {
     pub bind: BTreeMap<String, String>,
     /// The filter of a subscriber, where one was asked for.
     pub filter: Option<String>,
-    /// What is measured; `None` for a role that is played by hand.
+    /// The measurement; `None` for a role played by hand.
     pub measure: Option<Measure>,
 }
 
@@ -161,7 +161,7 @@ pub struct Measure {
     pub lockstep: bool,
 }
 
-/// What the supervisor says.
+/// A line from the supervisor to a role.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "line", rename_all = "lowercase")]
 pub enum ToRole {
@@ -186,7 +186,7 @@ pub enum ToRole {
     Stop,
 }
 
-/// One thing a role that is played by hand can be told to do.
+/// A command for a role that is played by hand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "lowercase")]
 pub enum RoleCommand {
@@ -213,7 +213,7 @@ pub enum RoleCommand {
     },
 }
 
-/// What a role says.
+/// A line from a role to the supervisor.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "line", rename_all = "lowercase")]
 pub enum FromRole {
@@ -267,7 +267,7 @@ impl Event {
     }
 }
 
-/// What can happen.
+/// The kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the words are those of `labs::lab`")]
@@ -287,7 +287,7 @@ pub enum What {
     Ended,
 }
 
-/// What a role has measured.
+/// The measurements of a role.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Report {
     /// Messages received in the measured window.
@@ -302,13 +302,13 @@ pub struct Report {
     pub pacer: String,
     /// Histogram, encoded.
     pub confirm: String,
-    /// What each interval saw.
+    /// The series of intervals.
     pub series: Vec<Interval>,
     /// For a backlog: from the first send to the last confirmation, or from the
     /// first look to the last message received; ns of the clock.
     #[serde(default)]
     pub span: Option<(u64, u64)>,
-    /// What the role used in the measured window.
+    /// The role's use of CPU and memory in the measured window.
     pub usage: Usage,
     /// CPU time that a sender spent on looking whether its full window has room, ns; warm-up
     /// included.

@@ -1,5 +1,5 @@
-//! Publish/subscribe, measured: publishers offer the load, every subscriber
-//! takes all of it.
+//! The measured loops of publish/subscribe: publishers offer the load, and every
+//! subscriber receives all of it.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ use crate::measure::header::PROBE;
 use crate::measure::recorder::{Progress, ReceiverRecorder, Recording, Seen, SenderRecorder, Window};
 use labs::erased::{AnyPublisher, AnySubscriber};
 
-/// What is published under when measuring.
+/// The topic of measured events.
 const TOPIC: &str = "lab.bench";
 /// Gap between probes, ns.
 const PROBING: u64 = 2_000_000;
@@ -43,13 +43,13 @@ pub(super) async fn run<L: PubSub, R: Recording>(context: RoleContext) -> Result
     }
 }
 
-/// What is published under when measuring.
+/// The topic of measured events.
 pub(super) fn topic() -> Result<Topic> {
     Topic::new(TOPIC)
 }
 
-/// What was asked for; else, when measuring, the narrowest filter the
-/// transport can express.
+/// The requested filter; otherwise, when measuring, the narrowest filter that the transport can
+/// express.
 pub(super) fn filter<L: PubSub>(asked: Option<&str>, measured: bool) -> Result<Filter> {
     match asked {
         Some(text) => text.parse(),
@@ -76,7 +76,7 @@ async fn publish<L: PubSub, R: Recording>(context: &RoleContext, publisher: L::P
     context.report(Some((sends, in_flight_window.cost())), None, meter).await
 }
 
-/// Publishes probes until the supervisor has heard that everyone saw one.
+/// Publishes probes until every subscriber has reported one to the supervisor.
 async fn probe<R: Recording>(context: &RoleContext, sink: &mut impl MessageSink) -> Result<Window> {
     let never = Window { start: 0, from: 0, to: 0 };
     let mut sends: SenderRecorder<R> = context.sender_recorder(never)?;

@@ -1,5 +1,5 @@
-//! Queued delivery, measured: producers keep many messages in flight until
-//! they are confirmed, consumers settle what they received.
+//! The measured loops of queued delivery: producers keep many messages in flight until
+//! they are confirmed; consumers settle what they receive.
 
 use anyhow::Result;
 use futures_util::FutureExt;
@@ -20,7 +20,7 @@ use labs::erased::{AnyConsumer, AnyProducer};
 
 pub(super) const IN_FLIGHT: Knob =
     Knob::new("in-flight", 512, "Messages sent and not yet confirmed, in a closed loop.");
-/// The same at a rate: beyond it, what is due waits, and lag shows it.
+/// The same at a rate: beyond it, due messages wait, and lag shows it.
 const IN_FLIGHT_OPEN: usize = 10_000;
 pub(super) const PREFETCH: Knob =
     Knob::new("prefetch", 256, "Deliveries a consumer holds unsettled while it is measured.");
@@ -121,14 +121,15 @@ async fn produce<R: Recording>(context: &RoleContext, producer: impl Producer) -
                 }
             },
             slept = pacer.sleep_until(wake), if !ended && in_flight.len() < limit => {
-                // A look at a full window, or a closed loop's end, is no message's time.
+                // Waiting for a full window, or for the end of a closed loop, is not part of a
+                // message's time.
                 let late = slept?.filter(|_| due == Some(wake));
                 sends.woke(wake, late);
             }
             () = &mut stop => break,
         }
     }
-    // What is still in flight was never confirmed: the account says so.
+    // Messages still in flight were never confirmed, and the account shows them so.
     drop(in_flight);
     producer.close().await?;
     context.report(Some((sends, in_flight_window.cost())), None, meter).await

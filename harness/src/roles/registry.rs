@@ -61,7 +61,7 @@ impl Handles {
     }
 }
 
-/// What the name of a lab begins with whose messages are only counted.
+/// Prefix of the names of uninstrumented labs, whose messages are only counted.
 pub const UNINSTRUMENTED: &str = "uninstrumented-";
 
 impl<R: Recording> Handles<R> {

@@ -1,5 +1,5 @@
-//! Request/reply, measured: a round trip is from the due time of the request
-//! to its reply in hand. The responder echoes.
+//! The measured loops of request/reply: a round trip lasts from the due time of the
+//! request until its reply is received. The responder echoes.
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use labs::erased::{AnyRequester, AnyResponder};
 
 pub(in crate::roles) const IN_FLIGHT: Knob =
     Knob::new("in-flight", 64, "Requests of one requester in flight, in a closed loop.");
-/// Requests in flight at a rate: beyond it, what is due waits, and lag shows it.
+/// Requests in flight at a rate: beyond it, due requests wait, and lag shows it.
 const IN_FLIGHT_OPEN: usize = 10_000;
 
 pub(super) async fn run<L: RequestReply, R: Recording>(context: RoleContext) -> Result<()> {
@@ -92,14 +92,14 @@ async fn ask<R: Recording>(context: &RoleContext, requester: impl Requester) -> 
                 }
             }
             slept = pacer.sleep_until(wake), if !ended && in_flight.len() < limit => {
-                // A closed loop's end is no message's time.
+                // Waiting for the end of a closed loop is not part of a message's time.
                 let late = slept?.filter(|_| due == Some(wake));
                 sends.woke(wake, late);
             }
             () = &mut stop => break,
         }
     }
-    // What is still in flight is abandoned, and so lost: the account says so.
+    // Requests still in flight are abandoned and therefore lost, and the account shows them so.
     drop(in_flight);
     context.report(Some((sends, 0)), Some(receipts), meter).await
 }

@@ -1,4 +1,4 @@
-//! A role as a process of its own, which talks over its stdin and stdout.
+//! A role in a process of its own, which talks over stdin and stdout.
 
 use std::sync::Arc;
 
@@ -19,10 +19,10 @@ pub fn main(handles: &[Handle]) -> Result<()> {
     else {
         anyhow::bail!("the first line must be an init line");
     };
-    let floors = baseline::handles();
+    let baselines = baseline::handles();
     let handle = handles
         .iter()
-        .chain(&floors)
+        .chain(&baselines)
         .find(|handle| handle.entry.name == init.lab)
         .with_context(|| format!("there is no lab `{}`", init.lab))?;
     drop(input);
@@ -30,10 +30,10 @@ pub fn main(handles: &[Handle]) -> Result<()> {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
             match serde_json::from_str(&line) {
                 Ok(line) => drop(lines.send(line)),
-                Err(error) => eprintln!("not a line of the protocol: {error}: {line}"),
+                Err(error) => eprintln!("not a control line: {error}: {line}"),
             }
         }
-        // The supervisor has gone; a role has no life of its own.
+        // The supervisor has ended, so the role ends, too.
         drop(lines);
         std::thread::sleep(std::time::Duration::from_secs(2));
         std::process::exit(1);

@@ -15,7 +15,7 @@ pub fn block_on<T>(work: LocalBoxFuture<'_, Result<T>>) -> Result<T> {
     runtime(0)?.block_on(work)
 }
 
-/// A runtime for one role (or one errand).
+/// A runtime for one role or one cleanup task.
 pub fn runtime(threads: usize) -> Result<tokio::runtime::Runtime> {
     let mut builder = match threads {
         0 => tokio::runtime::Builder::new_current_thread(),

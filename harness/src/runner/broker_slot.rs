@@ -1,4 +1,4 @@
-//! The broker that trials share.
+//! The broker slot: the broker that consecutive trials share.
 
 use anyhow::Result;
 

@@ -1,4 +1,5 @@
-//! What a plan comes to: which labs can run here, and the cells of the run.
+//! The cases of a run: the labs of the plan that can run here, with every size, shape and
+//! load.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -51,7 +52,7 @@ pub(super) fn available(
     Ok((handles, sources, skipped))
 }
 
-/// A new result set, or the one to go on with; and what keeps others from writing to it.
+/// A new result set or the one to continue, and the lock that keeps others from writing to it.
 pub(super) fn open(
     request: &Request<'_>,
     handles: &[Handle],
@@ -65,13 +66,13 @@ pub(super) fn open(
         let (bundle, mut run) = Bundle::open(request.out)?;
         ensure!(
             run.plan == request.plan,
-            "{} was made with another plan; give the same labs and options as then, or a new --out",
+            "{} was made with another plan; give the same labs and options, or a new --out",
             request.out.display()
         );
         same_conditions(&run, sources)
             .with_context(|| format!("{} cannot be continued", request.out.display()))?;
         run.sources = said(sources);
-        // What a trial of the plan recorded and what is damaged now is measured again.
+        // A trial of the plan whose recording is damaged is measured again.
         for cell in run.cells.iter_mut().filter(|cell| cell.part_of.is_none()) {
             let id = &cell.id;
             cell.trials.retain(|trial| trial.failed.is_some() || bundle.raw(id, trial.index).is_ok());
@@ -191,7 +192,7 @@ pub(super) fn settings<'a>(
                 if bad.len() == plan.loads.len() {
                     continue;
                 }
-                // Floors have neither knobs nor crowds.
+                // Baselines have no knobs, and one sender and one receiver.
                 let plain = [BTreeMap::new()];
                 for set in if handle.baseline { &plain[..] } else { &combinations[..] } {
                     all.push(Setting { handle, size, senders, receivers, set: set.clone() });
@@ -200,7 +201,7 @@ pub(super) fn settings<'a>(
         }
     }
     if let (true, Some(skip)) = (all.iter().all(|setting| setting.handle.baseline), skipped.last()) {
-        bail!("nothing is left to measure: {}", skip.reason);
+        bail!("there is nothing to measure: {}", skip.reason);
     }
     Ok(all)
 }
@@ -259,7 +260,7 @@ impl Setting<'_> {
             part_of,
             trials: Vec::new(),
             summary: None,
-            floor: baseline::beneath(entry)
+            floor: baseline::of_lab(entry)
                 .filter(|_| !self.handle.baseline && part_of.is_none())
                 .map(|name| id(&name, &BTreeMap::new())),
         }
@@ -279,12 +280,15 @@ impl Setting<'_> {
     }
 }
 
-/// The wire floors beneath these labs. Floors have one sender and one receiver.
-pub(super) fn floors(plan: &Plan, labs: &[Handle]) -> Vec<Handle> {
-    let names: BTreeSet<String> = labs.iter().filter_map(|lab| baseline::beneath(&lab.entry)).collect();
+/// The baselines of these labs. Baselines have one sender and one receiver.
+pub(super) fn baselines(plan: &Plan, labs: &[Handle]) -> Vec<Handle> {
+    let names: BTreeSet<String> = labs.iter().filter_map(|lab| baseline::of_lab(&lab.entry)).collect();
     let plain = plan.loads.iter().any(|load| matches!(load.kind, LoadKind::Max | LoadKind::Rate));
     let wanted = plan.floor && plain && plan.senders == [1] && plan.receivers == [1];
-    baseline::handles().into_iter().filter(|floor| wanted && names.contains(&floor.entry.name)).collect()
+    baseline::handles()
+        .into_iter()
+        .filter(|baseline| wanted && names.contains(&baseline.entry.name))
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The search for the highest rate that is sustained, as pure arithmetic: what
-//! to try next, and whether a trial has passed.
+//! The search for the highest sustainable rate, as pure arithmetic: which rate to try
+//! next, and whether a trial has passed.
 
 use crate::results::{LoadKind, Objective, Purpose, Trial};
 
@@ -10,18 +10,18 @@ const STEP_DOWN: f64 = 1.1;
 /// Longer runs that may fail before the search gives up: the last is at half
 /// of the rate that short trials have promised.
 const CONFIRMATIONS: usize = 8;
-/// A rate has passed, or failed, when so many of its trials have.
+/// A rate has passed, or failed, when this many of its trials have.
 const MAJORITY: usize = 2;
 /// How much longer the run is that confirms a rate.
 pub(crate) const LONGER: f64 = 4.0;
 /// Below this many messages a second nothing is searched for.
 const LEAST: f64 = 10.0;
 
-/// A search: ask [`Limit::next`] what to try, and [`Limit::tell`] it how it went.
+/// A search: ask [`Limit::next`] what to try, and report the result with [`Limit::tell`].
 #[derive(Debug, Clone)]
 pub(crate) struct Limit {
     start: f64,
-    /// What the generator can offer at most, messages a second.
+    /// The highest rate that the generator can offer, messages a second.
     ceiling: f64,
     /// Rates that have passed in short trials, and did not fail in a longer one.
     passed: Vec<f64>,
@@ -44,7 +44,7 @@ impl Limit {
         }
     }
 
-    /// The rate to try next; `None` when the search has come to its end.
+    /// The rate to try next; `None` when the search has ended.
     pub(crate) fn next(&self) -> Option<(f64, Purpose)> {
         if self.confirmed.is_some() || self.refuted >= CONFIRMATIONS {
             return None;
@@ -96,20 +96,22 @@ impl Limit {
         self.confirmed
     }
 
-    /// What has to be said about how it ended.
+    /// A note on how the search ended.
     pub(crate) fn note(&self) -> Option<String> {
         match (self.confirmed, self.fail) {
             (Some(_), Some(_)) => None,
             (Some(rate), None) => Some(format!(
-                "only a lower bound: at {rate} a second nothing failed, and the load generator cannot be trusted with more"
+                "only a lower bound: {rate} messages a second passed, and the load generator is not reliable \
+                 above that"
             )),
             (None, Some(fail)) if self.refuted == 0 => {
-                Some(format!("nothing passed: the lowest rate that was tried, {fail} a second, failed"))
+                Some(format!("no rate passed: the lowest one tried, {fail} a second, failed"))
             }
             (None, Some(fail)) => Some(format!(
-                "{CONFIRMATIONS} longer runs failed, the last at {fail} a second: it is not sustained"
+                "{CONFIRMATIONS} longer runs failed, the last at {fail} a second: no sustainable rate was \
+                 confirmed"
             )),
-            (None, None) => Some("nothing was tried".to_owned()),
+            (None, None) => Some("no rate was tried".to_owned()),
         }
     }
 }
@@ -136,7 +138,7 @@ pub(crate) fn rounded(rate: f64) -> f64 {
     (rate / unit).round() * unit
 }
 
-/// A backlog may grow by this share of what was due: 1 % is the rest of 99 %.
+/// A backlog may grow by this share of the due messages: 1 % is the rest of 99 %.
 const GROWTH: f64 = 0.01;
 /// Or by this many messages, which a few late wake-ups leave at any rate.
 const GROWTH_MESSAGES: f64 = 100.0;
@@ -150,7 +152,7 @@ pub(crate) fn fault(trial: &Trial, objective: &Objective, copies: u64) -> Option
     let due = (trial.due * copies) as f64;
     let received = trial.throughput_per_s * trial.seconds;
     if received < objective.achieved * due {
-        return Some(format!("{:.1} % of what was due was received in time", received / due * 100.0));
+        return Some(format!("{:.1} % of the due messages were received in time", received / due * 100.0));
     }
     if trial.counts.confirmed_lost > 0 {
         return Some(format!("{} confirmed messages were lost", trial.counts.confirmed_lost));

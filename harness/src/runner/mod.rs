@@ -1,5 +1,5 @@
-//! Runs a plan: makes its cases and trials in random order, starts the broker that
-//! each needs, searches for capacities, and writes the bundle down after each trial.
+//! Runs a plan: makes its cases and trials in random order, starts the broker that each
+//! needs, searches for capacities, and writes the result set after each trial.
 
 mod broker_slot;
 mod cases;

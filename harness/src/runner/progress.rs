@@ -1,4 +1,4 @@
-//! How a run tells its progress.
+//! How a run reports its progress.
 
 use std::path::Path;
 
@@ -7,11 +7,11 @@ use labs::lab::Broker;
 use crate::results::{Cell, Skipped};
 use crate::trial::Watch;
 
-/// How a run tells its progress.
+/// Receives the progress of a run.
 pub trait Progress {
-    /// So many trials are to be made.
+    /// The run begins, with the number of trials to run.
     fn begin(&mut self, trials: usize, skipped: &[Skipped]);
-    /// By now so many trials are expected: a search decides as it goes.
+    /// The number of trials expected now; a search decides step by step.
     fn expect(&mut self, trials: usize);
     /// Something is known that is not one trial's.
     fn note(&mut self, line: &str);
@@ -19,23 +19,23 @@ pub trait Progress {
     fn broker(&mut self, broker: Broker);
     /// A trial begins.
     fn next(&mut self, next: &Next<'_>);
-    /// A trial goes on.
+    /// A trial is running.
     fn watch(&mut self, cell: &Cell, watch: &Watch<'_>);
-    /// A trial has ended; about so many seconds are left.
+    /// A trial has ended; with the estimated seconds left.
     fn trial(&mut self, cell: &Cell, made: usize, left_s: f64);
-    /// Every cell of the bundle in this folder has so many trials, and more are to
-    /// come. No trial and no broker runs until this returns.
+    /// Every case of the result set in this folder has this many trials, and more are to come.
+    /// No trial and no broker runs until this returns.
     fn round(&mut self, bundle: &Path, trials: usize);
 }
 
 /// A trial that begins, and what comes after it.
 pub struct Next<'a> {
-    /// Its cell.
+    /// Its case.
     pub cell: &'a Cell,
-    /// Which of the cell's trials it is, from 0.
+    /// The index of the trial within its case, from 0.
     pub trial: usize,
-    /// How many the cell has; `None` where a search decides.
+    /// The number of trials of the case; `None` if a search decides.
     pub of: Option<usize>,
-    /// The cell of the trial after it, where that is known.
+    /// The case of the next trial, if known.
     pub then: Option<&'a Cell>,
 }

@@ -1,4 +1,4 @@
-//! What a run is asked to do, and where it writes.
+//! The request for a run: what to measure, and where to write it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::results::Plan;
 use crate::results::private::RESULTS;
 use crate::roles::Handle;
 
-/// What a run needs besides its plan.
+/// Everything that a run needs.
 pub struct Request<'a> {
     /// Every lab there is.
     pub handles: &'a [Handle],
@@ -20,9 +20,9 @@ pub struct Request<'a> {
     pub urls: BTreeMap<String, String>,
     /// The seed of everything random.
     pub seed: u64,
-    /// The folder of the bundle.
+    /// The folder of the result set.
     pub out: &'a Path,
-    /// Go on with a bundle that is there.
+    /// Continue an existing result set.
     pub resume: bool,
     /// A missing broker is an error, not a skipped lab.
     pub strict: bool,
@@ -39,5 +39,5 @@ pub fn default_out(name: &str) -> Result<std::path::PathBuf> {
             return Ok(dir);
         }
     }
-    Err(anyhow::anyhow!("results/ has 999 runs of today already")).context("give a folder with --out")
+    Err(anyhow::anyhow!("results/ already has 999 runs of today")).context("give a folder with --out")
 }

@@ -1,4 +1,4 @@
-//! Runs the trials of a plan, and writes the bundle down after each.
+//! Runs the trials of a plan, and writes the result set after each.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::broker_slot::BrokerSlot;
-use super::cases::{self, available, floors, open};
+use super::cases::{self, available, baselines, open};
 use super::progress::{Next, Progress};
 use super::request::Request;
 use super::schedule::{Block, Step, schedule};
@@ -40,21 +40,21 @@ pub fn check(plan: &Plan, handles: &[Handle]) -> Result<()> {
         let name = without.map(|handle| &handle.entry.name);
         ensure!(
             name.is_none(),
-            "{} has no broker that could stand still; leave out --pause-broker",
+            "{} has no broker to pause; leave out --pause-broker",
             name.map_or("", String::as_str)
         );
     }
     cases::settings(&wanted, plan, &mut Vec::new()).map(|_| ())
 }
 
-/// Makes every trial of the plan. What was finished is on disk at every moment.
+/// Runs every trial of the plan. Finished trials are on disk at every moment.
 pub async fn run(request: &Request<'_>, progress: &mut impl Progress) -> Result<Run> {
     let plan = &request.plan;
     plan::check(plan)?;
     let wanted = plan::select(request.handles, &plan.labs)?;
     let cpus = plan.cpus.as_deref().map(plan::parse_cpus).transpose()?.unwrap_or_default();
     let (mut handles, sources, skipped) = available(wanted, &request.urls, request.strict)?;
-    handles.extend(floors(plan, &handles));
+    handles.extend(baselines(plan, &handles));
     let (bundle, run, _lock) = open(request, &handles, &sources, skipped)?;
     let mut random = SmallRng::seed_from_u64(run.seed);
     let rounds = schedule(&run, &handles, &mut random);
@@ -83,7 +83,7 @@ pub async fn run(request: &Request<'_>, progress: &mut impl Progress) -> Result<
         for block in &round.blocks {
             work.block(block).await?;
         }
-        // The end of the run tells of the last one.
+        // The last one is reported at the end of the run.
         if rounds.peek().is_some() || searches {
             work.progress.round(work.bundle.dir(), round.trials);
         }
@@ -196,9 +196,9 @@ impl<P: Progress> Work<'_, P> {
             placement: Placement { threads: handle.entry.in_process(), cpus: self.cpus.clone() },
             null_rate: self.null_rate(handle, cell.size),
             options: match cell.part_of {
-                // A search wants the limit of what is left alone.
+                // A search measures the limit without a pause of the broker.
                 Some(_) => TrialOptions::default(),
-                // A floor keeps no account, and so no recording.
+                // A baseline keeps no account, and so no recording.
                 None => TrialOptions {
                     record: plan.record && !handle.baseline,
                     pause: plan.pause,
@@ -224,8 +224,8 @@ impl<P: Progress> Work<'_, P> {
         Ok(good)
     }
 
-    /// What the generator can offer to a transport that does nothing. A floor's
-    /// sender stamps nothing: what stamping costs does not hold it back.
+    /// The rate that the generator can offer to a transport that does nothing. The sender of a
+    /// baseline writes no header, so the cost of headers does not limit it.
     pub(super) fn null_rate(&self, handle: &Handle, size: u64) -> f64 {
         match handle.baseline {
             true => f64::INFINITY,
@@ -249,7 +249,7 @@ fn put(cell: &mut Cell, trial: Trial) {
     cell.trials.sort_by_key(|trial| trial.index);
 }
 
-/// What the broker's settings allow to promise.
+/// The guarantee that the broker's settings allow.
 fn note_settings(cell: &mut Cell, server: &Server) {
     let Some((limit, why)) = server.guarantee_limit() else { return };
     if cell.guarantee == Guarantee::Durable.as_str() && limit < Guarantee::Durable {
@@ -258,7 +258,7 @@ fn note_settings(cell: &mut Cell, server: &Server) {
     }
 }
 
-/// What the good trials say together, from the recordings on disk.
+/// The summary of the good trials, from the recordings on disk.
 fn summarize(bundle: &Bundle, cell: &mut Cell, seed: u64) -> Result<()> {
     let raw = |trial: &Trial| match trial.failed {
         // One that could not even begin has recorded nothing.

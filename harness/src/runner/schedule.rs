@@ -1,4 +1,4 @@
-//! Which trials are still to be run, in random order.
+//! The schedule of a run: the remaining trials, in random order.
 
 use std::collections::BTreeMap;
 
@@ -25,15 +25,15 @@ pub(super) struct Block {
     pub(super) steps: Vec<Step>,
 }
 
-/// One trial of every cell that does not have it yet.
+/// One trial of every case that does not have it yet.
 pub(super) struct Round {
-    /// How many trials each cell has after it.
+    /// The number of trials that each case has after it.
     pub(super) trials: usize,
     pub(super) blocks: Vec<Block>,
 }
 
-/// What is still to be done, in random order: round by round, broker by broker
-/// (one lives at a time and is new in each round), trial by trial.
+/// The remaining trials in random order: round by round, broker by broker (one lives at a time
+/// and is new in each round), trial by trial.
 pub(super) fn schedule(run: &Run, handles: &[Handle], random: &mut SmallRng) -> Vec<Round> {
     let mut rounds = Vec::new();
     for trial in 0..run.plan.trials {

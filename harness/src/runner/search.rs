@@ -1,8 +1,8 @@
-//! Loads that are found by measuring: the rate that a lab sustains, and its
-//! latency from far below that rate to just above it.
+//! Loads that are found by measuring: the sustainable rate of a lab, and its latency from
+//! far below that rate to just above it.
 //!
-//! Each rate is judged by several short trials and never inside one of them:
-//! what is searched for must not move while it is measured.
+//! Several short trials decide about each rate, and the rate never changes within a
+//! trial: the searched quantity must not move while it is measured.
 
 use anyhow::Result;
 use rand::seq::SliceRandom as _;
@@ -24,7 +24,7 @@ const START: f64 = 1_000.0;
 const CAUTION: f64 = 0.125;
 /// The loads of a sweep, as shares of the sustainable rate.
 const SHARES: [f64; 14] = [0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0, 1.05];
-/// About how many trials a search takes, for the estimate of what is left.
+/// The approximate number of trials of a search, to estimate the time left.
 const TRIALS: usize = 20;
 
 impl<P: Progress> Work<'_, P> {
@@ -60,7 +60,7 @@ impl<P: Progress> Work<'_, P> {
         Ok(())
     }
 
-    /// About so many trials are left.
+    /// The estimated number of trials left.
     fn forecast(&mut self, left: usize) {
         self.total = self.made + left;
         self.progress.expect(self.total);
@@ -91,7 +91,7 @@ impl<P: Progress> Work<'_, P> {
             complete: false,
         });
         let mut slot = BrokerSlot::new(need(setting.handle));
-        // What a closed loop moves says where to begin.
+        // The throughput of a closed loop is the starting point.
         let hint = self.cell(setting, &Load::max(), "");
         self.step(&mut slot, Turn { cell: hint, trial: 0 }, self.length(1.0)).await?;
         let flat_out = self.run.cells[hint].summary.as_ref().map(|summary| summary.throughput_per_s.median);
@@ -137,7 +137,7 @@ impl<P: Progress> Work<'_, P> {
             let trial = self.run.cells[cell].trials.len();
             self.step(slot, Turn { cell, trial }, length).await?;
             let made = self.run.cells[cell].trials.iter().find(|made| made.index == trial);
-            let why = made.map_or(Some("it was not made".to_owned()), |made| fault(made, &objective, copies));
+            let why = made.map_or(Some("it was not run".to_owned()), |made| fault(made, &objective, copies));
             let decided = votes.cast(why.is_none());
             trials.push(Attempt { trial, why });
             if let Some(passed) = decided {
@@ -156,7 +156,7 @@ impl<P: Progress> Work<'_, P> {
             return Ok(());
         }
         let Some(sustainable) = self.run.capacities[capacity].sustainable_per_s else {
-            self.progress.note(&format!("{} is not swept: it has no sustainable rate", subject.lab));
+            self.progress.note(&format!("{} gets no sweep, because it has no sustainable rate", subject.lab));
             return Ok(());
         };
         let (mut points, mut turns) = (Vec::new(), Vec::new());
@@ -224,7 +224,7 @@ impl<P: Progress> Work<'_, P> {
         Ok(())
     }
 
-    /// A cell of a search, made where it is not there yet.
+    /// A case of a search, created if it does not exist yet.
     fn cell(&mut self, setting: &Setting<'_>, load: &Load, suffix: &str) -> usize {
         let mut cell = setting.cell(load, Some(Part::Capacity));
         cell.id.push_str(suffix);

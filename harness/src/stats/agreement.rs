@@ -1,11 +1,11 @@
-//! Whether two runs of the same agree: whether the interval of a figure in one
-//! overlaps that in the other, and how much wider all intervals would have to
-//! be for most of them to do so.
+//! Agreement of two runs of the same plan: whether the intervals of a figure in both runs
+//! overlap, and how much wider all intervals would have to be for most of them to
+//! overlap.
 //!
-//! A bootstrap over a run's trials knows how the trials of that run differ. What
-//! differs from run to run (where memory lies, which core a broker got, what
-//! else lives on the host) it has never seen, and its intervals are too narrow
-//! by that much. Here it is measured, and made up for.
+//! A bootstrap over a run's trials shows how the trials of that run differ. It cannot
+//! show how runs differ (memory layout, the core that a broker got, other load on the
+//! host), so its intervals are too narrow by that much. This module measures the
+//! difference and widens the intervals.
 
 use serde::Serialize;
 
@@ -212,9 +212,8 @@ mod tests {
         hits as f64 / pairs.len() as f64
     }
 
-    /// Runs that differ by more than their trials tell: their own intervals fail,
-    /// and those widened by what one pair of runs has shown hold for runs that
-    /// were not looked at.
+    /// Runs that differ by more than their trials show: their own intervals fail, and those
+    /// widened by what one pair of runs has shown hold for runs that were not looked at.
     #[test]
     fn what_one_pair_of_runs_shows_holds_for_others() {
         for (seed, deviations) in [(0.10, 0.02), (0.03, 0.03), (0.30, 0.05)].into_iter().enumerate() {

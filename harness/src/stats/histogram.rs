@@ -1,4 +1,4 @@
-//! Histograms of times: made, packed into text, and read as percentiles.
+//! Histograms of times: create, encode as text, and read percentiles.
 
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
@@ -8,7 +8,7 @@ use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerial
 
 use crate::results::Percentiles;
 
-/// The longest time a histogram tells apart, ns: one hour.
+/// The longest time that a histogram can record, ns: one hour.
 pub const LONGEST_NS: u64 = 3_600_000_000_000;
 
 /// A histogram of times from 1 ns to [`LONGEST_NS`], to 3 significant digits.

@@ -1,8 +1,8 @@
-//! What may be said about a handful of trials: medians with intervals,
-//! percentiles that have enough samples behind them, and the summary of a cell.
+//! Statistics over a few trials: medians with intervals, percentiles that have enough
+//! samples, and the summary of a case.
 //!
-//! Nothing here runs anything; everything is a function of recorded numbers
-//! and a seed, so that the same bundle always gives the same report.
+//! Nothing here runs anything. Everything is a function of recorded numbers and a seed,
+//! so the same result set always gives the same report.
 
 mod agreement;
 mod histogram;

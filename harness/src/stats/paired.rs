@@ -1,11 +1,10 @@
-//! How far one side of pairs is from the other: the Hodges-Lehmann estimate with
-//! the exact interval and test of Wilcoxon's signed ranks (Hollander, Wolfe and
-//! Chicken, *Nonparametric Statistical Methods*, sections 3.1 to 3.3).
+//! The difference between paired samples: the Hodges-Lehmann estimate with the exact
+//! interval and test of Wilcoxon's signed ranks (Hollander, Wolfe and Chicken,
+//! *Nonparametric Statistical Methods*, sections 3.1 to 3.3).
 //!
-//! Where it was drawn by lot which side of each pair came first, and nothing but
-//! chance tells the sides apart, every difference is as likely to have the other
-//! sign. This alone makes the test exact: nothing is assumed about how the times
-//! of a machine are distributed, which is never normal.
+//! If the order within each pair is random and nothing else distinguishes the two sides,
+//! every difference is as likely to have the other sign. This alone makes the test exact:
+//! it assumes nothing about the distribution of a machine's times, which is never normal.
 
 /// How far the second side is from the first.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,7 +17,7 @@ pub struct Shift {
     pub low: Option<f64>,
     /// The upper bound, with the same confidence by itself.
     pub high: Option<f64>,
-    /// How probable so much evidence for a shift above zero is, if there is none.
+    /// The probability of such evidence for a shift above zero, if there is none.
     pub p: f64,
 }
 
@@ -28,9 +27,9 @@ pub fn shift(differences: &[f64], alpha: f64) -> Option<Shift> {
     let averages = walsh(differences);
     let estimate = super::median(&averages)?;
     let tail = upper_tail(differences.len());
-    // A mean of exactly zero is no evidence: ties make the test milder, never stricter.
+    // A mean of exactly zero is not evidence: ties make the test milder, never stricter.
     let above = averages.iter().filter(|average| **average > 0.0).count();
-    // So many averages have to be above a value for it to be ruled out.
+    // This many averages must be above a value to exclude it.
     let needed = tail.iter().position(|probability| *probability <= alpha);
     let bounds = needed.map(|needed| (averages[averages.len() - needed], averages[needed - 1]));
     Some(Shift {

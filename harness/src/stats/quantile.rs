@@ -112,7 +112,7 @@ mod tests {
     }
 
     /// A thousand messages in each of five trials whose levels differ: the
-    /// interval tells how the trials differ, not how many messages there were.
+    /// interval shows how the trials differ, not how many messages there were.
     #[test]
     fn the_interval_is_that_of_trials_and_not_of_messages() {
         let trial = |level: u64| histogram(&(0..1_000).map(|n| level + n % 10).collect::<Vec<_>>());

@@ -1,4 +1,4 @@
-//! What queueing theory says about latency against load.
+//! Predictions of queueing theory for latency against load.
 
 /// Squared coefficient of variation: 0 for a constant, 1 for an exponential
 /// distribution. `None` without a positive mean.

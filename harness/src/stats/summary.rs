@@ -1,4 +1,4 @@
-//! What the good trials of a cell say together.
+//! The summary of the good trials of a case.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,9 +8,9 @@ use hdrhistogram::Histogram;
 use super::{bootstrap, decode, median, new_histogram, percentiles, quantile};
 use crate::results::{Cell, Cost, Counts, Flag, Hops, LoadKind, Percentiles, Raw, Summary, Trial};
 
-/// Summarizes the good trials of `cell`; `raws[i]` is the recording of
-/// `cell.trials[i]` (one of a failed trial is not looked at). `None` where no
-/// trial was good. The seed is the bootstrap's.
+/// Summarizes the good trials of a case; `raws[i]` is the recording of `cell.trials[i]` (one of
+/// a failed trial is not looked at). `None` where no trial was good. The seed is the
+/// bootstrap's.
 ///
 /// Throughput is a median with an interval, counts are sums, percentiles come
 /// from the merged histograms (never from percentiles), two of them with an
@@ -86,7 +86,7 @@ fn hops(good: &[(&Trial, &Raw)]) -> Result<Option<Hops<Percentiles>>> {
     Ok(any.then(|| all.map(percentiles)))
 }
 
-/// What each worker did in all trials together.
+/// The tasks of each worker, over all trials.
 fn shares<'a>(trials: impl Iterator<Item = &'a Trial>) -> Vec<u64> {
     let mut sums = Vec::new();
     for trial in trials {

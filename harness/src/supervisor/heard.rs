@@ -1,8 +1,8 @@
-//! What is heard of a role.
+//! What the supervisor hears from a role.
 
 use crate::roles::protocol::FromRole;
 
-/// What is heard of a role.
+/// A line from a role, or its end.
 #[derive(Debug, Clone)]
 pub enum Heard {
     /// It said something.

@@ -1,5 +1,5 @@
-//! Supervises the roles of one run: starts them, introduces them to each other,
-//! hears what they say, and stops them. It knows no pattern's meaning.
+//! Supervises the roles of one run: starts them, tells them each other's addresses, reads
+//! their reports, and stops them. It does not know what a pattern means.
 
 mod heard;
 mod roles;

@@ -1,4 +1,4 @@
-//! The roles of one run, as a whole.
+//! All roles of one run.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,9 +27,9 @@ pub struct Placement {
 pub struct Role {
     /// Its name: `sender-0`.
     pub name: String,
-    /// What it does.
+    /// Its kind.
     pub kind: Kind,
-    /// What it bound, by namespace.
+    /// The addresses it bound, by namespace.
     pub bound: BTreeMap<String, String>,
     /// It has said that it is ready.
     pub ready: bool,
@@ -65,7 +65,7 @@ pub struct Roles {
     registry: Arc<Registry>,
     /// Peers find each other through announcements.
     binds: bool,
-    /// No broker stands between the peers.
+    /// There is no broker between the peers.
     direct: bool,
     measured: bool,
 }
@@ -111,12 +111,12 @@ impl Roles {
             lines,
             pid,
         });
-        // Whoever comes late is introduced like everybody else.
+        // A role that joins late gets the addresses, too.
         self.introduce();
         Ok(number)
     }
 
-    /// Says something to one role. One that has left does not hear it.
+    /// Sends a line to one role. A role that has left ignores it.
     pub fn tell(&self, number: usize, line: ToRole) {
         let _ = self.all[number].lines.send(line);
     }
@@ -128,8 +128,7 @@ impl Roles {
         }
     }
 
-    /// The next thing heard; what it says about a role is noted already.
-    /// Cancel-safe.
+    /// The next line from a role; the state of the role is already updated. Cancel-safe.
     pub async fn hear(&mut self) -> (usize, Heard) {
         // The channel cannot end: this end holds a sender.
         let Some((number, heard)) = self.heard.recv().await else { std::future::pending().await };
@@ -149,7 +148,7 @@ impl Roles {
         (number, heard)
     }
 
-    /// Once all binders have announced themselves, everybody is told.
+    /// When all binders have announced their addresses, all roles get them.
     fn introduce(&self) {
         if !self.binds {
             return;
@@ -191,7 +190,7 @@ impl Roles {
                     Heard::Left(why) => {
                         bail!(
                             "{name} left before it had joined: {}",
-                            why.unwrap_or_else(|| "without a word".into())
+                            why.unwrap_or_else(|| "without a message".into())
                         )
                     }
                     Heard::Line(_) => {}
@@ -210,9 +209,9 @@ impl Roles {
         self.all.iter().filter(|role| role.kind == kind).map(|role| role.name.clone()).collect()
     }
 
-    /// Who left without a word, and how. Where one was killed, the others
+    /// Who left without a message, and how. Where one was killed, the others
     /// complain about the peer they lost, often before its end is seen: what
-    /// happened to it is the cause, and what they say the consequence.
+    /// happened to it is the cause, and the others' errors are the consequence.
     pub fn crashed_role(&self) -> Option<String> {
         let crashed_role = self.all.iter().find(|role| role.crashed.is_some() && !role.failed)?;
         Some(format!(
@@ -234,8 +233,8 @@ impl Roles {
         self.binds
     }
 
-    /// Tells everyone to stop and waits until they have left; whoever stays too
-    /// long is killed. What they still say is noted; the complaints are returned.
+    /// Tells everyone to stop and waits until they have left; a role that takes too long is
+    /// killed. Their last reports are noted; errors are returned.
     ///
     /// Peer to peer, in one process as well, those who connected leave before
     /// those who listen, as guests do: a listener that goes first would break

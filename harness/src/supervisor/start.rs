@@ -1,4 +1,4 @@
-//! Where roles live: each in a thread of this process, or in a process of its own.
+//! Starts roles: each in a thread of this process, or in a process of its own.
 
 use std::collections::VecDeque;
 use std::process::{ExitStatus, Stdio};
@@ -65,13 +65,13 @@ pub(super) fn spawn(
         .kill_on_drop(true)
         .spawn()
         .with_context(|| format!("cannot start a process for {}", init.role()))?;
-    let pid = child.id().context("the role's process ended at once")?;
+    let pid = child.id().context("the role's process ended immediately")?;
     let mut input = child.stdin.take().context("no stdin")?;
     tokio::spawn(async move {
         let mut line = ToRole::Init(Box::new(init));
         while let Ok(mut text) = serde_json::to_vec(&line) {
             text.push(b'\n');
-            // A role that has gone is noticed by the one who reads its output.
+            // The reader of its output notices when a role has ended.
             if input.write_all(&text).await.is_err() {
                 break;
             }
@@ -126,14 +126,14 @@ fn how(status: ExitStatus, last_words: &Mutex<VecDeque<String>>) -> Option<Strin
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(9)) => "killed by signal 9 (SIGKILL)".to_owned(),
         (None, Some(7)) => {
-            "killed by signal 7 (SIGBUS): the folder of the accounts is probably full".to_owned()
+            "killed by signal 7 (SIGBUS): the folder of the account files is probably full".to_owned()
         }
         (None, Some(signal)) => format!("killed by signal {signal}"),
         (None, None) => status.to_string(),
     };
     let words = last_words.lock().unwrap_or_else(PoisonError::into_inner);
     if !words.is_empty() {
-        why.push_str("; its last words:");
+        why.push_str("; its last output:");
         words.iter().for_each(|line| why.push_str(&format!("\n    {line}")));
     }
     Some(why)

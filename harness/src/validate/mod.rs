@@ -1,6 +1,5 @@
-//! How the harness is checked: against a simulated transport with known faults
-//! ([`selftest`]), and against common ways to measure, which show other numbers
-//! ([`pitfalls`]).
+//! Checks of the harness: against a simulated transport with known faults ([`selftest`]),
+//! and against common ways to measure that give other numbers ([`pitfalls`]).
 
 pub mod pitfalls;
 pub mod selftest;

@@ -105,7 +105,11 @@ fn refused() -> Result<()> {
         let other = bundle(dir.path(), name, "oneway-tcp", change)?;
         run(&["agree", text(&one)?, text(&other)?])?.expect(2)?.told(words)
     };
-    refuses("elsewhere", &|run| run["host"]["name"] = "elsewhere".into(), &["`elsewhere", "bundles of one"])?;
+    refuses(
+        "elsewhere",
+        &|run| run["host"]["name"] = "elsewhere".into(),
+        &["`elsewhere", "result sets of the same machine"],
+    )?;
     refuses("longer", &|run| run["plan"]["seconds"] = 9.0.into(), &["`seconds` is", "9.0"])?;
     refuses(
         "weaker",

@@ -228,7 +228,7 @@ fn wheel() -> Result<()> {
         Ok(())
     };
     ensure!(!good, "nothing is there: {said}");
-    problem(&said, "is not unpacked yet")?;
+    problem(&said, "is not installed yet")?;
 
     let wheel = broker::Wheel::of(Broker::Nats).context("no wheel")?;
     let folder = cache.path().join(format!("messaging-lab/{}-{}", wheel.project, wheel.version));

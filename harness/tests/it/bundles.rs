@@ -211,7 +211,7 @@ fn interrupted() -> Result<()> {
     live.until_said("[  2/6]")?;
     live.signal_group(Signal::INT)?;
     let ran = live.end()?.expect(130)?;
-    ran.told(&["interrupted after", "which are kept", "lab bench --resume --out", text(&out)?])?;
+    ran.told(&["interrupted after", "their results are kept", "lab bench --resume --out", text(&out)?])?;
     let kept = read(&out)?;
     let made = kept.cells[0].trials.len();
     ensure!(!kept.complete && (2..6).contains(&made), "{made} trials were kept");
@@ -342,7 +342,7 @@ fn deaf_broker() -> Result<()> {
     let args =
         ["bench", "oneway-redis", "oneway-inproc", "--trials", "1", "--seconds", "0.2", "--load", "1000"];
     let ran = run(&[&args[..], &["--url", url, "--out", text(&out)?]].concat())?.expect(1)?;
-    ran.told(&["cannot talk to Redis at redis://127.0.0.1:1", "--resume"])?;
+    ran.told(&["cannot connect to Redis at redis://127.0.0.1:1", "--resume"])?;
     let run = read(&out)?;
     ensure!(run.complete && run.cells.len() == 2, "{:?}", run.cells);
     for cell in &run.cells {

@@ -56,7 +56,11 @@ const USAGE: [Usage; 26] = [
     ("unknown_lab", &["bench", "pubsub-rediss"], &["`pubsub-rediss`", "did you mean `pubsub-redis`?"]),
     ("unknown_lab_in_list", &["list", "onway-tcp"], &["`onway-tcp`", "did you mean `oneway-tcp`?"]),
     ("lab_like_nothing", &["bench", "zzz"], &["no lab `zzz`", "`lab list`"]),
-    ("lab_that_is_absent_on_purpose", &["bench", "queue-inproc"], &["`queue-inproc`, on purpose: "]),
+    (
+        "lab_that_is_absent_on_purpose",
+        &["bench", "queue-inproc"],
+        &["`queue-inproc` was left out on purpose: "],
+    ),
     ("glob_without_match", &["bench", "pubsub-x*"], &["no lab matches `pubsub-x*`", "`lab list`"]),
     ("size_below_the_header", &["bench", "oneway-tcp", "--size", "31"], &["31 bytes", "--size 32"]),
     ("size_too_long", &["bench", "oneway-tcp", "--size", "8388609"], &["8388609 bytes"]),
@@ -159,7 +163,7 @@ fn plain_transport() -> Result<()> {
         }
         run(&[command, "redis", "--over", "nats"])?.expect(2)?.told(&["`redis`", "`--over nats`"])?;
     }
-    run(&["chat"])?.expect(2)?.told(&["no transport", "lab chat redis"])
+    run(&["chat"])?.expect(2)?.told(&["no transport given", "lab chat redis"])
 }
 
 fn wrong_key() -> Result<()> {

@@ -55,12 +55,12 @@ fn about(found: Option<f64>, expected: f64, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// At a rate the wire floor hands over each message by itself: its length and its body.
+/// At a rate the baseline hands over each message by itself: its length and its body.
 fn socket() -> Result<()> {
     let run = measured("oneway-tcp", "500")?;
     let sender = cost(cell(&run, "floor-tcp")?, "sender")?;
-    about(sender.writes_per_msg, 1.0, "writes of the floor")?;
-    about(sender.bytes_per_msg, SIZE + 4.0, "bytes of the floor")?;
+    about(sender.writes_per_msg, 1.0, "writes of the baseline")?;
+    about(sender.bytes_per_msg, SIZE + 4.0, "bytes of the baseline")?;
     let lab = cell(&run, "oneway-tcp")?;
     // What is due when the sender wakes goes out together: on a busy machine, more than one message.
     let writes = cost(lab, "sender")?.writes_per_msg;

@@ -1,4 +1,4 @@
-//! The wire floors: each moves what it sends, and stands beneath its labs.
+//! Baselines: each receives what it sends, and is listed with its labs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::needs::{needs, proof};
 use crate::program::{bench, read};
 use crate::trial;
 
-/// Every trial of this file: the floors of each broker in one run.
+/// Every trial of this file: the baselines of each broker in one run.
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = vec![
         trial("floors::without_a_broker", || measured(None)),
@@ -26,25 +26,25 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials
 }
 
-/// A lab for each floor over this broker.
+/// A lab for each baseline over this broker.
 fn labs(broker: Option<Broker>) -> BTreeMap<String, String> {
     let handles = roles::handles();
     let own = handles.iter().filter(|handle| handle.entry.broker == broker);
-    own.filter_map(|handle| Some((baseline::beneath(&handle.entry)?, handle.entry.name.clone()))).collect()
+    own.filter_map(|handle| Some((baseline::of_lab(&handle.entry)?, handle.entry.name.clone()))).collect()
 }
 
 fn none_is_idle() -> Result<()> {
     let all: BTreeSet<String> =
-        roles::handles().iter().filter_map(|lab| baseline::beneath(&lab.entry)).collect();
+        roles::handles().iter().filter_map(|lab| baseline::of_lab(&lab.entry)).collect();
     for floor in baseline::handles() {
-        ensure!(all.contains(&floor.entry.name), "{} lies beneath no lab", floor.entry.name);
+        ensure!(all.contains(&floor.entry.name), "{} belongs to no lab", floor.entry.name);
     }
     Ok(())
 }
 
 fn measured(broker: Option<Broker>) -> Result<()> {
     let labs = labs(broker);
-    ensure!(!labs.is_empty(), "there is no lab with a floor");
+    ensure!(!labs.is_empty(), "there is no lab with a baseline");
     let dir = tempfile::tempdir()?;
     let out = dir.path().join("bundle");
     let names: Vec<&str> = labs.values().map(String::as_str).collect();
@@ -53,7 +53,7 @@ fn measured(broker: Option<Broker>) -> Result<()> {
     let run = read(&out)?;
     for (floor, lab) in &labs {
         for cell in run.cells.iter().filter(|cell| cell.lab == *lab) {
-            let id = cell.floor.as_ref().with_context(|| format!("{} has no floor", cell.id))?;
+            let id = cell.floor.as_ref().with_context(|| format!("{} has no baseline", cell.id))?;
             let wire =
                 run.cells.iter().find(|cell| cell.id == *id).with_context(|| format!("no cell {id}"))?;
             ensure!(wire.lab == *floor && wire.pattern == "floor" && wire.load == cell.load, "{id}");
@@ -67,7 +67,10 @@ fn measured(broker: Option<Broker>) -> Result<()> {
         }
     }
     let readme = std::fs::read_to_string(out.join("README.md"))?;
-    ensure!(readme.contains("of the wire"), "the report does not say which share the labs reach:\n{readme}");
+    ensure!(
+        readme.contains("of the baseline"),
+        "the report does not say which share the labs reach:\n{readme}"
+    );
     Ok(())
 }
 

@@ -93,7 +93,11 @@ fn too_few() -> Result<()> {
     }
     let out = dir.path().join("out");
     let ran = run(&["history", text(dir.path())?, "--out", text(&out)?])?.expect(0)?;
-    ensure!(ran.out.contains("too few bundles") && !ran.out.contains("no change was found"), "{}", ran.out);
+    ensure!(
+        ran.out.contains("too few result sets") && !ran.out.contains("no change was found"),
+        "{}",
+        ran.out
+    );
     Ok(())
 }
 
@@ -114,6 +118,6 @@ fn hosts() -> Result<()> {
 
 fn empty() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    run(&["history", text(dir.path())?])?.expect(2)?.told(&["no bundles", "`lab bench`"])?;
+    run(&["history", text(dir.path())?])?.expect(2)?.told(&["no result sets", "`lab bench`"])?;
     run(&["history", "/no/such/folder"])?.expect(2)?.told(&["/no/such/folder"])
 }

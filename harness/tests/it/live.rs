@@ -216,10 +216,10 @@ fn plain() -> Result<()> {
     ensure!(!ran.err.contains('\u{1b}') && !ran.err.contains('\r'), "control characters: {:?}", ran.err);
     let lines: Vec<&str> = ran.err.lines().filter(|line| !line.is_empty()).collect();
     let begins = [
-        "2 trials to make",
+        "2 trials to run",
         "[  1/2] oneway-tcp",
         "First report, 1 trial each: ",
-        "Going on to make it more certain; Ctrl-C keeps it.",
+        "More trials follow; Ctrl-C ends the run and keeps its results.",
         "[  2/2] oneway-tcp",
         "The report: ",
     ];

@@ -115,7 +115,7 @@ fn resumes() -> Result<()> {
     let out = dir.path().join("out");
     let fixed = ["regress", "oneway-tcp", "--base", LAB, "--head", LAB, "--peak-every", "0"];
     let mut live = Live::start(&[&fixed[..], &SHORT, &["--out", text(&out)?]].concat())?;
-    live.until_said("round 1 of 2 made")?;
+    live.until_said("round 1 of 2 done")?;
     live.signal_group(Signal::INT)?;
     live.end()?.expect(130)?.told(&["finished rounds are kept", "--resume"])?;
     // Whole numbers: the last bit of others may be lost in decimals.
@@ -127,7 +127,7 @@ fn resumes() -> Result<()> {
     };
     let kept = first(&fs::read_to_string(out.join("regress.json"))?)?;
     let ran = run(&["regress", "--resume", "--out", text(&out)?])?.expect(3)?;
-    ensure!(!ran.err.contains("round 1 of 2 made"), "the first round was made again:\n{}", ran.err);
+    ensure!(!ran.err.contains("round 1 of 2 done"), "the first round was made again:\n{}", ran.err);
     let whole = fs::read_to_string(out.join("regress.json"))?;
     ensure!(kept.len() == 3 && first(&whole)? == kept, "the first round is another one");
     let record: Value = serde_json::from_str(&whole)?;

@@ -65,13 +65,13 @@ fn program() -> Result<()> {
 }
 
 /// A check by name, carried out once.
-fn evidence(name: &str) -> Result<selftest::Evidence> {
+fn check_run(name: &str) -> Result<selftest::CheckRun> {
     let check = selftest::all().into_iter().find(|check| check.name == name).context("no such check")?;
-    roles::runtime(0)?.block_on(selftest::carry_out(&check, SEED))
+    roles::runtime(0)?.block_on(selftest::run_trial(&check, SEED))
 }
 
-fn missed(evidence: &selftest::Evidence, trial: &results::Trial) -> Result<Vec<String>> {
-    let figures = evidence.figures(trial).map_err(Error::msg)?;
+fn missed(check_run: &selftest::CheckRun, trial: &results::Trial) -> Result<Vec<String>> {
+    let figures = check_run.figures(trial).map_err(Error::msg)?;
     Ok(figures.into_iter().filter(|figure| !figure.good).map(|figure| figure.name).collect())
 }
 
@@ -80,18 +80,18 @@ fn falsified() -> Result<()> {
     for name in ["everything", "delay-2ms", "confirm-3ms", "redeliveries"] {
         // What a busy machine has spoiled cannot be spoiled again: only what was found is falsified.
         let whole = (0..ATTEMPTS).find_map(|_| {
-            let evidence = evidence(name).ok()?;
-            missed(&evidence, evidence.trial()).ok()?.is_empty().then_some(evidence)
+            let check_run = check_run(name).ok()?;
+            missed(&check_run, check_run.trial()).ok()?.is_empty().then_some(check_run)
         });
-        let evidence = whole.with_context(|| format!("{name} was never found"))?;
-        let honest = serde_json::to_value(evidence.trial())?;
+        let check_run = whole.with_context(|| format!("{name} was never found"))?;
+        let honest = serde_json::to_value(check_run.trial())?;
         let mut lies = 0;
         for path in paths(&honest) {
             let mut lie = honest.clone();
             let Some(value) = lie.pointer_mut(&path) else { continue };
             let Some(told) = falsify(&path, value) else { continue };
             *value = told;
-            let noticed = !missed(&evidence, &serde_json::from_value(lie)?)?.is_empty();
+            let noticed = !missed(&check_run, &serde_json::from_value(lie)?)?.is_empty();
             ensure!(noticed, "{name}: {path} was falsified, and nobody noticed");
             lies += 1;
         }
@@ -129,10 +129,10 @@ fn falsify(path: &str, value: &Value) -> Option<Value> {
 /// The mistake that most tools make: latency counts from the send, not from when
 /// the message was due, and so a sender that is held up hides the delay.
 fn forgiving() -> Result<()> {
-    let evidence = evidence("blocked-sender")?;
-    let mut trial = evidence.trial().clone();
+    let check_run = check_run("blocked-sender")?;
+    let mut trial = check_run.trial().clone();
     trial.response_ns = trial.service_ns;
-    let missed = missed(&evidence, &trial)?;
+    let missed = missed(&check_run, &trial)?;
     for name in ["response p90", "response p99", "response max"] {
         ensure!(missed.iter().any(|missed| missed == name), "{name} is not among {missed:?}");
     }

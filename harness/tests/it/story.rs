@@ -51,17 +51,20 @@ fn told(entry: &labs::catalog::Entry) -> Result<(), Failed> {
     let said = conclusions(&lines).join("\n");
     let wanted: &[&str] = match entry.pattern {
         Pattern::OneWay => &["3 written, 3 received, in the same order."],
-        Pattern::RequestReply => &["4 asked, 4 answered, 4 of the answers belong to their question."],
-        Pattern::PubSub => {
-            &["subscriber-0 heard 3, subscriber-1 with its filter 1, and subscriber-2, who came late, 1."]
+        Pattern::RequestReply => &["4 requests, 4 replies; 4 of the replies matched their requests."],
+        Pattern::PubSub => &[
+            "subscriber-0 received 3, subscriber-1 with its filter 1, and subscriber-2, which joined late, \
+             1.",
+        ],
+        Pattern::Pipeline => &["12 tasks, 12 results", "2 of 2 workers ended"],
+        Pattern::Durable => {
+            &["and 2 of the 2 events published while it was away.", "Each event was delivered once"]
         }
-        Pattern::Pipeline => &["12 tasks, 12 results", "2 of 2 workers went home"],
-        Pattern::Durable => &["of the 2 published while it was away, 2.", "Each came once"],
-        Pattern::Queue => &["consumer-0 acknowledged one;", "comes again, and says so"],
+        Pattern::Queue => &["consumer-0 acknowledged one;", "Unacknowledged messages are"],
     };
     for wanted in wanted {
         if !said.contains(wanted) {
-            return Err(format!("the story does not say `{wanted}`:\n{text}").into());
+            return Err(format!("the scenario does not say `{wanted}`:\n{text}").into());
         }
     }
     Ok(())

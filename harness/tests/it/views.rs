@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use harness::measure::trace::{self, MessageTrace};
 use harness::results::{Bundle, Cell};
-use harness::validate::pitfalls::{Evidence, Views};
+use harness::validate::pitfalls::{Recordings, Views};
 use labs::lab::Broker;
 use libtest_mimic::Trial;
 use rustix::process::Signal;
@@ -195,14 +195,14 @@ fn made() -> Result<()> {
         ensure!(ran.out.contains(heading), "{heading} is not in the table:\n{}", ran.out);
     }
     let views = Views::read(&out)?;
-    let evidence = Evidence::read(&out)?;
+    let recordings = Recordings::read(&out)?;
     let files: Vec<&str> = views.made.runs.iter().map(|take| take.file.as_str()).collect();
     ensure!(files == ["run-1.csv", "run-2.csv"], "{files:?}");
     let sent = |recording: &MessageTrace| recording.records.len() as u64;
-    ensure!(sent(&evidence.open) == views.made.open.counts.sent, "{:?}", views.made.open);
-    ensure!(sent(&evidence.closed) == views.made.closed.counts.sent, "{:?}", views.made.closed);
+    ensure!(sent(&recordings.open) == views.made.open.counts.sent, "{:?}", views.made.open);
+    ensure!(sent(&recordings.closed) == views.made.closed.counts.sent, "{:?}", views.made.closed);
     // A sender in lockstep never has two messages on their way.
-    let overlap = evidence
+    let overlap = recordings
         .closed
         .records
         .windows(2)
@@ -211,7 +211,7 @@ fn made() -> Result<()> {
     // It has lost count of what was due while the broker stood still.
     let paused = views.made.closed.paused.context("the broker did not stand still")?;
     let within = |at: u64| paused.began_ns < at && at < paused.ended_ns;
-    let unaware = evidence.closed.records.iter().filter(|record| within(record.due)).count();
+    let unaware = recordings.closed.records.iter().filter(|record| within(record.due)).count();
     ensure!(unaware <= 1, "{unaware} messages were sent while one was waited for");
 
     let before = folder(&out)?;
@@ -241,8 +241,8 @@ fn committed() -> Result<()> {
         if !dir.join("views.json").exists() {
             continue;
         }
-        let (kept, evidence) = (Views::read(&dir)?, Evidence::read(&dir)?);
-        let computed = evidence.views()?;
+        let (kept, recordings) = (Views::read(&dir)?, Recordings::read(&dir)?);
+        let computed = recordings.views()?;
         ensure!(
             computed.views == kept.views,
             "{} says what its recordings do not; run `lab wrong-views --redraw` on it",

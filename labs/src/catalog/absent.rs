@@ -4,51 +4,58 @@
 pub const ABSENT: [(&str, &str); 13] = [
     (
         "oneway-http",
-        "HTTP answers every request, so that a message that nothing answers would be a request/reply whose reply is thrown away",
+        "HTTP answers every request, so a one-way message would be a request whose reply is ignored: use \
+         reqrep-http",
     ),
     (
         "pubsub-http",
-        "server-sent events are lines of text, and a body of bytes would have to be dressed up to pass as one: pubsub-websocket is what browsers have for that",
+        "server-sent events are lines of text and would need an encoding for binary bodies: browsers use \
+         pubsub-websocket",
     ),
     (
         "pipeline-websocket",
-        "it would be pipeline-tcp, credits and all, in other frames: WebSocket has nothing of its own to share work out with",
+        "it would be pipeline-tcp with other frames: WebSocket has no mechanism of its own to share work",
     ),
     (
         "pipeline-http",
-        "workers that fetch tasks and post results are clients of a task server, and its store, not HTTP, would be the pipeline",
+        "workers would fetch tasks from a task server and post results to it, so the pipeline would be in \
+         that server, not in HTTP",
     ),
     (
         "queue-inproc",
-        "a queue takes responsibility for messages, and one that dies with the process of its users can take none",
+        "a queue takes responsibility for messages, but an in-process queue is lost together with its users",
     ),
     (
         "queue-unix",
-        "it would be queue-tcp, log and all, over another socket, which itself can answer for no message",
+        "it would be queue-tcp with its log over another socket: a Unix socket neither stores nor \
+         acknowledges a message",
     ),
     (
         "queue-websocket",
-        "it would be queue-tcp, log and all, in other frames: a WebSocket neither stores nor acknowledges a message",
+        "it would be queue-tcp with its log and other frames: a WebSocket neither stores nor acknowledges a \
+         message",
     ),
-    (
-        "queue-http",
-        "a request is answered or fails, and the server's store, not HTTP, would be the queue: that is a task server of one's own making",
-    ),
+    ("queue-http", "the queue would be the store of a task server, not HTTP, which only answers requests"),
     (
         "oneway-redis-stream",
-        "a stream keeps what was read, for readers who each have a position: pubsub-redis-stream; to one receiver, once, it is queue-redis-stream",
+        "a stream keeps entries after they are read, and each reader has a position (pubsub-redis-stream); \
+         delivery of each entry to one receiver is queue-redis-stream",
     ),
     (
         "oneway-jetstream",
-        "what JetStream adds to oneway-nats is a store and acknowledgements, and that is queue-jetstream",
+        "JetStream adds a store and acknowledgements to oneway-nats, which makes it queue-jetstream",
     ),
-    ("queue-nats", "core NATS keeps nothing and acknowledges nothing: queue-jetstream is NATS with a store"),
+    (
+        "queue-nats",
+        "core NATS neither stores nor acknowledges messages: queue-jetstream is NATS with a store",
+    ),
     (
         "durable-redis",
-        "a channel keeps nothing for a subscriber that is away: durable-redis-stream is Redis with a log",
+        "a Redis channel stores nothing for a subscriber that is away: durable-redis-stream is Redis with a \
+         log",
     ),
     (
         "durable-nats",
-        "core NATS keeps nothing for a subscriber that is away: durable-jetstream is NATS with a store",
+        "core NATS stores nothing for a subscriber that is away: durable-jetstream is NATS with a store",
     ),
 ];

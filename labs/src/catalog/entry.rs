@@ -1,4 +1,4 @@
-//! What the catalog says of a lab.
+//! A lab's entry in the catalog.
 
 use std::fmt;
 
@@ -47,7 +47,7 @@ impl Pattern {
         matches!(self, Self::PubSub | Self::Durable)
     }
 
-    /// How many of so many receivers get each message.
+    /// How many of the receivers get each message.
     pub const fn copies(self, receivers: usize) -> u64 {
         if self.is_fan_out() { receivers as u64 } else { 1 }
     }
@@ -59,7 +59,7 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// What the catalog says of a lab.
+/// The description of a lab in the catalog.
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// `pubsub-redis`.
@@ -68,7 +68,7 @@ pub struct Entry {
     pub pattern: Pattern,
     /// The transport it runs over.
     pub transport: &'static str,
-    /// What tells it apart from another lab of the same pattern and transport.
+    /// Distinguishes it from another lab of the same pattern and transport.
     pub variant: Option<&'static str>,
     /// The broker it needs.
     pub broker: Option<Broker>,

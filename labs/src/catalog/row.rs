@@ -1,4 +1,4 @@
-//! What `table.rs` says of a lab, and how it is written.
+//! A row of `table.rs`, and how it is written.
 
 use super::entry::{Entry, Particular, Pattern};
 use crate::lab::{Broker, Guarantee, Join, Knob, Overload};
@@ -52,7 +52,8 @@ pub(super) fn source(entries: &[Entry]) -> String {
         Particular::None => "None".to_owned(),
     };
     let mut text = format!(
-        "//! What a build without a transport says of its labs. Written by `lab book`; a test holds it to the labs.\n\n\
+        "//! The labs as a build without their transports lists them. Written by `lab book`; a test compares \
+         it with the labs.\n\n\
          use super::entry::{{Particular, Pattern}};\nuse super::row::Row;\n\
          use crate::lab::{{Broker, Guarantee, Join, Knob, Overload}};\nuse crate::pipeline::Sharing;\n\
          use crate::queue::Confirmed;\nuse crate::reqrep::Matching;\nuse crate::topic::FilterKind;\n\n\

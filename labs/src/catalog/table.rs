@@ -1,4 +1,4 @@
-//! What a build without a transport says of its labs. Written by `lab book`; a test holds it to the labs.
+//! The labs as a build without their transports lists them. Written by `lab book`; a test compares it with the labs.
 
 use super::entry::{Particular, Pattern};
 use super::row::Row;

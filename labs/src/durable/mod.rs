@@ -1,9 +1,20 @@
-//! Durable subscribers: publish/subscribe in which a subscriber that was away
-//! gets what it missed.
+//! Durable subscribers: publish/subscribe in which a subscriber gets the events that were
+//! published while it was away.
 //!
 //! Shape: N publishers, M durable subscribers, each under an identifier of its
-//! own. Whoever hands events over keeps them for every identifier it knows,
-//! until that subscriber has acknowledged them or is forgotten.
+//! own. The broker stores events for every identifier it knows, until that subscriber has
+//! acknowledged them or is forgotten.
+//!
+//! What the constants of [`Lab`](crate::lab::Lab) mean here:
+//!
+//! - `GUARANTEE` holds for an event when the publisher's `flush` has returned, for every
+//!   identifier that the broker knew before. At least once: the event is delivered again until
+//!   the subscriber acknowledges it, as long as the broker lives. Durable: it also survives
+//!   kill -9 of the broker.
+//! - `OVERLOAD` is *stores* in every lab: events of a slow or absent subscriber wait in the
+//!   broker.
+//! - `JOIN` is confirmed in every lab: from the time when `durable` first returns, events that
+//!   match are stored for the identifier.
 
 use anyhow::Result;
 
@@ -24,18 +35,18 @@ pub mod stomp;
 
 /// The contract of a durable subscriber.
 ///
-/// The same publisher reaches plain subscribers, who hear what is published
-/// while they listen, and durable ones. In these labs the publisher's `flush`
-/// returns when all that was accepted is *confirmed*, not only written.
+/// The same publisher reaches plain subscribers, which get only events published while
+/// they are connected, and durable ones. In these labs the publisher's `flush`
+/// returns when all accepted events are *confirmed*, not only written.
 pub trait DurablePubSub: PubSub {
-    /// The listening end: a consumer of events, which acknowledges them.
+    /// The subscribing end: a consumer of events, which acknowledges them.
     type Durable: Consumer<Item = Event>;
-    /// Joins as the durable subscriber `id`, or comes back as it. From the
-    /// first time on, events that match are kept for it; what it missed comes
-    /// first, in order. Events it had not acknowledged come again, marked
-    /// where the transport can mark them. One at a time may be present, and its
-    /// filter stays what it was the first time: for another, forget it first.
+    /// Joins as the durable subscriber `id`, for the first time or again. From the
+    /// first time on, events that match are stored for it; after a return, missed events
+    /// come first, in order. Unacknowledged events are delivered again, marked
+    /// if the transport can mark them. Only one subscriber at a time may use `id`, and its
+    /// filter stays that of the first time: to change it, call `forget` first.
     async fn durable(&self, id: &str, filter: &Filter) -> Result<Self::Durable>;
-    /// Nothing is kept for `id` any more. Forgetting a stranger is no error.
+    /// Removes `id` and everything stored for it. An unknown `id` is not an error.
     async fn forget(&self, id: &str) -> Result<()>;
 }

@@ -1,4 +1,4 @@
-//! Labs without their types: a table of functions that open them.
+//! Type-erased labs: each is a table of functions that open its ends.
 
 use anyhow::Result;
 use futures_util::FutureExt as _;
@@ -50,7 +50,7 @@ impl PubSubLab {
         (self.subscriber)(place, filter).await
     }
 
-    /// Removes what the lab has left in the broker.
+    /// Removes everything of the lab from the broker.
     pub async fn remove(&self, place: &Place) -> Result<()> {
         (self.remove)(place).await
     }
@@ -59,7 +59,7 @@ impl PubSubLab {
 /// A durable publish/subscribe lab.
 #[derive(Clone, Copy)]
 pub struct DurableLab {
-    /// What it shares with the labs whose subscribers are not durable.
+    /// The part shared with plain publish/subscribe labs.
     pub pub_sub: PubSubLab,
     durable: for<'a> fn(&'a Place, &'a str, &'a Filter) -> Soon<'a, AnyConsumer<Event>>,
     forget: for<'a> fn(&'a Place, &'a str) -> Soon<'a, ()>,
@@ -121,7 +121,7 @@ impl RequestReplyLab {
         (self.responder)(place).await
     }
 
-    /// Removes what the lab has left in the broker.
+    /// Removes everything of the lab from the broker.
     pub async fn remove(&self, place: &Place) -> Result<()> {
         (self.remove)(place).await
     }
@@ -130,7 +130,7 @@ impl RequestReplyLab {
 /// A pipeline lab, with its control channel.
 #[derive(Clone, Copy)]
 pub struct PipelineLab {
-    /// What it promises of a task.
+    /// Its guarantee.
     pub guarantee: Guarantee,
     /// The channel that carries `stop`.
     pub control: PubSubLab,
@@ -155,17 +155,18 @@ impl PipelineLab {
         }
     }
 
-    /// Opens the lab for whoever puts messages into a stage.
+    /// Opens the lab at the sending end of a stage.
     pub async fn push(&self, place: &Place, stage: Stage) -> Result<AnySender> {
         (self.push)(place, stage).await
     }
 
-    /// Opens the lab for whoever takes messages out of a stage.
+    /// Opens the lab at the receiving end of a stage.
     pub async fn pull(&self, place: &Place, stage: Stage) -> Result<AnyConsumer> {
         (self.pull)(place, stage).await
     }
 
-    /// Removes what the lab has left in the broker; the control channel has a `remove` of its own.
+    /// Removes everything of the lab from the broker; the control channel has a `remove` of its
+    /// own.
     pub async fn remove(&self, place: &Place) -> Result<()> {
         (self.remove)(place).await
     }

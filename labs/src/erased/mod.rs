@@ -1,10 +1,9 @@
-//! Labs and their ends behind one type each, for what is not measured: applications, and roles
-//! that are played by hand. Such code is then compiled once and not for each lab, which is most
-//! of a build's time; a box for each call costs it nothing that anybody notices. What measures
-//! never uses these types.
+//! Type-erased labs and ends, for code that does not measure: applications, and roles played
+//! by hand. Such code is compiled once instead of once per lab, which saves most of a build's
+//! time; a box per call does not matter there. Code that measures never uses these types.
 //!
-//! A lab is made of functions that open it: [`PubSubLab::of`] and so on. Whoever calls `of` has
-//! the client libraries compiled into its crate, so only the harness does, where the measured
+//! A lab is made of functions that open it: [`PubSubLab::of`] and so on. A crate that calls `of`
+//! gets the client libraries compiled into it, so only the harness does, where the measured
 //! loops have them already.
 
 use std::any::Any;
@@ -25,7 +24,7 @@ mod labs;
 
 pub use labs::{DurableLab, PipelineLab, PubSubLab, RequestReplyLab};
 
-/// What a call comes to.
+/// The future of a call.
 type Soon<'a, T> = LocalBoxFuture<'a, Result<T>>;
 
 /// For each contract: the same calls with boxed futures (`trait $dyn`), every end as one
@@ -129,7 +128,7 @@ pub type Token = Box<dyn Any>;
 
 /// What `token` was when the lab gave it.
 fn own<T: 'static>(token: Token) -> Result<T> {
-    let token = token.downcast().ok().context("this is of another lab")?;
+    let token = token.downcast().ok().context("this belongs to another lab")?;
     Ok(*token)
 }
 

@@ -1,6 +1,15 @@
-//! One-way: a message goes from sender to receiver, and nothing comes back.
+//! One-way messages: a message goes from a sender to the receiver, and nothing comes back.
 //!
 //! Shape: N senders, 1 receiver. Peer to peer, the receiver binds.
+//!
+//! What the constants of [`Lab`] mean here:
+//!
+//! - `GUARANTEE` is at most once in every lab: the sender never learns that a message was
+//!   received, so it cannot send a lost one again.
+//! - `OVERLOAD`: when the receiver is too slow, `send` waits, messages are dropped, or the
+//!   broker stores them.
+//! - `JOIN` is confirmed in every lab: when `receiver` returns, the receiver gets what is sent
+//!   from then on.
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -25,7 +34,7 @@ pub mod websocket;
 #[cfg(feature = "zeromq")]
 pub mod zeromq;
 
-/// Sends messages to whoever receives at this place.
+/// The sending end.
 pub trait Sender {
     /// Returns when the message is accepted: it may still sit in a buffer of
     /// this process. Waits when the buffer is full.
@@ -33,14 +42,14 @@ pub trait Sender {
     /// Returns when everything accepted is written: nothing is left in this
     /// process, as far as the client can tell.
     async fn flush(&mut self) -> Result<()>;
-    /// Drains what is left and leaves; an error says how much was left behind.
+    /// Sends what is left in this process and disconnects. An error says how much could not be sent.
     async fn close(self) -> Result<()>;
 }
 
-/// Receives what the senders send.
+/// The receiving end.
 pub trait Receiver {
     /// The next message. Cancel-safe. `None` only after every sender has
-    /// closed, on transports that can tell.
+    /// closed, on transports that report this.
     async fn recv(&mut self) -> Result<Option<Bytes>>;
 }
 

@@ -1,8 +1,18 @@
-//! Pipeline: a ventilator hands out tasks, workers share them, a sink
-//! collects the results.
+//! Pipeline: a ventilator distributes tasks, workers share them, and a sink collects the
+//! results.
 //!
 //! Shape: 1 ventilator, N workers, 1 sink. Peer to peer, ventilator and sink
 //! bind, so that workers can come and go.
+//!
+//! What the constants of [`Lab`] mean here:
+//!
+//! - `GUARANTEE` covers tasks and results after `flush`. At most once: a worker that crashes
+//!   loses the tasks it holds. At least once: another worker gets them, so a task may be done
+//!   twice. Durable: tasks and results also survive kill -9 of the broker.
+//! - `OVERLOAD`: when workers or the sink are too slow, `send` waits, messages are dropped, or
+//!   the broker stores them.
+//! - `JOIN` is confirmed in every lab: when `pull` returns, this end can receive tasks or
+//!   results.
 
 use std::fmt;
 
@@ -56,11 +66,11 @@ impl Stage {
 /// Who decides which worker gets a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sharing {
-    /// Each in turn, whether it keeps up or not.
+    /// Each worker in turn, even if it does not keep up.
     RoundRobin,
-    /// Whoever asks next: a slow worker gets less.
+    /// The worker that asks next: a slow worker gets fewer tasks.
     OnDemand,
-    /// By chance.
+    /// A random worker.
     Random,
 }
 
@@ -80,17 +90,17 @@ impl fmt::Display for Sharing {
 /// `push(Results)`, the sink `pull(Results)`. A worker flushes a result before
 /// it acks the task the result came from.
 pub trait Pipeline: Lab {
-    /// How tasks are shared out.
+    /// How tasks are assigned to workers.
     const SHARING: Sharing;
-    /// The end that hands on.
+    /// The sending end of a stage.
     type Push: Sender;
-    /// The end that takes; its receipt is `()` where nothing is acknowledged.
+    /// The receiving end of a stage; its receipt is `()` if nothing is acknowledged.
     type Pull: Consumer<Item = Bytes>;
     /// The same transport's publish/subscribe, in the namespace `control`: carries
     /// `stop` from the sink to the workers.
     type Control: PubSub;
-    /// Joins a stage at its handing end.
+    /// Joins a stage at its sending end.
     async fn push(&self, stage: Stage) -> Result<Self::Push>;
-    /// Joins a stage at its taking end.
+    /// Joins a stage at its receiving end.
     async fn pull(&self, stage: Stage) -> Result<Self::Pull>;
 }

@@ -1,8 +1,19 @@
-//! Publish/subscribe: the publisher does not know who listens; every
-//! subscriber whose filter matches gets its own copy.
+//! Publish/subscribe: a publisher does not know its subscribers, and every subscriber whose
+//! filter matches gets its own copy of an event.
 //!
 //! Shape: any number of publishers over a broker, at least one peer to peer; M subscribers.
 //! Peer to peer, the publisher binds.
+//!
+//! What the constants of [`Lab`] mean here:
+//!
+//! - `GUARANTEE` is at most once in every lab: a subscriber gets an event once or not at all.
+//!   It cannot ask for events that it missed; a durable subscriber ([`crate::durable`]) can.
+//! - `OVERLOAD`: when a subscriber is too slow, the publisher waits (and with it all other
+//!   subscribers), events are dropped, the subscriber is disconnected, or the broker stores
+//!   its events.
+//! - `JOIN`: *confirmed* means that `subscriber` returns when the subscription is live, so that
+//!   no event published afterwards is missed. *Probed* means that nothing confirms the
+//!   subscription: publish probes until the subscriber receives one.
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -33,36 +44,36 @@ pub mod websocket;
 #[cfg(feature = "zeromq")]
 pub mod zeromq;
 
-/// Publishes.
+/// The publishing end.
 pub trait Publisher {
     /// Returns when the message is accepted; waits when the buffer is full,
     /// unless the lab drops, as its `OVERLOAD` says.
     async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()>;
     /// Returns when everything accepted is written, as far as the client can tell.
     async fn flush(&mut self) -> Result<()>;
-    /// Drains what is left and leaves.
+    /// Sends what is left in this process and disconnects.
     async fn close(self) -> Result<()>;
 }
 
-/// Hears what matches its filter, from now on.
+/// Receives the events that match its filter and are published after it joined.
 pub trait Subscriber {
-    /// The next event. Cancel-safe. `None` only when no publisher can come any
-    /// more; an error where the broker has cut this subscriber off.
+    /// The next event. Cancel-safe. `None` only when no publisher can connect any
+    /// more; an error when the broker has disconnected this subscriber.
     async fn next(&mut self) -> Result<Option<Event>>;
 }
 
 /// The publish/subscribe contract.
 pub trait PubSub: Lab {
-    /// The filters this transport can express; any other filter is an error that names it.
+    /// The filters that this transport can express. Any other filter is an error that names it.
     const FILTERS: &'static [FilterKind];
-    /// How many publishers the lab can have; `None`: any number.
+    /// The maximum number of publishers; `None`: any number.
     const PUBLISHERS: Option<usize> = None;
     /// The publishing end.
     type Publisher: Publisher;
-    /// The listening end.
+    /// The subscribing end.
     type Subscriber: Subscriber;
     /// Joins as a publisher.
     async fn publisher(&self) -> Result<Self::Publisher>;
-    /// Joins as a subscriber of everything that matches `filter`.
+    /// Joins as a subscriber of all events that match `filter`.
     async fn subscriber(&self, filter: &Filter) -> Result<Self::Subscriber>;
 }

@@ -1,8 +1,17 @@
-//! Queued delivery: a queue takes responsibility for a message until a
-//! consumer has said that it is done with it.
+//! Queued delivery: a queue is responsible for a message until a consumer has acknowledged it.
 //!
 //! Shape: N producers, M competing consumers. Peer to peer, producers bind, and
 //! the queue lives with each of them: consumers take from all.
+//!
+//! What the constants of [`Lab`] mean here:
+//!
+//! - `GUARANTEE` holds for a message when `send` has returned: it is *confirmed*. At least
+//!   once: it is delivered again until a consumer acknowledges it, as long as the process that
+//!   holds it (the broker, or the producer) lives. Durable: it also survives kill -9 of that
+//!   process. `CONFIRMED` says who is responsible from then on.
+//! - `OVERLOAD`: when consumers are too slow, the queue stores messages, or `send` waits.
+//! - `JOIN` is confirmed in every lab: when `consumer` returns, the consumer can receive
+//!   deliveries.
 
 use std::fmt;
 
@@ -32,12 +41,12 @@ pub mod tcp;
 #[cfg(feature = "zeromq")]
 pub mod zeromq;
 
-/// Who answers for a message once its producer has been told that it is confirmed.
+/// The meaning of a confirmation: who is responsible for the message afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confirmed {
-    /// The queue, which stores it: nobody needs to have seen it yet.
+    /// The queue has stored the message and is responsible for it. No consumer need have it yet.
     Stored,
-    /// The consumer that acked it: until then its producer answered for it.
+    /// A consumer has acknowledged the message. Until then its producer was responsible for it.
     Acked,
 }
 
@@ -50,15 +59,14 @@ impl fmt::Display for Confirmed {
     }
 }
 
-/// Hands messages over to the queue.
+/// The producing end.
 pub trait Producer {
-    /// Resolves when the message is confirmed: responsibility has moved to the
-    /// queue. Takes `&self`, so that many can be in flight: whoever waits for each
-    /// before the next mostly measures the switching between tasks.
+    /// Returns when the message is confirmed, as [`Queue::CONFIRMED`] says. Takes `&self`,
+    /// so that many messages can be in flight: a producer that waits for each confirmation
+    /// before the next send mostly measures task switches.
     async fn send(&self, body: Bytes) -> Result<()>;
-    /// Leaves. Whatever was not confirmed before is not promised. Where the
-    /// queue lives with the producer, consumers that are connected get what
-    /// they can first, within a limit.
+    /// Disconnects. Messages that were not confirmed may be lost. If the queue lives with
+    /// the producer, connected consumers get messages for a limited time first.
     async fn close(self) -> Result<()>;
 }
 
@@ -68,41 +76,41 @@ pub struct Delivery<Item, Receipt> {
     /// The message.
     pub item: Item,
     /// 1 for the first delivery. Above 1 the transport has marked it as a
-    /// redelivery; where it only says "again", 2 stands for two or more.
+    /// redelivery; if it does not count redeliveries, 2 means two or more.
     pub attempt: u32,
     /// Settles the delivery, once.
     pub receipt: Receipt,
 }
 
-/// Takes messages from the queue and settles them.
+/// The consuming end: receives messages and settles them.
 pub trait Consumer {
-    /// What is delivered: a body, or an event with its topic.
+    /// The delivered item: a body, or an event with its topic.
     type Item;
-    /// What settles a delivery; `()` where nothing is acknowledged.
+    /// The receipt that settles a delivery; `()` if nothing is acknowledged.
     type Receipt;
-    /// The next delivery. Cancel-safe. At most the agreed number is unsettled.
+    /// The next delivery. Cancel-safe. At most `prefetch` deliveries are unsettled.
     async fn next(&mut self) -> Result<Option<Delivery<Self::Item, Self::Receipt>>>;
-    /// Done with it: accepted, may be batched until [`Consumer::flush`].
+    /// Acknowledges the delivery: the work is done. May be batched until [`Consumer::flush`].
     async fn ack(&mut self, receipt: Self::Receipt) -> Result<()>;
-    /// Not done with it: deliver it again. Accepted, may be batched.
+    /// Returns the delivery, to be delivered again. May be batched, too.
     async fn nack(&mut self, receipt: Self::Receipt) -> Result<()>;
-    /// All that was settled is known to the other side.
+    /// Returns when all acks and nacks have reached the other side.
     async fn flush(&mut self) -> Result<()>;
-    /// Leaves; what is unsettled goes back.
+    /// Disconnects; unsettled deliveries go back to the queue.
     async fn close(self) -> Result<()>;
 }
 
 /// The queued-delivery contract.
 pub trait Queue: Lab {
-    /// What a confirmation says.
+    /// The meaning of a confirmation.
     const CONFIRMED: Confirmed = Confirmed::Stored;
-    /// The handing-over end.
+    /// The producing end.
     type Producer: Producer;
-    /// The taking end.
+    /// The consuming end.
     type Consumer: Consumer<Item = Bytes>;
     /// Joins as a producer.
     async fn producer(&self) -> Result<Self::Producer>;
-    /// Joins as a consumer with at most `prefetch` unsettled deliveries. Call
-    /// it twice, and the two compete.
+    /// Joins as a consumer with at most `prefetch` unsettled deliveries. Several consumers
+    /// compete for the messages.
     async fn consumer(&self, prefetch: u16) -> Result<Self::Consumer>;
 }

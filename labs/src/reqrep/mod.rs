@@ -1,7 +1,18 @@
-//! Request/reply: two one-way channels, and a way to tell which reply belongs
-//! to which request.
+//! Request/reply: two one-way channels, and a way to tell which reply belongs to which
+//! request.
 //!
 //! Shape: N requesters, M responders. Peer to peer, responders bind.
+//!
+//! What the constants of [`Lab`] mean here:
+//!
+//! - `GUARANTEE` is that of a request. At most once: a request is lost if the responder that
+//!   received it crashes; its `ask` then fails or waits without end, so callers set a timeout.
+//!   At least once: another responder gets it, and may do the work a second time. The reply is
+//!   the only confirmation.
+//! - `OVERLOAD`: when responders are too slow, `ask` waits, requests are dropped, or the broker
+//!   stores them.
+//! - `JOIN` is confirmed in every lab: when `responder` returns, the responder can receive
+//!   requests.
 
 use std::fmt;
 
@@ -40,11 +51,11 @@ pub mod zeromq_dealer;
 /// How a reply finds its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Matching {
-    /// One request at a time: the next reply is the reply.
+    /// One request at a time: the next reply belongs to it.
     Lockstep,
-    /// A correlation identifier travels with the request and comes back.
+    /// The request carries a correlation identifier, and its reply carries the same one.
     CorrelationId,
-    /// Every request carries an address of its own to reply to.
+    /// Every request carries its own address for the reply.
     ReplyAddress,
 }
 
@@ -58,23 +69,23 @@ impl fmt::Display for Matching {
     }
 }
 
-/// Asks.
+/// The requesting end.
 pub trait Requester {
-    /// Sends the request and returns its reply. Many may be in flight; labs
-    /// that work in lockstep take turns inside. Dropping the future abandons
-    /// the request: its late reply is dropped, never handed to another.
+    /// Sends the request and returns its reply. Many requests may be in flight; labs
+    /// that work in lockstep send them one after the other. Dropping the future abandons
+    /// the request: a late reply is dropped and never given to another request.
     async fn ask(&self, request: Command) -> Result<Document>;
 }
 
-/// Answers.
+/// The responding end.
 pub trait Responder {
-    /// Where a reply goes; by value, so that a request is answered once.
+    /// The address for a reply. It is passed by value, so that a request is answered once.
     type ReplyTo;
     /// The next request. Cancel-safe. Replies accepted earlier are written
-    /// before this waits. `None` only when no requester can come any more.
+    /// before this waits. `None` only when no requester can connect any more.
     async fn next(&mut self) -> Result<Option<(Command, Self::ReplyTo)>>;
-    /// Accepts the reply; it is written at the latest when [`Responder::next`]
-    /// has to wait. A requester that has gone is not an error.
+    /// Accepts the reply. It is written at the latest when [`Responder::next`]
+    /// has to wait. It is not an error if the requester has left.
     async fn reply(&mut self, to: Self::ReplyTo, reply: Document) -> Result<()>;
 }
 
@@ -82,9 +93,9 @@ pub trait Responder {
 pub trait RequestReply: Lab {
     /// How replies find their requests.
     const MATCHING: Matching;
-    /// The asking end.
+    /// The requesting end.
     type Requester: Requester;
-    /// The answering end.
+    /// The responding end.
     type Responder: Responder;
     /// Joins as a requester.
     async fn requester(&self) -> Result<Self::Requester>;

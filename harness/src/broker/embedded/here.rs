@@ -1,4 +1,4 @@
-//! Starting the process that hosts the broker, and what it does.
+//! The process that hosts the embedded broker: how it is started, and what it does.
 
 use std::collections::HashMap;
 use std::io;
@@ -39,7 +39,7 @@ pub(in crate::broker) fn launch(options: &Options<'_>) -> Result<Private> {
 
 /// Hosts the broker at a port of 127.0.0.1, until the process is killed.
 /// `rumqttd` speaks MQTT 3.1.1 and MQTT 5 at one port each, `behind`; clients
-/// expect one port, and the version stands in their first packet.
+/// expect one port, and their first packet contains the version.
 pub fn host(port: u16, behind: [u16; 2]) -> Result<()> {
     let taken = |port: u16| format!("cannot listen on 127.0.0.1:{port}");
     let front = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| taken(port))?;
@@ -129,8 +129,8 @@ async fn forward(mut client: TcpStream, [v4, v5]: [u16; 2]) -> io::Result<()> {
     Ok(())
 }
 
-/// The protocol's level in a CONNECT packet: it stands behind the packet's type,
-/// its length (one to four bytes) and the protocol's name.
+/// The protocol's level in a CONNECT packet: it follows the packet's type, its length (one to
+/// four bytes) and the protocol's name.
 fn level(packet: &[u8]) -> Option<u8> {
     let length = 1 + packet.iter().skip(1).take(3).take_while(|byte| **byte >= 0x80).count();
     packet.get(1 + length + 6).copied()

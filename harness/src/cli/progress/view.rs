@@ -1,5 +1,5 @@
-//! The lines that live at the bottom of the terminal while a trial runs. Pure:
-//! from what was seen to text that fits.
+//! The live lines of the progress display, as a pure function: from the state of a trial
+//! to text that fits the terminal.
 
 use std::collections::VecDeque;
 
@@ -33,7 +33,7 @@ impl Pace {
     }
 }
 
-/// What is seen of a trial, in lines of at most `width` columns.
+/// The state of a trial, in lines of at most `width` columns.
 pub(super) fn lines(watch: &Watch<'_>, rates: Option<(f64, f64)>, width: usize) -> String {
     let progress = match watch.at {
         at if at < 0.0 => String::new(),

@@ -1,12 +1,11 @@
-//! Where a series of results changed: E-divisive (Matteson and James, *A
-//! Nonparametric Approach for Multiple Change Point Analysis of Multivariate
-//! Data*, 2014), which MongoDB uses for the same purpose (Daly et al., *The Use of
-//! Change Point Detection to Identify Software Performance Regressions in a
-//! Continuous Integration System*, 2020).
+//! Change points in a series of results: E-divisive (Matteson and James, *A Nonparametric
+//! Approach for Multiple Change Point Analysis of Multivariate Data*, 2014), which
+//! MongoDB uses for the same purpose (Daly et al., *The Use of Change Point Detection to
+//! Identify Software Performance Regressions in a Continuous Integration System*, 2020).
 //!
-//! The split of a series that makes its two parts most unlike, by the energy
-//! distance between them, is tested against splits of the same values in random
-//! order. Where it is none of chance, each part is looked at in the same way.
+//! The series is split where its two parts differ most, by the energy distance between
+//! them. This split is tested against splits of the same values in random order. If it is
+//! significant, each part is searched in the same way.
 
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
@@ -32,8 +31,8 @@ pub struct Change {
 }
 
 /// The changes in `values`, in their order; the same for the same values and
-/// seed. What counts is the ratio of values: all have to be above zero, or there
-/// are no changes to be found.
+/// seed. Ratios of values are compared: if a
+/// value is zero or below, no change is found.
 pub fn changes(values: &[f64], seed: u64) -> Vec<Change> {
     if values.len() < FEWEST || values.iter().any(|value| value.is_nan() || *value <= 0.0) {
         return Vec::new();

@@ -1,8 +1,8 @@
-//! `lab history`: the bundles of one host over time, and where they changed.
+//! `lab history`: the result sets of one host over time, and where they changed.
 //!
-//! A series is one cell (lab, size, shape, load) with the same window and the same
-//! knobs, measured again and again; a point of it is the median of a bundle's good
-//! trials. Trials of one bundle are not independent, so they are no points.
+//! A series is one case (lab, size, shape, load) with the same window and the same knobs,
+//! measured again and again. A point of it is the median of the good trials of one result
+//! set. Trials of one result set are not independent, so single trials are not points.
 
 mod change;
 mod page;
@@ -19,14 +19,14 @@ use crate::stats;
 pub use change::{Change, FEWEST, LEVEL, changes};
 pub use page::write;
 
-/// How far below a folder bundles are looked for.
+/// How many levels below a folder result sets are searched.
 const DEPTH: usize = 4;
 
-/// What is followed over time.
+/// A measure that is followed over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Measure {
-    /// Messages a second, flat out.
+    /// Messages a second at full speed.
     Throughput,
     /// Median response time at a rate, ns.
     P50,
@@ -50,10 +50,10 @@ impl Measure {
     }
 }
 
-/// One bundle's part of a series.
+/// The point of a series from one result set.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Point {
-    /// The bundle's name.
+    /// The name of the result set.
     pub run: String,
     /// When it was made, RFC 3339.
     pub created: String,
@@ -66,12 +66,12 @@ pub struct Point {
     versions: BTreeMap<String, String>,
 }
 
-/// A change in a series, with what else had changed.
+/// A change in a series, with other changes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Shift {
     /// The first point after it, from 0.
     pub at: usize,
-    /// The bundle that is the first after it.
+    /// The first result set after the change.
     pub run: String,
     /// When that was made.
     pub created: String,
@@ -81,20 +81,20 @@ pub struct Shift {
     pub worse: bool,
     /// How often values in random order were split as well.
     pub p: f64,
-    /// Versions that differ between the bundles on both sides of it.
+    /// Versions that differ between the result sets before and after it.
     pub changed: Vec<String>,
 }
 
-/// One measure of one cell over time.
+/// One measure of one case over time.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Series {
     /// The lab.
     pub lab: String,
-    /// Its cell, with window and knobs where they are not the usual ones.
+    /// Its case, with window and knobs if they are not the defaults.
     pub cell: String,
     /// The transport, whose colour it is drawn in.
     pub transport: String,
-    /// What is followed.
+    /// The measure.
     pub measure: Measure,
     /// In the order of time.
     pub points: Vec<Point>,
@@ -113,13 +113,13 @@ pub struct History {
     pub runs: usize,
     /// Points that a series needs before changes are looked for.
     pub fewest: usize,
-    /// Share of series without a change in which one is found all the same.
+    /// Share of series without a change in which one is found by chance.
     pub level: f64,
-    /// In the order of cells and measures.
+    /// In the order of cases and measures.
     pub series: Vec<Series>,
 }
 
-/// A host as it is told from others: a change of its CPU makes it another one.
+/// The identity of a host: a change of its CPU makes it another host.
 pub fn host_name(host: &Host) -> String {
     format!("{}, {} × {}", host.name, host.cores, host.cpu)
 }
@@ -166,8 +166,8 @@ fn instant(created: &str) -> i128 {
 }
 
 /// The series of these runs, which are of one host and in the order of time; the
-/// seed decides the random orders that splits are compared with. Wire floors,
-/// which are no labs, are left out.
+/// seed decides the random orders that splits are compared with. Baselines are left out,
+/// because they are not labs.
 pub fn follow(host: &str, runs: &[&Run], wanted: impl Fn(&str) -> bool, seed: u64) -> History {
     let mut series: BTreeMap<(String, Measure), Series> = BTreeMap::new();
     for run in runs {
@@ -197,7 +197,7 @@ pub fn follow(host: &str, runs: &[&Run], wanted: impl Fn(&str) -> bool, seed: u6
     History { host: host.to_owned(), runs: runs.len(), fewest: FEWEST, level: LEVEL, series }
 }
 
-/// What else decides a cell's figures is part of its name.
+/// Other settings that affect the figures of a case are part of its name.
 fn name(run: &Run, cell: &Cell) -> String {
     let mut name = cell.id.clone();
     if cell.load.kind == LoadKind::Max && run.plan.window != Some(crate::plan::WINDOW) {
@@ -239,7 +239,7 @@ fn point(run: &Run, cell: &Cell, measure: Measure) -> Option<Point> {
     })
 }
 
-/// What may explain a change, by name.
+/// Settings that may explain a change, by name.
 fn versions(run: &Run, cell: &Cell) -> BTreeMap<String, String> {
     let mut all: BTreeMap<String, String> = run.versions.crates.clone();
     all.insert("revision".to_owned(), run.versions.git.clone().unwrap_or_default());

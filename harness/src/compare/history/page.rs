@@ -1,5 +1,5 @@
-//! The history as pictures, and the two pages that show them: one HTML file to
-//! send on, and Markdown for a code host.
+//! The plots of a history, and the two pages that show them: one HTML file to send, and
+//! Markdown for a code host.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use crate::report::figure::{Canvas, LABEL, NOTE, standalone};
 use crate::report::scale::Scale;
 use crate::report::{number, palette, render};
 
-/// The size of a picture, px, and of what stands around the plot.
+/// The size of a picture and of the margins around the plot, px.
 const SIZE: (f64, f64) = (760.0, 210.0);
 const LEFT: f64 = 76.0;
 const RIGHT: f64 = 14.0;
@@ -51,7 +51,7 @@ struct Picture {
 }
 
 /// Writes `plots/*.svg`, `history.html`, `README.md` and `history.json` into
-/// `out`; the pages are returned. `unread` says which bundles could not be read.
+/// `out`; the pages are returned. `unread` lists the result sets that could not be read.
 ///
 /// # Errors
 /// When a file cannot be written; it is named.
@@ -96,11 +96,7 @@ fn row(series: &Series, shift: &Shift) -> Row {
         change: percent(shift.ratio),
         what: if shift.worse { "worse" } else { "better" },
         p: shift.p,
-        changed: if shift.changed.is_empty() {
-            "nothing recorded".to_owned()
-        } else {
-            shift.changed.join("; ")
-        },
+        changed: if shift.changed.is_empty() { "none recorded".to_owned() } else { shift.changed.join("; ") },
     }
 }
 
@@ -124,9 +120,9 @@ fn show(measure: Measure, value: f64) -> String {
     }
 }
 
-/// One series: every trial pale, every bundle's median, the level between changes,
-/// and a line where it changed. Bundles stand in their order, with equal gaps.
-/// What is seen in words, and the SVG.
+/// One series: every trial pale, every result set's median, the level between changes, and a
+/// line where it changed. Result sets are in order, with equal gaps. The alternative text and
+/// the SVG.
 fn draw(series: &Series) -> Result<(String, String)> {
     let mut canvas = Canvas::new(SIZE.0, SIZE.1);
     let colour = palette::transport(&series.transport);
@@ -174,7 +170,7 @@ fn draw(series: &Series) -> Result<(String, String)> {
         }
     }
     if !series.enough {
-        let text = format!("too few bundles to look for changes: {count} of {}", super::FEWEST);
+        let text = format!("too few result sets to look for changes: {count} of {}", super::FEWEST);
         canvas.text(text, (LEFT + room / 2.0, foot), NOTE.centre());
     }
     let changes: Vec<String> = series
@@ -183,11 +179,11 @@ fn draw(series: &Series) -> Result<(String, String)> {
         .map(|shift| format!("changed by {} on {}", percent(shift.ratio), day(&shift.created)))
         .collect();
     let found = match (series.enough, changes.is_empty()) {
-        (false, _) => "too few bundles to look for changes".to_owned(),
+        (false, _) => "too few result sets to look for changes".to_owned(),
         (true, true) => "no change found".to_owned(),
         (true, false) => changes.join(", "),
     };
-    let alt = format!("{} of {} over {count} bundles: {found}", series.measure.title(), series.cell);
+    let alt = format!("{} of {} over {count} result sets: {found}", series.measure.title(), series.cell);
     let svg = canvas.svg(&alt)?;
     Ok((alt, svg))
 }

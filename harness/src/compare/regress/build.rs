@@ -1,10 +1,10 @@
-//! The two programs: a file that is there, or a commit that is built.
+//! The two programs of a comparison: an existing file, or a commit that is built.
 //!
-//! Commits are built one after the other in the same folder, since where sources
-//! lie ends up in the program and moves its code about. The folder is a clone
-//! that borrows the objects of the user's repository: nothing is registered there,
-//! and what was changed in the working tree stays as it is. A program that was
-//! built from the same commit by the same compiler is kept and used again.
+//! All commits are built in the same folder, one after the other, because the path of the
+//! sources is part of the program and moves its code. The folder is a clone that borrows
+//! the objects of the user's repository: nothing is registered there, and the working
+//! tree stays as it is. A program built from the same commit by the same compiler is
+//! reused.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::record::Program;
 
-/// What was asked for, found and not yet built.
+/// A requested program, found but not yet built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
     /// A program that is used as it is.
@@ -41,7 +41,7 @@ pub fn find(asked: &str) -> Result<Wanted> {
         use std::os::unix::fs::PermissionsExt as _;
         let mode =
             fs::metadata(path).with_context(|| format!("cannot look at {asked}"))?.permissions().mode();
-        ensure!(mode & 0o111 != 0, "{asked} is a file that cannot be run; give a `lab` program, or a commit");
+        ensure!(mode & 0o111 != 0, "{asked} is not an executable file; give a `lab` program or a commit");
         let path = std::path::absolute(path).with_context(|| format!("cannot look at {asked}"))?;
         return Ok(Wanted::Binary(path));
     }
@@ -52,8 +52,8 @@ pub fn find(asked: &str) -> Result<Wanted> {
         let hint = crate::plan::nearest(asked, refs.lines())
             .map_or_else(|| ".".to_owned(), |near| format!("; did you mean `{near}`?"));
         bail!(
-            "`{asked}` is neither a program nor a commit of {}{hint} \
-             Give a branch, a tag, a commit (`main`, `HEAD~1`), or the path of a `lab` that is built already",
+            "`{asked}` is neither a program nor a commit of {}{hint} Give a branch, a tag, a commit (`main`, \
+             `HEAD~1`), or the path of a built `lab`",
             root.display()
         );
     };
@@ -66,13 +66,14 @@ pub fn find(asked: &str) -> Result<Wanted> {
 /// Outside a repository.
 pub fn working_tree() -> Result<Wanted> {
     let root = root()?;
-    // Makes a commit that no branch holds, and changes nothing; says nothing where nothing was changed.
+    // Makes a commit without a branch, and changes nothing else; `None` if there are no
+    // changes.
     let stash = git(&root, &["stash", "create"])?;
     let new = git(&root, &["ls-files", "--others", "--exclude-standard", "--", "*.rs", "*.toml"])?;
     if !new.is_empty() {
         let count = new.lines().count();
         eprintln!(
-            "{count} new files are not known to git and not measured; `git add` them: {}",
+            "{count} new files are unknown to git, so they are not measured; `git add` them: {}",
             new.replace('\n', ", ")
         );
     }
@@ -80,7 +81,7 @@ pub fn working_tree() -> Result<Wanted> {
     Ok(Wanted::Commit { asked: "the working tree".to_owned(), sha, root })
 }
 
-/// Builds what has to be built, and says what will run.
+/// Builds the program if needed, and returns the file that will run.
 ///
 /// # Errors
 /// When the sources cannot be got or do not compile.
@@ -116,7 +117,7 @@ fn build(sha: &str, root: &Path) -> Result<PathBuf> {
         fs::remove_dir_all(&source).with_context(|| format!("cannot remove {}", source.display()))?;
     }
     let text = |path: &Path| path.display().to_string();
-    // The top of a worktree is no repository that can be borrowed from; its common folder is.
+    // Objects cannot be borrowed from the top of a worktree, but from its common folder.
     let common = git(root, &["rev-parse", "--path-format=absolute", "--git-common-dir"])?;
     git(root, &["clone", "--quiet", "--shared", "--no-checkout", &common, &text(&source)])?;
     git(&source, &["checkout", "--quiet", "--detach", sha])?;
@@ -125,7 +126,7 @@ fn build(sha: &str, root: &Path) -> Result<PathBuf> {
     cargo.env("CARGO_TARGET_DIR", cache.join("target")).stdin(Stdio::null()).stdout(Stdio::null());
     crate::process::die_with_parent(&mut cargo);
     let status = cargo.status().context("cannot run cargo; is Rust installed and on PATH?")?;
-    ensure!(status.success(), "cargo failed; what it said stands above");
+    ensure!(status.success(), "cargo failed; its output is above");
     let fresh = cache.join("lab.new");
     fs::copy(cache.join("target/release/lab"), &fresh).context("cargo built no `lab`")?;
     fs::rename(&fresh, &kept).with_context(|| format!("cannot keep {}", kept.display()))?;
@@ -135,14 +136,15 @@ fn build(sha: &str, root: &Path) -> Result<PathBuf> {
 
 fn root() -> Result<PathBuf> {
     let top = said(Command::new("git").args(["rev-parse", "--show-toplevel"]));
-    top.map(PathBuf::from).context("commits are looked for in the git repository around here, and there is none; give the paths of two programs")
+    top.map(PathBuf::from)
+        .context("there is no git repository here to look up commits; give the paths of two programs")
 }
 
 fn git(dir: &Path, args: &[&str]) -> Result<String> {
     said(Command::new("git").arg("-C").arg(dir).args(args))
 }
 
-/// What a program says on stdout; its complaints are the error.
+/// The standard output of a program; its standard error becomes the error.
 fn said(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {name}"))?;

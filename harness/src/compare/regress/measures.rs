@@ -1,8 +1,8 @@
-//! What is compared of two programs, and which of it decides.
+//! The measures that are compared between two programs, and those that decide.
 
 use serde::{Deserialize, Serialize};
 
-/// What is compared.
+/// A measure that is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Measure {
@@ -24,9 +24,9 @@ pub enum Measure {
     Switches,
     /// CPU time of a private broker per message, joining included, ns.
     BrokerCpu,
-    /// Messages a second, flat out.
+    /// Messages a second at full speed.
     Peak,
-    /// CPU time of all roles per message, flat out, ns.
+    /// CPU time of all roles per message at full speed, ns.
     PeakCpu,
 }
 
@@ -52,7 +52,7 @@ impl Measure {
     }
 
     /// Less than this is nothing: a count below one in a hundred messages is of what
-    /// happens beside them, and twice nothing is no regression. 0 where every value counts.
+    /// happens beside them, and twice zero is not a regression. 0 where every value counts.
     pub const fn least(self) -> f64 {
         match self {
             Self::Bytes | Self::Allocations | Self::Writes => 0.01,
@@ -73,7 +73,7 @@ impl Measure {
             Self::Switches => "context switches per message",
             Self::BrokerCpu => "broker's CPU per message",
             Self::Peak => "peak rate",
-            Self::PeakCpu => "CPU per message, flat out",
+            Self::PeakCpu => "CPU per message, at full speed",
         }
     }
 

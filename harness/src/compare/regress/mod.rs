@@ -1,8 +1,8 @@
-//! `lab regress`: head against base, interleaved, with a verdict.
+//! `lab regress`: compares head with base, interleaved, and gives a verdict.
 //!
-//! In reading order: what is left behind ([`record`]), where the two programs
-//! come from ([`build`]), how they are measured ([`rounds`]), what follows from
-//! the samples ([`verdict`]), and how it is told ([`report`]).
+//! In reading order: the record of a comparison ([`record`]), the two programs
+//! ([`build`]), the rounds of measurement ([`rounds`]), the verdict from the samples
+//! ([`verdict`]), and the report ([`report`]).
 
 pub mod measures;
 pub mod outcome;
@@ -17,10 +17,10 @@ pub mod verdict;
 #[cfg(test)]
 mod tests;
 
-/// What is compared when nothing else is asked for, and the fixed load of each,
-/// messages a second: every pattern at least once, no two of them over the same
-/// transport. A load is about a tenth of what two busy cores can move. A lower one
-/// measures how the machine wakes its idle processes up, which repeats worse.
+/// The labs that are compared by default, and the fixed load of each, messages a second: every
+/// pattern at least once, no two of them over the same transport. A load is about a tenth of
+/// what two busy cores can move. A lower one measures how the machine wakes its idle processes
+/// up, which repeats worse.
 pub const LABS: [(&str, f64); 7] = [
     ("durable-mqtt", 5_000.0),
     ("oneway-tcp", 50_000.0),

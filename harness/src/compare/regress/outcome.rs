@@ -1,16 +1,16 @@
-//! What a comparison came to.
+//! The outcome of a comparison.
 
 use serde::{Deserialize, Serialize};
 
 use super::measures::Measure;
 
-/// What a gate, or a run, came to.
+/// The outcome of a gate or of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// A slowdown of the minimum effect would have been seen, and was not.
     Fine,
-    /// The measurement could not have told. Never to be read as fine.
+    /// The measurement is not sufficient. This never means that head is fine.
     CannotTell,
     /// Slower than base, surely, and by more than the minimum effect.
     Regressed,
@@ -47,12 +47,12 @@ pub struct Ratio {
     pub high: Option<f64>,
 }
 
-/// One measure of one lab, judged.
+/// One measure of one lab, with its outcome.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Gate {
     /// The lab.
     pub lab: String,
-    /// What was measured.
+    /// The measure.
     pub measure: Measure,
     /// Rounds in which base, head and base again were all good.
     pub rounds: usize,
@@ -64,9 +64,9 @@ pub struct Gate {
     pub ratio: Ratio,
     /// Base by base, measured the same way: it should be 1.
     pub control: Ratio,
-    /// How probable so much evidence is if head is no slower.
+    /// The probability of such evidence if head is not slower.
     pub p: f64,
-    /// The same for all gates of the run together (Holm); null where it is no gate.
+    /// The same for all gates of the run together (Holm); null if it is not a gate.
     pub p_of_all: Option<f64>,
     /// The outcome; null where the measure is reported and does not decide.
     pub outcome: Option<Outcome>,
@@ -74,7 +74,7 @@ pub struct Gate {
     pub why: String,
 }
 
-/// What a run came to.
+/// The outcome of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// The worst of the gates: regressed, else cannot tell, else fine.
@@ -83,7 +83,7 @@ pub struct Verdict {
     pub why: String,
     /// What decides.
     pub gates: Vec<Gate>,
-    /// What is reported beside, and does not decide.
+    /// Measures that are reported only and do not decide.
     pub reported: Vec<Gate>,
     /// Trials of head that failed, or broke a promise of their lab, where base's did not.
     pub broken: Vec<String>,

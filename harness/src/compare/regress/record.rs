@@ -1,5 +1,5 @@
-//! What `lab regress` leaves behind: `regress.json`, with every sample, so that
-//! the verdict can be made again by anybody.
+//! The record of a comparison, `regress.json`: it holds every sample, so that anyone can
+//! compute the verdict again.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,11 +25,11 @@ pub struct Record {
     pub host: Host,
     /// How quiet the machine was before the first round.
     pub noise: Noise,
-    /// What was asked for.
+    /// The plan of the comparison.
     pub plan: Plan,
-    /// What is compared with.
+    /// The program to compare with.
     pub base: Program,
-    /// What is judged.
+    /// The program to judge.
     pub head: Program,
     /// Broker name to version, as the broker says it.
     pub brokers: BTreeMap<String, String>,
@@ -39,11 +39,11 @@ pub struct Record {
     pub rounds: Vec<Round>,
     /// How long the rounds took, seconds, builds excluded.
     pub took_s: f64,
-    /// What it came to; null while it runs.
+    /// The outcome; null while it runs.
     pub verdict: Option<Verdict>,
 }
 
-/// What was asked for.
+/// The plan of a comparison.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// The labs that are measured.
@@ -58,7 +58,7 @@ pub struct Plan {
     pub warmup_s: f64,
     /// Measured time of each trial, in seconds, seconds.
     pub seconds: f64,
-    /// In one round of so many the peak rate is measured, too; 0: in none.
+    /// The peak rate is measured every this many rounds; 0: never.
     pub peak_every: usize,
     /// The least slowdown that counts: 0.03 for 3 %.
     pub min_effect: f64,
@@ -73,7 +73,7 @@ pub struct Plan {
 /// One of the two programs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
-    /// What the user called it: a commit's name, or a file.
+    /// The user's name for it: a commit or a file.
     pub asked: String,
     /// The file that ran.
     pub binary: String,
@@ -120,7 +120,7 @@ pub struct Sample {
     pub arm: Arm,
     /// Why it failed; null for a good one.
     pub failed: Option<String>,
-    /// What was measured, in each measure's unit.
+    /// The values, in the unit of each measure.
     pub measures: BTreeMap<Measure, f64>,
     /// Messages lost although confirmed, corrupt or misrouted.
     pub defects: u64,
@@ -131,13 +131,13 @@ impl Record {
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join("regress.json");
         let text = std::fs::read_to_string(&path).with_context(|| {
-            format!("{} holds no comparison: cannot read {}", dir.display(), path.display())
+            format!("{} does not hold a comparison: cannot read {}", dir.display(), path.display())
         })?;
         let record: Self =
             serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
         ensure!(
             record.schema == SCHEMA,
-            "{} has schema {}, and this program reads schema {SCHEMA}",
+            "{} has schema {}, but this program reads schema {SCHEMA}",
             path.display(),
             record.schema
         );

@@ -1,5 +1,5 @@
-//! The verdict for people (Markdown), for code hosts (annotations) and for CI
-//! services (JUnit XML). For programs there is `regress.json`.
+//! Reports of the verdict: Markdown for people, annotations for code hosts, JUnit XML for
+//! CI services. Programs read `regress.json`.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -38,10 +38,11 @@ pub fn markdown(record: &Record, verdict: &Verdict) -> String {
             gate.why
         );
     }
-    text += "\nIntervals: each end by itself holds with 99 %. *p of all*: how probable so much evidence is in \
-             any gate, if head is no slower in none.\n";
+    text += "\nIntervals: each end holds with 99 % confidence. *p of all*: the probability of such evidence \
+             in at least one gate if head is not slower in any of them.\n";
     if !verdict.reported.is_empty() {
-        text += "\n## Reported, not judged\n\n| lab | measure | base | head | head / base | base / base |\n\
+        text += "\n## Reported only, without a verdict\n\n\
+                 | lab | measure | base | head | head / base | base / base |\n\
                  | --- | --- | ---: | ---: | --- | --- |\n";
         for gate in &verdict.reported {
             let _ = writeln!(text, "{}", row(gate).trim_end());
@@ -59,7 +60,7 @@ pub fn markdown(record: &Record, verdict: &Verdict) -> String {
         text,
         "- {} rounds of {}, {} s after {} s of warm-up, {} B; seed {}; {:.0} s in all\n\
          - minimum effect {:.1} %; knobs of both: {}; of head besides: {}\n\
-         - {}, {} × {}, {}; before the first round others used {:.0} % of its CPU time\n\
+         - {}, {} × {}, {}; before the first round, other programs used {:.0} % of its CPU time\n\
          - began {}",
         record.rounds.len(),
         plan.labs
@@ -171,8 +172,8 @@ pub fn annotations(verdict: &Verdict) -> Vec<String> {
     lines
 }
 
-/// JUnit XML: a test case a gate. What regressed is a failure; what cannot tell
-/// is an error, so that no service shows it green.
+/// JUnit XML: a test case a gate. A regression is a failure; a gate that cannot tell is an
+/// error, so that no service shows it green.
 pub fn junit(record: &Record, verdict: &Verdict) -> String {
     let count = |outcome| verdict.gates.iter().filter(|gate| gate.outcome == Some(outcome)).count();
     let head = format!(

@@ -1,10 +1,10 @@
-//! The rounds: base, head and base again, one lab after the other, each by a
-//! `lab bench` of its own program.
+//! The rounds: base, head and base again, one lab after the other, each with a `lab
+//! bench` of its own program.
 //!
-//! What is compared is what users run: a whole program, with its own harness, by
-//! the command line that both understand. The broker is not compared. So one is
-//! started here, anew in each round, and shared by the three: how it happens to
-//! have started is then no difference between them.
+//! The comparison covers what users run: a whole program with its own harness, on the
+//! command line that both understand. The broker is not compared. So each round starts a
+//! new broker, which all three share; differences between two starts of a broker then do
+//! not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -25,28 +25,28 @@ use crate::process::{self, guard};
 use crate::results::{Bundle, LoadKind, Run, Skipped, Trial};
 use crate::roles::Handle;
 
-/// What a program has to understand to be measured.
+/// Options that a program must know to be measured.
 const FLAGS: [&str; 8] =
     ["--load", "--trials", "--seconds", "--warmup", "--size", "--seed", "--out", "--url"];
 
 /// Where the labs that can be compared run.
-pub struct Stage {
+pub struct Setup {
     /// Of each lab: its broker, and whether that has to be durable.
     labs: BTreeMap<String, Option<(Broker, bool)>>,
     sources: BTreeMap<Broker, Source>,
-    /// Of base and head: whether it knows `--no-floor`. Floors are not compared.
-    floors: [bool; 2],
+    /// Whether base and head know `--no-floor`. Baselines are not compared.
+    baselines: [bool; 2],
 }
 
 /// How far it is.
 pub struct Progress<'a> {
     /// The round, from 0.
     pub round: usize,
-    /// What is measured next; empty at the end of a round.
+    /// The lab to measure next; empty at the end of a round.
     pub lab: &'a str,
     /// Measurements made, and to be made in all.
     pub made: (usize, usize),
-    /// About so many seconds are left.
+    /// The estimated number of seconds left.
     pub left_s: f64,
 }
 
@@ -56,22 +56,22 @@ pub struct Progress<'a> {
 ///
 /// # Errors
 /// When a program cannot be measured at all, or no lab is left.
-pub fn stage(
+pub fn set_up(
     wanted: &[Handle],
     base: &Program,
     head: &Program,
     urls: &BTreeMap<String, String>,
     strict: bool,
-) -> Result<(Stage, Vec<Skipped>)> {
+) -> Result<(Setup, Vec<Skipped>)> {
     let mut known = Vec::new();
-    let mut floors = [false; 2];
-    for ((program, role), floor) in [(base, "base"), (head, "head")].into_iter().zip(&mut floors) {
-        let (labs, has_floors) =
+    let mut baselines = [false; 2];
+    for ((program, role), has) in [(base, "base"), (head, "head")].into_iter().zip(&mut baselines) {
+        let (labs, has_baselines) =
             probe(program).with_context(|| format!("{role} ({}) cannot be measured", program.asked))?;
         known.push((role, labs));
-        *floor = has_floors;
+        *has = has_baselines;
     }
-    let mut stage = Stage { labs: BTreeMap::new(), sources: BTreeMap::new(), floors };
+    let mut setup = Setup { labs: BTreeMap::new(), sources: BTreeMap::new(), baselines };
     let mut skipped = Vec::new();
     for entry in wanted.iter().map(|handle| &handle.entry) {
         let mut reason = known
@@ -82,7 +82,7 @@ pub fn stage(
             match broker::find(broker, urls) {
                 Ok(source) => {
                     reason = source.why_not(broker, entry.guarantee, entry.transport);
-                    stage.sources.insert(broker, source);
+                    setup.sources.insert(broker, source);
                 }
                 Err(why) => reason = Some(why.to_string()),
             }
@@ -94,25 +94,25 @@ pub fn stage(
             Some(reason) => skipped.push(Skipped { lab: entry.name.clone(), reason }),
             None => {
                 let durable = entry.guarantee == Guarantee::Durable && entry.broker == Some(Broker::Redis);
-                stage.labs.insert(entry.name.clone(), entry.broker.map(|broker| (broker, durable)));
+                setup.labs.insert(entry.name.clone(), entry.broker.map(|broker| (broker, durable)));
             }
         }
     }
-    if stage.labs.is_empty() {
-        let reason = skipped.first().map_or("none was asked for", |skip| skip.reason.as_str());
+    if setup.labs.is_empty() {
+        let reason = skipped.first().map_or("none was requested", |skip| skip.reason.as_str());
         bail!("none of these labs can be compared here: {reason}");
     }
-    Ok((stage, skipped))
+    Ok((setup, skipped))
 }
 
-impl Stage {
+impl Setup {
     /// The labs that are compared.
     pub fn labs(&self) -> Vec<String> {
         self.labs.keys().cloned().collect()
     }
 }
 
-/// The labs that a program has, and whether it measures floors.
+/// The labs of a program, and whether it measures baselines.
 fn probe(program: &Program) -> Result<(BTreeSet<String>, bool)> {
     let said = |args: &[&str]| -> Result<String> {
         let mut command = std::process::Command::new(&program.binary);
@@ -127,11 +127,11 @@ fn probe(program: &Program) -> Result<(BTreeSet<String>, bool)> {
     let missing: Vec<&str> = FLAGS.into_iter().filter(|flag| !help.contains(flag)).collect();
     ensure!(
         missing.is_empty(),
-        "its command `bench` does not know {}; choose a later commit",
+        "its command `bench` does not know the option {}; choose a later commit",
         missing.join(", ")
     );
     let rows: Vec<serde_json::Value> = serde_json::from_str(&said(&["list", "--json"])?)
-        .context("the JSON of its command `list` is not understood; choose a later commit")?;
+        .context("the JSON output of its command `list` cannot be read; choose a later commit")?;
     let names = rows.iter().filter_map(|row| Some(row.get("name")?.as_str()?.to_owned())).collect();
     Ok((names, help.contains("--no-floor")))
 }
@@ -143,23 +143,23 @@ fn probe(program: &Program) -> Result<(BTreeSet<String>, bool)> {
 /// fails is a sample like others.
 pub async fn run(
     record: &mut Record,
-    stage: &Stage,
+    setup: &Setup,
     out: &Path,
     mut tell: impl FnMut(&Progress<'_>),
 ) -> Result<()> {
     let (began, before) = (Instant::now(), record.took_s);
     let first = record.rounds.len();
-    let total = (record.plan.rounds - first.min(record.plan.rounds)) * stage.labs.len() * Arm::ALL.len();
+    let total = (record.plan.rounds - first.min(record.plan.rounds)) * setup.labs.len() * Arm::ALL.len();
     let mut made = 0;
     for index in first..record.plan.rounds {
         // Of its own for each round: one that is resumed draws the same lots.
         let mut lots = SmallRng::seed_from_u64(record.plan.seed.wrapping_add(index as u64));
         let mut round = Round { index, samples: Vec::new() };
-        for (broker, labs) in blocks(stage, &mut lots) {
+        for (broker, labs) in blocks(setup, &mut lots) {
             let mut server = match broker {
                 Some((broker, durable)) => {
                     let options = Options { durable, dir: &guard::session_dir() };
-                    Some(Server::start(broker, &stage.sources[&broker], &options).await?)
+                    Some(Server::start(broker, &setup.sources[&broker], &options).await?)
                 }
                 None => None,
             };
@@ -174,7 +174,7 @@ pub async fn run(
                     let spent = began.elapsed().as_secs_f64();
                     let left_s = spent / f64::from(u32::try_from(made.max(1))?) * (total - made) as f64;
                     tell(&Progress { round: index, lab, made: (made, total), left_s });
-                    let child = Child { lab, arm, seed, index, stage, server: server.as_ref() };
+                    let child = Child { lab, arm, seed, index, setup, server: server.as_ref() };
                     round.samples.push(child.measure(record).await?);
                     made += 1;
                 }
@@ -196,9 +196,9 @@ pub async fn run(
 type Block<'a> = (Option<(Broker, bool)>, Vec<&'a str>);
 
 /// The labs that share a broker, in an order drawn by lot.
-fn blocks<'a>(stage: &'a Stage, lots: &mut SmallRng) -> Vec<Block<'a>> {
+fn blocks<'a>(setup: &'a Setup, lots: &mut SmallRng) -> Vec<Block<'a>> {
     let mut by_broker: BTreeMap<Option<(Broker, bool)>, Vec<&str>> = BTreeMap::new();
-    for (lab, broker) in &stage.labs {
+    for (lab, broker) in &setup.labs {
         by_broker.entry(*broker).or_default().push(lab);
     }
     let mut blocks: Vec<_> = by_broker.into_iter().collect();
@@ -215,7 +215,7 @@ struct Child<'a> {
     arm: Arm,
     seed: u64,
     index: usize,
-    stage: &'a Stage,
+    setup: &'a Setup,
     server: Option<&'a Server>,
 }
 
@@ -239,15 +239,15 @@ impl Child<'_> {
         let said = String::from_utf8_lossy(&output.stderr);
         if !out.join("run.json").exists() {
             bail!(
-                "{side} ({}) cannot be measured with {}; it ended with {} and says:\n{}",
+                "{side} ({}) cannot be measured with {}; it ended with {} and printed:\n{}",
                 program.asked,
                 self.lab,
                 output.status,
                 said.trim()
             );
         }
-        let (_, run) =
-            Bundle::open(&out).with_context(|| format!("{side} ({}) has other results", program.asked))?;
+        let (_, run) = Bundle::open(&out)
+            .with_context(|| format!("{side} ({}) printed unknown results", program.asked))?;
         (program.git, program.rustc) = (run.versions.git.clone(), run.versions.rustc.clone());
         let mut sample = sample(self.lab, self.arm, &run);
         if let (Some(before), Some(after), false, None) = (before, after, peak, &sample.failed) {
@@ -271,7 +271,7 @@ impl Child<'_> {
         command.arg("--size").arg(plan.size.to_string());
         command.arg("--seed").arg(self.seed.to_string());
         command.arg("--out").arg(out);
-        if self.stage.floors[usize::from(self.arm == Arm::Head)] {
+        if self.setup.baselines[usize::from(self.arm == Arm::Head)] {
             command.arg("--no-floor");
         }
         let own = if self.arm == Arm::Head { plan.head_knobs.as_slice() } else { &[] };
@@ -300,13 +300,13 @@ fn trials(run: &Run, kind: LoadKind) -> impl Iterator<Item = &Trial> {
         .flat_map(|cell| &cell.trials)
 }
 
-/// What a bundle of one lab says.
+/// The values of a result set with one lab.
 fn sample(lab: &str, arm: Arm, run: &Run) -> Sample {
     let all = || trials(run, LoadKind::Rate).chain(trials(run, LoadKind::Max));
     let mut failed = all().find_map(|trial| trial.failed.clone());
     if trials(run, LoadKind::Rate).next().is_none() {
         let skipped = run.skipped.first().map(|skip| skip.reason.clone());
-        failed = Some(skipped.unwrap_or_else(|| "no trial was made".to_owned()));
+        failed = Some(skipped.unwrap_or_else(|| "no trial was run".to_owned()));
     }
     let mut measures = BTreeMap::new();
     let of_roles = |trial: &Trial, field: fn(&crate::results::Cost) -> Option<f64>| -> Option<f64> {

@@ -1,4 +1,4 @@
-//! The verdict against samples whose truth is known.
+//! Tests of the verdict with samples of known effect.
 
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -7,7 +7,7 @@ use super::measures::Measure;
 use super::outcome::{Outcome, Verdict};
 use super::record::{Arm, Plan, Program, Record, Round, SCHEMA, Sample};
 use super::report;
-use super::verdict::judge;
+use super::verdict::evaluate;
 use crate::results::{Host, Noise};
 
 /// How a synthetic machine behaves.
@@ -83,7 +83,7 @@ fn record(truth: Truth) -> Record {
 }
 
 fn verdict(truth: Truth) -> Verdict {
-    judge(&record(truth), 0.03)
+    evaluate(&record(truth), 0.03)
 }
 
 /// In how many of 200 machines the outcome is this.
@@ -121,7 +121,7 @@ fn what_could_not_have_been_seen_is_not_called_fine() {
     let noisy = Truth { noise: 0.3, ..QUIET };
     assert_eq!(count(Outcome::Fine, noisy), 0);
     let gates = verdict(noisy).gates;
-    assert!(gates.iter().any(|gate| gate.why.contains("would have been seen")), "{gates:?}");
+    assert!(gates.iter().any(|gate| gate.why.contains("cannot be seen")), "{gates:?}");
 }
 
 /// Base against base differs: whatever head looks like, the machine decided.
@@ -160,7 +160,7 @@ fn counts_that_never_vary_are_judged_as_they_stand() {
             let value = if sample.arm == Arm::Head { head } else { base };
             sample.measures.extend(value.map(|value| (Measure::Allocations, value)));
         }
-        let verdict = judge(&record, 0.03);
+        let verdict = evaluate(&record, 0.03);
         let gate = verdict.gates.iter().find(|gate| gate.measure == Measure::Allocations).cloned();
         (verdict.outcome, gate.and_then(|gate| gate.outcome))
     };
@@ -189,7 +189,7 @@ fn a_head_that_breaks_what_base_keeps_is_no_matter_of_statistics() {
             let index = round.index;
             round.samples.iter_mut().for_each(|sample| change(sample, index));
         }
-        judge(&record, 0.03)
+        evaluate(&record, 0.03)
     };
     let lost = with(&|sample, index| sample.defects = u64::from(sample.arm == Arm::Head && index == 4));
     assert!(
@@ -250,7 +250,7 @@ fn the_reports_say_the_outcome_and_escape_what_they_are_given() {
         (Truth { noise: 0.3, ..QUIET }, 0, 4, "::warning "),
     ] {
         let record = record(truth);
-        let mut verdict = judge(&record, 0.03);
+        let mut verdict = evaluate(&record, 0.03);
         let junit = report::junit(&record, &verdict);
         check_xml(&junit);
         let counts = format!("tests=\"4\" failures=\"{failures}\" errors=\"{errors}\"");
@@ -274,11 +274,11 @@ fn the_reports_say_the_outcome_and_escape_what_they_are_given() {
 fn a_record_reads_as_it_was_written_and_gives_the_same_verdict() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut record = record(Truth { rounds: 5, ..QUIET }); // too few for bounds: null
-    record.verdict = Some(judge(&record, 0.03));
-    report::save(&record, &judge(&record, 0.03), dir.path()).expect("it is written");
+    record.verdict = Some(evaluate(&record, 0.03));
+    report::save(&record, &evaluate(&record, 0.03), dir.path()).expect("it is written");
     let read = Record::read(dir.path()).expect("it is read");
     // The last bit of a number may be lost in decimals, so not everything is the same.
-    let again = judge(&read, 0.03);
+    let again = evaluate(&read, 0.03);
     assert_eq!((read.plan, read.head, read.rounds.len()), (record.plan, record.head, 5));
     assert_eq!(read.verdict.map(|verdict| verdict.why), record.verdict.map(|verdict| verdict.why));
     assert!(again.gates.iter().all(|gate| gate.ratio.low.is_none()), "{again:?}");

@@ -1,9 +1,8 @@
-//! From paired samples to a verdict. Pure: nothing here runs anything, and the
-//! same samples always give the same verdict.
+//! The verdict from paired samples. Pure: the same samples always give the same verdict.
 //!
-//! In each round base, head and base once more are measured one after the other,
-//! in an order drawn by lot. If head is no other than base, nothing but the lot
-//! decides which of them was luckier; that is all the test needs to be exact.
+//! Each round measures base, head and base once more, one after the other, in random
+//! order. If head is the same as base, only the random order decides which of them was
+//! faster. The test needs no other assumption to be exact.
 
 use super::measures::Measure;
 use super::outcome::{Gate, Outcome, Ratio, Verdict};
@@ -13,11 +12,11 @@ use crate::stats;
 /// How sure a bound is by itself, and all gates of a run together: a run over
 /// unchanged code says "regressed" in one of a hundred cases at most.
 pub const ALPHA: f64 = 0.01;
-/// So many failed trials of head, beside none of base, are no accident.
+/// This many failed trials of head and none of base are not a coincidence.
 const FAILURES: usize = 3;
 
 /// Judges a run; `min_effect` is the least slowdown that counts, 0.03 for 3 %.
-pub fn judge(record: &Record, min_effect: f64) -> Verdict {
+pub fn evaluate(record: &Record, min_effect: f64) -> Verdict {
     let broken = broken(record);
     let (mut gates, mut reported) = (Vec::new(), Vec::new());
     for lab in &record.plan.labs {
@@ -41,35 +40,39 @@ pub fn judge(record: &Record, min_effect: f64) -> Verdict {
 fn decide(gate: &Gate, p_of_all: f64, min_effect: f64, needed: usize) -> (Outcome, String) {
     let least = 1.0 + min_effect;
     let (Some(low), Some(high), true) = (gate.ratio.low, gate.ratio.high, gate.rounds >= needed) else {
-        let why = format!("{} good rounds are too few: {needed} are needed", gate.rounds);
+        let why = format!("only {} good rounds; {needed} are needed", gate.rounds);
         return (Outcome::CannotTell, why);
     };
     let control = &gate.control;
     let off = control.low.is_some_and(|low| low > 1.0) || control.high.is_some_and(|high| high < 1.0);
     if off && (control.estimate >= least || control.estimate <= 1.0 / least) {
-        let why =
-            format!("base differs from itself by {}: the machine decided here", percent(control.estimate));
+        let why = format!(
+            "base differs from itself by {}: the machine caused this difference",
+            percent(control.estimate)
+        );
         return (Outcome::CannotTell, why);
     }
     if gate.ratio.estimate >= least && p_of_all <= ALPHA {
         return (
             Outcome::Regressed,
-            format!("{}, surely more than {}", percent(gate.ratio.estimate), percent(low)),
+            format!("{}, with confidence more than {}", percent(gate.ratio.estimate), percent(low)),
         );
     }
-    // How far below its estimate the truth may lie is the slowdown that could hide here.
+    // The distance from the estimate to the lower bound is the slowdown that could be hidden
+    // here.
     let seen = gate.ratio.estimate / low - 1.0;
     if seen > min_effect && high > least {
         let rounds = (gate.rounds as f64 * ((1.0 + seen).ln() / least.ln()).powi(2)).ceil();
         let why = format!(
-            "too noisy: only {:.1} % or more would have been seen; about {rounds} rounds, or a quieter machine, would do",
+            "too noisy: a difference below {:.1} % cannot be seen; about {rounds} rounds or a quieter \
+             machine would be enough",
             seen * 100.0
         );
         return (Outcome::CannotTell, why);
     }
     if gate.ratio.estimate >= least {
         let why = format!(
-            "{}, which may be chance: p is {p_of_all:.3} over all gates",
+            "{}, which may be chance: p = {p_of_all:.3} over all gates",
             percent(gate.ratio.estimate)
         );
         return (Outcome::CannotTell, why);
@@ -86,7 +89,7 @@ fn conclude(record: &Record, gates: &[Gate], broken: &[String]) -> (Outcome, Str
     let count = |outcome| gates.iter().filter(|gate| gate.outcome == Some(outcome)).count();
     let (regressed, unsure) = (count(Outcome::Regressed), count(Outcome::CannotTell));
     if !broken.is_empty() {
-        return (Outcome::Regressed, format!("head is broken where base is not: {}", broken.join("; ")));
+        return (Outcome::Regressed, format!("head is broken, base is not: {}", broken.join("; ")));
     }
     if regressed > 0 {
         return (Outcome::Regressed, format!("{regressed} of {} gates are slower than base", gates.len()));
@@ -102,8 +105,8 @@ fn conclude(record: &Record, gates: &[Gate], broken: &[String]) -> (Outcome, Str
         return (Outcome::CannotTell, format!("nothing was measured of {}", gone.join(", ")));
     }
     match unsure {
-        0 => (Outcome::Fine, format!("none of {} gates is slower than base", gates.len())),
-        _ => (Outcome::CannotTell, format!("{unsure} of {} gates cannot tell", gates.len())),
+        0 => (Outcome::Fine, format!("0 of {} gates are slower than base", gates.len())),
+        _ => (Outcome::CannotTell, format!("no verdict for {unsure} of {} gates", gates.len())),
     }
 }
 

@@ -1,5 +1,5 @@
-//! `lab chat`: the chat, its instances and its history, each in a process of its
-//! own, and the broker between them.
+//! `lab chat`: starts the chat, with instances and history in processes of their own, and
+//! the broker between them.
 
 mod part;
 mod process_manager;
@@ -96,11 +96,15 @@ pub(crate) fn main(args: &ChatArgs) -> Result<ExitCode> {
     let is_private = source.as_ref().is_some_and(Source::is_private);
     if args.breakable && !is_private {
         bail!(Usage(
-            "--break kills a private broker, and there is none here: leave out --url, or --break".to_owned()
+            "--break kills a private broker, but there is none here: leave out --url or --break".to_owned()
         ));
     }
     if args.forget && (is_private || source.is_none()) {
-        bail!(Usage("--forget is for your own broker, as in `--url redis=redis://localhost:6379`: a private one leaves nothing".to_owned()));
+        bail!(Usage(
+            "--forget is for your own broker, as in `--url redis=redis://localhost:6379`; a private broker \
+             leaves nothing behind"
+                .to_owned()
+        ));
     }
     let ports = ports(args)?;
     guard::enter()?;
@@ -141,11 +145,12 @@ fn check(args: &ChatArgs, over: &Over) -> Result<()> {
         && !args.peers.contains(bind)
     {
         bail!(Usage(format!(
-            "--peers has to name {bind}, where this instance publishes, too: it hears itself there"
+            "--peers must include {bind}, the address where this instance publishes: it receives its own \
+             messages there"
         )));
     }
     if args.history != History::No && args.store.is_some() && !over.has_history() {
-        bail!(Usage(format!("--store is for a history, and {} has none: {}", over.name, no_history(over))));
+        bail!(Usage(format!("--store needs a history, but {} has none: {}", over.name, no_history(over))));
     }
     Ok(())
 }
@@ -164,11 +169,11 @@ fn ports(args: &ChatArgs) -> Result<Vec<u16>> {
     Ok(ports)
 }
 
-/// Why nobody keeps what is said.
+/// The reason why messages are not stored.
 fn no_history(over: &Over) -> String {
     match over.name.as_str() {
-        "none" => "nothing leaves an instance's memory".to_owned(),
-        name => format!("nobody keeps what is said: {name} has no lab with durable subscribers"),
+        "none" => "events stay in the memory of the instance".to_owned(),
+        name => format!("messages are not stored: {name} has no lab with durable subscribers"),
     }
 }
 
@@ -199,7 +204,7 @@ async fn run(args: &ChatArgs, over: Over, source: Option<Source>, ports: Vec<u16
     }
     let url = server.as_ref().map(|server| server.url().to_owned());
     if let Some(server) = &server {
-        // Whoever wants to take part by other means needs the private one's password.
+        // Other clients need the password of the private broker.
         let shown = if args.json || server.pids().is_some() {
             server.url().to_owned()
         } else {
@@ -218,7 +223,7 @@ async fn run(args: &ChatArgs, over: Over, source: Option<Source>, ports: Vec<u16
     let init = |part| Init { over: over.name.clone(), place: args.place.clone(), url: url.clone(), part };
     let history = match (over.has_history(), args.history) {
         (false, _) => Err(no_history(&over)),
-        (true, History::No) => Err("nobody keeps what is said: `--history no` asked for that".to_owned()),
+        (true, History::No) => Err("messages are not stored, because of `--history no`".to_owned()),
         (true, _) => Ok(()),
     };
     let started = async {
@@ -289,7 +294,7 @@ fn store(args: &ChatArgs, own_broker: bool) -> Result<PathBuf> {
 }
 
 async fn forget(over: &Over, place: &str, url: Option<&str>) -> Result<()> {
-    let about = "cannot take away what the chat has left";
+    let about = "cannot remove what the chat left in the broker";
     let place_of_all = Place::new(place, url);
     match &over.durable {
         Some(durable) => history::forget(durable, &place_of_all).await,
@@ -299,7 +304,7 @@ async fn forget(over: &Over, place: &str, url: Option<&str>) -> Result<()> {
     if let Some(asked_with) = &over.library {
         asked_with.remove(&library(place, url)).await.context(about)?;
     }
-    eprintln!("· nothing of the chat `{place}` is left in the broker");
+    eprintln!("· everything of the chat `{place}` was removed from the broker");
     Ok(())
 }
 
@@ -307,7 +312,7 @@ fn tell(args: &ChatArgs, over: &Over) -> Result<()> {
     if args.json {
         return Ok(outln!("{}", json!({ "labs": over.labs }))?);
     }
-    eprintln!("· made of {}; read on in labs/src/apps/chat/", over.labs.join(", "));
+    eprintln!("· built on {}; read on in labs/src/apps/chat/", over.labs.join(", "));
     eprintln!("· Ctrl-C ends the chat");
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! One process of the chat: an instance or the history. It is told what it is in
-//! a line on stdin, says what happens in lines on stdout, and ends with its stdin.
+//! One process of the chat: an instance or the history. It reads what it is from a line
+//! on stdin, reports events as lines on stdout, and ends when its stdin ends.
 
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ pub(crate) struct PartArgs {
     name: Option<String>,
 }
 
-/// What a part is told.
+/// The instructions for a process of the chat.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Init {
     pub(super) over: String,
@@ -52,7 +52,7 @@ pub(super) enum Part {
     },
 }
 
-/// What a part says.
+/// The report of a process of the chat.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Told {
@@ -60,16 +60,16 @@ pub(super) enum Told {
     Serves(u16),
     /// The history is subscribed.
     Joined,
-    /// A page wants the broker killed.
+    /// A page requests that the broker be killed.
     Kill,
-    /// A page wants the broker started.
+    /// A page requests that the broker be started.
     Start,
     /// It cannot go on.
     Failed(String),
 }
 
 fn say(told: &Told) {
-    // Whoever started this has gone if nobody reads it; stdin says so too.
+    // If nobody reads this, the parent process has ended; then stdin ends, too.
     if let Ok(line) = serde_json::to_string(told) {
         let _ = writeln!(std::io::stdout().lock(), "{line}");
     }
@@ -85,7 +85,7 @@ pub(crate) fn main(args: &PartArgs) -> Result<ExitCode> {
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line)?;
     let init: Init = serde_json::from_str(&line)
-        .with_context(|| format!("this command is for `{}` to start", hint::command(&["chat"])))?;
+        .with_context(|| format!("only `{}` starts this command", hint::command(&["chat"])))?;
     let (stop, stopped) = watch::channel(false);
     std::thread::spawn(move || {
         let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());
@@ -122,7 +122,7 @@ fn play(init: Init, stop: watch::Receiver<bool>) -> Result<()> {
             let store = Arc::new(Store::open(&store)?);
             let (joined, mut has_joined) = watch::channel(false);
             let (durable, asked_with) =
-                over.durable.zip(over.library).context("this transport keeps no history")?;
+                over.durable.zip(over.library).context("this transport has no history")?;
             let (kept, asked) = (Arc::clone(&store), stop.clone());
             let keeper = place.clone().with_role("history");
             let keeping = thread("keeper", move || history::keep(durable, keeper, kept, joined, stop))?;

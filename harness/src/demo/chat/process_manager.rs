@@ -1,5 +1,5 @@
-//! The processes of a chat. One that dies is started again, at its old port: its
-//! browsers are looking for it there.
+//! Process manager of a chat: restarts a process that dies, at its old port, where its
+//! browsers look for it.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -76,14 +76,14 @@ impl ProcessManager {
                     (Some(News::Kill), Some(server)) => {
                         server.kill()?;
                         killed = true;
-                        self.tell("the broker was killed (kill -9), as a page wanted it");
+                        self.tell("the broker was killed (kill -9), as a page requested");
                     }
                     (Some(News::Start), Some(server)) => {
                         let gone = killed || server.died().is_some();
                         if gone {
                             server.restart().await?;
                             (killed, told) = (false, false);
-                            self.tell("the broker runs again, on the same data");
+                            self.tell("the broker runs again, with the same data");
                         }
                     }
                     _ => {}
@@ -91,7 +91,7 @@ impl ProcessManager {
                 _ = look.tick() => {
                     if !killed && !told && let Some(how) = server.as_deref_mut().and_then(Server::died) {
                         told = true;
-                        self.tell(&format!("the broker has gone: {how}"));
+                        self.tell(&format!("the broker ended: {how}"));
                     }
                 }
             }
@@ -100,7 +100,7 @@ impl ProcessManager {
 
     fn tell(&self, what: &str) {
         if self.json {
-            // Whoever read this has had enough; the chat goes on.
+            // The reader of the output has closed it; the chat continues.
             let _ = outln!("{}", json!({ "happened": what }));
         } else {
             eprintln!("· {what}");
@@ -141,12 +141,12 @@ impl Keeper {
                 let _ = self.news.send(News::GivenUp(format!("{} cannot run: {why}", self.name))).await;
                 return;
             }
-            eprintln!("· {} has gone ({why}); it is started again", self.name);
+            eprintln!("· {} ended ({why}); restarting it", self.name);
             sleep(PAUSE).await;
         }
     }
 
-    /// One life: `None` when it was told to end, else what it died of.
+    /// One run of the process: `None` if it ended on request, otherwise the cause.
     async fn live(&mut self, stop: &mut watch::Receiver<bool>) -> Result<Option<String>> {
         let mut child = self.spawn()?;
         let mut input = child.stdin.take().context("no stdin")?;
@@ -185,7 +185,7 @@ impl Keeper {
         }
     }
 
-    /// It is told once where it is: it stays there.
+    /// Its address is printed only once, because it does not change.
     fn serves(&mut self, at: u16) -> Result<()> {
         if let Part::Instance { port, name, .. } = &mut self.init.part {
             *port = at;
@@ -214,6 +214,6 @@ impl Keeper {
 }
 
 async fn is_told(stop: &mut watch::Receiver<bool>) {
-    // Whoever could say so has gone: that is as good.
+    // A sender that is dropped means stop, too.
     let _ = stop.wait_for(|stop| *stop).await;
 }

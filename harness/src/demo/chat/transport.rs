@@ -1,4 +1,4 @@
-//! What a chat runs over, and where its history is asked.
+//! The transport of a chat, and the lab for its history.
 
 use anyhow::Result;
 use labs::apps::chat::over::{self, Over};

@@ -35,13 +35,13 @@ pub(crate) fn main(args: &StatusArgs) -> Result<ExitCode> {
     crate::command::usage(gather::place(&args.place, "").map(drop))?;
     if args.slow + args.pause > args.workers {
         bail!(Usage(format!(
-            "{} slow and {} paused workers are more than the {} that are started; see --workers",
+            "{} slow and {} paused workers are more than the {} that are started; give a higher --workers",
             args.slow, args.pause, args.workers
         )));
     }
     if args.join && !urls.contains_key(which.as_str()) {
         bail!(Usage(format!(
-            "--join needs to know where the others are: add --url {which}=URL, as the first terminal shows it"
+            "--join needs the address of the others: add --url {which}=URL, as the first terminal shows it"
         )));
     }
     let source = broker::find(which, &urls).map_err(|why| anyhow!("{why}"))?;

@@ -50,7 +50,7 @@ pub(super) fn as_text(gathered: &Gathered, deadline_ms: u64) -> String {
     let all = as_json(gathered, deadline_ms);
     let mut table = Table::new();
     table.load_style(TableStyle::new());
-    table.set_header(["worker", "answer", "process", "jobs done", "in its queue", "up for"]);
+    table.set_header(["worker", "answer", "process", "jobs done", "queue length", "up for"]);
     for row in all["workers"].as_array().into_iter().flatten() {
         let number = |field: &str| row[field].as_u64().map_or("–".to_owned(), |number| number.to_string());
         let answer = match (row["answer"].as_str(), row["known"].as_bool()) {
@@ -72,7 +72,7 @@ pub(super) fn as_text(gathered: &Gathered, deadline_ms: u64) -> String {
 fn summary(gathered: &Gathered, deadline_ms: u64) -> String {
     let known = gathered.known.len();
     let mut text = match known {
-        0 => "no worker is known".to_owned(),
+        0 => "no worker has announced itself".to_owned(),
         _ => format!("{} of {known} known workers answered within {deadline_ms} ms", gathered.answered()),
     };
     text.push_str(if gathered.is_complete() { ": complete" } else { ": incomplete" });
@@ -82,7 +82,7 @@ fn summary(gathered: &Gathered, deadline_ms: u64) -> String {
     }
     if gathered.late + gathered.garbage > 0 {
         text.push_str(&format!(
-            "\ndropped so far: {} late answers, {} that were none",
+            "\ndropped so far: {} late answers, {} messages that are not answers",
             gathered.late, gathered.garbage
         ));
     }

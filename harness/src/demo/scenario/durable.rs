@@ -1,4 +1,4 @@
-//! Durable subscriber: what is published while it is away.
+//! Durable subscriber: events published while the subscriber is away.
 
 use anyhow::Result;
 
@@ -8,7 +8,7 @@ use crate::roles::protocol::{Kind, RoleCommand, What};
 pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
     let publisher = scenario.enter(Kind::Publisher, 0, None).await?;
     let subscriber = scenario.enter(Kind::Subscriber, 0, None).await?;
-    scenario.act(subscriber, RoleCommand::Auto { work_ms: 0 }, "acknowledges what it hears").await;
+    scenario.act(subscriber, RoleCommand::Auto { work_ms: 0 }, "acknowledges each event").await;
     scenario.say(publisher, "rain", Some("news.weather")).await;
     scenario.wait(|scenario| scenario.count("subscriber-0", What::Acked, "rain") > 0).await;
     scenario.leave(subscriber).await?;
@@ -17,16 +17,17 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
         scenario.wait(|scenario| scenario.count("publisher-0", What::Written, word) > 0).await;
     }
     let back = scenario.enter(Kind::Subscriber, 0, None).await?;
-    scenario.act(back, RoleCommand::Auto { work_ms: 0 }, "acknowledges what it hears").await;
+    scenario.act(back, RoleCommand::Auto { work_ms: 0 }, "acknowledges each event").await;
     scenario.wait(|scenario| scenario.count("subscriber-0", What::Acked, "two nil") > 0).await;
     let heard = |text: &str| scenario.count("subscriber-0", What::Received, text);
     let (before, away, after) = (heard("rain"), heard("one nil"), heard("two nil"));
     scenario.conclude(&format!(
-        "subscriber-0 heard 1 event while it was there and, of the 2 published while it was away, {}.",
+        "subscriber-0 received 1 event while it was connected, and {} of the 2 events published while it was \
+         away.",
         usize::from(away > 0) + usize::from(after > 0)
     ));
     if before == 1 && away == 1 && after == 1 {
-        scenario.conclude("Each came once: what was acknowledged does not come again.");
+        scenario.conclude("Each event was delivered once: an acknowledged event is not delivered again.");
     }
     Ok(())
 }

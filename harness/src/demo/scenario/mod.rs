@@ -1,6 +1,6 @@
-//! The scenarios of `lab run`, one file a pattern: real roles, real messages. What is
-//! printed of a role is what the role has said, and every conclusion is counted from
-//! that: if events take another course, the scenario says so.
+//! The scenarios of `lab run`, one file per pattern, with real roles and real messages.
+//! Printed lines are the roles' own reports, and each conclusion is counted from them: if
+//! events take another course, the scenario says so.
 
 mod durable;
 mod narrator;

@@ -1,4 +1,4 @@
-//! Plays a scenario's steps with real roles, and prints what the roles said of them.
+//! Plays the steps of a scenario with real roles, and prints what the roles report.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -65,7 +65,7 @@ impl Scenario<'_> {
         self.joined(&[number]).await?;
         if !with.is_empty() {
             let name = self.roles.all[number].name.clone();
-            self.direct(&name, &format!("listens{with}"));
+            self.direct(&name, &format!("subscribes{with}"));
         }
         Ok(number)
     }
@@ -88,7 +88,7 @@ impl Scenario<'_> {
     pub(super) async fn say(&mut self, number: usize, text: &str, topic: Option<&str>) {
         self.pause().await;
         self.say_quietly(number, text, topic);
-        // What it says of this comes before the next step is told.
+        // Its report of this comes before the next step is printed.
         let name = self.roles.all[number].name.clone();
         let before = self.heard.iter().filter(|(role, _)| *role == name).count();
         self.wait(|scenario| scenario.heard.iter().filter(|(role, _)| *role == name).count() > before).await;
@@ -126,7 +126,7 @@ impl Scenario<'_> {
         }
     }
 
-    /// Listens until `done`, or nobody can be waited for any longer.
+    /// Reads reports until `done`, or until the time is over.
     pub(super) async fn wait(&mut self, done: impl Fn(&Self) -> bool) {
         self.wait_for(PATIENCE, done).await;
     }
@@ -192,7 +192,7 @@ impl Scenario<'_> {
         }
     }
 
-    /// What a role is told to do, or what is done to it.
+    /// Prints an instruction to a role, or an action on it.
     pub(super) fn direct(&self, role: &str, what: &str) {
         match self.output.json {
             true => self.print(&json!({ "direction": role, "text": what }).to_string()),
@@ -200,7 +200,7 @@ impl Scenario<'_> {
         }
     }
 
-    /// What follows from what was heard.
+    /// Prints a conclusion from the reports.
     pub(super) fn conclude(&self, what: &str) {
         match self.output.json {
             true => self.print(&json!({ "conclusion": what }).to_string()),
@@ -213,7 +213,7 @@ impl Scenario<'_> {
     }
 
     fn print(&self, line: &str) {
-        // The reader of the output has gone. The scenario still runs to its end.
+        // The reader of the output has closed it. The scenario still runs to its end.
         let _ = writeln!(std::io::stdout().lock(), "{line}");
     }
 }

@@ -1,4 +1,5 @@
-//! One-way: what the sender learns, and whether a receiver that comes last misses anything.
+//! One-way: what the sender learns, and whether a receiver that joins last misses
+//! messages.
 
 use anyhow::Result;
 use labs::lab::Overload;
@@ -31,16 +32,17 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
     ));
     if stores && received.len() == written.len() {
         scenario.conclude(
-            "The receiver came last, and missed nothing: the broker held what nobody had fetched yet.",
+            "The receiver joined last and missed nothing: the broker stored the messages until they were \
+             fetched.",
         );
     }
     scenario.conclude(
-        "Nothing came back to the sender: all it knows is that they were written. One-way does not say more.",
+        "The sender knows only that its messages were written. With one-way messages it learns nothing more.",
     );
     Ok(())
 }
 
-/// Whether what was received is what was written, in order.
+/// Compares the order of the received messages with that of the written ones.
 fn in_order(written: &[String], received: &[String]) -> &'static str {
     match () {
         () if written == received => ", in the same order",

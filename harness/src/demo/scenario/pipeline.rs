@@ -1,4 +1,4 @@
-//! Pipeline: a quick and a slow worker share the tasks.
+//! Pipeline: a fast and a slow worker share the tasks.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
     let slow = scenario.start(Kind::Worker, 1, None)?;
     scenario.joined(&[sink, ventilator, quick, slow]).await?;
     scenario.act(quick, RoleCommand::Auto { work_ms: 5 }, "needs 5 ms for a task").await;
-    scenario.act(slow, RoleCommand::Auto { work_ms: 60 }, "needs 60 ms").await;
+    scenario.act(slow, RoleCommand::Auto { work_ms: 60 }, "needs 60 ms for a task").await;
     for task in 1..=TASKS {
         scenario.say(ventilator, &format!("task {task}"), None).await;
     }
@@ -35,17 +35,17 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
     let results = scenario.of("sink-0", What::Received);
     let by = |worker: &str| results.iter().filter(|text| text.starts_with(worker)).count();
     scenario.conclude(&format!(
-        "{TASKS} tasks, {} results: {} by worker-0, the quick one, and {} by worker-1, the slow one.",
+        "{TASKS} tasks, {} results: {} from worker-0 (fast) and {} from worker-1 (slow).",
         results.len(),
         by("worker-0"),
         by("worker-1")
     ));
     scenario.conclude(match scenario.handle.entry.particular {
         Particular::Sharing(Sharing::OnDemand) => {
-            "A task goes to the worker that asks next, so a slow worker gets fewer."
+            "Each task goes to the worker that asks next, so a slow worker gets fewer tasks."
         }
         Particular::Sharing(Sharing::Random) => "Tasks are assigned at random.",
-        _ => "Tasks go to the workers in turn, whether a worker keeps up or not.",
+        _ => "Tasks go to the workers in turn, even if a worker does not keep up.",
     });
     let home = |scenario: &Scenario<'_>| {
         ["worker-0", "worker-1"]
@@ -53,7 +53,8 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
             .filter(|role| scenario.gone(role) || !scenario.of(role, What::Ended).is_empty())
             .count()
     };
-    // A subscription to the control channel may not be confirmed: say it until all have heard.
+    // A subscription to the control channel may not be confirmed: repeat `stop` until all have
+    // received it.
     for _ in 0..20 {
         scenario.say_quietly(sink, "stop", None);
         scenario.wait_for(Duration::from_millis(500), |scenario| home(scenario) == 2).await;
@@ -62,7 +63,7 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
         }
     }
     scenario.conclude(&format!(
-        "Told to stop over the control channel, {} of 2 workers went home.",
+        "The sink sent `stop` over the control channel, and {} of 2 workers ended.",
         home(scenario)
     ));
     Ok(())

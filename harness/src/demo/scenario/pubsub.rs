@@ -46,24 +46,28 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
         ["rain", "one nil", "sunshine"].iter().map(|text| scenario.count(role, What::Received, text)).sum()
     };
     scenario.conclude(&format!(
-        "Of three events, subscriber-0 heard {}, subscriber-1 with its filter {}, and subscriber-2, who came late, {}.",
+        "Of three events, subscriber-0 received {}, subscriber-1 with its filter {}, and subscriber-2, which \
+         joined late, {}.",
         news(scenario, "subscriber-0"),
         news(scenario, "subscriber-1"),
         news(scenario, "subscriber-2")
     ));
     if scenario.count("subscriber-2", What::Received, "rain") == 0 {
-        scenario.conclude("What was published before a subscriber joined is gone for it: nobody kept it.");
+        scenario.conclude(
+            "A subscriber cannot get events published before it joined, because they were not stored.",
+        );
     }
     let calls = scenario.count("publisher-0", What::Written, "hello?");
     if calls > 2 {
         scenario.conclude(&format!(
-            "Nothing confirms a subscription here: the publisher called {calls} times before both were heard to be there."
+            "Nothing confirms a subscription here: the publisher sent {calls} probes until both subscribers \
+             had received one."
         ));
     }
     Ok(())
 }
 
-/// Publishes until these subscribers have heard it.
+/// Publishes until these subscribers have received it.
 async fn probe(scenario: &mut Scenario<'_>, publisher: usize, text: &str, listeners: &[&str], topic: &str) {
     for _ in 0..100 {
         scenario.say_quietly(publisher, text, Some(topic));

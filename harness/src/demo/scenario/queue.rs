@@ -19,7 +19,9 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
             scenario.say(producer, word, None).await;
         }
         scenario.wait(|scenario| confirmed(scenario) >= words.len()).await;
-        scenario.conclude("Confirmed: the queue answers for them now, and nobody has consumed anything yet.");
+        scenario.conclude(
+            "Confirmed: the queue is now responsible for them. No consumer has received a message yet.",
+        );
     } else {
         for word in words {
             scenario.pause().await;
@@ -29,7 +31,7 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
     }
     let first = scenario.enter(Kind::Consumer, 0, None).await?;
     scenario.wait(|scenario| scenario.of("consumer-0", What::Received).len() >= 2).await;
-    scenario.act(first, RoleCommand::Ack, "acknowledges the first, and keeps the second in its hands").await;
+    scenario.act(first, RoleCommand::Ack, "acknowledges the first message and holds the second").await;
     scenario.wait(|scenario| !scenario.of("consumer-0", What::Acked).is_empty()).await;
     if !scenario.gone("consumer-0") {
         scenario.direct("consumer-0", "is killed with SIGKILL");
@@ -40,13 +42,14 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
         // A confirmation on its way when the consumer died is still one.
         scenario.wait_for(Duration::from_secs(1), |scenario| confirmed(scenario) > 0).await;
         scenario.conclude(&format!(
-            "{} of {} confirmed: the producer answers for the others itself, and they would die with it.",
+            "{} of {} confirmed: the producer is still responsible for the others, and they would be lost \
+             with it.",
             confirmed(scenario),
             words.len()
         ));
     }
     let second = scenario.enter(Kind::Consumer, 1, None).await?;
-    scenario.act(second, RoleCommand::Auto { work_ms: 0 }, "acknowledges whatever comes").await;
+    scenario.act(second, RoleCommand::Auto { work_ms: 0 }, "acknowledges each message").await;
     scenario
         .wait(|scenario| {
             let settled =
@@ -75,12 +78,14 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
         }
     ));
     if acked.iter().all(|text| !second.contains(text)) && !again.is_empty() {
-        scenario
-            .conclude("What is acknowledged stays away. What is not acknowledged comes again, and says so.");
+        scenario.conclude(
+            "Acknowledged messages are not delivered again. Unacknowledged messages are, and are marked as \
+             redelivered.",
+        );
     }
     if !stored {
         scenario.conclude(&format!(
-            "{} of {} confirmed, each when it was acknowledged.",
+            "{} of {} confirmed, each after a consumer acknowledged it.",
             confirmed(scenario),
             words.len()
         ));

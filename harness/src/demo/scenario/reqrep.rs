@@ -10,8 +10,8 @@ use crate::roles::protocol::{Kind, RoleCommand, What};
 pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
     let slow = scenario.enter(Kind::Responder, 0, None).await?;
     let quick = scenario.enter(Kind::Responder, 1, None).await?;
-    scenario.act(slow, RoleCommand::Auto { work_ms: 150 }, "takes 150 ms to answer").await;
-    scenario.act(quick, RoleCommand::Auto { work_ms: 10 }, "takes 10 ms").await;
+    scenario.act(slow, RoleCommand::Auto { work_ms: 150 }, "takes 150 ms to reply").await;
+    scenario.act(quick, RoleCommand::Auto { work_ms: 10 }, "takes 10 ms to reply").await;
     let requester = scenario.enter(Kind::Requester, 0, None).await?;
     let questions = ["who?", "what?", "where?", "why?"];
     for question in questions {
@@ -31,7 +31,7 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
     }
     let replied = order.len();
     scenario.conclude(&format!(
-        "{} asked, {replied} answered, {matched} of the answers belong to their question.",
+        "{} requests, {replied} replies; {matched} of the replies matched their requests.",
         questions.len()
     ));
     if replied == questions.len() && order != questions {
@@ -41,12 +41,13 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
     }
     scenario.conclude(match scenario.handle.entry.particular {
         Particular::Matching(Matching::Lockstep) => {
-            "What told them apart: the turn. One question at a time, so the next answer is the answer."
+            "Replies are matched by order: there is only one open request at a time, so the next reply \
+             answers it."
         }
         Particular::Matching(Matching::ReplyAddress) => {
-            "What told them apart: the address. Each question brought along where its answer goes."
+            "Replies are matched by address: each request carries the address for its reply."
         }
-        _ => "What told them apart: a correlation identifier that the answer brings back.",
+        _ => "Replies are matched by a correlation identifier: each reply carries that of its request.",
     });
     Ok(())
 }

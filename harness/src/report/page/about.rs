@@ -1,4 +1,5 @@
-//! The machine, the versions, the plan, and how to make the run again.
+//! The report's facts: the machine, the versions, the plan, and the command that repeats
+//! the run.
 
 use super::super::number;
 use super::fact::Fact;
@@ -24,7 +25,7 @@ pub(super) fn summary(run: &Run) -> String {
     parts.join(", ")
 }
 
-/// What is missing, where a run was interrupted or goes on.
+/// A note on missing trials, if the run was interrupted or continues.
 pub(super) fn unfinished(run: &Run) -> Option<String> {
     if run.complete {
         return None;
@@ -34,7 +35,8 @@ pub(super) fn unfinished(run: &Run) -> Option<String> {
     let planned: Vec<&Cell> = run.cells.iter().filter(|cell| cell.part_of.is_none()).collect();
     let trials = run.plan.trials;
     let goes_on = format!(
-        "The run draws this page again after each round; if it was interrupted, go on with: {} --out FOLDER.",
+        "The run redraws this page after each round. If it was interrupted, continue it with: {} --out \
+         FOLDER.",
         crate::hint::command(&["bench", "--resume"])
     );
     Some(match planned.iter().map(|cell| made(cell)).min() {
@@ -42,7 +44,7 @@ pub(super) fn unfinished(run: &Run) -> Option<String> {
             format!("This is a first look: 1 of {trials} planned trials of each. {goes_on}")
         }
         _ => format!(
-            "This run is unfinished: {} of {} planned trials were made. {goes_on}",
+            "This run is unfinished: {} of {} planned trials were run. {goes_on}",
             number::count(run.cells.iter().map(made).sum::<usize>() as u64),
             number::count((planned.len() * trials).max(run.cells.iter().map(made).sum()) as u64)
         ),
@@ -53,17 +55,17 @@ fn has_intervals(run: &Run) -> bool {
     run.cells.iter().any(|cell| cell.good_trials() > 1)
 }
 
-/// What brackets hold, or why there are none.
+/// The meaning of the brackets, or the reason why there are none.
 pub(super) fn intervals(run: &Run) -> &'static str {
     match has_intervals(run) {
-        true => "Square brackets hold the 95\u{202f}% interval over the trials.",
-        false => "No figure has an interval: one trial does not show how much the next would differ.",
+        true => "Square brackets show the 95\u{202f}% interval over the trials.",
+        false => "No figure has an interval, because one trial does not show how much the next would differ.",
     }
 }
 
 pub(super) fn machine(host: &Host) -> Vec<Fact> {
     let known =
-        |value: &Option<String>| value.clone().unwrap_or_else(|| "not shown by the kernel".to_owned());
+        |value: &Option<String>| value.clone().unwrap_or_else(|| "not reported by the kernel".to_owned());
     let yes = |value: bool| if value { "yes" } else { "no" };
     let mut facts = vec![
         Fact::new("Host", &host.name),
@@ -130,14 +132,14 @@ pub(super) fn plan(run: &Run) -> Vec<Fact> {
     let list = |values: Vec<String>| values.join(", ");
     let mut facts = vec![
         Fact::new("Plan", &plan.name),
-        Fact::new("Labs asked for", list(plan.labs.clone())),
+        Fact::new("Labs requested", list(plan.labs.clone())),
         Fact::new("Loads", list(plan.loads.iter().map(number::load).collect())),
         Fact::new("Message size", list(plan.sizes.iter().map(|size| number::bytes(*size)).collect())),
         Fact::new(
             "Senders → receivers",
             format!("{} → {}", numbers(&plan.senders), numbers(&plan.receivers)),
         ),
-        Fact::new("Trials", format!("{} of each cell, in random order", plan.trials)),
+        Fact::new("Trials", format!("{} per case, in random order", plan.trials)),
         Fact::new(
             "Each trial",
             format!(
@@ -150,8 +152,7 @@ pub(super) fn plan(run: &Run) -> Vec<Fact> {
         Fact::new("Seed", run.seed.to_string()),
     ];
     if let Some(pause) = plan.pause {
-        let text =
-            format!("stood still from {} s of the measured time on, for {} s", pause.at_s, pause.for_s);
+        let text = format!("paused {} s into the measured time, for {} s", pause.at_s, pause.for_s);
         facts.push(Fact::new("Broker", text));
     }
     if let Some(steal) = median_steal(&run.cells) {
@@ -160,7 +161,7 @@ pub(super) fn plan(run: &Run) -> Vec<Fact> {
     facts
 }
 
-/// By how much intervals were widened, and from what; nothing where there is none.
+/// The factor by which intervals were widened, and its source; `None` if they were not.
 pub(super) fn widening(run: &Run) -> Option<String> {
     let widening = run.widening.as_ref().filter(|_| has_intervals(run))?;
     let runs = match widening.from.len() {
@@ -168,8 +169,8 @@ pub(super) fn widening(run: &Run) -> Option<String> {
         several => several.to_string(),
     };
     Some(format!(
-        "Intervals are widened by {}, from {runs} runs of one plan on this machine ({}), of whose figures {} had \
-         intervals that overlap",
+        "Intervals are widened by {}, from {runs} runs of one plan on this machine ({}); the intervals of {} \
+         of their figures overlapped",
         widening.factor,
         widening.from.join(", "),
         number::share(widening.agreed)

@@ -1,10 +1,11 @@
-//! The answer: one row a lab, speed and latency each with what it did to the messages.
+//! The result tables: one row per lab, with throughput and latency, each beside the
+//! counts of lost, duplicated, reordered and corrupt messages.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::super::model::{Sheet, setting, short_name};
+use super::super::model::{Comparison, setting, short_name};
 use super::super::{number, palette};
 use super::cell::{flags as all_flags, percentile};
 use crate::results::{Cell, Counts, Estimate, Flag, LoadKind, Summary, Trial};
@@ -39,7 +40,7 @@ struct Row {
     max: Option<Speed>,
     rate: Option<Latency>,
     overload: String,
-    /// What is not to be believed; with the load in front where only one of two has it.
+    /// Flags; with the load in front if only one of the two loads has it.
     flags: Vec<String>,
     #[serde(skip)]
     raised: Vec<(LoadKind, Flag)>,
@@ -47,14 +48,14 @@ struct Row {
     failures: Vec<String>,
 }
 
-/// What was measured, or why there is nothing.
+/// The measured values, or the reason why there are none.
 #[derive(Serialize)]
 struct Speed {
     failed: Option<String>,
     median: String,
     /// Its interval, `1.2 M – 1.3 M`.
     range: Option<String>,
-    /// The share of what the wire floor reaches.
+    /// The share of the baseline's throughput.
     share: Option<String>,
     account: Account,
 }
@@ -66,18 +67,18 @@ struct Latency {
     p50: String,
     /// Its interval, `11 µs – 13 µs`.
     p50_range: Option<String>,
-    /// How many times the wire floor's.
+    /// The multiple of the baseline's p50.
     times: Option<String>,
     p99: String,
     p99_range: Option<String>,
     account: Account,
 }
 
-/// Stands beside every figure.
+/// The counts beside every figure.
 #[derive(Serialize, Default)]
 pub(super) struct Account {
     pub(super) lost: String,
-    /// The share of what was expected, where something was lost.
+    /// The share of the expected messages, if some were lost.
     pub(super) lost_share: Option<String>,
     pub(super) duplicated: String,
     pub(super) reordered: String,
@@ -100,25 +101,25 @@ impl Account {
     }
 }
 
-/// The answer of one pattern, from its sheets at maximum load and at a rate;
-/// nothing where there is none.
-pub(super) fn answer(sheets: &[&Sheet<'_>]) -> Option<Answer> {
+/// The answer of one pattern, from its comparisons at maximum load and at a rate;
+/// `None` if there is none.
+pub(super) fn answer(comparisons: &[&Comparison<'_>]) -> Option<Answer> {
     let loads = |max: bool| {
         let kind = if max { LoadKind::Max } else { LoadKind::Rate };
-        sheets.iter().filter(move |sheet| sheet.kind() == kind)
+        comparisons.iter().filter(move |comparison| comparison.kind() == kind)
     };
     let mut groups: Vec<Group> = Vec::new();
-    for sheet in loads(true) {
-        for (guarantee, cells) in sheet.by_guarantee() {
+    for comparison in loads(true) {
+        for (guarantee, cells) in comparison.by_guarantee() {
             for cell in cells {
-                push(&mut groups, guarantee, row(cell, Some(speed(sheet, cell)), None));
+                push(&mut groups, guarantee, row(cell, Some(speed(comparison, cell)), None));
             }
         }
     }
-    for sheet in loads(false) {
-        for (guarantee, cells) in sheet.by_guarantee() {
+    for comparison in loads(false) {
+        for (guarantee, cells) in comparison.by_guarantee() {
             for cell in cells {
-                place_rate(&mut groups, guarantee, sheet, cell);
+                place_rate(&mut groups, guarantee, comparison, cell);
             }
         }
     }
@@ -128,10 +129,10 @@ pub(super) fn answer(sheets: &[&Sheet<'_>]) -> Option<Answer> {
     if groups.is_empty() {
         return None;
     }
-    let shown = sheets.iter().filter(|sheet| sheet.kind() != LoadKind::Drain);
-    let mut settings: Vec<String> = shown.map(|sheet| sheet.setting()).collect();
+    let shown = comparisons.iter().filter(|comparison| comparison.kind() != LoadKind::Drain);
+    let mut settings: Vec<String> = shown.map(|comparison| comparison.setting()).collect();
     settings.dedup();
-    let rates: Vec<String> = loads(false).map(|sheet| sheet.load_text()).collect();
+    let rates: Vec<String> = loads(false).map(|comparison| comparison.load_text()).collect();
     Some(Answer {
         groups,
         has_max: loads(true).next().is_some(),
@@ -156,17 +157,17 @@ fn push(groups: &mut Vec<Group>, guarantee: &str, row: Row) {
 }
 
 /// Beside the speed of the same lab and setting, where that has no rate yet.
-fn place_rate(groups: &mut Vec<Group>, guarantee: &str, sheet: &Sheet<'_>, cell: &Cell) {
+fn place_rate(groups: &mut Vec<Group>, guarantee: &str, comparison: &Comparison<'_>, cell: &Cell) {
     let rows =
         groups.iter_mut().filter(|group| group.guarantee == guarantee).flat_map(|group| &mut group.rows);
     let mut same = rows.filter(|row| row.lab == cell.lab && row.setting == setting(cell));
     match same.find(|row| row.rate.is_none()) {
         Some(row) => {
-            row.rate = Some(latency(sheet, cell));
+            row.rate = Some(latency(comparison, cell));
             row.raised.extend(all_flags(cell).into_iter().map(|flag| (LoadKind::Rate, flag)));
             row.failures.extend(failures(cell));
         }
-        None => push(groups, guarantee, row(cell, None, Some(latency(sheet, cell)))),
+        None => push(groups, guarantee, row(cell, None, Some(latency(comparison, cell)))),
     }
 }
 
@@ -200,33 +201,40 @@ fn row(cell: &Cell, max: Option<Speed>, rate: Option<Latency>) -> Row {
     }
 }
 
-fn speed(sheet: &Sheet<'_>, cell: &Cell) -> Speed {
+fn speed(comparison: &Comparison<'_>, cell: &Cell) -> Speed {
     let estimate = cell.summary.as_ref().map(|summary| summary.throughput_per_s).unwrap_or_default();
     Speed {
         failed: failure(cell),
         median: number::rate(estimate.median),
         range: range(cell, Some(estimate), number::short),
-        share: sheet.run.share(cell).map(|share| with_interval(share, share_of_wire(sheet, cell))),
+        share: comparison
+            .run
+            .share(cell)
+            .map(|share| with_interval(share, share_of_baseline(comparison, cell))),
         account: account(cell),
     }
 }
 
-/// The interval of a lab's share of the wire's throughput, over the trials of both.
-fn share_of_wire(sheet: &Sheet<'_>, cell: &Cell) -> Option<Estimate> {
-    ratio_to_wire(sheet, cell, |trial| Some(trial.throughput_per_s))
+/// The interval of a lab's share of the baseline's throughput, over the trials of both.
+fn share_of_baseline(comparison: &Comparison<'_>, cell: &Cell) -> Option<Estimate> {
+    ratio_to_baseline(comparison, cell, |trial| Some(trial.throughput_per_s))
 }
 
-/// The interval of its multiple of the wire's p50.
-fn times_of_wire(sheet: &Sheet<'_>, cell: &Cell) -> Option<Estimate> {
-    ratio_to_wire(sheet, cell, |trial| trial.response_ns.p50.map(|ns| ns as f64))
+/// The interval of its multiple of the baseline's p50.
+fn times_of_baseline(comparison: &Comparison<'_>, cell: &Cell) -> Option<Estimate> {
+    ratio_to_baseline(comparison, cell, |trial| trial.response_ns.p50.map(|ns| ns as f64))
 }
 
-fn ratio_to_wire(sheet: &Sheet<'_>, cell: &Cell, figure: fn(&Trial) -> Option<f64>) -> Option<Estimate> {
-    let floor = sheet.run.cells.iter().find(|floor| Some(&floor.id) == cell.floor.as_ref())?;
+fn ratio_to_baseline(
+    comparison: &Comparison<'_>,
+    cell: &Cell,
+    figure: fn(&Trial) -> Option<f64>,
+) -> Option<Estimate> {
+    let floor = comparison.run.cells.iter().find(|floor| Some(&floor.id) == cell.floor.as_ref())?;
     let of = |cell: &Cell| -> Vec<f64> {
         cell.trials.iter().filter(|trial| trial.failed.is_none()).filter_map(figure).collect()
     };
-    stats::ratio(&of(cell), &of(floor), sheet.run.seed)
+    stats::ratio(&of(cell), &of(floor), comparison.run.seed)
 }
 
 /// `0.62 [0.58 – 0.66]`; without brackets where one trial has no interval.
@@ -246,7 +254,7 @@ pub(super) fn range(cell: &Cell, estimate: Option<Estimate>, text: fn(f64) -> St
     Some(format!("{} – {}", text(estimate.low), text(estimate.high)))
 }
 
-fn latency(sheet: &Sheet<'_>, cell: &Cell) -> Latency {
+fn latency(comparison: &Comparison<'_>, cell: &Cell) -> Latency {
     let summary = cell.summary.as_ref();
     let response = summary.map(|summary| summary.response_ns).unwrap_or_default();
     let time = |of: fn(&Summary) -> Option<Estimate>| range(cell, summary.and_then(of), number::time);
@@ -255,19 +263,22 @@ fn latency(sheet: &Sheet<'_>, cell: &Cell) -> Latency {
         load: number::load(&cell.load),
         p50: percentile(&response, response.p50),
         p50_range: time(|summary| summary.response_p50_ns),
-        times: sheet.run.times(cell).map(|times| with_interval(times, times_of_wire(sheet, cell))),
+        times: comparison
+            .run
+            .times(cell)
+            .map(|times| with_interval(times, times_of_baseline(comparison, cell))),
         p99: percentile(&response, response.p99),
         p99_range: time(|summary| summary.response_p99_ns),
         account: account(cell),
     }
 }
 
-/// What a cell's good trials did to the messages.
+/// The counts over the good trials of a case.
 pub(super) fn account(cell: &Cell) -> Account {
     cell.summary.as_ref().map(|summary| Account::of(cell, &summary.counts)).unwrap_or_default()
 }
 
-/// Why a cell has nothing to show.
+/// The reason why a case has no result.
 pub(super) fn failure(cell: &Cell) -> Option<String> {
     if cell.summary.is_some() {
         return None;

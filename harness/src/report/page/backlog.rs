@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::super::model::{Sheet, backlog, pattern_title, setting, short_name};
+use super::super::model::{Comparison, backlog, pattern_title, setting, short_name};
 use super::super::{number, palette};
 use super::answer::{Account, account, failure, range};
 use super::cell::{flags, join};
@@ -33,11 +33,11 @@ struct Row {
 }
 
 /// All backlogs of a run, fastest drained first within a guarantee.
-pub(super) fn backlogs(sheets: &[Sheet<'_>]) -> Vec<Group> {
+pub(super) fn backlogs(comparisons: &[Comparison<'_>]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    for sheet in sheets.iter().filter(|sheet| sheet.kind() == LoadKind::Drain) {
-        for (guarantee, cells) in sheet.by_guarantee() {
-            let title = format!("{}, {guarantee}", pattern_title(sheet.pattern));
+    for comparison in comparisons.iter().filter(|comparison| comparison.kind() == LoadKind::Drain) {
+        for (guarantee, cells) in comparison.by_guarantee() {
+            let title = format!("{}, {guarantee}", pattern_title(comparison.pattern));
             let rows = cells.into_iter().map(row);
             match groups.iter_mut().find(|group| group.title == title) {
                 Some(group) => group.rows.extend(rows),

@@ -1,4 +1,4 @@
-//! How one case's percentiles and flags are written.
+//! The percentiles and flags of one case as text.
 
 use super::super::number;
 use crate::results::{Cell, Flag, Percentiles};
@@ -12,7 +12,7 @@ pub(super) fn percentile(all: &Percentiles, value: Option<u64>) -> String {
     }
 }
 
-/// All flags of a cell, a failed trial's too where nothing else is left to show.
+/// All flags of a case; those of failed trials only if no trial was good.
 pub(super) fn flags(cell: &Cell) -> Vec<Flag> {
     match &cell.summary {
         Some(summary) => summary.flags.clone(),

@@ -1,4 +1,4 @@
-//! What the labs sustain, and their latency on the way there.
+//! The tables of sustainable rates and of latency against load.
 
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use crate::results::{Arrivals, Attempt, Capacity, Objective, Purpose, Step, Tria
 /// The answer: a row a lab.
 #[derive(Serialize)]
 pub(super) struct Limits {
-    /// What a rate had to keep.
+    /// The objective of the search.
     objective: Option<String>,
     arrivals: String,
     groups: Vec<Group>,
@@ -74,7 +74,7 @@ pub(super) fn limits(limits: &[Limit<'_>]) -> Option<Limits> {
 /// `99 % of what is due received in time, p99 within 10 ms`.
 pub(super) fn objective(objective: &Objective) -> String {
     let (share, p99) = (number::share(objective.achieved), number::time(objective.p99_ns as f64));
-    format!("{share} of what is due received in time, and p99 of response within {p99}")
+    format!("{share} of the due messages received in time, and p99 of response within {p99}")
 }
 
 /// How messages are spaced, for people.
@@ -115,14 +115,14 @@ fn row(limit: &Limit<'_>) -> Row {
     }
 }
 
-/// Why there is no rate, or why it is not the last word.
+/// The reason why there is no rate, or why it is only a bound.
 fn note(capacity: Option<&Capacity>) -> String {
     let Some(capacity) = capacity else { return String::new() };
     let unfinished = (!capacity.complete).then(|| "the search was interrupted".to_owned());
     unfinished.into_iter().chain(capacity.note.clone()).collect::<Vec<_>>().join("; ")
 }
 
-/// The evidence: every step of the searches of one pattern, and every point of its sweeps.
+/// Every step of the searches of one pattern, and every point of its sweeps.
 #[derive(Serialize)]
 pub(super) struct Course {
     searches: Vec<Search>,

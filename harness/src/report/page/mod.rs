@@ -1,4 +1,4 @@
-//! What the report says, as text ready to be set: the same for HTML and Markdown.
+//! The content of the report as text for the templates: the same for HTML and Markdown.
 
 mod about;
 mod answer;
@@ -11,9 +11,9 @@ mod trials;
 use serde::Serialize;
 
 use super::limits::Limit;
-use super::model::{Sheet, pattern_order, pattern_title, setting};
+use super::model::{Comparison, pattern_order, pattern_title, setting};
 use super::number;
-use super::plots::{Picture, Place};
+use super::plots::{Picture, Section};
 use crate::results::{Flag, LoadKind, Run};
 #[cfg(test)]
 pub(super) use about::command;
@@ -28,7 +28,7 @@ use trials::TrialTable;
 pub(super) struct Page {
     name: String,
     created: String,
-    /// What is missing, where the run is unfinished.
+    /// A note on missing trials, if the run is unfinished.
     unfinished: Option<String>,
     /// What brackets hold, or why there are none.
     intervals: &'static str,
@@ -43,7 +43,7 @@ pub(super) struct Page {
     backlog_figures: Vec<Figure>,
     axis_figures: Vec<Figure>,
     patterns: Vec<Pattern>,
-    floors: Vec<Floor>,
+    baselines: Vec<Baseline>,
     failed: Vec<Failed>,
     skipped: Vec<Failed>,
     machine: Vec<Fact>,
@@ -67,11 +67,11 @@ struct Figure {
     title: String,
     about: String,
     svg: String,
-    /// `narrow`: it may stand beside another; `wide`: it takes all the room there is.
+    /// `narrow`: it fits beside another one; `wide`: it takes the full width.
     span: Option<&'static str>,
 }
 
-/// The widest picture that may stand beside another, px.
+/// The widest plot that fits beside another one, px.
 const NARROW: f64 = 600.0;
 /// The widest that takes a text's width, px.
 const COLUMN: f64 = 840.0;
@@ -86,12 +86,12 @@ struct Pattern {
     course: Option<limits::Course>,
 }
 
-/// With at most so many rows, the tables of the answer and its pictures fit one screen.
+/// With at most this many rows, the result tables and their plots fit on one screen.
 const SMALL: usize = 12;
 
-/// What the wire itself does.
+/// The results of a baseline.
 #[derive(Serialize)]
-struct Floor {
+struct Baseline {
     name: String,
     setting: String,
     speed: String,
@@ -115,17 +115,22 @@ struct FlagText {
 }
 
 /// Sets a run and its pictures as text.
-pub(super) fn page(run: &Run, sheets: &[Sheet<'_>], limits: &[Limit<'_>], pictures: Vec<Picture>) -> Page {
-    let mut patterns = patterns(sheets, limits);
+pub(super) fn page(
+    run: &Run,
+    comparisons: &[Comparison<'_>],
+    limits: &[Limit<'_>],
+    pictures: Vec<Picture>,
+) -> Page {
+    let mut patterns = patterns(comparisons, limits);
     let (mut overviews, mut limit_figures) = (Vec::new(), Vec::new());
     let (mut backlog_figures, mut axis_figures) = (Vec::new(), Vec::new());
     for picture in pictures {
-        let figures = match &picture.place {
-            Place::Answer => Some(&mut overviews),
-            Place::Limits => Some(&mut limit_figures),
-            Place::Backlog => Some(&mut backlog_figures),
-            Place::Axes => Some(&mut axis_figures),
-            Place::Evidence(id) => {
+        let figures = match &picture.section {
+            Section::Results => Some(&mut overviews),
+            Section::Limits => Some(&mut limit_figures),
+            Section::Backlog => Some(&mut backlog_figures),
+            Section::Axes => Some(&mut axis_figures),
+            Section::Pattern(id) => {
                 patterns.iter_mut().find(|pattern| pattern.id == *id).map(|pattern| &mut pattern.figures)
             }
         };
@@ -143,14 +148,13 @@ pub(super) fn page(run: &Run, sheets: &[Sheet<'_>], limits: &[Limit<'_>], pictur
             });
         }
     }
-    let evidence = patterns.iter_mut().map(|pattern| &mut pattern.figures);
-    for figures in [&mut overviews, &mut limit_figures, &mut backlog_figures, &mut axis_figures]
-        .into_iter()
-        .chain(evidence)
+    let own = patterns.iter_mut().map(|pattern| &mut pattern.figures);
+    for figures in
+        [&mut overviews, &mut limit_figures, &mut backlog_figures, &mut axis_figures].into_iter().chain(own)
     {
         stand_alone(figures);
     }
-    let has = |kind: LoadKind| sheets.iter().any(|sheet| sheet.kind() == kind);
+    let has = |kind: LoadKind| comparisons.iter().any(|comparison| comparison.kind() == kind);
     let rows: usize = patterns.iter().filter_map(|pattern| pattern.answer.as_ref()).map(Answer::len).sum();
     Page {
         name: run.name.clone(),
@@ -162,11 +166,11 @@ pub(super) fn page(run: &Run, sheets: &[Sheet<'_>], limits: &[Limit<'_>], pictur
         overviews,
         limits: limits::limits(limits),
         limit_figures,
-        backlogs: backlog::backlogs(sheets),
+        backlogs: backlog::backlogs(comparisons),
         backlog_figures,
         axis_figures,
         patterns,
-        floors: floors(run),
+        baselines: baselines(run),
         failed: failed(run),
         skipped: run
             .skipped
@@ -197,32 +201,33 @@ fn stand_alone(figures: &mut [Figure]) {
 }
 
 /// Every pattern that was measured, with its tables and without its pictures.
-fn patterns(sheets: &[Sheet<'_>], limits: &[Limit<'_>]) -> Vec<Pattern> {
-    let mut ids: Vec<&str> = sheets.iter().map(|sheet| sheet.pattern).collect();
+fn patterns(comparisons: &[Comparison<'_>], limits: &[Limit<'_>]) -> Vec<Pattern> {
+    let mut ids: Vec<&str> = comparisons.iter().map(|comparison| comparison.pattern).collect();
     ids.extend(limits.iter().map(|limit| limit.subject.pattern.as_str()));
     ids.sort_by_key(|id| pattern_order(id));
     ids.dedup();
     let pattern = |id: &str| {
-        let own: Vec<&Sheet<'_>> = sheets.iter().filter(|sheet| sheet.pattern == id).collect();
+        let own: Vec<&Comparison<'_>> =
+            comparisons.iter().filter(|comparison| comparison.pattern == id).collect();
         Pattern {
             id: id.to_owned(),
             title: pattern_title(id).to_owned(),
             answer: answer::answer(&own),
             figures: Vec::new(),
-            trials: own.iter().map(|sheet| trials::table(sheet)).collect(),
+            trials: own.iter().map(|comparison| trials::table(comparison)).collect(),
             course: limits::course(limits, id),
         }
     };
     ids.into_iter().map(pattern).collect()
 }
 
-fn floors(run: &Run) -> Vec<Floor> {
+fn baselines(run: &Run) -> Vec<Baseline> {
     let measured = run.cells.iter().filter(|cell| cell.is_floor());
-    let mut floors: Vec<Floor> = measured
+    let mut baselines: Vec<Baseline> = measured
         .filter_map(|cell| {
             let (summary, rate) = (cell.summary.as_ref()?, cell.load.kind == LoadKind::Rate);
             let time = |ns| if rate { percentile(&summary.response_ns, ns) } else { "–".to_owned() };
-            Some(Floor {
+            Some(Baseline {
                 name: cell.lab.clone(),
                 setting: format!("{}, {}", number::load(&cell.load), setting(cell)),
                 speed: number::rate(summary.throughput_per_s.median),
@@ -232,8 +237,8 @@ fn floors(run: &Run) -> Vec<Floor> {
             })
         })
         .collect();
-    floors.sort_by(|a, b| (&a.setting, &a.name).cmp(&(&b.setting, &b.name)));
-    floors
+    baselines.sort_by(|a, b| (&a.setting, &a.name).cmp(&(&b.setting, &b.name)));
+    baselines
 }
 
 fn failed(run: &Run) -> Vec<Failed> {
@@ -279,16 +284,17 @@ fn flags(run: &Run) -> Vec<FlagText> {
             "At full speed, more than a fifth of the CPU time was the harness's own: the lab can do more than this."
         }
         Flag::GeneratorLimited => {
-            "The load generator, not the lab, set the figure: messages left late, so the lab can do at least this."
+            "The load generator limited this figure, not the lab: messages were sent late, so the lab can do \
+             at least this."
         }
         Flag::Unsteady => {
-            "The two halves of the measurement differ by more than a fifth: not a settled figure."
+            "The two halves of the measurement differ by more than a fifth, so the figure is not steady."
         }
         Flag::TooFewSamples => "Fewer than 1 000 samples: the 99th percentile is withheld. Measure longer.",
         Flag::NegativeLatency => {
-            "A message was received before it was sent, by the clock: times are not to be believed."
+            "By the clock, a message was received before it was sent: do not trust the times."
         }
-        Flag::NoisyMachine => "Others used the machine, or the hypervisor took it away, during a trial.",
+        Flag::NoisyMachine => "During a trial, other programs used the CPU or the hypervisor took it away.",
     };
     let all = [
         Flag::BrokenPromise,

@@ -1,14 +1,14 @@
-//! Every trial, with all that was counted.
+//! The tables of all trials, with every count.
 
 use serde::Serialize;
 
-use super::super::model::{Sheet, backlog, short_name};
+use super::super::model::{Comparison, backlog, short_name};
 use super::super::number;
 use super::cell::{join, percentile};
 use crate::results::{Cell, Counts, LoadKind, Noise, Percentiles, Trial};
 use crate::stats;
 
-/// The trials of one sheet.
+/// The trials of one comparison.
 #[derive(Serialize)]
 pub(super) struct TrialTable {
     title: String,
@@ -94,17 +94,17 @@ fn with(value: u64, name: &str, more: u64) -> String {
     }
 }
 
-/// The table of one sheet.
-pub(super) fn table(sheet: &Sheet<'_>) -> TrialTable {
-    let cells: Vec<&Cell> = sheet.by_guarantee().into_iter().flat_map(|(_, cells)| cells).collect();
+/// The table of one comparison.
+pub(super) fn table(comparison: &Comparison<'_>) -> TrialTable {
+    let cells: Vec<&Cell> = comparison.by_guarantee().into_iter().flat_map(|(_, cells)| cells).collect();
     // Failed trials count, too: what they lack must not be said to be 0 everywhere.
     let trials = || cells.iter().flat_map(|cell| &cell.trials);
     let (shown, zeros): (Vec<Count>, Vec<Count>) = COUNTS
         .into_iter()
         .partition(|(_, always, text)| *always || trials().any(|trial| text(&trial.counts) != "0"));
-    let (is_rate, is_drain) = (sheet.kind() == LoadKind::Rate, sheet.kind() == LoadKind::Drain);
+    let (is_rate, is_drain) = (comparison.kind() == LoadKind::Rate, comparison.kind() == LoadKind::Drain);
     TrialTable {
-        title: format!("{}, {}", sheet.load_text(), sheet.setting()),
+        title: format!("{}, {}", comparison.load_text(), comparison.setting()),
         is_rate,
         is_drain,
         columns: if is_rate { 8 } else { 0 } + if is_drain { 2 } else { 0 } + 4,
@@ -200,7 +200,7 @@ fn noise(noise: &Noise) -> Vec<String> {
     ]
 }
 
-/// The median steal over all trials of a run's cells, 0 to 1.
+/// The median steal over all trials of a run, 0 to 1.
 pub(super) fn median_steal(cells: &[Cell]) -> Option<f64> {
     median_of(cells.iter().flat_map(|cell| &cell.trials).map(|trial| trial.noise.steal))
 }

@@ -1,5 +1,5 @@
-//! A figure against what a plan varied: messages a second flat out, or p50 at a
-//! rate, one line a lab.
+//! Plot of a figure against a varied parameter: messages a second at full speed, or p50
+//! at a rate, one line per lab.
 
 use super::super::axes::{Axis, Spot};
 use super::super::figure::{Canvas, NOTE, Point};
@@ -15,8 +15,8 @@ const RIGHT: f64 = 640.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = HEIGHT - 48.0;
 
-/// Where the largest value of an axis is so many times the smallest, equal
-/// factors are equally far apart.
+/// If the largest value of an axis is this many times the smallest, equal factors are equally
+/// far apart.
 const LOG_FROM: f64 = 8.0;
 
 pub(super) fn draw(axis: &Axis<'_>) -> Option<Canvas> {
@@ -24,7 +24,7 @@ pub(super) fn draw(axis: &Axis<'_>) -> Option<Canvas> {
     spots().next()?;
     let values = axis.values();
     let (least, most) = (*values.first()? as f64, *values.last()? as f64);
-    // A little room at both ends, so that the first dot does not stand on the axis.
+    // A margin at both ends, so that the first dot is not on the axis.
     let pixels = (LEFT + 24.0, RIGHT - 24.0);
     let is_log = least > 0.0 && most >= least * LOG_FROM;
     let x = |value: u64| {

@@ -1,11 +1,11 @@
-//! The sustainable rate: from the highest rate that passed to the lowest that
-//! failed, a panel a pattern, on one scale.
+//! Plot of the sustainable rates: from the highest rate that passed to the lowest that
+//! failed, one panel per pattern, on one scale.
 
 use plotters::style::Color as _;
 
 use super::super::figure::{Canvas, HEAD, LABEL, NOTE};
 use super::super::limits::Limit;
-use super::super::model::{Sheet, pattern_title};
+use super::super::model::{Comparison, pattern_title};
 use super::super::scale::Scale;
 use super::super::{number, palette};
 use super::rows::{Layout, columns, place_panels};
@@ -15,17 +15,17 @@ const LABELS: f64 = 124.0;
 const VALUES: f64 = 62.0;
 
 pub(super) fn draw(limits: &[Limit<'_>]) -> Option<Canvas> {
-    let mut panels: Vec<(Sheet<'_>, Vec<&Limit<'_>>)> = Vec::new();
+    let mut panels: Vec<(Comparison<'_>, Vec<&Limit<'_>>)> = Vec::new();
     for limit in limits.iter().filter(|limit| limit.capacity.is_some()) {
-        match panels.last_mut().filter(|(sheet, _)| sheet.pattern == limit.subject.pattern) {
-            Some((sheet, own)) => {
-                sheet.cells.push(limit.cell);
+        match panels.last_mut().filter(|(comparison, _)| comparison.pattern == limit.subject.pattern) {
+            Some((comparison, own)) => {
+                comparison.cells.push(limit.cell);
                 own.push(limit);
             }
             None => {
-                let sheet =
-                    Sheet { pattern: &limit.subject.pattern, cells: vec![limit.cell], run: limit.run };
-                panels.push((sheet, vec![limit]));
+                let comparison =
+                    Comparison { pattern: &limit.subject.pattern, cells: vec![limit.cell], run: limit.run };
+                panels.push((comparison, vec![limit]));
             }
         }
     }
@@ -33,29 +33,29 @@ pub(super) fn draw(limits: &[Limit<'_>]) -> Option<Canvas> {
         return None;
     }
     let layout = Layout { origin: (0.0, 0.0), labels: LABELS, row: 20.0, head: 28.0 };
-    let heights: Vec<f64> = panels.iter().map(|(sheet, _)| layout.height(sheet)).collect();
+    let heights: Vec<f64> = panels.iter().map(|(comparison, _)| layout.height(comparison)).collect();
     let tops = place_panels(&heights, 62.0);
     let all = || limits.iter().flat_map(ends);
     let mut canvas = Canvas::new(PANEL * columns(panels.len()) as f64 + 12.0, 0.0);
-    for (index, (sheet, own)) in panels.iter().enumerate() {
+    for (index, (comparison, own)) in panels.iter().enumerate() {
         let x = 12.0 + (index % columns(panels.len())) as f64 * PANEL;
         let y = 8.0 + tops.tops[index];
         let layout = Layout { origin: (x, y + 18.0), ..layout };
         let right = x + PANEL - 24.0;
         let scale = Scale::log(all(), (x + LABELS, right - VALUES));
-        canvas.text(pattern_title(sheet.pattern), (x, y + 10.0), HEAD);
+        canvas.text(pattern_title(comparison.pattern), (x, y + 10.0), HEAD);
         canvas.line(vec![(x, y + 22.0), (right, y + 22.0)], palette::MUTED, 1.0);
-        layout.axis(&mut canvas, sheet, &scale, number::short);
+        layout.axis(&mut canvas, comparison, &scale, number::short);
         // Limits are in the order of guarantees already, as the rows are.
-        for (limit, (_, middle)) in own.iter().zip(layout.names(&mut canvas, sheet)) {
+        for (limit, (_, middle)) in own.iter().zip(layout.names(&mut canvas, comparison)) {
             mark(&mut canvas, limit, middle, &scale, (x + LABELS, right));
         }
     }
     let mut y = 8.0 + tops.bottom;
     for note in [
         "messages/s offered, logarithmic scale",
-        "line: sustained, confirmed by a longer run; bar: from there to the lowest rate that failed",
-        "≥: nothing failed as far as the generator could go",
+        "line: sustained, confirmed by a longer run; bar: up to the lowest rate that failed",
+        "≥: no rate that the generator could offer failed",
     ] {
         canvas.text(note, (12.0, y), NOTE);
         y += 15.0;

@@ -1,9 +1,9 @@
-//! CPU time per message, stacked by role.
+//! Plot of CPU time per message, stacked by role.
 
 use std::collections::BTreeSet;
 
 use super::super::figure::{Canvas, LABEL, NOTE};
-use super::super::model::Sheet;
+use super::super::model::Comparison;
 use super::super::scale::Scale;
 use super::super::{number, palette};
 use super::rows::Layout;
@@ -12,17 +12,17 @@ use crate::results::Cell;
 const WIDTH: f64 = 800.0;
 const LABELS: f64 = 150.0;
 
-pub(super) fn draw(sheet: &Sheet<'_>) -> Option<Canvas> {
-    let roles = kinds(sheet);
+pub(super) fn draw(comparison: &Comparison<'_>) -> Option<Canvas> {
+    let roles = kinds(comparison);
     if roles.is_empty() {
         return None;
     }
     let layout = Layout { origin: (12.0, 24.0), labels: LABELS, row: 26.0, head: 32.0 };
-    let bottom = layout.origin.1 + layout.height(sheet);
+    let bottom = layout.origin.1 + layout.height(comparison);
     let mut canvas = Canvas::new(WIDTH, bottom + 46.0);
     let pixels = (12.0 + LABELS, WIDTH - 100.0);
-    let scale = Scale::linear(sheet.cells.iter().map(|cell| total(cell)).fold(0.0, f64::max), pixels);
-    layout.axis(&mut canvas, sheet, &scale, number::tick_time);
+    let scale = Scale::linear(comparison.cells.iter().map(|cell| total(cell)).fold(0.0, f64::max), pixels);
+    layout.axis(&mut canvas, comparison, &scale, number::tick_time);
     canvas.text("CPU time per message", (f64::midpoint(pixels.0, pixels.1), bottom + 34.0), NOTE.centre());
 
     let mut x = pixels.0;
@@ -31,7 +31,7 @@ pub(super) fn draw(sheet: &Sheet<'_>) -> Option<Canvas> {
         canvas.text(role.clone(), (x + 16.0, 14.5), NOTE);
         x += 34.0 + NOTE.width(role);
     }
-    for (cell, y) in layout.names(&mut canvas, sheet) {
+    for (cell, y) in layout.names(&mut canvas, comparison) {
         let Some(summary) = &cell.summary else {
             canvas.text("failed", (pixels.0 + 6.0, y), NOTE);
             continue;
@@ -48,15 +48,15 @@ pub(super) fn draw(sheet: &Sheet<'_>) -> Option<Canvas> {
     Some(canvas)
 }
 
-/// Every role of the sheet; the broker last.
-fn kinds(sheet: &Sheet<'_>) -> Vec<String> {
-    let summaries = sheet.cells.iter().filter_map(|cell| cell.summary.as_ref());
+/// Every role of the comparison; the broker last.
+fn kinds(comparison: &Comparison<'_>) -> Vec<String> {
+    let summaries = comparison.cells.iter().filter_map(|cell| cell.summary.as_ref());
     let names: BTreeSet<(bool, String)> = summaries
         .flat_map(|summary| summary.cost.keys())
         .map(|role| (role == "broker", role.clone()))
         .collect();
     let mut names: Vec<String> = names.into_iter().map(|(_, role)| role).collect();
-    // The side that sends stands first, as it does in time.
+    // The sending side comes first.
     let order = ["sender", "requester", "publisher", "ventilator", "producer", "worker"];
     names.sort_by_key(|role| match order.iter().position(|known| known == role) {
         Some(index) => index,

@@ -1,7 +1,7 @@
-//! Where the time of a pipeline's messages goes: the hops' medians, stacked.
+//! Plot of a pipeline's hops: their median times, stacked.
 
 use super::super::figure::{Canvas, LABEL, NOTE};
-use super::super::model::Sheet;
+use super::super::model::Comparison;
 use super::super::scale::Scale;
 use super::super::{number, palette};
 use super::rows::Layout;
@@ -12,28 +12,29 @@ const LABELS: f64 = 150.0;
 /// Room to the right of the bars: the sum, and what each worker did.
 const RIGHT: f64 = 190.0;
 
-pub(super) fn draw(sheet: &Sheet<'_>) -> Option<Canvas> {
-    let most = sheet.cells.iter().map(|cell| medians(cell).iter().map(|hop| hop.1).sum()).fold(0.0, f64::max);
+pub(super) fn draw(comparison: &Comparison<'_>) -> Option<Canvas> {
+    let most =
+        comparison.cells.iter().map(|cell| medians(cell).iter().map(|hop| hop.1).sum()).fold(0.0, f64::max);
     if most <= 0.0 {
         return None;
     }
     let layout = Layout { origin: (12.0, 24.0), labels: LABELS, row: 26.0, head: 32.0 };
-    let bottom = layout.origin.1 + layout.height(sheet);
+    let bottom = layout.origin.1 + layout.height(comparison);
     let mut canvas = Canvas::new(WIDTH, bottom + 46.0);
     let pixels = (12.0 + LABELS, WIDTH - RIGHT);
     let scale = Scale::linear(most, pixels);
-    layout.axis(&mut canvas, sheet, &scale, number::tick_time);
+    layout.axis(&mut canvas, comparison, &scale, number::tick_time);
     canvas.text("median of each hop", (f64::midpoint(pixels.0, pixels.1), bottom + 34.0), NOTE.centre());
 
     let names =
-        sheet.cells.iter().map(|cell| medians(cell)).find(|hops| !hops.is_empty()).unwrap_or_default();
+        comparison.cells.iter().map(|cell| medians(cell)).find(|hops| !hops.is_empty()).unwrap_or_default();
     let mut x = pixels.0;
     for (index, (name, _)) in names.iter().enumerate() {
         canvas.rect((x, 9.0), (x + 11.0, 20.0), palette::hop(index));
         canvas.text(*name, (x + 16.0, 14.5), NOTE);
         x += 34.0 + NOTE.width(name);
     }
-    for (cell, y) in layout.names(&mut canvas, sheet) {
+    for (cell, y) in layout.names(&mut canvas, comparison) {
         let hops = medians(cell);
         if hops.is_empty() {
             let why = if cell.summary.is_some() { "too few samples" } else { "failed" };
@@ -63,7 +64,7 @@ fn medians(cell: &Cell) -> Vec<(&'static str, f64)> {
     shown.into_iter().collect::<Option<_>>().unwrap_or_default()
 }
 
-/// What the least and the most busy worker did, where there are several.
+/// The tasks of the least and the most busy worker, if there are several.
 fn shares(cell: &Cell) -> Option<String> {
     let shares = &cell.summary.as_ref()?.shares;
     let total: u64 = shares.iter().sum();

@@ -1,12 +1,12 @@
-//! What plots of lines share: dashes that tell guarantees apart, a legend for
-//! them, and names at the ends of the lines.
+//! Shared parts of line plots: dashes that distinguish guarantees, a legend for them, and
+//! names at the ends of the lines.
 
 use plotters::style::RGBColor;
 
 use super::super::figure::{Canvas, LABEL, NOTE, Point};
 use super::super::palette;
 
-/// What is drawn and what is left out of a dashed line, px.
+/// The lengths of dashes and gaps of a dashed line, px.
 pub(super) type Dash = (f64, f64);
 
 /// How lines of each guarantee are dashed.
@@ -62,12 +62,12 @@ pub(super) struct End {
     pub(super) colour: RGBColor,
 }
 
-/// Where names may stand, px.
+/// The space for names, px.
 #[derive(Clone, Copy)]
 pub(super) struct Margin {
     /// From here to the right.
     pub(super) left: f64,
-    /// So much room.
+    /// The width of the space.
     pub(super) width: f64,
     /// No lower than here.
     pub(super) bottom: f64,
@@ -82,7 +82,7 @@ pub(super) fn names(canvas: &mut Canvas, mut ends: Vec<End>, margin: Margin) {
         let lowest = places.last().map_or(f64::MIN, |previous| previous + APART);
         places.push(end.at.1.max(lowest));
     }
-    // What has been pushed below the plot moves up again.
+    // Names pushed below the plot move up again.
     let mut limit = margin.bottom;
     for place in places.iter_mut().rev() {
         *place = place.min(limit);

@@ -1,9 +1,9 @@
-//! All patterns and transports at a glance: one panel a pattern, one scale.
+//! Overview plots of all patterns and transports: one panel per pattern, one scale.
 
 use plotters::style::Color as _;
 
 use super::super::figure::{Canvas, HEAD, LABEL, NOTE};
-use super::super::model::{Sheet, pattern_title};
+use super::super::model::{Comparison, pattern_title};
 use super::super::scale::Scale;
 use super::super::{number, palette};
 use super::rows::{Layout, columns, place_panels};
@@ -12,7 +12,7 @@ use crate::results::{Cell, LoadKind};
 
 const PANEL: f64 = 350.0;
 
-/// What is drawn of each cell, and the room that it takes.
+/// A kind of overview plot, and the space that its labels take.
 struct Kind {
     load: LoadKind,
     /// From the left edge to where the scale begins, px.
@@ -26,9 +26,9 @@ struct Kind {
 }
 
 /// Throughput at maximum load.
-pub(super) fn throughput(sheets: &[Sheet<'_>]) -> Option<Canvas> {
+pub(super) fn throughput(comparisons: &[Comparison<'_>]) -> Option<Canvas> {
     draw(
-        sheets,
+        comparisons,
         &Kind {
             load: LoadKind::Max,
             labels: 136.0,
@@ -46,9 +46,9 @@ pub(super) fn throughput(sheets: &[Sheet<'_>]) -> Option<Canvas> {
 }
 
 /// Response times at a rate.
-pub(super) fn latency(sheets: &[Sheet<'_>]) -> Option<Canvas> {
+pub(super) fn latency(comparisons: &[Comparison<'_>]) -> Option<Canvas> {
     draw(
-        sheets,
+        comparisons,
         &Kind {
             load: LoadKind::Rate,
             labels: 112.0,
@@ -61,37 +61,37 @@ pub(super) fn latency(sheets: &[Sheet<'_>]) -> Option<Canvas> {
     )
 }
 
-fn draw(sheets: &[Sheet<'_>], kind: &Kind) -> Option<Canvas> {
+fn draw(comparisons: &[Comparison<'_>], kind: &Kind) -> Option<Canvas> {
     // The first setting of each pattern; the others have their own plots.
-    let mut panels: Vec<&Sheet<'_>> = Vec::new();
-    for sheet in sheets.iter().filter(|sheet| sheet.kind() == kind.load) {
-        if panels.iter().all(|panel| panel.pattern != sheet.pattern) {
-            panels.push(sheet);
+    let mut panels: Vec<&Comparison<'_>> = Vec::new();
+    for comparison in comparisons.iter().filter(|comparison| comparison.kind() == kind.load) {
+        if panels.iter().all(|panel| panel.pattern != comparison.pattern) {
+            panels.push(comparison);
         }
     }
     if panels.is_empty() {
         return None;
     }
-    let all = || panels.iter().flat_map(|sheet| &sheet.cells).flat_map(|cell| (kind.values)(cell));
+    let all = || panels.iter().flat_map(|comparison| &comparison.cells).flat_map(|cell| (kind.values)(cell));
     let layout = Layout { origin: (0.0, 0.0), labels: kind.labels, row: 20.0, head: 28.0 };
-    let heights: Vec<f64> = panels.iter().map(|sheet| layout.height(sheet)).collect();
+    let heights: Vec<f64> = panels.iter().map(|comparison| layout.height(comparison)).collect();
     let places = place_panels(&heights, 62.0);
 
     let mut canvas = Canvas::new(PANEL * columns(panels.len()) as f64 + 12.0, 0.0);
-    for (index, sheet) in panels.iter().enumerate() {
+    for (index, comparison) in panels.iter().enumerate() {
         let (x, y) = (12.0 + (index % columns(panels.len())) as f64 * PANEL, 8.0 + places.tops[index]);
         let (left, right) = (x + kind.labels, x + PANEL - 24.0);
         let layout = Layout { origin: (x, y + 18.0), ..layout };
         let scale = Scale::log(all(), (left, right + 6.0 - kind.figures));
         let setting = match kind.load {
-            LoadKind::Rate => format!("{}, {}", sheet.load_text(), sheet.setting()),
-            _ => sheet.setting(),
+            LoadKind::Rate => format!("{}, {}", comparison.load_text(), comparison.setting()),
+            _ => comparison.setting(),
         };
-        canvas.text(pattern_title(sheet.pattern), (x, y + 10.0), HEAD);
+        canvas.text(pattern_title(comparison.pattern), (x, y + 10.0), HEAD);
         canvas.text(NOTE.fit(&setting, PANEL - 160.0), (right, y + 10.0), NOTE.right());
         canvas.line(vec![(x, y + 22.0), (right, y + 22.0)], palette::MUTED, 1.0);
-        layout.axis(&mut canvas, sheet, &scale, kind.tick);
-        for (cell, middle) in layout.names(&mut canvas, sheet) {
+        layout.axis(&mut canvas, comparison, &scale, kind.tick);
+        for (cell, middle) in layout.names(&mut canvas, comparison) {
             if cell.summary.is_some() {
                 (kind.mark)(&mut canvas, cell, middle, &scale, (left, right));
             } else {

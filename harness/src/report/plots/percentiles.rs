@@ -1,7 +1,7 @@
 //! Response time by percentile, on an axis of nines.
 
 use super::super::figure::{Canvas, NOTE, Point};
-use super::super::model::{Evidence, Sheet, short_name};
+use super::super::model::{Comparison, ReportData, short_name};
 use super::super::scale::Scale;
 use super::super::{number, palette};
 use super::lines::{self, End, Look, Margin};
@@ -23,8 +23,8 @@ struct Curve<'a> {
     points: Vec<(f64, f64)>,
 }
 
-pub(super) fn draw(evidence: &Evidence<'_>, sheet: &Sheet<'_>) -> Option<Canvas> {
-    let curves: Vec<Curve<'_>> = sheet.cells.iter().filter_map(|cell| curve(evidence, cell)).collect();
+pub(super) fn draw(data: &ReportData<'_>, comparison: &Comparison<'_>) -> Option<Canvas> {
+    let curves: Vec<Curve<'_>> = comparison.cells.iter().filter_map(|cell| curve(data, cell)).collect();
     let last = curves.iter().filter_map(|curve| curve.points.last()).map(|end| end.0).fold(0.0, f64::max);
     if curves.is_empty() {
         return None;
@@ -34,7 +34,7 @@ pub(super) fn draw(evidence: &Evidence<'_>, sheet: &Sheet<'_>) -> Option<Canvas>
     let all = curves.iter().flat_map(|curve| curve.points.iter().map(|point| point.1));
     let y = Scale::log(all, (BOTTOM, TOP));
     axes(&mut canvas, &x, &y, last.max(1.0));
-    let guarantees = sheet.by_guarantee().into_iter().map(|(name, _)| name);
+    let guarantees = comparison.by_guarantee().into_iter().map(|(name, _)| name);
     lines::guarantees(&mut canvas, (LEFT, 14.0), guarantees);
 
     let mut ends = Vec::new();
@@ -55,8 +55,8 @@ pub(super) fn draw(evidence: &Evidence<'_>, sheet: &Sheet<'_>) -> Option<Canvas>
     Some(canvas)
 }
 
-fn curve<'a>(evidence: &Evidence<'_>, cell: &'a Cell) -> Option<Curve<'a>> {
-    let response = &evidence.recording(cell)?.response;
+fn curve<'a>(data: &ReportData<'_>, cell: &'a Cell) -> Option<Curve<'a>> {
+    let response = &data.recording(cell)?.response;
     let nines = (response.len() as f64 / LEFT_BEYOND).log10();
     if nines < 0.3 {
         return None; // not even a median

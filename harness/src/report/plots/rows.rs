@@ -1,7 +1,7 @@
 //! The layout that bar plots share: one row a lab, under a header for each guarantee.
 
 use super::super::figure::{Canvas, HEAD, LABEL, NOTE, Point};
-use super::super::model::{Sheet, short_name};
+use super::super::model::{Comparison, short_name};
 use super::super::palette;
 use super::super::scale::Scale;
 use crate::results::Cell;
@@ -9,12 +9,12 @@ use crate::results::Cell;
 /// Room for the label of a tick, px.
 const LABEL_WIDTH: f64 = 34.0;
 
-/// How many panels stand beside each other, where there are so many.
+/// The number of panels beside each other, for this many panels.
 pub(super) fn columns(panels: usize) -> usize {
     panels.clamp(1, 3)
 }
 
-/// Where panels stand that have these heights.
+/// The positions of panels with these heights.
 pub(super) struct Tops {
     /// The top of each, px.
     pub(super) tops: Vec<f64>,
@@ -46,16 +46,16 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// The height that a sheet needs, px, without its axis.
-    pub(super) fn height(&self, sheet: &Sheet<'_>) -> f64 {
-        sheet.by_guarantee().iter().map(|(_, cells)| self.head + self.row * cells.len() as f64).sum()
+    /// The height that a comparison needs, px, without its axis.
+    pub(super) fn height(&self, comparison: &Comparison<'_>) -> f64 {
+        comparison.by_guarantee().iter().map(|(_, cells)| self.head + self.row * cells.len() as f64).sum()
     }
 
-    /// Draws headers and names, and gives each cell with the middle of its row.
-    pub(super) fn names<'a>(&self, canvas: &mut Canvas, sheet: &Sheet<'a>) -> Vec<(&'a Cell, f64)> {
+    /// Draws headers and names, and returns each case with the middle of its row.
+    pub(super) fn names<'a>(&self, canvas: &mut Canvas, comparison: &Comparison<'a>) -> Vec<(&'a Cell, f64)> {
         let mut rows = Vec::new();
         let (left, mut y) = self.origin;
-        for (guarantee, cells) in sheet.by_guarantee() {
+        for (guarantee, cells) in comparison.by_guarantee() {
             canvas.text(guarantee, (left, y + self.head - 12.0), HEAD);
             y += self.head;
             for cell in cells {
@@ -71,15 +71,15 @@ impl Layout {
         rows
     }
 
-    /// Grid lines and their labels below, for a sheet; `label` names a value.
+    /// Grid lines and their labels below, for a comparison; `label` names a value.
     pub(super) fn axis(
         &self,
         canvas: &mut Canvas,
-        sheet: &Sheet<'_>,
+        comparison: &Comparison<'_>,
         scale: &Scale,
         label: impl Fn(f64) -> String,
     ) {
-        let (top, bottom) = (self.origin.1 + self.head - 2.0, self.origin.1 + self.height(sheet) + 4.0);
+        let (top, bottom) = (self.origin.1 + self.head - 2.0, self.origin.1 + self.height(comparison) + 4.0);
         let mut free = f64::MIN;
         for tick in scale.ticks() {
             let x = scale.at(tick);

@@ -3,7 +3,7 @@
 use plotters::style::Color as _;
 
 use super::super::figure::{Canvas, LABEL, NOTE};
-use super::super::model::Sheet;
+use super::super::model::Comparison;
 use super::super::scale::Scale;
 use super::super::{number, palette};
 use super::rows::Layout;
@@ -17,30 +17,37 @@ const VALUES: f64 = 230.0;
 /// some as nothing.
 const LOG_FROM: f64 = 30.0;
 
-pub(super) fn draw(sheet: &Sheet<'_>) -> Canvas {
+pub(super) fn draw(comparison: &Comparison<'_>) -> Canvas {
     let layout = Layout { origin: (12.0, 4.0), labels: LABELS, row: 26.0, head: 32.0 };
-    let bottom = layout.origin.1 + layout.height(sheet);
+    let bottom = layout.origin.1 + layout.height(comparison);
     let mut canvas = Canvas::new(WIDTH, bottom + 46.0);
     let pixels = (12.0 + LABELS, WIDTH - VALUES);
-    let scale = scale(sheet, pixels);
-    layout.axis(&mut canvas, sheet, &scale, number::short);
+    let scale = scale(comparison, pixels);
+    layout.axis(&mut canvas, comparison, &scale, number::short);
     let unit = if scale.is_log() { "messages/s, logarithmic" } else { "messages/s" };
     canvas.text(unit, (f64::midpoint(pixels.0, pixels.1), bottom + 34.0), NOTE.centre());
-    for (cell, y) in layout.names(&mut canvas, sheet) {
-        row(&mut canvas, sheet, cell, y, &scale, pixels);
+    for (cell, y) in layout.names(&mut canvas, comparison) {
+        row(&mut canvas, comparison, cell, y, &scale, pixels);
     }
     canvas
 }
 
-fn row(canvas: &mut Canvas, sheet: &Sheet<'_>, cell: &Cell, y: f64, scale: &Scale, pixels: (f64, f64)) {
+fn row(
+    canvas: &mut Canvas,
+    comparison: &Comparison<'_>,
+    cell: &Cell,
+    y: f64,
+    scale: &Scale,
+    pixels: (f64, f64),
+) {
     let Some(summary) = &cell.summary else {
         canvas.text(NOTE.fit(&why_failed(cell), WIDTH - pixels.0 - 20.0), (pixels.0 + 6.0, y), NOTE);
         return;
     };
     let colour = palette::transport(&cell.transport);
     let speed = summary.throughput_per_s;
-    // What the wire itself reaches, behind it.
-    if let Some(floor) = sheet.run.floor(cell) {
+    // The baseline's throughput, behind the bar.
+    if let Some(floor) = comparison.run.floor(cell) {
         let x = scale.at(floor.throughput_per_s.median);
         canvas.rect((pixels.0, y - 10.5), (x, y + 10.5), colour.mix(0.16));
         canvas.line(vec![(x, y - 10.5), (x, y + 10.5)], colour, 1.0);
@@ -56,8 +63,8 @@ fn row(canvas: &mut Canvas, sheet: &Sheet<'_>, cell: &Cell, y: f64, scale: &Scal
     }
     canvas.text(format!("{}/s", number::short(speed.median)), (pixels.1 + 74.0, y), LABEL.right());
     let mut lines = account(&summary.counts);
-    if let Some(share) = sheet.run.share(cell) {
-        lines[0] += &format!(" · {} of the wire", number::ratio(share));
+    if let Some(share) = comparison.run.share(cell) {
+        lines[0] += &format!(" · {} of baseline", number::ratio(share));
     }
     let top = y - 6.0 * (lines.len() as f64 - 1.0);
     for (line, text) in lines.iter().enumerate() {
@@ -73,17 +80,18 @@ pub(super) fn whisker(canvas: &mut Canvas, (low, high): (f64, f64), y: f64, half
     }
 }
 
-fn scale(sheet: &Sheet<'_>, pixels: (f64, f64)) -> Scale {
-    let floors =
-        || sheet.cells.iter().filter_map(|cell| Some(sheet.run.floor(cell)?.throughput_per_s.median));
-    let values = || sheet.cells.iter().flat_map(|cell| values(cell)).chain(floors());
+fn scale(comparison: &Comparison<'_>, pixels: (f64, f64)) -> Scale {
+    let floors = || {
+        comparison.cells.iter().filter_map(|cell| Some(comparison.run.floor(cell)?.throughput_per_s.median))
+    };
+    let values = || comparison.cells.iter().flat_map(|cell| values(cell)).chain(floors());
     let most = values().fold(0.0, f64::max);
     let least = values().filter(|value| *value > 0.0).fold(f64::MAX, f64::min);
     // From zero where that shows everything, for then lengths are to scale.
     if most > least * LOG_FROM { Scale::log(values(), pixels) } else { Scale::linear(most, pixels) }
 }
 
-/// Every number that is drawn for a cell.
+/// Every number that is drawn for a case.
 pub(super) fn values(cell: &Cell) -> Vec<f64> {
     let Some(summary) = &cell.summary else { return Vec::new() };
     let good = cell.trials.iter().filter(|trial| trial.failed.is_none());

@@ -3,7 +3,7 @@
 use plotters::style::{Color as _, RGBColor};
 
 use super::super::figure::{Canvas, HEAD, NOTE, Point};
-use super::super::model::{Evidence, Recording, Sheet, short_name};
+use super::super::model::{Comparison, Recording, ReportData, short_name};
 use super::super::scale::Scale;
 use super::super::{number, palette};
 use super::lines::{self, Look};
@@ -16,16 +16,16 @@ const GAP: f64 = 16.0;
 const PANEL: f64 = (WIDTH - LEFT - 12.0 - GAP * 2.0) / 3.0;
 const PLOT: f64 = 110.0;
 const ROW: f64 = PLOT + 54.0;
-/// What is due and received, below the panel, where it is not even.
+/// The strip below a panel with messages due and received, if arrivals are uneven.
 const STRIP: f64 = 44.0;
 const STRIP_GAP: f64 = 14.0;
 /// More points than this in a panel are a smear, and make a large file.
 const MOST_INTERVALS: usize = 120;
 
-pub(super) fn draw(evidence: &Evidence<'_>, sheet: &Sheet<'_>) -> Option<Canvas> {
-    let ordered = sheet.by_guarantee().into_iter().flat_map(|(_, cells)| cells);
+pub(super) fn draw(data: &ReportData<'_>, comparison: &Comparison<'_>) -> Option<Canvas> {
+    let ordered = comparison.by_guarantee().into_iter().flat_map(|(_, cells)| cells);
     let panels: Vec<(&Cell, &Recording)> = ordered
-        .filter_map(|cell| Some((cell, evidence.recording(cell)?)))
+        .filter_map(|cell| Some((cell, data.recording(cell)?)))
         .filter(|(_, recording)| recording.trials.iter().any(|raw| !raw.series.is_empty()))
         .collect();
     if panels.is_empty() {
@@ -38,7 +38,7 @@ pub(super) fn draw(evidence: &Evidence<'_>, sheet: &Sheet<'_>) -> Option<Canvas>
     let end = trials().map(|raw| raw.interval_ns as f64 * raw.series.len() as f64).fold(0.0, f64::max);
     let x = Scale::between((0.0, end / 1e9), (0.0, PANEL));
 
-    let flows = sheet.is_uneven().then(|| trials().flat_map(flow).fold(0.0, f64::max));
+    let flows = comparison.is_uneven().then(|| trials().flat_map(flow).fold(0.0, f64::max));
     let strip = flows.map(|most| Scale::linear(most, (STRIP, 0.0)));
     let row = ROW + if strip.is_some() { STRIP + STRIP_GAP } else { 0.0 };
     let mut canvas = Canvas::new(WIDTH, row * panels.len().div_ceil(COLUMNS) as f64 + 16.0);
@@ -127,7 +127,7 @@ fn flow(raw: &Raw) -> Vec<f64> {
     flow_points(raw).into_iter().flat_map(|(_, rates)| rates).collect()
 }
 
-/// The longest that an idle thread overslept during a cell's good trials, ns.
+/// The longest time that an idle thread overslept during the good trials of a case, ns.
 fn overslept(cell: &Cell) -> Option<f64> {
     let good = cell.trials.iter().filter(|trial| trial.failed.is_none());
     good.map(|trial| trial.noise.oversleep_max_ns).max().filter(|ns| *ns > 0).map(|ns| ns as f64)

@@ -1,10 +1,10 @@
-//! AMQP 0-9-1: a queue of the receiver's own, which goes with it; nothing is acknowledged.
+//! AMQP 0-9-1 baseline: an exclusive queue of the receiver, without acknowledgements.
 
 use anyhow::{Context, Result, ensure};
 use labs::lab::Place;
 
 use super::frame::Frame;
-use super::socket::{Door, Socket};
+use super::socket::{Socket, Source};
 use super::wire::{Wire, nothing};
 
 const METHOD: u8 = 1;
@@ -40,7 +40,7 @@ fn call(socket: &mut Socket, question: &[u8], class: u16, number: u16) -> Result
     let wanted = [class.to_be_bytes(), number.to_be_bytes()].concat();
     ensure!(
         answer.get(7..11) == Some(&wanted[..]),
-        "AMQP: {class}.{number} was expected, and this came: {}",
+        "AMQP: {class}.{number} was expected, but {} arrived",
         String::from_utf8_lossy(&answer)
     );
     Ok(answer[11..].to_vec())
@@ -93,7 +93,7 @@ pub(super) const QUEUE: Wire = Wire {
         call(&mut socket, &declare, 50, 11)?;
         let consume = method(1, 60, 20, &[&[0, 0], &queue, &short("floor"), &[NO_ACK], &no_table]);
         call(&mut socket, &consume, 60, 21)?;
-        Ok(Door::Open(socket))
+        Ok(Source::Open(socket))
     },
     answer: None,
     even: false,

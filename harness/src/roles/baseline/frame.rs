@@ -1,4 +1,4 @@
-//! What a floor's messages look like: a mark, the time in digits, and filling.
+//! The messages of a baseline: a mark, the time in digits, and padding.
 
 use std::io::{self, Read as _};
 use std::str;
@@ -47,13 +47,13 @@ impl Frame {
         &self.bytes
     }
 
-    /// So many messages in a row.
+    /// This many messages in a row.
     pub(super) fn repeated(&self, count: usize) -> Vec<u8> {
         self.bytes.repeat(count)
     }
 }
 
-/// Finds messages in what is read.
+/// Finds messages in the bytes read.
 pub(super) struct Scanner {
     buffer: Vec<u8>,
     /// Bytes at the front that may be the beginning of a mark.

@@ -1,4 +1,4 @@
-//! The two roles of every floor.
+//! The two roles of every baseline, sender and receiver.
 
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +11,10 @@ use hdrhistogram::Histogram;
 use labs::lab::Registry;
 use tokio::sync::mpsc;
 
-use super::floors::{BASELINES, Baseline};
 use super::frame::{self, Frame, Scanner};
+use super::list::{BASELINES, Baseline};
 use super::redis::Replies;
-use super::socket::{Door, Socket};
+use super::socket::{Socket, Source};
 use crate::measure::account::{Counter, Counters};
 use crate::measure::clock::{self, Pacer};
 use crate::measure::recorder::{INTERVAL, Progress, Window};
@@ -34,7 +34,7 @@ use crate::stats;
 const WRITE: usize = 1 << 20;
 /// How long a sender with enough requests in flight waits before it looks again, ns.
 const ANSWER_PAUSE: u64 = 50_000;
-/// How often a reader that hears nothing asks whether it is over.
+/// How often a reader that receives nothing checks whether the trial is over.
 const TURN: Duration = Duration::from_millis(50);
 
 pub(super) fn run(
@@ -47,29 +47,31 @@ pub(super) fn run(
 }
 
 async fn play(context: RoleContext) -> Result<()> {
-    let floor =
-        BASELINES.iter().find(|floor| floor.name() == context.init.lab).context("there is no such floor")?;
+    let baseline = BASELINES
+        .iter()
+        .find(|baseline| baseline.name() == context.init.lab)
+        .context("there is no such baseline")?;
     match context.init.kind {
-        Kind::Sender | Kind::Requester => send(&context, floor).await,
-        _ => receive(&context, floor).await,
+        Kind::Sender | Kind::Requester => send(&context, baseline).await,
+        _ => receive(&context, baseline).await,
     }
 }
 
-async fn send(context: &RoleContext, floor: &Baseline) -> Result<()> {
-    let peer = if floor.broker.is_none() { Some(context.place.peer().await?) } else { None };
+async fn send(context: &RoleContext, baseline: &Baseline) -> Result<()> {
+    let peer = if baseline.broker.is_none() { Some(context.place.peer().await?) } else { None };
     let measure = context.measure()?;
     let body = frame::body(measure.size);
-    let mut socket = (floor.wire.connect)(&context.place, peer.as_deref())?;
-    let frame = (floor.wire.frame)(&context.place, &body);
-    let ear = match floor.wire.answer {
-        Some(_) => Some(Ear::open(context, floor, Door::Open(socket.try_clone()?))?),
+    let mut socket = (baseline.wire.connect)(&context.place, peer.as_deref())?;
+    let frame = (baseline.wire.frame)(&context.place, &body);
+    let reader = match baseline.wire.answer {
+        Some(_) => Some(Reader::open(context, baseline, Source::Open(socket.try_clone()?))?),
         None => None,
     };
     context.ready();
     let window = context.go().await?;
     let meter = context.meter(window)?;
-    if let Some(ear) = &ear {
-        ear.begin(window);
+    if let Some(reader) = &reader {
+        reader.begin(window);
     }
     let mut mouth = Mouth {
         socket: &mut socket,
@@ -83,12 +85,12 @@ async fn send(context: &RoleContext, floor: &Baseline) -> Result<()> {
     pacer.sleep_until(window.start).await?;
     match context.schedule()? {
         Some(schedule) => mouth.open(schedule, &pacer, window).await?,
-        None => mouth.closed(context, floor.answered(), &pacer, window).await?,
+        None => mouth.closed(context, baseline.answered(), &pacer, window).await?,
     }
     mouth.counters.set(Counter::Done, 1);
     context.done(mouth.sent);
     context.stop().await;
-    let tally = ear.map(Ear::end).transpose()?;
+    let tally = reader.map(Reader::end).transpose()?;
     context
         .tell(meter, |report| {
             report.lag = stats::encode(&mouth.lag)?;
@@ -144,7 +146,7 @@ impl Mouth<'_> {
                 continue;
             }
             self.count(count as u64);
-            self.socket.write_all(&block).context("the floor cannot write")?;
+            self.socket.write_all(&block).context("the baseline cannot write")?;
             // The meter has its turn as well.
             tokio::task::yield_now().await;
         }
@@ -163,50 +165,50 @@ impl Mouth<'_> {
                 self.lag.saturating_record(clock::now().saturating_sub(due));
             }
             self.count(1);
-            self.socket.write_all(self.frame.due(due)).context("the floor cannot write")?;
+            self.socket.write_all(self.frame.due(due)).context("the baseline cannot write")?;
         }
         Ok(())
     }
 }
 
-async fn receive(context: &RoleContext, floor: &Baseline) -> Result<()> {
-    let ear = Ear::open(context, floor, (floor.wire.receive)(&context.place)?)?;
+async fn receive(context: &RoleContext, baseline: &Baseline) -> Result<()> {
+    let reader = Reader::open(context, baseline, (baseline.wire.receive)(&context.place)?)?;
     context.ready();
     let window = context.go().await?;
     let meter = context.meter(window)?;
-    ear.begin(window);
+    reader.begin(window);
     context.stop().await;
-    let tally = ear.end()?;
-    context.tell(meter, |report| if floor.answered() { Ok(()) } else { tally.into_report(report) }).await
+    let tally = reader.end()?;
+    context.tell(meter, |report| if baseline.answered() { Ok(()) } else { tally.into_report(report) }).await
 }
 
 /// A thread that reads, and counts.
-struct Ear {
+struct Reader {
     window: Arc<OnceLock<Window>>,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<Tally>>,
 }
 
-impl Ear {
-    fn open(context: &RoleContext, floor: &Baseline, door: Door) -> Result<Self> {
+impl Reader {
+    fn open(context: &RoleContext, baseline: &Baseline, source: Source) -> Result<Self> {
         let measure = context.measure()?;
         let (window, stop) = (Arc::<OnceLock<Window>>::default(), Arc::<AtomicBool>::default());
         let max = measure.load.kind == LoadKind::Max;
         let body = frame::body(measure.size);
-        let hears = !floor.answered() || context.init.kind == Kind::Requester;
+        let hears = !baseline.answered() || context.init.kind == Kind::Requester;
         // With even frames and no times to look at, counting bytes is enough.
-        let even = floor.wire.even && max && !floor.answered();
-        let even = even.then(|| (floor.wire.frame)(&context.place, &body).len());
+        let even = baseline.wire.even && max && !baseline.answered();
+        let even = even.then(|| (baseline.wire.frame)(&context.place, &body).len());
         let counters = Counters::open(&measure.accounts, &context.init.role())?;
         let listening = Listening {
             window: Arc::clone(&window),
             stop: Arc::clone(&stop),
             scanner: Scanner::new(even),
-            answer: floor.wire.answer.filter(|_| !hears).map(|answer| answer(&body)),
+            answer: baseline.wire.answer.filter(|_| !hears).map(|answer| answer(&body)),
             counters,
         };
         let thread =
-            std::thread::Builder::new().name("ear".to_owned()).spawn(move || listening.listen(door))?;
+            std::thread::Builder::new().name("reader".to_owned()).spawn(move || listening.listen(source))?;
         Ok(Self { window, stop, thread })
     }
 
@@ -224,7 +226,7 @@ impl Ear {
     }
 }
 
-/// What was heard.
+/// The received messages.
 struct Tally {
     measured: u64,
     response: Histogram<u64>,
@@ -253,12 +255,12 @@ impl Listening {
         self.stop.load(Ordering::Relaxed)
     }
 
-    fn listen(mut self, door: Door) -> Result<Tally> {
+    fn listen(mut self, source: Source) -> Result<Tally> {
         let mut tally = Tally { measured: 0, response: stats::new_histogram(), series: Vec::new() };
-        let (mut socket, mut asking) = match door {
-            Door::Open(socket) => (socket, None),
-            Door::Asking(socket, question) => (socket, Some((question, Replies::default()))),
-            Door::Listening(listener, greet) => loop {
+        let (mut socket, mut asking) = match source {
+            Source::Open(socket) => (socket, None),
+            Source::Asking(socket, question) => (socket, Some((question, Replies::default()))),
+            Source::Listening(listener, greet) => loop {
                 if let Some(mut socket) = listener.accept()? {
                     greet(&mut socket)?;
                     break (socket, None);
@@ -292,7 +294,7 @@ impl Listening {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(tally),
-                Err(error) => return Err(error).context("the floor cannot read"),
+                Err(error) => return Err(error).context("the baseline cannot read"),
             }
             let now = clock::now();
             let window = self.window.get().copied().unwrap_or(Window { start: 0, from: 0, to: 0 });
@@ -307,7 +309,7 @@ impl Listening {
                 }
             });
             socket.write_all(&out).or_else(|error| match error.kind() {
-                // The requester has gone.
+                // The requester has ended.
                 io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Ok(()),
                 _ => Err(error),
             })?;

@@ -1,16 +1,15 @@
-//! The wire floor of each transport: bytes encoded beforehand, through plain
-//! sockets, to the same broker or peer, in the same run. There is no client
-//! library in it, no header and no account, only a count. A lab can hardly be
-//! faster; how near it comes is what its client library and its own code leave
-//! of the wire.
+//! Raw-socket baselines, one for each transport: bytes encoded beforehand, sent through
+//! plain sockets to the same broker or peer, in the same run. A baseline has no client
+//! library, no header and no account, only a count. A lab is rarely faster; the distance
+//! between them is the cost of the client library and the lab's own code.
 //!
-//! A floor is run like a lab: two processes, the same schedule, the same
-//! window, the same wake-ups. Each message carries a mark and sixteen digits
-//! for the time it was due; only these are written when it is sent.
+//! A baseline runs like a lab: two processes, the same schedule, the same window, the
+//! same wake-ups. Each message carries a mark and sixteen digits for the time it was due;
+//! only these are written when it is sent.
 
 mod amqp;
-mod floors;
 mod frame;
+mod list;
 mod loops;
 mod mqtt;
 mod nats;
@@ -24,28 +23,29 @@ use labs::catalog::{Entry, Particular, Pattern};
 use labs::lab::{Guarantee, Join, Overload};
 
 use super::handle::Handle;
-use floors::{BASELINES, Baseline};
+use list::{BASELINES, Baseline};
 
-/// Every floor, to be run like a lab.
+/// All baselines, which run like labs.
 pub fn handles() -> Vec<Handle> {
     BASELINES.iter().map(handle).collect()
 }
 
-/// The name of the floor that lies beneath a lab, if one does.
-pub fn beneath(entry: &Entry) -> Option<String> {
-    let own =
-        |floor: &&Baseline| floor.transport == entry.transport && floor.beneath.contains(&entry.pattern);
+/// The name of a lab's baseline, if there is one.
+pub fn of_lab(entry: &Entry) -> Option<String> {
+    let own = |baseline: &&Baseline| {
+        baseline.transport == entry.transport && baseline.patterns.contains(&entry.pattern)
+    };
     BASELINES.iter().find(own).map(Baseline::name)
 }
 
-fn handle(floor: &Baseline) -> Handle {
-    let pattern = if floor.answered() { Pattern::RequestReply } else { Pattern::OneWay };
+fn handle(baseline: &Baseline) -> Handle {
+    let pattern = if baseline.answered() { Pattern::RequestReply } else { Pattern::OneWay };
     let entry = Entry {
-        name: floor.name(),
+        name: baseline.name(),
         pattern,
-        transport: floor.transport,
+        transport: baseline.transport,
         variant: None,
-        broker: floor.broker,
+        broker: baseline.broker,
         guarantee: Guarantee::AtMostOnce,
         overload: Overload::Waits,
         join: Join::Confirmed,
@@ -57,7 +57,7 @@ fn handle(floor: &Baseline) -> Handle {
     Handle {
         entry,
         run: loops::run,
-        remove: floor.wire.remove,
+        remove: baseline.wire.remove,
         publishers: None,
         baseline: true,
         accounts: false,

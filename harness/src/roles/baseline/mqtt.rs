@@ -1,10 +1,10 @@
-//! MQTT 3.1.1, QoS 0.
+//! MQTT 3.1.1 baseline, QoS 0.
 
 use anyhow::{Result, ensure};
 use labs::lab::Place;
 
 use super::frame::Frame;
-use super::socket::{Door, Socket};
+use super::socket::{Socket, Source};
 use super::wire::{Wire, nothing};
 
 /// A packet: type and flags, the remaining length in groups of seven bits, the rest.
@@ -50,7 +50,7 @@ pub(super) const TOPIC: Wire = Wire {
         let subscribe = packet(0x82, &[&[0, 1], &text(&place.name()), &[0]]);
         let answer = socket.ask(&subscribe, |answer| answer.len() >= 5)?;
         ensure!(answer[0] == 0x90 && answer[4] == 0, "the MQTT broker refuses the subscription: {answer:?}");
-        Ok(Door::Open(socket))
+        Ok(Source::Open(socket))
     },
     answer: None,
     even: false,

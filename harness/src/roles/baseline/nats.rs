@@ -1,11 +1,12 @@
-//! NATS: a subject, and a JetStream stream with a consumer that acknowledges nothing.
+//! NATS baselines: a subject, and a JetStream stream with a consumer that acknowledges
+//! nothing.
 
 use anyhow::{Result, ensure};
 use labs::lab::Place;
 use serde_json::json;
 
 use super::frame::Frame;
-use super::socket::{Door, Socket};
+use super::socket::{Socket, Source};
 use super::wire::{Wire, nothing};
 
 fn connect(place: &Place) -> Result<Socket> {
@@ -24,7 +25,7 @@ fn connect(place: &Place) -> Result<Socket> {
 
 /// Asks JetStream for something; the answer is one message.
 fn api(socket: &mut Socket, what: &str, question: &serde_json::Value) -> Result<()> {
-    let (inbox, question) = ("_INBOX.floor", question.to_string());
+    let (inbox, question) = ("_INBOX.baseline", question.to_string());
     let text = format!(
         "SUB {inbox} 9\r\nUNSUB 9 1\r\nPUB $JS.API.{what} {inbox} {}\r\n{question}\r\n",
         question.len()
@@ -52,7 +53,7 @@ pub(super) const SUBJECT: Wire = Wire {
     receive: |place| {
         let mut socket = connect(place)?;
         subscribe(&mut socket, &place.name())?;
-        Ok(Door::Open(socket))
+        Ok(Source::Open(socket))
     },
     answer: None,
     even: false,
@@ -73,7 +74,7 @@ pub(super) const STREAM: Wire = Wire {
             "deliver_subject": deliver, "ack_policy": "none", "deliver_policy": "new", "replay_policy": "instant",
         } });
         api(&mut socket, &format!("CONSUMER.CREATE.{name}"), &consumer)?;
-        Ok(Door::Open(socket))
+        Ok(Source::Open(socket))
     },
     remove: |place, _| {
         // A stream that was never made is gone as well.

@@ -1,10 +1,10 @@
-//! Floors without a broker: frames as the labs of the same transport have them.
+//! Baselines without a broker: the same frames as the labs of the same transport.
 
 use anyhow::{Context, Result, ensure};
 use labs::lab::Place;
 
 use super::frame::Frame;
-use super::socket::{Door, Listener, Socket};
+use super::socket::{Listener, Socket, Source};
 use super::wire::{Wire, nothing};
 
 /// Four bytes of length, then the body.
@@ -13,19 +13,19 @@ fn prefixed(body: &[u8]) -> Frame {
 }
 
 fn connect(_: &Place, peer: Option<&str>) -> Result<Socket> {
-    Socket::connect(peer.context("nobody has said where the receiver listens")?)
+    Socket::connect(peer.context("the receiver's address is unknown")?)
 }
 
 pub(super) const TCP: Wire = Wire {
     connect,
     frame: |_, body| prefixed(body),
-    receive: |place| Ok(Door::Listening(Listener::tcp(place)?, |_| Ok(()))),
+    receive: |place| Ok(Source::Listening(Listener::tcp(place)?, |_| Ok(()))),
     answer: None,
     even: true,
     remove: nothing,
 };
 pub(super) const UNIX: Wire =
-    Wire { receive: |place| Ok(Door::Listening(Listener::unix(place)?, |_| Ok(()))), ..TCP };
+    Wire { receive: |place| Ok(Source::Listening(Listener::unix(place)?, |_| Ok(()))), ..TCP };
 pub(super) const TCP_ANSWERED: Wire = Wire { answer: Some(prefixed), ..TCP };
 pub(super) const UNIX_ANSWERED: Wire = Wire { answer: Some(prefixed), ..UNIX };
 
@@ -70,7 +70,7 @@ pub(super) const WEBSOCKET: Wire = Wire {
                 Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
             socket.ask(answer, |_| true).map(|_| ())
         };
-        Ok(Door::Listening(Listener::tcp(place)?, greet))
+        Ok(Source::Listening(Listener::tcp(place)?, greet))
     },
     ..TCP
 };
@@ -89,7 +89,7 @@ pub(super) const ZEROMQ: Wire = Wire {
         };
         Frame::new([&head, body].concat())
     },
-    receive: |place: &Place| Ok(Door::Listening(Listener::tcp(place)?, |socket| zmtp(socket, "PULL"))),
+    receive: |place: &Place| Ok(Source::Listening(Listener::tcp(place)?, |socket| zmtp(socket, "PULL"))),
     ..TCP
 };
 

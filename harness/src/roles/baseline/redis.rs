@@ -1,10 +1,10 @@
-//! Redis: a channel, and a stream.
+//! Redis baselines: a channel, and a stream.
 
 use anyhow::{Result, ensure};
 use labs::lab::Place;
 
 use super::frame::Frame;
-use super::socket::{Door, Socket};
+use super::socket::{Socket, Source};
 use super::wire::{Wire, nothing};
 
 fn command(words: &[&[u8]]) -> Vec<u8> {
@@ -29,7 +29,7 @@ fn connect(place: &Place) -> Result<Socket> {
             user => &[b"AUTH", user.as_bytes(), password.as_bytes()],
         };
         let answer = socket.ask(&command(auth), line)?;
-        ensure!(answer.starts_with(b"+OK"), "Redis refuses user or password");
+        ensure!(answer.starts_with(b"+OK"), "Redis refuses the login");
     }
     Ok(socket)
 }
@@ -48,7 +48,7 @@ pub(super) const CHANNEL: Wire = Wire {
         let mut socket = connect(place)?;
         socket
             .ask(&command(&[b"SUBSCRIBE", place.name().as_bytes()]), |answer| answer.ends_with(b":1\r\n"))?;
-        Ok(Door::Open(socket))
+        Ok(Source::Open(socket))
     },
     answer: None,
     even: false,
@@ -64,7 +64,11 @@ pub(super) const STREAM: Wire = Wire {
         let (mut socket, name) = (connect(place)?, place.name());
         let key = name.as_bytes();
         let made = socket.ask(&command(&[b"XGROUP", b"CREATE", key, b"floor", b"$", b"MKSTREAM"]), line)?;
-        ensure!(made.starts_with(b"+OK"), "Redis makes no group: {}", String::from_utf8_lossy(&made));
+        ensure!(
+            made.starts_with(b"+OK"),
+            "Redis refuses to create the consumer group: {}",
+            String::from_utf8_lossy(&made)
+        );
         let read: [&[u8]; 12] = [
             b"XREADGROUP",
             b"GROUP",
@@ -79,7 +83,7 @@ pub(super) const STREAM: Wire = Wire {
             key,
             b">",
         ];
-        Ok(Door::Asking(socket, command(&read)))
+        Ok(Source::Asking(socket, command(&read)))
     },
     remove: |place, _| {
         connect(place)?.ask(&command(&[b"DEL", place.name().as_bytes()]), line)?;
@@ -129,7 +133,7 @@ impl Replies {
         whole
     }
 
-    /// An element has come, which has so many elements of its own; 1 if that was the last.
+    /// Counts an element that has this many elements of its own; 1 if that was the last.
     fn element(&mut self, inside: u64) -> u64 {
         self.open = self.open.max(1) - 1 + inside;
         u64::from(self.open == 0)

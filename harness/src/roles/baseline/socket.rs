@@ -1,4 +1,4 @@
-//! Plain blocking sockets.
+//! Plain blocking sockets, for the baselines.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -70,12 +70,12 @@ impl Socket {
 
     /// Says something and reads until `enough` is content with all that came.
     pub(super) fn ask(&mut self, question: &[u8], enough: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>> {
-        self.write_all(question).context("the other side has hung up")?;
+        self.write_all(question).context("the other side closed the connection")?;
         let (mut answer, mut part) = (Vec::new(), [0; 4096]);
         while !enough(&answer) {
             let read = self.read(&mut part).context("the other side does not answer")?;
             if read == 0 {
-                bail!("the other side has hung up after `{}`", String::from_utf8_lossy(&answer));
+                bail!("the other side closed the connection after `{}`", String::from_utf8_lossy(&answer));
             }
             answer.extend_from_slice(&part[..read]);
         }
@@ -106,12 +106,12 @@ impl Write for Socket {
 }
 
 /// How the receiving side is reached.
-pub(super) enum Door {
+pub(super) enum Source {
     /// It has connected to a broker, which will send.
     Open(Socket),
     /// It has to say this again after each reply in the Redis protocol.
     Asking(Socket, Vec<u8>),
-    /// It waits for the sender, and greets it as its protocol wants.
+    /// Waits for the sender, and does the handshake of its protocol.
     Listening(Listener, fn(&mut Socket) -> Result<()>),
 }
 
@@ -131,7 +131,7 @@ impl Listener {
 
     /// On a path that nobody else has, announced.
     pub(super) fn unix(place: &Place) -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("{}-{}.floor", place.name(), std::process::id()));
+        let path = std::env::temp_dir().join(format!("{}-{}.baseline", place.name(), std::process::id()));
         let listener =
             UnixListener::bind(&path).with_context(|| format!("cannot bind {}", path.display()))?;
         place.announce(format!("unix:{}", path.display()));
@@ -139,7 +139,7 @@ impl Listener {
         Ok(Self::Unix(listener, path))
     }
 
-    /// Whoever has come, if anyone has.
+    /// The next connection, if there is one.
     pub(super) fn accept(&self) -> Result<Option<Socket>> {
         let accepted = match self {
             Self::Tcp(listener) => listener.accept().map(|(tcp, _)| Socket::Tcp(tcp)),

@@ -1,10 +1,10 @@
-//! STOMP 1.2 through RabbitMQ: a topic, acknowledged by itself.
+//! STOMP 1.2 baseline through RabbitMQ: a topic, with automatic acknowledgements.
 
 use anyhow::{Result, ensure};
 use labs::lab::Place;
 
 use super::frame::Frame;
-use super::socket::{Door, Socket};
+use super::socket::{Socket, Source};
 use super::wire::{Wire, nothing};
 
 /// A frame without a body.
@@ -32,7 +32,11 @@ fn connect(place: &Place) -> Result<Socket> {
         ("heart-beat", "0,0"),
     ];
     let answer = socket.ask(&frame("CONNECT", &headers), whole)?;
-    ensure!(answer.starts_with(b"CONNECTED"), "STOMP is refused: {}", String::from_utf8_lossy(&answer));
+    ensure!(
+        answer.starts_with(b"CONNECTED"),
+        "the broker refuses the STOMP connection: {}",
+        String::from_utf8_lossy(&answer)
+    );
     Ok(socket)
 }
 
@@ -51,8 +55,11 @@ pub(super) const TOPIC: Wire = Wire {
         let headers = [("destination", &*topic(place)), ("id", "0"), ("ack", "auto"), ("receipt", "in")];
         let answer = socket.ask(&frame("SUBSCRIBE", &headers), whole)?;
         let answer = String::from_utf8_lossy(&answer);
-        ensure!(answer.trim_start().starts_with("RECEIPT"), "STOMP refuses the subscription: {answer}");
-        Ok(Door::Open(socket))
+        ensure!(
+            answer.trim_start().starts_with("RECEIPT"),
+            "the broker refuses the STOMP subscription: {answer}"
+        );
+        Ok(Source::Open(socket))
     },
     answer: None,
     even: false,

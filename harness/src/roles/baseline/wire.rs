@@ -1,13 +1,13 @@
-//! How a floor's messages go over the wire.
+//! The protocol of a baseline as data: how its messages go over the wire.
 
 use anyhow::Result;
 use labs::lab::Place;
 
 use super::frame::Frame;
-use super::socket::{Door, Socket};
+use super::socket::{Socket, Source};
 
-/// How a floor's messages go over the wire. Everything blocks: a role has its
-/// process to itself.
+/// How a baseline's messages go over the wire. Everything blocks: a role has its process to
+/// itself.
 pub(super) struct Wire {
     /// Connects as the sending side; `peer` is where the other side listens,
     /// where the two talk directly.
@@ -15,8 +15,8 @@ pub(super) struct Wire {
     /// One message with this body.
     pub(super) frame: fn(&Place, body: &[u8]) -> Frame,
     /// Joins as the receiving side.
-    pub(super) receive: fn(&Place) -> Result<Door>,
-    /// What is answered to a message with this body, for a wire with answers.
+    pub(super) receive: fn(&Place) -> Result<Source>,
+    /// The reply to a message with this body, for protocols with replies.
     pub(super) answer: Option<fn(body: &[u8]) -> Frame>,
     /// Nothing but frames of one length comes to the receiving side: bytes are counted.
     pub(super) even: bool,

@@ -5,11 +5,11 @@ use std::ops::Range;
 
 use anyhow::{Context as _, Result};
 
-use super::model::{Figure, Flood, Sample, Seen, Take, Unit, View};
+use super::model::{Figure, Flood, RecordedTrial, Sample, Samples, Unit, View};
 use crate::measure::trace::MessageTrace;
 
 const MS: u64 = 1_000_000;
-/// What is averaged: the percentile of each second.
+/// The percentile of each second, for averaging.
 const INTERVAL: u64 = 1_000 * MS;
 /// Messages that come closer upon each other than this came with one wake-up
 /// of the receiver, ns. A message on its own comes a gap of the schedule later,
@@ -17,20 +17,20 @@ const INTERVAL: u64 = 1_000 * MS;
 const BATCH_GAP: u64 = 100_000;
 
 /// The measured time, ns from the common start.
-pub(super) fn window(take: &Take) -> Range<u64> {
-    let from = (take.warmup_s * 1e9) as u64;
-    from..from + (take.seconds * 1e9) as u64
+pub(super) fn window(trial: &RecordedTrial) -> Range<u64> {
+    let from = (trial.warmup_s * 1e9) as u64;
+    from..from + (trial.seconds * 1e9) as u64
 }
 
 /// Each message that was due in the measured time and was received, as it came
 /// for the first time, in the order due.
-pub(super) fn samples(recording: &MessageTrace, take: &Take) -> Vec<Sample> {
-    let window = window(take);
+pub(super) fn samples(recording: &MessageTrace, trial: &RecordedTrial) -> Vec<Sample> {
+    let window = window(trial);
     let mut samples = Vec::new();
     let mut last = None;
     for record in recording.records.iter().filter(|record| window.contains(&record.due)) {
         let Some(received) = record.received else { continue };
-        // Records of one message stand together, the earliest receipt first.
+        // Records of one message are adjacent, the earliest receipt first.
         if last.replace((record.producer, record.sequence)) != Some((record.producer, record.sequence)) {
             samples.push(Sample { due: record.due, sent: record.sent, received });
         }
@@ -49,14 +49,13 @@ pub(super) fn sorted(times: impl Iterator<Item = u64>) -> Vec<u64> {
 /// The smallest value that at least this share of all do not exceed (nearest
 /// rank); 0 of nothing. `sorted` is.
 pub(super) fn quantile(sorted: &[u64], share: f64) -> u64 {
-    // What is a whole number but for the last bit of a product is one.
+    // A product that differs from a whole number only in the last bit counts as whole.
     let rank = (share * sorted.len() as f64 - 1e-9).ceil().max(1.0) as usize;
     sorted.get(rank.min(sorted.len()).wrapping_sub(1)).copied().unwrap_or_default()
 }
 
-/// What a client in lockstep would have sent of these: a message counts only if
-/// it was sent when the last that counted had been received. It counts from its
-/// send.
+/// The messages of these that a client in lockstep would have sent: a message counts only if it
+/// was sent when the last that counted had been received. It counts from its send.
 pub(super) fn lockstep(samples: &[Sample]) -> Vec<u64> {
     let mut by_send: Vec<&Sample> = samples.iter().collect();
     by_send.sort_by_key(|sample| sample.sent);
@@ -140,7 +139,7 @@ fn messages(what: &str, count: usize) -> Figure {
     Figure { what: what.to_owned(), value: count as u64, unit: Unit::Messages }
 }
 
-/// A view; the factor follows from its figures.
+/// A view of the event; the factor follows from its figures.
 fn view(name: &str, measure: &str, (wrong, truth): (Figure, Figure), more: Vec<Figure>) -> View {
     let (low, high) = (wrong.value.min(truth.value).max(1), wrong.value.max(truth.value).max(1));
     let factor = high as f64 / low as f64;
@@ -150,9 +149,9 @@ fn view(name: &str, measure: &str, (wrong, truth): (Figure, Figure), more: Vec<F
     View { name: name.to_owned(), measure: measure.to_owned(), wrong, truth, factor, more }
 }
 
-pub(super) fn closed_loop(seen: &Seen) -> View {
-    let (open, closed) = (responses(&seen.open), services(&seen.closed));
-    let thinned = lockstep(&seen.open);
+pub(super) fn closed_loop(samples: &Samples) -> View {
+    let (open, closed) = (responses(&samples.open), services(&samples.closed));
+    let thinned = lockstep(&samples.open);
     let p = |times: &[u64]| quantile(times, 0.999);
     view(
         "closed-loop",
@@ -162,7 +161,10 @@ pub(super) fn closed_loop(seen: &Seen) -> View {
             ns("from due to receipt, of every message that was due", p(&open)),
         ),
         vec![
-            ns("the open loop's own recording, thinned to what such a sender would have sent", p(&thinned)),
+            ns(
+                "the open loop's recording, thinned to the messages that such a sender would have sent",
+                p(&thinned),
+            ),
             messages("messages of the open loop", open.len()),
             messages("messages of the closed loop", closed.len()),
             messages("messages of the thinned recording", thinned.len()),
@@ -172,8 +174,8 @@ pub(super) fn closed_loop(seen: &Seen) -> View {
     )
 }
 
-pub(super) fn millisecond_clock(seen: &Seen) -> View {
-    let times = responses(&seen.open);
+pub(super) fn millisecond_clock(samples: &Samples) -> View {
+    let times = responses(&samples.open);
     let coarse = milliseconds(&times);
     let kept: f64 = coarse.iter().map(|(_, share)| share).sum();
     view(
@@ -184,21 +186,21 @@ pub(super) fn millisecond_clock(seen: &Seen) -> View {
             ns("in nanoseconds, of every message", quantile(&times, 0.5)),
         ),
         vec![
-            messages("messages that were taken for zero and dropped", times.len() - kept.round() as usize),
+            messages("messages rounded to zero and dropped", times.len() - kept.round() as usize),
             messages("messages", times.len()),
         ],
     )
 }
 
-pub(super) fn averaged_percentiles(seen: &Seen) -> View {
-    let seconds = by_second(&seen.open, seen.from, 0.99);
+pub(super) fn averaged_percentiles(samples: &Samples) -> View {
+    let seconds = by_second(&samples.open, samples.from, 0.99);
     let mean = seconds.iter().sum::<u64>() / (seconds.len() as u64).max(1);
     view(
         "averaged-percentiles",
         "p99 of the response time",
         (
             ns("the mean of the p99 of each second", mean),
-            ns("the p99 of all messages together", quantile(&responses(&seen.open), 0.99)),
+            ns("the p99 of all messages together", quantile(&responses(&samples.open), 0.99)),
         ),
         vec![
             ns("the lowest p99 of a second", seconds.iter().copied().min().unwrap_or_default()),
@@ -207,21 +209,21 @@ pub(super) fn averaged_percentiles(seen: &Seen) -> View {
     )
 }
 
-pub(super) fn one_sample_a_batch(seen: &Seen) -> View {
-    let (all, last) = (responses(&seen.open), last_of_batches(&seen.open));
+pub(super) fn one_sample_a_batch(samples: &Samples) -> View {
+    let (all, last) = (responses(&samples.open), last_of_batches(&samples.open));
     view(
         "one-sample-a-batch",
         "p99 of the response time",
         (
-            ns("of the last message of each batch that came together", quantile(&last, 0.99)),
+            ns("of the last message of each batch", quantile(&last, 0.99)),
             ns("of every message", quantile(&all, 0.99)),
         ),
         vec![messages("samples, one a batch", last.len()), messages("messages", all.len())],
     )
 }
 
-pub(super) fn single_run(seen: &Seen) -> Result<View> {
-    let p99: Vec<u64> = seen.runs.iter().map(|run| quantile(&responses(run), 0.99)).collect();
+pub(super) fn single_run(samples: &Samples) -> Result<View> {
+    let p99: Vec<u64> = samples.runs.iter().map(|run| quantile(&responses(run), 0.99)).collect();
     let sorted = sorted(p99.iter().copied());
     let (low, high) = sorted.first().zip(sorted.last()).context("there is no short run")?;
     // Of an even number the lower of the middle two: a figure that a run has shown.
@@ -231,7 +233,7 @@ pub(super) fn single_run(seen: &Seen) -> Result<View> {
     Ok(view(
         "single-run",
         "p99 of the response time",
-        (ns("the one run of them that is farthest off", farthest), ns("the median of all runs", median)),
+        (ns("the run that is farthest from the median", farthest), ns("the median of all runs", median)),
         (1..).zip(p99).map(|(number, value)| ns(&format!("run {number}"), value)).collect(),
     ))
 }
@@ -247,12 +249,12 @@ pub(super) fn senders_rate(flood: &Flood) -> View {
         "senders-rate",
         "throughput",
         (
-            rate("messages a second that the sender got rid of", flood.counts.sent as f64 / flood.seconds),
+            rate("messages a second that the sender handed over", flood.counts.sent as f64 / flood.seconds),
             rate("messages a second that were received", flood.received_per_s),
         ),
         vec![
             count("sent", flood.counts.sent),
-            count("received, in the end", flood.counts.received),
+            count("received in total", flood.counts.received),
             count("lost", flood.counts.lost),
         ],
     )

@@ -1,4 +1,4 @@
-//! What `lab wrong-views` keeps: `views.json`, and the messages that are looked at.
+//! The data of `lab wrong-views`: `views.json`, and the messages that are analysed.
 
 use std::path::Path;
 
@@ -32,7 +32,7 @@ pub struct Made {
     pub host: Host,
     /// What ran.
     pub versions: Versions,
-    /// How quiet the machine was before.
+    /// The noise of the machine before the trials.
     pub noise: Noise,
     /// The lab.
     pub lab: String,
@@ -40,32 +40,32 @@ pub struct Made {
     pub size: u64,
     /// Messages due a second, at equal gaps.
     pub rate: f64,
-    /// When the broker stood still, in the open and in the closed loop.
+    /// The pause of the broker, in the open and in the closed loop.
     pub pause: Pause,
-    /// The event as an open loop saw it: the recording that is looked at.
-    pub open: Take,
+    /// The event in an open loop: the recording that is analysed.
+    pub open: RecordedTrial,
     /// The same event before a sender that waits for each message.
-    pub closed: Take,
-    /// Short runs in which nothing stands still.
-    pub runs: Vec<Take>,
-    /// A sender without bound before a lab that does not hold it back.
+    pub closed: RecordedTrial,
+    /// Short runs without a pause.
+    pub runs: Vec<RecordedTrial>,
+    /// A sender without a window, over a lab without back-pressure.
     pub flood: Flood,
 }
 
 /// One trial that was recorded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Take {
+pub struct RecordedTrial {
     /// Its recording's file.
     pub file: String,
     /// Warm-up before the measured time, seconds.
     pub warmup_s: f64,
-    /// The measured time, seconds: only what was due in it is looked at.
+    /// The measured time, seconds: only messages due in it are analysed.
     pub seconds: f64,
-    /// What became of every message.
+    /// The counts of the trial.
     pub counts: Counts,
-    /// When the broker stood still.
+    /// The pause of the broker.
     pub paused: Option<Paused>,
-    /// What is not to be believed about it.
+    /// Its flags.
     pub flags: Vec<Flag>,
 }
 
@@ -76,13 +76,13 @@ pub struct Flood {
     pub lab: String,
     /// For how long was sent, seconds. There was no warm-up.
     pub seconds: f64,
-    /// What became of every message.
+    /// The counts of the trial.
     pub counts: Counts,
     /// Received in that time, messages a second.
     pub received_per_s: f64,
 }
 
-/// What a figure counts.
+/// The unit of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
@@ -94,27 +94,27 @@ pub enum Unit {
     Messages,
 }
 
-/// A number and what it says.
+/// A number and its meaning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figure {
-    /// What it says.
+    /// Its meaning.
     pub what: String,
     /// The number.
     pub value: u64,
-    /// What it counts.
+    /// Its unit.
     pub unit: Unit,
 }
 
-/// One way to look at the event, beside the truth.
+/// One way to measure the event, beside the actual value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct View {
     /// A short name, also that of its picture's file.
     pub name: String,
-    /// What is compared: `p99.9 of the response time`.
+    /// The figure that is compared: `p99.9 of the response time`.
     pub measure: String,
-    /// What this view says.
+    /// The reported value.
     pub wrong: Figure,
-    /// What is so.
+    /// The actual value.
     pub truth: Figure,
     /// How many times the larger of the two is the smaller.
     pub factor: f64,
@@ -131,13 +131,13 @@ impl Views {
         let path = dir.join("views.json");
         let text = std::fs::read_to_string(&path).with_context(|| {
             let make = crate::hint::command(&["wrong-views"]);
-            format!("cannot read {}; `{make}` makes it", path.display())
+            format!("cannot read {}; `{make}` creates it", path.display())
         })?;
         let views: Self =
             serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
         ensure!(
             views.schema == SCHEMA,
-            "{} has schema {}, and this program reads {SCHEMA}; make it again with `{}`",
+            "{} has schema {}, but this program reads schema {SCHEMA}; create it again with `{}`",
             path.display(),
             views.schema,
             crate::hint::command(&["wrong-views"])
@@ -155,19 +155,19 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// What a user waits.
+    /// The time that a user waits.
     pub(super) const fn response(&self) -> u64 {
         self.received.saturating_sub(self.due)
     }
 
-    /// What a sender sees who knows no schedule.
+    /// The time that a sender without a schedule sees.
     pub(super) const fn service(&self) -> u64 {
         self.received.saturating_sub(self.sent)
     }
 }
 
-/// What is looked at.
-pub(super) struct Seen {
+/// The messages that are analysed.
+pub(super) struct Samples {
     /// Where the measured time of the open loop begins, ns from the common start.
     pub(super) from: u64,
     pub(super) open: Vec<Sample>,

@@ -1,9 +1,9 @@
-//! The views in words, for the README of a folder and for the book.
+//! The text on each pitfall, for the README of a folder and for the docs.
 
 use super::model::{Figure, Unit, View, Views};
 use crate::report::number;
 
-/// What is said of a view: its heading, the habit, and why it is wrong.
+/// The text on a pitfall: its heading, the habit, and why it is wrong.
 struct Words {
     name: &'static str,
     title: &'static str,
@@ -15,48 +15,48 @@ const WORDS: [Words; 6] = [
     Words {
         name: "closed-loop",
         title: "A closed loop",
-        habit: "The client sends, waits for the answer, sends the next, and counts from its own send, as wrk \
-                does and most loops that people write themselves.",
-        why: "While the broker stands still, such a client has one message on its way, so one message is \
-              slow; what users would have sent meanwhile is not in its list (coordinated omission, as Gil \
-              Tene named it).",
+        habit: "The client sends, waits for the answer, sends the next message, and measures from its own \
+                send. wrk does this, and most hand-written loops do.",
+        why: "While the broker is paused, such a client has one message in flight, so one message is slow. \
+              The messages that users would have sent during the pause are missing from its data. Gil Tene \
+              named this coordinated omission.",
     },
     Words {
         name: "millisecond-clock",
         title: "A clock of milliseconds",
-        habit: "Times are taken in whole milliseconds and what comes out as zero is dropped, as the \
-                OpenMessaging Benchmark does for its end-to-end latency.",
-        why: "What takes a tenth of a millisecond is dropped nine times of ten and is 1 ms the tenth time; \
-              the median is that of the few that are left.",
+        habit: "Times are taken in whole milliseconds and zeros are dropped. The OpenMessaging Benchmark \
+                does this for its end-to-end latency.",
+        why: "A message that takes 0.1 ms is dropped nine times of ten and counts as 1 ms the tenth time. \
+              The median is that of the few remaining samples.",
     },
     Words {
         name: "averaged-percentiles",
         title: "Averaged percentiles",
         habit: "A dashboard keeps the p99 of each second, or of each instance, and shows their mean.",
-        why: "The mean of percentiles is the percentile of nothing: a bad second counts as one of many, \
-              whatever came in it. Histograms can be merged; percentiles cannot.",
+        why: "A mean of percentiles is not a percentile: a bad second counts as one of many, however many \
+              messages it had. Histograms can be merged; percentiles cannot.",
     },
     Words {
         name: "one-sample-a-batch",
         title: "One sample a batch",
-        habit: "The clock is read once for all messages that came or went together, as natscli and iggy's \
-                bench do.",
-        why: "Messages come together when something was slow: hundreds that waited make a handful of \
-              samples, and the last of a batch has waited the least.",
+        habit: "The clock is read once for all messages that are sent or received together. natscli and \
+                iggy's bench do this.",
+        why: "Messages arrive together after something was slow. Hundreds of messages that waited become a \
+              few samples, and the last message of a batch has waited the least.",
     },
     Words {
         name: "single-run",
         title: "A single run",
-        habit: "One run is made, and its p99 is what the system's p99 is said to be.",
-        why: "Nothing was changed between these runs, each over a broker of its own, and no two agree; \
-              a difference between two systems that is smaller than theirs is none.",
+        habit: "The p99 of one run is reported as the p99 of the system.",
+        why: "Nothing was changed between these runs, each with a new broker, and their results differ. A \
+              smaller difference between two systems means nothing.",
     },
     Words {
         name: "senders-rate",
         title: "The sender's rate",
-        habit: "Messages handed to the client are counted, divided by the time, and called throughput.",
-        why: "A client may take what it drops later or keep it in a buffer, and a broker may pile it up. What was not received was \
-              not moved, and what was received counts at the receiver.",
+        habit: "The number of messages handed to the client, divided by the time, is reported as throughput.",
+        why: "A client may accept messages and drop them later or buffer them, and a broker may queue them. \
+              Throughput is what receivers receive, so it must be counted there.",
     },
 ];
 
@@ -73,10 +73,10 @@ pub(super) fn shown(figure: &Figure) -> String {
     }
 }
 
-/// `4 880 times too low`; a view that is as good as right says so.
+/// `4 880 times too low`; `none` if there is no error.
 pub(super) fn off(view: &View) -> String {
     if view.factor < 1.005 {
-        return "as it is".to_owned();
+        return "none".to_owned();
     }
     let times = match view.factor {
         factor if factor < 10.0 => format!("{factor:.2}"),
@@ -91,14 +91,14 @@ pub(super) fn title(view: &View) -> &str {
     words(view).map_or(view.name.as_str(), |words| words.title)
 }
 
-/// A table of all views, then each with its figures and its picture. `folder` is
-/// where the pictures are, seen from the page.
+/// A table of all pitfalls, then each with its figures and its plot. `folder` is where the
+/// pictures are, seen from the page.
 pub fn body(views: &Views, folder: &str) -> String {
     let made = &views.made;
     let (rate, pause) = (number::rate(made.rate), made.pause);
     let mut text = format!(
-        "`{}`, {} B, {rate} messages a second for {} s, the broker stopped from {} s to {} s, on {} ({}), {}.\n\n\
-         | view | figure | it says | it is | so it is |\n| --- | --- | ---: | ---: | --- |\n",
+        "`{}`, {} B, {rate} messages a second for {} s, the broker paused from {} s to {} s, on {} ({}), \
+         {}.\n\n| pitfall | figure | reported | actual | error |\n| --- | --- | ---: | ---: | --- |\n",
         made.lab,
         made.size,
         made.open.seconds,
@@ -116,7 +116,7 @@ pub fn body(views: &Views, folder: &str) -> String {
         text.push_str(&section(view, folder));
     }
     text.push_str(&format!(
-        "\nThe flood of the last view went over `{}` for {} s.\n",
+        "\nThe last pitfall was measured over `{}`, with a sender without a window, for {} s.\n",
         made.flood.lab, made.flood.seconds
     ));
     text
@@ -128,8 +128,8 @@ fn section(view: &View, folder: &str) -> String {
         text.push_str(&format!("{} {}\n\n", words.habit, words.why));
     }
     text.push_str(&format!("| {} | |\n| --- | ---: |\n", view.measure));
-    text.push_str(&format!("| it says: {} | {} |\n", view.wrong.what, shown(&view.wrong)));
-    text.push_str(&format!("| **it is: {}** | **{}** |\n", view.truth.what, shown(&view.truth)));
+    text.push_str(&format!("| reported: {} | {} |\n", view.wrong.what, shown(&view.wrong)));
+    text.push_str(&format!("| **actual: {}** | **{}** |\n", view.truth.what, shown(&view.truth)));
     for figure in &view.more {
         text.push_str(&format!("| {} | {} |\n", figure.what, shown(figure)));
     }
@@ -138,7 +138,7 @@ fn section(view: &View, folder: &str) -> String {
 }
 
 impl Views {
-    /// The table: view, figure, what it says, what is so, and how far off that is.
+    /// The rows of the table: pitfall, figure, reported value, actual value, error.
     pub fn rows(&self) -> Vec<[String; 5]> {
         let row = |view: &View| {
             let (wrong, truth) = (shown(&view.wrong), shown(&view.truth));
@@ -157,7 +157,7 @@ fn readme(views: &Views) -> String {
     let files = std::iter::once(&views.made.open)
         .chain([&views.made.closed])
         .chain(&views.made.runs)
-        .map(|take| format!("[`{0}`]({0})", take.file));
+        .map(|trial| format!("[`{0}`]({0})", trial.file));
     format!(
         "# Six wrong views of one event\n\n{}\n## The recordings\n\n\
          {}: every message with the times it was due, sent and received, in ns from the common start, \

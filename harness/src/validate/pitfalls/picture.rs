@@ -1,13 +1,13 @@
-//! The pictures: the event itself, and of each view what it says beside what
-//! is so.
+//! The plots: the event itself, and for each pitfall the reported value beside the actual
+//! one.
 
 use anyhow::Result;
 use plotters::style::{Color as _, RGBColor};
 
-use super::evidence::Evidence;
 use super::methods;
-use super::model::{Sample, Seen, Unit, View, Views};
+use super::model::{Sample, Samples, Unit, View, Views};
 use super::page::{off, shown, title};
+use super::recordings::Recordings;
 use crate::report::figure::{self, Canvas, HEAD, LABEL, NOTE, Point};
 use crate::report::scale::Scale;
 use crate::report::{number, palette};
@@ -26,8 +26,8 @@ const LEFT_BEYOND: f64 = 10.0;
 ///
 /// # Errors
 /// When the recordings cannot be looked at, or a picture cannot be drawn.
-pub fn pictures(evidence: &Evidence, views: &Views) -> Result<Vec<(String, String)>> {
-    let seen = evidence.seen()?;
+pub fn pictures(recordings: &Recordings, views: &Views) -> Result<Vec<(String, String)>> {
+    let samples = recordings.samples()?;
     let mut pictures = Vec::new();
     let mut add = |name: &str, alt: &str, canvas: &Canvas| -> Result<()> {
         pictures.push((format!("{name}.svg"), figure::standalone(&canvas.svg(alt)?)));
@@ -35,23 +35,26 @@ pub fn pictures(evidence: &Evidence, views: &Views) -> Result<Vec<(String, Strin
     };
     add(
         "the-event",
-        "Response times around the pause: in the open loop, they rise at once to the length of the pause and fall in a line; in the closed loop, one message is slow",
-        &event(evidence, &seen),
+        "Response times around the pause: in the open loop, they rise at once to the length of the pause and \
+         then fall linearly; in the closed loop, one message is slow",
+        &event(recordings, &samples),
     )?;
     for view in &views.views {
         let canvas = match view.name.as_str() {
-            "averaged-percentiles" => {
-                levels(view, &methods::by_second(&seen.open, seen.from, 0.99), "second of the measured time")
-            }
+            "averaged-percentiles" => levels(
+                view,
+                &methods::by_second(&samples.open, samples.from, 0.99),
+                "second of the measured time",
+            ),
             "single-run" => {
                 let p99 = |run: &Vec<Sample>| methods::quantile(&methods::responses(run), 0.99);
-                levels(view, &seen.runs.iter().map(p99).collect::<Vec<_>>(), "run")
+                levels(view, &samples.runs.iter().map(p99).collect::<Vec<_>>(), "run")
             }
             "senders-rate" => bars(view),
-            _ => curves(view, &seen),
+            _ => curves(view, &samples),
         };
         let alt = format!(
-            "{}, {}: it says {}, and it is {}",
+            "{}, {}: reported {}, actual {}",
             title(view),
             view.measure,
             shown(&view.wrong),
@@ -62,12 +65,12 @@ pub fn pictures(evidence: &Evidence, views: &Views) -> Result<Vec<(String, Strin
     Ok(pictures)
 }
 
-/// A canvas with what a view says and what is so above it.
+/// A canvas with the reported and the actual value above the plot.
 fn headed(view: &View) -> Canvas {
     let mut canvas = Canvas::new(WIDTH, HEIGHT);
     canvas.text(format!("{}: {}, {}", title(view), view.measure, off(view)), (LEFT, 16.0), HEAD);
-    key(&mut canvas, LEFT, &format!("it says {}", shown(&view.wrong)), palette::WRONG);
-    key(&mut canvas, f64::midpoint(LEFT, RIGHT), &format!("it is {}", shown(&view.truth)), palette::TRUTH);
+    key(&mut canvas, LEFT, &format!("reported {}", shown(&view.wrong)), palette::WRONG);
+    key(&mut canvas, f64::midpoint(LEFT, RIGHT), &format!("actual {}", shown(&view.truth)), palette::TRUTH);
     canvas
 }
 
@@ -84,25 +87,28 @@ fn horizontal(canvas: &mut Canvas, y: &Scale, text: impl Fn(f64) -> String) {
 }
 
 /// Response time by when a message was due, around the pause, on a linear axis.
-fn event(evidence: &Evidence, seen: &Seen) -> Canvas {
-    let made = &evidence.made;
+fn event(recordings: &Recordings, samples: &Samples) -> Canvas {
+    let made = &recordings.made;
     let mut canvas = Canvas::new(WIDTH, HEIGHT);
     let start = made.open.warmup_s + made.pause.at_s;
     let (from, to) = (start - made.pause.for_s / 2.0, start + made.pause.for_s * 1.7);
     let near = |sample: &&Sample| (from..to).contains(&(sample.due as f64 / 1e9));
     let x = Scale::between((from, to), (LEFT, RIGHT));
     let responses = |samples: &[Sample]| samples.iter().filter(near).map(Sample::response).max();
-    let most = responses(&seen.open).max(responses(&seen.closed)).unwrap_or_default();
+    let most = responses(&samples.open).max(responses(&samples.closed)).unwrap_or_default();
     let y = Scale::linear(most as f64, (BOTTOM, TOP));
-    let head =
-        format!("{}, {} messages a second: response time by when due", made.lab, number::rate(made.rate));
+    let head = format!(
+        "{}, {} messages a second: response time against due time",
+        made.lab,
+        number::rate(made.rate)
+    );
     canvas.text(head, (LEFT, 16.0), HEAD);
     let slow = |samples: &[Sample]| samples.iter().filter(|sample| sample.response() > 10_000_000).count();
     let told = |name: &str, samples: &[Sample]| {
-        format!("{name}; messages of more than 10 ms: {}", number::count(slow(samples) as u64))
+        format!("{name}; messages above 10 ms: {}", number::count(slow(samples) as u64))
     };
-    key(&mut canvas, LEFT, &told("closed loop", &seen.closed), palette::WRONG);
-    key(&mut canvas, f64::midpoint(LEFT, RIGHT), &told("open loop", &seen.open), palette::TRUTH);
+    key(&mut canvas, LEFT, &told("closed loop", &samples.closed), palette::WRONG);
+    key(&mut canvas, f64::midpoint(LEFT, RIGHT), &told("open loop", &samples.open), palette::TRUTH);
     if let Some(paused) = made.open.paused {
         let at = |ns: u64| x.at(ns as f64 / 1e9);
         canvas.rect((at(paused.began_ns), TOP), (at(paused.ended_ns), BOTTOM), palette::SHADE);
@@ -112,16 +118,17 @@ fn event(evidence: &Evidence, seen: &Seen) -> Canvas {
         canvas.text(number::short(tick), (x.at(tick), BOTTOM + 12.0), NOTE.centre());
     }
     canvas.text(
-        "seconds from the start; the broker stood still in the shaded time",
+        "seconds from the start; the broker was paused in the shaded time",
         (f64::midpoint(LEFT, RIGHT), BOTTOM + 32.0),
         NOTE.centre(),
     );
     let place =
         |sample: &Sample| -> Point { (x.at(sample.due as f64 / 1e9), y.at(sample.response() as f64)) };
-    canvas.line(seen.open.iter().filter(near).map(place).collect(), palette::TRUTH, 2.0);
-    // A line would draw what was never sent; dots of less than a pixel apart are one.
+    canvas.line(samples.open.iter().filter(near).map(place).collect(), palette::TRUTH, 2.0);
+    // A line would show messages that were never sent. Dots that are close together are drawn
+    // once.
     let mut last = (f64::MIN, f64::MIN);
-    for point in seen.closed.iter().filter(near).map(place) {
+    for point in samples.closed.iter().filter(near).map(place) {
         if (point.0 - last.0).hypot(point.1 - last.1) >= 2.0 {
             canvas.dot(point, 2.5, palette::WRONG);
             last = point;
@@ -130,11 +137,11 @@ fn event(evidence: &Evidence, seen: &Seen) -> Canvas {
     canvas
 }
 
-/// The distribution of what a view keeps beside that of all messages, on an axis
+/// The distribution of the samples that a pitfall keeps beside that of all messages, on an axis
 /// of nines.
-fn curves(view: &View, seen: &Seen) -> Canvas {
+fn curves(view: &View, samples: &Samples) -> Canvas {
     let mut canvas = headed(view);
-    let all = methods::responses(&seen.open);
+    let all = methods::responses(&samples.open);
     let truth = curve(all.len(), |share| methods::quantile(&all, share) as f64);
     let wrong = if view.name == "millisecond-clock" {
         let coarse = methods::milliseconds(&all);
@@ -142,8 +149,8 @@ fn curves(view: &View, seen: &Seen) -> Canvas {
         curve(kept as usize, |share| methods::weighted_quantile(&coarse, share) as f64 * 1e6)
     } else {
         let kept = match view.name.as_str() {
-            "closed-loop" => methods::services(&seen.closed),
-            _ => methods::last_of_batches(&seen.open),
+            "closed-loop" => methods::services(&samples.closed),
+            _ => methods::last_of_batches(&samples.open),
         };
         curve(kept.len(), |share| methods::quantile(&kept, share) as f64)
     };
@@ -172,7 +179,7 @@ fn curve(count: usize, at: impl Fn(f64) -> f64) -> Vec<(f64, f64)> {
     places.map(|x| (x, at(1.0 - 10_f64.powf(-x)).max(1.0))).collect()
 }
 
-/// One dot for each part, and lines for what is made of them and what is so.
+/// One dot for each part, and lines for the reported and the actual value.
 fn levels(view: &View, values: &[u64], part: &str) -> Canvas {
     let mut canvas = headed(view);
     let all = values.iter().copied().chain([view.wrong.value, view.truth.value]);

@@ -1,4 +1,4 @@
-//! The views, of recordings whose truth is known because it was made by hand.
+//! Tests with recordings made by hand, whose true values are known.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::results::{Counts, Host, Noise, Pause, Versions};
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
-/// What a message takes when nothing stands still, ns.
+/// The latency of a message without a pause, ns.
 const CALM: u64 = 100_000;
 
 fn record(sequence: u64, due: u64, received: Option<u64>) -> Record {
@@ -41,8 +41,8 @@ fn in_lockstep(seconds: u64, stop: std::ops::Range<u64>) -> MessageTrace {
     MessageTrace { records: all.into_iter().filter(|record| !unsent(record.due)).collect(), cut: 0 }
 }
 
-fn take(seconds: f64) -> Take {
-    Take {
+fn recorded(seconds: f64) -> RecordedTrial {
+    RecordedTrial {
         file: "a.csv".to_owned(),
         warmup_s: 0.0,
         seconds,
@@ -52,7 +52,7 @@ fn take(seconds: f64) -> Take {
     }
 }
 
-fn evidence() -> Evidence {
+fn recordings() -> Recordings {
     let stop = 7 * SECOND..8 * SECOND;
     let runs: Vec<MessageTrace> = (1..=3)
         .map(|n| {
@@ -69,9 +69,9 @@ fn evidence() -> Evidence {
         size: 64,
         rate: 1000.0,
         pause: Pause { at_s: 7.0, for_s: 1.0 },
-        open: take(15.0),
-        closed: take(15.0),
-        runs: vec![take(2.0); 3],
+        open: recorded(15.0),
+        closed: recorded(15.0),
+        runs: vec![recorded(2.0); 3],
         flood: Flood {
             lab: "pubsub-zeromq".to_owned(),
             seconds: 2.0,
@@ -79,12 +79,12 @@ fn evidence() -> Evidence {
             received_per_s: 250_000.0,
         },
     };
-    Evidence { made, open: event(15, stop.clone()), closed: in_lockstep(15, stop), runs }
+    Recordings { made, open: event(15, stop.clone()), closed: in_lockstep(15, stop), runs }
 }
 
 #[test]
 fn each_view_says_what_it_must_of_a_known_event() {
-    let views = evidence().views().expect("views").views;
+    let views = recordings().views().expect("views").views;
     let of = |name: &str| {
         let view = views.iter().find(|view| view.name == name).expect("the view");
         (view.wrong.value, view.truth.value)
@@ -108,8 +108,8 @@ fn each_view_says_what_it_must_of_a_known_event() {
 #[test]
 fn the_thinned_recording_is_what_a_lockstep_sender_would_have_sent() {
     let stop = 7 * SECOND..8 * SECOND;
-    let open = samples(&event(15, stop.clone()), &take(15.0));
-    let closed = samples(&in_lockstep(15, stop), &take(15.0));
+    let open = samples(&event(15, stop.clone()), &recorded(15.0));
+    let closed = samples(&in_lockstep(15, stop), &recorded(15.0));
     // Sent as the pause ends, nothing is outstanding again but what was not sent.
     assert_eq!(lockstep(&open), responses(&closed));
     // A sender in lockstep cannot tell: thinning what it sent takes nothing away.
@@ -118,10 +118,10 @@ fn the_thinned_recording_is_what_a_lockstep_sender_would_have_sent() {
 
 #[test]
 fn cut_and_short_recordings_are_refused() {
-    let mut cut = evidence();
+    let mut cut = recordings();
     cut.open.cut = 7;
     assert!(cut.views().expect_err("refused").to_string().contains("7 entries"));
-    let mut short = evidence();
+    let mut short = recordings();
     short.open.records.truncate(FEWEST - 1);
     assert!(short.views().expect_err("refused").to_string().contains("9999 messages"));
 }
@@ -135,7 +135,7 @@ fn only_what_was_due_in_the_measured_time_counts_and_only_once() {
         record(2, SECOND + 1, None),
         record(3, 2 * SECOND, Some(2 * SECOND)),
     ];
-    let second = Take { warmup_s: 1.0, ..take(1.0) };
+    let second = RecordedTrial { warmup_s: 1.0, ..recorded(1.0) };
     let seen = samples(&MessageTrace { records, cut: 0 }, &second);
     assert_eq!(seen, [Sample { due: SECOND, sent: SECOND, received: SECOND + 5 }]);
 }
@@ -156,9 +156,9 @@ fn a_batch_ends_where_the_receiver_waits() {
 
 #[test]
 fn pictures_and_page_are_drawn_of_every_view() {
-    let evidence = evidence();
-    let views = evidence.views().expect("views");
-    let pictures = pictures(&evidence, &views).expect("pictures");
+    let recordings = recordings();
+    let views = recordings.views().expect("views");
+    let pictures = pictures(&recordings, &views).expect("pictures");
     assert_eq!(pictures.len(), 1 + views.views.len());
     let readme = views.readme();
     for (name, svg) in pictures {

@@ -1,4 +1,5 @@
-//! What a check is: what is done to the messages, and what the harness must find.
+//! A check of the self-test: the faults applied to the messages, and the values that the
+//! harness must find.
 
 use std::fmt;
 
@@ -7,12 +8,12 @@ use labs::catalog::Pattern;
 use super::fault::{Faults, Harm};
 use crate::results::{Arrivals, Flag, Load};
 
-/// One known truth.
+/// One check, with its expected result.
 #[derive(Clone)]
 pub struct Check {
     /// Its name, unique.
     pub name: &'static str,
-    /// What the transport does, in a few words.
+    /// The faults of the transport, in a few words.
     pub about: &'static str,
     /// The pattern whose loops are put to the test.
     pub pattern: Pattern,
@@ -30,7 +31,7 @@ pub struct Check {
     pub(super) stalls: bool,
     /// Times whose maximum is far above what a busy machine adds.
     pub(super) longest: &'static [Times],
-    /// What was sent and not received is looked at while the trial runs.
+    /// The backlog is watched while the trial runs.
     pub(super) backlog: bool,
     /// Values that follow from the plan alone.
     pub(super) known: &'static [Known],
@@ -69,13 +70,13 @@ pub(super) enum Known {
     Throughput(f64),
     /// A quantile of a time, ns.
     Time(Times, f64, u64),
-    /// So many messages take longer than a limit in ns.
+    /// The number of messages that take longer than a limit in ns.
     Beyond(u64, u64),
     /// This share of the gaps between due times is longer than the mean.
     LongGaps(f64),
-    /// So many messages are lost.
+    /// This number of messages is lost.
     Lost(u64),
-    /// What is sustained, messages a second: for a search.
+    /// The sustainable rate, messages a second, for a search.
     Sustained(f64),
 }
 
@@ -112,7 +113,7 @@ impl Check {
         }
     }
 
-    /// So many of a thousand messages are harmed.
+    /// This many of a thousand messages are affected.
     pub(super) fn harmed(self, shares: &'static [(Harm, u32)]) -> Self {
         Self { faults: Faults { shares, ..self.faults }, ..self }
     }

@@ -1,4 +1,5 @@
-//! Holds what the harness found against the truth, figure by figure.
+//! The checker: compares what the harness found with the expected results, figure by
+//! figure.
 
 use serde::Serialize;
 
@@ -10,8 +11,8 @@ use crate::measure::clock;
 use crate::results::{Flag, Percentiles, Raw, Trial};
 use crate::stats;
 
-/// How far a time may be from the truth: a share of it, and ns beyond that for
-/// the way from the transport's look at the clock to the harness's.
+/// The tolerance for a time: a share of it, and ns beyond that for the way from the transport's
+/// look at the clock to the harness's.
 pub const SHARE: f64 = 0.05;
 /// See [`SHARE`]. In a closed loop up to 16 messages share one reading of the clock, and a
 /// build without optimisation needs microseconds for each message. Such a build prints no
@@ -20,7 +21,7 @@ pub const HAIR_NS: u64 = if cfg!(debug_assertions) { 200_000 } else { 20_000 };
 /// A percentile may be that of a rank this far away, as a share of all: a thread
 /// that loses its CPU between two looks at the clock moves a message up.
 pub const RANKS: f64 = 0.005;
-/// How far throughput may be from the truth: messages at the window's ends.
+/// The tolerance for throughput: messages at the window's ends.
 const THROUGHPUT: f64 = 0.01;
 /// How far a backlog may be that both looked at, but not in the same instant.
 const BACKLOG: f64 = 0.15;
@@ -28,21 +29,21 @@ const BACKLOG: f64 = 0.15;
 /// One thing that had to be found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Figure {
-    /// What it is: `lost`, `response p99`.
+    /// Its name: `lost`, `response p99`.
     pub name: String,
     /// The unit of the values: `ns`, `msg/s`, or none for a number of messages.
     pub unit: &'static str,
-    /// By the transport's own notes, or worked out from what was planned.
+    /// From the transport's event log, or computed from the plan.
     pub truth: Value,
     /// By the harness.
     pub found: Value,
-    /// The least and the most that counts as found; null where nothing but the truth does.
+    /// The lowest and the highest accepted value; null if only the expected value is accepted.
     pub within: Option<[f64; 2]>,
     /// Whether it was found.
     pub good: bool,
 }
 
-/// What a figure can be.
+/// A value of a figure.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Value {
@@ -97,7 +98,7 @@ impl Figure {
 pub(super) const RATE: &str = "msg/s";
 const WITHHELD: &str = "withheld";
 
-/// What was seen of the backlog while a trial ran.
+/// The backlog during a trial.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Backlog {
     /// When, seconds from the common start.
@@ -106,7 +107,7 @@ pub(super) struct Backlog {
     pub(super) messages: u64,
 }
 
-/// What the harness found.
+/// The results of the harness.
 #[derive(Clone, Copy)]
 pub(super) struct Findings<'a> {
     pub(super) trial: &'a Trial,
@@ -115,7 +116,7 @@ pub(super) struct Findings<'a> {
 }
 
 /// Every figure of a check, found or not.
-pub(super) fn judge(check: &Check, truth: &Expected, findings: Findings<'_>) -> Vec<Figure> {
+pub(super) fn compare(check: &Check, truth: &Expected, findings: Findings<'_>) -> Vec<Figure> {
     let Findings { trial, backlog, .. } = findings;
     let mut figures = vec![Figure::text("ends", check.ending(), ending(trial))];
     figures.extend(counts(check, truth, trial));
@@ -236,7 +237,7 @@ fn time(name: String, sorted: &[u64], quantile: f64, found: Option<u64>) -> Opti
     Some(Figure::near(name, "ns", truth as f64, found.map(|ns| ns as f64), within))
 }
 
-/// What follows from the plan alone, with no look at what happened. A search is not judged by one trial.
+/// Figures that follow from the plan alone. A search is not evaluated by one trial.
 fn worked_out(known: Known, check: &Check, truth: &Expected, findings: Findings<'_>) -> Option<Figure> {
     let Findings { trial, raw, .. } = findings;
     let (name, unit, truth, found) = match known {

@@ -1,5 +1,5 @@
-//! What the transport noted about every message, in full: no histogram, no
-//! bitmap, nothing of what the harness counts with.
+//! The event log of the simulated transport: a full record of every message, without any
+//! histogram, bitmap or counter of the harness.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -38,11 +38,11 @@ pub(super) struct Left {
     /// 1; above it, it was marked as a redelivery.
     pub(super) attempt: u32,
     pub(super) state: State,
-    /// How far the clock that stamped it was off, ns.
+    /// The error of the clock that wrote its header, ns.
     pub(super) shift: i64,
 }
 
-/// A sender was told that its message is safe.
+/// The message was confirmed to its sender.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Confirmed {
     pub(super) id: Id,
@@ -92,7 +92,7 @@ impl EventLog {
     }
 }
 
-/// A diary that is closed.
+/// An event log that is closed.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pages {
     pub(super) entered: Vec<Entered>,

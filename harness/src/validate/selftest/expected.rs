@@ -1,5 +1,5 @@
-//! What a trial came to by the transport's own notes: sets and sorted lists, and
-//! nothing else, so that no mistake of the harness can be made here again.
+//! The expected results of a trial, from the transport's event log. It uses sets and
+//! sorted lists only, so that a mistake of the harness cannot be repeated here.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -11,7 +11,7 @@ use super::fault::{Harm, Id};
 use crate::measure::clock::SECOND;
 use crate::results::{Arrivals, Counts, Load};
 
-/// What was asked of the harness, as far as the truth depends on it.
+/// The settings of the trial that the expected result depends on.
 #[derive(Debug, Clone)]
 pub(super) struct Setting {
     pub(super) pattern: Pattern,
@@ -26,7 +26,7 @@ pub(super) struct Setting {
     pub(super) measured_ns: u64,
 }
 
-/// The truth. Times are in ns, sorted, of the messages that count for latency.
+/// The expected result. Times are in ns, sorted, of the messages that count for latency.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Expected {
     pub(super) counts: Counts,
@@ -48,7 +48,7 @@ pub(super) struct Expected {
 }
 
 impl Setting {
-    /// Whether anybody tells a sender that its message is safe.
+    /// Whether messages are confirmed to the sender.
     fn confirms(&self) -> bool {
         matches!(self.pattern, Pattern::Queue | Pattern::Durable)
     }
@@ -87,10 +87,10 @@ impl Setting {
 }
 
 impl Expected {
-    /// Works out the truth. An error means that the transport itself did not do
-    /// what it was told, and that nothing is known.
+    /// Computes the expected result. An error means that the transport itself did not do what
+    /// it was told, and that nothing is known.
     pub(super) fn of(setting: &Setting, pages: &Pages) -> Result<Self> {
-        ensure!(!pages.entered.is_empty(), "no message came to the known transport");
+        ensure!(!pages.entered.is_empty(), "no message reached the simulated transport");
         let start = setting.start;
         let entries: HashMap<Id, (u64, u64)> =
             pages.entered.iter().map(|entered| (entered.id, (entered.at, setting.due(entered)))).collect();
@@ -108,12 +108,12 @@ impl Expected {
         }
         let (mut received, mut counted) = (0, HashSet::new());
         for left in &whole {
-            let (at, due) = *entries.get(&left.id).context("a message left that had never come")?;
-            // What the sender's clock showed. Only clocks that are seconds ahead are
-            // planned, so that it is never a close thing which came first.
+            let (at, due) = *entries.get(&left.id).context("a message was delivered that was never sent")?;
+            // The time on the sender's clock. Only clocks that are seconds ahead are planned,
+            // so that it is never a close thing which came first.
             let [at, due] = [at, due].map(|time| time.saturating_add_signed(left.shift));
             truth.counts.negative += u64::from(left.at < at);
-            // Whoever else gets it has done the work again.
+            // Another receiver of it has repeated the work.
             received += u64::from(holds(left.at) && counted.insert((setting.group(left), left.id)));
             truth.left.push(left.at.saturating_sub(start));
             if holds(due) {
@@ -125,7 +125,7 @@ impl Expected {
         }
         for confirmed in pages.confirmed.iter().filter(|_| setting.confirms()) {
             let (at, _) =
-                *entries.get(&confirmed.id).context("a message was confirmed that had never come")?;
+                *entries.get(&confirmed.id).context("a message was confirmed that was never sent")?;
             if holds(at) {
                 truth.confirm.push(confirmed.at.saturating_sub(at));
             }
@@ -151,7 +151,7 @@ impl Expected {
     }
 }
 
-/// What each receiver got whole and for the first time.
+/// The messages that each receiver got undamaged and for the first time.
 fn firsts(left: &[Left]) -> Vec<Left> {
     let mut seen = HashSet::new();
     left.iter()
@@ -175,7 +175,7 @@ fn counts(setting: &Setting, pages: &Pages, whole: &[Left]) -> Counts {
     counts.received = got.len() as u64;
     counts.duplicated = count(&|left| left.state == State::Whole) - counts.received;
     // The publisher of plain and of durable subscribers is the same here, and notes
-    // what it flushed; to plain ones it promises nothing.
+    // the events it flushed; to plain subscribers it promises nothing.
     let confirmed: HashSet<Id> =
         pages.confirmed.iter().filter(|_| setting.confirms()).map(|confirmed| confirmed.id).collect();
     for entered in pages.entered.iter().filter(|entered| !entered.refused) {
@@ -199,7 +199,7 @@ fn counts(setting: &Setting, pages: &Pages, whole: &[Left]) -> Counts {
     counts
 }
 
-/// What shows at the far end must be what was done on the way.
+/// The effects at the far end must be those of the faults.
 fn balance(setting: &Setting, pages: &Pages, counts: &Counts) -> Result<()> {
     let done = |harms: &[Harm]| harms.iter().filter_map(|harm| pages.harms.get(harm)).sum::<u64>();
     let rows = [
@@ -213,7 +213,7 @@ fn balance(setting: &Setting, pages: &Pages, counts: &Counts) -> Result<()> {
     for (what, shows, was_done) in rows {
         ensure!(
             shows == was_done,
-            "the known {} transport did not do what it was told: {was_done} {what}, of which {shows} show",
+            "the simulated {} transport did not apply its faults: {was_done} {what}, {shows} of them visible",
             setting.pattern
         );
     }
@@ -255,7 +255,8 @@ mod tests {
     #[test]
     fn counts_of_competing_consumers_are_those_of_the_notes() {
         use State::{Damaged, Stray, Whole};
-        // 2 comes damaged and so is lost, 1 is overtaken by 3 and 4, and 4 comes to both.
+        // 2 arrives damaged and is therefore lost, 1 is overtaken by 3 and 4, and 4 arrives at
+        // both.
         let notes = [
             left(0, 0, 1, Whole),
             left(2, 0, 1, Damaged),

@@ -1,5 +1,5 @@
-//! What is done to messages on their way, and to which: from the seed alone, so
-//! that the same seed harms the same messages.
+//! The faults applied to messages in transit. The seed alone decides which messages are
+//! affected, so the same seed affects the same messages.
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ pub(super) struct Id {
     pub(super) sequence: u64,
 }
 
-/// What can happen to a single message.
+/// A fault of a single message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Harm {
@@ -38,7 +38,7 @@ pub enum Harm {
     Slow,
 }
 
-/// A time in which nothing goes on, once.
+/// One pause of the transport.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pause {
     /// When it begins, ns from the common start.
@@ -50,7 +50,7 @@ pub(super) struct Pause {
 /// A sender's clock that jumps.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Step {
-    /// The first message that is stamped by the clock that has jumped.
+    /// The first message whose header has the time of the changed clock.
     pub(super) from: u64,
     /// How far, ns; below zero it falls behind.
     pub(super) by_ns: i64,
@@ -63,9 +63,9 @@ pub(super) struct Faults {
     pub(super) shares: &'static [(Harm, u32)],
     /// The only receiver that is harmed; all of them without it.
     pub(super) only: Option<usize>,
-    /// What every message takes, ns.
+    /// The latency of every message, ns.
     pub(super) delay_ns: u64,
-    /// What a slow one takes beyond that, ns.
+    /// The extra latency of a slow message, ns.
     pub(super) slow_ns: u64,
     /// How many later messages overtake a late one.
     pub(super) overtaken_by: usize,
@@ -82,7 +82,7 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    /// What a message suffers on its way to a receiver.
+    /// The faults of a message on its way to a receiver.
     pub(super) fn harm(&self, seed: u64, id: Id, receiver: usize) -> Option<Harm> {
         if self.only.is_some_and(|only| only != receiver) {
             return None;
@@ -97,7 +97,7 @@ impl Faults {
         None
     }
 
-    /// How far the clock that stamps a message is off, ns.
+    /// The error of the clock that writes a message's header, ns.
     pub(super) fn shift(&self, id: Id) -> i64 {
         self.clock.filter(|step| id.sequence >= step.from).map_or(0, |step| step.by_ns)
     }

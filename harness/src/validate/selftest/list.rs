@@ -1,7 +1,7 @@
-//! The checks, in reading order.
+//! The list of checks, in reading order.
 //!
-//! Every check compares every count and every percentile with the transport's own
-//! notes. What is listed here beside the faults is only what a check is about.
+//! Every check compares every count and every percentile with the transport's event log.
+//! The figures listed here beside the faults are those that a check is about.
 
 use labs::catalog::Pattern;
 
@@ -21,7 +21,7 @@ const ACCOUNT: &[&str] = &["sent", "received"];
 
 /// A perfect transport: zeros everywhere, and everything that was sent.
 fn perfect() -> Vec<Check> {
-    let of = |name, pattern| Check::of(name, pattern, "nothing is wrong", ACCOUNT);
+    let of = |name, pattern| Check::of(name, pattern, "no fault", ACCOUNT);
     let rate = |check: Check| Check { known: &[Known::Throughput(2_000.0)], ..check };
     vec![
         rate(of("perfect-oneway", Pattern::OneWay).role_counts(2, 1)),
@@ -66,7 +66,7 @@ fn arrivals() -> Vec<Check> {
             ],
             ..of(
                 "bursts",
-                "a hundred at once, into 5,000 messages a second",
+                "bursts of a hundred, at most 5,000 messages a second",
                 &["response p50", "response p99"],
             )
         },
@@ -105,7 +105,7 @@ fn times() -> Vec<Check> {
             faults: Faults { shares: &[(Harm::Slow, 30)], slow_ns: 5 * MS, ..Faults::default() },
             ..of(
                 "two-values",
-                "3 in 100 messages take 5 ms, the others nothing",
+                "3 in 100 messages take 5 ms, the others no time",
                 &["service p50", "service p90", "service p99", "service p99.9"],
             )
         },
@@ -115,7 +115,7 @@ fn times() -> Vec<Check> {
             longest: &[Times::Service, Times::Response],
             known: HELD_RESPONSE,
             not_raised: &[Flag::NegativeLatency, Flag::GeneratorLimited],
-            ..of("stall", "nothing passes for 400 ms", &["response p99", "response max"])
+            ..of("stall", "no message passes for 400 ms", &["response p99", "response max"])
         },
         Check {
             seconds: 1.2,
@@ -146,14 +146,19 @@ fn counts() -> Vec<Check> {
     vec![
         of("loss", "2 in 100 messages are dropped", &["lost"]).harmed(&[(Harm::Dropped, 20)]),
         of("refusals", "2 in 100 messages are refused", &["refused"]).harmed(&[(Harm::Refused, 20)]),
-        of("duplicates", "2 in 100 messages come twice", &["duplicated"]).harmed(&[(Harm::Repeated, 20)]),
+        of("duplicates", "2 in 100 messages are delivered twice", &["duplicated"])
+            .harmed(&[(Harm::Repeated, 20)]),
         Check {
             faults: Faults { shares: &[(Harm::Late, 20)], overtaken_by: 7, ..Faults::default() },
-            ..of("disorder", "2 in 100 messages are overtaken by 7", &["reordered", "reorder distance"])
+            ..of(
+                "disorder",
+                "2 in 100 messages are overtaken by 7 others",
+                &["reordered", "reorder distance"],
+            )
         },
         of("corruption", "a bit is flipped in 2 of 100 messages", &["corrupt", "lost"])
             .harmed(&[(Harm::Damaged, 20)]),
-        of("strangers", "messages of another run come in between", &["misrouted"])
+        of("strangers", "messages of another run are mixed in", &["misrouted"])
             .harmed(&[(Harm::Strayed, 20)]),
         Check {
             faults: Faults {
@@ -191,7 +196,7 @@ fn clocks() -> Vec<Check> {
         },
         Check {
             faults: step(600, -30_000_000),
-            ..of("clock-behind", "the sender's clock falls 30 ms behind", &["service p90", "service p99"])
+            ..of("clock-behind", "the sender's clock jumps 30 ms back", &["service p90", "service p99"])
         },
     ]
 }
@@ -206,7 +211,7 @@ fn overload() -> Vec<Check> {
             faults: Faults { gap_ns: Some(100_000), ..Faults::default() },
             backlog: true,
             known: &[Known::Throughput(10_000.0)],
-            ..of("slow-receiver", "flat out, into 10,000 messages a second", &["throughput", "backlog"])
+            ..of("slow-receiver", "full speed, at most 10,000 messages a second", &["throughput", "backlog"])
         },
         Check {
             load: Load::rate(4_000.0, Arrivals::Constant),
@@ -217,7 +222,7 @@ fn overload() -> Vec<Check> {
             known: &[Known::Throughput(2_000.0), Known::Time(Times::Response, 1.0, 700 * MS)],
             ..of(
                 "overload",
-                "4,000 messages a second, into 2,000",
+                "4,000 messages a second, at most 2,000 pass",
                 &["throughput", "backlog", "response max"],
             )
         },
@@ -228,7 +233,7 @@ fn overload() -> Vec<Check> {
             known: &[Known::Sustained(10_000.0)],
             ..of(
                 "capacity",
-                "a search, into 10,000 messages a second",
+                "a search, at most 10,000 messages a second",
                 &[SUSTAINED, "highest pass", "lowest fail"],
             )
         },
@@ -271,7 +276,7 @@ fn patterns() -> Vec<Check> {
         Check::of(
             "wrong-replies",
             Pattern::RequestReply,
-            "2 in 100 replies are another request's",
+            "2 in 100 replies belong to another request",
             &["misrouted", "unaccounted"],
         )
         .harmed(&[(Harm::Misanswered, 20)])
@@ -320,7 +325,7 @@ fn patterns() -> Vec<Check> {
         Check::of(
             "redeliveries",
             Pattern::Queue,
-            "some come twice, some are marked, some both",
+            "some are delivered twice, some marked as redelivered, some both",
             &["duplicated", "redelivered"],
         )
         .harmed(&[(Harm::Repeated, 10), (Harm::RepeatedMarked, 20), (Harm::Marked, 30)])

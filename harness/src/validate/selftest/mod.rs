@@ -1,12 +1,11 @@
-//! The harness, put to the test: a transport whose truth is known, because it
-//! makes it, is measured by the very loops and the very verdict that measure the
-//! labs. What it did to each message it notes by itself, in full; the harness
-//! must find all of it.
+//! The self-test of the harness: a simulated transport with known faults is measured by
+//! the same loops and evaluation as the labs. It keeps a full log of what it did to each
+//! message, and the harness must find all of it.
 //!
-//! In reading order: what is done to messages ([`fault`]), what is noted of each
-//! ([`event_log`]), the transport ([`wire`], [`transport`]) as a lab of every contract
-//! ([`simulated`]), what its notes come to ([`expected`]), what a check is ([`check`]) and
-//! all of them ([`list`]), and how the harness is held against it ([`checker`], [`search`]).
+//! In reading order: the faults ([`fault`]), the log of each message ([`event_log`]), the
+//! transport ([`wire`], [`transport`]) as a lab of every contract ([`simulated`]), the
+//! expected results ([`expected`]), a check ([`check`]) and all of them ([`list`]), and
+//! the comparison with what the harness found ([`checker`], [`search`]).
 
 mod check;
 mod checker;
@@ -26,4 +25,4 @@ pub use checker::{Figure, HAIR_NS, RANKS, SHARE, Value};
 pub use fault::Harm;
 pub use list::all;
 pub use run::run;
-pub use verdict::{Evidence, Verdict, carry_out};
+pub use verdict::{CheckRun, Verdict, run_trial};

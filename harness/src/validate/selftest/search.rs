@@ -1,5 +1,5 @@
-//! A search for the rate that is sustained, where it is known: what a slow
-//! receiver takes. The steps, the votes and the rules are those of the bench.
+//! A check of the search for the sustainable rate, where that rate is known: a slow
+//! receiver limits it. Steps, votes and rules are those of `lab bench`.
 
 use std::collections::BTreeMap;
 
@@ -7,26 +7,26 @@ use anyhow::{Context as _, Result};
 
 use super::check::{Check, Known, SUSTAINED};
 use super::checker::{Figure, RATE};
-use super::verdict::{SIZE, Verdict, carry_out};
+use super::verdict::{SIZE, Verdict, run_trial};
 use crate::measure::schedule;
 use crate::results::{Arrivals, Load, Objective, Purpose};
 use crate::runner::limit::{LONGER, Limit, Votes, fault};
 
 /// Where it begins, messages a second.
 const START: f64 = 1_000.0;
-/// How far the answer may be from the truth: pass and fail end up so close.
+/// The tolerance for the rate: pass and fail are at most this far apart.
 const CLOSE: f64 = 0.05;
-/// How far above the truth the lowest rate that fails may be: 1 % is forgiven
-/// to a trial that falls short, and the next rate is a step above that.
+/// How far above the expected rate the lowest failing rate may be: 1 % is allowed to a trial
+/// that falls short, and the next rate is a step above that.
 const ABOVE: f64 = 0.1;
 
-/// Searches, and says whether what was found is what is known.
-pub(super) async fn judged(check: &Check, seed: u64, attempts: usize) -> Result<Verdict> {
+/// Runs the search, and compares its result with the expected one.
+pub(super) async fn evaluate(check: &Check, seed: u64, attempts: usize) -> Result<Verdict> {
     let truth = check.known.iter().find_map(|known| match known {
         Known::Sustained(rate) => Some(*rate),
         _ => None,
     });
-    let truth = truth.context("a search needs to know what it is to find")?;
+    let truth = truth.context("a check of a search needs the expected rate")?;
     let mut limit = Limit::new(START, schedule::null_rate(SIZE)? / 2.0);
     let mut held_up_ns = 0;
     while let Some((rate, purpose)) = limit.next() {
@@ -35,9 +35,9 @@ pub(super) async fn judged(check: &Check, seed: u64, attempts: usize) -> Result<
         let step = Check { load, seconds: check.seconds * longer, ..check.clone() };
         let mut votes = Votes::default();
         let passed = loop {
-            let evidence = carry_out(&step, seed).await?;
-            held_up_ns = held_up_ns.max(evidence.trial().noise.oversleep_max_ns);
-            let why = fault(evidence.trial(), &Objective::default(), 1);
+            let check_run = run_trial(&step, seed).await?;
+            held_up_ns = held_up_ns.max(check_run.trial().noise.oversleep_max_ns);
+            let why = fault(check_run.trial(), &Objective::default(), 1);
             if let Some(passed) = votes.cast(why.is_none()) {
                 break passed;
             }
@@ -60,7 +60,7 @@ pub(super) async fn judged(check: &Check, seed: u64, attempts: usize) -> Result<
     })
 }
 
-/// What the search has come to, beside the truth.
+/// The result of the search, beside the expected one.
 fn figures(truth: f64, limit: &Limit) -> Vec<Figure> {
     let around = [truth * (1.0 - CLOSE), truth * (1.0 + CLOSE)];
     let above = [truth, truth * (1.0 + ABOVE)];

@@ -1,5 +1,5 @@
-//! The transport whose truth is known: it harms messages as it was told, and
-//! notes what it did to each. Its two ends are what the labs beside are made of.
+//! The simulated transport: it applies the faults of a check to messages, and logs what
+//! it did to each. The simulated labs are built from its two ends.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -17,13 +17,13 @@ use crate::measure::account::MAX_MESSAGES;
 use crate::measure::clock::{self, Pacer};
 use crate::measure::header::Header;
 
-/// The knob that tells a lab which rig is its own. Handles are plain function
+/// The knob that tells a lab which simulated transport is its own. Handles are plain function
 /// pointers, so nothing else can be handed over.
 pub(super) const KNOB: Knob = Knob::new("selftest-rig", 0, "Number of the simulated transport's script.");
 
 static TRANSPORTS: Mutex<BTreeMap<usize, Arc<SimulatedTransport>>> = Mutex::new(BTreeMap::new());
 
-/// What the ends of one trial share.
+/// The shared state of the ends of one trial.
 pub(super) struct SimulatedTransport {
     pub(super) faults: Faults,
     seed: u64,
@@ -34,7 +34,7 @@ pub(super) struct SimulatedTransport {
     wires: Mutex<Vec<Arc<Wire>>>,
 }
 
-/// A rig that labs can find, as long as this lives.
+/// A simulated transport that labs can find as long as this value lives.
 pub(super) struct Registered {
     pub(super) number: usize,
     pub(super) transport: Arc<SimulatedTransport>,
@@ -61,7 +61,10 @@ impl SimulatedTransport {
     pub(super) fn find(number: usize) -> Result<Arc<Self>> {
         let rigs = TRANSPORTS.lock().unwrap_or_else(PoisonError::into_inner);
         rigs.get(&number).cloned().with_context(|| {
-            format!("there is no rig {number}; `{}` makes them", hint::command(&["selftest"]))
+            format!(
+                "there is no simulated transport {number}; only `{}` creates them",
+                hint::command(&["selftest"])
+            )
         })
     }
 
@@ -77,7 +80,7 @@ impl SimulatedTransport {
         self.wires.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What a message suffers on its way to a receiver.
+    /// The faults of a message on its way to a receiver.
     pub(super) fn harm(&self, id: Id, receiver: usize) -> Option<Harm> {
         self.faults.harm(self.seed, id, receiver)
     }
@@ -99,11 +102,11 @@ pub(super) struct Entrance {
 struct Held {
     parcel: Parcel,
     wire: usize,
-    /// By so many more.
+    /// The number of further messages that overtake it.
     left: usize,
 }
 
-/// What became of a message that was not refused.
+/// The fate of a message that was not refused.
 pub(super) struct Accepted {
     id: Id,
     /// Nobody will ever confirm it.
@@ -115,7 +118,8 @@ impl Entrance {
         Ok(Self { transport, wires, pacer: Pacer::new()?, held: Mutex::default() })
     }
 
-    /// Accepts a message, harms it, and puts it on the wires. `None` for probes and markers.
+    /// Accepts a message, applies its faults, and puts it on the wires. `None` for probes and
+    /// markers.
     pub(super) async fn put(
         &self,
         body: Bytes,
@@ -123,7 +127,7 @@ impl Entrance {
     ) -> Result<Option<Accepted>> {
         let at = clock::now();
         tokio::task::coop::consume_budget().await;
-        let header = Header::read(&body).context("the harness sent a message without a valid stamp")?;
+        let header = Header::read(&body).context("the harness sent a message without a valid header")?;
         if header.sequence >= MAX_MESSAGES {
             self.let_go(usize::MAX);
             for wire in &self.wires {
@@ -143,7 +147,7 @@ impl Entrance {
         });
         if alone == Some(Harm::Refused) {
             self.transport.event_log.harm(Harm::Refused);
-            bail!("refused, as the self-test has planned");
+            bail!("refused on purpose by the self-test");
         }
         let shift = faults.shift(id);
         let body = if shift == 0 { body } else { restamped(&body, header, shift) };
@@ -169,7 +173,7 @@ impl Entrance {
         }
     }
 
-    /// Confirms what was accepted, after as long as that is to take.
+    /// Confirms an accepted message, after the delay of the check.
     pub(super) async fn confirm(&self, accepted: &Accepted) -> Result<()> {
         if self.transport.faults.confirm_ns > 0 {
             // A timer of its own: many confirmations are awaited at once.
@@ -246,7 +250,7 @@ impl Entrance {
     }
 }
 
-/// The message as a clock would have stamped it that is off by `shift` ns.
+/// The message with the header that a clock with an error of `shift` ns would write.
 fn restamped(body: &Bytes, header: Header, shift: i64) -> Bytes {
     let mut body = body.to_vec();
     let scheduled = header.scheduled.saturating_add_signed(shift);

@@ -1,4 +1,4 @@
-//! One check carried out and judged.
+//! Runs one check and evaluates it.
 
 use std::collections::BTreeMap;
 
@@ -22,18 +22,18 @@ pub(super) const SIZE: usize = 64;
 /// good, this is how long a check waits for them.
 const DRAIN: f64 = 1.5;
 
-/// What came of a check.
+/// The verdict of a check.
 #[derive(Debug, Serialize)]
 pub struct Verdict {
     /// The check.
     pub name: &'static str,
-    /// What the transport did.
+    /// The faults of the transport.
     pub about: &'static str,
     /// The pattern.
     pub pattern: &'static str,
     /// The seed of the lots.
     pub seed: u64,
-    /// How many messages suffered what.
+    /// The number of messages affected, by fault.
     pub harmed: BTreeMap<Harm, u64>,
     /// Whether every figure was found.
     pub found: bool,
@@ -41,18 +41,18 @@ pub struct Verdict {
     pub figures: Vec<Figure>,
     /// Why nothing can be said, where the transport itself failed.
     pub error: Option<String>,
-    /// How often it was tried. More than once only where times were spoiled by a
-    /// machine that was held up; counts get no second chance.
+    /// How often it was tried. More than once only if times were wrong on a machine that
+    /// paused; wrong counts are never tried again.
     pub attempts: usize,
     /// The longest that an idle thread overslept meanwhile, ns.
     pub held_up_ns: u64,
-    /// The names of the figures that tell what the check is about.
+    /// The names of the figures that the check is about.
     #[serde(skip)]
     pub headline: &'static [&'static str],
 }
 
-/// A check that was carried out, before it is judged.
-pub struct Evidence {
+/// A check that was run, before it is evaluated.
+pub struct CheckRun {
     check: Check,
     truth: Result<Expected>,
     harmed: BTreeMap<Harm, u64>,
@@ -60,27 +60,26 @@ pub struct Evidence {
     backlog: Backlog,
 }
 
-impl Evidence {
-    /// What the harness found.
+impl CheckRun {
+    /// The results of the harness.
     pub fn trial(&self) -> &Trial {
         &self.outcome.trial
     }
 
-    /// Every figure, found or not, had the harness found this; an error where the
-    /// transport did not do what it was told.
+    /// All figures for these results; an error if the transport did not apply its faults.
     pub fn figures(&self, trial: &Trial) -> Result<Vec<Figure>, String> {
         let findings = Findings { trial, raw: &self.outcome.raw, backlog: self.backlog };
         match &self.truth {
-            Ok(truth) => Ok(checker::judge(&self.check, truth, findings)),
+            Ok(truth) => Ok(checker::compare(&self.check, truth, findings)),
             Err(error) => Err(format!("{error:#}")),
         }
     }
 }
 
-/// What a check came to.
-pub(super) fn judged(evidence: &Evidence, seed: u64, attempts: usize) -> Verdict {
-    let check = &evidence.check;
-    let (figures, error) = match evidence.figures(evidence.trial()) {
+/// Evaluates a check.
+pub(super) fn evaluate(check_run: &CheckRun, seed: u64, attempts: usize) -> Verdict {
+    let check = &check_run.check;
+    let (figures, error) = match check_run.figures(check_run.trial()) {
         Ok(figures) => (figures, None),
         Err(error) => (Vec::new(), Some(error)),
     };
@@ -89,12 +88,12 @@ pub(super) fn judged(evidence: &Evidence, seed: u64, attempts: usize) -> Verdict
         about: check.about,
         pattern: check.pattern.as_str(),
         seed,
-        harmed: evidence.harmed.clone(),
+        harmed: check_run.harmed.clone(),
         found: error.is_none() && figures.iter().all(|figure| figure.good),
         figures,
         error,
         attempts,
-        held_up_ns: evidence.outcome.trial.noise.oversleep_max_ns,
+        held_up_ns: check_run.outcome.trial.noise.oversleep_max_ns,
         headline: check.headline,
     }
 }
@@ -102,8 +101,8 @@ pub(super) fn judged(evidence: &Evidence, seed: u64, attempts: usize) -> Verdict
 /// Runs the trial of a check, once.
 ///
 /// # Errors
-/// When the trial could not be made at all.
-pub async fn carry_out(check: &Check, seed: u64) -> Result<Evidence> {
+/// If the trial could not be run at all.
+pub async fn run_trial(check: &Check, seed: u64) -> Result<CheckRun> {
     // Checks of the same share are not to harm the same messages.
     let lots = seed ^ u64::from(crc32c::crc32c(check.name.as_bytes()));
     let registered = Registered::new(check.faults.clone(), lots);
@@ -142,5 +141,5 @@ pub async fn carry_out(check: &Check, seed: u64) -> Result<Evidence> {
         measured_ns: clock::seconds(check.seconds),
     };
     let truth = Expected::of(&setting, &pages);
-    Ok(Evidence { check: check.clone(), truth, harmed: pages.harms, outcome, backlog })
+    Ok(CheckRun { check: check.clone(), truth, harmed: pages.harms, outcome, backlog })
 }

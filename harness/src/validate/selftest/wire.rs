@@ -1,4 +1,4 @@
-//! What lies between the ends: parcels, each with the time before which it may
+//! The wire of the simulated transport: parcels, each with the time before which it may
 //! not leave.
 
 use std::collections::BTreeMap;

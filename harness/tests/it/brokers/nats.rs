@@ -109,7 +109,7 @@ async fn with_login(dir: &tempfile::TempDir, args: &[&str], right: &str, wrong: 
     ensure!(guarantee == Guarantee::AtMostOnce && reason.contains("-js"), "{reason}");
     for error in errors {
         let error = error?;
-        ensure!(error.contains("does not let us in") && !error.contains("wrong"), "{error}");
+        ensure!(error.contains("refuses the login") && !error.contains("wrong"), "{error}");
     }
     Ok(())
 }

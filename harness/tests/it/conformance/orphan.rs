@@ -29,7 +29,12 @@ async fn orphaned<L: RequestReply>(site: Site) -> Result<()> {
     let answering = async {
         let mut taken = Vec::new();
         while taken.len() < TAKEN {
-            taken.push(first.next().await?.context("the responder says that nobody can ask")?);
+            taken.push(
+                first
+                    .next()
+                    .await?
+                    .context("the responder reports that no requester can connect any more")?,
+            );
         }
         drop((taken, first));
         let mut second = lab.responder().await?;

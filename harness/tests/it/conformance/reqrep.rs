@@ -64,7 +64,8 @@ pub(super) async fn serve<L: RequestReply>(
             _ => responder.next().now_or_never().transpose()?,
         };
         match next {
-            Some(request) => open.push_back(request.context("the responder says that nobody can ask")?),
+            Some(request) => open
+                .push_back(request.context("the responder reports that no requester can connect any more")?),
             None => {
                 while let Some((request, to)) = open.pop_back() {
                     responder.reply(to, reply_to(&request)).await?;

@@ -1,4 +1,4 @@
-//! Choosing, checking, unpacking: all that can be tried without the index.
+//! Tests of choosing, checking and unpacking wheels: everything that needs no index.
 
 use std::io::Write as _;
 

@@ -1,5 +1,5 @@
-//! The rig behind the six contracts. It is in no catalog, and unlike every lab
-//! there it has a clock: it must know the truth.
+//! The simulated transport as a lab of the six contracts. It is not in the catalog, and
+//! unlike every lab it has a clock, because it must know the true times.
 
 mod oneway;
 mod pubsub;
@@ -16,7 +16,7 @@ use super::transport::{KNOB, SimulatedTransport};
 use super::wire::Wire;
 use crate::roles::{Handle, Handles};
 
-/// The known transport.
+/// The simulated transport.
 pub(super) struct SimulatedLab {
     place: Place,
 }
@@ -52,7 +52,7 @@ impl Lab for SimulatedLab {
     }
 }
 
-/// How the known transport is run in a pattern: by the loops that run every lab.
+/// A handle for the simulated transport in a pattern: the loops are those of every lab.
 pub(super) fn handle(pattern: Pattern) -> Handle {
     let mut handles = Handles::new();
     match pattern {

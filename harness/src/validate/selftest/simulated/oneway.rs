@@ -1,4 +1,4 @@
-//! One-way over the known transport.
+//! One-way over the simulated transport.
 
 use anyhow::Result;
 use bytes::Bytes;

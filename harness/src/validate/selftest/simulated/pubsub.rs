@@ -1,5 +1,5 @@
-//! Publish/subscribe and durable subscribers over the known transport: a wire
-//! for each subscriber.
+//! Publish/subscribe and durable subscribers over the simulated transport: one wire per
+//! subscriber.
 
 use std::sync::Arc;
 

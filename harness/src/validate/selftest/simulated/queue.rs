@@ -1,5 +1,5 @@
-//! Queue and pipeline over the known transport. What is delivered is gone:
-//! nothing in the measured loops gives a message back.
+//! Queue and pipeline over the simulated transport. A delivered message is removed,
+//! because the measured loops never give a message back.
 
 use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,5 @@
-//! Request/reply over the known transport: a request brings along the channel
-//! its reply goes to.
+//! Request/reply over the simulated transport: each request carries the channel for its
+//! reply.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -48,14 +48,14 @@ impl Requester for Entrance {
 /// The answering end.
 pub(in crate::validate::selftest) struct Answering {
     exit: Exit,
-    /// What was asked before this.
+    /// The previous request.
     before: Option<Bytes>,
 }
 
-/// Where a reply goes, and what is to become of it.
+/// The address of a reply, and its faults.
 pub(in crate::validate::selftest) struct ReplyTo {
     answer: Option<oneshot::Sender<(Bytes, State)>>,
-    /// What it is answered with, if not with its own reply.
+    /// The reply it gets instead of its own, if any.
     wrong: Option<Bytes>,
     transport: Arc<SimulatedTransport>,
 }
@@ -79,7 +79,7 @@ impl Responder for Answering {
             }
             None => (reply.0, State::Whole),
         };
-        // A requester that has gone is not an error.
+        // It is not an error if the requester has left.
         let _ = to.answer.map(|answer| answer.send(reply));
         Ok(())
     }
