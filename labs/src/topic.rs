@@ -10,7 +10,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::place::Place;
 
 mod matching;
 
@@ -51,18 +53,33 @@ impl fmt::Display for Topic {
 }
 
 /// Reads topics off the wire; one that repeats costs no allocation.
-#[derive(Debug, Default)]
 pub struct TopicReader {
+    place: Place,
     last: Option<Topic>,
 }
 
 impl TopicReader {
-    /// The topic that these bytes spell.
-    pub fn read(&mut self, bytes: &[u8]) -> Result<Topic> {
+    /// Counts at `place` the messages whose topics no lab wrote.
+    pub fn new(place: &Place) -> Self {
+        Self { place: place.clone(), last: None }
+    }
+
+    /// The topic that these bytes spell. `None` for what is not a topic: whoever publishes with
+    /// another program can use any bytes. The message is counted as skipped.
+    pub fn read(&mut self, bytes: &[u8]) -> Option<Topic> {
         match &self.last {
-            Some(last) if last.as_str().as_bytes() == bytes => Ok(last.clone()),
-            _ => Ok(self.last.insert(Topic::new(std::str::from_utf8(bytes)?)?).clone()),
+            Some(last) if last.as_str().as_bytes() == bytes => Some(last.clone()),
+            _ => match std::str::from_utf8(bytes).context("a topic is not UTF-8").and_then(Topic::new) {
+                Ok(topic) => Some(self.last.insert(topic).clone()),
+                Err(why) => self.skip(why),
+            },
         }
+    }
+
+    /// Counts a message that has no topic, or nothing behind it.
+    pub fn skip<T>(&self, why: impl fmt::Display) -> Option<T> {
+        self.place.message_skipped(why);
+        None
     }
 }
 

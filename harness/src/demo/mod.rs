@@ -10,6 +10,8 @@ pub(crate) mod chat;
 pub(crate) mod correlation;
 #[cfg(feature = "apps")]
 pub(crate) mod crack;
+#[cfg(feature = "apps")]
+mod incidents;
 pub(crate) mod play;
 #[cfg(feature = "apps")]
 pub(crate) mod preinit;

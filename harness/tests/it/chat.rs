@@ -2,6 +2,7 @@
 //! becomes of it when an instance, the history or the broker is killed.
 
 mod browser;
+mod foreign;
 mod house;
 
 use std::process::Command;
@@ -37,6 +38,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trials.extend(both.map(|trial| if slow { proof(trial) } else { trial }));
     }
     trials.extend(browser::trials());
+    trials.extend(foreign::trials());
     trials
 }
 

@@ -279,10 +279,16 @@ fn forged() -> Result<()> {
     let help = invitation(&mut live)?;
     let at = help.iter().position(|word| word == "--place").context("no place")?;
     let results = format!("{}.results:queue", help[at + 1]);
+    let (tasks, control) = (format!("{}.tasks:queue", help[at + 1]), format!("{}.control:", help[at + 1]));
     let mut redis = redis::Client::open(own.site.url()?)?.get_connection()?;
     for forged in ["hello", "found 0 5000 abc stranger", "tried 1 5000 stranger"] {
         redis::cmd("RPUSH").arg(&results).arg(forged).exec(&mut redis)?;
     }
+    // Nor does it end a worker: topics that are none, other orders, and what is not a task.
+    for topic in ["haus.küche", "", "a b", "control"] {
+        redis::cmd("PUBLISH").arg(format!("{control}{topic}")).arg("hello").exec(&mut redis)?;
+    }
+    redis::cmd("RPUSH").arg(&tasks).arg("hello").exec(&mut redis)?;
     live.until_said("a report begins with")?;
     live.until_said("`abc` was reported in 0-4999, but does not have the hash")?;
     live.until_said("1-5000 is not a range that was handed out")?;
@@ -291,6 +297,7 @@ fn forged() -> Result<()> {
     let ran = live.end()?.expect(130)?;
     let result = said(&ran, "result")?;
     ensure!(number(&result, "refused")? == 3 && result["found"].is_null(), "{result}");
+    ensure!(number(&result, "stop_heard")? == 1 && number(&result, "died")? == 0, "{result}");
     own.ends_clean(&place(&ran)?)
 }
 

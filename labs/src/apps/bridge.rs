@@ -119,13 +119,32 @@ pub async fn play(place: &Place, texts: &[&str], tell: &mut dyn FnMut(Happened))
     for text in texts {
         mqtt.publish(text, tell).await?;
     }
-    mqtt.hear(texts.len(), tell).await?;
-    consume_amqp(&mut amqp, texts.len(), tell).await?;
-    consume_stomp(&mut subscriber, texts.len(), tell).await?;
+    let expected = Expected { place, texts };
+    mqtt.hear(expected, tell).await?;
+    consume_amqp(&mut amqp, expected, tell).await?;
+    consume_stomp(&mut subscriber, expected, tell).await?;
 
     mqtt.leave().await?;
     amqp.close().await?;
     subscriber.close().await
+}
+
+/// The events that were published here. Others can publish as well, through any of the protocols.
+#[derive(Clone, Copy)]
+struct Expected<'a> {
+    place: &'a Place,
+    texts: &'a [&'a str],
+}
+
+impl Expected<'_> {
+    /// The text of an event; anything else is counted as skipped.
+    fn text(&self, body: &[u8]) -> Option<String> {
+        let text = self.texts.iter().find(|text| text.as_bytes() == body);
+        if text.is_none() {
+            self.place.message_skipped("an event that was not published here");
+        }
+        text.map(|text| (*text).to_owned())
+    }
 }
 
 /// Removes the queues; what came first, the play or its end, does not matter.
@@ -185,15 +204,20 @@ impl Mqtt {
         Ok(())
     }
 
-    /// Hears so many of its own events. The client acks them by itself.
-    async fn hear(&mut self, count: usize, tell: &mut dyn FnMut(Happened)) -> Result<()> {
-        while self.came.len() < count {
-            self.until(|packet| matches!(packet, Packet::Publish(_)).then_some(())).await?;
-        }
-        for event in self.came.drain(..) {
-            let (text, qos) = (String::from_utf8_lossy(&event.payload).into_owned(), Some(event.qos as u8));
-            let (leg, under, redelivered) = (Leg::Mqtt, event.topic, event.dup);
-            tell(Happened::Arrived { leg, text, under, redelivered, qos });
+    /// Hears its own events. The client acks them by itself.
+    async fn hear(&mut self, expected: Expected<'_>, tell: &mut dyn FnMut(Happened)) -> Result<()> {
+        let mut heard = 0;
+        while heard < expected.texts.len() {
+            if self.came.is_empty() {
+                self.until(|packet| matches!(packet, Packet::Publish(_)).then_some(())).await?;
+            }
+            for event in self.came.drain(..) {
+                let Some(text) = expected.text(&event.payload) else { continue };
+                let (leg, under, redelivered, qos) =
+                    (Leg::Mqtt, event.topic, event.dup, Some(event.qos as u8));
+                tell(Happened::Arrived { leg, text, under, redelivered, qos });
+                heard += 1;
+            }
         }
         Ok(())
     }
@@ -238,11 +262,18 @@ async fn amqp_leg(place: &Place, tell: &mut dyn FnMut(Happened)) -> Result<Queue
     Ok(inbox)
 }
 
-async fn consume_amqp(inbox: &mut QueueConsumer, count: usize, tell: &mut dyn FnMut(Happened)) -> Result<()> {
+async fn consume_amqp(
+    inbox: &mut QueueConsumer,
+    expected: Expected<'_>,
+    tell: &mut dyn FnMut(Happened),
+) -> Result<()> {
     let (mut refused, mut accepted, leg) = (false, 0, Leg::Amqp);
-    while accepted < count {
-        let delivery = inbox.delivery().await?;
-        let text = String::from_utf8_lossy(&delivery.data).into_owned();
+    while accepted < expected.texts.len() {
+        let (delivery, _) = inbox.delivery().await?;
+        let Some(text) = expected.text(&delivery.data) else {
+            inbox.ack(delivery.delivery_tag).await?;
+            continue;
+        };
         let (under, redelivered) = (delivery.routing_key.to_string(), delivery.redelivered);
         let headers = delivery.properties.headers().as_ref().map(FieldTable::inner);
         let qos = headers.and_then(|headers| match headers.get("x-mqtt-publish-qos")? {
@@ -264,14 +295,17 @@ async fn consume_amqp(inbox: &mut QueueConsumer, count: usize, tell: &mut dyn Fn
 
 async fn consume_stomp(
     subscriber: &mut <Stomp as DurablePubSub>::Durable,
-    count: usize,
+    expected: Expected<'_>,
     tell: &mut dyn FnMut(Happened),
 ) -> Result<()> {
     let (mut refused, mut accepted, leg) = (false, 0, Leg::Stomp);
-    while accepted < count {
+    while accepted < expected.texts.len() {
         let delivery = subscriber.next().await?.context("the subscription has ended")?;
         let Delivery { item, attempt, receipt } = delivery;
-        let text = String::from_utf8_lossy(&item.body).into_owned();
+        let Some(text) = expected.text(&item.body) else {
+            subscriber.ack(receipt).await?;
+            continue;
+        };
         let (under, redelivered) = (item.topic.to_string(), attempt > 1);
         tell(Happened::Arrived { leg, text: text.clone(), under, redelivered, qos: None });
         if std::mem::replace(&mut refused, true) {

@@ -109,6 +109,7 @@ impl DurablePubSub for JetStream {
             deliveries,
             window: PullWindow::new(self.place.knob(PREFETCH)),
             events: EventReader::new(&self.place),
+            place: self.place.clone(),
         })
     }
 
@@ -181,6 +182,7 @@ pub struct DurableSubscriber {
     deliveries: async_nats::Subscriber,
     window: PullWindow,
     events: EventReader,
+    place: Place,
 }
 
 impl DurableSubscriber {
@@ -198,19 +200,26 @@ impl Consumer for DurableSubscriber {
     type Receipt = u64;
 
     async fn next(&mut self) -> Result<Option<Delivery<Event, u64>>> {
-        // JetStream sends only what it is asked for.
-        if let Some(batch) = self.window.due() {
-            let (requests, inbox) = (self.requests.clone(), self.inbox.clone());
-            let body = Bytes::from(format!("{{\"batch\":{batch}}}"));
-            let request = self.nats.client.publish_with_reply(requests, inbox, body);
-            self.nats.unless_lost(request).await?;
-            self.window.requested(batch);
+        loop {
+            // JetStream sends only what it is asked for.
+            if let Some(batch) = self.window.due() {
+                let (requests, inbox) = (self.requests.clone(), self.inbox.clone());
+                let body = Bytes::from(format!("{{\"batch\":{batch}}}"));
+                let request = self.nats.client.publish_with_reply(requests, inbox, body);
+                self.nats.unless_lost(request).await?;
+                self.window.requested(batch);
+            }
+            let message = self.nats.next(&mut self.deliveries).await?;
+            let Some(delivery) = JetStreamDelivery::read(message, &self.place)? else { continue };
+            self.window.arrived();
+            self.window.hold(&delivery)?;
+            let (attempt, receipt) = (delivery.attempt, delivery.stream_sequence);
+            match self.events.read(delivery.message) {
+                Some(item) => return Ok(Some(Delivery { item, attempt, receipt })),
+                // Not an event: it would come again.
+                None => self.ack(receipt).await?,
+            }
         }
-        let delivery = JetStreamDelivery::read(self.nats.next(&mut self.deliveries).await?)?;
-        self.window.arrived();
-        self.window.hold(&delivery)?;
-        let (attempt, receipt) = (delivery.attempt, delivery.stream_sequence);
-        Ok(Some(Delivery { item: self.events.read(delivery.message)?, attempt, receipt }))
     }
 
     async fn ack(&mut self, receipt: u64) -> Result<()> {
@@ -228,7 +237,7 @@ impl Consumer for DurableSubscriber {
 
     /// Gives back what is not settled, also what nobody has taken yet.
     async fn close(self) -> Result<()> {
-        for subject in self.window.unsubscribe(&self.nats, self.deliveries).await? {
+        for subject in self.window.unsubscribe(&self.nats, &self.place, self.deliveries).await? {
             self.nats.hand_over(self.nats.client.publish(subject, AckKind::Nak(None).into())).await?;
         }
         self.nats.round_trip().await

@@ -39,7 +39,8 @@ pub mod stomp;
 /// they are connected, and durable ones. In these labs the publisher's `flush`
 /// returns when all accepted events are *confirmed*, not only written.
 pub trait DurablePubSub: PubSub {
-    /// The subscribing end: a consumer of events, which acknowledges them.
+    /// The subscribing end: a consumer of events, which acknowledges them. It also acknowledges
+    /// a message that it skips because no lab wrote it: otherwise it would come again.
     type Durable: Consumer<Item = Event>;
     /// Joins as the durable subscriber `id`, for the first time or again. From the
     /// first time on, events that match are stored for it; after a return, missed events

@@ -122,6 +122,7 @@ impl DurablePubSub for Mqtt {
             unacked: UnackedLimit::new(prefetch),
             events: LevelsReader::new(&self.place),
             nacked: VecDeque::new(),
+            skipped: None,
         })
     }
 
@@ -137,6 +138,8 @@ pub struct SessionSubscriber {
     events: LevelsReader,
     /// Nacked events, to be handed out again.
     nacked: VecDeque<UnackedEvent>,
+    /// A message that is not an event and is not yet acknowledged: it would come again.
+    skipped: Option<Publish>,
 }
 
 /// A delivery that is not settled, and which attempt it was.
@@ -147,18 +150,26 @@ impl Consumer for SessionSubscriber {
     type Receipt = UnackedEvent;
 
     async fn next(&mut self) -> Result<Option<Delivery<Event, UnackedEvent>>> {
-        self.unacked.room().await;
-        let (message, attempt) = match self.nacked.pop_front() {
-            Some(UnackedEvent(message, before)) => (message, before + 1),
-            None => {
-                let message = self.connection.incoming.next().await?;
-                let attempt = 1 + u32::from(message.dup);
-                (message, attempt)
+        loop {
+            if let Some(message) = &self.skipped {
+                self.connection.client.ack(message).await?;
+                self.skipped = None;
             }
-        };
-        self.unacked.add();
-        let item = self.events.read(&message)?;
-        Ok(Some(Delivery { item, attempt, receipt: UnackedEvent(message, attempt) }))
+            self.unacked.room().await;
+            let (message, attempt) = match self.nacked.pop_front() {
+                Some(UnackedEvent(message, before)) => (message, before + 1),
+                None => {
+                    let message = self.connection.incoming.next().await?;
+                    let attempt = 1 + u32::from(message.dup);
+                    (message, attempt)
+                }
+            };
+            if let Some(item) = self.events.read(&message) {
+                self.unacked.add();
+                return Ok(Some(Delivery { item, attempt, receipt: UnackedEvent(message, attempt) }));
+            }
+            self.skipped = Some(message);
+        }
     }
 
     async fn ack(&mut self, UnackedEvent(message, _): UnackedEvent) -> Result<()> {

@@ -126,7 +126,7 @@ impl DurablePubSub for RabbitMq {
         bind.await.with_context(|| format!("cannot bind {filter}"))?;
         let prefetch = u16::try_from(self.place.knob(PREFETCH)).unwrap_or(u16::MAX);
         let queue = QueueConsumer::join(connection, &queue, prefetch).await?;
-        Ok(DurableSubscriber { queue, topics: TopicReader::default() })
+        Ok(DurableSubscriber { queue, topics: TopicReader::new(&self.place) })
     }
 
     async fn forget(&self, id: &str) -> Result<()> {
@@ -186,10 +186,18 @@ impl Consumer for DurableSubscriber {
     type Receipt = u64;
 
     async fn next(&mut self) -> Result<Option<Delivery<Event, u64>>> {
-        let delivery = self.queue.delivery().await?;
-        let topic = self.topics.read(delivery.routing_key.as_str().as_bytes())?;
-        let (attempt, receipt) = (amqp::attempt(&delivery), delivery.delivery_tag);
-        Ok(Some(Delivery { item: Event { topic, body: delivery.data.into() }, attempt, receipt }))
+        loop {
+            let (delivery, attempt) = self.queue.delivery().await?;
+            let receipt = delivery.delivery_tag;
+            match self.topics.read(delivery.routing_key.as_str().as_bytes()) {
+                Some(topic) => {
+                    let item = Event { topic, body: delivery.data.into() };
+                    return Ok(Some(Delivery { item, attempt, receipt }));
+                }
+                // Not an event: it would come again.
+                None => self.ack(receipt).await?,
+            }
+        }
     }
 
     /// `basic.ack`, many deliveries with one frame.

@@ -166,9 +166,15 @@ impl Consumer for DurableSubscriber {
     type Receipt = String;
 
     async fn next(&mut self) -> Result<Option<Delivery<Event, String>>> {
-        let message = self.connection.next().await?;
-        let (attempt, receipt) = attempt_and_receipt(&message)?;
-        Ok(Some(Delivery { item: self.events.read(&message)?, attempt, receipt }))
+        loop {
+            let message = self.connection.next().await?;
+            let (attempt, receipt) = attempt_and_receipt(&message)?;
+            match self.events.read(&message) {
+                Some(item) => return Ok(Some(Delivery { item, attempt, receipt })),
+                // Not an event: it would come again.
+                None => self.ack(receipt).await?,
+            }
+        }
     }
 
     async fn ack(&mut self, receipt: String) -> Result<()> {

@@ -64,7 +64,7 @@ impl OneWay for ZeroMq {
     async fn receiver(&self) -> Result<ZeroMqReceiver> {
         let mut socket = PullSocket::new();
         zmq::bind(&mut socket, &self.place).await?;
-        Ok(ZeroMqReceiver(socket))
+        Ok(ZeroMqReceiver { socket, place: self.place.clone() })
     }
 }
 
@@ -96,11 +96,19 @@ impl Sender for ZeroMqSender {
 }
 
 /// The receiving end: a PULL socket.
-pub struct ZeroMqReceiver(PullSocket);
+pub struct ZeroMqReceiver {
+    socket: PullSocket,
+    place: Place,
+}
 
 impl Receiver for ZeroMqReceiver {
     /// ØMQ hides peers that come and go, so this never returns `None`.
     async fn recv(&mut self) -> Result<Option<Bytes>> {
-        zmq::single(self.0.recv().await.context("the PULL socket broke")?).map(Some)
+        loop {
+            let message = self.socket.recv().await.context("the PULL socket broke")?;
+            if let Some(body) = zmq::single(message, &self.place) {
+                return Ok(Some(body));
+            }
+        }
     }
 }

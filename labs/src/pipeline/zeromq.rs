@@ -76,7 +76,7 @@ impl Pipeline for ZeroMq {
             Stage::Tasks => zmq::connect(&mut socket, &place).await?,
             Stage::Results => zmq::bind(&mut socket, &place).await?,
         }
-        Ok(ZeroMqPull(socket))
+        Ok(ZeroMqPull { socket, place })
     }
 }
 
@@ -118,15 +118,22 @@ impl Sender for ZeroMqPush {
 }
 
 /// The end that takes: a PULL socket.
-pub struct ZeroMqPull(PullSocket);
+pub struct ZeroMqPull {
+    socket: PullSocket,
+    place: Place,
+}
 
 impl Consumer for ZeroMqPull {
     type Item = Bytes;
     type Receipt = ();
 
     async fn next(&mut self) -> Result<Option<Delivery<Bytes, ()>>> {
-        let item = zmq::single(self.0.recv().await.context("the PULL socket broke")?)?;
-        Ok(Some(Delivery { item, attempt: 1, receipt: () }))
+        loop {
+            let message = self.socket.recv().await.context("the PULL socket broke")?;
+            if let Some(item) = zmq::single(message, &self.place) {
+                return Ok(Some(Delivery { item, attempt: 1, receipt: () }));
+            }
+        }
     }
 
     async fn ack(&mut self, (): ()) -> Result<()> {

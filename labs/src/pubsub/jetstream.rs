@@ -99,6 +99,7 @@ impl PubSub for JetStream {
             deliveries,
             window: PullWindow::new(self.place.knob(AHEAD)),
             events: EventReader::new(&self.place),
+            place: self.place.clone(),
             seen: 0,
         })
     }
@@ -143,25 +144,32 @@ pub struct StreamSubscriber {
     deliveries: async_nats::Subscriber,
     window: PullWindow,
     events: EventReader,
+    place: Place,
     /// Deliveries are numbered: one that is missing would be noticed.
     seen: u64,
 }
 
 impl Subscriber for StreamSubscriber {
     async fn next(&mut self) -> Result<Option<Event>> {
-        // JetStream sends only what it is asked for.
-        if let Some(batch) = self.window.due() {
-            let (requests, inbox) = (self.requests.clone(), self.inbox.clone());
-            let body = Bytes::from(format!("{{\"batch\":{batch}}}"));
-            let request = self.nats.client.publish_with_reply(requests, inbox, body);
-            self.nats.unless_lost(request).await?;
-            self.window.requested(batch);
+        loop {
+            // JetStream sends only what it is asked for.
+            if let Some(batch) = self.window.due() {
+                let (requests, inbox) = (self.requests.clone(), self.inbox.clone());
+                let body = Bytes::from(format!("{{\"batch\":{batch}}}"));
+                let request = self.nats.client.publish_with_reply(requests, inbox, body);
+                self.nats.unless_lost(request).await?;
+                self.window.requested(batch);
+            }
+            let message = self.nats.next(&mut self.deliveries).await?;
+            let Some(delivery) = JetStreamDelivery::read(message, &self.place)? else { continue };
+            self.window.arrived();
+            self.seen += 1;
+            let number = delivery.consumer_sequence;
+            ensure!(number == self.seen, "delivery {number} came where {} was due", self.seen);
+            // Anybody can publish below the place's subject: what is not an event is skipped.
+            if let Some(event) = self.events.read(delivery.message) {
+                return Ok(Some(event));
+            }
         }
-        let delivery = JetStreamDelivery::read(self.nats.next(&mut self.deliveries).await?)?;
-        self.window.arrived();
-        self.seen += 1;
-        let number = delivery.consumer_sequence;
-        ensure!(number == self.seen, "delivery {number} came where {} was due", self.seen);
-        Ok(Some(self.events.read(delivery.message)?))
     }
 }

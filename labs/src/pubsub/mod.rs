@@ -58,7 +58,8 @@ pub trait Publisher {
 /// Receives the events that match its filter and are published after it joined.
 pub trait Subscriber {
     /// The next event. Cancel-safe. `None` only when no publisher can connect any
-    /// more; an error when the broker has disconnected this subscriber.
+    /// more; an error when the broker has disconnected this subscriber. A message that no lab
+    /// wrote, with an odd topic or without a body, is skipped and counted at the place.
     async fn next(&mut self) -> Result<Option<Event>>;
 }
 

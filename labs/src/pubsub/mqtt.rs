@@ -114,7 +114,11 @@ impl TopicSubscriber {
 
 impl Subscriber for TopicSubscriber {
     async fn next(&mut self) -> Result<Option<Event>> {
-        let message = self.connection.incoming.next().await?;
-        Ok(Some(self.events.read(&message)?))
+        loop {
+            // Anybody can publish below the place's topic: what is not an event is skipped.
+            if let Some(event) = self.events.read(&self.connection.incoming.next().await?) {
+                return Ok(Some(event));
+            }
+        }
     }
 }

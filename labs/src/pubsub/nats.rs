@@ -99,6 +99,11 @@ pub struct SubjectSubscriber {
 
 impl Subscriber for SubjectSubscriber {
     async fn next(&mut self) -> Result<Option<Event>> {
-        Ok(Some(self.events.read(self.messages.next().await?)?))
+        loop {
+            // Anybody can publish below the place's subject: what is not an event is skipped.
+            if let Some(event) = self.events.read(self.messages.next().await?) {
+                return Ok(Some(event));
+            }
+        }
     }
 }

@@ -145,14 +145,18 @@ impl TopicSubscriber {
         let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..Default::default() };
         let consume = channel.basic_consume(queue.as_str().into(), "".into(), options, FieldTable::default());
         let consumer = consume.await.with_context(|| format!("cannot consume from {queue}"))?;
-        Ok(Self { consumer, topics: TopicReader::default(), _connection: connection })
+        Ok(Self { consumer, topics: TopicReader::new(place), _connection: connection })
     }
 }
 
 impl Subscriber for TopicSubscriber {
     async fn next(&mut self) -> Result<Option<Event>> {
-        let delivery = amqp::next(&mut self.consumer).await?;
-        let topic = self.topics.read(delivery.routing_key.as_str().as_bytes())?;
-        Ok(Some(Event { topic, body: delivery.data.into() }))
+        loop {
+            let delivery = amqp::next(&mut self.consumer).await?;
+            // A routing key of another program need not be a topic: such a message is skipped.
+            if let Some(topic) = self.topics.read(delivery.routing_key.as_str().as_bytes()) {
+                return Ok(Some(Event { topic, body: delivery.data.into() }));
+            }
+        }
     }
 }

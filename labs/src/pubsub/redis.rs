@@ -82,7 +82,7 @@ impl PubSub for RedisChannels {
         let mut replies = RespReader::of(socket);
         // Redis's confirmation: from here on, nothing is missed.
         replies.last_two().await.with_context(|| format!("cannot subscribe to {filter}"))?;
-        Ok(ChannelSubscriber { replies, prefix: channels.len(), topics: TopicReader::default() })
+        Ok(ChannelSubscriber { replies, prefix: channels.len(), topics: TopicReader::new(&self.place) })
     }
 }
 
@@ -138,9 +138,13 @@ pub struct ChannelSubscriber {
 
 impl Subscriber for ChannelSubscriber {
     async fn next(&mut self) -> Result<Option<Event>> {
-        let (channel, body) = self.replies.last_two().await?;
-        let topic = channel.get(self.prefix..).context("a message from another place's channel")?;
-        Ok(Some(Event { topic: self.topics.read(topic)?, body }))
+        loop {
+            let (channel, body) = self.replies.last_two().await?;
+            // Anybody can publish to any channel: one that is not a topic's is skipped.
+            if let Some(topic) = self.topics.read(channel.get(self.prefix..).unwrap_or_default()) {
+                return Ok(Some(Event { topic, body }));
+            }
+        }
     }
 }
 

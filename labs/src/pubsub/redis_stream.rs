@@ -136,7 +136,7 @@ impl StreamSubscriber {
             // Start just before `since`: the largest possible identifier of the millisecond before it.
             since => format!("{}-{}", since - 1, u64::MAX),
         };
-        let (filter, topics) = (filter.clone(), TopicReader::default());
+        let (filter, topics) = (filter.clone(), TopicReader::new(place));
         let (entries, read) = (VecDeque::new(), ResumableRequest::none());
         Ok(Self { connection, stream, filter, position, entries, read, topics })
     }
@@ -146,11 +146,10 @@ impl Subscriber for StreamSubscriber {
     async fn next(&mut self) -> Result<Option<Event>> {
         loop {
             while let Some(mut entry) = self.entries.pop_front() {
-                // An entry that another program appended may have no topic or no body.
-                let (Some(topic), Some(body)) = (entry.take("topic"), entry.take("body")) else { continue };
-                let topic = self.topics.read(&topic)?;
-                if self.filter.matches(&topic) {
-                    return Ok(Some(Event { topic, body }));
+                if let Some(event) = event(&mut entry, &mut self.topics)
+                    && self.filter.matches(&event.topic)
+                {
+                    return Ok(Some(event));
                 }
             }
             let read = || read(self.connection.clone(), self.stream.clone(), self.position.clone());
@@ -159,6 +158,15 @@ impl Subscriber for StreamSubscriber {
             self.position.clone_from(&last.id);
         }
     }
+}
+
+/// The event that an entry holds. What another program appended may have no topic or no body: it
+/// is counted as skipped.
+pub(crate) fn event(entry: &mut Entry, topics: &mut TopicReader) -> Option<Event> {
+    let (Some(topic), Some(body)) = (entry.take("topic"), entry.take("body")) else {
+        return topics.skip("an entry without the fields `topic` and `body`");
+    };
+    Some(Event { topic: topics.read(&topic)?, body })
 }
 
 /// The entries after `position`; waits while there are none.

@@ -135,7 +135,12 @@ pub struct TopicSubscriber {
 
 impl Subscriber for TopicSubscriber {
     async fn next(&mut self) -> Result<Option<Event>> {
-        Ok(Some(self.events.read(&self.connection.next().await?)?))
+        loop {
+            // Anybody can publish to `amq.topic`: what is not an event is skipped.
+            if let Some(event) = self.events.read(&self.connection.next().await?) {
+                return Ok(Some(event));
+            }
+        }
     }
 }
 
@@ -147,13 +152,15 @@ pub(crate) struct EventReader {
 
 impl EventReader {
     pub(crate) fn of(place: &Place) -> Self {
-        Self { topics: stomp::topics(place), reader: TopicReader::default() }
+        Self { topics: stomp::topics(place), reader: TopicReader::new(place) }
     }
 
-    pub(crate) fn read(&mut self, frame: &Frame) -> Result<Event> {
-        let destination = frame.header("destination").context("a MESSAGE without a destination")?;
-        let topic = destination.strip_prefix(self.topics.as_str());
-        let topic = topic.with_context(|| format!("a message for {destination} came here"))?;
-        Ok(Event { topic: self.reader.read(topic.as_bytes())?, body: frame.body.clone() })
+    /// The event that this MESSAGE is. A key may have words that no topic has: the message is
+    /// counted as skipped.
+    pub(crate) fn read(&mut self, frame: &Frame) -> Option<Event> {
+        let destination = frame.header("destination").unwrap_or_default();
+        // A binding to `PLACE.#` also matches the key `PLACE`, which has no topic.
+        let topic = destination.strip_prefix(self.topics.as_str()).unwrap_or_default();
+        Some(Event { topic: self.reader.read(topic.as_bytes())?, body: frame.body.clone() })
     }
 }

@@ -12,7 +12,7 @@
 //!
 //! Run it with `just lab pubsub-tcp`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use bytes::{Buf, Bytes};
 
 use super::{Event, PubSub, Publisher, Subscriber};
@@ -62,7 +62,7 @@ impl PubSub for Tcp {
 
     async fn subscriber(&self, filter: &Filter) -> Result<FrameSubscriber> {
         filter.require(Self::TRANSPORT, Self::FILTERS)?;
-        FrameSubscriber::join(&self.place.peer().await?, filter).await
+        FrameSubscriber::join(&self.place, filter).await
     }
 }
 
@@ -138,21 +138,34 @@ pub struct FrameSubscriber {
 
 impl FrameSubscriber {
     /// Sends the filter; the publisher has confirmed it when this returns.
-    pub(crate) async fn join(address: &str, filter: &Filter) -> Result<Self> {
-        let mut connection = FrameConnection::connect(address).await?;
+    pub(crate) async fn join(place: &Place, filter: &Filter) -> Result<Self> {
+        let mut connection = FrameConnection::connect(&place.peer().await?).await?;
         connection.put(&[filter.to_string().as_bytes()])?;
         connection.flush().await?;
         check_answer(&connection.next().await?.context("the publisher closed the connection")?)?;
-        Ok(Self { connection, topics: TopicReader::default() })
+        Ok(Self { connection, topics: TopicReader::new(place) })
     }
 }
 
 impl Subscriber for FrameSubscriber {
     async fn next(&mut self) -> Result<Option<Event>> {
-        let Some(mut body) = self.connection.next().await? else { return Ok(None) };
-        let length = body.try_get_u8().context("an event without a topic")?;
-        ensure!(body.len() >= usize::from(length), "an event with half a topic");
-        let topic = self.topics.read(&body.split_to(usize::from(length)))?;
-        Ok(Some(Event { topic, body }))
+        loop {
+            let Some(frame) = self.connection.next().await? else { return Ok(None) };
+            if let Some(event) = self.event(frame) {
+                return Ok(Some(event));
+            }
+        }
+    }
+}
+
+impl FrameSubscriber {
+    /// The event in a frame; anything else is counted as skipped.
+    fn event(&mut self, mut body: Bytes) -> Option<Event> {
+        match body.try_get_u8() {
+            Ok(length) if body.len() >= usize::from(length) => {
+                Some(Event { topic: self.topics.read(&body.split_to(usize::from(length)))?, body })
+            }
+            _ => self.topics.skip("a frame without a whole topic"),
+        }
     }
 }

@@ -61,6 +61,6 @@ impl PubSub for Unix {
 
     async fn subscriber(&self, filter: &Filter) -> Result<FrameSubscriber> {
         filter.require(Self::TRANSPORT, Self::FILTERS)?;
-        FrameSubscriber::join(&self.place.peer().await?, filter).await
+        FrameSubscriber::join(&self.place, filter).await
     }
 }

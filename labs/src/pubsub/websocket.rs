@@ -60,7 +60,7 @@ impl PubSub for WebSocket {
         connection.put(Message::text(filter.to_string()))?;
         // Waiting for the answer writes the filter. With `ok`, the publisher has confirmed.
         check_answer(&connection.next().await?.context("the publisher closed the connection")?)?;
-        Ok(WsSubscriber { connection, topics: TopicReader::default() })
+        Ok(WsSubscriber { connection, topics: TopicReader::new(&self.place) })
     }
 }
 
@@ -138,10 +138,23 @@ pub struct WsSubscriber {
 
 impl Subscriber for WsSubscriber {
     async fn next(&mut self) -> Result<Option<Event>> {
-        let Some(mut body) = self.connection.next().await? else { return Ok(None) };
-        let length = body.iter().position(|byte| *byte == b'\n').context("an event without a topic")?;
+        loop {
+            let Some(message) = self.connection.next().await? else { return Ok(None) };
+            if let Some(event) = self.event(message) {
+                return Ok(Some(event));
+            }
+        }
+    }
+}
+
+impl WsSubscriber {
+    /// The event in a message; anything else is counted as skipped.
+    fn event(&mut self, mut body: Bytes) -> Option<Event> {
+        let Some(length) = body.iter().position(|byte| *byte == b'\n') else {
+            return self.topics.skip("a message without a topic and a line feed");
+        };
         let topic = self.topics.read(&body.split_to(length))?;
         body.advance(1);
-        Ok(Some(Event { topic, body }))
+        Some(Event { topic, body })
     }
 }

@@ -79,7 +79,7 @@ impl PubSub for ZeroMq {
         zmq::connect(&mut socket, &self.place).await?;
         let prefix = if let Filter::Prefix(prefix) = filter { prefix } else { "" };
         socket.subscribe(prefix).await.context("cannot subscribe")?;
-        Ok(ZeroMqSubscriber { socket, topics: TopicReader::default() })
+        Ok(ZeroMqSubscriber { socket, topics: TopicReader::new(&self.place) })
     }
 }
 
@@ -126,13 +126,25 @@ pub struct ZeroMqSubscriber {
     topics: TopicReader,
 }
 
+impl ZeroMqSubscriber {
+    /// The event of these frames; anything else is counted as skipped.
+    fn event(&mut self, frames: &[Bytes]) -> Option<Event> {
+        let [topic, body] = frames else {
+            let count = frames.len();
+            return self.topics.skip(format_args!("{count} frames where a topic and a body were expected"));
+        };
+        Some(Event { topic: self.topics.read(topic)?, body: body.clone() })
+    }
+}
+
 impl Subscriber for ZeroMqSubscriber {
     /// ØMQ hides peers that come and go, so this never returns `None`.
     async fn next(&mut self) -> Result<Option<Event>> {
-        let frames = self.socket.recv().await.context("the SUB socket broke")?.into_vec();
-        let [topic, body] = &frames[..] else {
-            anyhow::bail!("an event of {} frames; expected a topic and a body", frames.len());
-        };
-        Ok(Some(Event { topic: self.topics.read(topic)?, body: body.clone() }))
+        loop {
+            let frames = self.socket.recv().await.context("the SUB socket broke")?.into_vec();
+            if let Some(event) = self.event(&frames) {
+                return Ok(Some(event));
+            }
+        }
     }
 }

@@ -112,6 +112,7 @@ pub struct StreamConsumer {
     inbox: Subject,
     deliveries: async_nats::Subscriber,
     window: PullWindow,
+    place: Place,
 }
 
 impl StreamConsumer {
@@ -135,7 +136,7 @@ impl StreamConsumer {
         js.nats.round_trip().await?;
         let requests = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{CONSUMERS}", js.stream).into();
         let window = PullWindow::new(usize::from(prefetch));
-        Ok(Self { nats: js.nats, requests, inbox, deliveries, window })
+        Ok(Self { nats: js.nats, requests, inbox, deliveries, window, place: place.clone() })
     }
 
     /// Accepts an ack or a nack; a delivery is settled once.
@@ -152,19 +153,22 @@ impl Consumer for StreamConsumer {
     type Receipt = u64;
 
     async fn next(&mut self) -> Result<Option<Delivery<Bytes, u64>>> {
-        // JetStream sends only what it is asked for.
-        if let Some(batch) = self.window.due() {
-            let (requests, inbox) = (self.requests.clone(), self.inbox.clone());
-            let body = Bytes::from(format!("{{\"batch\":{batch}}}"));
-            let request = self.nats.client.publish_with_reply(requests, inbox, body);
-            self.nats.unless_lost(request).await?;
-            self.window.requested(batch);
+        loop {
+            // JetStream sends only what it is asked for.
+            if let Some(batch) = self.window.due() {
+                let (requests, inbox) = (self.requests.clone(), self.inbox.clone());
+                let body = Bytes::from(format!("{{\"batch\":{batch}}}"));
+                let request = self.nats.client.publish_with_reply(requests, inbox, body);
+                self.nats.unless_lost(request).await?;
+                self.window.requested(batch);
+            }
+            let message = self.nats.next(&mut self.deliveries).await?;
+            let Some(delivery) = JetStreamDelivery::read(message, &self.place)? else { continue };
+            self.window.arrived();
+            self.window.hold(&delivery)?;
+            let (attempt, receipt) = (delivery.attempt, delivery.stream_sequence);
+            return Ok(Some(Delivery { item: delivery.message.payload, attempt, receipt }));
         }
-        let delivery = JetStreamDelivery::read(self.nats.next(&mut self.deliveries).await?)?;
-        self.window.arrived();
-        self.window.hold(&delivery)?;
-        let (attempt, receipt) = (delivery.attempt, delivery.stream_sequence);
-        Ok(Some(Delivery { item: delivery.message.payload, attempt, receipt }))
     }
 
     async fn ack(&mut self, receipt: u64) -> Result<()> {
@@ -182,7 +186,7 @@ impl Consumer for StreamConsumer {
 
     /// Gives back what is not settled, also what nobody has taken yet.
     async fn close(self) -> Result<()> {
-        for subject in self.window.unsubscribe(&self.nats, self.deliveries).await? {
+        for subject in self.window.unsubscribe(&self.nats, &self.place, self.deliveries).await? {
             self.nats.hand_over(self.nats.client.publish(subject, AckKind::Nak(None).into())).await?;
         }
         self.nats.round_trip().await

@@ -89,6 +89,8 @@ pub trait Consumer {
     /// The receipt that settles a delivery; `()` if nothing is acknowledged.
     type Receipt;
     /// The next delivery. Cancel-safe. At most `prefetch` deliveries are unsettled.
+    /// A message that no lab wrote, without a body or with a broken count of attempts, is skipped,
+    /// counted and acknowledged.
     async fn next(&mut self) -> Result<Option<Delivery<Self::Item, Self::Receipt>>>;
     /// Acknowledges the delivery: the work is done. May be batched until [`Consumer::flush`].
     async fn ack(&mut self, receipt: Self::Receipt) -> Result<()>;

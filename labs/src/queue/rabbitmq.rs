@@ -134,14 +134,24 @@ impl QueueConsumer {
         Ok(Self { connection, consumer, acks: Acks::of(prefetch), in_flight: amqp::window() })
     }
 
-    /// The next delivery, as the client has it; acks that wait are written before this waits.
-    /// Cancel-safe.
-    pub(crate) async fn delivery(&mut self) -> Result<lapin::message::Delivery> {
-        if let Some(delivery) = amqp::next(&mut self.consumer).now_or_never() {
-            return delivery;
+    /// The next delivery, as the client has it, and which attempt it is; acks that wait are
+    /// written before this waits. Cancel-safe.
+    pub(crate) async fn delivery(&mut self) -> Result<(lapin::message::Delivery, u32)> {
+        loop {
+            let delivery = match amqp::next(&mut self.consumer).now_or_never() {
+                Some(delivery) => delivery?,
+                None => {
+                    self.write_acks().await?;
+                    amqp::next(&mut self.consumer).await?
+                }
+            };
+            if let Some(attempt) = amqp::attempt(&delivery) {
+                return Ok((delivery, attempt));
+            }
+            // Nobody can say which attempt it is: it is skipped, and acked, or it would come again.
+            self.connection.place.message_skipped("the header `x-delivery-count` is not a count");
+            self.ack(delivery.delivery_tag).await?;
         }
-        self.write_acks().await?;
-        amqp::next(&mut self.consumer).await
     }
 
     /// Writes the acks that wait. `multiple` acks this delivery and all before it.
@@ -162,9 +172,8 @@ impl Consumer for QueueConsumer {
     type Receipt = u64;
 
     async fn next(&mut self) -> Result<Option<Delivery<Bytes, u64>>> {
-        let delivery = self.delivery().await?;
-        let (attempt, receipt) = (amqp::attempt(&delivery), delivery.delivery_tag);
-        Ok(Some(Delivery { item: delivery.data.into(), attempt, receipt }))
+        let (delivery, attempt) = self.delivery().await?;
+        Ok(Some(Delivery { item: delivery.data.into(), attempt, receipt: delivery.delivery_tag }))
     }
 
     async fn ack(&mut self, receipt: u64) -> Result<()> {

@@ -106,6 +106,7 @@ pub struct StreamConsumer {
     held: usize,
     prefetch: usize,
     look: LookTimer,
+    place: Place,
 }
 
 impl StreamConsumer {
@@ -128,6 +129,7 @@ impl StreamConsumer {
             request: ResumableRequest::none(),
             held: 0,
             prefetch: usize::from(prefetch).max(1),
+            place: place.clone(),
         })
     }
 
@@ -186,7 +188,9 @@ impl Consumer for StreamConsumer {
                 if let Some(item) = entry.take("body") {
                     return Ok(Some(Delivery { item, attempt, receipt: entry.id }));
                 }
-                // Another program appended it, or somebody deleted it: there is nothing to deliver.
+                // Another program appended it, or somebody deleted it: there is nothing to deliver,
+                // and it would come again.
+                self.place.message_skipped("an entry without the field `body`");
                 self.ack(entry.id).await?;
                 continue;
             }

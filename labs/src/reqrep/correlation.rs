@@ -18,6 +18,8 @@ use anyhow::{Result, anyhow, ensure};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use crate::place::Place;
+
 /// Requests that may wait for a reply at once, unless the table was made with
 /// another limit: some hundred megabytes of them.
 const LIMIT: usize = 1 << 20;
@@ -103,6 +105,16 @@ impl<T> Pending<T> {
         } else {
             state.dropped.unknown += 1;
             Fate::Unknown
+        }
+    }
+
+    /// As [`Pending::hand_out`], of a reply that anybody may have written. One without an
+    /// identifier, or with one that was never given out, is counted as skipped.
+    pub(crate) fn hand_out_or_skip(&self, id: Option<u64>, reply: T, place: &Place) {
+        match id.map(|id| self.hand_out(id, reply)) {
+            Some(Fate::Awaited | Fate::Late) => {}
+            Some(Fate::Unknown) => place.message_skipped("a reply to a request that was never made"),
+            None => place.message_skipped("a reply without a correlation identifier"),
         }
     }
 

@@ -83,6 +83,8 @@ pub trait Responder {
     type ReplyTo;
     /// The next request. Cancel-safe. Replies accepted earlier are written
     /// before this waits. `None` only when no requester can connect any more.
+    /// A request that cannot be answered, because it names no return address, is skipped and
+    /// counted at the place.
     async fn next(&mut self) -> Result<Option<(Command, Self::ReplyTo)>>;
     /// Accepts the reply. It is written at the latest when [`Responder::next`]
     /// has to wait. It is not an error if the requester has left.

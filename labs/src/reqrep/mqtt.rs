@@ -60,7 +60,7 @@ impl RequestReply for Mqtt {
         let replies = mqtt::topic(&self.place, &replies);
         client.subscribe(&replies, QoS::AtMostOnce).await?;
         let pending = Pending::default();
-        let reader = tokio::spawn(read_replies(incoming, pending.clone()));
+        let reader = tokio::spawn(read_replies(incoming, pending.clone(), self.place.clone()));
         let requests = mqtt::topic(&self.place, "requests");
         Ok(TopicRequester { client, requests, replies, pending, reader })
     }
@@ -72,7 +72,7 @@ impl RequestReply for Mqtt {
         // Replies have a connection of their own: a connection whose incoming messages nobody
         // takes is not polled, and writes nothing either.
         let replies = MqttConnection::connect(&self.place).await?.client;
-        Ok(TopicResponder { requests: requests.incoming, replies })
+        Ok(TopicResponder { requests: requests.incoming, replies, place: self.place.clone() })
     }
 }
 
@@ -106,12 +106,11 @@ impl Drop for TopicRequester {
 }
 
 /// Hands every reply to the `ask` that waits for it.
-async fn read_replies(mut replies: IncomingMessages, pending: Pending) {
+async fn read_replies(mut replies: IncomingMessages, pending: Pending, place: Place) {
     while let Ok(reply) = replies.next().await {
         let id = reply.properties.and_then(|properties| properties.correlation_data);
-        if let Some(id) = id.and_then(|id| Some(u64::from_be_bytes(id.as_ref().try_into().ok()?))) {
-            pending.hand_out(id, reply.payload);
-        }
+        let id = id.and_then(|id| Some(u64::from_be_bytes(id.as_ref().try_into().ok()?)));
+        pending.hand_out_or_skip(id, reply.payload, &place);
     }
     pending.close();
 }
@@ -120,6 +119,7 @@ async fn read_replies(mut replies: IncomingMessages, pending: Pending) {
 pub struct TopicResponder {
     requests: IncomingMessages,
     replies: MqttClient,
+    place: Place,
 }
 
 impl Responder for TopicResponder {
@@ -130,11 +130,12 @@ impl Responder for TopicResponder {
         loop {
             let request = self.requests.next().await?;
             let properties = request.properties.unwrap_or_default();
-            // A request without a response topic cannot be answered, and is dropped.
-            if let Some(address) = properties.response_topic {
+            // The broker would disconnect whoever publishes to something that is not a topic.
+            if let Some(address) = properties.response_topic.filter(|topic| is_topic(topic)) {
                 let to = ReturnAddress { address, id: properties.correlation_data };
                 return Ok(Some((Command(request.payload), to)));
             }
+            self.place.message_skipped("a request without a response topic cannot be answered");
         }
     }
 
@@ -144,4 +145,9 @@ impl Responder for TopicResponder {
         let (topic, qos, body) = (to.address, QoS::AtMostOnce, reply.0);
         self.replies.publish(Publication { topic, qos, body, properties, retain: false }).await
     }
+}
+
+/// Whether one can publish to it: it is not empty, and has no wildcards.
+fn is_topic(topic: &str) -> bool {
+    !topic.is_empty() && !topic.contains(['+', '#', '\0'])
 }

@@ -59,7 +59,8 @@ impl RequestReply for Nats {
         // NATS does not answer SUB. It handles the commands of a connection in order: when a
         // message to ourselves comes back, the subscription is in force.
         connection.round_trip().await?;
-        Ok(GroupResponder { requests: CountedSubscription::new(&self.place, connection, requests) })
+        let requests = CountedSubscription::new(&self.place, connection, requests);
+        Ok(GroupResponder { requests, place: self.place.clone() })
     }
 }
 
@@ -80,6 +81,7 @@ impl Requester for InboxRequester {
 /// Answers as one of the group.
 pub struct GroupResponder {
     requests: CountedSubscription,
+    place: Place,
 }
 
 impl Responder for GroupResponder {
@@ -88,10 +90,10 @@ impl Responder for GroupResponder {
     async fn next(&mut self) -> Result<Option<(Command, Subject)>> {
         loop {
             let request = self.requests.next().await?;
-            // A request without an inbox cannot be answered, and is dropped.
             if let Some(inbox) = request.reply {
                 return Ok(Some((request.payload.into(), inbox)));
             }
+            self.place.message_skipped("a request without an inbox cannot be answered");
         }
     }
 

@@ -85,7 +85,7 @@ impl RequestReply for RabbitMq {
         );
         let replies = consume.await.context("cannot consume replies")?;
         let pending = Replies::default();
-        let reader = tokio::spawn(read_replies(replies, pending.clone()));
+        let reader = tokio::spawn(read_replies(replies, pending.clone(), self.place.clone()));
         let returns = tokio::spawn(fail_returned(Channel::clone(&connection.channel), pending.clone()));
         Ok(QueueRequester { connection, requests: self.place.name(), pending, tasks: [reader, returns] })
     }
@@ -142,11 +142,11 @@ impl Responder for QueueResponder {
     async fn next(&mut self) -> Result<Option<(Command, Self::ReplyTo)>> {
         loop {
             let request = amqp::next(&mut self.requests).await?;
-            // A request without a return address cannot be answered, and is dropped.
             if let Some(address) = request.properties.reply_to().clone() {
                 let id = request.properties.correlation_id().clone();
                 return Ok(Some((request.data.into(), ReturnAddress { address, id })));
             }
+            self.connection.place.message_skipped("a request without `reply-to` cannot be answered");
         }
     }
 
@@ -170,12 +170,11 @@ impl Responder for QueueResponder {
 }
 
 /// Hands every reply to the ask that waits for it.
-async fn read_replies(mut replies: Consumer, pending: Replies) {
+async fn read_replies(mut replies: Consumer, pending: Replies, place: Place) {
     while let Ok(reply) = amqp::next(&mut replies).await {
         let id = reply.properties.correlation_id().as_ref();
-        if let Some(id) = id.and_then(|id| id.as_str().parse().ok()) {
-            pending.hand_out(id, Ok(reply.data.into()));
-        }
+        let id = id.and_then(|id| id.as_str().parse().ok());
+        pending.hand_out_or_skip(id, Ok(reply.data.into()), &place);
     }
     pending.close();
 }

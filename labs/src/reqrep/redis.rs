@@ -77,7 +77,7 @@ impl RequestReply for RedisLists {
         let pending = Pending::default();
         let count = self.place.knob(BATCH).max(1);
         let redis = self.redis.connect_to_wait().await?;
-        let reader = hand_out(redis, replies.clone(), count, pending.clone());
+        let reader = hand_out(redis, replies.clone(), count, pending.clone(), self.place.clone());
         Ok(ListRequester {
             connection,
             requests: key(&self.place, "requests"),
@@ -97,6 +97,7 @@ impl RequestReply for RedisLists {
             pipelines: Pipelines::new(self.redis.connect().await?),
             replies: Vec::new(),
             keep_ms: self.place.knob(KEEP_MS),
+            place: self.place.clone(),
         })
     }
 }
@@ -130,12 +131,11 @@ impl Drop for ListRequester {
 }
 
 /// Hands every reply on the requester's list to the `ask` that waits for it.
-async fn hand_out(redis: MultiplexedConnection, list: String, batch: usize, pending: Pending) {
+async fn hand_out(redis: MultiplexedConnection, list: String, batch: usize, pending: Pending, place: Place) {
     while let Ok(replies) = pop(redis.clone(), list.clone(), batch).await {
         for reply in replies.into_iter().map(Bytes::from) {
-            if let Some((id, body)) = open_reply(&reply) {
-                pending.hand_out(id, body);
-            }
+            let (id, body) = open_reply(&reply).unzip();
+            pending.hand_out_or_skip(id, body.unwrap_or_default(), &place);
         }
     }
     pending.close();
@@ -155,6 +155,7 @@ pub struct ListResponder {
     pipelines: Pipelines,
     /// Accepted replies that wait to be pushed together.
     replies: Vec<(ReturnAddress, Document)>,
+    place: Place,
     keep_ms: usize,
 }
 
@@ -164,9 +165,12 @@ impl Responder for ListResponder {
     async fn next(&mut self) -> Result<Option<(Command, ReturnAddress)>> {
         loop {
             while let Some(request) = self.popped.pop_front() {
-                // A request without a return address cannot be answered, and is dropped.
-                if let Some((to, body)) = open_request(&request) {
-                    return Ok(Some((Command(body), to)));
+                match open_request(&request) {
+                    // Replies expire: among the requests, they would take these with them.
+                    Some((to, body)) if !to.address.is_empty() && to.address != self.requests => {
+                        return Ok(Some((Command(body), to)));
+                    }
+                    _ => self.place.message_skipped("a request without a return address"),
                 }
             }
             self.write_replies().await?;
@@ -198,7 +202,7 @@ impl ListResponder {
         for list in lists {
             pipeline.cmd("PEXPIRE").arg(&list[..]).arg(self.keep_ms);
         }
-        self.pipelines.put(pipeline)
+        self.pipelines.put_replies(pipeline)
     }
 }
 

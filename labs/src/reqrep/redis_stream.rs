@@ -85,13 +85,16 @@ impl RequestReply for RedisStream {
             .context("cannot get a number of our own")?;
         let address = format!("{}:replies:{number}", self.place.name());
         // The first entry makes the stream; it answers nobody.
-        redis::cmd("XADD").arg(&address).arg("*").arg("id").arg(0).exec_async(&mut connection).await?;
+        let mut first = redis::cmd("XADD");
+        let position = first.arg(&address).arg("*").arg("id").arg(0).query_async(&mut connection).await?;
         let pending = Pending::default();
         let replies = Replies {
             redis: self.redis.connect_to_wait().await?,
             address: address.clone(),
             keep_ms: self.place.knob(KEEP_MS).max(3),
             pending: pending.clone(),
+            place: self.place.clone(),
+            position,
         };
         let reader = tokio::spawn(replies.hand_out());
         Ok(StreamRequester { connection, requests: stream(&self.place), address, pending, reader })
@@ -117,6 +120,7 @@ impl RequestReply for RedisStream {
             bytes: 0,
             answered: Vec::new(),
             attempts: self.place.knob(ATTEMPTS).max(1),
+            place: self.place.clone(),
             dead: format!("{}:dead", self.place.name()),
         })
     }
@@ -156,26 +160,28 @@ struct Replies {
     address: String,
     keep_ms: usize,
     pending: Pending,
+    place: Place,
+    /// The entry that was read last.
+    position: String,
 }
 
 impl Replies {
     /// Hands every reply to the ask that waits for it.
     async fn hand_out(mut self) {
-        let mut position = "0-0".to_owned();
-        while let Ok(entries) = self.after(&position).await {
+        while let Ok(entries) = self.next().await {
             for mut entry in entries {
                 let id = entry.take("id").and_then(|id| std::str::from_utf8(&id).ok()?.parse().ok());
-                if let (Some(id), Some(body)) = (id, entry.take("body")) {
-                    self.pending.hand_out(id, body);
-                }
-                position = entry.id;
+                let (id, body) = id.zip(entry.take("body")).unzip();
+                self.pending.hand_out_or_skip(id, body.unwrap_or_default(), &self.place);
+                self.position = entry.id;
             }
         }
         self.pending.close();
     }
 
     /// Drops what was read, renews the lease, and waits for more.
-    async fn after(&mut self, position: &str) -> RedisResult<Vec<Entry>> {
+    async fn next(&mut self) -> RedisResult<Vec<Entry>> {
+        let position = self.position.as_str();
         let mut next = redis::pipe();
         next.cmd("XTRIM").arg(&self.address).arg("MINID").arg(position).ignore();
         next.cmd("PEXPIRE").arg(&self.address).arg(self.keep_ms).ignore();
@@ -207,6 +213,7 @@ pub struct StreamResponder {
     answered: Vec<String>,
     attempts: usize,
     dead: String,
+    place: Place,
 }
 
 /// The return address and the correlation identifier, as the request had them,
@@ -224,7 +231,8 @@ impl Responder for StreamResponder {
             while let Some((mut entry, attempt)) = self.taken.pop_front() {
                 let parts = (entry.take("reply-to"), entry.take("id"), entry.take("body"));
                 let (Some(address), Some(id), Some(body)) = parts else {
-                    // A request without a return address cannot be answered, and is dropped.
+                    // It cannot be answered, and would come again.
+                    self.place.message_skipped("an entry without `reply-to`, `id` and `body`");
                     self.settle(entry.id).await?;
                     continue;
                 };
@@ -285,7 +293,7 @@ impl StreamResponder {
             pipeline.cmd("XDEL").arg(&self.group.stream).arg(&self.answered);
             self.answered.clear();
         }
-        if pipeline.is_empty() { Ok(()) } else { self.pipelines.put(pipeline) }
+        if pipeline.is_empty() { Ok(()) } else { self.pipelines.put_replies(pipeline) }
     }
 }
 

@@ -55,10 +55,10 @@ impl RequestReply for Stomp {
 
     async fn requester(&self) -> Result<QueueRequester> {
         let pending = Pending::default();
-        let waiting = CloseOnDrop(pending.clone());
+        let (waiting, place) = (CloseOnDrop(pending.clone()), self.place.clone());
         let connection = ProducerConnection::open_with(&self.place, move |reply| {
             let id = reply.header("correlation-id").and_then(|id| id.parse().ok());
-            waiting.0.hand_out(id.unwrap_or_default(), reply.body);
+            waiting.0.hand_out_or_skip(id, reply.body, &place);
         });
         Ok(QueueRequester { connection: connection.await?, requests: stomp::queue(&self.place), pending })
     }
@@ -71,7 +71,7 @@ impl RequestReply for Stomp {
         let mut requests = ConsumerConnection::open(&self.place, prefetch).await?;
         let subscribe = [("destination", queue.as_str()), ("ack", "auto"), ("id", "0")];
         requests.request(stomp::Command::Subscribe, &subscribe).await.context("cannot subscribe")?;
-        Ok(QueueResponder { requests, replies })
+        Ok(QueueResponder { requests, replies, place: self.place.clone() })
     }
 }
 
@@ -108,6 +108,7 @@ impl Requester for QueueRequester {
 pub struct QueueResponder {
     requests: ConsumerConnection,
     replies: ProducerConnection,
+    place: Place,
 }
 
 impl Responder for QueueResponder {
@@ -117,12 +118,12 @@ impl Responder for QueueResponder {
         loop {
             let request = self.requests.next().await?;
             let header = |name| request.header(name).map(|value| value.into_owned());
-            // A request that cannot be answered is dropped: RabbitMQ would treat a SEND to an
-            // invalid address as our error.
-            if let Some(address) = header("reply-to").filter(|address| is_queue(address)) {
+            if let Some(address) = header("reply-to").and_then(|address| queue(&address)) {
                 let id = header("correlation-id");
                 return Ok(Some((request.body.into(), ReturnAddress { address, id })));
             }
+            // RabbitMQ would treat a SEND to an invalid address as our error.
+            self.place.message_skipped("a request without a queue in `reply-to` cannot be answered");
         }
     }
 
@@ -137,8 +138,12 @@ impl Responder for QueueResponder {
     }
 }
 
-fn is_queue(address: &str) -> bool {
-    let prefixes = ["/reply-queue/", "/queue/", "/amq/queue/"];
-    let name = prefixes.iter().find_map(|prefix| address.strip_prefix(prefix));
-    name.is_some_and(|name| !name.is_empty() && !name.contains(['/', '%']))
+/// Where to send a reply: an address that names a queue, as RabbitMQ takes it without declaring
+/// the queue. To declare one that is there with other properties would be our error.
+fn queue(address: &str) -> Option<String> {
+    let (kind, name) = ["/reply-queue/", "/queue/", "/amq/queue/"]
+        .iter()
+        .find_map(|kind| Some((*kind, address.strip_prefix(kind)?)))?;
+    let kind = if kind == "/queue/" { "/amq/queue/" } else { kind };
+    (!name.is_empty() && !name.contains(['/', '%'])).then(|| format!("{kind}{name}"))
 }

@@ -55,7 +55,7 @@ impl RequestReply for Tcp {
     type Responder = FrameResponder;
 
     async fn requester(&self) -> Result<FrameRequester> {
-        FrameRequester::connect(&self.place.peers().await?, self.depth).await
+        FrameRequester::connect(&self.place, self.depth).await
     }
 
     async fn responder(&self) -> Result<FrameResponder> {
@@ -73,12 +73,12 @@ pub struct FrameRequester {
 }
 
 impl FrameRequester {
-    pub(crate) async fn connect(addresses: &[String], depth: usize) -> Result<Self> {
+    pub(crate) async fn connect(place: &Place, depth: usize) -> Result<Self> {
         let (pending, mut connections, mut tasks) = (Pending::default(), Vec::new(), JoinSet::new());
-        for address in addresses {
-            let connection = FrameConnection::connect(address).await?;
+        for address in place.peers().await? {
+            let connection = FrameConnection::connect(&address).await?;
             let (requests, to_write) = mpsc::channel(depth);
-            tasks.spawn(write_and_read(connection, to_write, pending.clone()));
+            tasks.spawn(write_and_read(connection, to_write, pending.clone(), place.clone()));
             connections.push(requests);
         }
         Ok(Self { connections, pending, _tasks: tasks })
@@ -100,6 +100,7 @@ async fn write_and_read(
     mut connection: FrameConnection,
     mut requests: mpsc::Receiver<(u64, Bytes)>,
     pending: Pending,
+    place: Place,
 ) {
     let mut batch = Vec::new();
     let mut until_closed = async || -> Result<()> {
@@ -116,8 +117,7 @@ async fn write_and_read(
                 }
                 frame = connection.next() => {
                     let mut body = frame?.context("the responder has closed the connection")?;
-                    let id = body.try_get_u64().context("a reply without an identifier")?;
-                    pending.hand_out(id, body);
+                    pending.hand_out_or_skip(body.try_get_u64().ok(), body, &place);
                 }
             }
         }

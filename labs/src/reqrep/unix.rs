@@ -49,7 +49,7 @@ impl RequestReply for Unix {
     type Responder = FrameResponder;
 
     async fn requester(&self) -> Result<FrameRequester> {
-        FrameRequester::connect(&self.place.peers().await?, self.depth).await
+        FrameRequester::connect(&self.place, self.depth).await
     }
 
     /// Each responder has a file of its own in the place's folder.

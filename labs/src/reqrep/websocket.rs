@@ -59,7 +59,7 @@ impl RequestReply for WebSocket {
         for address in self.place.peers().await? {
             let connection = WsConnection::connect(&address).await?;
             let (requests, to_write) = mpsc::channel(self.depth);
-            tasks.spawn(write_and_read(connection, to_write, pending.clone()));
+            tasks.spawn(write_and_read(connection, to_write, pending.clone(), self.place.clone()));
             connections.push(requests);
         }
         Ok(WsRequester { connections, pending, _tasks: tasks })
@@ -93,6 +93,7 @@ async fn write_and_read(
     mut connection: WsConnection,
     mut requests: mpsc::Receiver<Message>,
     pending: Pending,
+    place: Place,
 ) {
     let mut batch = Vec::new();
     let mut until_closed = async || -> Result<()> {
@@ -107,9 +108,8 @@ async fn write_and_read(
                 // Waiting for an event writes what was put.
                 event = connection.event() => match event? {
                     WsEvent::Written => {}
-                    WsEvent::Message(reply) => {
-                        let (id, body) = split(reply)?;
-                        pending.hand_out(id, body);
+                    WsEvent::Message(mut body) => {
+                        pending.hand_out_or_skip(body.try_get_u64().ok(), body, &place);
                     }
                     WsEvent::Closed => bail!("the responder has closed the connection"),
                 }

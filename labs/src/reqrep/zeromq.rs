@@ -53,7 +53,7 @@ impl RequestReply for ZeroMq {
     async fn responder(&self) -> Result<ZeroMqResponder> {
         let mut socket = RepSocket::new();
         zmq::bind(&mut socket, &self.0).await?;
-        Ok(ZeroMqResponder { socket, requests: 0, owes_reply: false })
+        Ok(ZeroMqResponder { socket, place: self.0.clone(), requests: 0, owes_reply: false })
     }
 }
 
@@ -86,13 +86,14 @@ impl Requester for ZeroMqRequester {
         turn.socket.send(request.0.into()).await.context("the request could not be sent")?;
         let reply = turn.socket.recv().await.context("the responder has left")?;
         turn.unanswered = false;
-        zmq::single(reply).map(Document)
+        zmq::single(reply, &self.place).map(Document).context("the reply is not one frame")
     }
 }
 
 /// The answering end. REP knows whom to answer: the one who asked last.
 pub struct ZeroMqResponder {
     socket: RepSocket,
+    place: Place,
     requests: u64,
     owes_reply: bool,
 }
@@ -105,10 +106,14 @@ impl Responder for ZeroMqResponder {
         loop {
             match self.socket.recv().await {
                 Ok(request) => {
-                    self.requests += 1;
-                    self.owes_reply = true;
-                    return Ok(Some((Command(zmq::single(request)?), self.requests)));
+                    if let Some(body) = zmq::single(request, &self.place) {
+                        self.requests += 1;
+                        self.owes_reply = true;
+                        return Ok(Some((Command(body), self.requests)));
+                    }
                 }
+                // A request without an envelope, which REQ puts before each, cannot be answered.
+                Err(zeromq::ZmqError::Other(why)) => self.place.message_skipped(why),
                 // The socket outlives a requester whose connection broke.
                 Err(zeromq::ZmqError::Codec(_)) => {}
                 Err(error) => return Err(error).context("the REP socket broke"),

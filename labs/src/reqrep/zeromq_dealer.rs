@@ -53,14 +53,14 @@ impl RequestReply for ZeroMqDealer {
         zmq::connect(&mut socket, &self.0).await?;
         let (send, recv) = socket.split();
         let (pending, mut reader) = (Pending::default(), JoinSet::new());
-        reader.spawn(hand_out(recv, pending.clone()));
+        reader.spawn(hand_out(recv, pending.clone(), self.0.clone()));
         Ok(DealerRequester { send: tokio::sync::Mutex::new(send), pending, _reader: reader })
     }
 
     async fn responder(&self) -> Result<RouterResponder> {
         let mut socket = RouterSocket::new();
         zmq::bind(&mut socket, &self.0).await?;
-        Ok(RouterResponder(socket))
+        Ok(RouterResponder { socket, place: self.0.clone() })
     }
 }
 
@@ -82,17 +82,22 @@ impl Requester for DealerRequester {
 }
 
 /// Gives each reply to the one who waits for it; a late one to nobody.
-async fn hand_out(mut replies: DealerRecvHalf, pending: Pending) {
+async fn hand_out(mut replies: DealerRecvHalf, pending: Pending, place: Place) {
     while let Ok(reply) = replies.recv().await {
-        let [id, _, body] = &reply.into_vec()[..] else { continue };
-        let Ok(id) = <[u8; 8]>::try_from(&id[..]) else { continue };
-        pending.hand_out(u64::from_be_bytes(id), body.clone());
+        let (id, body) = match &reply.into_vec()[..] {
+            [id, _, body] => (<[u8; 8]>::try_from(&id[..]).ok(), body.clone()),
+            _ => (None, Bytes::new()),
+        };
+        pending.hand_out_or_skip(id.map(u64::from_be_bytes), body, &place);
     }
     pending.close();
 }
 
 /// The answering end: a ROUTER socket.
-pub struct RouterResponder(RouterSocket);
+pub struct RouterResponder {
+    socket: RouterSocket,
+    place: Place,
+}
 
 impl Responder for RouterResponder {
     /// All frames before the body: the requester's identity, and what it put
@@ -100,15 +105,21 @@ impl Responder for RouterResponder {
     type ReplyTo = Vec<Bytes>;
 
     async fn next(&mut self) -> Result<Option<(Command, Vec<Bytes>)>> {
-        let mut frames = self.0.recv().await.context("the ROUTER socket broke")?.into_vec();
-        let body = frames.pop().context("a request without a frame")?;
-        Ok(Some((Command(body), frames)))
+        loop {
+            let mut frames = self.socket.recv().await.context("the ROUTER socket broke")?.into_vec();
+            let body = frames.pop().unwrap_or_default();
+            // The identity, what the requester put before the empty frame, and that frame.
+            if frames.len() >= 2 && frames.last().is_some_and(Bytes::is_empty) {
+                return Ok(Some((Command(body), frames)));
+            }
+            self.place.message_skipped("a request without an empty frame before its body");
+        }
     }
 
     async fn reply(&mut self, mut to: Vec<Bytes>, reply: Document) -> Result<()> {
         to.push(reply.0);
         // A requester that has left is no longer known by its identity.
-        let _ = self.0.send(message(to)?).await;
+        let _ = self.socket.send(message(to)?).await;
         Ok(())
     }
 }

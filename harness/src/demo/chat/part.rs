@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
 use super::transport::{find, library};
+use crate::demo::incidents;
 use crate::{hint, roles};
 
 #[derive(Debug, Args)]
@@ -104,6 +105,10 @@ fn play(init: Init, stop: watch::Receiver<bool>) -> Result<()> {
     let library = library(&init.place, init.url.as_deref());
     match init.part {
         Part::Instance { name, port, mesh, history, breakable } => {
+            let library = library.with_role(&format!("{name}-asks"));
+            let place = place.with_role(&name);
+            incidents::tell(&place)?;
+            incidents::tell(&library)?;
             let instance = Instance { name, over, place, library, mesh, history, breakable, now: now_us };
             // Browsers are served by threads of their own, beside the transport's.
             roles::runtime(2)?.block_on(async {
@@ -125,8 +130,10 @@ fn play(init: Init, stop: watch::Receiver<bool>) -> Result<()> {
                 over.durable.zip(over.library).context("this transport has no history")?;
             let (kept, asked) = (Arc::clone(&store), stop.clone());
             let keeper = place.clone().with_role("history");
-            let keeping = thread("keeper", move || history::keep(durable, keeper, kept, joined, stop))?;
             let library = library.with_role("library");
+            incidents::tell(&keeper)?;
+            incidents::tell(&library)?;
+            let keeping = thread("keeper", move || history::keep(durable, keeper, kept, joined, stop))?;
             let answering = thread("library", move || archive::answer(asked_with, library, store, asked))?;
             roles::runtime(0)?.block_on(async {
                 if has_joined.wait_for(|joined| *joined).await.is_ok() {

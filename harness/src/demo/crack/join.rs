@@ -13,6 +13,7 @@ use super::plan::{CrackArgs, knobs};
 use super::transport::Over;
 use crate::command::Usage;
 use crate::command::thousands;
+use crate::demo::incidents;
 use crate::roles;
 
 /// The namespaces of a pipeline that workers connect to when there is no broker.
@@ -44,6 +45,7 @@ pub(super) fn main(args: &CrackArgs, over: &Over) -> Result<ExitCode> {
     };
     let knobs = knobs(&args.set, &over.entry)?;
     let place = Place::new(&args.place, url).with_role(&name).with_directory(directory).with_knobs(knobs);
+    incidents::tell(&place)?;
     let runtime = roles::runtime(0)?;
     let worked = runtime.block_on(async {
         let shutdown = shutdown()?;

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::broker::{self, Options, Server};
 use crate::command::{Usage, interruptible};
+use crate::demo::incidents;
 use crate::process::guard;
 use crate::{hint, roles};
 
@@ -83,6 +84,7 @@ async fn join(args: &StatusArgs, handle: &Handle, url: &str) -> Result<ExitCode>
 /// Starts the workers, asks them, and shuts them down.
 async fn run(args: &StatusArgs, handle: &Handle, server: &Server) -> Result<ExitCode> {
     let place = gather::place(&args.place, server.url())?.with_role("asker");
+    incidents::tell(&place)?;
     let listener = match args.port {
         Some(port) => Some(web::listen(port).await?),
         None => None,

@@ -9,6 +9,7 @@ use labs::apps::gather;
 
 use super::lab::handle;
 use super::work::{Working, work};
+use crate::demo::incidents;
 use crate::roles;
 
 /// The environment variable with the broker's address.
@@ -37,6 +38,7 @@ pub(crate) fn worker(args: &WorkerArgs) -> Result<ExitCode> {
         let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await;
     };
     let delay = Duration::from_millis(args.delay);
+    incidents::tell(&place)?;
     let runtime = roles::runtime(0)?;
     let working = Working { place: &place, name: &args.name, delay };
     let worked = runtime.block_on(work(&handle.lab, working, stop));

@@ -57,7 +57,12 @@ impl Recordings {
     /// The messages that were due in the measured time of each trial.
     pub(super) fn samples(&self) -> Result<Samples> {
         let samples_of = |trial: &RecordedTrial, recording: &MessageTrace, fewest: usize| {
-            ensure!(recording.cut == 0, "{} is incomplete: {} entries did not fit", trial.file, recording.cut);
+            ensure!(
+                recording.cut == 0,
+                "{} is incomplete: {} entries did not fit",
+                trial.file,
+                recording.cut
+            );
             let samples = methods::samples(recording, trial);
             ensure!(
                 samples.len() >= fewest,

@@ -127,18 +127,6 @@ impl Talker {
         Ok(self)
     }
 
-    async fn connect(&self) -> Result<WebSocketStream<TcpStream>> {
-        let address = self.page.strip_prefix("http://").and_then(|rest| rest.strip_suffix('/'));
-        let address = address.context("that is not a page")?;
-        let socket = TcpSocket::new_v4()?;
-        if let Some(bytes) = self.buffer {
-            socket.set_recv_buffer_size(bytes)?;
-        }
-        let stream = socket.connect(address.parse()?).await?;
-        stream.set_nodelay(true)?;
-        Ok(tokio_tungstenite::client_async(format!("ws://{address}/socket"), stream).await?.0)
-    }
-
     pub(crate) async fn send(&mut self, line: &Value) -> Result<()> {
         match &mut self.socket {
             Some(socket) => Ok(socket.send(Message::text(line.to_string())).await?),
@@ -192,7 +180,7 @@ impl Talker {
     /// Hears what comes for a while; comes back if the connection is lost.
     async fn live(&mut self, time: Duration) {
         if self.socket.is_none() {
-            match self.connect().await {
+            match socket(&self.page, self.buffer).await {
                 Ok(socket) => {
                     self.socket = Some(socket);
                     let line =
@@ -278,6 +266,19 @@ impl Talker {
         self.places.insert(at, (id, position));
         self.heard.insert(at, message["text"].as_str().unwrap_or_default().to_owned());
     }
+}
+
+/// A connection to an instance, as its page has one; with a receive buffer of so many bytes.
+pub(crate) async fn socket(page: &str, buffer: Option<u32>) -> Result<WebSocketStream<TcpStream>> {
+    let address = page.strip_prefix("http://").and_then(|rest| rest.strip_suffix('/'));
+    let address = address.context("that is not a page")?;
+    let socket = TcpSocket::new_v4()?;
+    if let Some(bytes) = buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    let stream = socket.connect(address.parse()?).await?;
+    stream.set_nodelay(true)?;
+    Ok(tokio_tungstenite::client_async(format!("ws://{address}/socket"), stream).await?.0)
 }
 
 /// Fails unless these texts were heard, each once and in this order; others may be between them.

@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 type Whole = Faulty<SAYS_WAITS>;
 
+const AGAIN: &str = "foreign messages came again";
+
 pub(super) fn trials() -> Vec<Trial> {
     let one_way =
         |promise, fault, because| proof("oneway", oneway::promises::<Whole>, promise, fault, because);
@@ -108,6 +110,27 @@ pub(super) fn trials() -> Vec<Trial> {
         keep("stored", FORGETS, "messages are missing"),
         keep("first", REPLAYS, "from before it first came came"),
         keep("prefetch", IGNORES_PREFETCH, "were unsettled"),
+        one_way("foreign_bodies", ENDS_AT_FOREIGN, "this is not a message of a lab"),
+        line("foreign_results", ENDS_AT_FOREIGN, "this is not a message of a lab"),
+        pub_sub("foreign_events", ENDS_AT_FOREIGN, "this is not a message of a lab"),
+        req_rep("foreign_requests", ENDS_AT_FOREIGN, "this is not a message of a lab"),
+        store("foreign_entries", ENDS_AT_FOREIGN, "this is not a message of a lab"),
+        keep("foreign_events_kept", ENDS_AT_FOREIGN, "this is not a message of a lab"),
+        uncounted("oneway", oneway::promises::<Whole>, "foreign_bodies"),
+        uncounted("pipeline", pipeline::promises::<Whole>, "foreign_results"),
+        uncounted("pubsub", pubsub::promises::<Whole>, "foreign_events"),
+        uncounted("reqrep", reqrep::promises::<Whole>, "foreign_requests"),
+        uncounted("queue", queue::promises::<Whole>, "foreign_entries"),
+        uncounted("durable", durable::promises::<Whole>, "foreign_events_kept"),
+        proof_of("queue", "foreign_again", queue::promises::<Whole>, "foreign_entries", FOREIGN_AGAIN, AGAIN),
+        proof_of(
+            "durable",
+            "foreign_again",
+            durable::promises::<Whole>,
+            "foreign_events_kept",
+            FOREIGN_AGAIN,
+            AGAIN,
+        ),
         outbox("queue_confirmed_when_acked", promises![Outbox<HASTY>: confirmed_when_acked], "are not acked"),
         outbox("queue_consumer_killed", promises![Outbox<ACKS_AT_ONCE>: consumer_killed], "come again: not"),
         outbox("queue_producer_killed", promises![Outbox<STARTS_ANEW>: producer_killed], "have not come"),
@@ -151,6 +174,12 @@ fn proof_of(
         promise.hold(site()?).map_err(|error| error.context("a lab that keeps it is accused"))?;
         noticed(&promise, site()?.with(&[("fault", fault)]), because)
     })
+}
+
+/// A lab that skips what no lab wrote, and does not say so.
+fn uncounted(pattern: &str, promises: fn() -> Vec<Promise>, name: &'static str) -> Trial {
+    let because = "1 foreign messages are counted as skipped: not within";
+    proof_of(pattern, &format!("{name}_uncounted"), promises, name, IGNORES_FOREIGN, because)
 }
 
 /// A lab that does otherwise than it says it does under overload.

@@ -17,13 +17,14 @@ use labs::topic::{Filter, Topic};
 use super::place::Site;
 use super::pubsub::{self, TOPIC};
 use super::stream::{self, END, each_once, message, number};
-use super::{Promise, survival};
+use super::{Promise, foreign, survival};
+use ends::In;
 pub(super) use ends::Kept;
-use ends::{In, next, publish, until};
+pub(super) use ends::{next, publish, until};
 
 /// Who subscribes in these checks.
 pub(super) const IDS: [&str; 3] = ["ann", "ben", "cat"];
-const ANN: &str = IDS[0];
+pub(super) const ANN: &str = IDS[0];
 /// How long "nothing comes" is watched, where no marker can follow.
 const NOTHING: Duration = Duration::from_millis(250);
 
@@ -40,6 +41,7 @@ pub(super) fn promises<L: DurablePubSub>() -> Vec<Promise> {
     promises.extend(kept![L:
         missed, stored, acked, again, nack, returns, copies, filters, refuses, forgotten, first, prefetch
     ]);
+    promises.extend(foreign::durable::<L>());
     // Its plain subscribers are those of any publish/subscribe lab.
     promises.extend(pubsub::subscribing::<L>("plain_"));
     promises

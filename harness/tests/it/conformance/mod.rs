@@ -10,6 +10,7 @@ mod broken;
 mod crowd;
 mod durable;
 mod faulty;
+mod foreign;
 mod hops;
 mod killed;
 mod mqtt;

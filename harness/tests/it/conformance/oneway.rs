@@ -10,7 +10,7 @@ use labs::oneway::{OneWay, Receiver, Sender};
 
 use super::place::Site;
 use super::stream::{self, Rx, Stream, Tx, each_once, message, take};
-use super::{Promise, promises, survival};
+use super::{Promise, foreign, promises, survival};
 
 const SENDERS: u64 = 4;
 const EACH: u64 = 500;
@@ -19,6 +19,7 @@ pub(super) fn promises<L: OneWay>() -> Vec<Promise> {
     let mut promises = stream::promises::<Way<L>>("");
     promises.extend(survival::promises::<Way<L>>(""));
     promises.extend(promises![L: senders]);
+    promises.extend(foreign::one_way::<L>());
     if L::OVERLOAD == Overload::Stores {
         promises.extend(promises![L: late]);
     }

@@ -17,7 +17,7 @@ use super::place::Site;
 use super::pubsub::{hear, probe};
 use super::queue::{In, attempts, next};
 use super::stream::{self, END, Rx as _, Stream, Tx as _, each_once, message, number};
-use super::{Promise, promises, survival};
+use super::{Promise, foreign, promises, survival};
 
 /// Tasks a worker may hold, where the lab has a knob for it.
 const FEW: [(&str, usize); 2] = [("prefetch", 4), ("credit", 4)];
@@ -28,6 +28,7 @@ pub(super) fn promises<L: Pipeline>() -> Vec<Promise> {
     promises.extend(survival::promises::<Tasks<L>>("tasks_"));
     promises.extend(survival::promises::<Results<L>>("results_"));
     promises.extend(promises![L: once, sharing, control]);
+    promises.extend(foreign::pipeline::<L>());
     if L::GUARANTEE > Guarantee::AtMostOnce {
         promises.extend(promises![L: redelivered]);
     }

@@ -13,7 +13,7 @@ use labs::topic::{Filter, FilterKind, Topic};
 
 use super::place::Site;
 use super::stream::{self, END, Rx, Stream, Tx, each_once, message, number, take};
-use super::{Promise, promises, survival};
+use super::{Promise, foreign, promises, survival};
 
 pub(super) const PROBE: &[u8] = b"probe";
 pub(super) const TOPIC: &str = "it.stream";
@@ -101,6 +101,7 @@ pub(super) fn promises<L: PubSub>() -> Vec<Promise> {
     let mut promises = stream::promises::<Channel<L>>("");
     promises.extend(survival::promises::<Channel<L>>(""));
     promises.extend(subscribing::<L>(""));
+    promises.extend(foreign::pub_sub::<L>());
     promises
 }
 

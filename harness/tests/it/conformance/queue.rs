@@ -17,7 +17,7 @@ use tokio::task::unconstrained;
 use super::killed::{consumer_killed, producer_killed};
 use super::place::{Site, own};
 use super::stream::{self, END, Rx, Stream, Tx, each_once, message, number, take_all};
-use super::{Promise, promises};
+use super::{Promise, foreign, promises};
 
 /// Sends in flight at once.
 const WINDOW: usize = 256;
@@ -34,6 +34,7 @@ const NOTHING: Duration = Duration::from_millis(250);
 pub(super) fn promises<L: Queue>() -> Vec<Promise> {
     let mut promises = stream::promises::<Line<L>>("");
     promises.extend(promises![L: in_flight, confirmed, once, prefetch, ack, nack, redelivered, returns]);
+    promises.extend(foreign::queue::<L>());
     match (L::BROKER, L::GUARANTEE) {
         (Some(_), Guarantee::Durable) => promises.extend(promises![L: durable]),
         (Some(_), _) => {}

@@ -12,7 +12,7 @@ use labs::reqrep::{Document, Matching, RequestReply, Requester, Responder};
 use super::patient::overload;
 use super::place::Site;
 use super::stream::{self, a_moment, message, noise};
-use super::{Promise, orphan, promises};
+use super::{Promise, foreign, orphan, promises};
 
 /// Requests in flight at once.
 const AT_ONCE: u64 = 300;
@@ -26,6 +26,7 @@ pub(super) fn promises<L: RequestReply>() -> Vec<Promise> {
         L: matching, bytes, late, cancelled, abandoned, shares, vanished, cancel, apart, remove, overload
     ];
     promises.extend(orphan::promises::<L>());
+    promises.extend(foreign::request_reply::<L>());
     if L::BROKER.is_some() {
         promises.extend(promises![L: traces]);
     }
@@ -79,7 +80,7 @@ pub(super) async fn serve<L: RequestReply>(
 }
 
 /// Runs `asking` while the responder answers.
-async fn while_served<L: RequestReply, T>(
+pub(super) async fn while_served<L: RequestReply, T>(
     site: &Site,
     responder: &mut L::Responder,
     asking: impl Future<Output = Result<T>>,

@@ -47,9 +47,11 @@ pub async fn answer(
 async fn serve(lab: &RequestReplyLab, place: &Place, store: &Store) -> Result<()> {
     let mut responder = lab.responder(place).await?;
     while let Some((question, back)) = responder.next().await? {
-        let page =
-            serde_json::from_slice(&question).context("that is not a question").and_then(|q| store.page(&q));
-        let reply = match page {
+        let question = serde_json::from_slice(&question).context("that is not a question");
+        if let Err(why) = &question {
+            place.message_skipped(format_args!("a request to the history: {why}"));
+        }
+        let reply = match question.and_then(|question| store.page(&question)) {
             Ok(page) => serde_json::to_vec(&page)?,
             // A question that cannot be answered is answered with what is wrong with it.
             Err(error) => serde_json::to_vec(&serde_json::json!({ "error": format!("{error:#}") }))?,

@@ -13,7 +13,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
 use tokio::time::{interval, timeout};
 
-use super::hub::{Entrance, Hub, Line, Order};
+use super::hub::{Entrance, Hub, Line, Order, Pace};
 use super::message;
 
 /// A browser that takes nothing for so long has gone.
@@ -22,6 +22,9 @@ const STALLED: Duration = Duration::from_secs(15);
 const PING: Duration = Duration::from_secs(10);
 /// A browser that does not answer for so long has gone.
 const SILENT: Duration = Duration::from_secs(30);
+
+/// What a browser is told before it is disconnected.
+const TOO_FAST: &str = "That is too fast.";
 
 /// What a browser can say.
 #[derive(Deserialize)]
@@ -102,13 +105,24 @@ async fn read(mut stream: SplitStream<WebSocket>, guest: &Guest) -> Result<()> {
     let (hub, number) = (&guest.hub, guest.number);
     loop {
         let Ok(Some(message)) = timeout(SILENT, stream.next()).await else { return Ok(()) };
-        let Message::Text(text) = message? else { continue };
-        // A page of ours says nothing else; whoever does is told nothing.
-        match serde_json::from_str(&text)? {
-            Word::Join { name, room, after } => hub.join(number, &name, &room, after),
-            Word::Say { id, text, typed_us } => hub.say(number, id, &text, typed_us),
-            Word::KillBroker => hub.order(number, Order::Kill),
-            Word::StartBroker => hub.order(number, Order::Start),
+        let word = match message? {
+            Message::Text(text) => serde_json::from_str(&text).ok(),
+            Message::Binary(_) => None,
+            // Of the protocol, and answered by it; they count all the same.
+            _ => match hub.pace(number) {
+                Pace::Leave => return Ok(()),
+                _ => continue,
+            },
+        };
+        match (hub.pace(number), word) {
+            (Pace::Leave, _) => return Ok(()),
+            (Pace::TooFast, Some(Word::Say { id, .. })) => hub.refuse(number, Some(&id), TOO_FAST, true),
+            (Pace::TooFast, _) => hub.refuse(number, None, TOO_FAST, false),
+            (Pace::Fine, None) => hub.refuse(number, None, "That is nothing that a page says.", false),
+            (Pace::Fine, Some(Word::Join { name, room, after })) => hub.join(number, &name, &room, after),
+            (Pace::Fine, Some(Word::Say { id, text, typed_us })) => hub.say(number, id, &text, typed_us),
+            (Pace::Fine, Some(Word::KillBroker)) => hub.order(number, Order::Kill),
+            (Pace::Fine, Some(Word::StartBroker)) => hub.order(number, Order::Start),
         }
     }
 }

@@ -63,10 +63,11 @@ async fn subscribe(
         let first = events.next().await?.context("the subscription has ended")?;
         let mut next = Some(first);
         while let Some(Delivery { item, receipt, .. }) = next {
-            if let (Some(room), Some(said)) = (Room::of(&item.topic), Said::read(&item.body)) {
-                group.push(Heard { room, position: None, came_us: None, said });
+            match (Room::of(&item.topic), Said::read(&item.body)) {
+                (Some(room), Some(said)) => group.push(Heard { room, position: None, came_us: None, said }),
+                _ => place.message_skipped(format_args!("on {}: not a message of a room", item.topic)),
             }
-            // What is no message of a room is acknowledged all the same: it would come again for ever.
+            // Also what was skipped: it would come again for ever.
             receipts.push(receipt);
             if receipts.len() == GROUP {
                 break;

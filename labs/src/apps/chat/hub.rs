@@ -34,13 +34,15 @@ use frame::frame;
 use history::History;
 pub use history::Wanted;
 pub(in crate::apps::chat) use people::BEAT;
-use people::People;
+use people::{BROWSERS, People};
 use recent::Recent;
 
-/// Browsers at one instance, at most.
-const BROWSERS: usize = 1_000;
-/// Things that a browser may say between two ticks.
+/// Frames that a browser may send between two ticks, whatever is in them.
 const PER_TICK: usize = 20;
+/// A browser that sends so many between two ticks is disconnected, and so is one that is too
+/// fast in so many ticks, one after the other.
+const TOO_MANY: usize = 200;
+const TICKS_TOO_FAST: usize = 10;
 /// Said here and not yet published, at most.
 pub const OUTGOING: usize = 1_024;
 
@@ -72,6 +74,17 @@ pub enum Order {
     Kill,
     /// Start it again on the same data.
     Start,
+}
+
+/// What becomes of a frame that a browser sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// It is handled.
+    Fine,
+    /// It is refused: there were too many before it.
+    TooFast,
+    /// The browser was told so, and goes on: it is disconnected.
+    Leave,
 }
 
 /// Something said here, on its way to the transport.
@@ -219,6 +232,27 @@ impl Hub {
         Some(Entrance { number, line })
     }
 
+    /// It sends a frame: what becomes of it.
+    pub(super) fn pace(&self, number: u64) -> Pace {
+        let mut inner = self.lock();
+        let Some(client) = inner.clients.get_mut(&number) else { return Pace::Leave };
+        client.sent += 1;
+        match client.sent {
+            0..=PER_TICK => Pace::Fine,
+            TOO_MANY.. => Pace::Leave,
+            _ if client.ticks_too_fast >= TICKS_TOO_FAST => Pace::Leave,
+            _ => Pace::TooFast,
+        }
+    }
+
+    /// What it sends is refused; `again` if it may send it again.
+    pub(super) fn refuse(&self, number: u64, id: Option<&str>, why: &str, again: bool) {
+        let id = id.filter(|id| message::is_id(id));
+        if let Some(client) = self.lock().clients.get_mut(&number) {
+            client.tell(&frame("refused", &json!({ "id": id, "why": why, "again": again })));
+        }
+    }
+
     /// It goes into a room under a name; it knows the history up to `after`.
     pub(super) fn join(&self, number: u64, name: &str, room: &str, after: Option<u64>) {
         let (name, room) = (message::clean_name(name), Room::new(room));
@@ -239,10 +273,9 @@ impl Hub {
             inner.history.page(number, room, after);
             client.tell(&inner.history.state());
         }
-        inner.people.changed = true;
+        inner.people.own_changed = true;
         drop(guard);
         self.wants.notify_one();
-        self.here.notify_one();
     }
 
     /// It says something.
@@ -251,8 +284,9 @@ impl Hub {
         let mut guard = self.lock();
         let inner = &mut *guard;
         let Some(client) = inner.clients.get_mut(&number) else { return };
+        let id_or_none = Some(&id).filter(|id| message::is_id(id));
         let refuse = |client: &mut Client, why: &str, again: bool| {
-            client.tell(&frame("refused", &json!({ "id": id, "why": why, "again": again })));
+            client.tell(&frame("refused", &json!({ "id": id_or_none, "why": why, "again": again })));
         };
         let Some(room) = client.room.clone() else { return refuse(client, "Join a room first.", false) };
         if !message::is_id(&id) {
@@ -268,10 +302,7 @@ impl Hub {
         if inner.on_its_way.contains(&id) {
             return;
         }
-        client.said += 1;
-        if client.said > PER_TICK {
-            return refuse(client, "That is too fast.", true);
-        }
+        let typed_us = typed_us.filter(|typed_us| message::is_time(*typed_us));
         let way = Way { via: self.about.instance.clone(), typed_us, taken_us, published_us: None };
         let said = Said { id: id.clone(), name: client.name.clone(), text, way };
         match self.outgoing.try_send(Outgoing { room, said }) {
@@ -312,9 +343,7 @@ impl Hub {
         let mut inner = self.lock();
         inner.clients.remove(&number);
         inner.history.page_no_more(number);
-        inner.people.changed = true;
-        drop(inner);
-        self.here.notify_one();
+        inner.people.own_changed = true;
     }
 
     /// How many browsers are here.
@@ -323,14 +352,20 @@ impl Hub {
     }
 
     /// Twice a second: whoever has not been heard of has gone, and everybody is
-    /// told who is there if that has changed.
+    /// told who is there if that has changed; other instances, too. So however fast
+    /// browsers come and go, no more than this is published.
     pub fn tick(&self) {
         let mut guard = self.lock();
         let inner = &mut *guard;
         for client in inner.clients.values_mut() {
-            client.said = 0;
+            let too_fast = std::mem::take(&mut client.sent) > PER_TICK;
+            client.ticks_too_fast = if too_fast { client.ticks_too_fast + 1 } else { 0 };
         }
-        if inner.people.expire() || std::mem::take(&mut inner.people.changed) {
+        let own_changed = std::mem::take(&mut inner.people.own_changed);
+        if own_changed {
+            self.here.notify_one();
+        }
+        if inner.people.expire() | std::mem::take(&mut inner.people.changed) | own_changed {
             let own = inner.clients.values().filter_map(Client::person);
             let text = inner.people.everybody(&self.about.instance, own);
             inner.tell_all(&text);

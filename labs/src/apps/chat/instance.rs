@@ -27,7 +27,7 @@ pub struct Instance {
     pub name: String,
     /// The transport.
     pub over: Over,
-    /// The transport's place; its role is this instance's.
+    /// The transport's place, with a role of this instance's own.
     pub place: Place,
     /// Where the history is asked: a place of its own, since a log would keep the questions, too.
     pub library: Place,
@@ -55,7 +55,7 @@ impl Instance {
         if self.history.is_ok()
             && let Some(lab) = self.over.library
         {
-            let place = self.library.clone().with_role(&format!("{}-asks", self.name));
+            let place = self.library.clone();
             let (hub, stop) = (Arc::clone(&hub), stop.clone());
             threads.push(thread("history", move || archive::ask(lab, place, hub, stop))?);
         }
@@ -105,10 +105,9 @@ impl Instance {
         out: mpsc::Receiver<Outgoing>,
         stop: &watch::Receiver<bool>,
     ) -> Result<Thread> {
-        let place = self.place.clone().with_role(&self.name);
         let route = match &self.mesh {
-            Some((own, all)) => Route::mesh(&place, own, all),
-            None => Route::through(&place),
+            Some((own, all)) => Route::mesh(&self.place, own, all),
+            None => Route::through(&self.place),
         };
         let (lab, hub, stop) = (self.over.pub_sub, Arc::clone(hub), stop.clone());
         thread("transport", move || relay::run(lab, route, hub, out, stop))

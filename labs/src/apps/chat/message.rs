@@ -16,6 +16,9 @@ pub const LONGEST_TEXT: usize = 2_000;
 pub const LONGEST_NAME: usize = 40;
 /// Longest identifier, in bytes.
 pub const LONGEST_ID: usize = 64;
+/// The latest time that a message can tell, microseconds since 1970: the year 2200. A page could
+/// not show a much later one.
+const LATEST_US: u64 = 7_258_118_400_000_000;
 /// Longest body that is looked at, in bytes: a text of four-byte characters, all escaped, and the rest.
 pub const LONGEST_BODY: usize = 32 << 10;
 
@@ -69,6 +72,9 @@ impl Said {
         said.name = clean_name(&said.name);
         said.text = clean_text(&said.text)?;
         said.way.via = clean_name(&said.way.via);
+        for time in [&mut said.way.typed_us, &mut said.way.taken_us, &mut said.way.published_us] {
+            *time = time.filter(|time| is_time(*time));
+        }
         if !is_id(&said.id) {
             said.id.clear();
         }
@@ -96,6 +102,11 @@ pub struct Heard {
     /// What was said.
     #[serde(flatten)]
     pub said: Said,
+}
+
+/// Whether a time can be one that a message tells.
+pub fn is_time(us: u64) -> bool {
+    us <= LATEST_US
 }
 
 /// Whether an identifier is one.
@@ -132,6 +143,8 @@ mod tests {
         let named =
             Said::read(br#"{"name":" me\u202e ","text":"hello","id":"<script>","more":1}"#).expect("text");
         assert_eq!((named.name.as_str(), named.text.as_str(), named.id.as_str()), ("me", "hello", ""));
+        let late = Said::read(br#"{"text":"x","typed_us":18446744073709551615,"taken_us":7}"#).expect("text");
+        assert_eq!((late.way.typed_us, late.way.taken_us), (None, Some(7)));
         for (body, text) in [
             (&b"12"[..], "12"),
             (b"{\"text\":3}", "{\"text\":3}"),

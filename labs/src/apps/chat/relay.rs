@@ -119,9 +119,13 @@ async fn hear(lab: &PubSubLab, name: &str, place: &Place, hub: &Hub, pause: &mut
         pause.0 = FIRST_PAUSE;
         hub.problem(name, None);
         if room::is_here(&topic) {
-            hub.heard_word(&body);
+            if !hub.heard_word(&body) {
+                place.message_skipped(format_args!("on {topic}: that is nothing that an instance says"));
+            }
         } else if let (Some(room), Some(said)) = (Room::of(&topic), Said::read(&body)) {
             hub.heard(room, said);
+        } else {
+            place.message_skipped(format_args!("on {topic}: that is not a message of a room"));
         }
     }
 }

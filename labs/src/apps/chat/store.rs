@@ -24,6 +24,11 @@ const IDS: TableDefinition<&str, u64> = TableDefinition::new("ids");
 pub const KEPT: u64 = 100_000;
 /// Messages in one page, at most.
 pub const PAGE: usize = 200;
+/// And bytes of them, so that a page is one message over every transport, and a small part of
+/// what may wait for a browser. One message always fits.
+pub const PAGE_BYTES: usize = 256 << 10;
+/// What a message has in a page beyond what is stored of it: its position.
+const BESIDE: usize = 32;
 
 /// The store. It is in use by one process at a time.
 pub struct Store {
@@ -39,7 +44,7 @@ pub struct Question {
     /// What came behind this position, oldest first; the newest of a room if
     /// there is none.
     pub after: Option<u64>,
-    /// So many at most; never more than [`PAGE`].
+    /// So many at most; never more than [`PAGE`], nor than [`PAGE_BYTES`].
     pub limit: usize,
 }
 
@@ -138,14 +143,27 @@ impl Store {
             }
             (None, None) => {}
         }
-        let more = positions.len() > limit;
+        let mut more = positions.len() > limit;
         positions.truncate(limit);
-        let mut messages = Vec::with_capacity(positions.len());
+        // The newest of a room are read backwards: what does not fit are the oldest of them.
+        let newest = question.after.is_none();
+        if newest {
+            positions.reverse();
+        }
+        let (mut messages, mut bytes) = (Vec::with_capacity(positions.len()), 0);
         for position in positions {
-            let bytes = log.get(position)?.context("a message of a room is not in the log")?;
-            let mut heard: Heard = serde_json::from_slice(bytes.value())?;
+            let stored = log.get(position)?.context("a message of a room is not in the log")?;
+            bytes += stored.value().len() + BESIDE;
+            if bytes > PAGE_BYTES && !messages.is_empty() {
+                more |= !newest;
+                break;
+            }
+            let mut heard: Heard = serde_json::from_slice(stored.value())?;
             heard.position = Some(position);
             messages.push(heard);
+        }
+        if newest {
+            messages.reverse();
         }
         let forgotten = question.after.is_some_and(|after| after.saturating_add(1) < oldest);
         Ok(Page { end, messages, more, forgotten })
@@ -216,6 +234,29 @@ mod tests {
         assert_eq!(ask(&store, None, Some(1), 10), (vec![2, 3, 4, 5], false, false));
         assert_eq!(ask(&store, None, None, 10), (vec![], false, false));
         assert_eq!(ask(&store, None, Some(u64::MAX), 10), (vec![], false, false));
+        let _ = std::fs::remove_dir_all(folder);
+    }
+
+    #[test]
+    fn a_page_of_large_messages_is_bounded_in_bytes() {
+        let folder = folder();
+        let store = Store::open(&folder.join("history.redb")).expect("a store");
+        let large = |id: u64| {
+            let mut heard = said("a", &id.to_string());
+            heard.said.text = "\u{1f980}".repeat(2_000);
+            heard
+        };
+        store.keep((1..=100).map(large).collect()).expect("kept");
+        let fit = ask(&store, Some("a"), Some(0), PAGE).0.len() as u64;
+        assert!(fit > 10 && fit < 40, "{fit} messages of 8 KB");
+        for after in [0, 50] {
+            let page = store.page(&Question { room: None, after: Some(after), limit: PAGE }).expect("a page");
+            let json = serde_json::to_vec(&page).expect("a struct has a JSON form");
+            assert!(json.len() <= PAGE_BYTES + 1024, "{} bytes", json.len());
+            assert_eq!((page.messages.len() as u64, page.more), (fit, true), "more follow behind these");
+        }
+        assert_eq!(ask(&store, Some("a"), None, 50), ((101 - fit..=100).collect(), false, false));
+        assert_eq!(ask(&store, Some("a"), Some(100 - fit), PAGE).1, false, "these are the last");
         let _ = std::fs::remove_dir_all(folder);
     }
 

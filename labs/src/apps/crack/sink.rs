@@ -34,6 +34,7 @@ const LEAVING: Duration = Duration::from_secs(5);
 /// The sink of one search.
 pub(super) struct Sink<'a> {
     job: &'a Job,
+    place: Place,
     guarantee: Guarantee,
     results: AnyConsumer,
     control: AnyPublisher,
@@ -55,6 +56,7 @@ impl<'a> Sink<'a> {
         let control = lab.control.publisher(&place.namespace(CONTROL)).await?;
         Ok(Self {
             job,
+            place: place.clone(),
             guarantee: lab.guarantee,
             results,
             control,
@@ -167,6 +169,7 @@ impl<'a> Sink<'a> {
                 return false;
             }
             Err(why) => {
+                self.place.message_skipped(format_args!("among the results: {why:#}"));
                 on_event(SearchEvent::Refused(format!("{why:#}")));
                 return false;
             }

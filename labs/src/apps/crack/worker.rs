@@ -57,7 +57,7 @@ pub async fn work(lab: &PipelineLab, place: &Place, shutdown: impl Future<Output
     results.send(Report::Joined(me.clone()).write()).await?;
     results.flush().await?;
 
-    let mut leave = pin!(leave(orders, shutdown));
+    let mut leave = pin!(leave(orders, place, shutdown));
     let mut worked = Worked { tasks: 0, words: 0, refused: 0, why: Why::Stopped };
     let mut done = Done { receipts: Vec::new(), words: 0 };
     worked.why = loop {
@@ -74,11 +74,15 @@ pub async fn work(lab: &PipelineLab, place: &Place, shutdown: impl Future<Output
         };
         // No task can come any more, but `stop` may.
         let Some(Delivery { item, attempt, receipt }) = task else { break leave.await? };
-        let Ok(task) = Task::read(&item) else {
-            // No worker can do it, so it must not be delivered again.
-            worked.refused += 1;
-            tasks.ack(receipt).await?;
-            continue;
+        let task = match Task::read(&item) {
+            Ok(task) => task,
+            Err(why) => {
+                // No worker can do it, so it must not be delivered again.
+                worked.refused += 1;
+                place.message_skipped(format_args!("among the tasks: {why:#}"));
+                tasks.ack(receipt).await?;
+                continue;
+            }
         };
         let found = tokio::select! {
             biased;
@@ -106,12 +110,17 @@ pub async fn work(lab: &PipelineLab, place: &Place, shutdown: impl Future<Output
 }
 
 /// Resolves when the worker has to leave.
-async fn leave(mut orders: impl Subscriber, shutdown: impl Future<Output = ()>) -> Result<Why> {
+async fn leave(
+    mut orders: impl Subscriber,
+    place: &Place,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Why> {
     let stopped = async {
         while let Some(order) = orders.next().await? {
             if order.body == STOP {
                 return Ok(Why::Stopped);
             }
+            place.message_skipped(format_args!("on {}: not an order", order.topic));
         }
         Ok(Why::SearchGone)
     };

@@ -93,6 +93,7 @@ pub struct Gatherer {
     questions: AnyPublisher,
     answers: AnySubscriber,
     heartbeats: AnySubscriber,
+    place: Place,
     address: Topic,
     known: Known,
     last_id: u64,
@@ -117,6 +118,7 @@ impl Gatherer {
             answers: listen(address.clone()).await?,
             heartbeats: listen(Topic::new(HERE)?).await?,
             questions: lab.publisher(place).await?,
+            place: place.clone(),
             address,
             known: Known::new(EXPIRY, MOST),
             last_id: 0,
@@ -200,7 +202,7 @@ impl Gatherer {
             Heard::Heartbeat(event) => match read_heartbeat(&event.body) {
                 Some((name, true)) => self.known.heard(name, Instant::now()),
                 Some((name, false)) => self.known.left(name),
-                None => self.garbage += 1,
+                None => self.skip("not a heartbeat"),
             },
         }
         Ok(())
@@ -210,8 +212,13 @@ impl Gatherer {
     fn drop_answer(&mut self, id: Option<u64>) {
         match id {
             Some(id) if (1..=self.last_id).contains(&id) => self.late += 1,
-            _ => self.garbage += 1,
+            _ => self.skip("not an answer"),
         }
+    }
+
+    fn skip(&mut self, why: &str) {
+        self.garbage += 1;
+        self.place.message_skipped(why);
     }
 }
 

@@ -56,7 +56,11 @@ pub async fn work(
                             (address, reply)
                         });
                     }
-                    _ => dropped += 1,
+                    Some(_) => dropped += 1,
+                    None => {
+                        dropped += 1;
+                        place.message_skipped("not a question");
+                    }
                 }
             }
             Some((address, reply)) = pending.next() => {

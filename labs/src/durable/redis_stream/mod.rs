@@ -29,7 +29,7 @@ use redis::{RedisResult, Value};
 
 use crate::durable::DurablePubSub;
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
-use crate::pubsub::redis_stream::{REPLAY, RedisStream as Log, StreamSubscriber};
+use crate::pubsub::redis_stream::{REPLAY, RedisStream as Log, StreamSubscriber, event};
 use crate::pubsub::{Event, PubSub, Publisher};
 use crate::queue::{Consumer, Delivery};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
@@ -112,7 +112,7 @@ impl DurablePubSub for RedisStream {
             prefetch: self.place.knob(PREFETCH).max(1),
             left_behind: Some("0-0".to_owned()),
             filter: filter.clone(),
-            topics: TopicReader::default(),
+            topics: TopicReader::new(&self.place),
         })
     }
 
@@ -193,13 +193,12 @@ impl Consumer for DurableSubscriber {
     async fn next(&mut self) -> Result<Option<Delivery<Event, String>>> {
         loop {
             while let Some((mut entry, attempt)) = self.taken.pop_front() {
-                if let (Some(topic), Some(body)) = (entry.take("topic"), entry.take("body")) {
-                    let topic = self.topics.read(&topic)?;
-                    if self.filter.matches(&topic) {
-                        let item = Event { topic, body };
-                        return Ok(Some(Delivery { item, attempt, receipt: entry.id }));
-                    }
+                if let Some(item) = event(&mut entry, &mut self.topics)
+                    && self.filter.matches(&item.topic)
+                {
+                    return Ok(Some(Delivery { item, attempt, receipt: entry.id }));
                 }
+                // Not wanted, or not an event: it would come again.
                 self.ack(entry.id).await?;
             }
             self.write_acks().await?;

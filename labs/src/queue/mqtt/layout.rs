@@ -35,12 +35,20 @@ pub(super) fn publication(place: &Place, qos: QoS, body: Bytes, attempt: u32) ->
     Publication { topic: queue_topic(place), qos, body, properties, retain: false }
 }
 
+/// Counts a message of which nobody can say which attempt it is.
+pub(super) fn skip(place: &Place) {
+    place.message_skipped(format_args!("the user property `{ATTEMPT}` is not a count"));
+}
+
 /// Which delivery of a message this is, as far as the broker and those who published it again
-/// can tell.
-pub(super) fn attempt(message: &Publish) -> u32 {
-    let properties = message.properties.iter().flat_map(|properties| &properties.user_properties);
-    let said = properties.filter(|(name, _)| name == ATTEMPT).find_map(|(_, number)| number.parse().ok());
-    said.unwrap_or(1) + u32::from(message.dup)
+/// can tell. `None` where its user property is not a count: a publisher can set it to anything.
+pub(super) fn attempt(message: &Publish) -> Option<u32> {
+    let mut properties = message.properties.iter().flat_map(|properties| &properties.user_properties);
+    let said = match properties.find(|(name, _)| name == ATTEMPT) {
+        Some((_, number)) => number.parse().ok().filter(|attempt| *attempt > 0)?,
+        None => 1_u32,
+    };
+    said.checked_add(u32::from(message.dup))
 }
 
 /// The client identifier of a session.

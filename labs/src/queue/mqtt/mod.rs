@@ -28,7 +28,7 @@ use crate::wire::mqtt::{MqttConnection, QoS, UnackedLimit};
 mod layout;
 pub(super) mod sessions;
 
-use layout::{FREE, attempt, connect, publication, shared_filter};
+use layout::{FREE, attempt, connect, publication, shared_filter, skip};
 use sessions::SessionWatch;
 
 /// A topic, and a session for each consumer.
@@ -99,6 +99,8 @@ pub struct SessionConsumer {
     unacked: UnackedLimit,
     place: Place,
     qos: QoS,
+    /// A message that cannot be handed out and is not yet acknowledged: it would come again.
+    skipped: Option<Publish>,
     /// The session's name.
     id: String,
     watch: SessionWatch,
@@ -113,33 +115,43 @@ impl SessionConsumer {
         // Only now: the messages of a session that is taken over go to the shared subscription.
         takeover.take_over_free().await?;
         let (place, unacked) = (place.clone(), UnackedLimit::new(prefetch));
-        Ok(Self { connection, unacked, place, qos, id, watch: takeover.watch() })
+        Ok(Self { connection, unacked, place, qos, skipped: None, id, watch: takeover.watch() })
     }
 }
 
-/// A delivery that is not settled.
-pub struct UnackedMessage(Publish);
+/// A delivery that is not settled, and which attempt it was.
+pub struct UnackedMessage(Publish, u32);
 
 impl Consumer for SessionConsumer {
     type Item = Bytes;
     type Receipt = UnackedMessage;
 
     async fn next(&mut self) -> Result<Option<Delivery<Bytes, UnackedMessage>>> {
-        self.unacked.room().await;
-        let message = self.connection.incoming.next().await?;
-        self.unacked.add();
-        let (item, attempt) = (message.payload.clone(), attempt(&message));
-        Ok(Some(Delivery { item, attempt, receipt: UnackedMessage(message) }))
+        loop {
+            if let Some(message) = &self.skipped {
+                self.connection.client.ack(message).await?;
+                self.skipped = None;
+            }
+            self.unacked.room().await;
+            let message = self.connection.incoming.next().await?;
+            if let Some(attempt) = attempt(&message) {
+                self.unacked.add();
+                let item = message.payload.clone();
+                return Ok(Some(Delivery { item, attempt, receipt: UnackedMessage(message, attempt) }));
+            }
+            skip(&self.place);
+            self.skipped = Some(message);
+        }
     }
 
-    async fn ack(&mut self, UnackedMessage(message): UnackedMessage) -> Result<()> {
+    async fn ack(&mut self, UnackedMessage(message, _): UnackedMessage) -> Result<()> {
         self.unacked.remove();
         self.connection.client.ack(&message).await
     }
 
     /// Published again, then acknowledged: a crash in between doubles it.
-    async fn nack(&mut self, UnackedMessage(message): UnackedMessage) -> Result<()> {
-        let again = publication(&self.place, self.qos, message.payload.clone(), attempt(&message) + 1);
+    async fn nack(&mut self, UnackedMessage(message, attempt): UnackedMessage) -> Result<()> {
+        let again = publication(&self.place, self.qos, message.payload.clone(), attempt.saturating_add(1));
         self.connection.client.publish_confirmed(again).await.context("cannot give it back")?;
         self.unacked.remove();
         self.connection.client.ack(&message).await

@@ -17,7 +17,9 @@ use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::layout::{FREE, HELD, attempt, connect, entry, id_of, list, publication, session, shared_filter};
+use super::layout::{
+    FREE, HELD, attempt, connect, entry, id_of, list, publication, session, shared_filter, skip,
+};
 use crate::lab::Place;
 use crate::wire::mqtt::{ConnectSettings, MqttConnection, Publication, QoS, end_session, topic};
 
@@ -216,9 +218,13 @@ async fn take_over(place: &Place, id: &str, qos: QoS) -> Result<()> {
                 if waited.topic == end {
                     ended = true;
                     old.client.ack(&waited).await?;
-                } else {
-                    let again = publication(place, qos, waited.payload.clone(), attempt(&waited));
+                } else if let Some(attempt) = attempt(&waited) {
+                    let again = publication(place, qos, waited.payload.clone(), attempt);
                     moving.push_back((old.client.publish_to_confirm(again).await?, waited));
+                } else {
+                    // As a consumer does.
+                    skip(place);
+                    old.client.ack(&waited).await?;
                 }
             }
             // Acknowledged only when it is confirmed anew: a crash in between doubles it.

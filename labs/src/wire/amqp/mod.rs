@@ -27,7 +27,6 @@ use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{BasicQosOptions, ExchangeDeleteOptions, QueueDeleteOptions};
-use lapin::types::AMQPValue;
 use lapin::{Channel, Confirmation, Connection, ConnectionProperties, Consumer};
 
 use crate::lab::Place;
@@ -44,6 +43,8 @@ const BYTES_IN_FLIGHT: usize = 4 * 1024 * 1024;
 /// publishes too fast, its acks included, so every end of a lab has its own.
 pub(crate) struct AmqpConnection {
     pub(crate) channel: Rc<Channel>,
+    /// Where it counts the messages that it skips.
+    pub(crate) place: Place,
     connection: Connection,
 }
 
@@ -56,7 +57,7 @@ impl AmqpConnection {
             .await
             .with_context(|| format!("cannot connect to RabbitMQ at {url}"))?;
         let channel = Rc::new(connection.create_channel().await.context("cannot open a channel")?);
-        Ok(Self { channel, connection })
+        Ok(Self { channel, place: place.clone(), connection })
     }
 
     /// Returns when RabbitMQ has handled everything that was written on this channel before:
@@ -95,12 +96,15 @@ pub(crate) fn stored(confirmation: Confirmation) -> Result<()> {
 }
 
 /// How often a message was delivered, this time included. A quorum queue counts deliveries; a
-/// classic queue only flags a redelivery, for which 2 stands for two or more.
-pub(crate) fn attempt(delivery: &Delivery) -> u32 {
+/// classic queue only flags a redelivery, for which 2 stands for two or more. `None` where the
+/// header is not a count: a publisher can set it to anything.
+pub(crate) fn attempt(delivery: &Delivery) -> Option<u32> {
     let headers = delivery.properties.headers().as_ref();
-    let count = headers.and_then(|headers| headers.inner().get("x-delivery-count"));
-    let count = count.and_then(AMQPValue::as_long_long_int).and_then(|count| u32::try_from(count).ok());
-    count.unwrap_or(u32::from(delivery.redelivered)) + 1
+    let before = match headers.and_then(|headers| headers.inner().get("x-delivery-count")) {
+        Some(count) => u32::try_from(count.as_long_long_int()?).ok()?,
+        None => u32::from(delivery.redelivered),
+    };
+    before.checked_add(1)
 }
 
 /// Deletes a queue and the messages in it. RabbitMQ reports no error if the queue never existed.

@@ -1,7 +1,5 @@
 //! Topics and filters as levels: `chat.rust` at the place `lab-play` is `lab-play/chat/rust`.
 
-use anyhow::{Context, Result};
-
 use super::packet::Publish;
 use super::topic;
 use crate::lab::Place;
@@ -34,15 +32,21 @@ pub(crate) struct LevelsReader {
 
 impl LevelsReader {
     pub(crate) fn new(place: &Place) -> Self {
-        Self { topic_starts: topic(place, "").len(), words: Vec::new(), topics: TopicReader::default() }
+        Self { topic_starts: topic(place, "").len(), words: Vec::new(), topics: TopicReader::new(place) }
     }
 
-    /// The event that this message is.
-    pub(crate) fn read(&mut self, message: &Publish) -> Result<Event> {
-        let levels = message.topic.get(self.topic_starts..);
-        let levels = levels.context("a message from another place's topic")?;
+    /// The event that this message is. Levels may have characters that no word of a topic has:
+    /// the message is counted as skipped.
+    pub(crate) fn read(&mut self, message: &Publish) -> Option<Event> {
+        // `PLACE/#` also matches `PLACE`, which has no levels below it.
+        let levels = message.topic.get(self.topic_starts..).unwrap_or_default();
         self.words.clear();
-        self.words.extend(levels.iter().map(|byte| if *byte == b'/' { b'.' } else { *byte }));
-        Ok(Event { topic: self.topics.read(&self.words)?, body: message.payload.clone() })
+        // The other way round as well: with a dot, a level is not a word.
+        self.words.extend(levels.iter().map(|byte| match byte {
+            b'/' => b'.',
+            b'.' => b'/',
+            byte => *byte,
+        }));
+        Some(Event { topic: self.topics.read(&self.words)?, body: message.payload.clone() })
     }
 }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{self, ContextBuilder};
 use async_nats::jetstream::stream;
@@ -104,24 +104,37 @@ pub(crate) struct JetStreamDelivery {
 }
 
 impl JetStreamDelivery {
-    /// Reads the reply subject: `$JS.ACK.STREAM.CONSUMER.ATTEMPT.STREAM-SEQ.CONSUMER-SEQ.…`, or
-    /// with two more words before the stream's name, from servers that say where they are.
-    pub(crate) fn read(message: Message) -> Result<Self> {
-        if let Some(status) = message.status {
-            bail!("JetStream says {status}: {}", message.description.unwrap_or_default());
+    /// Reads the reply subject. `None` for a message that JetStream did not deliver, which is
+    /// counted as skipped: whoever knows an inbox can publish to it.
+    pub(crate) fn read(message: Message, place: &Place) -> Result<Option<Self>> {
+        match (message.reply.as_deref().and_then(numbers), message.status) {
+            // A delivery has the headers of its publisher, and so perhaps a status that means nothing.
+            (Some([attempt, stream_sequence, consumer_sequence]), _) => {
+                let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
+                Ok(Some(Self { message, attempt, stream_sequence, consumer_sequence }))
+            }
+            (None, Some(status)) => {
+                bail!("JetStream says {status}: {}", message.description.unwrap_or_default())
+            }
+            (None, None) => {
+                place.message_skipped("a message that JetStream did not deliver");
+                Ok(None)
+            }
         }
-        let subject = message.reply.as_ref().context("a message that JetStream did not deliver")?;
-        let words = subject.split('.').count();
-        ensure!(words >= 9, "JetStream delivered under `{subject}`");
-        let mut numbers = subject.split('.').skip(if words < 11 { 4 } else { 6 });
-        let mut number = || numbers.next().and_then(|word| word.parse::<u64>().ok());
-        let (Some(attempt), Some(stream_sequence), Some(consumer_sequence)) = (number(), number(), number())
-        else {
-            bail!("JetStream delivered under `{subject}`");
-        };
-        let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
-        Ok(Self { message, attempt, stream_sequence, consumer_sequence })
     }
+}
+
+/// The three numbers of an ack subject, `$JS.ACK.STREAM.CONSUMER.ATTEMPT.STREAM-SEQ.CONSUMER-SEQ.…`,
+/// or with two more words before the stream's name, from servers that say where they are.
+fn numbers(subject: &str) -> Option<[u64; 3]> {
+    let words = subject.strip_prefix("$JS.ACK.")?.split('.');
+    let before = match words.clone().count() {
+        0..7 => return None,
+        7 | 8 => 2,
+        _ => 4,
+    };
+    let mut numbers = words.skip(before).map(|word| word.parse().ok());
+    Some([numbers.next()??, numbers.next()??, numbers.next()??])
 }
 
 /// How many deliveries a pull consumer has requested and holds unacked: together never more
@@ -175,25 +188,30 @@ impl PullWindow {
     pub(crate) async fn unsubscribe(
         mut self,
         nats: &NatsConnection,
+        place: &Place,
         mut deliveries: Subscriber,
-    ) -> Result<impl Iterator<Item = Subject>> {
+    ) -> Result<impl Iterator<Item = Subject> + use<>> {
         // What was requested arrives now, if there is any.
         let mut before = usize::MAX;
         while self.requested > 0 && self.requested < before {
             before = self.requested;
             nats.round_trip().await?;
             while let Some(Some(message)) = deliveries.next().now_or_never() {
-                self.arrived();
-                self.hold(&JetStreamDelivery::read(message)?)?;
+                self.take(message, place)?;
             }
         }
         // From here on JetStream finds no subscriber at our inbox.
         deliveries.drain().await.context("cannot unsubscribe")?;
         nats.round_trip().await?;
         while let Some(message) = deliveries.next().await {
-            self.arrived();
-            self.hold(&JetStreamDelivery::read(message)?)?;
+            self.take(message, place)?;
         }
         Ok(self.unacked.into_values())
+    }
+
+    fn take(&mut self, message: Message, place: &Place) -> Result<()> {
+        let Some(delivery) = JetStreamDelivery::read(message, place)? else { return Ok(()) };
+        self.arrived();
+        self.hold(&delivery)
     }
 }

@@ -1,6 +1,5 @@
 //! Topics and filters as subjects: `chat.rust` at the place `lab-play` is `lab-play.chat.rust`.
 
-use anyhow::{Context, Result};
 use async_nats::{Message, Subject};
 
 use crate::lab::Place;
@@ -50,13 +49,13 @@ pub(crate) struct EventReader {
 
 impl EventReader {
     pub(crate) fn new(place: &Place) -> Self {
-        Self { topic_starts: place.name().len() + 1, topics: TopicReader::default() }
+        Self { topic_starts: place.name().len() + 1, topics: TopicReader::new(place) }
     }
 
-    /// The event that this message is.
-    pub(crate) fn read(&mut self, message: Message) -> Result<Event> {
-        let topic = message.subject.as_str().get(self.topic_starts..);
-        let topic = topic.context("a message under another place's subject")?;
-        Ok(Event { topic: self.topics.read(topic.as_bytes())?, body: message.payload })
+    /// The event that this message is. A subject may have words that no topic has: the message
+    /// is counted as skipped.
+    pub(crate) fn read(&mut self, message: Message) -> Option<Event> {
+        let topic = message.subject.as_str().get(self.topic_starts..).unwrap_or_default();
+        Some(Event { topic: self.topics.read(topic.as_bytes())?, body: message.payload })
     }
 }

@@ -1,9 +1,9 @@
 //! Several pipelines in flight on one connection: each is written without
 //! waiting for the answers of the one before, in order, and every answer is read.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, Pipeline};
+use redis::{Cmd, Pipeline, Value};
 
 use crate::wire::window::Window;
 
@@ -39,6 +39,26 @@ impl Pipelines {
         let mut connection = self.connection.clone();
         self.in_flight.put(0, async move {
             pipeline.exec_async(&mut connection).await.context("a command to Redis failed")
+        })
+    }
+
+    /// As [`Pipelines::put`], of replies to the keys that requests have named. A key of another
+    /// type takes none: that is not our error, and the other replies arrive.
+    pub(crate) fn put_replies(&mut self, mut pipeline: Pipeline) -> Result<()> {
+        let mut connection = self.connection.clone();
+        pipeline.ignore_errors();
+        self.in_flight.put(0, async move {
+            let answers: Vec<Value> =
+                pipeline.query_async(&mut connection).await.context("a command to Redis failed")?;
+            for answer in answers {
+                match answer {
+                    Value::ServerError(error) if error.code() != "WRONGTYPE" => {
+                        bail!("Redis refused: {error}")
+                    }
+                    _ => {}
+                }
+            }
+            Ok(())
         })
     }
 

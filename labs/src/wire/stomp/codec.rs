@@ -8,12 +8,15 @@ use anyhow::{Context as _, Error, Result, bail, ensure};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
-/// Longest command and headers together, bytes; longer is a broken or hostile peer.
-pub const MAX_HEAD: usize = 64 << 10;
-/// Most headers of one frame.
-pub const MAX_HEADERS: usize = 128;
-/// Longest body, bytes.
+/// Longest command and headers together, bytes. Somebody's message may come with as many headers
+/// as one frame of AMQP has room for, 128 KiB, and with escapes they become twice as long.
+pub const MAX_HEAD: usize = 512 << 10;
+/// Most headers of one frame: more do not fit into a frame of AMQP.
+pub const MAX_HEADERS: usize = 32 << 10;
+/// Longest body that is written, bytes.
 pub const MAX_BODY: usize = 16 << 20;
+/// Longest body that is read, bytes: what RabbitMQ takes from anybody, by default.
+pub const LONGEST_BODY: usize = 128 << 20;
 
 /// The command of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,7 +241,7 @@ impl Decoder for Codec {
                 Some(more) => self.looked_at + more,
                 None => {
                     self.looked_at = input.len();
-                    ensure!(input.len() <= MAX_BODY, "a STOMP body does not end");
+                    ensure!(input.len() <= LONGEST_BODY, "a STOMP body does not end");
                     return Ok(None);
                 }
             },
@@ -273,8 +276,11 @@ impl Codec {
 }
 
 /// The frame that begins like this, and how long its body will be.
-fn head(head: Bytes) -> Result<(Frame, Option<usize>)> {
-    let whole = std::str::from_utf8(&head).context("a STOMP head is not UTF-8")?;
+fn head(bytes: Bytes) -> Result<(Frame, Option<usize>)> {
+    let Ok(whole) = std::str::from_utf8(&bytes) else {
+        // STOMP is UTF-8, but RabbitMQ passes on what somebody else has sent.
+        return head(String::from_utf8_lossy(&bytes).into_owned().into());
+    };
     let mut lines = whole.split_terminator('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
     let first = lines.next().unwrap_or_default();
     let command = Command::ALL.into_iter().find(|command| command.as_str() == first);
@@ -290,13 +296,15 @@ fn head(head: Bytes) -> Result<(Frame, Option<usize>)> {
         let start = line.as_ptr().addr() - whole.as_ptr().addr();
         headers.push([start, start + colon, start + line.len()].map(|at| at as u32));
     }
-    Ok((Frame { command, body: Bytes::new(), head, headers }, length))
+    Ok((Frame { command, body: Bytes::new(), head: bytes, headers }, length))
 }
 
 fn content_length(text: &str) -> Result<usize> {
     match text.trim().parse() {
-        Ok(length) if length <= MAX_BODY => Ok(length),
-        Ok(length) => bail!("a STOMP body of {length} bytes is announced; at most {MAX_BODY} are possible"),
+        Ok(length) if length <= LONGEST_BODY => Ok(length),
+        Ok(length) => {
+            bail!("a STOMP body of {length} bytes is announced; at most {LONGEST_BODY} are possible")
+        }
         Err(_) => bail!("`{}` is not the length of a STOMP body", shown(text)),
     }
 }

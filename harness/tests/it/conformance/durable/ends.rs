@@ -77,10 +77,13 @@ impl<C: Consumer<Item = Event>> Rx for In<C> {
     }
 }
 
-pub(super) type Held<C> = Delivery<Event, <C as Consumer>::Receipt>;
+pub(in super::super) type Held<C> = Delivery<Event, <C as Consumer>::Receipt>;
 
 /// The next delivery, soon.
-pub(super) async fn next<C: Consumer<Item = Event>>(site: &Site, subscriber: &mut C) -> Result<Held<C>> {
+pub(in super::super) async fn next<C: Consumer<Item = Event>>(
+    site: &Site,
+    subscriber: &mut C,
+) -> Result<Held<C>> {
     let next = async {
         loop {
             let delivery = subscriber.next().await?;
@@ -95,7 +98,7 @@ pub(super) async fn next<C: Consumer<Item = Event>>(site: &Site, subscriber: &mu
 }
 
 /// Publishes, and returns when all is confirmed.
-pub(super) async fn publish<P: Publisher>(
+pub(in super::super) async fn publish<P: Publisher>(
     site: &Site,
     publisher: &mut P,
     numbers: impl IntoIterator<Item = u64>,
@@ -112,7 +115,7 @@ pub(super) async fn publish<P: Publisher>(
 
 /// Takes and acks until all of `expected` have come: numbers and attempts, in
 /// the order in which they came.
-pub(super) async fn until<C: Consumer<Item = Event>>(
+pub(in super::super) async fn until<C: Consumer<Item = Event>>(
     site: &Site,
     subscriber: &mut C,
     expected: impl IntoIterator<Item = u64>,

@@ -79,7 +79,7 @@ impl DurablePubSub for Faulty<SAYS_WAITS> {
             drop(held);
             Arc::clone(&store.tank)
         });
-        Ok(Keeper { hand: Hand::of(tank, most, self.fault), exchange, id: id.to_owned() })
+        Ok(Keeper { hand: Hand::of(tank, &self.place, most, self.fault), exchange, id: id.to_owned() })
     }
 
     async fn forget(&self, id: &str) -> Result<()> {

@@ -45,9 +45,25 @@ pub(super) mod fault {
         MISSES BACKWARDS NEVER_FORGETS
         DROPS_EARLY DROPS_ON
         TURNS_AWAY
+        ENDS_AT_FOREIGN IGNORES_FOREIGN FOREIGN_AGAIN
     }
 }
 use fault::*;
+
+/// The body that this lab takes for a message that no lab wrote.
+pub(super) const FOREIGN: &[u8] = b"foreign";
+
+/// Whether to skip a body. It is counted, unless that is the fault.
+fn skips(body: &[u8], place: &Place, fault: usize) -> Result<bool> {
+    if body != FOREIGN {
+        return Ok(false);
+    }
+    ensure!(fault != ENDS_AT_FOREIGN, "this is not a message of a lab");
+    if fault != IGNORES_FOREIGN {
+        place.message_skipped("a foreign body");
+    }
+    Ok(true)
+}
 
 /// Messages before the sender has to wait.
 const DEPTH: usize = 1000;
@@ -127,7 +143,7 @@ impl<const SAYS: u8> OneWay for Faulty<SAYS> {
         Ok(push)
     }
     async fn receiver(&self) -> Result<Hand> {
-        Ok(Hand::of(self.registered(), usize::MAX, self.fault))
+        Ok(Hand::of(self.registered(), &self.place, usize::MAX, self.fault))
     }
 }
 
@@ -138,7 +154,7 @@ impl Queue for Faulty<SAYS_WAITS> {
         Ok(Push::into(self.registered(), self.fault))
     }
     async fn consumer(&self, prefetch: u16) -> Result<Hand> {
-        Ok(Hand::of(self.registered(), usize::from(prefetch), self.fault))
+        Ok(Hand::of(self.registered(), &self.place, usize::from(prefetch), self.fault))
     }
 }
 
@@ -151,7 +167,7 @@ impl Pipeline for Faulty<SAYS_WAITS> {
         Ok(Push::into(self.namespace(stage).registered(), self.fault))
     }
     async fn pull(&self, stage: Stage) -> Result<Hand> {
-        Ok(Hand::of(self.namespace(stage).registered(), 4, self.fault))
+        Ok(Hand::of(self.namespace(stage).registered(), &self.place, 4, self.fault))
     }
 }
 
@@ -284,6 +300,7 @@ impl Producer for Push {
 /// Takes out of the tank; what is not acked goes back when it goes.
 pub(super) struct Hand {
     tank: Arc<Tank>,
+    place: Place,
     fault: usize,
     number: u64,
     most: usize,
@@ -292,9 +309,9 @@ pub(super) struct Hand {
 }
 
 impl Hand {
-    fn of(tank: Arc<Tank>, most: usize, fault: usize) -> Self {
+    fn of(tank: Arc<Tank>, place: &Place, most: usize, fault: usize) -> Self {
         let number = tank.lock().another_receiver();
-        Self { tank, fault, number, most, held: Vec::new(), acked: Vec::new() }
+        Self { tank, place: place.clone(), fault, number, most, held: Vec::new(), acked: Vec::new() }
     }
 
     async fn take(&mut self) -> tank::Item {
@@ -330,7 +347,12 @@ impl Hand {
 
 impl Receiver for Hand {
     async fn recv(&mut self) -> Result<Option<Bytes>> {
-        Ok(Some(self.take().await.body))
+        loop {
+            let item = self.take().await;
+            if !skips(&item.body, &self.place, self.fault)? {
+                return Ok(Some(item.body));
+            }
+        }
     }
 }
 
@@ -339,9 +361,16 @@ impl Consumer for Hand {
     type Receipt = u64;
 
     async fn next(&mut self) -> Result<Option<Delivery<Bytes, u64>>> {
-        let item = self.take().await;
-        self.held.push(item.clone());
-        Ok(Some(Delivery { item: item.body, attempt: item.attempt, receipt: item.number }))
+        loop {
+            let item = self.take().await;
+            let foreign = item.body.ends_with(FOREIGN);
+            if !foreign || self.fault == FOREIGN_AGAIN {
+                self.held.push(item.clone());
+            }
+            if !foreign || !skips(FOREIGN, &self.place, self.fault)? {
+                return Ok(Some(Delivery { item: item.body, attempt: item.attempt, receipt: item.number }));
+            }
+        }
     }
 
     async fn ack(&mut self, receipt: u64) -> Result<()> {

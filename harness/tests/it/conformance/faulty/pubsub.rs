@@ -4,14 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use bytes::Bytes;
-use labs::lab::Lab as _;
+use labs::lab::{Lab as _, Place};
 use labs::pubsub::{Event, PubSub, Publisher, Subscriber};
 use labs::topic::{Filter, FilterKind, Topic};
 
 use super::durable::Kept;
 use super::fault::*;
 use super::tank::{Tank, pause};
-use super::{Faulty, SAYS_WAITS};
+use super::{Faulty, SAYS_WAITS, skips};
 
 #[derive(Default)]
 pub(super) struct Exchange(Mutex<State>);
@@ -61,8 +61,14 @@ impl PubSub for Faulty<SAYS_WAITS> {
             filter.require(Self::TRANSPORT, Self::FILTERS)?;
         }
         let filter = if self.fault == IGNORES_FILTER { Filter::All } else { filter.clone() };
-        let mut listener =
-            Listener { exchange: self.registered(), filter, inbox: Arc::default(), live: false };
+        let mut listener = Listener {
+            exchange: self.registered(),
+            place: self.place.clone(),
+            fault: self.fault,
+            filter,
+            inbox: Arc::default(),
+            live: false,
+        };
         if self.fault != JOINS_LATE {
             listener.join();
         }
@@ -104,6 +110,8 @@ impl Publisher for Announcer {
 
 pub(in super::super) struct Listener {
     exchange: Arc<Exchange>,
+    place: Place,
+    fault: usize,
     filter: Filter,
     inbox: Arc<Topics>,
     live: bool,
@@ -125,8 +133,11 @@ impl Subscriber for Listener {
         }
         loop {
             if let Some(item) = self.inbox.tank.lock().take(None) {
-                let mut topics = self.inbox.topics.lock().unwrap_or_else(PoisonError::into_inner);
-                return Ok(topics.pop_front().map(|topic| Event { topic, body: item.body }));
+                let topic = self.inbox.topics.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                if skips(&item.body, &self.place, self.fault)? {
+                    continue;
+                }
+                return Ok(topic.map(|topic| Event { topic, body: item.body }));
             }
             pause().await;
         }

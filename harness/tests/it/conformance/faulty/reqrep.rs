@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
+use labs::lab::Place;
 use labs::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
 use tokio::sync::oneshot;
 
 use super::fault::*;
 use super::tank::pause;
-use super::{Faulty, SAYS_WAITS};
+use super::{Faulty, SAYS_WAITS, skips};
 
 /// Requests that may be open where those given up are never forgotten.
 const SLOTS: u64 = 100;
@@ -47,7 +48,7 @@ impl RequestReply for Faulty<SAYS_WAITS> {
         let desk: Arc<Desk> = self.registered();
         let number = desk.lock().responders;
         desk.lock().responders += 1;
-        Ok(Answerer { desk, number, taken: BTreeMap::new(), fault: self.fault })
+        Ok(Answerer { desk, place: self.place.clone(), number, taken: BTreeMap::new(), fault: self.fault })
     }
 }
 
@@ -88,6 +89,7 @@ impl Requester for Asker {
 
 pub(in super::super) struct Answerer {
     desk: Arc<Desk>,
+    place: Place,
     number: usize,
     /// Requests that are not answered yet.
     taken: BTreeMap<u64, Command>,
@@ -113,6 +115,9 @@ impl Responder for Answerer {
                 if self.fault == DROPS_TAKEN {
                     // Given up here, the request is gone.
                     tokio::task::yield_now().await;
+                }
+                if skips(&body, &self.place, self.fault)? {
+                    continue;
                 }
                 self.taken.insert(id, body.clone());
                 return Ok(Some((body, id)));

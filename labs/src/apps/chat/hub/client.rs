@@ -22,8 +22,10 @@ pub(super) struct Client {
     pub(super) position: Option<u64>,
     /// A page of history is on its way: until it comes there may be a gap.
     pub(super) paging: bool,
-    /// Said since the last tick.
-    pub(super) said: usize,
+    /// Frames it has sent since the last tick.
+    pub(super) sent: usize,
+    /// Ticks without a break in which it sent too many.
+    pub(super) ticks_too_fast: usize,
     /// Lines that did not fit since it fell behind.
     missed: u64,
     behind: Arc<AtomicBool>,
@@ -74,7 +76,8 @@ pub(super) fn new() -> (Client, Line) {
         room: None,
         position: None,
         paging: false,
-        said: 0,
+        sent: 0,
+        ticks_too_fast: 0,
         missed: 0,
         behind,
         waiting,

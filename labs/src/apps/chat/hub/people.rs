@@ -18,8 +18,14 @@ use crate::apps::chat::room::Room;
 pub(in crate::apps::chat) const BEAT: Duration = Duration::from_secs(2);
 /// An instance that was silent for so long has gone.
 const GONE: Duration = Duration::from_secs(7);
+/// Browsers at one instance, at most.
+pub(super) const BROWSERS: usize = 1_000;
 /// Names that an instance gives; of others only the number.
 const NAMED: usize = 200;
+/// And bytes of them: what an instance says fits into one body, and what a browser is told of all
+/// instances into a small part of its queue.
+const NAMED_BYTES: usize = LONGEST_BODY / 2;
+const HERE_BYTES: usize = 128 << 10;
 /// Other instances that are remembered.
 const INSTANCES: usize = 64;
 
@@ -41,8 +47,9 @@ pub(super) struct Word {
 #[derive(Default)]
 pub(super) struct People {
     elsewhere: BTreeMap<String, (Instant, Word)>,
-    /// Since everybody was last told.
+    /// Since everybody was last told: what is said elsewhere, and who is here.
     pub(super) changed: bool,
+    pub(super) own_changed: bool,
 }
 
 impl People {
@@ -71,10 +78,15 @@ impl People {
         let here = [(instance, &people, more)];
         let elsewhere =
             self.elsewhere.iter().map(|(name, (_, word))| (name.as_str(), &word.people, word.more));
+        let mut room = HERE_BYTES;
         let list: Vec<_> = here
             .into_iter()
             .chain(elsewhere)
-            .map(|(instance, people, more)| json!({ "instance": instance, "people": people, "more": more }))
+            .map(|(instance, people, more)| {
+                let named = named_within(&mut room, people);
+                let more = more + people.len() - named;
+                json!({ "instance": instance, "people": people[..named], "more": more })
+            })
             .collect();
         frame("here", &json!({ "instances": list }))
     }
@@ -93,6 +105,7 @@ impl Word {
         }
         let mut word: Self = serde_json::from_slice(body).ok()?;
         word.instance = clean_name(&word.instance);
+        word.more = word.more.min(BROWSERS);
         for person in &mut word.people {
             person.name = clean_name(&person.name);
         }
@@ -109,7 +122,22 @@ impl Word {
 fn bounded(people: impl Iterator<Item = Person>) -> (Vec<Person>, usize) {
     let mut people: Vec<Person> = people.collect();
     people.sort_unstable();
-    let more = people.len().saturating_sub(NAMED);
+    let (all, mut room) = (people.len(), NAMED_BYTES);
     people.truncate(NAMED);
+    people.truncate(named_within(&mut room, &people));
+    let more = all - people.len();
     (people, more)
+}
+
+/// How many of these people find room as JSON, from the first on; takes the room.
+fn named_within(room: &mut usize, people: &[Person]) -> usize {
+    people
+        .iter()
+        .take_while(|person| {
+            let bytes = serde_json::to_string(person).map_or(usize::MAX, |json| json.len() + 1);
+            let fits = bytes <= *room;
+            *room = room.saturating_sub(bytes);
+            fits
+        })
+        .count()
 }

@@ -17,10 +17,12 @@ impl Hub {
         self.here.notified().await;
     }
 
-    /// Another instance, or this one, says who is there.
-    pub fn heard_word(&self, body: &[u8]) {
-        if let Some(word) = Word::read(body).filter(|word| word.instance != self.instance()) {
+    /// Another instance, or this one, says who is there. False for what no instance says.
+    pub fn heard_word(&self, body: &[u8]) -> bool {
+        let Some(word) = Word::read(body) else { return false };
+        if word.instance != self.instance() {
             self.lock().people.heard(word);
         }
+        true
     }
 }

@@ -6,6 +6,7 @@ import { now, tell } from "./way.js";
 const $ = (id) => document.getElementById(id);
 const SHOWN = 1000;         // messages kept on the page for each room
 const AGAIN = 5000;         // ms after which something that has not come back is said again
+const AT_ONCE = 10;         // messages said again at once: the server refuses a browser that is too fast
 const FIRST_PAUSE = 250;    // ms before the first attempt to connect again
 const LONGEST_PAUSE = 5000;
 
@@ -101,7 +102,8 @@ const entered = (name) => {
   $("log").setAttribute("aria-label", `Messages in ${name}`);
   $("text").disabled = $("speak").disabled = false;
   if (again && about.history.Err) note("What was said here while you were elsewhere was kept by nobody.");
-  resend();
+  for (const said of outbox.values()) said.at = 0;
+  resend(due(0));
 };
 
 const note = (text) => {
@@ -205,18 +207,19 @@ const waiting = () => {
 };
 
 // The server knows identifiers it has had: to say it again doubles nothing.
-const resend = (only) => {
-  for (const [id, said] of outbox) {
-    if (said.room === joined && (!only || id === only)) {
-      said.at = Date.now();
-      send({ type: "say", id, text: said.text, typed_us: said.typed_us });
-    }
+const resend = (ids) => {
+  for (const id of ids) {
+    const said = outbox.get(id);
+    said.at = Date.now();
+    send({ type: "say", id, text: said.text, typed_us: said.typed_us });
   }
 };
 
-setInterval(() => {
-  for (const [id, said] of outbox) if (Date.now() - said.at > AGAIN) resend(id);
-}, 1000);
+const due = (age) => [...outbox.keys()]
+  .filter((id) => outbox.get(id).room === joined && Date.now() - outbox.get(id).at >= age)
+  .slice(0, AT_ONCE);
+
+setInterval(() => resend(due(AGAIN)), 1000);
 
 const say = () => {
   const text = $("text").value.trim();
@@ -224,7 +227,7 @@ const say = () => {
   const id = identifier();
   outbox.set(id, { room: joined, text, typed_us: now(), at: 0 });
   remember();
-  resend(id);
+  resend([id]);
   $("text").value = "";
 };
 
