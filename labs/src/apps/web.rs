@@ -16,7 +16,13 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+
+use crate::place::Place;
+use crate::wire::sockets::{Bound, PATIENCE, serve_each};
 
 /// Nothing comes from elsewhere and nothing written in the page is run; WebSockets
 /// go back to where the page came from.
@@ -30,11 +36,25 @@ pub async fn listen(port: u16) -> Result<TcpListener> {
     })
 }
 
-/// Serves `pages` until `stop` comes; connections that are open then are cut.
+/// Serves `pages` until `stop` comes; connections that are open then are cut. At most so many are
+/// open as a listener may have; one on which no request has come for a while is closed.
 pub async fn serve(listener: TcpListener, pages: Router, stop: impl Future<Output = ()>) -> Result<()> {
-    let pages = pages.layer(middleware::from_fn(ours_only));
+    let pages = TowerToHyperService::new(pages.layer(middleware::from_fn(ours_only)));
+    // Browsers are not peers of a lab: nobody counts what they do wrong.
+    let bound = Bound::over(listener, &Place::new("web", None));
+    let serve = serve_each(bound, move |socket| {
+        let pages = pages.clone();
+        async move {
+            let Ok(stream) = socket.into_stream() else { return };
+            let mut server = http1::Builder::new();
+            server.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+            let connection = TokioIo::new(stream);
+            // What breaks a connection is the end of that connection.
+            let _ = server.serve_connection(connection, pages).with_upgrades().await;
+        }
+    });
     tokio::select! {
-        served = axum::serve(listener, pages).into_future() => served.context("the web server broke"),
+        () = serve => Ok(()),
         () = stop => Ok(()),
     }
 }

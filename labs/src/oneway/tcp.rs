@@ -7,7 +7,8 @@
 //! is slow, its window closes and the sender waits.
 //!
 //! Loses: when a connection breaks or the receiver dies, what was in the
-//! buffers between them. Neither side can say how much that was.
+//! buffers between them. Neither side can say how much that was. A sender that
+//! breaks the protocol is disconnected; the others notice nothing.
 //!
 //! Run it with `just lab oneway-tcp`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
@@ -95,6 +96,6 @@ pub struct FrameReceiver(pub(crate) FrameListener);
 
 impl Receiver for FrameReceiver {
     async fn recv(&mut self) -> Result<Option<Bytes>> {
-        Ok(self.0.next().await?.map(|(_, body)| body))
+        Ok(self.0.next().await.map(|(_, body)| body))
     }
 }

@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use zeromq::{PullSocket, PushSocket, Socket, SocketRecv, SocketSend};
+use zeromq::{PullSocket, PushSocket, Socket, SocketSend};
 
 use super::{OneWay, Receiver, Sender};
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
-use crate::wire::zmq::{self, Gauge};
+use crate::wire::zmq::{self, Accepting, Gauge};
 
 const HIGH_WATER: Knob = Knob::new(
     "high-water",
@@ -63,8 +63,8 @@ impl OneWay for ZeroMq {
 
     async fn receiver(&self) -> Result<ZeroMqReceiver> {
         let mut socket = PullSocket::new();
-        zmq::bind(&mut socket, &self.place).await?;
-        Ok(ZeroMqReceiver { socket, place: self.place.clone() })
+        let accepting = zmq::bind(&mut socket, &self.place).await?;
+        Ok(ZeroMqReceiver { socket, place: self.place.clone(), _accepting: accepting })
     }
 }
 
@@ -80,7 +80,7 @@ impl Sender for ZeroMqSender {
         if self.gauge.queued() >= self.high_water {
             self.gauge.drained().await;
         }
-        self.socket.send(self.gauge.count(body).into()).await.context("the receiver has left")
+        self.socket.send(self.gauge.count(zmq::check(body)?).into()).await.context("the receiver has left")
     }
 
     async fn flush(&mut self) -> Result<()> {
@@ -99,13 +99,14 @@ impl Sender for ZeroMqSender {
 pub struct ZeroMqReceiver {
     socket: PullSocket,
     place: Place,
+    _accepting: Accepting,
 }
 
 impl Receiver for ZeroMqReceiver {
     /// ØMQ hides peers that come and go, so this never returns `None`.
     async fn recv(&mut self) -> Result<Option<Bytes>> {
         loop {
-            let message = self.socket.recv().await.context("the PULL socket broke")?;
+            let message = zmq::receive(&mut self.socket).await?;
             if let Some(body) = zmq::single(message, &self.place) {
                 return Ok(Some(body));
             }

@@ -15,8 +15,8 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, bail};
-use bytes::{Buf, Bytes};
+use anyhow::{Result, bail, ensure};
+use bytes::Bytes;
 use futures_util::FutureExt;
 
 use super::{Pipeline, Sharing, Stage};
@@ -25,7 +25,7 @@ use crate::oneway::Sender;
 use crate::oneway::tcp::FrameSender;
 use crate::pubsub;
 use crate::queue::{Consumer, Delivery};
-use crate::wire::frames::{FrameConnection, FrameListener};
+use crate::wire::frames::{FrameConnection, FrameEvent, FrameListener};
 use crate::wire::sockets::{Bound, ConnectionId};
 use crate::wire::stage_end::StageEnd;
 
@@ -68,7 +68,7 @@ impl Pipeline for Tcp {
     async fn push(&self, stage: Stage) -> Result<Self::Push> {
         let (place, write) = (self.place.namespace(stage.namespace()), self.write);
         Ok(match stage {
-            Stage::Tasks => StageEnd::Tasks(Ventilator::new(Bound::tcp(&place).await?, write)),
+            Stage::Tasks => StageEnd::Tasks(Ventilator::new(Bound::tcp(&place).await?, write, self.credit)),
             Stage::Results => StageEnd::Results(FrameSender::connect(&place.peer().await?, write).await?),
         })
     }
@@ -82,39 +82,50 @@ impl Pipeline for Tcp {
     }
 }
 
-/// Hands tasks to workers that have credit, each in turn.
+/// Hands tasks to workers that have credit and read what they are sent, each in turn.
 pub struct Ventilator {
     listener: FrameListener,
     /// How many more tasks each worker will take.
     credits: BTreeMap<ConnectionId, u32>,
+    /// What no worker's credit exceeds.
+    most: u32,
     last: ConnectionId,
     write: usize,
 }
 
 impl Ventilator {
     /// What is handed out is written when `write` bytes have been collected
-    /// for a worker, or at the next flush.
-    pub(crate) fn new(bound: Bound, write: usize) -> Self {
-        Self { listener: FrameListener::new(bound), credits: BTreeMap::new(), last: 0, write }
+    /// for a worker, or at the next flush. A worker's credit is `most` at most.
+    pub(crate) fn new(bound: Bound, write: usize, most: u32) -> Self {
+        Self { listener: FrameListener::new(bound), credits: BTreeMap::new(), most, last: 0, write }
     }
 
-    /// The next worker with credit after the last one served.
+    /// The next worker that can take a task after the last one served.
     fn next_worker(&self) -> Option<ConnectionId> {
-        let with_credit = |(_, credit): &(&ConnectionId, &u32)| **credit > 0;
-        let after = self.credits.range(self.last + 1..).find(with_credit);
-        after.or_else(|| self.credits.iter().find(with_credit)).map(|(worker, _)| *worker)
+        let can_take =
+            |(worker, credit): &(&ConnectionId, &u32)| **credit > 0 && !self.listener.is_busy(**worker);
+        let after = self.credits.range(self.last + 1..).find(can_take);
+        after.or_else(|| self.credits.iter().find(can_take)).map(|(worker, _)| *worker)
     }
 
-    fn add_credit(&mut self, frame: Result<Option<(ConnectionId, Bytes)>>) -> Result<()> {
-        let (worker, mut credit) = frame?.context("all workers have left")?;
-        *self.credits.entry(worker).or_default() +=
-            credit.try_get_u32().context("a credit of the wrong length")?;
-        Ok(())
+    fn handle(&mut self, event: FrameEvent) {
+        match event {
+            FrameEvent::Frame(worker, credit) => match <[u8; 4]>::try_from(&credit[..]) {
+                Ok(credit) => {
+                    let all = self.credits.entry(worker).or_default();
+                    *all = all.saturating_add(u32::from_be_bytes(credit)).min(self.most);
+                }
+                Err(_) => self.listener.disconnect(worker, "a credit of the wrong length"),
+            },
+            FrameEvent::Closed(worker) => drop(self.credits.remove(&worker)),
+            FrameEvent::Written => {}
+        }
     }
 }
 
 impl Sender for Ventilator {
-    /// Gives the task to a worker that has credit; waits until one has.
+    /// Gives the task to a worker that has credit; waits until one has. A worker that does not
+    /// read has enough: the others get more, and nobody waits for it.
     async fn send(&mut self, task: Bytes) -> Result<()> {
         loop {
             while let Some(worker) = self.next_worker() {
@@ -122,18 +133,19 @@ impl Sender for Ventilator {
                     self.last = worker;
                     self.credits.entry(worker).and_modify(|credit| *credit -= 1);
                     if self.listener.unwritten(worker) >= self.write {
-                        self.listener.flush().await;
+                        self.listener.write().await;
                     }
                     return Ok(());
                 }
                 self.credits.remove(&worker);
             }
-            let frame = self.listener.next().await;
-            self.add_credit(frame)?;
+            let event = self.listener.event().await;
+            self.handle(event);
             // Credit of the others that is here already counts as well.
-            while let Some(frame @ Ok(Some(_))) = self.listener.next().now_or_never() {
-                self.add_credit(frame)?;
+            while let Some(event) = self.listener.event().now_or_never() {
+                self.handle(event);
             }
+            ensure!(!self.listener.all_have_left(), "all workers have left");
         }
     }
 
@@ -146,7 +158,7 @@ impl Sender for Ventilator {
         self.flush().await?;
         // Credit that nobody has read would make the kernel break the
         // connections instead of ending them.
-        while let Some(Ok(Some(_))) = self.listener.next().now_or_never() {}
+        while let Some(Some(_)) = self.listener.next().now_or_never() {}
         Ok(())
     }
 }
@@ -223,7 +235,7 @@ impl Consumer for FrameSink {
     type Receipt = ();
 
     async fn next(&mut self) -> Result<Option<Delivery<Bytes, ()>>> {
-        Ok(self.0.next().await?.map(|(_, item)| Delivery { item, attempt: 1, receipt: () }))
+        Ok(self.0.next().await.map(|(_, item)| Delivery { item, attempt: 1, receipt: () }))
     }
 
     async fn ack(&mut self, (): ()) -> Result<()> {

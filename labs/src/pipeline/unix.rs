@@ -58,7 +58,7 @@ impl Pipeline for Unix {
     async fn push(&self, stage: Stage) -> Result<Self::Push> {
         let (place, write) = (self.place.namespace(stage.namespace()), self.write);
         Ok(match stage {
-            Stage::Tasks => StageEnd::Tasks(Ventilator::new(Bound::unix(&place).await?, write)),
+            Stage::Tasks => StageEnd::Tasks(Ventilator::new(Bound::unix(&place).await?, write, self.credit)),
             Stage::Results => StageEnd::Results(FrameSender::connect(&place.peer().await?, write).await?),
         })
     }

@@ -15,14 +15,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use zeromq::{PullSocket, PushSocket, Socket, SocketEvent, SocketRecv, SocketSend, ZmqError, ZmqMessage};
+use zeromq::{PullSocket, PushSocket, Socket, SocketEvent, SocketSend, ZmqError, ZmqMessage};
 
 use super::{Pipeline, Sharing, Stage};
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::oneway::Sender;
 use crate::pubsub;
 use crate::queue::{Consumer, Delivery};
-use crate::wire::zmq::{self, Gauge};
+use crate::wire::zmq::{self, Accepting, Gauge};
 
 const HIGH_WATER: Knob =
     Knob::new("high-water", 1000, "Messages inside a socket before the sender waits (the high-water mark).");
@@ -62,21 +62,22 @@ impl Pipeline for ZeroMq {
         let place = self.place.namespace(stage.namespace());
         let mut socket = PushSocket::new();
         let events = Box::new(socket.monitor());
-        match stage {
+        let accepting = match stage {
             Stage::Tasks => zmq::bind(&mut socket, &place).await?,
-            Stage::Results => zmq::connect(&mut socket, &place).await?,
-        }
-        Ok(ZeroMqPush { socket, events, gauge: Gauge::default(), high_water: self.high_water })
+            Stage::Results => zmq::connect(&mut socket, &place).await.map(|()| Accepting::none())?,
+        };
+        let (gauge, high_water) = (Gauge::default(), self.high_water);
+        Ok(ZeroMqPush { socket, events, gauge, high_water, _accepting: accepting })
     }
 
     async fn pull(&self, stage: Stage) -> Result<ZeroMqPull> {
         let place = self.place.namespace(stage.namespace());
         let mut socket = PullSocket::new();
-        match stage {
-            Stage::Tasks => zmq::connect(&mut socket, &place).await?,
+        let accepting = match stage {
+            Stage::Tasks => zmq::connect(&mut socket, &place).await.map(|()| Accepting::none())?,
             Stage::Results => zmq::bind(&mut socket, &place).await?,
-        }
-        Ok(ZeroMqPull { socket, place })
+        };
+        Ok(ZeroMqPull { socket, place, _accepting: accepting })
     }
 }
 
@@ -86,6 +87,7 @@ pub struct ZeroMqPush {
     events: Box<dyn Stream<Item = SocketEvent> + Unpin>,
     gauge: Gauge,
     high_water: usize,
+    _accepting: Accepting,
 }
 
 impl Sender for ZeroMqPush {
@@ -93,7 +95,7 @@ impl Sender for ZeroMqPush {
         if self.gauge.queued() >= self.high_water {
             self.gauge.drained().await;
         }
-        let mut message = ZmqMessage::from(self.gauge.count(body));
+        let mut message = ZmqMessage::from(self.gauge.count(zmq::check(body)?));
         // Without a peer PUSH fails at once and gives the message back.
         while let Err(error) = self.socket.send(message).await {
             let ZmqError::ReturnToSender { message: back, .. } = error else {
@@ -121,6 +123,7 @@ impl Sender for ZeroMqPush {
 pub struct ZeroMqPull {
     socket: PullSocket,
     place: Place,
+    _accepting: Accepting,
 }
 
 impl Consumer for ZeroMqPull {
@@ -129,7 +132,7 @@ impl Consumer for ZeroMqPull {
 
     async fn next(&mut self) -> Result<Option<Delivery<Bytes, ()>>> {
         loop {
-            let message = self.socket.recv().await.context("the PULL socket broke")?;
+            let message = zmq::receive(&mut self.socket).await?;
             if let Some(item) = zmq::single(message, &self.place) {
                 return Ok(Some(Delivery { item, attempt: 1, receipt: () }));
             }

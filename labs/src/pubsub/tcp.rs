@@ -83,7 +83,8 @@ impl FramePublisher {
 /// The publisher's side of the handshake: reads the filter and answers.
 async fn accept(socket: Socket, joined: Joined<Subscription<FrameConnection>>) -> Result<()> {
     let mut connection = FrameConnection::new(socket);
-    let text = connection.next().await?.context("no filter came")?;
+    // A peer that leaves before it has sent anything has only looked in.
+    let Some(text) = connection.next().await? else { return Ok(()) };
     let (filter, answer) = read_filter(&text);
     // Room is taken before the answer, and the answer is written before the publisher has the
     // connection: a subscriber that was told `ok` cannot be left out, and hears that first.
@@ -98,7 +99,12 @@ async fn accept(socket: Socket, joined: Joined<Subscription<FrameConnection>>) -
 
 impl Publisher for FramePublisher {
     async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()> {
-        self.subscriptions.extend(self.acceptor.newcomers());
+        if self.acceptor.has_news() {
+            // A subscriber has nothing more to say: those that do, or have left, make room.
+            let acceptor = &self.acceptor;
+            self.subscriptions.retain(|subscriber| acceptor.is_here(subscriber.connection.ended()));
+            self.subscriptions.extend(self.acceptor.newcomers());
+        }
         let (name, mut gone) = (topic.as_str().as_bytes(), Vec::new());
         let Ok(length) = u8::try_from(name.len()) else { bail!("topic `{topic}` is too long") };
         for (at, Subscription { filter, connection }) in self.subscriptions.iter_mut().enumerate() {

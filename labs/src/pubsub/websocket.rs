@@ -12,6 +12,8 @@
 //!
 //! Run it with `just lab pubsub-websocket`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio_tungstenite::tungstenite::Message;
@@ -19,7 +21,7 @@ use tokio_tungstenite::tungstenite::Message;
 use super::{Event, PubSub, Publisher, Subscriber};
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
-use crate::wire::sockets::{Acceptor, Joined, Socket, Subscription, check_answer, read_filter};
+use crate::wire::sockets::{Acceptor, Joined, Room, Socket, Subscription, check_answer, read_filter};
 use crate::wire::websocket::{self, WsConnection, WsWriter};
 
 /// `pubsub-websocket`.
@@ -50,8 +52,10 @@ impl PubSub for WebSocket {
     type Subscriber = WsSubscriber;
 
     async fn publisher(&self) -> Result<WsPublisher> {
-        let bound = websocket::bind(&self.place).await?;
-        Ok(WsPublisher { acceptor: Acceptor::start(bound, accept), subscriptions: Vec::new() })
+        let (bound, room) = (websocket::bind(&self.place).await?, Room::new());
+        let acceptor =
+            Acceptor::start(bound, move |socket, joined| accept(socket, Arc::clone(&room), joined));
+        Ok(WsPublisher { acceptor, subscriptions: Vec::new() })
     }
 
     async fn subscriber(&self, filter: &Filter) -> Result<WsSubscriber> {
@@ -72,24 +76,29 @@ pub struct WsPublisher {
 }
 
 /// The publisher's side of the handshake: reads the filter and answers.
-async fn accept(socket: Socket, joined: Joined<Subscription<WsWriter>>) -> Result<()> {
-    let mut connection = WsConnection::accept(socket).await?;
-    let text = connection.next().await?.context("no filter came")?;
+async fn accept(socket: Socket, room: Arc<Room>, joined: Joined<Subscription<WsWriter>>) -> Result<()> {
+    let Some(mut connection) = WsConnection::accept(socket, &room).await? else { return Ok(()) };
+    // A peer that leaves before it has sent anything has only looked in.
+    let Some(text) = connection.next().await? else { return Ok(()) };
     let (filter, answer) = read_filter(&text);
     // Room is taken before the answer, and the answer is written before the publisher has the
     // connection: a subscriber that was told `ok` cannot be left out, and hears that first.
-    let room = joined.reserve_owned().await?;
+    let place = joined.reserve_owned().await?;
     connection.put(Message::text(answer))?;
     connection.flush().await?;
     if let Some(filter) = filter {
-        room.send(Subscription { filter, connection: WsWriter::new(connection) });
+        place.send(Subscription { filter, connection: WsWriter::new(connection) });
     }
     Ok(())
 }
 
 impl Publisher for WsPublisher {
     async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()> {
-        self.subscriptions.extend(self.acceptor.newcomers());
+        if self.acceptor.has_news() {
+            let acceptor = &self.acceptor;
+            self.subscriptions.retain_mut(|subscriber| acceptor.is_here(subscriber.connection.ended()));
+            self.subscriptions.extend(self.acceptor.newcomers());
+        }
         let mut event = BytesMut::with_capacity(topic.as_str().len() + 1 + body.len());
         event.put_slice(topic.as_str().as_bytes());
         event.put_u8(b'\n');

@@ -22,7 +22,7 @@ use zeromq::{PubSocket, Socket, SocketRecv, SocketSend, SubSocket, ZmqMessage};
 use super::{Event, PubSub, Publisher, Subscriber};
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
-use crate::wire::zmq::{self, Gauge};
+use crate::wire::zmq::{self, Accepting, Gauge};
 
 /// PUB never waits: without a pause it fills its queue and drops the rest.
 const BATCH: Knob =
@@ -68,9 +68,9 @@ impl PubSub for ZeroMq {
 
     async fn publisher(&self) -> Result<ZeroMqPublisher> {
         let mut socket = PubSocket::new();
-        zmq::bind(&mut socket, &self.place).await?;
+        let accepting = zmq::bind(&mut socket, &self.place).await?;
         let (gauge, batch, high_water) = (Gauge::default(), self.batch, self.high_water);
-        Ok(ZeroMqPublisher { socket, gauge, batch, high_water, since_pause: 0 })
+        Ok(ZeroMqPublisher { socket, gauge, batch, high_water, since_pause: 0, _accepting: accepting })
     }
 
     async fn subscriber(&self, filter: &Filter) -> Result<ZeroMqSubscriber> {
@@ -90,13 +90,14 @@ pub struct ZeroMqPublisher {
     batch: usize,
     high_water: usize,
     since_pause: usize,
+    _accepting: Accepting,
 }
 
 impl Publisher for ZeroMqPublisher {
     async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()> {
         if self.gauge.queued() < self.high_water {
             let mut message = ZmqMessage::from(Bytes::copy_from_slice(topic.as_str().as_bytes()));
-            message.push_back(self.gauge.count(body));
+            message.push_back(self.gauge.count(zmq::check(body)?));
             self.socket.send(message).await.context("the PUB socket broke")?;
         }
         self.since_pause += 1;

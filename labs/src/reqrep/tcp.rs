@@ -8,11 +8,12 @@
 //! A reply is the only confirmation. A requester that gave up leaves no trace:
 //! its identifier is forgotten, and the late reply is dropped. When a connection
 //! breaks, its requests are lost, and their requesters get an error at once; a
-//! responder may have done some of them.
+//! responder may have done some of them. A requester that breaks the protocol, or
+//! reads no replies and keeps the responder's memory full, is disconnected.
 //!
 //! Run it with `just lab reqrep-tcp`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bytes::{Buf, Bytes};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -20,7 +21,7 @@ use tokio::task::JoinSet;
 use super::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::reqrep::correlation::Pending;
-use crate::wire::frames::{FrameConnection, FrameListener};
+use crate::wire::frames::{ConnectionEvent, FrameConnection, FrameListener};
 use crate::wire::sockets::{Bound, ConnectionId};
 
 pub(crate) const DEPTH: Knob =
@@ -95,7 +96,8 @@ impl Requester for FrameRequester {
 }
 
 /// Writes requests, as many at a time as there are, and gives each reply to the
-/// `ask` that waits for its identifier.
+/// `ask` that waits for its identifier. It reads while it writes: a responder whose
+/// replies nobody reads stops reading requests.
 async fn write_and_read(
     mut connection: FrameConnection,
     mut requests: mpsc::Receiver<(u64, Bytes)>,
@@ -106,19 +108,22 @@ async fn write_and_read(
     let mut until_closed = async || -> Result<()> {
         loop {
             tokio::select! {
-                taken = requests.recv_many(&mut batch, DEPTH.default) => {
+                taken = requests.recv_many(&mut batch, DEPTH.default), if connection.unwritten() == 0 => {
                     if taken == 0 {
                         return Ok(());
                     }
                     for (id, body) in batch.drain(..) {
                         connection.put(&[&id.to_be_bytes(), &body])?;
                     }
-                    connection.flush().await?;
                 }
-                frame = connection.next() => {
-                    let mut body = frame?.context("the responder has closed the connection")?;
-                    pending.hand_out_or_skip(body.try_get_u64().ok(), body, &place);
-                }
+                // Waiting for an event writes what was put.
+                event = connection.event() => match event? {
+                    ConnectionEvent::Written => {}
+                    ConnectionEvent::Frame(mut body) => {
+                        pending.hand_out_or_skip(body.try_get_u64().ok(), body, &place);
+                    }
+                    ConnectionEvent::Closed => bail!("the responder has closed the connection"),
+                },
             }
         }
     };
@@ -135,9 +140,13 @@ impl Responder for FrameResponder {
     type ReplyTo = (ConnectionId, u64);
 
     async fn next(&mut self) -> Result<Option<(Command, Self::ReplyTo)>> {
-        let Some((connection, mut body)) = self.0.next().await? else { return Ok(None) };
-        let id = body.try_get_u64().context("a request without an identifier")?;
-        Ok(Some((Command(body), (connection, id))))
+        while let Some((connection, mut body)) = self.0.next().await {
+            match body.try_get_u64() {
+                Ok(id) => return Ok(Some((Command(body), (connection, id)))),
+                Err(_) => self.0.disconnect(connection, "a request without an identifier"),
+            }
+        }
+        Ok(None)
     }
 
     async fn reply(&mut self, (connection, id): Self::ReplyTo, reply: Document) -> Result<()> {

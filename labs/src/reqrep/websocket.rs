@@ -7,7 +7,7 @@
 //!
 //! A reply is the only confirmation. A reply that nobody waits for any more is
 //! dropped. Requests wait at a responder that is slow, and are lost with it; their
-//! requesters get an error at once.
+//! requesters get an error at once. A requester that breaks the protocol is disconnected.
 //!
 //! Run it with `just lab reqrep-websocket`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
@@ -129,9 +129,13 @@ impl Responder for WsResponder {
     type ReplyTo = (ConnectionId, u64);
 
     async fn next(&mut self) -> Result<Option<(Command, Self::ReplyTo)>> {
-        let Some((connection, request)) = self.0.next().await else { return Ok(None) };
-        let (id, body) = split(request)?;
-        Ok(Some((Command(body), (connection, id))))
+        while let Some((connection, request)) = self.0.next().await {
+            match split(request) {
+                Ok((id, body)) => return Ok(Some((Command(body), (connection, id)))),
+                Err(error) => self.0.disconnect(connection, error),
+            }
+        }
+        Ok(None)
     }
 
     async fn reply(&mut self, (connection, id): Self::ReplyTo, reply: Document) -> Result<()> {

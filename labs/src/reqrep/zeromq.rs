@@ -19,7 +19,7 @@ use zeromq::{RepSocket, ReqSocket, Socket, SocketRecv, SocketSend};
 
 use super::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
-use crate::wire::zmq;
+use crate::wire::zmq::{self, Accepting};
 
 /// `reqrep-zeromq`.
 pub struct ZeroMq(Place);
@@ -52,8 +52,14 @@ impl RequestReply for ZeroMq {
 
     async fn responder(&self) -> Result<ZeroMqResponder> {
         let mut socket = RepSocket::new();
-        zmq::bind(&mut socket, &self.0).await?;
-        Ok(ZeroMqResponder { socket, place: self.0.clone(), requests: 0, owes_reply: false })
+        let accepting = zmq::bind(&mut socket, &self.0).await?;
+        Ok(ZeroMqResponder {
+            socket,
+            requests: 0,
+            owes_reply: false,
+            place: self.0.clone(),
+            _accepting: accepting,
+        })
     }
 }
 
@@ -83,7 +89,7 @@ impl Requester for ZeroMqRequester {
             turn.socket = connected(&self.place).await?;
         }
         turn.unanswered = true;
-        turn.socket.send(request.0.into()).await.context("the request could not be sent")?;
+        turn.socket.send(zmq::check(request.0)?.into()).await.context("the request could not be sent")?;
         let reply = turn.socket.recv().await.context("the responder has left")?;
         turn.unanswered = false;
         zmq::single(reply, &self.place).map(Document).context("the reply is not one frame")
@@ -96,6 +102,7 @@ pub struct ZeroMqResponder {
     place: Place,
     requests: u64,
     owes_reply: bool,
+    _accepting: Accepting,
 }
 
 impl Responder for ZeroMqResponder {
@@ -112,10 +119,10 @@ impl Responder for ZeroMqResponder {
                         return Ok(Some((Command(body), self.requests)));
                     }
                 }
-                // A request without an envelope, which REQ puts before each, cannot be answered.
-                Err(zeromq::ZmqError::Other(why)) => self.place.message_skipped(why),
                 // The socket outlives a requester whose connection broke.
                 Err(zeromq::ZmqError::Codec(_)) => {}
+                // A request without a delimiter; the crate has ended that connection.
+                Err(zeromq::ZmqError::Other(why)) => self.place.peer_disconnected(why),
                 Err(error) => return Err(error).context("the REP socket broke"),
             }
         }
@@ -127,7 +134,7 @@ impl Responder for ZeroMqResponder {
             "REP answers in turn: request {to} is not the one that waits for its reply"
         );
         self.owes_reply = false;
-        match self.socket.send(reply.0.into()).await {
+        match self.socket.send(zmq::check(reply.0)?.into()).await {
             // The requester has gone; nobody is there to hear it.
             Ok(()) | Err(zeromq::ZmqError::ReturnToSender { .. } | zeromq::ZmqError::Codec(_)) => Ok(()),
             Err(error) => Err(error).context("the reply could not be sent"),

@@ -11,9 +11,13 @@
 //!
 //! Run it with `just lab reqrep-zeromq-dealer`. Watch it: `ss -tnp`.
 
+use std::pin::pin;
+
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
-use tokio::task::JoinSet;
+use futures_util::FutureExt as _;
+use tokio::task::{JoinSet, unconstrained};
+use tokio::time::timeout;
 use zeromq::{
     DealerRecvHalf, DealerSendHalf, DealerSocket, RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage,
 };
@@ -21,7 +25,8 @@ use zeromq::{
 use super::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
 use crate::reqrep::correlation::Pending;
-use crate::wire::zmq;
+use crate::wire::sockets::PATIENCE;
+use crate::wire::zmq::{self, Accepting};
 
 /// `reqrep-zeromq-dealer`.
 pub struct ZeroMqDealer(Place);
@@ -59,8 +64,8 @@ impl RequestReply for ZeroMqDealer {
 
     async fn responder(&self) -> Result<RouterResponder> {
         let mut socket = RouterSocket::new();
-        zmq::bind(&mut socket, &self.0).await?;
-        Ok(RouterResponder { socket, place: self.0.clone() })
+        let accepting = zmq::bind(&mut socket, &self.0).await?;
+        Ok(RouterResponder { socket, place: self.0.clone(), _accepting: accepting })
     }
 }
 
@@ -75,7 +80,7 @@ impl Requester for DealerRequester {
     async fn ask(&self, request: Command) -> Result<Document> {
         let ticket = self.pending.register()?;
         let id = Bytes::copy_from_slice(&ticket.id().to_be_bytes());
-        let envelope = message(vec![id, Bytes::new(), request.0])?;
+        let envelope = message(vec![id, Bytes::new(), zmq::check(request.0)?])?;
         self.send.lock().await.send(envelope).await.context("the responder has left")?;
         Ok(Document(ticket.reply().await?))
     }
@@ -97,6 +102,7 @@ async fn hand_out(mut replies: DealerRecvHalf, pending: Pending, place: Place) {
 pub struct RouterResponder {
     socket: RouterSocket,
     place: Place,
+    _accepting: Accepting,
 }
 
 impl Responder for RouterResponder {
@@ -106,7 +112,7 @@ impl Responder for RouterResponder {
 
     async fn next(&mut self) -> Result<Option<(Command, Vec<Bytes>)>> {
         loop {
-            let mut frames = self.socket.recv().await.context("the ROUTER socket broke")?.into_vec();
+            let mut frames = zmq::receive(&mut self.socket).await?.into_vec();
             let body = frames.pop().unwrap_or_default();
             // The identity, what the requester put before the empty frame, and that frame.
             if frames.len() >= 2 && frames.last().is_some_and(Bytes::is_empty) {
@@ -117,9 +123,19 @@ impl Responder for RouterResponder {
     }
 
     async fn reply(&mut self, mut to: Vec<Bytes>, reply: Document) -> Result<()> {
-        to.push(reply.0);
-        // A requester that has left is no longer known by its identity.
-        let _ = self.socket.send(message(to)?).await;
+        to.push(zmq::check(reply.0)?);
+        let requester = to[0].clone();
+        // A requester that has left is no longer known by its identity. One that reads nothing is
+        // not waited for: the crate has queued 100,000 replies for it.
+        let gives_up = {
+            let mut sent = pin!(self.socket.send(message(to)?));
+            let waits = unconstrained(&mut sent).now_or_never().is_none();
+            waits && timeout(PATIENCE, sent).await.is_err()
+        };
+        if gives_up {
+            let why = "a requester that does not read its replies";
+            zmq::disconnect(&self.socket, &self.place, &requester, why);
+        }
         Ok(())
     }
 }

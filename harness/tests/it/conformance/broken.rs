@@ -198,6 +198,11 @@ fn drops_honestly() -> Result<()> {
     promise.hold(Site::new("drops-honestly", None)?)
 }
 
+/// A lab with a fault; another check shows that one without it passes.
+pub(super) fn fault(what: &'static str, promise: Promise, because: &'static str) -> Trial {
+    trial(format!("broken::{what}"), None, move || noticed(&promise, Site::new(what, None)?, because))
+}
+
 /// An outbox with this fault; `queue-tcp`, without it, passes the same check.
 fn outbox(what: &'static str, promises: Vec<Promise>, because: &'static str) -> Trial {
     trial(format!("broken::{what}"), None, move || {

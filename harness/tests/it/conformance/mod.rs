@@ -12,6 +12,7 @@ mod durable;
 mod faulty;
 mod foreign;
 mod hops;
+mod hostile;
 mod killed;
 mod mqtt;
 mod nats;
@@ -114,6 +115,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     suite.0.extend(role_processes::trials());
     suite.0.extend(crowd::trials());
     suite.0.extend(hops::trials());
+    suite.0.extend(hostile::trials());
     suite.0.extend(redis_stream::trials());
     suite.0.extend(stomp::trials());
     suite.0.extend(mqtt::trials());

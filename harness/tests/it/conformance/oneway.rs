@@ -8,6 +8,7 @@ use futures_util::future::try_join_all;
 use labs::lab::{Overload, Place};
 use labs::oneway::{OneWay, Receiver, Sender};
 
+use super::hostile::{self, Listener};
 use super::place::Site;
 use super::stream::{self, Rx, Stream, Tx, each_once, message, take};
 use super::{Promise, foreign, promises, survival};
@@ -20,6 +21,10 @@ pub(super) fn promises<L: OneWay>() -> Vec<Promise> {
     promises.extend(survival::promises::<Way<L>>(""));
     promises.extend(promises![L: senders]);
     promises.extend(foreign::one_way::<L>());
+    if hostile::listens::<L>() {
+        const LISTENER: Listener = Listener { foreign: b"", socket: b"PUSH" };
+        promises.push(Promise::of::<L, _>("hostile", |site| hostile::stream::<Way<L>>(site, LISTENER)));
+    }
     if L::OVERLOAD == Overload::Stores {
         promises.extend(promises![L: late]);
     }

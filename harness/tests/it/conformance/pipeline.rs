@@ -12,6 +12,7 @@ use labs::pubsub::{PubSub, Publisher as _};
 use labs::queue::Consumer;
 use labs::topic::{Filter, Topic};
 
+use super::hostile::{self, Listener};
 use super::oneway::Out;
 use super::place::Site;
 use super::pubsub::{hear, probe};
@@ -29,6 +30,14 @@ pub(super) fn promises<L: Pipeline>() -> Vec<Promise> {
     promises.extend(survival::promises::<Results<L>>("results_"));
     promises.extend(promises![L: once, sharing, control]);
     promises.extend(foreign::pipeline::<L>());
+    if hostile::listens::<L>() {
+        const VENTILATOR: Listener = Listener { foreign: b"short", socket: b"PULL" };
+        const SINK: Listener = Listener { foreign: b"", socket: b"PUSH" };
+        let tasks = |site| hostile::stream::<Tasks<L>>(site, VENTILATOR);
+        let results = |site| hostile::stream::<Results<L>>(site, SINK);
+        promises.push(Promise::of::<L, _>("tasks_hostile", tasks));
+        promises.push(Promise::of::<L, _>("results_hostile", results));
+    }
     if L::GUARANTEE > Guarantee::AtMostOnce {
         promises.extend(promises![L: redelivered]);
     }

@@ -14,6 +14,7 @@ use labs::lab::{Guarantee, Place};
 use labs::queue::{Confirmed, Consumer, Delivery, Producer, Queue};
 use tokio::task::unconstrained;
 
+use super::hostile::{self, Listener};
 use super::killed::{consumer_killed, producer_killed};
 use super::place::{Site, own};
 use super::stream::{self, END, Rx, Stream, Tx, each_once, message, number, take_all};
@@ -35,6 +36,11 @@ pub(super) fn promises<L: Queue>() -> Vec<Promise> {
     let mut promises = stream::promises::<Line<L>>("");
     promises.extend(promises![L: in_flight, confirmed, once, prefetch, ack, nack, redelivered, returns]);
     promises.extend(foreign::queue::<L>());
+    if hostile::listens::<L>() {
+        const LISTENER: Listener = Listener { foreign: b"Zzz", socket: b"DEALER" };
+        promises.push(Promise::of::<L, _>("hostile", |site| hostile::stream::<Line<L>>(site, LISTENER)));
+        promises.push(Promise::of::<L, _>("deaf", |site| hostile::deaf::<L>(site.claiming_soon())));
+    }
     match (L::BROKER, L::GUARANTEE) {
         (Some(_), Guarantee::Durable) => promises.extend(promises![L: durable]),
         (Some(_), _) => {}

@@ -9,6 +9,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{join_all, try_join_all};
 use labs::reqrep::{Document, Matching, RequestReply, Requester, Responder};
 
+use super::hostile::{self, Listener};
 use super::patient::overload;
 use super::place::Site;
 use super::stream::{self, a_moment, message, noise};
@@ -27,6 +28,10 @@ pub(super) fn promises<L: RequestReply>() -> Vec<Promise> {
     ];
     promises.extend(orphan::promises::<L>());
     promises.extend(foreign::request_reply::<L>());
+    if hostile::listens::<L>() {
+        const LISTENER: Listener = Listener { foreign: b"short", socket: b"REQ" };
+        promises.push(Promise::of::<L, _>("hostile", |site| hostile::requests::<L>(site, LISTENER)));
+    }
     if L::BROKER.is_some() {
         promises.extend(promises![L: traces]);
     }

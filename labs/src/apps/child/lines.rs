@@ -83,6 +83,18 @@ impl<R: AsyncRead + Unpin> Receiver for LineReceiver<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Foreign bytes are lines that are bounded, or the end; never a panic.
+        #[test]
+        fn foreign_bytes_do_no_harm(text in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'\n')], 0..300)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            let whole = text.iter().filter(|byte| **byte == b'\n').count();
+            let cut = usize::from(text.last().is_some_and(|byte| *byte != b'\n'));
+            prop_assert_eq!(runtime.block_on(lines(&text)).len(), whole + cut);
+        }
+    }
 
     async fn lines(mut text: &[u8]) -> Vec<Bytes> {
         let (mut receiver, mut lines) = (LineReceiver::of(&mut text), Vec::new());

@@ -4,8 +4,9 @@
 //!
 //! ```text
 //! producer: send → commit to the log → confirm → deliver
-//! consumer → producer   J limit(4)             join: deliver at most so many unsettled messages
-//! consumer ← producer   W log(8)               welcome: the ids below belong to this log
+//! consumer → producer   J limit(4)             join: deliver at most so many unsettled messages;
+//!                                              repeated as a heartbeat
+//! consumer ← producer   W log(8)               answer to J: the ids below belong to this log
 //! consumer ← producer   M id(8) attempt(4) …   a delivery, with its body
 //! consumer → producer   A token(8) id(8)…      ack: these messages are done
 //! consumer → producer   N id(8)…               nack: deliver these again
@@ -20,7 +21,10 @@
 //! big-endian, a body. Many messages, and many acks, share a commit.
 //!
 //! Confirmed: the message is in the log. A consumer that has gone gives back
-//! what it held. A producer that is started again, with its log and at its
+//! what it held; so does one that has sent nothing for `LEASE_MS`, and is
+//! disconnected. What a consumer has not read yet keeps it from getting more, and
+//! nobody else. One that sends heartbeats and never settles keeps what it holds, at
+//! most 4096 messages: it cannot be told from one that works for long. A producer that is started again, with its log and at its
 //! address, goes on where it died, and marks what it finds as attempt 2: it does
 //! not know what had been delivered. A consumer drops what comes again after it
 //! acked it; another consumer cannot know, so that a message may be done twice.
@@ -44,7 +48,7 @@ use bytes::Bytes;
 use super::{Confirmed, Producer, Queue};
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::wire::frames::FrameConnection;
-use crate::wire::peer_queue::{ConnectionEnd, MultiConsumer, ProducerTask, QueueFrame};
+use crate::wire::peer_queue::{ConnectionEnd, MultiConsumer, ProducerTask, QueueFrame, heartbeat};
 use outbox::Outbox;
 
 /// With 0, messages survive kill -9 of the producer, but a power cut can destroy the log.
@@ -55,6 +59,12 @@ const FSYNC: Knob = Knob::new(
 );
 const LINGER_MS: Knob =
     Knob::new("linger-ms", 5_000, "Milliseconds that closing waits for the connected consumers.");
+
+const LEASE_MS: Knob = Knob::new(
+    "lease-ms",
+    5_000,
+    "Milliseconds after which a consumer that is silent gives back what it holds; 0: never.",
+);
 
 /// How long a consumer waits before it connects again.
 const RETRY: Duration = Duration::from_millis(50);
@@ -68,7 +78,7 @@ impl Lab for Tcp {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
-    const KNOBS: &'static [Knob] = &[FSYNC, LINGER_MS];
+    const KNOBS: &'static [Knob] = &[FSYNC, LEASE_MS, LINGER_MS];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self(place.clone()))
@@ -79,6 +89,14 @@ impl Lab for Tcp {
     }
 }
 
+impl Tcp {
+    /// After this, a consumer that is silent is taken to be gone.
+    fn lease(&self) -> Option<Duration> {
+        let lease = self.0.knob(LEASE_MS);
+        (lease > 0).then(|| Duration::from_millis(lease.max(4) as u64))
+    }
+}
+
 impl Queue for Tcp {
     const CONFIRMED: Confirmed = Confirmed::Stored;
     type Producer = TcpProducer;
@@ -86,12 +104,13 @@ impl Queue for Tcp {
 
     async fn producer(&self) -> Result<TcpProducer> {
         let linger = Duration::from_millis(self.0.knob(LINGER_MS) as u64);
-        let outbox = Outbox::open(&self.0, self.0.knob(FSYNC) > 0).await?;
+        let outbox = Outbox::open(&self.0, self.0.knob(FSYNC) > 0, self.lease()).await?;
         Ok(TcpProducer(ProducerTask::start(|sends| outbox.run(sends, linger))))
     }
 
     async fn consumer(&self, prefetch: u16) -> Result<MultiConsumer> {
-        MultiConsumer::join(&self.0, prefetch, stay_connected).await
+        let lease = self.lease();
+        MultiConsumer::join(&self.0, prefetch, |address, end| stay_connected(address, lease, end)).await
     }
 }
 
@@ -111,9 +130,9 @@ impl Producer for TcpProducer {
 
 /// A consumer's connection to one producer. It is made again until the consumer has gone. An
 /// error when there is nobody at the address in the first place.
-async fn stay_connected(address: String, mut end: ConnectionEnd) -> Result<()> {
+async fn stay_connected(address: String, lease: Option<Duration>, mut end: ConnectionEnd) -> Result<()> {
     let mut connection = FrameConnection::connect(&address).await?;
-    while take_deliveries(&mut connection, &mut end).await.is_err() {
+    while take_deliveries(&mut connection, lease, &mut end).await.is_err() {
         // The producer may be back soon, at the same address.
         end.disconnected().await;
         connection = loop {
@@ -126,25 +145,42 @@ async fn stay_connected(address: String, mut end: ConnectionEnd) -> Result<()> {
     Ok(())
 }
 
-/// Joins, hands on deliveries, and writes what the consumer has settled. Returns when the
-/// consumer has gone; an error when the connection has broken.
-async fn take_deliveries(connection: &mut FrameConnection, end: &mut ConnectionEnd) -> Result<()> {
-    connection.put(&[&QueueFrame::Join(end.limit).head()])?;
-    connection.flush().await?;
+/// Joins, hands on deliveries, and writes what the consumer has settled, and heartbeats. Returns
+/// when the consumer has gone; an error when the connection has broken.
+async fn take_deliveries(
+    connection: &mut FrameConnection,
+    lease: Option<Duration>,
+    end: &mut ConnectionEnd,
+) -> Result<()> {
+    let mut beat = heartbeat(lease);
+    let (mut welcomed, mut leaving) = (false, false);
     loop {
         tokio::select! {
             bytes = connection.next() => {
-                end.received(QueueFrame::decode(bytes?.context("the producer has gone")?)?).await;
-                while let Some(bytes) = connection.buffered()? {
-                    end.received(QueueFrame::decode(bytes)?).await;
+                let mut next = Some(bytes?.context("the producer has gone")?);
+                while let Some(bytes) = next {
+                    let frame = QueueFrame::decode(bytes)?;
+                    // The first welcome is news, the others answer heartbeats.
+                    let again = matches!(frame, QueueFrame::Welcome(_)) && std::mem::replace(&mut welcomed, true);
+                    if !again {
+                        end.received(frame).await;
+                    }
+                    next = connection.buffered()?;
                 }
             }
             frame = end.next_to_write() => {
                 let Some(frame) = frame else { return Ok(()) };
-                connection.put(&[&frame.head()])?;
-                while let Some(frame) = end.more_to_write() {
+                let mut next = Some(frame);
+                while let Some(frame) = next {
+                    leaving |= matches!(frame, QueueFrame::Leave(_));
                     connection.put(&[&frame.head()])?;
+                    next = end.more_to_write();
                 }
+                connection.flush().await?;
+            }
+            // The first is at once, and joins. A consumer that leaves does not join again.
+            _ = beat.tick(), if !leaving => {
+                connection.put(&[&QueueFrame::Join(end.limit).head()])?;
                 connection.flush().await?;
             }
         }

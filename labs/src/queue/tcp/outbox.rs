@@ -1,6 +1,7 @@
 //! The producer's side: each message is committed to the log, confirmed, delivered to
 //! a consumer that is connected, and taken out of the log when it is acked.
 
+use std::collections::HashMap;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -8,12 +9,13 @@ use anyhow::{Result, anyhow};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::task::unconstrained;
+use tokio::time::Instant;
 use tokio::time::MissedTickBehavior;
 
 use super::log::Log;
 use crate::lab::Place;
 use crate::wire::frames::{FrameEvent, FrameListener};
-use crate::wire::peer_queue::{PendingSend, PendingSends, QueueFrame, QueueState};
+use crate::wire::peer_queue::{MAX_HELD, PendingSend, PendingSends, QueueFrame, QueueState, heartbeat};
 use crate::wire::sockets::{Bound, ConnectionId};
 
 /// Messages in one commit, at most.
@@ -26,6 +28,9 @@ pub(super) struct Outbox {
     listener: FrameListener,
     log: Log,
     queue: QueueState<ConnectionId>,
+    /// When each consumer last sent something.
+    alive: HashMap<ConnectionId, Instant>,
+    lease: Option<Duration>,
     /// What the next commit takes out of the log, and who is told of it then.
     settled: Settled,
 }
@@ -41,12 +46,13 @@ struct Settled {
 type Committed = (Vec<PendingSend>, Settled, Result<()>);
 
 impl Outbox {
-    /// Opens the role's log, and listens for consumers.
-    pub(super) async fn open(place: &Place, fsync: bool) -> Result<Self> {
+    /// Opens the role's log, and listens for consumers. One that is silent for the time of a lease
+    /// is taken to be gone.
+    pub(super) async fn open(place: &Place, fsync: bool, lease: Option<Duration>) -> Result<Self> {
         let (log, left) = Log::open(place, fsync)?;
         let queue = QueueState::new(log.next, left);
         let listener = FrameListener::new(Bound::tcp(place).await?);
-        Ok(Self { listener, log, queue, settled: Settled::default() })
+        Ok(Self { listener, log, queue, alive: HashMap::new(), lease, settled: Settled::default() })
     }
 
     /// Takes sends until no more can come, then delivers what it can to the consumers
@@ -58,11 +64,12 @@ impl Outbox {
         // Nobody waits for an ack to be logged: so it waits a while for others.
         let mut late = tokio::time::interval(SETTLE);
         late.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut check = heartbeat(self.lease);
         let (mut closing, mut deadline) = (false, pin!(tokio::time::sleep(linger)));
         loop {
-            let mut due = false;
+            let (mut due, mut look) = (false, false);
             tokio::select! {
-                event = self.listener.event() => self.handle(event?),
+                event = self.listener.event() => self.handle(event),
                 count = sends.recv_many(&mut group, GROUP), if !closing && commit.is_empty() => {
                     if count == 0 {
                         closing = true;
@@ -71,11 +78,16 @@ impl Outbox {
                 }
                 Some(committed) = commit.next() => self.committed(committed)?,
                 _ = late.tick(), if !self.settled.ids.is_empty() && commit.is_empty() => due = true,
+                _ = check.tick(), if self.lease.is_some() => look = true,
                 () = &mut deadline, if closing => break,
             }
             for _ in 0..GROUP {
                 let Some(event) = unconstrained(self.listener.event()).now_or_never() else { break };
-                self.handle(event?);
+                self.handle(event);
+            }
+            // Not before what they have sent was read: it was this task that may have been held up.
+            if look {
+                self.disconnect_the_silent();
             }
             if commit.is_empty() {
                 while group.len() < GROUP
@@ -101,11 +113,17 @@ impl Outbox {
     fn handle(&mut self, event: FrameEvent) {
         let (consumer, bytes) = match event {
             FrameEvent::Frame(consumer, bytes) => (consumer, bytes),
-            FrameEvent::Closed(consumer) => return self.queue.leave(&consumer),
+            FrameEvent::Closed(consumer) => {
+                self.alive.remove(&consumer);
+                return self.queue.leave(&consumer);
+            }
+            FrameEvent::Written => return,
         };
+        self.alive.insert(consumer, Instant::now());
         match QueueFrame::decode(bytes) {
+            // It comes again and again: it is the consumer's heartbeat.
             Ok(QueueFrame::Join(limit)) => {
-                self.queue.join(consumer, limit as usize);
+                self.queue.join(consumer, limit.min(MAX_HELD) as usize);
                 self.put(consumer, &QueueFrame::Welcome(self.log.identity));
             }
             Ok(QueueFrame::Acked(token, ids)) => {
@@ -118,7 +136,20 @@ impl Outbox {
                 self.queue.leave(&consumer);
                 self.put(consumer, &QueueFrame::Known(token));
             }
-            _ => self.listener.disconnect(consumer),
+            Ok(other) => self.listener.disconnect(consumer, format_args!("a consumer that says {other:?}")),
+            Err(error) => self.listener.disconnect(consumer, error),
+        }
+    }
+
+    /// A consumer that is silent gives back what it holds; if it lives, it has to join again.
+    fn disconnect_the_silent(&mut self) {
+        let Some(lease) = self.lease else { return };
+        let now = Instant::now();
+        let silent =
+            self.alive.iter().filter(|(_, last)| **last + lease < now).map(|(consumer, _)| *consumer);
+        let silent: Vec<_> = silent.collect();
+        for consumer in silent {
+            self.listener.disconnect(consumer, format_args!("a consumer that was silent for {lease:?}"));
         }
     }
 
@@ -152,7 +183,8 @@ impl Outbox {
 
     /// Delivers what may be delivered; it is written while the listener waits.
     fn deliver(&mut self) -> Result<()> {
-        while let Some(offer) = self.queue.offer() {
+        // One that does not read what it was sent gets no more of it.
+        while let Some(offer) = self.queue.offer_to(|consumer| !self.listener.is_busy(*consumer)) {
             let body = self.log.body(offer.id)?;
             self.put(offer.consumer, &QueueFrame::Message(offer.id, offer.attempt, body));
         }
@@ -161,8 +193,8 @@ impl Outbox {
 
     /// Accepts a frame for a consumer. The listener says by itself when one has gone.
     fn put(&mut self, consumer: ConnectionId, frame: &QueueFrame) {
-        if self.listener.put(consumer, &[&frame.head(), frame.body()]).is_err() {
-            self.listener.disconnect(consumer);
+        if let Err(error) = self.listener.put(consumer, &[&frame.head(), frame.body()]) {
+            self.listener.disconnect(consumer, error);
         }
     }
 }

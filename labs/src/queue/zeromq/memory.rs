@@ -2,6 +2,7 @@
 //! to a consumer that is alive, and confirmed when it is acked.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
@@ -10,14 +11,17 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::task::unconstrained;
 use tokio::time::Instant;
-use zeromq::{RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
+use zeromq::{RouterSocket, Socket, SocketSend, ZmqMessage};
 
 use crate::lab::Place;
-use crate::wire::peer_queue::{PendingSend, PendingSends, QueueFrame, QueueState};
-use crate::wire::zmq::{self, Gauge};
+use crate::wire::peer_queue::{MAX_HELD, PendingSend, PendingSends, QueueFrame, QueueState};
+use crate::wire::zmq::{self, Accepting, Gauge};
 
 /// Messages taken note of at once.
 const GROUP: usize = 1024;
+
+/// Frames that wait for one consumer: all that it may hold, and answers to what it says.
+const MAX_UNWRITTEN: usize = 2 * MAX_HELD as usize;
 
 /// The messages that the producer holds, and the consumers that are alive. A consumer is
 /// known by the identity that ROUTER gives its connection.
@@ -26,12 +30,20 @@ pub(super) struct MemoryQueue {
     queue: QueueState<Bytes>,
     /// The messages, by number, and whom to confirm them to.
     unconfirmed: HashMap<u64, PendingSend>,
-    /// When each consumer last sent something.
-    alive: HashMap<Bytes, Instant>,
+    /// The consumers that have sent something lately.
+    alive: HashMap<Bytes, Alive>,
     identity: u64,
     lease: Duration,
-    /// Frames that the socket has not written yet.
-    answers: Gauge,
+    place: Place,
+    _accepting: Accepting,
+}
+
+/// A consumer that is alive.
+struct Alive {
+    /// When it last sent something.
+    last: Instant,
+    /// Frames for it that the socket has not written yet.
+    unwritten: Gauge,
 }
 
 impl MemoryQueue {
@@ -39,7 +51,7 @@ impl MemoryQueue {
     /// be gone.
     pub(super) async fn bind(place: &Place, lease: Duration) -> Result<Self> {
         let mut socket = RouterSocket::new();
-        zmq::bind(&mut socket, place).await?;
+        let accepting = zmq::bind(&mut socket, place).await?;
         Ok(Self {
             socket,
             queue: QueueState::new(1, []),
@@ -47,7 +59,8 @@ impl MemoryQueue {
             alive: HashMap::new(),
             identity: RandomState::new().hash_one("a queue"),
             lease,
-            answers: Gauge::default(),
+            place: place.clone(),
+            _accepting: accepting,
         })
     }
 
@@ -63,7 +76,7 @@ impl MemoryQueue {
         let mut group = Vec::with_capacity(GROUP);
         loop {
             tokio::select! {
-                message = self.socket.recv() => self.handle(message?).await,
+                message = zmq::receive(&mut self.socket) => self.handle(message?).await,
                 count = sends.recv_many(&mut group, GROUP), if self.queue.len() < high_water => {
                     if count == 0 {
                         break;
@@ -76,33 +89,38 @@ impl MemoryQueue {
             }
             self.deliver().await?;
         }
-        let rest = async {
+        let settle = async {
             while self.queue.has_consumers() && !self.queue.is_empty() {
                 tokio::select! {
-                    message = self.socket.recv() => self.handle(message?).await,
+                    message = zmq::receive(&mut self.socket) => self.handle(message?).await,
                     _ = check.tick() => self.forget_the_silent(),
                 }
                 self.deliver().await?;
             }
-            self.answers.drained().await;
+            for consumer in self.alive.values() {
+                consumer.unwritten.drained().await;
+            }
             Ok(())
         };
-        let left = tokio::time::timeout(linger, rest).await;
-        left.unwrap_or_else(|_| Err(anyhow!("{} messages were not acked", self.queue.len())))
+        let left = tokio::time::timeout(linger, settle).await;
+        match self.queue.len() {
+            // A consumer that does not read its answers is not waited for longer.
+            0 => left.unwrap_or(Ok(())),
+            some => left.unwrap_or_else(|_| Err(anyhow!("{some} messages were not acked"))),
+        }
     }
 
     /// Does what a consumer wants. ROUTER has put the consumer's identity in front.
     async fn handle(&mut self, message: ZmqMessage) {
         let mut frames = message.into_vec().into_iter();
         let (Some(consumer), Some(head)) = (frames.next(), frames.next()) else { return };
-        if let Some(last) = self.alive.get_mut(&consumer) {
-            *last = Instant::now();
-        }
+        let now = Instant::now();
+        let unknown = || Alive { last: now, unwritten: Gauge::default() };
+        self.alive.entry(consumer.clone()).or_insert_with(unknown).last = now;
         match QueueFrame::decode(head) {
             // It comes again and again: it is the consumer's heartbeat, and the answer is ours.
             Ok(QueueFrame::Join(limit)) => {
-                self.alive.insert(consumer.clone(), Instant::now());
-                self.queue.join(consumer.clone(), limit as usize);
+                self.queue.join(consumer.clone(), limit.min(MAX_HELD) as usize);
                 self.send(consumer, QueueFrame::Welcome(self.identity)).await;
             }
             Ok(QueueFrame::Acked(token, ids)) => {
@@ -117,18 +135,19 @@ impl MemoryQueue {
             }
             Ok(QueueFrame::Nacked(ids)) => ids.iter().for_each(|id| self.queue.give_back(&consumer, *id)),
             Ok(QueueFrame::Leave(token)) => {
-                self.forget(&consumer);
+                self.queue.leave(&consumer);
                 self.send(consumer, QueueFrame::Known(token)).await;
             }
             // What sends anything else does not speak this protocol.
-            _ => self.forget(&consumer),
+            Ok(other) => self.disconnect(&consumer, format_args!("a consumer that says {other:?}")),
+            Err(error) => self.disconnect(&consumer, error),
         }
     }
 
     /// Takes what else has come, then delivers what may be delivered.
     async fn deliver(&mut self) -> Result<()> {
         for _ in 0..GROUP {
-            let Some(message) = unconstrained(self.socket.recv()).now_or_never() else { break };
+            let Some(message) = unconstrained(zmq::receive(&mut self.socket)).now_or_never() else { break };
             self.handle(message?).await;
         }
         while let Some(offer) = self.queue.offer() {
@@ -140,8 +159,13 @@ impl MemoryQueue {
 
     /// Sends a frame to a consumer; ROUTER knows when its connection is gone.
     async fn send(&mut self, consumer: Bytes, frame: QueueFrame) {
+        let Some(alive) = self.alive.get(&consumer) else { return };
+        let head = alive.unwritten.count(frame.head());
+        if alive.unwritten.queued() > MAX_UNWRITTEN {
+            return self.disconnect(&consumer, "a consumer that does not read");
+        }
         let mut message = ZmqMessage::from(consumer.clone());
-        message.push_back(self.answers.count(frame.head()));
+        message.push_back(head);
         if let QueueFrame::Message(_, _, body) = frame {
             message.push_back(body);
         }
@@ -152,14 +176,20 @@ impl MemoryQueue {
 
     fn forget_the_silent(&mut self) {
         let now = Instant::now();
-        let silent = |last: &Instant| *last + self.lease < now;
+        let silent = |consumer: &Alive| consumer.last + self.lease < now;
         let silent: Vec<Bytes> = self
             .alive
             .iter()
-            .filter(|(_, last)| silent(last))
+            .filter(|(_, alive)| silent(alive))
             .map(|(consumer, _)| consumer.clone())
             .collect();
         silent.iter().for_each(|consumer| self.forget(consumer));
+    }
+
+    /// Ends the connection of a consumer that has broken the protocol; what it holds comes back.
+    fn disconnect(&mut self, consumer: &Bytes, why: impl Display) {
+        self.forget(consumer);
+        zmq::disconnect(&self.socket, &self.place, consumer, why);
     }
 
     fn forget(&mut self, consumer: &Bytes) {

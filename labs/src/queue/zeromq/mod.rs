@@ -16,7 +16,8 @@
 //! Numbers are big-endian. Confirmed: a consumer has acked the message; only then
 //! has another process answered for it. A consumer that was silent for `LEASE_MS`,
 //! or that leaves, gives back what it held; other consumers get it, with the next
-//! attempt number.
+//! attempt number. One that sends heartbeats and never settles keeps what it holds,
+//! at most 4096 messages: it cannot be told from one that works for long.
 //!
 //! Survives: kill -9 of a consumer, which may have done some messages: they are
 //! done twice. Loses: what was not confirmed, when the producer dies.
@@ -34,7 +35,8 @@ use zeromq::{DealerSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
 
 use super::{Confirmed, Producer, Queue};
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
-use crate::wire::peer_queue::{ConnectionEnd, MultiConsumer, ProducerTask, QueueFrame};
+use crate::wire::peer_queue::{ConnectionEnd, MultiConsumer, ProducerTask, QueueFrame, heartbeat};
+use crate::wire::zmq;
 use memory::MemoryQueue;
 
 const HIGH_WATER: Knob =
@@ -47,8 +49,6 @@ const LEASE_MS: Knob = Knob::new(
 const LINGER_MS: Knob =
     Knob::new("linger-ms", 5_000, "Milliseconds that closing waits for the connected consumers.");
 
-/// Heartbeats in the time after which a silent peer is given up.
-const BEATS: u32 = 4;
 /// How long a consumer waits before it connects again.
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -102,7 +102,7 @@ pub struct ZeroMqProducer(ProducerTask);
 impl Producer for ZeroMqProducer {
     /// Confirmed: a consumer has acked it.
     async fn send(&self, body: Bytes) -> Result<()> {
-        self.0.send(body).await
+        self.0.send(zmq::check(body)?).await
     }
 
     async fn close(self) -> Result<()> {
@@ -141,7 +141,7 @@ async fn connect(address: &str) -> Result<DealerSocket> {
 /// Joins, hands on deliveries, and sends heartbeats and what the consumer has settled. Returns
 /// when the consumer has gone; an error when the producer is silent.
 async fn take_deliveries(socket: &mut DealerSocket, lease: Duration, end: &mut ConnectionEnd) -> Result<()> {
-    let mut heartbeat = tokio::time::interval(lease / BEATS);
+    let mut beat = heartbeat(Some(lease));
     let (mut heard, mut known, mut leaving) = (Instant::now(), None, false);
     loop {
         tokio::select! {
@@ -165,7 +165,7 @@ async fn take_deliveries(socket: &mut DealerSocket, lease: Duration, end: &mut C
                 socket.send(ZmqMessage::from(frame.head())).await?;
             }
             // A consumer that leaves does not join again.
-            _ = heartbeat.tick(), if !leaving => {
+            _ = beat.tick(), if !leaving => {
                 if heard + lease < Instant::now() {
                     bail!("the producer is silent");
                 }

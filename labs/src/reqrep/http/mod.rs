@@ -8,6 +8,10 @@
 //! the next request. With several responders, a request goes to the one whose
 //! connection has been idle longest.
 //!
+//! A responder gives a request's head five seconds to come, and its body one more for
+//! each MiB, and closes a connection that is idle for five seconds; a requester does
+//! not use one that has been idle for half of that.
+//!
 //! The answer is the only confirmation; a status other than 200 is an error.
 //! Loses: requests that a responder had when it died. Their requesters get an
 //! error at once, and cannot know whether they were done.
@@ -19,33 +23,39 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::HOST;
+use hyper::header::{CONNECTION, HOST, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio::time::timeout;
 
 use super::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::wire::frames::MAX_FRAME;
-use crate::wire::sockets::{Bound, Socket, serve_each};
+use crate::wire::sockets::{Bound, PATIENCE, Socket, serve_each};
 
 const CONNECTIONS: Knob =
     Knob::new("connections", 32, "Connections of one requester: as many requests are in flight.");
 /// Requests that wait at a responder. Beyond it they wait in their connections.
 const WAITING: usize = 256;
-/// Connections a responder holds open; others have to wait.
-const MAX_CONNECTIONS: usize = 1024;
+/// Bodies that have not been answered, of all connections, bytes; others wait.
+const BODIES: usize = 48 << 20;
+/// A body has five seconds, and one more for each so many bytes.
+const BYTES_A_SECOND: u64 = 1 << 20;
 /// Longest body, bytes: as long as a frame over TCP.
 const MAX_BODY: usize = MAX_FRAME;
 /// What the addresses of this lab begin with.
@@ -122,11 +132,10 @@ impl HttpRequester {
 
     /// A connection without a request: an idle one that is still open, or a new one.
     async fn connection(&self) -> Result<HttpConnection> {
-        let idle = self.idle().pop_front();
-        if let Some(mut connection) = idle
-            && connection.is_open().await
-        {
-            return Ok(connection);
+        while let Some(mut connection) = { self.idle().pop_front() } {
+            if connection.is_open().await {
+                return Ok(connection);
+            }
         }
         let next = self.dialled.fetch_add(1, Ordering::Relaxed);
         HttpConnection::connect(&self.addresses[next % self.addresses.len()]).await
@@ -149,23 +158,25 @@ impl Requester for HttpRequester {
 struct HttpConnection {
     requests: SendRequest<Full<Bytes>>,
     host: String,
+    /// Until when its server keeps it open for certain, without a request.
+    usable_until: Instant,
 }
 
 impl HttpConnection {
     /// Connects to a server that has announced itself.
     async fn connect(address: &str) -> Result<Self> {
-        let stream = Socket::connect(address).await?.into_tcp()?;
+        let (stream, _) = Socket::connect(address).await?.into_tcp()?;
         let (requests, connection) = handshake(TokioIo::new(stream)).await?;
         // Ends when `requests` is dropped. What breaks it breaks the request as well.
         tokio::spawn(connection);
         let host = address.trim_start_matches(SCHEME).trim_end_matches('/').to_owned();
-        Ok(Self { requests, host })
+        Ok(Self { requests, host, usable_until: Instant::now() + PATIENCE / 2 })
     }
 
-    /// Whether another request can be made, once the last is answered; the
-    /// server may have closed the connection in the meantime.
+    /// Whether another request can be made, once the last is answered. A server closes a
+    /// connection that is idle for long; one that might be closed just now is not used.
     async fn is_open(&mut self) -> bool {
-        self.requests.ready().await.is_ok()
+        Instant::now() < self.usable_until && self.requests.ready().await.is_ok()
     }
 
     /// Posts `body`; an answer with another status than 200 is an error.
@@ -176,6 +187,7 @@ impl HttpConnection {
         let body = Limited::new(response.into_body(), MAX_BODY).collect().await;
         let body = body.map_err(anyhow::Error::from_boxed).context("the answer did not come whole")?;
         ensure!(status == StatusCode::OK, "the responder answered {status}");
+        self.usable_until = Instant::now() + PATIENCE / 2;
         Ok(body.to_bytes())
     }
 }
@@ -203,46 +215,83 @@ impl Responder for HttpResponder {
 /// What the server answers: a body, or the status that tells why there is none.
 type Answer = Result<Bytes, StatusCode>;
 
-/// Answers the body of every POST, several connections at once. Never returns.
-async fn serve<F>(bound: Bound, answer: impl Fn(Bytes) -> F + Clone + Send + 'static)
+/// Answers the body of every POST, several connections at once. Never returns. A connection on
+/// which no request comes for a while is closed; a broken one is counted.
+async fn serve<F>(bound: Bound, answer: impl Fn(Bytes) -> F + Clone + Send + Unpin + 'static)
 where
     F: Future<Output = Answer> + Send + 'static,
 {
-    serve_each(bound, MAX_CONNECTIONS, move |socket| {
-        let answer = answer.clone();
+    let (place, bodies) = (bound.place().clone(), Arc::new(Semaphore::new(BODIES)));
+    serve_each(bound, move |socket| {
+        let (answer, bodies, place) = (answer.clone(), Arc::clone(&bodies), place.clone());
+        let at_place = place.clone();
+        // Whether a body is awaited: a client that leaves then has broken off its request.
+        let reading = Arc::new(AtomicBool::new(false));
+        let also_reading = Arc::clone(&reading);
         let service = service_fn(move |request| {
-            let answer = answer.clone();
-            async move {
-                let answer = match read(request).await {
-                    Ok(body) => answer(body).await,
-                    Err(status) => Err(status),
-                };
+            let (answer, bodies) = (answer.clone(), Arc::clone(&bodies));
+            let (reading, place) = (Arc::clone(&reading), at_place.clone());
+            // Boxed, for what remains of a broken request can only be asked for then.
+            Box::pin(async move {
                 let mut response = Response::new(Full::default());
+                reading.store(true, Ordering::Relaxed);
+                let body = read(request, bodies).await;
+                reading.store(false, Ordering::Relaxed);
+                let answer = match body {
+                    // The room for its body is free when the request is answered.
+                    Ok((body, _room)) => answer(body).await,
+                    Err(status) => {
+                        // The rest of a request that was refused is not waited for.
+                        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                        if status != StatusCode::METHOD_NOT_ALLOWED {
+                            place.peer_disconnected(format_args!("a request that was answered {status}"));
+                        }
+                        Err(status)
+                    }
+                };
                 match answer {
                     Ok(body) => *response.body_mut() = Full::new(body),
                     Err(status) => *response.status_mut() = status,
                 }
                 Ok::<_, Infallible>(response)
-            }
+            })
         });
         async move {
-            if let Ok(stream) = socket.into_tcp() {
-                // A connection that breaks is a client who has left.
-                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let Ok((stream, _slot)) = socket.into_tcp() else { return };
+            let mut server = http1::Builder::new();
+            server.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+            let mut connection = server.serve_connection(TokioIo::new(stream), service);
+            let Err(error) = poll_fn(|cx| connection.poll_without_shutdown(cx)).await else { return };
+            // A client that leaves between two requests has broken nothing.
+            let half = !connection.into_parts().read_buf.is_empty();
+            if error.is_parse() || half || also_reading.load(Ordering::Relaxed) {
+                place.peer_disconnected(format_args!("a broken request: {error}"));
             }
         }
     })
     .await;
 }
 
-/// The body of a POST, or the status that says why there is none.
-async fn read(request: Request<Incoming>) -> Answer {
+/// The body of a POST and the room that it takes, or the status that says why there is none.
+async fn read(
+    request: Request<Incoming>,
+    bodies: Arc<Semaphore>,
+) -> Result<(Bytes, OwnedSemaphorePermit), StatusCode> {
     if request.method() != Method::POST {
         return Err(StatusCode::METHOD_NOT_ALLOWED);
     }
-    match Limited::new(request.into_body(), MAX_BODY).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
-        Err(_) => Err(StatusCode::BAD_REQUEST),
+    // Where the length is not known, it may be the longest.
+    let length = request.body().size_hint().exact().unwrap_or(MAX_BODY as u64);
+    if length > MAX_BODY as u64 {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    let room = bodies.acquire_many_owned(length as u32).await;
+    let room = room.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    let limit = PATIENCE + Duration::from_secs(length / BYTES_A_SECOND);
+    match timeout(limit, Limited::new(request.into_body(), MAX_BODY).collect()).await {
+        Ok(Ok(body)) => Ok((body.to_bytes(), room)),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
     }
 }

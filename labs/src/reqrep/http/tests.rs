@@ -33,7 +33,7 @@ async fn a_status_is_an_error_and_the_connection_stays() {
 #[tokio::test]
 async fn only_posts_are_answered() {
     let (_server, address) = server("method").await;
-    let mut stream = Socket::connect(&address).await.expect("it listens").into_tcp().expect("over TCP");
+    let mut stream = Socket::connect(&address).await.expect("it listens").into_tcp().expect("over TCP").0;
     stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.expect("written");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("an answer");

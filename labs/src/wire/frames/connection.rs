@@ -13,7 +13,7 @@ use crate::wire::sockets::Socket;
 pub const MAX_FRAME: usize = 16 << 20;
 
 /// Bytes asked of the kernel in one read.
-const READ: usize = 256 << 10;
+pub(super) const READ: usize = 256 << 10;
 
 /// Appends one frame made of `parts` to `out`.
 #[inline]
@@ -46,11 +46,23 @@ fn decode(input: &mut BytesMut) -> Result<Option<Bytes>> {
     Ok(Some(frame))
 }
 
+/// What can happen while one waits on a connection.
+pub enum ConnectionEvent {
+    /// All that was put is written.
+    Written,
+    /// A frame came.
+    Frame(Bytes),
+    /// The peer has closed the connection.
+    Closed,
+}
+
 /// One connection, TCP or Unix, that carries frames.
 pub struct FrameConnection {
     socket: Socket,
     input: BytesMut,
     output: BytesMut,
+    /// Bytes that the kernel has taken so far.
+    written: u64,
 }
 
 impl FrameConnection {
@@ -61,7 +73,7 @@ impl FrameConnection {
 
     /// Takes over an open connection.
     pub fn new(socket: Socket) -> Self {
-        Self { socket, input: BytesMut::with_capacity(READ), output: BytesMut::new() }
+        Self { socket, input: BytesMut::new(), output: BytesMut::new(), written: 0 }
     }
 
     /// Accepts a frame; it is written by the next flush.
@@ -87,10 +99,63 @@ impl FrameConnection {
             if let Some(frame) = self.buffered()? {
                 return Ok(Some(frame));
             }
-            if poll_fn(|cx| self.poll_fill(cx)).await.context("the connection broke while reading")? == 0 {
-                return Ok(None);
+            if poll_fn(|cx| self.poll_fill(READ, cx)).await.context("the connection broke while reading")?
+                == 0
+            {
+                return self.end();
             }
         }
+    }
+
+    /// As [`FrameConnection::next`], and writes what was put meanwhile. Returns as well when all of
+    /// that is written. Cancel-safe.
+    pub async fn event(&mut self) -> Result<ConnectionEvent> {
+        poll_fn(|cx| {
+            if !self.output.is_empty()
+                && let Poll::Ready(written) = self.poll_flush(cx)
+            {
+                written.context("the connection broke while writing")?;
+                return Poll::Ready(Ok(ConnectionEvent::Written));
+            }
+            loop {
+                if let Some(frame) = self.buffered()? {
+                    return Poll::Ready(Ok(ConnectionEvent::Frame(frame)));
+                }
+                if ready!(self.poll_fill(READ, cx)).context("the connection broke while reading")? == 0 {
+                    return Poll::Ready(self.end().map(|_| ConnectionEvent::Closed));
+                }
+            }
+        })
+        .await
+    }
+
+    /// What it means that the peer has closed: an error in the middle of a frame.
+    pub(super) fn end(&self) -> Result<Option<Bytes>> {
+        match self.input.len() {
+            0 => Ok(None),
+            some => bail!("the peer closed in the middle of a frame, after {some} bytes of it"),
+        }
+    }
+
+    /// The length of the frame that is being read, with its prefix; 0 while that is not known.
+    pub(super) fn announced(&self) -> usize {
+        self.input.first_chunk::<4>().map_or(0, |prefix| 4 + u32::from_be_bytes(*prefix) as usize)
+    }
+
+    /// Bytes that have been read and not handed out.
+    pub(super) fn unread(&self) -> usize {
+        self.input.len()
+    }
+
+    /// Bytes that the kernel has taken so far.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Of a connection that is only written to: whether it has ended. An error if the peer sends
+    /// something.
+    pub fn ended(&self) -> Option<Result<()>> {
+        self.socket.ended()
     }
 
     /// A frame that has already been read.
@@ -99,12 +164,12 @@ impl FrameConnection {
         decode(&mut self.input)
     }
 
-    /// Reads what there is; 0 bytes mean that the peer has closed.
-    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// Reads what there is, at most `limit` bytes; 0 bytes mean that the peer has closed.
+    pub fn poll_fill(&mut self, limit: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.socket.poll_read_ready(cx))?;
-            self.input.reserve(READ);
-            match self.socket.try_read_buf(&mut self.input) {
+            self.input.reserve(limit);
+            match self.socket.try_read_buf(&mut self.input, limit) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 done => return Poll::Ready(done),
             }
@@ -116,7 +181,10 @@ impl FrameConnection {
         while !self.output.is_empty() {
             ready!(self.socket.poll_write_ready(cx))?;
             match self.socket.try_write(&self.output) {
-                Ok(written) => self.output.advance(written),
+                Ok(written) => {
+                    self.output.advance(written);
+                    self.written += written as u64;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }

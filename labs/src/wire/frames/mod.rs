@@ -8,7 +8,9 @@
 //!   *accepted*), `flush` gives the buffer to the kernel (it is *written*). One read takes up to
 //!   256 KiB from the kernel, and the frames in it are handed out without another copy.
 //! - [`FrameListener`] is the side that binds: it accepts connections, reads frames from all of
-//!   them in turn, and says when one has closed.
+//!   them in turn, and says when one has closed. A peer that announces a longer frame, or closes in
+//!   the middle of one, is disconnected and counted. At most 64 MiB are buffered of frames that are
+//!   not complete: long ones wait for their turn to be read.
 //!
 //! Neither side learns what became of frames that were written when a connection breaks.
 //!
@@ -23,6 +25,8 @@
 
 mod connection;
 mod listener;
+#[cfg(test)]
+mod tests;
 
-pub use connection::{FrameConnection, MAX_FRAME};
+pub use connection::{ConnectionEvent, FrameConnection, MAX_FRAME};
 pub use listener::{FrameEvent, FrameListener};

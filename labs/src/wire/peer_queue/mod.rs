@@ -13,8 +13,8 @@
 //! - [`UnackedDeliveries`] is the consumer's account: deliveries that wait, those that are being
 //!   worked on, and settlements that a producer may not know yet. No I/O.
 //!
-//! Together they promise that no message is forgotten, that no consumer holds more than its limit,
-//! and that a consumer never gets again what it acked itself. Another consumer may. What survives
+//! Together they promise that no message is forgotten, that no consumer holds more than its limit
+//! (nor more than [`MAX_HELD`]), and that a consumer never gets again what it acked itself. Another consumer may. What survives
 //! which crash, and when a message is confirmed, is for each lab to say.
 
 mod consumer;
@@ -23,9 +23,23 @@ mod producer_task;
 mod state;
 mod unacked;
 
+use std::time::Duration;
+
 pub(crate) use consumer::ConnectionEnd;
 pub use consumer::MultiConsumer;
 pub use frame::QueueFrame;
 pub(crate) use producer_task::{PendingSend, PendingSends, ProducerTask};
 pub use state::{Offer, QueueState};
+use tokio::time::Interval;
 pub use unacked::{Receipt, UnackedDeliveries};
+
+/// What a consumer holds at most, whatever it asks for: one that never settles anything keeps so
+/// many messages from the others.
+pub const MAX_HELD: u32 = 4096;
+
+/// The heartbeats in a lease: four in the time after which a silent peer is given up. Without a
+/// lease, the first one is the only one.
+pub(crate) fn heartbeat(lease: Option<Duration>) -> Interval {
+    const NEVER: Duration = Duration::from_secs(1 << 30);
+    tokio::time::interval(lease.map_or(NEVER, |lease| lease / 4))
+}

@@ -85,10 +85,15 @@ impl<C: Clone + Ord> QueueState<C> {
     /// The next delivery, first of what was given back: to the next consumer in
     /// turn that may hold another.
     pub fn offer(&mut self) -> Option<Offer<C>> {
+        self.offer_to(|_| true)
+    }
+
+    /// As [`QueueState::offer`], to a consumer that `can_take` something now.
+    pub fn offer_to(&mut self, can_take: impl Fn(&C) -> bool) -> Option<Offer<C>> {
         if self.again.is_empty() && self.fresh.is_empty() {
             return None;
         }
-        let consumer = self.next_consumer()?;
+        let consumer = self.next_consumer(can_take)?;
         let (id, before) = self.again.pop_first().or_else(|| self.fresh.next().map(|id| (id, 0)))?;
         let attempt = before + 1;
         self.held.insert(id, (consumer.clone(), attempt));
@@ -97,13 +102,14 @@ impl<C: Clone + Ord> QueueState<C> {
         Some(Offer { consumer, id, attempt })
     }
 
-    fn next_consumer(&self) -> Option<C> {
-        let has_room = |(_, holding): &(&C, &Holding)| holding.ids.len() < holding.limit;
+    fn next_consumer(&self, can_take: impl Fn(&C) -> bool) -> Option<C> {
+        let has_room =
+            |(consumer, holding): &(&C, &Holding)| holding.ids.len() < holding.limit && can_take(consumer);
         let after = self.last.as_ref().and_then(|last| {
             let others = (std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded);
-            self.consumers.range(others).find(has_room)
+            self.consumers.range(others).find(&has_room)
         });
-        after.or_else(|| self.consumers.iter().find(has_room)).map(|(consumer, _)| consumer.clone())
+        after.or_else(|| self.consumers.iter().find(&has_room)).map(|(consumer, _)| consumer.clone())
     }
 
     /// A consumer has acked a message; `false` if there was nothing to settle. It

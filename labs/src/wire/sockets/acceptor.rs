@@ -1,24 +1,16 @@
 //! Handshakes with peers that connect, while the lab does other things.
 
+use std::fmt::Display;
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use anyhow::Result;
-use futures_util::FutureExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-use super::{Bound, Socket};
-
-/// Peers that have done the handshake and that the lab has not taken yet; also those in the
-/// middle of it.
-const JOINING: usize = 1024;
-/// A peer that has not done the handshake after so long is disconnected.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// When no connection can be accepted (too many files are open), the next
-/// attempt is made after this.
-const RETRY: Duration = Duration::from_millis(10);
+use super::{Bound, MAX_CONNECTIONS, PATIENCE, Socket};
+use crate::lab::Place;
 
 /// Where a handshake puts a peer that has joined.
 pub type Joined<P> = mpsc::Sender<P>;
@@ -27,22 +19,52 @@ pub type Joined<P> = mpsc::Sender<P>;
 /// ends them.
 pub struct Acceptor<P> {
     joined: mpsc::Receiver<P>,
+    slots: Arc<Semaphore>,
+    place: Place,
     _task: JoinSet<()>,
 }
 
 impl<P: Send + 'static> Acceptor<P> {
-    /// Does `handshake` with every peer that connects; it hands in the peers that have joined.
+    /// Does `handshake` with every peer that connects; it hands in the peers that have joined. A
+    /// peer whose handshake fails, or takes too long, is disconnected.
     pub fn start<F>(bound: Bound, handshake: impl Fn(Socket, Joined<P>) -> F + Send + 'static) -> Self
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        let (join, joined) = mpsc::channel(JOINING);
-        let mut task = JoinSet::new();
-        task.spawn(serve_each(bound, JOINING, move |socket| {
-            // A peer whose handshake fails or takes too long has not joined: that is all.
-            timeout(HANDSHAKE, handshake(socket, join.clone())).map(drop)
+        // As many as there can be: whoever has done the handshake need not wait.
+        let (join, joined) = mpsc::channel(MAX_CONNECTIONS);
+        let (slots, place, mut task) = (bound.slots(), bound.place().clone(), JoinSet::new());
+        let counts = place.clone();
+        task.spawn(serve_each(bound, move |socket| {
+            let (handshake, place) = (handshake(socket, join.clone()), counts.clone());
+            async move {
+                match timeout(PATIENCE, handshake).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => place.peer_disconnected(format_args!("{error:#}")),
+                    Err(_) => place.peer_disconnected(format_args!("no handshake within {PATIENCE:?}")),
+                }
+            }
         }));
-        Self { joined, _task: task }
+        Self { joined, slots, place, _task: task }
+    }
+
+    /// Whether peers have joined since this was last asked, or cannot because there are too many.
+    pub fn has_news(&self) -> bool {
+        !self.joined.is_empty() || self.slots.available_permits() == 0
+    }
+
+    /// Whether a peer that had joined is still there, from what is known of its connection's end;
+    /// one that broke the protocol is counted.
+    pub fn is_here(&self, ended: Option<Result<()>>) -> bool {
+        if let Some(Err(error)) = &ended {
+            self.disconnected(format_args!("{error:#}"));
+        }
+        ended.is_none()
+    }
+
+    /// Counts a peer that had joined, and broke the protocol.
+    pub fn disconnected(&self, why: impl Display) {
+        self.place.peer_disconnected(why);
     }
 
     /// The peers that have joined since this was last asked.
@@ -56,21 +78,15 @@ impl<P: Send + 'static> Acceptor<P> {
     }
 }
 
-/// Accepts connections and serves each in a task of its own, at most `most` at once. Never
-/// returns.
-pub(crate) async fn serve_each<F>(bound: Bound, most: usize, serve: impl Fn(Socket) -> F)
+/// Accepts connections and serves each in a task of its own. Never returns.
+pub(crate) async fn serve_each<F>(mut bound: Bound, serve: impl Fn(Socket) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
     let mut connections = JoinSet::new();
     loop {
-        match bound.accept().await {
-            Ok(socket) => drop(connections.spawn(serve(socket))),
-            Err(_) => sleep(RETRY).await,
-        }
+        let socket = bound.accept().await;
+        connections.spawn(serve(socket));
         while connections.try_join_next().is_some() {}
-        if connections.len() >= most {
-            connections.join_next().await;
-        }
     }
 }

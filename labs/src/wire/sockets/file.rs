@@ -19,7 +19,7 @@ const LONGEST: usize = 107;
 /// The file of one socket that listens. Dropping it removes the file, and the
 /// folder with the last one.
 #[derive(Debug)]
-pub struct SocketFile(PathBuf);
+pub(super) struct SocketFile(PathBuf);
 
 impl SocketFile {
     /// A file that is new in the place's folder, and the socket bound to it.

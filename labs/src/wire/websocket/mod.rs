@@ -7,7 +7,10 @@
 //! - [`WsConnection`] is a connection on which somebody reads all the time.
 //! - [`WsWriter`] is one on which a lab only writes. A task reads beside it, for pings want answers
 //!   even when nothing is sent (a Python client leaves after 40 s without).
-//! - [`WsListener`] is the side that binds: it reads from all its connections in turn.
+//! - [`WsListener`] is the side that binds: it reads from all its connections in turn. A peer that
+//!   breaks the protocol is disconnected and counted; one that closes without the closing handshake
+//!   is not, for the crate does not tell a process that was killed from half a message. What is
+//!   buffered of long messages that are not complete is bounded over all connections.
 //!
 //! The crate writes when it is told to flush, which sending a message includes: one system call
 //! each. So messages are put here (*accepted*), and flushed (*written*) when a batch is complete or
@@ -16,6 +19,7 @@
 
 mod connection;
 mod listener;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod writer;

@@ -14,10 +14,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// One of ours, and a peer that is not.
 async fn pair(name: &str) -> (WsConnection, WebSocketStream<TcpStream>) {
     let place = Place::new(&format!("websocket-{}-{name}", std::process::id()), None);
-    let bound = bind(&place).await.expect("a free port");
+    let mut bound = bind(&place).await.expect("a free port");
     let address = place.peer().await.expect("it was announced");
     let accept = async {
-        let socket = bound.accept().await.expect("somebody came").into_tcp().expect("over TCP");
+        let (socket, _) = bound.accept().await.into_tcp().expect("over TCP");
         accept_async(socket).await.expect("a handshake")
     };
     let (ours, theirs) = tokio::join!(WsConnection::connect(&address), accept);

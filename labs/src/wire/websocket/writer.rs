@@ -15,19 +15,25 @@ use super::WsConnection;
 /// notices that the peer has left.
 pub struct WsWriter {
     ws: Arc<Mutex<WsConnection>>,
-    _reading: JoinSet<()>,
+    reading: JoinSet<Result<()>>,
 }
 
 impl WsWriter {
     /// Takes over a connection on which nothing more is expected.
     pub fn new(ws: WsConnection) -> Self {
         let ws = Arc::new(Mutex::new(ws));
-        let (reading, mut task) = (Arc::clone(&ws), JoinSet::new());
-        task.spawn(async move {
+        let (connection, mut reading) = (Arc::clone(&ws), JoinSet::new());
+        reading.spawn(async move {
             // It must not flush: of two tasks that wait to write, the crate wakes one.
-            while let Ok(Some(_)) = poll_fn(|cx| lock(&reading).poll_read(cx)).await {}
+            while poll_fn(|cx| lock(&connection).poll_read(cx)).await?.is_some() {}
+            Ok(())
         });
-        Self { ws, _reading: task }
+        Self { ws, reading }
+    }
+
+    /// Whether the connection has ended; an error if the peer broke the protocol.
+    pub fn ended(&mut self) -> Option<Result<()>> {
+        self.reading.try_join_next().map(|ended| ended.unwrap_or(Ok(())))
     }
 
     /// Accepts a message; waits while what came before cannot be written.

@@ -5,6 +5,7 @@ mod durable;
 mod pubsub;
 pub(super) mod queue;
 mod reqrep;
+pub(super) mod strangers;
 mod tank;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -10,11 +10,10 @@ use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_tungstenite::tungstenite::Message;
-use zeromq::{Socket as _, SocketRecv as _, SocketSend as _, XPubSocket};
 
+use super::super::hostile::joined;
 use super::super::pubsub::TOPIC;
 use super::super::stream::message;
-use super::stranger::of;
 
 /// What was published: event 0, foreign ones, event 1.
 pub(super) struct Played {
@@ -75,19 +74,34 @@ async fn frames<S: AsyncRead + AsyncWrite + Unpin + 'static>(mut stream: S) -> R
     Ok(Played { foreign: foreign.len(), publisher: Box::new(stream) })
 }
 
-/// An XPUB socket, since PUB does not say when somebody has subscribed.
+/// ZMTP 3 by hand, since a PUB socket does not say when somebody has subscribed.
 async fn zeromq(place: &Place) -> Result<Played> {
-    let mut socket = XPubSocket::new();
-    let bound = socket.bind("tcp://127.0.0.1:0").await?;
-    place.announce(bound);
-    socket.recv().await.context("nobody has subscribed")?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    place.announce(format!("tcp://{}", listener.local_addr()?));
+    let mut stream = listener.accept().await?.0;
+    stream.write_all(&joined(b"PUB")).await?;
+    stream.read_exact(&mut [0; 64]).await.context("no greeting came")?;
+    loop {
+        // All that a subscriber sends is short: flags, a length of one byte, a body.
+        let (flags, length) = (stream.read_u8().await?, stream.read_u8().await?);
+        let mut body = vec![0; usize::from(length)];
+        stream.read_exact(&mut body).await?;
+        // Not a command: the subscription.
+        if flags & 4 == 0 && body.first() == Some(&1) {
+            break;
+        }
+    }
     let event = |number| vec![Bytes::from_static(TOPIC.as_bytes()), message(number, 64)];
     let foreign = [vec!["küche", "x"], vec!["", "x"], vec!["one-frame"], vec![TOPIC, "three", "frames"]];
     let count = foreign.len() + 1;
     let foreign = foreign.map(|frames| frames.into_iter().map(Bytes::from).collect());
     let broken = vec![Bytes::from_static(b"\xff\xfe"), Bytes::from_static(b"x")];
     for frames in [event(0)].into_iter().chain(foreign).chain([broken, event(1)]) {
-        socket.send(of(frames)?).await?;
+        for (at, frame) in frames.iter().enumerate() {
+            let more = u8::from(at + 1 < frames.len());
+            stream.write_all(&[&[more, frame.len() as u8], &frame[..]].concat()).await?;
+        }
     }
-    Ok(Played { foreign: count, publisher: Box::new(socket) })
+    stream.flush().await?;
+    Ok(Played { foreign: count, publisher: Box::new(stream) })
 }
