@@ -99,6 +99,10 @@ test *ARGS:
 prove *ARGS:
     @"{{ run }}" prove "$@"
 
+# Ten million mutated inputs for each parser of foreign bytes
+fuzz *ARGS:
+    @"{{ run }}" fuzz "$@"
+
 # The linter, as strict as continuous integration
 clippy *ARGS:
     @"{{ run }}" clippy "$@"

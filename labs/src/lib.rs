@@ -34,3 +34,8 @@ pub mod catalog;
 pub mod erased;
 pub mod example;
 pub mod wire;
+
+// The unit tests bound what parsers hold.
+#[cfg(test)]
+#[global_allocator]
+static HEAP: fuzz::Heap<std::alloc::System> = fuzz::Heap(std::alloc::System);

@@ -355,4 +355,41 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn fuzz_topics() {
+        fuzz::Target::new("topics").seeds(["chat", "chat.rust.help", "A_b-9.c"]).run(|input| {
+            let (mut reader, plain) =
+                (TopicReader::new(&Place::new("fuzz", None)), std::str::from_utf8(input).map(Topic::new));
+            let topic = reader.read(input);
+            assert_eq!(topic.as_ref(), plain.ok().and_then(Result::ok).as_ref());
+            assert_eq!(reader.read(input), topic, "also the second time");
+            topic.is_some_and(|topic| topic.as_str().as_bytes() == input)
+        });
+    }
+
+    /// A filter, and topics to match it with, a line each.
+    #[test]
+    fn fuzz_filters() {
+        let topics = "\nchat\nchat.rust.help\na.b.a.b.a.b.a.b";
+        let filters = [
+            "all",
+            "exact:chat.rust",
+            "prefix:chat.",
+            "glob:c*[^a-c]\\t?*",
+            "words:#.chat.*.#",
+            "subjects:*.rust.>",
+            "levels:+/rust/#",
+        ];
+        let seeds = filters.iter().map(|filter| format!("{filter}{topics}"));
+        fuzz::Target::new("filters").seeds(seeds).run(|input| {
+            let Ok(text) = std::str::from_utf8(input) else { return false };
+            let mut lines = text.split('\n');
+            let Ok(filter) = lines.next().unwrap_or_default().parse::<Filter>() else { return false };
+            assert_eq!(filter.to_string().parse::<Filter>().expect("a filter"), filter);
+            let topics = lines.filter_map(|line| Topic::new(line).ok());
+            let _ = topics.filter(|topic| filter.matches(topic)).count();
+            true
+        });
+    }
 }

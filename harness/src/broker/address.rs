@@ -121,8 +121,8 @@ mod tests {
         }
         for (url, said) in [
             ("mqtts://me:secret@host", "mqtts://…@host is not mqtt://HOST:PORT"),
-            ("mqtt://host:x", "no port, but `x`"),
-            ("mqtt://me:secret@host:99999", "no port, but `99999`"),
+            ("mqtt://host:x", "`x` in mqtt://host:x is not a port"),
+            ("mqtt://me:secret@host:99999", "`99999` in mqtt://…@host:99999 is not a port"),
         ] {
             let error = format!("{:#}", endpoint(url, "mqtt", 1883).expect_err(url));
             assert!(error.contains(said) && !error.contains("secret"), "{url}: {error}");

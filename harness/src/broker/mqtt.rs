@@ -211,4 +211,13 @@ mod tests {
         assert_eq!(version(answer).as_deref(), Some("2.0.11"));
         assert_eq!(version(&answer[..20]), None);
     }
+
+    #[test]
+    fn fuzz_mqtt_versions() {
+        let answer = b"\x90\x03\x00\x01\x00\x31\x2f\x00\x13$SYS/broker/versionmosquitto version 2.0.11";
+        fuzz::Target::new("mqtt_versions").seed(answer).run(|input| {
+            let version = version(input);
+            version.is_some_and(|version| !version.is_empty())
+        });
+    }
 }

@@ -196,4 +196,10 @@ mod tests {
         }
         assert_eq!(text_of(b"\x07versionS\x00\x00\x00\xff3", "version"), None, "cut short");
     }
+
+    #[test]
+    fn fuzz_greetings() {
+        let table = b"\x00\x00\x07productS\x00\x00\x00\x08RabbitMQ\x07versionS\x00\x00\x00\x063.10.8\x04rest";
+        fuzz::Target::new("greetings").seed(table).run(|input| text_of(input, "version").is_some());
+    }
 }

@@ -108,10 +108,10 @@ pub(super) fn main(args: &ListArgs, handles: &[Handle]) -> Result<ExitCode> {
         }
     }
     let commands = [
-        ("Details of one lab, with its knobs:", hint::command(&["list", "LAB"])),
+        ("One lab, with its knobs:", hint::command(&["list", "LAB"])),
         ("Run one:", hint::command(&["run", "LAB"])),
         ("Measure them:", hint::command(&["bench"])),
-        ("Combinations left out, and why:", hint::command(&["list", "--absent"])),
+        ("Labs left out, and why:", hint::command(&["list", "--absent"])),
     ];
     writeln!(out)?;
     for (what, command) in commands {

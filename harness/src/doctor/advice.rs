@@ -238,7 +238,7 @@ mod tests {
         check(|host, _| host.virtualized = true, &[]);
         check(
             |host, _| host.governor = Some("powersave".to_owned()),
-            &["the CPU's frequency is governed by `powersave`"],
+            &["the CPU frequency governor is `powersave`"],
         );
         check(|host, _| host.turbo = Some(true), &["turbo is on"]);
         check(|host, _| host.turbo = Some(false), &[]);

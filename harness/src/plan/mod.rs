@@ -108,8 +108,12 @@ fn from_file(path: &Path, base: Plan) -> Result<Plan> {
     let text = std::fs::read_to_string(path).with_context(|| {
         format!("cannot read the plan {}; the built-in plans are quick, standard and full", path.display())
     })?;
-    let file: PlanFile =
-        toml::from_str(&text).with_context(|| format!("{} is not a plan", path.display()))?;
+    parse(&text, path, base)
+}
+
+/// The plan in the text of a file; `path` names it.
+fn parse(text: &str, path: &Path, base: Plan) -> Result<Plan> {
+    let file: PlanFile = toml::from_str(text).with_context(|| format!("{} is not a plan", path.display()))?;
     let named = || format!("in {}", path.display());
     let spacing = file.arrivals.as_deref().map(parse_arrivals).transpose().with_context(named)?;
     let loads = match file.loads {
@@ -211,8 +215,9 @@ pub fn check(plan: &Plan) -> Result<()> {
             && !plan.receivers.is_empty(),
         "an axis needs at least one value"
     );
-    let cells = plan.axes.values().map(Vec::len).product::<usize>()
-        * (plan.senders.len() * plan.receivers.len() * plan.sizes.len() * plan.loads.len());
+    let axes = [plan.senders.len(), plan.receivers.len(), plan.sizes.len(), plan.loads.len()];
+    let axes = plan.axes.values().map(Vec::len).chain(axes);
+    let cells = axes.fold(1, usize::saturating_mul);
     ensure!(
         cells <= MOST_CELLS,
         "{cells} cases per lab are too many (at most {MOST_CELLS}); give fewer values for the axes"
@@ -311,7 +316,7 @@ mod tests {
         bad(|plan| plan.sizes = vec![31], "31");
         bad(|plan| plan.sizes = vec![MAX_SIZE + 1], "8388609");
         bad(|plan| plan.loads = vec![Load::rate(0.0, Arrivals::Constant)], "0");
-        bad(|plan| plan.sizes = vec![64; 600], "1200 cells");
+        bad(|plan| plan.sizes = vec![64; 600], "1200 cases");
         bad(|plan| plan.senders = Vec::new(), "an axis");
         bad(|plan| plan.trials = 0, "0 trials");
         bad(|plan| plan.seconds = 0.0, "0 s");
@@ -325,5 +330,23 @@ mod tests {
         for name in BUILT_IN {
             check(&load(name).expect("a plan")).expect("a plan that can be measured");
         }
+    }
+
+    #[test]
+    fn fuzz_plan_files() {
+        let seeds = [
+            "labs = ['pubsub', '*-redis']\nsizes = [64]\nloads = ['max', 500, 2_000.5, 'drain:50']\ntrials = 9\nwindow = 0",
+            "arrivals = 'burst:9'\nwarmup_s = 0.1\nseconds = 2.0\ndrain_s = 1.0\nsenders = 2\nreceivers = [1, 2]",
+            "objective_ms = 10.0\nfloor = false\ncpus = '0,2-3'\nrecord = true\npause_broker = '0.2:0.5'\n[knobs]\nbatch = [1, 64]\nprefetch = 5",
+        ];
+        let quick = load("quick").expect("quick");
+        fuzz::Target::new("plan_files").seeds(seeds).run(|input| {
+            let text = String::from_utf8_lossy(input);
+            let Ok(plan) = parse(&text, Path::new("mine.toml"), quick.clone()) else { return false };
+            if check(&plan).is_ok() {
+                assert!(plan.seconds.is_finite() && plan.loads.iter().all(|load| !load.label().is_empty()));
+            }
+            true
+        });
     }
 }

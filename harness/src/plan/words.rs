@@ -22,6 +22,9 @@ const BACKLOG: u64 = 20_000;
 /// Most messages in a burst or a backlog.
 const MOST: u64 = 10_000_000;
 
+/// Most CPUs, and the highest number of one.
+const CPUS: usize = 4096;
+
 /// `constant`, `poisson`, `burst`, `burst:50`, `ramp`.
 pub fn parse_arrivals(text: &str) -> Result<Spacing> {
     let plain = |arrivals| Ok(Spacing { arrivals, burst: None });
@@ -134,8 +137,9 @@ pub fn parse_cpus(text: &str) -> Result<Vec<usize>> {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last): (usize, usize) =
             (first.trim().parse().with_context(bad)?, last.trim().parse().with_context(bad)?);
-        ensure!(first <= last && last < 4096, bad());
+        ensure!(first <= last && last < CPUS, bad());
         cpus.extend(first..=last);
+        ensure!(cpus.len() <= CPUS, bad());
     }
     Ok(cpus)
 }
@@ -194,5 +198,41 @@ mod tests {
         for bad in ["batch", "batch=", "=3", "batch=1,,2", "batch=x", "batch=-1"] {
             assert!(parse_setting(bad).expect_err("refused").to_string().contains(bad));
         }
+    }
+
+    #[test]
+    fn fuzz_plan_words() {
+        let seeds = [
+            "max",
+            "10_000",
+            "2000.5",
+            "capacity",
+            "sweep",
+            "drain:5_000",
+            "burst:20",
+            "ramp",
+            "batch=1, 64",
+            "0,2-3",
+            "1:0.3",
+        ];
+        fuzz::Target::new("plan_words").seeds(seeds).run(|input| {
+            let text = &*String::from_utf8_lossy(input);
+            let spacing = parse_arrivals(text).ok();
+            let load = parse_load(text, spacing).ok();
+            assert!(
+                load.as_ref().is_none_or(|load| load.rate.is_none_or(|rate| rate.is_finite() && rate > 0.0))
+            );
+            let setting = parse_setting(text).ok();
+            let cpus = parse_cpus(text).ok();
+            let pause = crate::trial::pause::parse(text).ok();
+            if let Some(pause) = &pause
+                && crate::trial::pause::check(pause, 2.0).is_ok()
+            {
+                assert!(pause.at_s + pause.for_s <= 2.0);
+            }
+            let objective = text.parse().ok().and_then(|ms| objective(ms).ok());
+            assert!(objective.is_none_or(|objective| objective.p99_ns > 0));
+            spacing.is_some() || load.is_some() || setting.is_some() || cpus.is_some() || pause.is_some()
+        });
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
-use crate::results::Skipped;
+use crate::results::{Interval, Raw, Skipped};
 use fixture::{everything, full, small};
 
 /// Draws a bundle in a folder of its own, and gives the HTML and the README.
@@ -271,4 +271,31 @@ fn the_index_lists_runs_newest_first_and_damaged_ones_with_the_reason() {
     index(dir.path()).expect("it writes again");
     let text = fs::read_to_string(dir.path().join("README.md")).expect("it was written");
     insta::assert_snapshot!(text.replace(&dir.path().display().to_string(), "RESULTS"));
+}
+
+/// A run that somebody else made, or changed: whatever its numbers are, a report is drawn, or
+/// refused.
+#[test]
+fn fuzz_reports() {
+    let mut histogram = crate::stats::new_histogram();
+    (1..2_000).for_each(|value| histogram.saturating_record(value * 100));
+    let times = crate::stats::encode(&histogram).expect("memory");
+    let raw = Raw {
+        response: times.clone(),
+        service: times.clone(),
+        lag: times,
+        interval_ns: 100_000_000,
+        series: vec![Interval { received: 9, max_ns: 200, sum_ns: 900, offered: 9 }; 12],
+        ..Raw::default()
+    };
+    let raw = serde_json::to_string(&raw).expect("JSON");
+    let seed = include_bytes!("../../../fuzz/seeds/run.json");
+    fuzz::Target::new("reports").seed(seed).memory(256 << 20).cost(100).run(|input| {
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder");
+        fs::create_dir(dir.path().join("raw")).expect("a folder");
+        let name = "raw/reqrep-tcp.64B.1x1.capacity.71300ps-poisson.0.json";
+        fs::write(dir.path().join(name), &raw).expect("a file");
+        fs::write(dir.path().join("run.json"), input).expect("a file");
+        draw(dir.path()).is_ok()
+    });
 }

@@ -77,26 +77,7 @@ impl Bundle {
         let text = fs::read_to_string(&path).with_context(|| {
             format!("{} is not a result bundle: cannot read {}", dir.display(), path.display())
         })?;
-        // The schema is looked at first: another version may not parse as this one.
-        let value: serde_json::Value = serde_json::from_str(&text).with_context(|| {
-            format!(
-                "{} is damaged: it is not valid JSON. The raw data beside it is intact; run the benchmark again into a new --out",
-                path.display()
-            )
-        })?;
-        match value.get("schema").and_then(serde_json::Value::as_u64) {
-            Some(found) if (1..=u64::from(SCHEMA)).contains(&found) => {}
-            Some(found) => bail!(
-                "{} has result schema {found}, and this program reads schemas up to {SCHEMA}; use the version of `lab` that wrote it",
-                path.display()
-            ),
-            None => bail!("{} has no `schema` field: it is not a result of this program", path.display()),
-        }
-        let mut run: Run = serde_json::from_value(value)
-            .with_context(|| format!("{} does not follow result schema {SCHEMA}", path.display()))?;
-        // What is written again is written in today's format.
-        run.schema = SCHEMA;
-        Ok((Self::at(dir), run))
+        Ok((Self::at(dir), read(&text, &path)?))
     }
 
     /// The folder.
@@ -177,4 +158,58 @@ impl Bundle {
 /// The file of a trial's recording in `raw/`.
 fn recording(cell: &str, trial: usize) -> String {
     format!("{cell}.{trial}.json")
+}
+
+/// The run in a `run.json`; `path` is for messages.
+fn read(text: &str, path: &Path) -> Result<Run> {
+    // The schema is looked at first: another version may not parse as this one.
+    let value: serde_json::Value = serde_json::from_str(text).with_context(|| {
+        format!(
+            "{} is damaged: it is not valid JSON. The raw data beside it is intact; run the benchmark again into a new --out",
+            path.display()
+        )
+    })?;
+    match value.get("schema").and_then(serde_json::Value::as_u64) {
+        Some(found) if (1..=u64::from(SCHEMA)).contains(&found) => {}
+        Some(found) => bail!(
+            "{} has result schema {found}, and this program reads schemas up to {SCHEMA}; use the version of `lab` that wrote it",
+            path.display()
+        ),
+        None => bail!("{} has no `schema` field: it is not a result of this program", path.display()),
+    }
+    let mut run: Run = serde_json::from_value(value)
+        .with_context(|| format!("{} does not follow result schema {SCHEMA}", path.display()))?;
+    // What is written again is written in today's format.
+    run.schema = SCHEMA;
+    Ok(run)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fuzz_run_json() {
+        let seed = include_bytes!("../../../fuzz/seeds/run.json");
+        fuzz::Target::new("run_json").seed(seed).run(|input| {
+            let (text, path) = (String::from_utf8_lossy(input), Path::new("run.json"));
+            let Ok(run) = super::read(&text, path) else { return false };
+            assert_eq!(super::read(&pretty(&run).expect("JSON"), path).expect("a run"), run);
+            true
+        });
+    }
+
+    #[test]
+    fn fuzz_recordings() {
+        let raw = Raw {
+            response: "HISTFAAA".to_owned(),
+            series: vec![super::super::Interval { received: 1, max_ns: 2, sum_ns: 3, offered: 4 }; 2],
+            ..Raw::default()
+        };
+        fuzz::Target::new("recordings").seed(pretty(&raw).expect("JSON")).run(|input| {
+            let Ok(raw) = serde_json::from_slice::<Raw>(input) else { return false };
+            assert_eq!(serde_json::from_str::<Raw>(&pretty(&raw).expect("JSON")).expect("a recording"), raw);
+            true
+        });
+    }
 }

@@ -220,7 +220,7 @@ mod tests {
         fn what_no_longer_run_confirms_is_not_sustained(limit in 200.0..1e6_f64) {
             let (found, _) = search(limit, 0.2, limit / 8.0, 1e9);
             prop_assert_eq!(found.confirmed(), None);
-            prop_assert!(found.note().expect("a note").contains("not sustained"));
+            prop_assert!(found.note().expect("a note").contains("no sustainable rate"));
         }
     }
 
@@ -235,7 +235,7 @@ mod tests {
     fn what_sustains_nothing_ends_with_a_reason() {
         let (found, _) = search(0.0, 1.0, 1000.0, 1e9);
         assert_eq!(found.confirmed(), None);
-        assert!(found.note().expect("a note").contains("nothing passed"));
+        assert!(found.note().expect("a note").contains("no rate passed"));
     }
 
     #[test]

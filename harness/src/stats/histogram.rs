@@ -1,8 +1,11 @@
 //! Histograms of times: create, encode as text, and read percentiles.
 
-use anyhow::{Context as _, Result};
+use std::io::Read as _;
+
+use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use flate2::read::ZlibDecoder;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
 
@@ -62,7 +65,60 @@ pub fn decode(text: &str) -> Result<Histogram<u64>> {
         return Ok(new_histogram());
     }
     let packed = STANDARD.decode(text).context("a histogram is not valid base64")?;
+    let plain = unpack(&packed).context("a histogram is damaged")?;
     Deserializer::new()
-        .deserialize(&mut packed.as_slice())
+        .deserialize(&mut plain.as_slice())
         .map_err(|error| anyhow::anyhow!("a histogram is damaged: {error:?}"))
+}
+
+/// The cookies that the two formats begin with.
+const PLAIN: [u8; 4] = 0x1c84_9313_u32.to_be_bytes();
+const DEFLATED: [u8; 4] = 0x1c84_9314_u32.to_be_bytes();
+/// Bytes before the counts: cookie, length, offset, digits, lowest, highest, ratio.
+const HEAD: usize = 40;
+/// The largest histogram of three digits, unpacked: 9 bytes for each of 56,000 counts.
+const LARGEST: u64 = 512 << 10;
+
+/// A histogram in the plain format, its head checked. Histograms come out of files that anybody
+/// may have made, and the crate believes their heads: it would take 4 GB for a length of 4 GB.
+fn unpack(packed: &[u8]) -> Result<Vec<u8>> {
+    let mut plain = Vec::new();
+    if let Some(rest) = packed.strip_prefix(&DEFLATED) {
+        let deflated = rest.get(4..).context("it is cut short")?;
+        ZlibDecoder::new(deflated).take(LARGEST + 1).read_to_end(&mut plain)?;
+        ensure!(plain.len() as u64 <= LARGEST, "it unpacks to more than {LARGEST} bytes");
+    } else {
+        plain.extend_from_slice(packed);
+    }
+    let number = |at: usize| -> Option<u32> { Some(u32::from_be_bytes(*plain.get(at..)?.first_chunk()?)) };
+    ensure!(plain.starts_with(&PLAIN) && plain.len() >= HEAD, "it is not in HdrHistogram's V2 format");
+    ensure!(number(4).is_some_and(|length| length as usize == plain.len() - HEAD), "its length is wrong");
+    ensure!(number(12).is_some_and(|digits| digits <= 3), "it has more than 3 significant digits");
+    Ok(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hdrhistogram::serialization::V2Serializer;
+
+    #[test]
+    fn fuzz_histograms() {
+        let mut histogram = new_histogram();
+        [1, 17, 18, 1_000_000, LONGEST_NS].iter().for_each(|value| histogram.saturating_record(*value));
+        let (mut plain, mut deflated) = (Vec::new(), Vec::new());
+        V2Serializer::new().serialize(&histogram, &mut plain).expect("memory");
+        V2DeflateSerializer::new().serialize(&histogram, &mut deflated).expect("memory");
+        assert!(plain.starts_with(&PLAIN) && deflated.starts_with(&DEFLATED));
+        // A histogram holds its counts, up to 450 kB; two are made here, and packed.
+        fuzz::Target::new("histograms").seed(&plain).seed(&deflated).memory(4 << 20).run(|input| {
+            let Ok(read) = decode(&STANDARD.encode(input)) else { return false };
+            let figures = percentiles(&read);
+            let again = decode(&encode(&read).expect("memory")).expect("a histogram");
+            assert_eq!(percentiles(&again).count, figures.count);
+            let mut sum = new_histogram();
+            let _ = sum.add(&read);
+            true
+        });
+    }
 }

@@ -239,7 +239,9 @@ fn slow() -> Result<()> {
         }
         let count = rounds * each * others.len();
         bob.until("has everything", |talker| talker.heard.len() == count).await?;
-        ensure!(bob.missed > 0, "Bob was never told that he fell behind");
+        // On a busy machine the rounds take longer than the 15 s after which one who takes nothing is
+        // cut off: then he came back.
+        ensure!(bob.missed > 0 || bob.returns > 0, "Bob was never told that he fell behind");
         house.end()
     })
 }

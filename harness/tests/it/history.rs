@@ -67,7 +67,7 @@ fn change() -> Result<()> {
     fs::write(dir.path().join("broken/run.json"), "{")?;
     let out = dir.path().join("out");
     let ran = run(&["history", text(dir.path())?, "--out", text(&out)?])?.expect(0)?;
-    ran.told(&["left out: ", "broken"])?;
+    ran.told(&["not read: ", "broken"])?;
     for word in ["oneway-tcp", "run-12", "(worse)", "revision: aaaa → bbbb"] {
         ensure!(ran.out.contains(word), "`{word}` is not said:\n{}", ran.out);
     }

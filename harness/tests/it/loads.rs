@@ -211,7 +211,7 @@ fn refused() -> Result<()> {
     for (words, said) in [
         (&["oneway-tcp", "--load", "drain"][..], "nothing that keeps a backlog"),
         (&["oneway-tcp", "--load", "capasity"], "did you mean `capacity`"),
-        (&["oneway-tcp", "--load", "sweep", "--arrivals", "ramp"], "a ramp keeps none"),
+        (&["oneway-tcp", "--load", "sweep", "--arrivals", "ramp"], "a ramp has no fixed rate"),
         (&["oneway-tcp", "--arrivals", "burst:x"], "burst:x"),
         (&["oneway-tcp", "--objective", "0"], "objective of 0 ms"),
         (&["oneway-tcp", "--receivers", "2"], "1 receiver, not 2"),

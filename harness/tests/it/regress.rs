@@ -61,12 +61,12 @@ type Usage = (&'static str, &'static [&'static str], &'static [&'static str]);
 const USAGE: [Usage; 8] = [
     ("no_base", &[], &["--base"]),
     ("unknown_ref", &["--base", "no-such-commit"], &["`no-such-commit`", "neither a program nor a commit"]),
-    ("file_that_cannot_run", &["--base", "/etc/passwd"], &["/etc/passwd", "cannot be run"]),
+    ("file_that_cannot_run", &["--base", "/etc/passwd"], &["/etc/passwd", "is not an executable file"]),
     ("unknown_lab", &["onway-tcp", "--base", LAB], &["did you mean `oneway-tcp`?"]),
     ("effect_of_nothing", &["--base", LAB, "--min-effect", "0%"], &["0 %", "0.1% to 100%"]),
     ("effect_that_is_no_number", &["--base", LAB, "--min-effect", "some"], &["`some`", "--min-effect 3%"]),
     ("no_rounds", &["--base", LAB, "--rounds", "0"], &["0 rounds", "1 to 200"]),
-    ("too_few_messages", &["--base", LAB, "--load", "10"], &["too few for a median", "--load"]),
+    ("too_few_messages", &["--base", LAB, "--load", "10"], &["are too few", "--load"]),
 ];
 
 /// Two rounds can never tell, and must not be called fine.

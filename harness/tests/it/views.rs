@@ -61,7 +61,11 @@ const USAGE: [Usage; 8] = [
     ("views_of_a_queue", &["wrong-views", "--over", "queue-redis"], &["queue-redis", "such as pubsub-redis"]),
     ("views_without_a_broker", &["wrong-views", "--over", "pubsub-tcp"], &["pubsub-tcp", "such as"]),
     ("views_of_a_closed_loop", &["wrong-views", "--load", "max"], &["`max`", "--load 1000"]),
-    ("views_of_too_few", &["wrong-views", "--seconds", "5"], &["too few for p99.9", "10000", "--seconds"]),
+    (
+        "views_of_too_few",
+        &["wrong-views", "--seconds", "5"],
+        &["are too few", "p99.9 needs 10000", "--seconds"],
+    ),
 ];
 
 fn bench(labs: &[&str], more: &[&str]) -> Result<(TempDir, PathBuf)> {

@@ -94,4 +94,19 @@ mod tests {
             assert_eq!(open_reply(&Bytes::from(message)), None, "{message:?}");
         }
     }
+
+    #[test]
+    fn fuzz_return_address() {
+        let seeds = [request_message("to.me", 7, b"body"), request_message("a list", u64::MAX, b"")];
+        fuzz::Target::new("return_address").seeds(seeds).run(|input| {
+            let message = Bytes::copy_from_slice(input);
+            if let Some((id, body)) = open_reply(&message) {
+                let again = reply_message(id.to_string().as_bytes(), &body);
+                assert_eq!(open_reply(&again.into()), Some((id, body)));
+            }
+            let Some((to, body)) = open_request(&message) else { return false };
+            assert_eq!([&to.address[..], b" ", &to.id, b"\n", &body].concat(), input);
+            true
+        });
+    }
 }

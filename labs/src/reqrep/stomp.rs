@@ -118,7 +118,7 @@ impl Responder for QueueResponder {
         loop {
             let request = self.requests.next().await?;
             let header = |name| request.header(name).map(|value| value.into_owned());
-            if let Some(address) = header("reply-to").and_then(|address| queue(&address)) {
+            if let Some(address) = header("reply-to").filter(|address| is_queue(address)) {
                 let id = header("correlation-id");
                 return Ok(Some((request.body.into(), ReturnAddress { address, id })));
             }
@@ -138,12 +138,8 @@ impl Responder for QueueResponder {
     }
 }
 
-/// Where to send a reply: an address that names a queue, as RabbitMQ takes it without declaring
-/// the queue. To declare one that is there with other properties would be our error.
-fn queue(address: &str) -> Option<String> {
-    let (kind, name) = ["/reply-queue/", "/queue/", "/amq/queue/"]
-        .iter()
-        .find_map(|kind| Some((*kind, address.strip_prefix(kind)?)))?;
-    let kind = if kind == "/queue/" { "/amq/queue/" } else { kind };
-    (!name.is_empty() && !name.contains(['/', '%'])).then(|| format!("{kind}{name}"))
+fn is_queue(address: &str) -> bool {
+    let prefixes = ["/reply-queue/", "/queue/", "/amq/queue/"];
+    let name = prefixes.iter().find_map(|prefix| address.strip_prefix(prefix));
+    name.is_some_and(|name| !name.is_empty() && !name.contains(['/', '%']))
 }

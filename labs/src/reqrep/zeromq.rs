@@ -121,8 +121,8 @@ impl Responder for ZeroMqResponder {
                 }
                 // The socket outlives a requester whose connection broke.
                 Err(zeromq::ZmqError::Codec(_)) => {}
-                // A request without a delimiter; the crate has ended that connection.
-                Err(zeromq::ZmqError::Other(why)) => self.place.peer_disconnected(why),
+                // A request without a delimiter, which REQ puts before each, cannot be answered.
+                Err(zeromq::ZmqError::Other(why)) => self.place.message_skipped(why),
                 Err(error) => return Err(error).context("the REP socket broke"),
             }
         }

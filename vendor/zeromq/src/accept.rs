@@ -4,7 +4,7 @@ use crate::codec::CodecError;
 use crate::transport::make_framed;
 pub use crate::transport::tune_socket_buffers;
 use crate::util;
-use crate::{MultiPeerBackend, ZmqResult};
+use crate::{Endpoint, MultiPeerBackend, SocketEvent, ZmqResult};
 
 use std::io;
 use std::sync::Arc;
@@ -28,6 +28,7 @@ pub trait ReadGuard: Send + Sync {
 pub async fn accept_stream<T>(
     backend: Arc<dyn MultiPeerBackend>,
     stream: T,
+    endpoint: Endpoint,
     guard: Box<dyn ReadGuard>,
 ) -> ZmqResult<()>
 where
@@ -35,6 +36,10 @@ where
 {
     let mut io = make_framed(stream, Arc::clone(backend.socket_options()));
     io.read_half.guard = Some(guard);
-    util::peer_connected(io, backend).await?;
+    let peer_id = util::peer_connected(io, Arc::clone(&backend)).await?;
+    // As the original does for those it accepts itself: a PUSH socket without peers waits for this.
+    if let Some(monitor) = backend.monitor().lock().as_mut() {
+        let _ = monitor.try_send(SocketEvent::Accepted(endpoint, peer_id));
+    }
     Ok(())
 }

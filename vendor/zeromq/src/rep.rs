@@ -162,8 +162,6 @@ impl SocketRecv for RepSocket {
                 Some((peer_id, Ok(message))) => match message {
                     Message::Message(mut m) => {
                         if m.len() < 2 {
-                            // Not in the original crate, which keeps such a peer.
-                            self.backend.peer_disconnected(&peer_id);
                             return Err(ZmqError::Other("Invalid message format"));
                         }
                         let mut at = 1;

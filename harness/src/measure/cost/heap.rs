@@ -11,8 +11,14 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+#[cfg(not(test))]
 #[global_allocator]
 static HEAP: Counting = Counting;
+
+// The unit tests bound what parsers hold, too.
+#[cfg(test)]
+#[global_allocator]
+static HEAP: fuzz::Heap<Counting> = fuzz::Heap(Counting);
 
 /// A thread adds to the sum of all this seldom: an addition that all threads see
 /// costs several times as much as the thread's own.

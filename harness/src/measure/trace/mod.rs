@@ -258,4 +258,18 @@ mod tests {
             prop_assert_eq!(MessageTrace::parse(&recording.csv()).expect("it reads"), recording);
         }
     }
+
+    #[test]
+    fn fuzz_message_traces() {
+        let seeds = [
+            format!("{HEADER}\n0,0,0,10,20,30\n,1,2,3,4,\n"),
+            format!("{CUT}7 entries had no room\n{HEADER}\n4294967295,0,18446744073709551615,1,2,3\n"),
+        ];
+        fuzz::Target::new("message_traces").seeds(seeds).run(|input| {
+            let text = String::from_utf8_lossy(input);
+            let Ok(trace) = MessageTrace::parse(&text) else { return false };
+            assert_eq!(MessageTrace::parse(&trace.csv()).expect("a trace"), trace);
+            true
+        });
+    }
 }

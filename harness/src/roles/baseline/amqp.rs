@@ -99,3 +99,24 @@ pub(super) const QUEUE: Wire = Wire {
     even: false,
     remove: nothing,
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn fuzz_baseline_amqp() {
+        let tune = method(0, 10, 30, &[&[7, 255, 0, 2, 0, 0, 0, 60]]);
+        fuzz::Target::new("baseline_amqp").seed(&tune).run(|input| {
+            let (mut near, far) = UnixStream::pair().expect("a pair");
+            near.write_all(input).expect("it fits into the socket");
+            drop(near);
+            // The question cannot be written any more, and none has to be.
+            let Ok(arguments) = call(&mut Socket::Unix(far), b"", 10, 30) else { return false };
+            assert!(input.ends_with(&arguments));
+            true
+        });
+    }
+}

@@ -140,4 +140,26 @@ mod tests {
             prop_assert_eq!(found, times);
         }
     }
+
+    #[test]
+    fn fuzz_baseline_frames() {
+        let message = |time: u64| Frame::new(body(40)).due(time).to_vec();
+        let seeds = [message(17), [message(u64::MAX), b"\r\nLABF".to_vec(), message(0)].concat()];
+        let scanner = std::cell::RefCell::new(Scanner::new(None));
+        fuzz::Target::new("baseline_frames").seeds(seeds).run(|input| {
+            let (count, times) = fuzz::same_in_pieces(input, |pieces| {
+                let (scanner, mut count, mut times) = (&mut *scanner.borrow_mut(), 0, Vec::new());
+                scanner.held = 0;
+                for piece in pieces {
+                    scanner.buffer[scanner.held..scanner.held + piece.len()].copy_from_slice(piece);
+                    scanner.held += piece.len();
+                    count += scanner.take(|time| times.push(time));
+                    assert!(scanner.held < TIMED, "no more is held than the beginning of a message");
+                }
+                (count, times)
+            });
+            assert_eq!(count, times.len() as u64);
+            count > 0
+        });
+    }
 }

@@ -135,7 +135,7 @@ impl Replies {
 
     /// Counts an element that has this many elements of its own; 1 if that was the last.
     fn element(&mut self, inside: u64) -> u64 {
-        self.open = self.open.max(1) - 1 + inside;
+        self.open = (self.open.max(1) - 1).saturating_add(inside);
         u64::from(self.open == 0)
     }
 }
@@ -155,5 +155,20 @@ mod tests {
         }
         let mut replies = Replies::default();
         assert_eq!(two.iter().map(|byte| replies.feed(&[*byte])).sum::<u64>(), 2, "byte by byte");
+    }
+
+    #[test]
+    fn fuzz_baseline_redis() {
+        let seeds = [
+            &b"*1\r\n*2\r\n$3\r\nkey\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\nb\r\n$4\r\na\r\nb\r\n"[..],
+            b"*-1\r\n+OK\r\n$-1\r\n$0\r\n\r\n",
+        ];
+        fuzz::Target::new("baseline_redis").seeds(seeds).run(|input| {
+            let whole = fuzz::same_in_pieces(input, |pieces| {
+                let mut replies = Replies::default();
+                pieces.map(|piece| replies.feed(piece)).sum::<u64>()
+            });
+            whole > 0
+        });
     }
 }

@@ -6,11 +6,13 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use labs::lab::Place;
 
 /// No peer or broker takes so long over one read or write.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// No answer to a question is so long, bytes.
+const MOST: usize = 1 << 20;
 
 pub(super) enum Socket {
     Tcp(TcpStream),
@@ -78,6 +80,7 @@ impl Socket {
                 bail!("the other side closed the connection after `{}`", String::from_utf8_lossy(&answer));
             }
             answer.extend_from_slice(&part[..read]);
+            ensure!(answer.len() <= MOST, "the other side answers with more than {MOST} bytes");
         }
         Ok(answer)
     }

@@ -296,7 +296,7 @@ mod tests {
         let counts = Expected::of(&setting(Pattern::PubSub), &all).expect("a truth").counts;
         assert_eq!((counts.received, counts.lost, counts.unconfirmed_lost), (9, 1, 1));
         let error = Expected::of(&setting(Pattern::PubSub), &pages(notes, &[])).expect_err("one too few");
-        assert!(error.to_string().contains("0 lost, of which 1 show"), "{error}");
+        assert!(error.to_string().contains("0 lost, 1 of them visible"), "{error}");
     }
 
     #[test]

@@ -88,6 +88,8 @@ pub(crate) struct Talker {
     pub(crate) paged: bool,
     /// Lines that the instance dropped because this one did not take them.
     pub(crate) missed: u64,
+    /// Times that it connected again after it had been shown the history.
+    pub(crate) returns: usize,
     next: usize,
     buffer: Option<u32>,
 }
@@ -117,6 +119,7 @@ impl Talker {
             problems: None,
             paged: false,
             missed: 0,
+            returns: 0,
             next: 0,
             buffer,
         }
@@ -182,6 +185,7 @@ impl Talker {
         if self.socket.is_none() {
             match socket(&self.page, self.buffer).await {
                 Ok(socket) => {
+                    self.returns += usize::from(self.upto.is_some());
                     self.socket = Some(socket);
                     let line =
                         json!({ "type": "join", "name": self.name, "room": self.room, "after": self.upto });

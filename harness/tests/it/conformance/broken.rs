@@ -21,7 +21,8 @@ use super::queue::confirmed_when_acked;
 use super::together::together;
 use super::zero::at_zero;
 use super::{
-    Promise, declared, durable, oneway, overload, pipeline, promises, pubsub, queue, reqrep, survival, trial,
+    Promise, declared, durable, oneway, overload, pipeline, promises, pubsub, queue, queue_kept, reqrep,
+    survival, trial,
 };
 
 /// How long a broken lab is waited for at first: what it does not do, it never does.
@@ -235,7 +236,8 @@ fn fails(promise: &Promise, site: Site, because: &str) -> Result<()> {
 
 /// A durable queue over a Redis that keeps no log.
 fn forgetful() -> Result<()> {
-    let promise = Promise::of::<RedisList, _>("durable", |site| queue::survives::<RedisList>(site, false));
+    let promise =
+        Promise::of::<RedisList, _>("durable", |site| queue_kept::survives::<RedisList>(site, false));
     let site = Site::new("durable", Some(Broker::Redis))?;
     noticed(&promise, site, "messages have not come: a delivery comes: not within")
 }

@@ -23,8 +23,6 @@ use super::place::Site;
 use super::reqrep::{OPEN, ask, serve};
 use super::stream::{Stream, Tx as _, each_once, message, noise, take};
 use super::{Promise, oneway, trial};
-use crate::program::Live;
-use crate::wait_until;
 
 /// Connections that are made and closed, one after the other.
 const VISITS: usize = 200;
@@ -88,7 +86,7 @@ fn attacks(transport: &str, Listener { foreign, socket }: Listener) -> Vec<Attac
     }
 }
 
-fn framed(body: &[u8]) -> Vec<u8> {
+pub(super) fn framed(body: &[u8]) -> Vec<u8> {
     [&(body.len() as u32).to_be_bytes()[..], body].concat()
 }
 
@@ -148,7 +146,7 @@ fn greeting() -> Vec<u8> {
 }
 
 /// What a ØMQ socket of this type sends before its first message.
-pub(super) fn joined(socket: &[u8]) -> Vec<u8> {
+fn joined(socket: &[u8]) -> Vec<u8> {
     let property = [&[11][..], b"Socket-Type", &(socket.len() as u32).to_be_bytes(), socket].concat();
     let command = [&[5][..], b"READY", &property].concat();
     [&greeting()[..], &[4, command.len() as u8], &command].concat()
@@ -369,7 +367,7 @@ pub(super) fn trials() -> Vec<Trial> {
         Promise::of::<Tcp, _>("deaf", |site| deaf::<Tcp>(site.with(&[("lease-ms", 0)])))
     }
     vec![
-        trial("conformance::listeners_go_on_with_few_files".to_owned(), None, few_files),
+        trial("conformance::listeners_go_on_with_few_files".to_owned(), None, super::few_files::few_files),
         trial("broken::hostile_is_fair".to_owned(), None, || {
             strangers::<PATIENT>().hold(Site::new("patient", None)?)
         }),
@@ -378,27 +376,4 @@ pub(super) fn trials() -> Vec<Trial> {
         fault("hostile_stays", strangers::<KEEPS_OPEN>(), "the listener ends the connection of one"),
         fault("queue_deaf", never_silent(), "what a deaf consumer was sent comes to another: not within"),
     ]
-}
-
-/// When no more files can be opened, a receiver goes on, and those who say nothing make room.
-fn few_files() -> Result<()> {
-    let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let mut shell = std::process::Command::new("sh");
-    shell.args(["-c", r#"ulimit -n 64; exec "$0" "$@""#, env!("CARGO_BIN_EXE_lab")]);
-    shell.args(["play", "oneway-tcp", "receiver", "--at", &address.to_string()]);
-    shell.stdin(std::process::Stdio::piped());
-    let mut receiver = Live::spawn(shell)?;
-    let (mut lines, mut silent) = (receiver.lines()?, Vec::new());
-    wait_until("it listens", || {
-        silent.extend(std::net::TcpStream::connect(address).ok());
-        Ok(!silent.is_empty())
-    })?;
-    while silent.len() < 100 {
-        silent.push(std::net::TcpStream::connect(address)?);
-    }
-    let mut good = std::net::TcpStream::connect(address)?;
-    std::io::Write::write_all(&mut good, &framed(b"it goes on"))?;
-    let heard = lines.by_ref().map_while(std::result::Result::ok).any(|line| line.contains("it goes on"));
-    ensure!(heard, "the receiver has ended and said:\n{}", receiver.said());
-    Ok(())
 }

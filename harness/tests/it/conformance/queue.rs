@@ -15,19 +15,17 @@ use labs::queue::{Confirmed, Consumer, Delivery, Producer, Queue};
 use tokio::task::unconstrained;
 
 use super::hostile::{self, Listener};
+use super::in_flight::in_flight;
 use super::killed::{consumer_killed, producer_killed};
-use super::place::{Site, own};
-use super::stream::{self, END, Rx, Stream, Tx, each_once, message, number, take_all};
+use super::place::Site;
+use super::queue_kept::durable;
+use super::stream::{self, END, Rx, Stream, Tx, each_once, message, number};
 use super::{Promise, foreign, promises};
 
 /// Sends in flight at once.
 const WINDOW: usize = 256;
-/// Sends in flight where it is the number that matters: as many as a role has at a rate. Fewer for
-/// the broken lab, whose senders are not served in turn when they have to wait.
-const IN_FLIGHT: u64 = 5_000;
-const IN_FLIGHT_BROKEN: u64 = 800;
 /// Deliveries a stream's consumer may hold.
-const PREFETCH: u16 = 64;
+pub(super) const PREFETCH: u16 = 64;
 /// How long "nothing comes" is watched. There can be no marker behind what must
 /// not come, and waiting too short a time only shows less.
 const NOTHING: Duration = Duration::from_millis(250);
@@ -72,12 +70,12 @@ pub(super) struct Out<P> {
 }
 
 impl<P: Producer + 'static> Out<P> {
-    fn new<L: Queue<Producer = P>>(producer: P) -> Self {
+    pub(super) fn new<L: Queue<Producer = P>>(producer: P) -> Self {
         let (producer, in_flight) = (Rc::new(producer), FuturesUnordered::new());
         Self { producer, confirmed: L::CONFIRMED, most: WINDOW, in_flight }
     }
 
-    fn start(&mut self, body: Bytes) -> Result<()> {
+    pub(super) fn start(&mut self, body: Bytes) -> Result<()> {
         let producer = Rc::clone(&self.producer);
         let mut send = async move { producer.send(body).await }.boxed_local();
         match unconstrained(&mut send).now_or_never() {
@@ -87,7 +85,7 @@ impl<P: Producer + 'static> Out<P> {
         Ok(())
     }
 
-    async fn confirmed(&mut self, left: usize) -> Result<()> {
+    pub(super) async fn confirmed(&mut self, left: usize) -> Result<()> {
         while self.in_flight.len() > left {
             self.in_flight.next().await.transpose()?;
         }
@@ -131,7 +129,7 @@ impl<C: Consumer> In<C> {
     }
 
     /// Where an ack is what confirms, the last one must not wait for company.
-    fn confirming(consumer: C, confirmed: Confirmed) -> Self {
+    pub(super) fn confirming(consumer: C, confirmed: Confirmed) -> Self {
         Self { consumer, receipt: None, flush: confirmed == Confirmed::Acked }
     }
 }
@@ -212,30 +210,6 @@ pub(super) async fn attempts<C: Consumer<Item = Bytes>>(
     }
     consumer.flush().await?;
     Ok(attempts)
-}
-
-/// However many sends of one producer are in flight, one consumer gets them in the order in which
-/// they were started.
-async fn in_flight<L: Queue>(site: Site) -> Result<()> {
-    let lab = L::open(&site.place()).await?;
-    let (producer, consumer) = tokio::try_join!(lab.producer(), lab.consumer(PREFETCH))?;
-    let (mut tx, mut rx) = (Out::new::<L>(producer), In::confirming(consumer, L::CONFIRMED));
-    let send = async {
-        for number in 0..if L::TRANSPORT == "faulty" { IN_FLIGHT_BROKEN } else { IN_FLIGHT } {
-            tx.start(message(number, 64))?;
-            // The client gets on with some while others wait for it.
-            if number % 64 == 63 {
-                tokio::task::yield_now().await;
-            }
-        }
-        tx.put(vec![message(END, 32)]).await
-    };
-    let both = async { tokio::try_join!(send, take_all(&mut rx)) };
-    let ((), came) = site.soon("the last message comes", both).await?;
-    let late = came.windows(2).find(|pair| pair[0] > pair[1]);
-    ensure!(late.is_none(), "a message came after one that was sent later: {late:?}");
-    Rx::settle(&mut rx).await?;
-    tx.close().await
 }
 
 /// Confirmed is held: the producer may go, and a consumer may come later.
@@ -407,30 +381,4 @@ async fn returns<L: Queue>(site: Site) -> Result<()> {
     attempts(&site, &mut second, 0..20).await?;
     second.close().await?;
     supply.close(&site).await
-}
-
-/// What was confirmed survives kill -9 of the broker.
-async fn durable<L: Queue>(site: Site) -> Result<()> {
-    survives::<L>(site, true).await
-}
-
-/// As [`durable`]; a broker without its durable settings is one that must fail.
-pub(super) async fn survives<L: Queue>(site: Site, settings: bool) -> Result<()> {
-    let broker = L::BROKER.context("a lab without a broker has none to kill")?;
-    let (mut server, dir) = own(broker, settings).await?;
-    let there = site.moved_to(&server).claiming_soon();
-    let lab = L::open(&there.place()).await?;
-    let mut tx = Out::new::<L>(lab.producer().await?);
-    let bodies = (0..1_000).map(|number| message(number, 64)).collect();
-    there.soon("all is confirmed", tx.put(bodies)).await?;
-    server.restart().await?;
-    drop((tx, lab));
-    let lab = L::open(&there.place()).await?;
-    let mut consumer = lab.consumer(PREFETCH).await?;
-    let came = attempts(&there, &mut consumer, 0..1_000).await;
-    came.context("confirmed before kill -9")?;
-    consumer.close().await?;
-    server.stop().await?;
-    drop(dir);
-    Ok(())
 }

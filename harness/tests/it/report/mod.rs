@@ -88,7 +88,7 @@ async fn sorts(page: &Page) -> Result<()> {
     ensure!(said == json!("In the order of the report"), "{said}");
 
     // A cell without a figure stands last, whichever way is sorted; text is sorted as text.
-    let table = "One-way: the answer";
+    let table = "One-way: results";
     let of = |head: &str| format!("//*[@aria-label='{table}']//thead//button[normalize-space()='{head}']");
     for _ in 0..2 {
         page.find(&of("messages/s")).await?.click().await?;

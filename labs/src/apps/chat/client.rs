@@ -13,7 +13,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
 use tokio::time::{interval, timeout};
 
-use super::hub::{Entrance, Hub, Line, Order, Pace};
+use super::hub::{Entrance, Hub, Line, Order, Verdict};
 use super::message;
 
 /// A browser that takes nothing for so long has gone.
@@ -110,19 +110,78 @@ async fn read(mut stream: SplitStream<WebSocket>, guest: &Guest) -> Result<()> {
             Message::Binary(_) => None,
             // Of the protocol, and answered by it; they count all the same.
             _ => match hub.pace(number) {
-                Pace::Leave => return Ok(()),
+                Verdict::Leave => return Ok(()),
                 _ => continue,
             },
         };
         match (hub.pace(number), word) {
-            (Pace::Leave, _) => return Ok(()),
-            (Pace::TooFast, Some(Word::Say { id, .. })) => hub.refuse(number, Some(&id), TOO_FAST, true),
-            (Pace::TooFast, _) => hub.refuse(number, None, TOO_FAST, false),
-            (Pace::Fine, None) => hub.refuse(number, None, "That is nothing that a page says.", false),
-            (Pace::Fine, Some(Word::Join { name, room, after })) => hub.join(number, &name, &room, after),
-            (Pace::Fine, Some(Word::Say { id, text, typed_us })) => hub.say(number, id, &text, typed_us),
-            (Pace::Fine, Some(Word::KillBroker)) => hub.order(number, Order::Kill),
-            (Pace::Fine, Some(Word::StartBroker)) => hub.order(number, Order::Start),
+            (Verdict::Leave, _) => return Ok(()),
+            (Verdict::TooFast, Some(Word::Say { id, .. })) => hub.refuse(number, Some(&id), TOO_FAST, true),
+            (Verdict::TooFast, _) => hub.refuse(number, None, TOO_FAST, false),
+            (Verdict::Fine, None) => hub.refuse(number, None, "That is nothing that a page says.", false),
+            (Verdict::Fine, Some(Word::Join { name, room, after })) => hub.join(number, &name, &room, after),
+            (Verdict::Fine, Some(Word::Say { id, text, typed_us })) => hub.say(number, id, &text, typed_us),
+            (Verdict::Fine, Some(Word::KillBroker)) => hub.order(number, Order::Kill),
+            (Verdict::Fine, Some(Word::StartBroker)) => hub.order(number, Order::Start),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apps::chat::hub::About;
+
+    fn hub() -> (Arc<Hub>, tokio::sync::mpsc::Receiver<crate::apps::chat::hub::Outgoing>) {
+        let text = || "text".to_owned();
+        let about = About {
+            instance: "one".to_owned(),
+            over: text(),
+            rooms: text(),
+            guarantee: text(),
+            overload: text(),
+            order: text(),
+            history: Ok(()),
+            breakable: true,
+        };
+        Hub::new(about, || 17, tokio::sync::mpsc::channel(1).0)
+    }
+
+    /// What a browser sends, a line a message, and what other instances publish.
+    #[test]
+    fn fuzz_chat_browsers() {
+        let seeds = [
+            r#"{"type":"join","name":"me","room":"lobby","after":3}
+{"type":"say","id":"a-1","text":"hello","typed_us":17}
+{"type":"kill-broker"}"#,
+            r#"{"instance":"two","people":[{"room":"lobby","name":"me"}],"more":3}"#,
+        ];
+        fuzz::Target::new("chat_browsers").seeds(seeds).run(|input| {
+            let (hub, mut outgoing) = hub();
+            let mut entrance = hub.enter().expect("room for one");
+            let mut accepted = false;
+            for line in input.split(|byte| *byte == b'\n') {
+                match serde_json::from_slice(line) {
+                    Ok(Word::Join { name, room, after }) => hub.join(entrance.number, &name, &room, after),
+                    Ok(Word::Say { id, text, typed_us }) => hub.say(entrance.number, id, &text, typed_us),
+                    Ok(Word::KillBroker) => hub.order(entrance.number, Order::Kill),
+                    Ok(Word::StartBroker) => hub.order(entrance.number, Order::Start),
+                    Err(_) => {
+                        hub.heard_word(line);
+                        accepted |= line.starts_with(b"{\"instance\":");
+                        continue;
+                    }
+                }
+                accepted = true;
+            }
+            hub.tick();
+            while let Some(told) = entrance.line.next_now() {
+                serde_json::from_str::<serde_json::Value>(&told).expect("JSON");
+            }
+            while let Ok(outgoing) = outgoing.try_recv() {
+                assert_eq!(message::Said::read(&outgoing.said.body()), Some(outgoing.said));
+            }
+            accepted
+        });
     }
 }

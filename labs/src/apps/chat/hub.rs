@@ -10,12 +10,14 @@
 mod client;
 mod frame;
 mod history;
+mod pace;
 mod people;
 mod recent;
 
 // More of what a `Hub` does:
 mod presence;
 mod questions;
+mod refusals;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,16 +35,11 @@ pub(super) use client::{Entrance, Line};
 use frame::frame;
 use history::History;
 pub use history::Wanted;
+pub(super) use pace::Verdict;
 pub(in crate::apps::chat) use people::BEAT;
 use people::{BROWSERS, People};
 use recent::Recent;
 
-/// Frames that a browser may send between two ticks, whatever is in them.
-const PER_TICK: usize = 20;
-/// A browser that sends so many between two ticks is disconnected, and so is one that is too
-/// fast in so many ticks, one after the other.
-const TOO_MANY: usize = 200;
-const TICKS_TOO_FAST: usize = 10;
 /// Said here and not yet published, at most.
 pub const OUTGOING: usize = 1_024;
 
@@ -74,17 +71,6 @@ pub enum Order {
     Kill,
     /// Start it again on the same data.
     Start,
-}
-
-/// What becomes of a frame that a browser sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pace {
-    /// It is handled.
-    Fine,
-    /// It is refused: there were too many before it.
-    TooFast,
-    /// The browser was told so, and goes on: it is disconnected.
-    Leave,
 }
 
 /// Something said here, on its way to the transport.
@@ -232,27 +218,6 @@ impl Hub {
         Some(Entrance { number, line })
     }
 
-    /// It sends a frame: what becomes of it.
-    pub(super) fn pace(&self, number: u64) -> Pace {
-        let mut inner = self.lock();
-        let Some(client) = inner.clients.get_mut(&number) else { return Pace::Leave };
-        client.sent += 1;
-        match client.sent {
-            0..=PER_TICK => Pace::Fine,
-            TOO_MANY.. => Pace::Leave,
-            _ if client.ticks_too_fast >= TICKS_TOO_FAST => Pace::Leave,
-            _ => Pace::TooFast,
-        }
-    }
-
-    /// What it sends is refused; `again` if it may send it again.
-    pub(super) fn refuse(&self, number: u64, id: Option<&str>, why: &str, again: bool) {
-        let id = id.filter(|id| message::is_id(id));
-        if let Some(client) = self.lock().clients.get_mut(&number) {
-            client.tell(&frame("refused", &json!({ "id": id, "why": why, "again": again })));
-        }
-    }
-
     /// It goes into a room under a name; it knows the history up to `after`.
     pub(super) fn join(&self, number: u64, name: &str, room: &str, after: Option<u64>) {
         let (name, room) = (message::clean_name(name), Room::new(room));
@@ -358,8 +323,7 @@ impl Hub {
         let mut guard = self.lock();
         let inner = &mut *guard;
         for client in inner.clients.values_mut() {
-            let too_fast = std::mem::take(&mut client.sent) > PER_TICK;
-            client.ticks_too_fast = if too_fast { client.ticks_too_fast + 1 } else { 0 };
+            client.pace.tick();
         }
         let own_changed = std::mem::take(&mut inner.people.own_changed);
         if own_changed {

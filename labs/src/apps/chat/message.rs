@@ -117,7 +117,8 @@ pub fn is_id(id: &str) -> bool {
 /// A name in one line without what could reverse or hide what stands beside it.
 pub fn clean_name(name: &str) -> String {
     let kept: String = name.chars().filter(|c| !c.is_control() && !is_directional(*c)).collect();
-    kept.trim().chars().take(LONGEST_NAME).collect()
+    let short: String = kept.trim().chars().take(LONGEST_NAME).collect();
+    short.trim_end().to_owned()
 }
 
 /// A text without control characters but line breaks; none if nothing is left or it is too long.
@@ -176,5 +177,24 @@ mod tests {
             let said = Said { id: "3-a".to_owned(), name: clean_name(&name), text, way };
             proptest::prop_assert_eq!(Said::read(&said.body()), Some(said));
         }
+    }
+
+    #[test]
+    fn fuzz_chat_messages() {
+        let long = format!("{{\"name\":\"{} {0}\",\"text\":\" x\"}}", "n".repeat(39));
+        let seeds = [
+            "hello <b>\n",
+            r#"{"id":"a-1","name":"me\u202e","text":"hello\nworld","via":"one","typed_us":17,"taken_us":18}"#,
+            long.as_str(),
+        ];
+        fuzz::Target::new("chat_messages").seeds(seeds).run(|input| {
+            let Some(said) = Said::read(input) else { return false };
+            assert!(said.text.chars().count() <= LONGEST_TEXT && said.id.len() <= LONGEST_ID);
+            assert!(
+                said.name.chars().count() <= LONGEST_NAME && said.way.via.chars().count() <= LONGEST_NAME
+            );
+            assert_eq!(Said::read(&said.body()).as_ref(), Some(&said));
+            true
+        });
     }
 }

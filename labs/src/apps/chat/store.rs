@@ -272,4 +272,24 @@ mod tests {
         assert_eq!(ask(&store, Some("a"), None, 10), (vec![3, 4, 5], false, false));
         let _ = std::fs::remove_dir_all(folder);
     }
+
+    #[test]
+    fn fuzz_chat_pages() {
+        let messages = vec![said("lobby", "1"), Heard { position: Some(2), ..said("a", "") }];
+        let page = Page { end: 2, messages, more: true, forgotten: false };
+        let question = Question { room: Some(Room::new("a").expect("a room")), after: Some(2), limit: 50 };
+        let seeds =
+            [serde_json::to_vec(&page), serde_json::to_vec(&question)].map(|json| json.expect("JSON"));
+        fuzz::Target::new("chat_pages").seeds(seeds).run(|input| {
+            let question = serde_json::from_slice::<Question>(input).ok();
+            if let Some(question) = &question {
+                let again = serde_json::to_vec(question).expect("JSON");
+                assert_eq!(serde_json::from_slice::<Question>(&again).ok().as_ref(), Some(question));
+            }
+            let Ok(page) = serde_json::from_slice::<Page>(input) else { return question.is_some() };
+            let again = serde_json::to_vec(&page).expect("JSON");
+            assert_eq!(serde_json::from_slice::<Page>(&again).expect("a page"), page);
+            true
+        });
+    }
 }

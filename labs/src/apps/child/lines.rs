@@ -122,4 +122,28 @@ mod tests {
         let lines = lines(&text).await;
         assert_eq!((lines[0].len(), &lines[1][..]), (MAX_LINE + 1, &b"next"[..]));
     }
+
+    /// However little a read gives, the lines are the same.
+    #[test]
+    fn fuzz_child_stream() {
+        use futures_util::FutureExt as _;
+        let read = |mut input: &[u8], at_once: usize| {
+            let stream = BufReader::with_capacity(at_once, &mut input);
+            let (mut receiver, mut lines) = (LineReceiver { stream, line: Vec::new() }, Vec::new());
+            let recv = |receiver: &mut LineReceiver<_>| {
+                receiver.recv().now_or_never().expect("memory does not wait")
+            };
+            while let Some(line) = recv(&mut receiver).expect("memory can be read") {
+                lines.push(line);
+            }
+            lines
+        };
+        let seeds = ["1 ok done\n2 error no\r\n\n", "7 ok done\n8 ok ha"];
+        fuzz::Target::new("child_stream").seeds(seeds).run(|input| {
+            let lines = read(input, 8192);
+            assert_eq!(lines, read(input, 1));
+            assert!(lines.iter().all(|line| line.len() <= MAX_LINE + 1 && !line.contains(&b'\n')));
+            !lines.is_empty()
+        });
+    }
 }

@@ -25,11 +25,7 @@ impl Alphabet {
         ensure!(!letters.is_empty(), "an alphabet needs at least one letter");
         let mut seen = [false; 128];
         for letter in letters.chars() {
-            ensure!(
-                letter.is_ascii_graphic(),
-                "`{}` cannot be in an alphabet; letters, digits and signs of ASCII can, except for the space",
-                letter.escape_default()
-            );
+            check(letter)?;
             let again = std::mem::replace(&mut seen[letter as usize], true);
             ensure!(!again, "`{letter}` is in the alphabet twice");
         }
@@ -90,6 +86,15 @@ impl Alphabet {
 }
 
 /// The form that users type: `a-z0-9` stands for 36 letters. A `-` at either end is a letter.
+fn check(letter: char) -> Result<()> {
+    ensure!(
+        letter.is_ascii_graphic(),
+        "`{}` cannot be in an alphabet; letters, digits and signs of ASCII can, except for the space",
+        letter.escape_default()
+    );
+    Ok(())
+}
+
 impl FromStr for Alphabet {
     type Err = anyhow::Error;
 
@@ -104,6 +109,8 @@ impl FromStr for Alphabet {
                         first < last,
                         "the range `{first}-{last}` runs backwards; write `{last}-{first}`"
                     );
+                    // Before it is written out: a range may end far outside of ASCII.
+                    check(last)?;
                     letters.extend(first..=last);
                     at += 3;
                 }
@@ -273,5 +280,24 @@ mod tests {
             let found = alphabet.walk(from).search(&Hash::of(&word), count);
             prop_assert_eq!(found, (at < count).then_some(word));
         }
+    }
+
+    #[test]
+    fn fuzz_alphabets() {
+        let seeds = ["a-z0-9", "-abc", "!-~", "a9993e364706816aba3e25717850c26c9cd0d89d"];
+        fuzz::Target::new("alphabets").seeds(seeds).run(|input| {
+            let text = String::from_utf8_lossy(input);
+            let hash = text.parse::<Hash>();
+            if let Ok(hash) = &hash {
+                assert_eq!(hash.to_string(), text.to_lowercase());
+            }
+            let Ok(alphabet) = text.parse::<Alphabet>() else { return hash.is_ok() };
+            assert_eq!(Alphabet::of(&alphabet.to_string()).expect("an alphabet"), alphabet);
+            let words = alphabet.words(LONGEST).unwrap_or(u64::MAX);
+            for number in [0, 63, 1_000_000, u64::MAX - 1].into_iter().filter(|number| *number < words) {
+                assert_eq!(alphabet.number(&alphabet.word(number)), Some(number));
+            }
+            true
+        });
     }
 }

@@ -111,4 +111,33 @@ mod tests {
             assert_eq!(read_question(&Bytes::from(request)).is_some(), good, "{request:?}");
         }
     }
+
+    #[test]
+    fn fuzz_gather_answers() {
+        let seeds = ["7\nworker-1 ok fine", "18446744073709551615\na error no"];
+        fuzz::Target::new("gather_answers").seeds(seeds).run(|input| {
+            let letter = Bytes::copy_from_slice(input);
+            let Some((id, name, answer)) = read_answer(&letter) else { return false };
+            assert!(is_name(&name));
+            let body = format!("{name} {}", answer::write(&answer));
+            let again = Bytes::from(reply_message(id.to_string().as_bytes(), body.as_bytes()));
+            assert_eq!(read_answer(&again), Some((id, name, answer)));
+            true
+        });
+    }
+
+    #[test]
+    fn fuzz_gather_workers() {
+        let seeds = ["to.me 7\nstatus", "here worker-1", "left worker-1"];
+        fuzz::Target::new("gather_workers").seeds(seeds).run(|input| {
+            let question = read_question(&Bytes::copy_from_slice(input));
+            if let Some((address, id, question)) = &question {
+                let again = [address.as_str().as_bytes(), b" ", id, b"\n", question.as_bytes()].concat();
+                assert!(address.as_str().starts_with("to.") && again == input);
+            }
+            let heartbeat = read_heartbeat(input);
+            assert!(heartbeat.is_none_or(|(name, _)| is_name(name)));
+            question.is_some() || heartbeat.is_some()
+        });
+    }
 }

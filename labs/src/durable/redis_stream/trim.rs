@@ -67,3 +67,17 @@ impl Id {
         read().with_context(|| format!("`{text}` is not an identifier of an entry"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fuzz_stream_ids() {
+        let seeds = ["0-0", "1732600000000-1", "18446744073709551615-18446744073709551615"];
+        fuzz::Target::new("stream_ids").seeds(seeds).run(|input| {
+            let Ok(Id(ms, number)) = Id::read(&String::from_utf8_lossy(input)) else { return false };
+            Id::read(&format!("{ms}-{number}")).expect("an identifier") == Id(ms, number)
+        });
+    }
+}

@@ -221,16 +221,16 @@ async fn serve<F>(bound: Bound, answer: impl Fn(Bytes) -> F + Clone + Send + Unp
 where
     F: Future<Output = Answer> + Send + 'static,
 {
-    let (place, bodies) = (bound.place().clone(), Arc::new(Semaphore::new(BODIES)));
+    let (place, bodies) = (Arc::new(bound.place().clone()), Arc::new(Semaphore::new(BODIES)));
     serve_each(bound, move |socket| {
-        let (answer, bodies, place) = (answer.clone(), Arc::clone(&bodies), place.clone());
-        let at_place = place.clone();
+        let (answer, bodies, place) = (answer.clone(), Arc::clone(&bodies), Arc::clone(&place));
+        let at_place = Arc::clone(&place);
         // Whether a body is awaited: a client that leaves then has broken off its request.
         let reading = Arc::new(AtomicBool::new(false));
         let also_reading = Arc::clone(&reading);
         let service = service_fn(move |request| {
             let (answer, bodies) = (answer.clone(), Arc::clone(&bodies));
-            let (reading, place) = (Arc::clone(&reading), at_place.clone());
+            let (reading, place) = (Arc::clone(&reading), Arc::clone(&at_place));
             // Boxed, for what remains of a broken request can only be asked for then.
             Box::pin(async move {
                 let mut response = Response::new(Full::default());

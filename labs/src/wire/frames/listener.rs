@@ -45,7 +45,7 @@ pub struct FrameListener {
     heard: bool,
     /// What has ended since [`FrameListener::event`] last said so.
     closed: VecDeque<ConnectionId>,
-    /// A busy connection has been written to the end since.
+    /// A busy connection can take more since.
     written: bool,
     /// Bytes that are not written, over all connections, after the last attempt.
     unwritten: usize,
@@ -323,9 +323,10 @@ impl FrameListener {
             let before = peer.connection.unwritten();
             match peer.connection.poll_flush(cx) {
                 Poll::Pending => unwritten += peer.connection.unwritten(),
-                Poll::Ready(Ok(())) => self.written |= before >= BUSY,
+                Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => ended.push((id, None)),
             }
+            self.written |= before >= BUSY && peer.connection.unwritten() < BUSY;
         }
         self.unwritten = unwritten;
         if self.is_full() {

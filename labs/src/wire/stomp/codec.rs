@@ -17,6 +17,8 @@ pub const MAX_HEADERS: usize = 32 << 10;
 pub const MAX_BODY: usize = 16 << 20;
 /// Longest body that is read, bytes: what RabbitMQ takes from anybody, by default.
 pub const LONGEST_BODY: usize = 128 << 20;
+/// Room that is made at once for a body that was announced, bytes: it need not come.
+const AHEAD: usize = 1 << 20;
 
 /// The command of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,7 +236,7 @@ impl Decoder for Codec {
                 *length
             }
             Some(length) => {
-                input.reserve(*length + 1 - input.len());
+                input.reserve((*length + 1 - input.len()).min(AHEAD));
                 return Ok(None);
             }
             None => match input[self.looked_at..].iter().position(|byte| *byte == 0) {

@@ -8,7 +8,9 @@ use std::task::{Context, Poll};
 use anyhow::Result;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use zeromq::{CodecError, MultiPeerBackend, ReadGuard, ZmqError, accept_stream, tune_socket_buffers};
+use zeromq::{
+    CodecError, Endpoint, MultiPeerBackend, ReadGuard, ZmqError, accept_stream, tune_socket_buffers,
+};
 
 use crate::lab::Place;
 use crate::wire::sockets::{Bound, PATIENCE, Room, Share, Socket, serve_each};
@@ -48,11 +50,12 @@ impl Accepting {
 async fn accept(socket: Socket, backend: Arc<dyn MultiPeerBackend>, guard: Guard) -> Result<()> {
     let stream = socket.into_stream()?;
     tune_socket_buffers(stream.tcp());
+    let peer = stream.tcp().peer_addr()?;
     // A peer that leaves before it has sent anything has only looked in.
     if stream.is_closed().await {
         return Ok(());
     }
-    match accept_stream(backend, stream, Box::new(guard)).await {
+    match accept_stream(backend, stream, Endpoint::from_tcp_addr(peer), Box::new(guard)).await {
         // The guard has counted that, where it counts.
         Ok(()) | Err(ZmqError::Codec(_)) => Ok(()),
         Err(error) => Err(error.into()),

@@ -2,6 +2,7 @@
 //! exactly one each: what the checks are tried on.
 
 mod durable;
+mod foreign;
 mod pubsub;
 pub(super) mod queue;
 mod reqrep;
@@ -18,6 +19,8 @@ use labs::oneway::{OneWay, Receiver, Sender};
 use labs::pipeline::{Pipeline, Sharing, Stage};
 use labs::queue::{Consumer, Delivery, Producer, Queue};
 
+pub(super) use foreign::FOREIGN;
+use foreign::skips;
 use harness::roles::Handle;
 use tank::{Tank, pause};
 
@@ -51,24 +54,8 @@ pub(super) mod fault {
 }
 use fault::*;
 
-/// The body that this lab takes for a message that no lab wrote.
-pub(super) const FOREIGN: &[u8] = b"foreign";
-
-/// Whether to skip a body. It is counted, unless that is the fault.
-fn skips(body: &[u8], place: &Place, fault: usize) -> Result<bool> {
-    if body != FOREIGN {
-        return Ok(false);
-    }
-    ensure!(fault != ENDS_AT_FOREIGN, "this is not a message of a lab");
-    if fault != IGNORES_FOREIGN {
-        place.message_skipped("a foreign body");
-    }
-    Ok(true)
-}
-
 /// Messages before the sender has to wait.
 const DEPTH: usize = 1000;
-
 /// The knob that says which promise the lab breaks.
 pub(super) const FAULT: Knob = Knob::new("fault", NONE, "The promise that the lab breaks.");
 const HIGH_WATER: Knob = Knob::new("high-water", DEPTH, "Messages before more are dropped.");
@@ -284,8 +271,7 @@ impl Producer for Push {
             return Ok(());
         }
         if self.fault == SWAPS && body.first() == Some(&50) {
-            // Others are started meanwhile, and overtake it.
-            pause().await;
+            pause().await; // others overtake it
         }
         for body in self.kept.take().into_iter().chain([body]) {
             self.pour(body).await;

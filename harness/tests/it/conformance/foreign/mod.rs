@@ -129,13 +129,13 @@ async fn put_events<P: Publisher>(
     puts: Vec<Put>,
     publisher: &mut P,
 ) -> Result<usize> {
-    let (due, topic) = (puts.len(), Topic::new(TOPIC)?);
-    let mut stranger = Stranger::default();
+    let (topic, mut stranger, mut due) = (Topic::new(TOPIC)?, Stranger::default(), 0);
     for put in puts {
-        match put {
-            Put::Lab(body) => publisher.publish(&topic, body).await?,
+        let taken = match put {
+            Put::Lab(body) => publisher.publish(&topic, body).await.map(|()| true)?,
             put => site.soon("the broker takes a foreign event", stranger.put(place, put)).await?,
-        }
+        };
+        due += usize::from(taken);
     }
     Ok(due)
 }
@@ -151,24 +151,27 @@ async fn foreign_requests<L: RequestReply>(site: Site) -> Result<()> {
         table::unanswerable(L::TRANSPORT, &place.name()),
     );
     let replies = table::replies(L::TRANSPORT, &place.name());
-    let (foreign, late) = (requests.len(), replies.len());
     let asking = async {
-        let mut stranger = Stranger::default();
+        let (mut stranger, mut due) = (Stranger::default(), 0);
         reqrep::ask(&requester, 0).await?;
-        for put in requests.into_iter().chain(unanswerable) {
-            match put {
+        for put in requests {
+            let taken = match put {
                 // Nobody waits for the reply.
-                Put::Lab(body) => drop(requester.ask(body.into()).now_or_never()),
+                Put::Lab(body) => requester.ask(body.into()).now_or_never().is_none(),
                 put => stranger.put(&place, put).await?,
-            }
+            };
+            due += usize::from(taken);
         }
-        reqrep::ask(&requester, 1).await?;
-        skipped(&site, &place, foreign).await?;
-        for put in replies {
+        for put in unanswerable {
             stranger.put(&place, put).await?;
         }
+        reqrep::ask(&requester, 1).await?;
+        skipped(&site, &place, due).await?;
+        for put in replies {
+            due += usize::from(stranger.put(&place, put).await?);
+        }
         reqrep::ask(&requester, 2).await?;
-        skipped(&site, &place, foreign + late).await
+        skipped(&site, &place, due).await
     };
     reqrep::while_served::<L, _>(&site, &mut responder, asking).await
 }
@@ -185,7 +188,9 @@ async fn foreign_entries<L: Queue>(site: Site) -> Result<()> {
     for put in entries {
         match put {
             Put::Lab(body) => producer.send(body).await?,
-            put => site.soon("the broker takes a foreign entry", stranger.put(&place, put)).await?,
+            put => {
+                site.soon("the broker takes a foreign entry", stranger.put(&place, put)).await?;
+            }
         }
     }
     site.soon("the second is confirmed", producer.send(message(1, 64))).await?;
@@ -228,7 +233,9 @@ async fn foreign_results<L: Pipeline>(site: Site) -> Result<()> {
     for put in puts {
         match put {
             Put::Lab(body) => push.send(body).await?,
-            put => site.soon("a foreign result is taken", stranger.put(&inside, put)).await?,
+            put => {
+                site.soon("a foreign result is taken", stranger.put(&inside, put)).await?;
+            }
         }
     }
     push.send(message(1, 64)).await?;
@@ -252,7 +259,9 @@ async fn foreign_bodies<L: OneWay>(site: Site) -> Result<()> {
     for put in puts {
         match put {
             Put::Lab(body) => sender.send(body).await?,
-            put => site.soon("the receiver takes a foreign message", stranger.put(&place, put)).await?,
+            put => {
+                site.soon("the receiver takes a foreign message", stranger.put(&place, put)).await?;
+            }
         }
     }
     sender.send(message(1, 64)).await?;

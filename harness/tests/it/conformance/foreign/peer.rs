@@ -3,7 +3,6 @@
 use std::any::Any;
 
 use anyhow::{Context as _, Result, bail};
-use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use labs::lab::Place;
 use tempfile::TempDir;
@@ -11,7 +10,6 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::super::hostile::joined;
 use super::super::pubsub::TOPIC;
 use super::super::stream::message;
 
@@ -74,34 +72,37 @@ async fn frames<S: AsyncRead + AsyncWrite + Unpin + 'static>(mut stream: S) -> R
     Ok(Played { foreign: foreign.len(), publisher: Box::new(stream) })
 }
 
-/// ZMTP 3 by hand, since a PUB socket does not say when somebody has subscribed.
+/// A PUB socket, byte by byte (ZMTP 3.0): the crate's own does not say when somebody has subscribed.
 async fn zeromq(place: &Place) -> Result<Played> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     place.announce(format!("tcp://{}", listener.local_addr()?));
     let mut stream = listener.accept().await?.0;
-    stream.write_all(&joined(b"PUB")).await?;
-    stream.read_exact(&mut [0; 64]).await.context("no greeting came")?;
-    loop {
-        // All that a subscriber sends is short: flags, a length of one byte, a body.
-        let (flags, length) = (stream.read_u8().await?, stream.read_u8().await?);
-        let mut body = vec![0; usize::from(length)];
-        stream.read_exact(&mut body).await?;
-        // Not a command: the subscription.
-        if flags & 4 == 0 && body.first() == Some(&1) {
-            break;
-        }
+    let mut greeting = [0; 64];
+    (greeting[0], greeting[9], greeting[10]) = (0xff, 0x7f, 3);
+    greeting[12..16].copy_from_slice(b"NULL");
+    stream.write_all(&greeting).await?;
+    stream.read_exact(&mut greeting).await?;
+    stream.write_all(b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x03PUB").await?;
+    // Its READY, then its subscription.
+    for _ in 0..2 {
+        let (_flags, length) = (stream.read_u8().await?, stream.read_u8().await?);
+        stream.read_exact(&mut vec![0; usize::from(length)]).await?;
     }
-    let event = |number| vec![Bytes::from_static(TOPIC.as_bytes()), message(number, 64)];
-    let foreign = [vec!["küche", "x"], vec!["", "x"], vec!["one-frame"], vec![TOPIC, "three", "frames"]];
-    let count = foreign.len() + 1;
-    let foreign = foreign.map(|frames| frames.into_iter().map(Bytes::from).collect());
-    let broken = vec![Bytes::from_static(b"\xff\xfe"), Bytes::from_static(b"x")];
-    for frames in [event(0)].into_iter().chain(foreign).chain([broken, event(1)]) {
+    let event = |number| vec![TOPIC.as_bytes().to_vec(), message(number, 64).to_vec()];
+    let foreign: [&[&[u8]]; 5] = [
+        &["küche".as_bytes(), b"x"],
+        &[b"", b"x"],
+        &[b"one-frame"],
+        &[b"a", b"b", b"c"],
+        &[b"\xff\xfe", b"x"],
+    ];
+    let foreign_count = foreign.len();
+    let foreign = foreign.map(|frames| frames.iter().map(|frame| frame.to_vec()).collect());
+    for frames in [event(0)].into_iter().chain(foreign).chain([event(1)]) {
         for (at, frame) in frames.iter().enumerate() {
             let more = u8::from(at + 1 < frames.len());
             stream.write_all(&[&[more, frame.len() as u8], &frame[..]].concat()).await?;
         }
     }
-    stream.flush().await?;
-    Ok(Played { foreign: count, publisher: Box::new(stream) })
+    Ok(Played { foreign: foreign_count, publisher: Box::new(stream) })
 }

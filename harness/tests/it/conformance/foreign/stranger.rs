@@ -42,14 +42,14 @@ pub(super) struct Stranger {
 }
 
 impl Stranger {
-    /// Returns when the broker has handled the message.
-    pub(super) async fn put(&mut self, place: &Place, put: Put) -> Result<()> {
-        match put {
+    /// Returns when the broker has handled the message: whether it has taken it.
+    pub(super) async fn put(&mut self, place: &Place, put: Put) -> Result<bool> {
+        let done = match put {
+            Put::Stomp(frame) => return stomp(place, &frame).await,
             Put::Redis(command) => redis(place, &command).await,
             Put::Nats(commands) => nats(place, &commands).await,
             Put::Amqp(exchange, key, properties) => amqp(place, &exchange, &key, properties).await,
             Put::Mqtt(topic, properties) => mqtt(place, topic, properties).await,
-            Put::Stomp(frame) => stomp(place, &frame).await,
             Put::Dealer(frames) => {
                 let socket = match &mut self.dealer {
                     Some(socket) => socket,
@@ -73,7 +73,8 @@ impl Stranger {
                 socket.send(of(frames)?).await.context("the receiver takes nothing")
             }
             Put::Lab(_) => bail!("a lab in memory has no other clients"),
-        }
+        };
+        done.map(|()| true)
     }
 }
 
@@ -81,7 +82,7 @@ async fn address(place: &Place) -> Result<String> {
     Ok(format!("tcp://{}", place.peer().await?.trim_start_matches("tcp://")))
 }
 
-pub(super) fn of(frames: Vec<Bytes>) -> Result<ZmqMessage> {
+fn of(frames: Vec<Bytes>) -> Result<ZmqMessage> {
     ZmqMessage::try_from(frames).ok().context("a message needs a frame")
 }
 
@@ -103,7 +104,7 @@ async fn nats(place: &Place, commands: &[u8]) -> Result<()> {
     stream.write_all(commands).await?;
     // NATS handles commands in order.
     stream.write_all(b"PING\r\n").await?;
-    let said = until(&mut stream, "PONG\r\n").await?;
+    let said = until(&mut stream, &["PONG\r\n"]).await?;
     ensure!(!said.contains("-ERR"), "NATS refused: {said}");
     Ok(())
 }
@@ -130,7 +131,7 @@ async fn mqtt(place: &Place, topic: String, properties: PublishProperties) -> Re
     Ok(())
 }
 
-async fn stomp(place: &Place, frame: &[u8]) -> Result<()> {
+async fn stomp(place: &Place, frame: &[u8]) -> Result<bool> {
     let endpoint = place.endpoint("stomp", 61613)?;
     let (user, password) = endpoint.login.context("no login")?;
     let mut stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
@@ -141,13 +142,14 @@ async fn stomp(place: &Place, frame: &[u8]) -> Result<()> {
     )?;
     frames.extend_from_slice(frame);
     stream.write_all(&frames).await?;
-    until(&mut stream, "receipt-id:in").await.map(drop)
+    let said = until(&mut stream, &["receipt-id:in", "ERROR"]).await?;
+    Ok(!said.contains("ERROR"))
 }
 
-/// Reads until `end` has come.
-async fn until(stream: &mut TcpStream, end: &str) -> Result<String> {
+/// Reads until one of these has come.
+async fn until(stream: &mut TcpStream, ends: &[&str]) -> Result<String> {
     let mut seen = Vec::new();
-    while !String::from_utf8_lossy(&seen).contains(end) {
+    while !ends.iter().any(|end| String::from_utf8_lossy(&seen).contains(end)) {
         let read = stream.read_buf(&mut seen).await?;
         ensure!(read > 0, "the broker has closed the connection: {}", String::from_utf8_lossy(&seen));
     }

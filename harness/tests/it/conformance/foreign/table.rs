@@ -106,14 +106,14 @@ pub(super) fn requests(transport: &str, variant: Option<&str>, place: &str) -> V
                 .map(|properties| Put::Amqp(String::new(), place.to_owned(), properties))
                 .into()
         }
-        ("stomp", _) => ["", "/topic/x", "/queue/", "/exchange/amq.topic/x", "nonsense"]
-            .map(|address| {
-                let properties = BasicProperties::default();
-                let properties =
-                    if address.is_empty() { properties } else { properties.with_reply_to(address.into()) };
-                Put::Amqp(String::new(), place.to_owned(), properties)
-            })
-            .into(),
+        // RabbitMQ refuses some of these itself.
+        ("stomp", _) => {
+            ["", "reply-to:\n", "reply-to:/queue/\n", "reply-to:/topic\n", "reply-to:/exchange\n"]
+                .map(|address| {
+                    Put::Stomp(format!("destination:/queue/{place}\n{address}\nforeign\0").into_bytes())
+                })
+                .into()
+        }
         ("zeromq", None) => [vec!["foreign"], vec!["", "two", "frames"], vec!["no body", ""]]
             .map(|frames| Put::Dealer(frames.into_iter().map(Bytes::from).collect()))
             .into(),
@@ -138,13 +138,6 @@ pub(super) fn unanswerable(transport: &str, place: &str) -> Vec<Put> {
             vec![Put::Redis(words.into_iter().map(Bytes::copy_from_slice).collect())]
         }
         "rabbitmq" => ["no-such-queue", "amq.rabbitmq.reply-to.nonsense"]
-            .map(|address| {
-                let properties = BasicProperties::default().with_reply_to(address.into());
-                Put::Amqp(String::new(), place.to_owned(), properties)
-            })
-            .into(),
-        // There is no such queue, and one of another kind.
-        "stomp" => ["/queue/no-such-queue", "/amq/queue/no-such-queue", "/reply-queue/no-such-queue"]
             .map(|address| {
                 let properties = BasicProperties::default().with_reply_to(address.into());
                 Put::Amqp(String::new(), place.to_owned(), properties)

@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::frame::frame;
+use super::pace::Pace;
 use super::people::Person;
 use crate::apps::chat::room::Room;
 
@@ -22,10 +23,7 @@ pub(super) struct Client {
     pub(super) position: Option<u64>,
     /// A page of history is on its way: until it comes there may be a gap.
     pub(super) paging: bool,
-    /// Frames it has sent since the last tick.
-    pub(super) sent: usize,
-    /// Ticks without a break in which it sent too many.
-    pub(super) ticks_too_fast: usize,
+    pub(super) pace: Pace,
     /// Lines that did not fit since it fell behind.
     missed: u64,
     behind: Arc<AtomicBool>,
@@ -76,8 +74,7 @@ pub(super) fn new() -> (Client, Line) {
         room: None,
         position: None,
         paging: false,
-        sent: 0,
-        ticks_too_fast: 0,
+        pace: Pace::default(),
         missed: 0,
         behind,
         waiting,
