@@ -332,7 +332,7 @@ fn patterns() -> Vec<Check> {
         .role_counts(1, 2),
         Check {
             faults: Faults {
-                shares: &[(Harm::Repeated, 300), (Harm::Slow, 20)],
+                shares: &[(Harm::Repeated, 70), (Harm::Slow, 10)],
                 slow_ns: 600 * MS,
                 ..Faults::default()
             },
@@ -340,7 +340,7 @@ fn patterns() -> Vec<Check> {
             ..Check::of(
                 "late-among-duplicates",
                 Pattern::Queue,
-                "many come to both consumers, and 2 in 100 take 600 ms",
+                "7 in 100 come twice, and 1 in 100 takes 600 ms",
                 &["duplicated", "lost, by the plan"],
             )
             .role_counts(1, 2)

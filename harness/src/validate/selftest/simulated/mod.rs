@@ -37,7 +37,7 @@ impl SimulatedLab {
 impl Lab for SimulatedLab {
     const TRANSPORT: &'static str = "known";
     const BROKER: Option<Broker> = None;
-    const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
+    const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const KNOBS: &'static [Knob] = &[KNOB];
     const JOIN: Join = Join::Confirmed;
