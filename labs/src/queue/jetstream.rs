@@ -23,6 +23,7 @@ use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::jetstream::stream::{self, RetentionPolicy, StorageType};
 use bytes::Bytes;
+use tokio::sync::Mutex;
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::queue::{Consumer, Delivery, Producer, Queue};
@@ -63,7 +64,7 @@ impl Queue for JetStream {
 
     async fn producer(&self) -> Result<StreamProducer> {
         let js = JetStreamConnection::connect(&self.place).await?;
-        Ok(StreamProducer { js, subject: self.place.name().into() })
+        Ok(StreamProducer { js, subject: self.place.name().into(), turn: Mutex::default() })
     }
 
     async fn consumer(&self, prefetch: u16) -> Result<StreamConsumer> {
@@ -89,12 +90,19 @@ pub(crate) async fn create_stream(place: &Place) -> Result<()> {
 pub struct StreamProducer {
     js: JetStreamConnection,
     subject: Subject,
+    /// Sends that start at once are handed over one after the other, so that they keep their order.
+    turn: Mutex<()>,
 }
 
 impl Producer for StreamProducer {
     async fn send(&self, body: Bytes) -> Result<()> {
         // Two waits: the message is handed over to the client; JetStream has stored it.
-        let confirmed = async { self.js.context.publish(self.subject.clone(), body).await?.await };
+        let confirmed = async {
+            let turn = self.turn.lock().await;
+            let stored = self.js.context.publish(self.subject.clone(), body).await?;
+            drop(turn);
+            stored.await
+        };
         self.js.nats.unless_lost(confirmed).await.map(drop).context("the message is not confirmed")
     }
 

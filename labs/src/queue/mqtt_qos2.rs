@@ -9,8 +9,7 @@
 //! it again. A consumer that died between its work and its PUBREC gets the message again, as at
 //! QoS 1. A nacked message, and one left in the session of a dead consumer, is published
 //! again as a new message. So this lab promises and loses what `queue-mqtt` does (messages
-//! survive kill -9 of a consumer, some come twice), for twice the packets. With thousands of sends
-//! in flight it may also reorder: seen in the tests, the cause is not known.
+//! survive kill -9 of a consumer, some come twice), for twice the packets.
 //!
 //! Run it: `just lab queue-mqtt-qos2`, and beside it `just lab queue-mqtt`. Watch it:
 //! `mosquitto_sub -V 5 -t 'PLACE/sessions/#' -v`.

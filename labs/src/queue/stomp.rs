@@ -19,7 +19,7 @@
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
 use crate::queue::{Consumer, Delivery, Producer, Queue};
@@ -72,6 +72,7 @@ impl Queue for Stomp {
             queue: stomp::queue(&self.place),
             persistent: self.place.knob(PERSISTENT) > 0,
             in_flight: Semaphore::new(self.place.knob(IN_FLIGHT).max(1)),
+            turn: Mutex::default(),
         })
     }
 
@@ -86,16 +87,20 @@ pub struct QueueProducer {
     queue: String,
     persistent: bool,
     in_flight: Semaphore,
+    /// Sends that start at once wait for room one after the other, so that they keep their order.
+    turn: Mutex<()>,
 }
 
 impl Producer for QueueProducer {
     async fn send(&self, body: Bytes) -> Result<()> {
+        let turn = self.turn.lock().await;
         let _permit = self.in_flight.acquire().await.context("closed")?;
         let headers = [("destination", self.queue.as_str()), ("persistent", "true")];
         let headers = if self.persistent { &headers[..] } else { &headers[..1] };
         self.connection.room().await?;
         let receipt = self.connection.put_for_receipt(Command::Send, headers, &body)?;
         self.connection.write();
+        drop(turn);
         receipt.await.context("the message is not confirmed")
     }
 

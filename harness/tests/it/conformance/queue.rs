@@ -32,11 +32,7 @@ const NOTHING: Duration = Duration::from_millis(250);
 
 pub(super) fn promises<L: Queue>() -> Vec<Promise> {
     let mut promises = stream::promises::<Line<L>>("");
-    promises.extend(promises![L: confirmed, once, prefetch, ack, nack, redelivered, returns]);
-    // At QoS 2 messages have come out of order; the lab says so.
-    if L::VARIANT != Some("qos2") {
-        promises.extend(promises![L: in_flight]);
-    }
+    promises.extend(promises![L: in_flight, confirmed, once, prefetch, ack, nack, redelivered, returns]);
     promises.extend(foreign::queue::<L>());
     if hostile::listens::<L>() {
         const LISTENER: Listener = Listener { foreign: b"Zzz", socket: b"DEALER" };

@@ -40,8 +40,10 @@ impl MqttClient {
         self.publish_to_confirm(message).await?.wait().await
     }
 
-    /// PUBLISH at QoS 1 or 2: accepts a message, whose confirmation can be awaited later.
+    /// PUBLISH at QoS 1 or 2: accepts a message, whose confirmation can be awaited later. Messages
+    /// are accepted in the order of the calls.
     pub(crate) async fn publish_to_confirm(&self, message: Publication) -> Result<Confirmation> {
+        let _turn = self.0.in_flight.turn.lock().await;
         let room = self.0.in_flight.room(message.body.len()).await?;
         let (sender, confirmation) = ConfirmationSender::pair();
         self.hand_over(message, room, Some(sender))?;

@@ -20,6 +20,9 @@ const UNIT: usize = 4096;
 /// written at QoS 0, confirmed above.
 pub(super) struct InFlight {
     room: Semaphore,
+    /// Messages of callers that send at once wait for room one after the other: a free place goes
+    /// to the first of them, and nobody who comes later is handed over before it.
+    pub(super) turn: tokio::sync::Mutex<()>,
     state: Mutex<State>,
     all_settled: Notify,
     dropped: AtomicU64,
@@ -48,6 +51,7 @@ impl Default for InFlight {
     fn default() -> Self {
         Self {
             room: Semaphore::new(MESSAGES),
+            turn: tokio::sync::Mutex::default(),
             state: Mutex::default(),
             all_settled: Notify::new(),
             dropped: AtomicU64::new(0),
