@@ -115,7 +115,8 @@ mod tests {
             drop(near);
             // The question cannot be written any more, and none has to be.
             let Ok(arguments) = call(&mut Socket::Unix(far), b"", 10, 30) else { return false };
-            assert!(input.ends_with(&arguments));
+            // More may follow them.
+            assert!(memchr::memmem::find(input, &arguments).is_some());
             true
         });
     }
