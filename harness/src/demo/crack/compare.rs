@@ -1,5 +1,5 @@
 //! `lab crack --compare`: the speed-up by workers, and the cost of the transport. Each
-//! measurement tries all the same words, with a hash that none of them has.
+//! measurement tries the same words, all of them, because no word has the hash.
 
 use std::cell::RefCell;
 use std::process::ExitCode;

@@ -27,7 +27,7 @@ const BEAT: Duration = Duration::from_secs(2);
 pub(super) fn trials() -> Vec<Trial> {
     vec![
         needs(Broker::Redis, "chat::history_goes_on_behind_a_foreign_entry", || block_on(foreign_entries())),
-        needs(Broker::Redis, "chat::whoever_joins_fast_is_limited", || block_on(fast())),
+        needs(Broker::Redis, "chat::a_browser_that_joins_fast_is_limited", || block_on(fast())),
         trial("chat::what_no_page_says_is_refused", || block_on(refused())),
     ]
 }
@@ -122,7 +122,7 @@ async fn fast() -> Result<()> {
         }
     }
     ensure!(told, "{joins} joins, and nobody said that this is too fast");
-    ensure!(joins < 100_000, "whoever goes on is not disconnected");
+    ensure!(joins < 100_000, "a browser that goes on is not disconnected");
     ann.say("hello").await?;
     ann.until("is heard", Talker::is_through).await?;
     // All of them have been published by then.

@@ -26,7 +26,7 @@ pub(super) async fn in_flight<L: Queue>(site: Site) -> Result<()> {
                 tokio::task::yield_now().await;
             }
         }
-        // Whoever held one back has let it go by then.
+        // By then every message that was held back has been sent.
         tx.confirmed(0).await?;
         tx.put(vec![message(END, 32)]).await
     };

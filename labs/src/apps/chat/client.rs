@@ -108,7 +108,7 @@ async fn read(mut stream: SplitStream<WebSocket>, guest: &Guest) -> Result<()> {
         let word = match message? {
             Message::Text(text) => serde_json::from_str(&text).ok(),
             Message::Binary(_) => None,
-            // Of the protocol, and answered by it; they count all the same.
+            // Pings and pongs, which the library answers, count as well.
             _ => match hub.pace(number) {
                 Verdict::Leave => return Ok(()),
                 _ => continue,

@@ -116,8 +116,8 @@ mod tests {
     fn fuzz_gather_answers() {
         let seeds = ["7\nworker-1 ok fine", "18446744073709551615\na error no"];
         fuzz::Target::new("gather_answers").seeds(seeds).run(|input| {
-            let letter = Bytes::copy_from_slice(input);
-            let Some((id, name, answer)) = read_answer(&letter) else { return false };
+            let reply = Bytes::copy_from_slice(input);
+            let Some((id, name, answer)) = read_answer(&reply) else { return false };
             assert!(is_name(&name));
             let body = format!("{name} {}", answer::write(&answer));
             let again = Bytes::from(reply_message(id.to_string().as_bytes(), body.as_bytes()));

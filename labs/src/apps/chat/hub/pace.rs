@@ -7,7 +7,7 @@ const PER_TICK: usize = 20;
 const TOO_MANY: usize = 200;
 const TICKS_TOO_FAST: usize = 10;
 
-/// What becomes of a frame.
+/// What happens to a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::apps::chat) enum Verdict {
     /// It is handled.

@@ -8,7 +8,7 @@ use super::pace::Verdict;
 use crate::apps::chat::message;
 
 impl Hub {
-    /// A browser sends a frame: what becomes of it.
+    /// What happens to the frame that a browser has sent.
     pub(in crate::apps::chat) fn pace(&self, number: u64) -> Verdict {
         self.lock().clients.get_mut(&number).map_or(Verdict::Leave, |client| client.pace.frame())
     }
