@@ -107,7 +107,7 @@ async fn produce<R: Recording>(context: &RoleContext, producer: impl Producer) -
         look = full.then(|| {
             look.filter(|look| clock::now() < *look).unwrap_or_else(|| in_flight_window.next_look())
         });
-        let wake = look.or(due).unwrap_or(window.to).min(window.to.max(clock::now()));
+        let wake = look.or(due).unwrap_or(window.to).min(window.to);
         tokio::select! {
             biased;
             Some((sequence, sent, at, confirmed)) = in_flight.next() => match confirmed {
