@@ -9,9 +9,11 @@ use crate::measure::cost;
 use crate::measure::recorder::{Progress, Recording, SenderRecorder};
 use crate::results::LoadKind;
 
-/// How long a full window is left alone at least and at most before it is looked at again, ns.
+/// How long a full window is left alone at least before it is looked at again, ns.
 const SHORTEST_PAUSE: u64 = 50_000;
-const LONGEST_PAUSE: u64 = 10_000_000;
+/// And at most, ns: so long that a crowd looks about once a millisecond, all together.
+const LONGEST_PAUSE: std::ops::RangeInclusive<u64> = 10_000_000..=100_000_000;
+const PAUSE_PER_SENDER: u64 = 1_000_000;
 /// A window in which nothing moves for this long has lost its messages, where
 /// the transport may lose them. ns.
 const GIVE_UP: u64 = 500_000_000;
@@ -20,6 +22,19 @@ const GIVE_UP: u64 = 500_000_000;
 const WINDOW_BYTES: u64 = 16 << 20;
 /// Looks from which the cost of one is taken.
 const CALIBRATION: u64 = 16;
+
+/// How much of its share a sender waits for, once the share is used up.
+///
+/// A sender alone refills early, or the receivers would run dry. In a crowd the others keep them
+/// busy, and a share is small: each wake-up has to be worth more of it.
+fn burst(share: u64, senders: usize) -> u64 {
+    let quarters = match senders {
+        ..4 => 1,
+        4..16 => 2,
+        _ => 3,
+    };
+    (share / 4 * quarters).max(1)
+}
 
 /// Closes the loop: at most so many messages sent and not yet received by the
 /// slowest receiver, as the receivers' accounts say.
@@ -33,10 +48,14 @@ pub(in crate::roles) struct InFlightWindow {
     /// Once full, this much must be free before more is sent: many messages for
     /// each wake-up, not one.
     burst: u64,
+    /// The room that the last look found.
+    room: u64,
+    /// How many of this producer's messages were received when the window was last found full,
+    /// and when that was, ns of the clock.
+    full: (u64, u64),
     /// How long to leave a full window alone, ns: about until a burst is free.
     pause: u64,
-    /// Looks at the full window since it was last found to have room.
-    looks: u32,
+    longest_pause: u64,
     /// Looks in all, and what one costs: CPU time, ns.
     all_looks: u64,
     look_cost: u64,
@@ -63,11 +82,15 @@ impl InFlightWindow {
             if limit == u64::MAX { limit } else { limit.min(WINDOW_BYTES / measure.size.max(1) as u64) };
         let share = (limit / context.init.senders as u64).max(1);
         let receivers = receivers.iter().map(|role| Counters::open(&measure.accounts, role));
+        let burst = burst(share, context.init.senders);
         Ok(Self {
             limit: share,
-            burst: (share / 4).max(1),
+            burst,
+            room: 0,
+            full: (0, clock::now()),
             pause: SHORTEST_PAUSE,
-            looks: 0,
+            longest_pause: (PAUSE_PER_SENDER * context.init.senders as u64)
+                .clamp(*LONGEST_PAUSE.start(), *LONGEST_PAUSE.end()),
             all_looks: 0,
             look_cost: 0,
             producer: context.init.index,
@@ -87,30 +110,33 @@ impl InFlightWindow {
             return true;
         }
         let fits = (self.received() + self.written_off).saturating_add(self.limit);
-        let room = fits.saturating_sub(sent);
-        if room < self.burst {
+        self.room = fits.saturating_sub(sent);
+        if self.room < self.burst {
             return false;
-        }
-        // Nearly empty already: the next look comes earlier, or the receivers would run dry.
-        if std::mem::take(&mut self.looks) > 0 && room > self.limit - self.burst {
-            self.pause = (self.pause / 2).max(SHORTEST_PAUSE);
         }
         self.known_good = fits;
         true
     }
 
-    /// When to look again at a window that is full, ns of the clock.
+    /// When to look again at a window that is full, ns of the clock: when a burst should be free,
+    /// at the pace at which messages were received since it was last full.
     ///
     /// A sender in a crowd has a small share of the window and gets little of the receivers'
     /// time, so its share is full for long: looking at a fixed interval would cost more CPU than
-    /// the messages do. The pause doubles while the window stays full.
+    /// the messages do.
     pub(in crate::roles) fn next_look(&mut self) -> u64 {
-        if self.looks > 0 {
-            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        }
-        self.looks += 1;
+        let (received, now) = (self.received(), clock::now());
+        let since = received.saturating_sub(self.full.0);
+        // An eighth more than is missing, so that one look is enough.
+        let wanted = self.burst.saturating_sub(self.room) + self.burst / 8;
+        self.pause = match since {
+            0 => self.pause * 2,
+            _ => (now - self.full.1).saturating_mul(wanted) / since,
+        };
+        self.pause = self.pause.clamp(SHORTEST_PAUSE, self.longest_pause);
+        self.full = (received, now);
         self.all_looks += 1;
-        clock::now() + self.pause
+        now + self.pause
     }
 
     /// Finds out what a look costs, before the common start. Nothing is sent meanwhile.
