@@ -124,6 +124,7 @@ async fn produce<R: Recording>(context: &RoleContext, producer: impl Producer) -
                 // Waiting for a full window, or for the end of a closed loop, is not part of a
                 // message's time.
                 let late = slept?.filter(|_| due == Some(wake));
+                sends.refresh_clock();
                 sends.woke(wake, late);
             }
             () = &mut stop => break,
