@@ -90,7 +90,8 @@ async fn produce<R: Recording>(context: &RoleContext, producer: impl Producer) -
         loop {
             let now = sends.now();
             let scheduled = due.unwrap_or(now);
-            full = look.is_some_and(|look| now < look) || !in_flight_window.has(sends.sent());
+            // A refused message is never received, and is in the way of no other.
+            full = look.is_some_and(|look| now < look) || !in_flight_window.has(sends.accepted());
             let over = scheduled >= window.to || sends.sent() >= quota;
             if scheduled > now || over || in_flight.len() >= limit || full {
                 break;

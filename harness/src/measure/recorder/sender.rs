@@ -23,6 +23,7 @@ pub struct SenderRecorder<R = Full> {
     run: u32,
     producer: u32,
     sequence: u64,
+    refusals: u64,
     builder: MessageBuilder,
     refused: Bitmap,
     confirmed: Bitmap,
@@ -58,6 +59,7 @@ impl<R: Recording> SenderRecorder<R> {
             run,
             producer: u32::try_from(producer)?,
             sequence: 0,
+            refusals: 0,
             builder: MessageBuilder::new(size),
             refused: Bitmap::open(dir, role, Set::Refused, producer)?,
             confirmed: Bitmap::open(dir, role, Set::Confirmed, producer)?,
@@ -153,8 +155,15 @@ impl<R: Recording> SenderRecorder<R> {
         self.sequence
     }
 
+    /// How many of them were not refused.
+    #[inline]
+    pub fn accepted(&self) -> u64 {
+        self.sequence - self.refusals
+    }
+
     /// The lab said no.
     pub fn refuse(&mut self, sequence: u64) {
+        self.refusals += 1;
         self.refused.insert(sequence);
         self.counters.add(Counter::Refused, 1);
     }
