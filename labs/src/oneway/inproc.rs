@@ -1,9 +1,17 @@
-//! One-way inside one process: a bounded channel.
+//! One-way inside one process: a bounded channel. This lab measures the price of handing over, and
+//! the least that the harness itself costs.
 //!
-//! Nothing goes over a wire: a body is a counted reference to memory, and `send`
-//! moves the reference into the channel. So this lab measures the price of handing
-//! over, and the least that the harness itself costs. A full channel makes the
-//! sender wait. Nothing is confirmed; the messages are lost with the process.
+//! Wire: none. A body is a counted reference to memory, and `send` moves this reference into a
+//! channel that all senders share.
+//!
+//! Confirms: nothing. `send` returns when the channel has the message, and waits while `depth`
+//! messages are in it. `flush` and `close` have nothing left to do.
+//!
+//! Survives: the end of a sender; its messages stay in the channel. Nothing replaces the receiver:
+//! after its end, `send` returns an error.
+//!
+//! Loses: with the receiver, the messages in the channel and those of the batch that it has taken
+//! out (`batch`); with the process, everything.
 //!
 //! Run it with `just lab oneway-inproc`.
 

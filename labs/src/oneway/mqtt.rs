@@ -1,12 +1,22 @@
-//! One-way over MQTT at QoS 0, "at most once": the sender sends PUBLISH packets for the topic
-//! `PLACE/messages`, to which the receiver is the only subscriber, and the broker passes each on.
-//! Packets have no identifier, and nothing is acknowledged or confirmed.
+//! One-way over MQTT at QoS 0, "at most once": a topic with one subscriber.
 //!
-//! Promises: order per sender, and that a receiver is subscribed (SUBACK) when `receiver`
-//! returns. Loses: what is published while no receiver is there, since at QoS 0 the broker
-//! stores nothing for the absent; what was on its way when a connection broke. A client that
-//! stops reading cannot answer heartbeats, and the broker would take it for dead: so the
-//! receiver reads on, and drops new messages while `HIGH_WATER` of them wait.
+//! Wire: the sender writes PUBLISH packets with the topic `PLACE/messages`, and the broker passes
+//! each on to the receiver, its only subscriber, in order for each sender. Packets have no
+//! identifier, and none is acknowledged.
+//!
+//! Confirms: no message. `send` returns when the client has it, and waits while 1,024 messages, or
+//! 4 MiB, are not written; `flush` returns when the broker has passed all on: an answer to a
+//! request behind them says so. `receiver` returns when the broker has agreed to the subscription
+//! (SUBACK).
+//!
+//! Survives: the death of a sender or a receiver, for the other side: a new receiver gets what is
+//! published from then on. No connection is made again: after a cut or a restart of the broker, the
+//! calls of both ends return an error.
+//!
+//! Loses: what is published while no receiver is there, since at QoS 0 the broker stores nothing
+//! for the absent; what was on its way when a connection broke. A client that stops reading cannot
+//! answer heartbeats, and the broker would take it for dead: so the receiver reads on, and drops
+//! new messages while `high-water` of them wait.
 //!
 //! Run it: `just lab oneway-mqtt`. Listen in: `mosquitto_sub -t 'PLACE/#' -v`.
 

@@ -1,12 +1,21 @@
-//! One-way over NATS core: the sender publishes to a subject (`PUB PLACE`), and NATS copies each
-//! message to whoever has subscribed to that subject at that moment (`SUB PLACE`).
+//! One-way over NATS core: a subject with one subscriber.
 //!
-//! NATS stores nothing and confirms nothing: a sender knows at most that its messages are
-//! written, and after `close` that NATS has read them. Promises: order per sender, and that a
-//! receiver is subscribed when `receiver` returns. Loses: what is sent while nobody receives;
+//! Wire: the sender publishes to a subject (`PUB PLACE`), and NATS copies each message to whoever
+//! has subscribed to that subject at that moment (`SUB PLACE`), in order for each sender. NATS
+//! stores nothing and acknowledges nothing.
+//!
+//! Confirms: no message. `send` returns when the client has it, `flush` when all are written,
+//! `close` when NATS has read them. `receiver` returns when the subscription is in force: a message
+//! to itself, behind SUB, has come back.
+//!
+//! Survives: the death of a sender or a receiver, for the other side: a new receiver gets what is
+//! published from then on. No connection is made again: after a cut or a restart of NATS, the calls
+//! of both ends return an error.
+//!
+//! Loses: what is published while nobody receives, and what is on its way when a side or NATS dies;
 //! what a slow receiver has no room for, since the client reads on and drops new messages while
-//! `high-water` of them wait; and where the client itself reads too slowly, NATS closes its
-//! connection (when 64 MB wait, or a write has taken ten seconds).
+//! `high-water` of them wait. Where the client itself reads too slowly, NATS closes its connection
+//! (when 64 MB wait, or a write has taken ten seconds).
 //!
 //! Run it: `just lab oneway-nats`. Listen in: `nats sub '>'`.
 

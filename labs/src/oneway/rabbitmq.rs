@@ -1,17 +1,21 @@
-//! One-way over RabbitMQ: the sender publishes to the default exchange
-//! (`basic.publish`), which routes each message to the queue named by its routing
-//! key. The receiver consumes from that queue (`basic.consume` with `no_ack`).
+//! One-way over RabbitMQ: a transient queue, without confirms and without acks.
 //!
-//! The queue is transient, and nothing is confirmed: without publisher confirms
-//! a message is done when it is written, and without acks RabbitMQ forgets it
-//! when it has written it to the receiver. `flush` returns when RabbitMQ has
-//! routed all messages. It promises order per sender, and that a message waits
-//! in the queue for a receiver that is late.
+//! Wire: the sender publishes to the default exchange (`basic.publish`), which routes each message
+//! to the queue named by its routing key, `PLACE`. The receiver consumes from that queue
+//! (`basic.consume` with `no_ack`), in order for each sender.
 //!
-//! Loses: what is on its way when a side dies, and everything in the queue when
-//! RabbitMQ dies. Without acks there is no back-pressure: RabbitMQ delivers as
-//! fast as the socket takes it, and what a slow receiver has not handled waits
-//! in the receiver's own memory.
+//! Confirms: nothing. `send` returns when the client has the message, and waits while 1,024 of
+//! them, or 4 MiB, are not written. `flush` returns when RabbitMQ has routed all messages: an
+//! answer to a request behind them says so.
+//!
+//! Survives: a receiver that is late or dies: what was not delivered waits in the queue. No
+//! connection is made again: after a cut or a restart of RabbitMQ, the calls of both ends return an
+//! error.
+//!
+//! Loses: what is on its way when a side dies, because RabbitMQ forgets a message when it has
+//! written it; everything in the queue when RabbitMQ dies. Without acks there is no back-pressure:
+//! what a slow receiver has not handled waits in its own memory, without a limit, and is lost with
+//! it.
 //!
 //! Run it: `just lab oneway-rabbitmq`. Watch it: `rabbitmqctl list_queues`.
 

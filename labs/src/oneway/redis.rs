@@ -1,13 +1,20 @@
-//! One-way over a Redis list: the sender pushes at the tail (`RPUSH`, many
-//! messages with one command), the receiver pops at the head and waits while the
-//! list is empty (`BLMPOP`). An item is the message's body.
+//! One-way over a Redis list: pushed at the tail, popped at the head.
 //!
-//! `flush` returns when Redis has answered every `RPUSH`: the messages are in
-//! its memory. There are no acks; popping removes. It promises order per sender,
-//! and that a message waits for a receiver that is late or slow.
+//! Wire: the sender pushes (`RPUSH`, up to `batch` messages with one command), the receiver pops
+//! (`BLMPOP`, up to `batch` at once) and waits while the list is empty. The list is `PLACE:list`,
+//! an item is a message's body, and popping removes it.
 //!
-//! Loses: what was popped and not handled when the receiver dies, up to a batch;
-//! everything on the list when Redis dies.
+//! Confirms: only that the list has a message, not that somebody took it: `flush` returns when
+//! Redis has answered every `RPUSH`. `send` returns when the message waits for its command, and
+//! waits itself while eight commands are not answered.
+//!
+//! Survives: a receiver that is late, is slow or dies: what it has not popped waits on the list. No
+//! connection is made again: after a cut or a restart of Redis, the calls of both ends return an
+//! error.
+//!
+//! Loses: what was popped and not handled when the receiver dies, up to a batch; what a sender that
+//! dies had not flushed; everything on the list when Redis dies, unless it runs with
+//! `appendonly yes`.
 //!
 //! Run it: `just lab oneway-redis`. Watch it: `redis-cli LLEN PLACE:list`.
 

@@ -1,16 +1,19 @@
-//! One-way over STOMP: the sender writes SEND frames with the destination
-//! `/queue/NAME`, which RabbitMQ's STOMP plugin maps to an AMQP queue of that
-//! name. The receiver subscribes to it (SUBSCRIBE with `ack:auto`, which means
-//! without acks) and reads MESSAGE frames. All of it is text: `nc` and a keyboard
-//! can take either part.
+//! One-way over STOMP: a RabbitMQ queue, in frames of text that `nc` and a keyboard can write, too.
 //!
-//! Only the last SEND before a flush asks for a receipt. RabbitMQ serves a
-//! connection in order, so this receipt says that the queue has all messages, in
-//! memory. It promises order per sender, and that a message waits in RabbitMQ for
-//! a receiver that is late or slow.
+//! Wire: the sender writes SEND frames with the destination `/queue/PLACE`, which RabbitMQ's STOMP
+//! plugin maps to an AMQP queue of that name. The receiver subscribes to it (SUBSCRIBE with
+//! `ack:auto`, which means without acks) and reads MESSAGE frames, in order for each sender.
 //!
-//! Loses: what is on its way when a side dies, because RabbitMQ forgets a message
-//! when it has written it; everything in the queue when RabbitMQ dies.
+//! Confirms: only that RabbitMQ has a message. The last SEND before a `flush` asks for a receipt;
+//! RabbitMQ serves a connection in order, so this receipt says that the queue has all messages, in
+//! memory. `send` returns when the frame is in a buffer, and waits while 256 KiB are not written.
+//!
+//! Survives: a receiver that is late, is slow or dies: what was not written to it waits in
+//! RabbitMQ. No connection is made again: after a cut or a restart of RabbitMQ, the calls of both
+//! ends return an error.
+//!
+//! Loses: what is on its way when a side dies, because RabbitMQ forgets a message when it has
+//! written it; everything in the queue when RabbitMQ dies, since the messages are not persistent.
 //!
 //! Run it: `just lab oneway-stomp`. Watch it: `rabbitmqctl list_queues`.
 

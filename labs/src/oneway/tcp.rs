@@ -1,14 +1,19 @@
-//! One-way over plain TCP: one frame is one body (four bytes of length,
-//! big-endian, then the body), and nothing goes back.
+//! One-way over plain TCP: a stream of bytes, cut into frames.
 //!
-//! The receiver listens, senders connect. `send` puts a frame into a buffer;
-//! 64 KiB of them, or a flush, are written at once. Nothing is confirmed. TCP
-//! keeps order and loses nothing while the connection lives; when the receiver
-//! is slow, its window closes and the sender waits.
+//! Wire: the receiver listens, and each sender connects to it. A frame is one body (four bytes of
+//! length, big-endian, then the body), and nothing goes back.
 //!
-//! Loses: when a connection breaks or the receiver dies, what was in the
-//! buffers between them. Neither side can say how much that was. A sender that
-//! breaks the protocol is disconnected; the others notice nothing.
+//! Confirms: nothing. `send` returns when the frame is in a buffer. When the buffer holds
+//! `write-bytes`, and at a `flush` or a `close`, it is written to the kernel, which makes a sender
+//! wait while the receiver is slow: TCP closes the receiver's window.
+//!
+//! Survives: the death of a sender, and a sender that breaks the protocol and is disconnected: the
+//! receiver reads on from the others. No connection is made again: when the receiver dies, a later
+//! write of its senders returns an error.
+//!
+//! Loses: when a connection breaks or the receiver dies, the messages in the buffers between the
+//! two processes, and neither side can say how many these were; when a sender dies, what it had not
+//! written.
 //!
 //! Run it with `just lab oneway-tcp`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 

@@ -1,14 +1,20 @@
-//! One-way over a Unix stream socket: the frames, the sender and the receiver of
-//! `tcp.rs`, and no network.
+//! One-way over a Unix stream socket: the frames, the sender and the receiver of `tcp.rs`, and no
+//! network.
 //!
-//! The address is a file; a user who may enter its folder may connect: here
-//! only the same user. The kernel copies what is written straight into the
-//! receiver's queue: no packets, no acknowledgements, no window. When the
-//! sender's share of that queue is used up, it waits, so a slow receiver slows
-//! it down. Nothing is confirmed.
+//! Wire: the receiver listens at a file, and each sender connects to it; who may enter the file's
+//! folder may connect, here only the same user. A frame is four bytes of length, big-endian, then
+//! the body. The kernel copies what is written straight into the receiver's queue: no packets, no
+//! acknowledgements, no window.
 //!
-//! Loses: what a receiver has not read when it dies, and what a sender that dies
-//! had in its buffer.
+//! Confirms: nothing. `send` returns when the frame is in a buffer. When the buffer holds
+//! `write-bytes`, and at a `flush` or a `close`, it is written into the receiver's queue, and the
+//! sender waits while its share of that queue is used up: a slow receiver slows it down.
+//!
+//! Survives: the death of a sender, and a sender that breaks the protocol and is disconnected: the
+//! receiver reads on from the others. No connection is made again: when the receiver dies, a later
+//! write of its senders returns an error.
+//!
+//! Loses: what a receiver has not read when it dies, and what a sender that dies had in its buffer.
 //!
 //! Run it with `just lab oneway-unix`. Watch it: `ss -xp`, columns Recv-Q and Send-Q.
 

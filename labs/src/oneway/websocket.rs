@@ -1,14 +1,19 @@
-//! One-way over WebSocket: one binary message is one body.
+//! One-way over WebSocket: each sender is a client, and a browser could be one.
 //!
-//! The receiver is the server, senders are clients: a browser could be one. A
-//! connection begins as HTTP and is then a stream of messages, over TCP and so
-//! in order and with its back-pressure: a slow receiver makes the sender wait.
-//! A client must hide what it sends behind a mask, which costs a pass over
-//! every byte at either end. A sender that leaves sends a close frame behind all
-//! that it wrote.
+//! Wire: the receiver is the server, and senders connect to it. A connection begins as HTTP and is
+//! then a stream of messages over TCP: one binary message is one body. A client must hide what it
+//! sends behind a mask, which costs a pass over every byte at either end.
 //!
-//! Nothing is confirmed. Loses: when a connection breaks or the receiver dies,
-//! what was on its way.
+//! Confirms: nothing. `send` returns when the message is in the client's buffer, which is written
+//! at 128 KiB or at a `flush`; a slow receiver makes the sender wait. `close` writes a close frame
+//! behind all of it, and does not wait for the answer.
+//!
+//! Survives: the death of a sender, and a sender that breaks the protocol and is disconnected: the
+//! receiver reads on from the others. No connection is made again: when the receiver dies, its
+//! senders get an error.
+//!
+//! Loses: when a connection breaks or the receiver dies, what was on its way; when a sender dies,
+//! what it had not written.
 //!
 //! Run it with `just lab oneway-websocket`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 

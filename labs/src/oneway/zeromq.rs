@@ -1,12 +1,19 @@
 //! One-way over ØMQ: a PUSH socket and a PULL socket.
 //!
-//! ØMQ delivers whole messages, not a stream of bytes, and keeps a queue for each
-//! peer inside the socket. The queue in the Rust crate is large, and its size cannot
-//! be set. So this lab adds the high-water mark that libzmq has: beyond it the
-//! sender waits.
+//! Wire: the PULL socket of the receiver binds, and the PUSH socket of each sender connects to it.
+//! ØMQ (ZMTP 3 over TCP) delivers whole messages, not a stream of bytes: here a message is one
+//! frame, the body.
 //!
-//! Nothing is confirmed. Loses: what is queued in a socket when its process dies
-//! or its connection breaks.
+//! Confirms: nothing. `send` returns when the message is in the socket's queue. The queue in the
+//! Rust crate is large, and its size cannot be set; so this lab adds the high-water mark that
+//! libzmq has (`high-water`), at which the sender waits. `flush` returns when the queue is empty,
+//! and `close` waits for that at most five seconds.
+//!
+//! Survives: the death of a sender: the receiver reads on from the others. PUSH does not connect
+//! again: when the receiver has gone, `send` returns an error.
+//!
+//! Loses: what is queued in a socket, or on its way, when its process dies or its connection
+//! breaks; nobody is told how much that was.
 //!
 //! Run it with `just lab oneway-zeromq`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
