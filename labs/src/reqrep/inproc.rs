@@ -1,12 +1,17 @@
-//! Request/reply inside one process: each request brings along the channel its
-//! reply goes to.
+//! Request/reply inside one process: each request brings along the channel its reply goes to.
 //!
-//! That one-shot channel is the return address in its simplest form: it belongs to
-//! one request, works once, and is gone when the requester gives up. Responders
-//! share a queue; one that is free takes the next request.
+//! Wire: none. Requests go through a bounded channel that all responders share; one that is free
+//! takes the next. The reply goes through a one-shot channel, the return address in its simplest
+//! form: it belongs to one request, works once, and is gone when the requester gives up.
 //!
-//! Nothing goes over a wire. A reply is the only confirmation. A request whose
-//! responder drops it ends with an error; all are lost with the process.
+//! Confirms: a request by its reply, and by nothing before. `ask` waits for the reply without a
+//! limit, and before that while `depth` requests wait for a responder.
+//!
+//! Survives: a requester that gives up: its reply reaches nobody. A responder that ends: requests
+//! that it had not taken go to the others, or wait for one.
+//!
+//! Loses: a request whose responder drops it; its `ask` ends with an error at once. With the
+//! process, everything.
 //!
 //! Run it with `just lab reqrep-inproc`.
 

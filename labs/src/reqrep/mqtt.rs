@@ -1,13 +1,23 @@
-//! Request/reply over MQTT 5: a request is a PUBLISH packet to `PLACE/requests`, with two
-//! properties: a *response topic* (`PLACE/replies/N`), to which its requester has subscribed,
-//! and *correlation data*, which the reply brings back. The broker passes both on and reads
-//! neither. Responders share a subscription (`$share/responders/PLACE/requests`), so each request
-//! goes to one of them.
+//! Request/reply over MQTT 5 at QoS 0: a topic of requests that responders share, and one of
+//! replies for each requester.
 //!
-//! All of it is at QoS 0: nothing is acknowledged, and nothing but the reply confirms a request.
-//! Promises: a reply reaches the `ask` it answers or nobody. Loses: a request whose responder
-//! dies, or that is published while there is none, and a reply whose requester has gone. So a
-//! caller who cannot wait for ever needs a timeout.
+//! Wire: a request is a PUBLISH packet to `PLACE/requests`, with two properties: a *response topic*
+//! (`PLACE/replies/N`), to which its requester has subscribed, and *correlation data*, which the
+//! reply brings back. The broker passes both on and reads neither. Responders share a subscription
+//! (`$share/responders/PLACE/requests`), so each request goes to one of them.
+//!
+//! Confirms: a request by its reply, and by nothing before: at QoS 0 nothing is acknowledged. `ask`
+//! waits for the reply without a limit. `responder` returns when the broker has agreed to the
+//! subscription (SUBACK).
+//!
+//! Survives: a responder that dies: later requests go to the others. A slow one: it reads no
+//! further while 256 requests wait, and the rest wait at the broker. A requester that gives up: its
+//! reply reaches nobody.
+//!
+//! Loses: a request whose responder dies, or that is published while there is none, and a reply
+//! whose requester has gone; such an `ask` waits for ever, unless the caller sets a timeout.
+//! Everything on its way when the broker dies; every open `ask` ends with an error then, and no
+//! connection is made again.
 //!
 //! Run it: `just lab reqrep-mqtt`. Listen in: `mosquitto_sub -V 5 -t 'PLACE/#' -F '%t %R %D %p'`.
 

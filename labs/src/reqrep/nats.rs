@@ -1,14 +1,23 @@
-//! Request/reply over NATS core: a request is published to one subject with another subject to
-//! reply to, an inbox (`PUB PLACE INBOX`); the reply is published there. Responders subscribe
-//! to the subject as a queue group (`SUB PLACE responders`), so each request goes to one of
-//! them, chosen at random.
+//! Request/reply over NATS core: responders are a queue group, and every request names an inbox for
+//! its reply.
 //!
-//! The requester has one subscription for all its inboxes; the last word of the inbox says
-//! which `ask` a reply belongs to. When nobody has subscribed to the subject, NATS says so at
-//! once ("no responders"): `ask` then returns an error and does not wait. Nothing is stored and
-//! nothing but the reply confirms a request. Promises: a reply reaches the `ask` it answers or
-//! nobody. Loses: a request whose responder dies or has no room for it (`high-water`), and a
-//! reply whose requester has gone. So a caller who cannot wait for ever needs a timeout.
+//! Wire: a request is published to one subject with another subject to reply to, an inbox
+//! (`PUB PLACE INBOX`); the reply is published there. Responders subscribe to the subject as a
+//! queue group (`SUB PLACE responders`), so each request goes to one of them, chosen at random. The
+//! requester has one subscription for all its inboxes; the last word of the inbox says which `ask`
+//! a reply belongs to.
+//!
+//! Confirms: a request by its reply, and by nothing before; `ask` waits for it without a limit.
+//! When nobody has subscribed to the subject, NATS says so at once ("no responders"), and `ask`
+//! ends with an error.
+//!
+//! Survives: a responder that dies: later requests go to the others. A requester that gives up: its
+//! reply reaches nobody.
+//!
+//! Loses: a request whose responder dies or has no room for it (`high-water`), and a reply whose
+//! requester has gone; such an `ask` waits for ever, unless the caller sets a timeout. Everything
+//! on its way when NATS dies; every open `ask` ends with an error then, and no connection is made
+//! again.
 //!
 //! Run it: `just lab reqrep-nats`. Listen in: `nats sub '>'`.
 

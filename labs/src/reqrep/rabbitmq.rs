@@ -1,19 +1,22 @@
-//! Request/reply over RabbitMQ: one queue of requests that responders compete
-//! for. A requester publishes to it (`basic.publish` to the default exchange)
-//! with AMQP's own properties `reply-to` and `correlation-id`. A responder
-//! consumes from it (`basic.consume`) and publishes the reply to the address
-//! in `reply-to`, with the same `correlation-id`.
+//! Request/reply over RabbitMQ: one queue of requests that responders compete for, and RabbitMQ's
+//! *direct reply-to* for the replies.
 //!
-//! The address is `amq.rabbitmq.reply-to`, RabbitMQ's *direct reply-to*: it is
-//! not a queue but a route to the channel that published the request, so
-//! replies are routed and not stored. Nothing is confirmed and nothing is
-//! acked: the reply is the confirmation. It promises that a reply reaches the
-//! `ask` it answers or nobody. A request whose queue is gone comes back
-//! (`mandatory`), and its `ask` fails.
+//! Wire: a requester publishes to the transient queue `PLACE` (`basic.publish` to the default
+//! exchange) with AMQP's own properties `reply-to` and `correlation-id`. A responder consumes from
+//! it (`basic.consume` with `no_ack`) and publishes the reply to the address in `reply-to`, with
+//! the same `correlation-id`. The address is `amq.rabbitmq.reply-to`: not a queue but a route to
+//! the channel that published the request, so replies are routed and not stored.
 //!
-//! Loses: the requests a responder had when it died, replies whose requester
-//! has gone, and everything in the queue when RabbitMQ dies. `ask` then waits
-//! for ever: a caller that must not do that sets a timeout.
+//! Confirms: a request by its reply, and by nothing before; `ask` waits for it without a limit. A
+//! request whose queue is gone comes back (`mandatory`), and its `ask` ends with an error.
+//!
+//! Survives: a responder that is late or dies: requests that were not delivered to it wait for
+//! another. A requester that gives up: its reply reaches nobody.
+//!
+//! Loses: the requests a responder had when it died, since nothing is acked, and the replies of a
+//! requester that has gone; the `ask` of such a request waits for ever, unless the caller sets a
+//! timeout. Everything in the queue when RabbitMQ dies; every open `ask` ends with an error then,
+//! and no connection is made again.
 //!
 //! Run it: `just lab reqrep-rabbitmq`. Watch it: `rabbitmqctl list_queues name messages`.
 

@@ -1,19 +1,22 @@
-//! Request/reply over Redis lists: one list of requests that responders compete
-//! for, and one list of replies for each requester. Both are pushed at the tail
-//! (`RPUSH`) and popped at the head (`BLMPOP`).
+//! Request/reply over Redis lists: one list of requests that responders compete for, and one list
+//! of replies for each requester.
 //!
-//! On the wire a line of text stands in front of the body. A request begins with
-//! its return address and its correlation identifier, `REPLY-LIST ID\n`; a reply
-//! begins with the identifier, `ID\n`. So `redis-cli` can take part:
-//! `RPUSH PLACE:requests "me 7\nhello"`, then `BLPOP me 0`.
+//! Wire: both lists are pushed at the tail (`RPUSH`) and popped at the head (`BLMPOP`). A line of
+//! text stands in front of the body. A request begins with its return address and its correlation
+//! identifier, `REPLY-LIST ID\n`; a reply begins with the identifier, `ID\n`. So `redis-cli` can
+//! take part: `RPUSH PLACE:requests "me 7\nhello"`, then `BLPOP me 0`.
 //!
-//! The reply is the confirmation. It promises that a reply reaches the `ask` it
-//! answers or nobody, and that a request waits for a responder that is late. A
-//! list of replies whose requester has gone expires after `keep-ms`.
+//! Confirms: a request by its reply; before that, Redis's answer to the `RPUSH` says only that the
+//! request is on the list. `ask` waits for the reply without a limit.
 //!
-//! Loses: the requests a responder had popped when it died, and everything when
-//! Redis dies. `ask` then waits for ever: a caller that must not do that sets a
-//! timeout.
+//! Survives: a responder that is late, is slow or dies: requests that it has not popped wait for
+//! another. A requester that gives up or dies: its reply reaches nobody, and what is left on its
+//! list expires after `keep-ms`.
+//!
+//! Loses: the requests a responder had popped when it died, up to `batch` and those it was working
+//! on; each `ask` then waits for ever, unless the caller sets a timeout. Everything when Redis
+//! dies, unless it runs with `appendonly yes`; every open `ask` ends with an error then, and no
+//! connection is made again.
 //!
 //! Run it: `just lab reqrep-redis`. Watch it: `redis-cli LLEN PLACE:requests`.
 

@@ -1,20 +1,24 @@
-//! Request/reply over Redis streams: one stream of requests, and one stream of
-//! replies for each requester. A requester appends an entry with the fields
-//! `reply-to`, `id` and `body` (`XADD`). A consumer group shares the requests
-//! among the responders (`XREADGROUP`). A responder appends the reply to the
-//! stream named in `reply-to` (`XADD`), and then acks the request (`XACK` and
-//! `XDEL`). The requester reads its stream (`XREAD`). By hand:
+//! Request/reply over Redis streams: one stream of requests, and one stream of replies for each
+//! requester.
+//!
+//! Wire: a requester appends an entry with the fields `reply-to`, `id` and `body` (`XADD`), and a
+//! consumer group shares the requests among the responders (`XREADGROUP`). A responder appends the
+//! reply to the stream named in `reply-to` (`XADD`), and then acks the request (`XACK` and `XDEL`);
+//! the requester reads its stream (`XREAD`). By hand:
 //! `redis-cli XADD PLACE:stream '*' reply-to me id 7 body hello`.
 //!
-//! The reply is the confirmation. A request stays pending until its reply is
-//! written, so the request of a responder that died is answered by another, after
-//! `claim-ms` (`XAUTOCLAIM`): at least once, perhaps twice; the second reply
-//! reaches nobody. A request that was delivered `attempts` times without a reply
-//! goes to the stream of dead letters. A requester's stream expires unless its
-//! requester renews it (`PEXPIRE`), and a reply to one that has gone is dropped
-//! (`NOMKSTREAM`).
+//! Confirms: a request by its reply; before that, Redis's answer to the `XADD` says only that the
+//! request is in the stream. `ask` waits for the reply without a limit.
 //!
-//! Loses: everything when Redis dies, unless Redis runs with `appendonly yes`.
+//! Survives: kill -9 of a responder: a request stays pending until its reply is written, so another
+//! responder answers it after `claim-ms` (`XAUTOCLAIM`). It may be done twice; the second reply
+//! reaches nobody.
+//!
+//! Loses: the reply to a requester that has gone (`NOMKSTREAM`): its stream expires after `keep-ms`
+//! unless the requester renews it (`PEXPIRE`). A request that was delivered `attempts` times
+//! without a reply goes to the stream of dead letters, and its `ask` waits for ever. Everything
+//! when Redis dies, unless it runs with `appendonly yes`; every open `ask` ends with an error then,
+//! and no connection is made again.
 //!
 //! Run it: `just lab reqrep-redis-stream`. Watch it: `redis-cli XPENDING PLACE:stream responders`.
 

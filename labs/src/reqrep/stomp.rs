@@ -1,15 +1,21 @@
-//! Request/reply over STOMP: a requester writes SEND frames to a shared queue,
-//! with the headers `reply-to` and `correlation-id`. Responders compete for the
-//! queue (SUBSCRIBE with `ack:auto`), and write the reply as a SEND to the
-//! destination in `reply-to`, with the same `correlation-id`.
+//! Request/reply over STOMP: a queue of requests that responders share, and one of replies for each
+//! requester.
 //!
-//! For `reply-to:/temp-queue/replies`, RabbitMQ's STOMP plugin makes a queue that
-//! only this connection reads, subscribes the connection to it, and puts its name
-//! into the request, as `/reply-queue/…`. The reply is the confirmation; nothing
-//! is acked. It promises that a reply reaches the `ask` it answers or nobody.
+//! Wire: a requester writes SEND frames to `/queue/PLACE`, with the headers `reply-to` and
+//! `correlation-id`. Responders compete for the queue (SUBSCRIBE with `ack:auto`), and write the
+//! reply as a SEND to the destination in `reply-to`, with the same `correlation-id`. For
+//! `reply-to:/temp-queue/replies`, RabbitMQ's STOMP plugin makes a queue that only this connection
+//! reads, subscribes the connection to it, and puts its name into the request, as `/reply-queue/…`.
 //!
-//! Loses: requests and replies of a side that dies, and everything when RabbitMQ
-//! dies. `ask` then waits for ever: a caller that must not do that sets a timeout.
+//! Confirms: a request by its reply, and by nothing before: nothing is acked, and no receipt is
+//! asked for. `ask` waits for the reply without a limit.
+//!
+//! Survives: a responder that is late, is slow or dies: requests that were not written to it wait
+//! for another. A requester that gives up: its reply reaches nobody.
+//!
+//! Loses: requests that were written to a responder that dies, and replies of a requester that
+//! dies; such an `ask` waits for ever, unless the caller sets a timeout. Everything when RabbitMQ
+//! dies; every open `ask` ends with an error then, and no connection is made again.
 //!
 //! Run it: `just lab reqrep-stomp`. Watch it: `rabbitmqctl list_queues name messages`.
 

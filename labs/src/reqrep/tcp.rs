@@ -1,15 +1,20 @@
 //! Request/reply over plain TCP, multiplexed: many requests share a connection.
 //!
-//! Every request carries a correlation identifier, and its reply brings it
-//! back, so that replies may come in any order. A frame (four bytes of length,
-//! big-endian, then as many bytes) holds eight bytes of identifier, big-endian,
-//! and the body. With several responders each gets a request in turn.
+//! Wire: responders listen, and a requester connects to all of them; each gets a request in turn. A
+//! frame (four bytes of length, big-endian, then as many bytes) holds eight bytes of correlation
+//! identifier, big-endian, and the body. The reply brings the identifier back, so replies may come
+//! in any order.
 //!
-//! A reply is the only confirmation. A requester that gave up leaves no trace:
-//! its identifier is forgotten, and the late reply is dropped. When a connection
-//! breaks, its requests are lost, and their requesters get an error at once; a
-//! responder may have done some of them. A requester that breaks the protocol, or
-//! reads no replies and keeps the responder's memory full, is disconnected.
+//! Confirms: a request by its reply, and by nothing before; `ask` waits for it without a limit. A
+//! responder's `reply` returns when the reply is in a buffer, which is written while `next` waits.
+//!
+//! Survives: a requester that gives up: its identifier is forgotten, and the late reply is dropped.
+//! A requester that dies, breaks the protocol, or reads no replies and keeps the responder's memory
+//! full: it is disconnected, and the others notice nothing. No connection is made again.
+//!
+//! Loses: when a connection breaks, its requests, of which the responder may have done some. Every
+//! open `ask` of that requester then ends with an error at once, whichever responder had it, and so
+//! does each later one.
 //!
 //! Run it with `just lab reqrep-tcp`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 

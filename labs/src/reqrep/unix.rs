@@ -1,13 +1,21 @@
-//! Request/reply over a Unix stream socket, multiplexed: the frames, the
-//! correlation identifiers and both ends of `tcp.rs`, and no network in between.
+//! Request/reply over a Unix stream socket, multiplexed: both ends of `tcp.rs`, and no network.
+//! This is how a client talks to a daemon on its own machine.
 //!
-//! This is how a client talks to a daemon on its own machine: the service's
-//! address is a file, and the permissions of the folder around it say who may
-//! ask. With several responders each gets a request in turn.
+//! Wire: each responder listens at a file, and the permissions of the folder around it say who may
+//! ask; a requester connects to all, and each gets a request in turn. A frame (four bytes of
+//! length, big-endian, then as many bytes) holds eight bytes of correlation identifier, big-endian,
+//! and the body; the reply brings the identifier back.
 //!
-//! A reply is the only confirmation. A requester that gave up leaves no trace.
-//! Requests that a responder had when it died are lost, and their requesters get
-//! an error at once.
+//! Confirms: a request by its reply, and by nothing before; `ask` waits for it without a limit. A
+//! responder's `reply` returns when the reply is in a buffer, which is written while `next` waits.
+//!
+//! Survives: a requester that gives up: its identifier is forgotten, and the late reply is dropped.
+//! A requester that dies, breaks the protocol, or reads no replies and keeps the responder's memory
+//! full: it is disconnected, and the others notice nothing. No connection is made again.
+//!
+//! Loses: the requests that a responder had when it died, of which it may have done some. Every
+//! open `ask` of a requester that was connected to it then ends with an error at once, whichever
+//! responder had it, and so does each later one.
 //!
 //! Run it with `just lab reqrep-unix`. Watch it: `ss -xp`, columns Recv-Q and Send-Q.
 

@@ -1,13 +1,21 @@
 //! Request/reply over WebSocket, multiplexed: many requests share a connection.
 //!
-//! WebSocket knows messages and nothing of requests and replies, so a
-//! correlation identifier goes with each: a binary message is eight bytes of
-//! identifier, big-endian, and the body. Replies come in any order. With several
-//! responders each gets a request in turn.
+//! Wire: responders are servers, and a requester connects to all of them; each gets a request in
+//! turn. WebSocket knows messages and nothing of requests and replies, so a correlation identifier
+//! goes with each: a binary message is eight bytes of identifier, big-endian, and the body. Replies
+//! come in any order.
 //!
-//! A reply is the only confirmation. A reply that nobody waits for any more is
-//! dropped. Requests wait at a responder that is slow, and are lost with it; their
-//! requesters get an error at once. A requester that breaks the protocol is disconnected.
+//! Confirms: a request by its reply, and by nothing before; `ask` waits for it without a limit. A
+//! responder's `reply` returns when the reply is in the client's buffer, which is written while
+//! `next` waits.
+//!
+//! Survives: a requester that gives up: a reply that nobody waits for any more is dropped. A
+//! requester that dies, or breaks the protocol and is disconnected; a requester that reads no
+//! replies is not read either while 1 MiB of them wait. No connection is made again.
+//!
+//! Loses: when a connection breaks, its requests, also those that wait at a slow responder. Every
+//! open `ask` of that requester then ends with an error at once, whichever responder had it, and so
+//! does each later one.
 //!
 //! Run it with `just lab reqrep-websocket`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 

@@ -1,17 +1,23 @@
 //! Request/reply over ØMQ's REQ and REP sockets: strictly in turn.
 //!
-//! REQ sends one request and then refuses everything but its reply; REP must
-//! answer one request before it sees the next. No identifier is needed, because
-//! only one request is open at a time. The price: one lost reply blocks the socket
-//! for good. So when a caller gives up, its socket is thrown away, and the next
-//! request opens a new one. (The ØMQ guide's "Lazy Pirate" does that, and sends the
-//! request again; here the caller decides.)
+//! Wire: responders bind, and a requester connects to all of them; each gets a request in turn. REQ
+//! puts an empty frame before the body, sends one request, and then refuses everything but its
+//! reply; REP must answer one request before it sees the next. No identifier is needed, because
+//! only one request is open at a time.
 //!
-//! A reply is the only confirmation. Loses: requests and replies that are queued
-//! in a socket when its process dies; the requester waits until its caller gives up.
+//! Confirms: a request by its reply, and by nothing before. Calls of `ask` at the same time take
+//! turns, and each waits without a limit.
 //!
-//! Run it with `just lab reqrep-zeromq`, and compare `reqrep-zeromq-dealer`. Watch
-//! it: `ss -tnp`.
+//! Survives: a caller that gives up: a missing reply would block the socket for good, so it is
+//! thrown away, and the next request opens a new one. (The ØMQ guide's "Lazy Pirate" does that, and
+//! sends the request again; here the caller decides.) In the same way the next request reaches a
+//! responder that was started again at its address.
+//!
+//! Loses: requests and replies that are on their way, or wait in a socket, when a process dies. If
+//! it was the responder, `ask` ends with an error when the connection breaks, and the next one
+//! tries to connect for up to 30 seconds.
+//!
+//! Run it with `just lab reqrep-zeromq`, and compare `reqrep-zeromq-dealer`. Watch it: `ss -tnp`.
 
 use anyhow::{Context, Result, ensure};
 use tokio::sync::Mutex;

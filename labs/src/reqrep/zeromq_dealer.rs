@@ -1,13 +1,21 @@
-//! Request/reply over ØMQ's DEALER and ROUTER sockets: many in flight.
+//! Request/reply over ØMQ's DEALER and ROUTER sockets, which are REQ and REP without the
+//! turn-taking: many requests are in flight.
 //!
-//! DEALER and ROUTER are REQ and REP without the turn-taking. ROUTER puts the
-//! requester's identity in front of each message it receives and takes it off
-//! each one it sends: that is the return address. A correlation identifier says
-//! which request is answered: a frame of eight bytes before an empty one, where a
-//! plain REP socket would leave it in place and send it back.
+//! Wire: responders bind a ROUTER, and a requester connects a DEALER to all of them; each gets a
+//! request in turn. A request is a correlation identifier of eight bytes, an empty frame and the
+//! body; a plain REP socket would leave the identifier in place and send it back. ROUTER puts the
+//! requester's identity in front of each message it receives and takes it off each one it sends:
+//! that is the return address.
 //!
-//! A reply is the only confirmation; one that comes late is dropped. Loses:
-//! requests and replies that are queued in a socket when its process dies.
+//! Confirms: a request by its reply, and by nothing before; `ask` waits for it without a limit.
+//!
+//! Survives: a requester that gives up: a reply that comes late is dropped. A requester that reads
+//! no replies: when its queue is full for five seconds, it is disconnected, and the others are
+//! answered. DEALER does not connect again.
+//!
+//! Loses: requests and replies that are queued in a socket, or on their way, when a process dies.
+//! DEALER does not say that a responder has gone: an `ask` that it had may wait until its caller
+//! gives up.
 //!
 //! Run it with `just lab reqrep-zeromq-dealer`. Watch it: `ss -tnp`.
 

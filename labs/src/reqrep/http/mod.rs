@@ -1,20 +1,22 @@
-//! Request/reply over HTTP/1.1: the body of `POST /` is the request, the body of
-//! its answer the reply, and any web client can ask.
+//! Request/reply over HTTP/1.1: any web client can ask.
 //!
-//! A connection stays open and carries one request at a time: the next answer
-//! on it is the answer. So as many requests are in flight as there are
-//! connections, and others wait for their turn. A requester that gives up
-//! closes its connection: otherwise the late answer would be taken for the answer to
-//! the next request. With several responders, a request goes to the one whose
-//! connection has been idle longest.
+//! Wire: responders are servers. The body of `POST /` is the request, the body of the answer the
+//! reply. A connection stays open and carries one request at a time, so the next answer on it is
+//! the answer; as many requests are in flight as there are connections, and others wait for their
+//! turn. With several responders, a request goes to the one whose connection has been idle longest.
 //!
-//! A responder gives a request's head five seconds to come, and its body one more for
-//! each MiB, and closes a connection that is idle for five seconds; a requester does
-//! not use one that has been idle for half of that.
+//! Confirms: a request by its answer, and by nothing before; a status other than 200 is an error of
+//! `ask`. The requester has no timeout. A responder gives a request's head five seconds to come,
+//! and its body one more for each MiB.
 //!
-//! The answer is the only confirmation; a status other than 200 is an error.
-//! Loses: requests that a responder had when it died. Their requesters get an
-//! error at once, and cannot know whether they were done.
+//! Survives: a requester that gives up: it closes its connection, otherwise the late answer would
+//! be taken for the answer to the next request. A responder that closes an idle connection (after
+//! five seconds; a requester does not use one that has been idle for half of that), or is started
+//! again at its address: connections are made when they are needed.
+//!
+//! Loses: requests that a responder had when it died. Their requesters get an error at once, and
+//! cannot know whether they were done. While it is away, requests that would connect to it fail,
+//! too.
 //!
 //! Run it with `just lab reqrep-http`. Watch it: `curl -v -d body URL`.
 
