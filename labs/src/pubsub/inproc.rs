@@ -1,12 +1,17 @@
-//! Publish/subscribe inside one process: a list of subscribers, each with its
-//! filter and its own bounded channel.
+//! Publish/subscribe inside one process: the observer pattern with queues in between.
 //!
-//! This is the observer pattern with queues in between; nothing goes over a wire.
-//! The publisher waits for the slowest subscriber, so one that stops reading stops
-//! all of them. A subscriber has joined when `subscriber` returns.
+//! Wire: none. There is a list of subscribers, each with its filter and its own bounded channel,
+//! and the publisher puts a copy of an event into the channel of each that matches; the body is
+//! shared.
 //!
-//! Events are not confirmed. Loses: what was published before a subscriber joined;
-//! everything, with the process.
+//! Confirms: a subscription: a subscriber has joined when `subscriber` returns. Events are not
+//! confirmed: `publish` returns when every channel has the event. It waits while `depth` events are
+//! in one of them, so a subscriber that stops reading stops all.
+//!
+//! Survives: a subscriber that leaves: the publisher and the others go on.
+//!
+//! Loses: events that were published before a subscriber joined; with a subscriber, those in its
+//! channel; with the process, everything.
 //!
 //! Run it with `just lab pubsub-inproc`.
 

@@ -1,14 +1,22 @@
-//! Publish/subscribe over JetStream: a stream stores what is published below the place's
-//! subject, and every subscriber has a consumer in it, a cursor that starts at what comes next
-//! and goes when the subscriber does.
+//! Publish/subscribe over JetStream: a stream stores what is published below the place's subject,
+//! and every subscriber has a consumer in it, a cursor that starts at what comes next and goes when
+//! the subscriber does.
 //!
-//! An event is published to `PLACE.TOPIC` with an inbox, and the reply to the inbox is the
-//! confirmation: it is in the stream's file. A subscriber asks for as many events as it has room
-//! for (`PUB $JS.API.CONSUMER.MSG.NEXT.…`, `{"batch":N}`) and acknowledges none; an event is
-//! deleted when every consumer has got it. So a slow subscriber is neither cut off nor loses
-//! anything: it lags behind in the store. Promises: order, and that a subscriber is live when
-//! `subscriber` returns. Loses: what is published while nobody listens, and what a subscriber
-//! that crashes had not got; `durable-jetstream` keeps that for it.
+//! Wire: an event is published to `PLACE.TOPIC` with an inbox, to which JetStream replies. A
+//! subscriber asks for as many events as it has room for (`PUB $JS.API.CONSUMER.MSG.NEXT.…`,
+//! `{"batch":N}`) and acknowledges none; an event is deleted when every consumer has got it. Events
+//! come in the order of the stream.
+//!
+//! Confirms: an event for the stream, not for a subscriber: the reply to the inbox says that it is
+//! in the stream's file, and `flush` waits for all replies. `subscriber` returns when its consumer
+//! is there, and misses nothing from then on.
+//!
+//! Survives: a slow subscriber: it lags behind in the store, and loses nothing. The death of a
+//! publisher or a subscriber: the others go on. No connection is made again: after a cut or a
+//! restart of NATS, the calls of all ends return an error.
+//!
+//! Loses: what is published while nobody listens; what a subscriber that crashes had not got, and
+//! when NATS dies, what any of them had not got. `durable-jetstream` keeps that for a subscriber.
 //!
 //! Run it: `just lab pubsub-jetstream`. Watch it: `nats consumer report`.
 

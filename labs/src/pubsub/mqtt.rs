@@ -1,13 +1,22 @@
-//! Publish/subscribe over MQTT at QoS 0: the words of a topic become levels (`chat.rust` is
-//! published to `PLACE/chat/rust`), and the broker sends a copy of each PUBLISH packet to every
-//! subscription whose filter matches: `+` is one level, `#`, at the end, all that follow.
+//! Publish/subscribe over MQTT at QoS 0. With the knob `retain`, the broker keeps the last event of
+//! each topic and sends it first to whoever subscribes later.
 //!
-//! Nothing is acknowledged or confirmed. Promises: order per publisher, and that a subscriber
-//! is subscribed (SUBACK) when `subscriber` returns. Loses: what is published while nobody
-//! listens, with one exception: with the knob `retain` the broker keeps the last event of each
-//! topic and sends it first to whoever subscribes later. A client that stops reading cannot
-//! answer heartbeats, and the broker would take it for dead: so a subscriber reads on, and drops
-//! new events while `HIGH_WATER` of them wait.
+//! Wire: the words of a topic become levels (`chat.rust` is published to `PLACE/chat/rust`), and
+//! the broker sends a copy of each PUBLISH packet to every subscription whose filter matches: `+`
+//! is one level, `#`, at the end, all that follow. Nothing is acknowledged; events keep their order
+//! for each publisher.
+//!
+//! Confirms: a subscription: `subscriber` returns when the broker has agreed (SUBACK). Events are
+//! not confirmed: `publish` returns when the client has the event, and waits while 1,024 of them,
+//! or 4 MiB, are not written; `flush` returns when the broker has passed all on.
+//!
+//! Survives: the death of a publisher or a subscriber: the others go on. No connection is made
+//! again: after a cut or a restart of the broker, the calls of all ends return an error.
+//!
+//! Loses: what is published while nobody listens, except for retained events; what was on its way
+//! when a connection broke. A client that stops reading cannot answer heartbeats, and the broker
+//! would take it for dead: so a subscriber reads on, and drops new events while `high-water` of
+//! them wait.
 //!
 //! Run it: `just lab pubsub-mqtt`. Listen in: `mosquitto_sub -t 'PLACE/#' -v`.
 

@@ -1,13 +1,20 @@
-//! Publish/subscribe over NATS core: the topic is the end of a subject (`PUB PLACE.TOPIC`), and
-//! NATS copies each message to every subscription that matches it at that moment
-//! (`SUB PLACE.>`). This is what NATS is made for.
+//! Publish/subscribe over NATS core. This is what NATS is made for.
 //!
-//! NATS stores nothing and confirms nothing: a publisher knows at most that its events are
-//! written, and after `close` that NATS has read them. Promises: order per publisher, and that
-//! a subscriber is subscribed when `subscriber` returns. Loses: what is published while nobody
-//! listens; what a slow subscriber has no room for, since the client reads on and drops new
-//! events while `high-water` of them wait; and where the client itself reads too slowly, NATS
-//! closes its connection (when 64 MB wait, or a write has taken ten seconds).
+//! Wire: the topic is the end of a subject (`PUB PLACE.TOPIC`), and NATS copies each message to
+//! every subscription that matches it at that moment (`SUB PLACE.>`), in order for each publisher.
+//! NATS stores nothing and acknowledges nothing.
+//!
+//! Confirms: a subscription: `subscriber` returns when it is in force, that is, when a message to
+//! itself, behind SUB, has come back. Events are not confirmed: `publish` returns when the client
+//! has the event, `flush` when all are written, `close` when NATS has read them.
+//!
+//! Survives: the death of a publisher or a subscriber: the others go on. No connection is made
+//! again: after a cut or a restart of NATS, the calls of all ends return an error.
+//!
+//! Loses: what is published while nobody listens, and what is on its way when a side or NATS dies;
+//! what a slow subscriber has no room for, since the client reads on and drops new events while
+//! `high-water` of them wait. Where the client itself reads too slowly, NATS closes its connection
+//! (when 64 MB wait, or a write has taken ten seconds).
 //!
 //! Run it: `just lab pubsub-nats`. Listen in: `nats sub 'PLACE.>'`.
 

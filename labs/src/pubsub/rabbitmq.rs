@@ -1,18 +1,22 @@
-//! Publish/subscribe over RabbitMQ: the publisher publishes to a topic exchange
-//! (`basic.publish`, the topic is the routing key). Each subscriber declares a
-//! queue of its own and binds it to the exchange with its filter (`queue.bind`).
-//! The exchange compares the topic with every binding, word by word, and puts a
-//! copy into each queue that matches.
+//! Publish/subscribe over RabbitMQ: a topic exchange, and a queue for every subscriber.
 //!
-//! The queue is exclusive and is deleted when its subscriber goes. Nothing is
-//! confirmed or acked: `flush` returns when RabbitMQ has routed all events. It
-//! promises order per publisher, and that a subscriber is live when `subscriber`
-//! returns: RabbitMQ has answered the binding.
+//! Wire: the publisher publishes to the exchange `PLACE` (`basic.publish`, the topic is the routing
+//! key). Each subscriber declares a queue of its own, binds it to the exchange with its filter
+//! (`queue.bind`), and consumes without acks (`no_ack`). The exchange compares the topic with every
+//! binding, word by word, and puts a copy into each queue that matches, in order for each
+//! publisher.
 //!
-//! Loses: what is published while nobody is bound; what is on its way when a
-//! connection breaks; everything when RabbitMQ dies. A slow subscriber loses
-//! nothing: its queue grows in RabbitMQ and, because nothing is acked, in the
-//! subscriber's own memory.
+//! Confirms: a subscription: `subscriber` returns when RabbitMQ has answered the binding. Events
+//! are not confirmed: `publish` returns when the client has the event, and waits while 1,024 of
+//! them, or 4 MiB, are not written; `flush` returns when RabbitMQ has routed all events.
+//!
+//! Survives: the death of a publisher or a subscriber: the others go on. A slow subscriber loses
+//! nothing: its queue grows in RabbitMQ and, because nothing is acked, in its own memory. No
+//! connection is made again: after a cut or a restart of RabbitMQ, the calls of all ends return an
+//! error.
+//!
+//! Loses: what is published while nobody is bound; what is on its way when a connection breaks; a
+//! subscriber's queue, which is deleted when it goes; everything when RabbitMQ dies.
 //!
 //! Run it: `just lab pubsub-rabbitmq`. Watch it: `rabbitmqctl list_bindings`.
 

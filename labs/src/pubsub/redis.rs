@@ -1,16 +1,20 @@
-//! Publish/subscribe over Redis channels: the publisher writes `PUBLISH CHANNEL
-//! BODY`, many commands in one write. A subscriber sends `SUBSCRIBE` for one
-//! channel, or `PSUBSCRIBE` for a glob. Redis copies each message to every
-//! subscriber that matches at that moment, and stores nothing.
+//! Publish/subscribe over Redis channels, which store nothing.
 //!
-//! `flush` returns when the commands are written; `close` also waits until Redis
-//! has answered them, that is, has queued the copies. It promises order per
-//! publisher, and that a subscriber is live when `subscriber` returns: Redis has
-//! confirmed the subscription.
+//! Wire: the publisher writes `PUBLISH CHANNEL BODY`, `batch` commands in one write; the channel is
+//! `PLACE:TOPIC`. A subscriber sends `SUBSCRIBE` for one channel, or `PSUBSCRIBE` for a glob. Redis
+//! copies each message to every subscriber that matches at that moment, in order for each
+//! publisher.
 //!
-//! Loses: what is published while nobody listens. A subscriber that falls behind
-//! by more than `client-output-buffer-limit pubsub` (32 MB) is disconnected, and
-//! loses what waited for it.
+//! Confirms: a subscription: `subscriber` returns when Redis has confirmed it. Events are not
+//! confirmed: `publish` returns when they wait for their write, `flush` when the commands are
+//! written, and `close` when Redis has answered them, that is, has queued the copies.
+//!
+//! Survives: the death of a publisher or a subscriber: the others go on. No connection is made
+//! again: after a cut or a restart of Redis, the calls of all ends return an error.
+//!
+//! Loses: what is published while nobody listens, and what is on its way when a side or Redis dies.
+//! A subscriber that falls behind by more than `client-output-buffer-limit pubsub` (by default 32
+//! MB, or 8 MB for a minute) is disconnected, and loses what waited for it.
 //!
 //! Run it: `just lab pubsub-redis`. Listen in: `redis-cli PSUBSCRIBE 'PLACE:*'`.
 

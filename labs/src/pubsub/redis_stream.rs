@@ -1,17 +1,23 @@
-//! Publish/subscribe over a Redis stream, a log of recent events. The publisher
-//! appends an entry with the fields `topic` and `body` (`XADD … MAXLEN ~ N`, many
-//! in one pipeline). Every subscriber reads from a position that it keeps itself
-//! (`XREAD … BLOCK 0`): Redis does not know who listens.
+//! Publish/subscribe over a Redis stream, a log of recent events. With the knob `replay`, a
+//! subscriber also hears earlier events.
 //!
-//! `flush` returns when Redis has answered every `XADD`: the events are in its
-//! log. It promises one order, the same for all, and that a subscriber that is
-//! behind by less than the length of the log misses nothing. Redis compares no
-//! topics here: every event goes to every subscriber, which picks what matches.
-//! With the knob `replay`, a subscriber also hears earlier events.
+//! Wire: the publisher appends an entry with the fields `topic` and `body` (`XADD … MAXLEN ~ N`,
+//! many in one pipeline). Every subscriber reads from a position that it keeps itself
+//! (`XREAD … BLOCK 0`): Redis does not know who listens, and compares no topics. So every event
+//! goes to every subscriber, in one order, and each picks what matches.
 //!
-//! Loses: the oldest events when the log is longer than `high-water`, for every
-//! subscriber that has not read them; nobody is told. A subscriber that crashes
-//! loses its position.
+//! Confirms: an event for the log, not for a subscriber: `flush` returns when Redis has answered
+//! every `XADD`. `subscriber` returns when it knows its position in the log, and misses nothing
+//! from there.
+//!
+//! Survives: a slow subscriber, while it is behind by less than the length of the log. The death of
+//! a publisher or a subscriber: the log and the others go on. The log outlives kill -9 of Redis
+//! with `appendonly yes`, unless `appendfsync` is `everysec`; the calls of all ends return an error
+//! then.
+//!
+//! Loses: the oldest events when the log is longer than `high-water`, for every subscriber that has
+//! not read them; nobody is told. A subscriber that crashes loses its position, and what is
+//! published while it is away, unless it comes back with `replay`.
 //!
 //! Run it: `just lab pubsub-redis-stream`. Look back: `redis-cli XRANGE PLACE:stream - + COUNT 10`.
 

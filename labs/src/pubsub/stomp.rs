@@ -1,18 +1,21 @@
-//! Publish/subscribe over STOMP: the publisher writes SEND frames with the
-//! destination `/topic/KEY`, and RabbitMQ publishes them to its exchange
-//! `amq.topic`. For a SUBSCRIBE to `/topic/PATTERN`, RabbitMQ makes a queue, binds
-//! it to the exchange, and deletes it when the subscriber goes. STOMP cannot
-//! declare exchanges, so all places share this one, and the place's name is the
-//! first word of each key.
+//! Publish/subscribe over STOMP: RabbitMQ's exchange `amq.topic`, and a queue for every subscriber.
+//! STOMP cannot declare exchanges, so all places share this one.
 //!
-//! Only the last SEND before a flush asks for a receipt, which says that all
-//! events have been put into the subscribers' queues. There are no acks
-//! (`ack:auto`). It promises order per publisher, and that a subscriber is live
-//! when `subscriber` returns: the receipt of SUBSCRIBE comes after the binding.
+//! Wire: the publisher writes SEND frames with the destination `/topic/PLACE.TOPIC`, and RabbitMQ
+//! publishes them to the exchange; the place's name is the first word of the routing key. For a
+//! SUBSCRIBE to a pattern of such keys, with `ack:auto` (without acks), RabbitMQ makes a queue,
+//! binds it to the exchange, and deletes it when the subscriber goes.
 //!
-//! Loses: what is published while nobody is bound; what is on its way when a side
-//! dies; everything when RabbitMQ dies. The queue of a slow subscriber grows in
-//! RabbitMQ.
+//! Confirms: a subscription: the receipt of SUBSCRIBE comes after the binding. Events only for
+//! RabbitMQ: the last SEND before a `flush` asks for a receipt, which says that all events have
+//! been put into the subscribers' queues. `publish` waits while 256 KiB are not written.
+//!
+//! Survives: the death of a publisher or a subscriber: the others go on. A slow subscriber loses
+//! nothing: its queue grows in RabbitMQ. No connection is made again: after a cut or a restart of
+//! RabbitMQ, the calls of all ends return an error.
+//!
+//! Loses: what is published while nobody is bound; what is on its way when a side dies, and a
+//! subscriber's queue with it; everything when RabbitMQ dies.
 //!
 //! Run it: `just lab pubsub-stomp`. Watch it: `rabbitmqctl list_bindings`.
 

@@ -1,14 +1,22 @@
-//! Publish/subscribe over plain TCP: the publisher listens, keeps every
-//! subscriber's filter, and writes each event to those it matches.
+//! Publish/subscribe over plain TCP: the publisher does what a broker would do, and keeps the
+//! filters.
 //!
-//! A frame is four bytes of length, big-endian, then as many bytes. A subscriber
-//! sends one frame, its filter as text (`prefix:chat.`), and gets one: `ok`, or
-//! what is wrong with it. After `ok` it misses nothing. An event is a frame of one
-//! byte of topic length, the topic, and the body.
+//! Wire: the publisher listens, and writes each event to the subscribers whose filter it matches. A
+//! frame is four bytes of length, big-endian, then as many bytes. A subscriber sends one frame, its
+//! filter as text (`prefix:chat.`), and gets one: `ok`, or what is wrong with it. An event is a
+//! frame of one byte of topic length, the topic, and the body.
 //!
-//! Events are not confirmed. Back-pressure reaches the publisher: it waits for
-//! the slowest subscriber, and so all of them do. Loses: what was on its way to a
-//! subscriber when its connection broke; what is published while nobody is there.
+//! Confirms: a subscription, with `ok`: after it a subscriber misses nothing. Events are not
+//! confirmed: `publish` returns when they are in a buffer for each subscriber. A buffer is written
+//! at `write-bytes` or a `flush`, and waits for its subscriber: so all of them wait for the
+//! slowest.
+//!
+//! Survives: the death of a subscriber, and one that breaks the protocol: the publisher and the
+//! others go on. No connection is made again: when the publisher dies, `next` returns `None` or an
+//! error.
+//!
+//! Loses: what was on its way to a subscriber when its connection broke; what is published while
+//! nobody is there; what a publisher that dies had not written.
 //!
 //! Run it with `just lab pubsub-tcp`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 

@@ -1,12 +1,22 @@
-//! Publish/subscribe over a Unix stream socket: the publisher listens at a
-//! file, keeps every subscriber's filter, and writes each event to those it
-//! matches. Frames and both ends are those of `tcp.rs`.
+//! Publish/subscribe over a Unix stream socket: both ends of `tcp.rs`, and no network. There is no
+//! multicast here either: an event for ten subscribers is copied into the kernel ten times.
 //!
-//! There is no multicast here either: an event for ten subscribers is copied
-//! into the kernel ten times. A subscriber has joined when it is told `ok`, and
-//! misses nothing from then on. Events are not confirmed. Back-pressure reaches
-//! the publisher: it waits for the slowest subscriber, and so all of them do.
-//! Loses: what a subscriber has not read when it dies.
+//! Wire: the publisher listens at a file, and writes each event to the subscribers whose filter it
+//! matches. A frame is four bytes of length, big-endian, then as many bytes. A subscriber sends one
+//! frame, its filter as text (`prefix:chat.`), and gets one: `ok`, or what is wrong with it. An
+//! event is a frame of one byte of topic length, the topic, and the body.
+//!
+//! Confirms: a subscription, with `ok`: after it a subscriber misses nothing. Events are not
+//! confirmed: `publish` returns when they are in a buffer for each subscriber. A buffer is written
+//! at `write-bytes` or a `flush`, and waits for its subscriber: so all of them wait for the
+//! slowest.
+//!
+//! Survives: the death of a subscriber, and one that breaks the protocol: the publisher and the
+//! others go on. No connection is made again: when the publisher dies, `next` returns `None` or an
+//! error.
+//!
+//! Loses: what a subscriber has not read when it dies; what is published while nobody is there;
+//! what a publisher that dies had not written.
 //!
 //! Run it with `just lab pubsub-unix`. Watch it: `ss -xp`, columns Recv-Q and Send-Q.
 

@@ -1,14 +1,20 @@
-//! Publish/subscribe over WebSocket: the publisher is the server, keeps every
-//! subscriber's filter, and writes each event to those it matches.
+//! Publish/subscribe over WebSocket: a browser can subscribe in five lines.
 //!
-//! A subscriber sends its filter as a text message (`prefix:chat.`) and is told
-//! `ok`: from then on it misses nothing. An event is a binary message: the
-//! topic, a line feed, the body. So a browser can subscribe in five lines, and
-//! `topic, body = message.split(b"\n", 1)` reads an event in Python.
+//! Wire: the publisher is the server, and writes each event to the subscribers whose filter it
+//! matches. A subscriber sends its filter as a text message (`prefix:chat.`) and is told `ok`, or
+//! what is wrong with it. An event is a binary message: the topic, a line feed, the body; so
+//! `topic, body = message.split(b"\n", 1)` reads it in Python.
 //!
-//! Events are not confirmed. Back-pressure reaches the publisher: it waits for
-//! the slowest subscriber, and so all of them do. Loses: what was on its way to a
-//! subscriber when its connection broke; what is published while nobody is there.
+//! Confirms: a subscription, with `ok`: from then on a subscriber misses nothing. Events are not
+//! confirmed: `publish` returns when they are in a buffer for each subscriber. A buffer is written
+//! at 128 KiB or a `flush`, and waits for its subscriber: so all of them wait for the slowest.
+//!
+//! Survives: the death of a subscriber, and one that breaks the protocol: the publisher and the
+//! others go on. No connection is made again: when the publisher closes or dies, `next` returns
+//! `None`.
+//!
+//! Loses: what was on its way to a subscriber when its connection broke; what is published while
+//! nobody is there; what a publisher that dies had not written.
 //!
 //! Run it with `just lab pubsub-websocket`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 

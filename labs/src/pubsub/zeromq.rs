@@ -1,15 +1,23 @@
 //! Publish/subscribe over ØMQ's PUB and SUB sockets.
 //!
-//! The publisher filters: a subscription is a prefix of bytes, and the topic
-//! is the first frame, the body the second. Nothing is confirmed, not even a
-//! subscription (the "slow joiner": what is published right after it connects is
-//! not received). Loses: what is published before a subscription has arrived;
-//! messages beyond the high-water mark, dropped silently while a subscriber does
-//! not keep up; what is queued in a socket when its connection breaks.
+//! Wire: the PUB socket of the publisher binds, and the SUB socket of each subscriber connects to
+//! it. An event is a message of two frames, the topic and the body. A subscription is a prefix of
+//! bytes that SUB sends to PUB, and the publisher filters.
 //!
-//! The crate means to have a high-water mark and has none: it puts each message
-//! into a subscriber's queue through a new sender, and each has a slot of its own.
-//! So this lab has one, for all subscribers at once; libzmq has one for each.
+//! Confirms: nothing, not even a subscription (the "slow joiner": what is published right after it
+//! connects is not received). `publish` returns when the event is in the socket, and never waits
+//! for a subscriber. `flush` returns when the socket's queues are empty, and `close` waits for that
+//! at most five seconds.
+//!
+//! Survives: the death of a subscriber: the publisher and the others go on. A publisher that is
+//! started again at its address: SUB connects and subscribes again, and has missed what was
+//! published meanwhile.
+//!
+//! Loses: what is published before a subscription has arrived; what is queued in a socket when its
+//! connection breaks; events beyond `high-water`, dropped silently while a subscriber does not keep
+//! up. The crate means to have such a mark and has none: it puts each message into a subscriber's
+//! queue through a new sender, and each has a slot of its own. So this lab has one, for all
+//! subscribers at once; libzmq has one for each.
 //!
 //! Run it with `just lab pubsub-zeromq`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
