@@ -1,9 +1,15 @@
-//! A pipeline inside one process: two bounded channels, from which any number
-//! of workers take.
+//! A pipeline inside one process: two bounded channels, from which any number of workers take.
 //!
-//! A worker that is free takes the next task, so a slow worker gets less. Nothing
-//! goes over a wire, and nothing is confirmed. Loses: the task that a worker has
-//! when it ends; everything, with the process.
+//! Wire: none. A worker that is free takes the next task, so a slow worker gets less.
+//! `pubsub/inproc.rs` carries `stop`.
+//!
+//! Confirms: nothing. `send` returns when the channel has the message, and waits while `depth`
+//! messages are in it. `ack` does nothing, and `nack` is an error: a channel does not take a task
+//! back.
+//!
+//! Survives: a worker that ends: the tasks in the channel go to the others.
+//!
+//! Loses: the task that a worker has when it ends; with the process, everything.
 //!
 //! Run it with `just lab pipeline-inproc`.
 

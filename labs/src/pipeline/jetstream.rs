@@ -1,14 +1,20 @@
 //! A pipeline over JetStream: one work-queue stream of tasks for the workers, another of results
-//! for the sink. A message is published to its stage's subject (`PUB PLACE.tasks INBOX`), and
-//! the reply to the inbox is the confirmation: it is in the stream's file. The taking ends are
-//! the consumers of `queue/jetstream.rs`; the stream of `pubsub/jetstream.rs` carries `stop`.
+//! for the sink.
 //!
-//! A worker asks JetStream for a batch of tasks (`{"batch":N}`) and for more as it acknowledges them
-//! (`+ACK`): a faster worker gets more. A worker flushes a result before
-//! it acknowledges the task. So no confirmed task is lost, whichever process dies, nats-server
-//! included; some may be done twice. A task that is not acknowledged within `claim-ms` goes to
-//! another worker. Loses: tasks that were not confirmed when the ventilator died; with a power
-//! cut, what was written since the file was last synced.
+//! Wire: a message is published to its stage's subject (`PUB PLACE.tasks INBOX`), and JetStream
+//! replies to the inbox. The taking ends are the consumers of `queue/jetstream.rs`: they ask for a
+//! batch of messages (`{"batch":N}`), and for more as they acknowledge them (`+ACK`), so a faster
+//! worker gets more. The stream of `pubsub/jetstream.rs` carries `stop`.
+//!
+//! Confirms: a task or a result when it is in the stream's file, which the reply to the inbox says;
+//! `flush` waits for all replies. A worker flushes a result before it acknowledges the task.
+//!
+//! Survives: kill -9 of a worker or of the sink: what it held goes to another, or to its successor,
+//! after `claim-ms`. Kill -9 of nats-server; all ends get an error then, and have to join again.
+//! Some tasks may be done twice, among them every task that is not acknowledged within `claim-ms`.
+//!
+//! Loses: tasks and results that were not confirmed when their process died; with a power cut, what
+//! was written since the file was last synced.
 //!
 //! Run it: `just lab pipeline-jetstream`. Watch it: `nats consumer report`.
 

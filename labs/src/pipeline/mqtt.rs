@@ -1,13 +1,24 @@
-//! A pipeline over MQTT 5: tasks are PUBLISH packets to `PLACE/tasks`, and workers share a
-//! subscription to that topic, `$share/workers/PLACE/tasks`: the broker sends each task to one of
-//! them, in turn. Results go to `PLACE/results`, to which the sink subscribes likewise, alone. The
-//! topics of `pubsub/mqtt.rs` carry `stop`.
-//!
-//! All of it is at QoS 0: nothing is acknowledged or confirmed. Promises: a task goes to one
-//! worker. Loses: what was sent to a worker that dies, and every task that is published before
-//! the first worker has subscribed. A worker is sent its share whether it keeps up or not: what
-//! a slow one has not read waits for it at the broker, and no other worker gets it.
+//! A pipeline over MQTT 5 at QoS 0: a topic of tasks that workers share, and a topic of results.
 //! `queue-mqtt` shows what it takes to do better.
+//!
+//! Wire: tasks are PUBLISH packets to `PLACE/tasks`, and workers share a subscription to that
+//! topic, `$share/workers/PLACE/tasks`: the broker sends each task to one of them, in turn. Results
+//! go to `PLACE/results`, to which the sink subscribes likewise, alone. The topics of
+//! `pubsub/mqtt.rs` carry `stop`.
+//!
+//! Confirms: no task and no result: at QoS 0 nothing is acknowledged. `send` returns when the
+//! client has the message, and waits while 1,024 of them, or 4 MiB, are not written; `flush`
+//! returns when the broker has passed all on. `pull` returns when the broker has agreed to the
+//! subscription (SUBACK).
+//!
+//! Survives: the death of a worker: the others get the next tasks. A slow worker gets its share
+//! whether it keeps up or not: what it has not read waits for it at the broker, and no other worker
+//! gets it. No connection is made again: after a cut or a restart of the broker, the calls of all
+//! ends return an error.
+//!
+//! Loses: the tasks of a worker that dies, and what the sink had not read when it died; every task
+//! that is published before the first worker has subscribed; everything on its way when the broker
+//! dies.
 //!
 //! Run it: `just lab pipeline-mqtt`. Listen in: `mosquitto_sub -t 'PLACE/#' -v`.
 

@@ -1,12 +1,21 @@
-//! A pipeline over NATS core: tasks are published to one subject (`PUB PLACE.tasks`), to which
-//! the workers subscribe as a queue group (`SUB PLACE.tasks workers`); results are published to
-//! another (`PUB PLACE.results`), to which the sink subscribes likewise. The subjects of
-//! `pubsub/nats.rs` carry `stop`.
+//! A pipeline over NATS core: a subject of tasks for a queue group of workers, and a subject of
+//! results.
 //!
-//! NATS chooses a member of the group at random for every task, whether it keeps up or not.
-//! Nothing is stored, confirmed or acknowledged. Promises: each task goes to one worker. Loses:
-//! the tasks of a worker that dies; tasks that are published before the first worker is there;
-//! what a slow worker has no room for, since the client reads on and drops new tasks while
+//! Wire: tasks are published to one subject (`PUB PLACE.tasks`), to which the workers subscribe as
+//! a queue group (`SUB PLACE.tasks workers`); results are published to another
+//! (`PUB PLACE.results`), to which the sink subscribes likewise. NATS chooses a member of the group
+//! at random for every task, whether it keeps up or not. The subjects of `pubsub/nats.rs` carry
+//! `stop`.
+//!
+//! Confirms: no task and no result: nothing is stored or acknowledged, and a `nack` has no effect.
+//! `send` returns when the client has the message, `flush` when all are written, `close` when NATS
+//! has read them. `pull` returns when the subscription is in force.
+//!
+//! Survives: the death of a worker: the others get the next tasks. No connection is made again:
+//! after a cut or a restart of NATS, the calls of all ends return an error.
+//!
+//! Loses: the tasks of a worker that dies; tasks that are published before the first worker is
+//! there; what a slow worker has no room for, since the client reads on and drops new tasks while
 //! `high-water` of them wait; everything on its way when NATS dies.
 //!
 //! Run it: `just lab pipeline-nats`. Listen in: `nats sub 'PLACE.>'`.

@@ -1,20 +1,23 @@
-//! A pipeline over RabbitMQ: a queue of tasks that workers compete for, and a
-//! queue of results for the sink. The handing end publishes to the default
-//! exchange (`basic.publish`) with publisher confirms. The taking end consumes
-//! (`basic.consume`) with a prefetch and acks each message (`basic.ack`); it is
-//! the consumer of `queue/rabbitmq.rs`. The topic exchange of
-//! `pubsub/rabbitmq.rs` carries `stop`.
+//! A pipeline over RabbitMQ: a queue of tasks that workers compete for, and a queue of results for
+//! the sink.
 //!
-//! RabbitMQ confirms a message when the queue has it. The prefetch shares tasks
-//! on demand: a worker with so many unacked tasks gets no more until it acks.
-//! The tasks of a worker that dies go to another at once. A worker flushes its
-//! result, which returns when that is confirmed, before it acks the task: so no
-//! task is lost with a worker, and some may be done twice.
+//! Wire: the handing end publishes to the default exchange (`basic.publish`). The taking end is the
+//! consumer of `queue/rabbitmq.rs`: it consumes (`basic.consume`) with a prefetch and acks each
+//! message (`basic.ack`). The prefetch shares tasks on demand: a worker with so many unacked tasks
+//! gets no more until it acks. The topic exchange of `pubsub/rabbitmq.rs` carries `stop`.
 //!
-//! Loses: everything when RabbitMQ dies, because queues and messages are
-//! transient.
+//! Confirms: a task or a result when the queue has it (publisher confirms); `flush` waits for all
+//! confirms. A message whose queue is gone comes back (`mandatory`), and is an error. A worker
+//! flushes its result before it acks the task.
 //!
-//! Run it: `just lab pipeline-rabbitmq`. Watch it: `rabbitmqctl list_queues name messages_unacknowledged`.
+//! Survives: kill -9 of a worker or of the sink: what it held goes to another, or to its successor,
+//! at once. So no confirmed task is lost with a worker, and some may be done twice.
+//!
+//! Loses: what was not confirmed when the ventilator died; everything when RabbitMQ dies, because
+//! queues and messages are transient. No connection is made again.
+//!
+//! Run it: `just lab pipeline-rabbitmq`. Watch it:
+//! `rabbitmqctl list_queues name messages_unacknowledged`.
 
 use anyhow::{Context, Result};
 use bytes::Bytes;

@@ -1,16 +1,19 @@
-//! A pipeline over Redis lists: a queue of tasks and a queue of results. The
-//! handing end pushes at the tail (`RPUSH`); it is the sender of
-//! `oneway/redis.rs`. The taking end is the consumer of `queue/redis/mod.rs`: it
-//! moves items to a list of its own (`LMOVE`; `BLMOVE` waits), and an ack removes
-//! an item there (`LREM`). The channel of `pubsub/redis.rs` carries `stop`.
+//! A pipeline over Redis lists: a queue of tasks and a queue of results.
 //!
-//! A message is confirmed when Redis has answered its `RPUSH`. Tasks go to the
-//! worker that asks next, a few at a time (`prefetch`). The tasks of a worker
-//! that dies go to another when its lease has expired. A worker flushes its
-//! result, which returns when that is confirmed, before it acks the task: so no
-//! task is lost with a worker, and some may be done twice.
+//! Wire: the handing end pushes at the tail (`RPUSH`); it is the sender of `oneway/redis.rs`. The
+//! taking end is the consumer of `queue/redis/mod.rs`: it moves items to a list of its own
+//! (`LMOVE`; `BLMOVE` waits), and an ack removes an item there (`LREM`). Tasks go to the worker
+//! that asks next, a few at a time (`prefetch`). The channel of `pubsub/redis.rs` carries `stop`.
 //!
-//! Loses: everything when Redis dies, unless Redis runs with `appendonly yes`.
+//! Confirms: a task or a result when Redis has answered its `RPUSH`; `flush` waits for all answers.
+//! A worker flushes its result before it acks the task.
+//!
+//! Survives: kill -9 of a worker or of the sink: what it held goes to another, or to its successor,
+//! when its lease has expired (`lease-ms`). So no confirmed task is lost with a worker, and some
+//! may be done twice.
+//!
+//! Loses: what the ventilator had not flushed when it died; everything when Redis dies, unless it
+//! runs with `appendonly yes`. No connection is made again.
 //!
 //! Run it: `just lab pipeline-redis`. Watch it: `redis-cli LLEN PLACE.tasks:queue`.
 

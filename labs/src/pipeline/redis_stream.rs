@@ -1,21 +1,23 @@
-//! A pipeline over Redis streams: a stream of tasks and a stream of results,
-//! each with one consumer group. The handing end appends (`XADD`, many in one
-//! pipeline). The taking end is the consumer of `queue/redis_stream.rs`: it reads
-//! (`XREADGROUP`), acks (`XACK` and `XDEL`), and takes over entries that have
-//! been pending for `claim-ms` (`XAUTOCLAIM`). The log of
-//! `pubsub/redis_stream.rs` carries `stop`.
+//! A pipeline over Redis streams: a stream of tasks and a stream of results, each with one consumer
+//! group.
 //!
-//! A message is confirmed when Redis has answered its `XADD`. Tasks go to the
-//! worker that asks next, a few at a time (`prefetch`). The tasks of a worker
-//! that dies go to another when they have been pending for `claim-ms`. A worker
-//! flushes its result, which returns when that is confirmed, before it acks the
-//! task: so no task is lost with a worker, and some may be done twice, among them
-//! every task that takes longer than `claim-ms`.
+//! Wire: the handing end appends (`XADD`, many in one pipeline). The taking end is the consumer of
+//! `queue/redis_stream.rs`: it reads (`XREADGROUP`), acks (`XACK` and `XDEL`), and takes over
+//! entries that have been pending for `claim-ms` (`XAUTOCLAIM`). Tasks go to the worker that asks
+//! next, a few at a time (`prefetch`). The log of `pubsub/redis_stream.rs` carries `stop`.
 //!
-//! Survives kill -9 of Redis with `appendonly yes`, unless `appendfsync` is
-//! `everysec`. Loses: what was not confirmed.
+//! Confirms: a task or a result when Redis has answered its `XADD`; `flush` waits for all answers.
+//! A worker flushes its result before it acks the task.
 //!
-//! Run it: `just lab pipeline-redis-stream`. Watch it: `redis-cli XPENDING PLACE.tasks:stream consumers`.
+//! Survives: kill -9 of a worker or of the sink: what it held goes to another, or to its successor,
+//! after `claim-ms`. Some tasks may be done twice, among them every task that takes longer than
+//! `claim-ms`. Kill -9 of Redis with `appendonly yes`, unless `appendfsync` is `everysec`, the
+//! default; all ends get an error then, and have to join again.
+//!
+//! Loses: tasks and results that were not confirmed when their process or Redis died.
+//!
+//! Run it: `just lab pipeline-redis-stream`. Watch it:
+//! `redis-cli XPENDING PLACE.tasks:stream consumers`.
 
 use anyhow::Result;
 use bytes::Bytes;

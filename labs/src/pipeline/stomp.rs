@@ -1,20 +1,23 @@
-//! A pipeline over STOMP: a queue of tasks that workers compete for, and a queue
-//! of results for the sink. The handing end writes SEND frames to
-//! `/queue/NAME`; it is the sender of `oneway/stomp.rs`. The taking end subscribes
-//! with `ack:client-individual` and `prefetch-count`, and acks each MESSAGE (ACK);
-//! it is the consumer of `queue/stomp.rs`. The topics of `pubsub/stomp.rs` carry
-//! `stop`.
+//! A pipeline over STOMP: a queue of tasks that workers compete for, and a queue of results for the
+//! sink.
 //!
-//! A flush asks for the receipt of the last SEND: RabbitMQ has all messages then,
-//! in memory. `prefetch-count` shares tasks on demand: a worker with so many
-//! unacked tasks gets no more until it acks. Without this header, RabbitMQ gives
-//! the first worker all tasks there are. The tasks of a worker that dies go to
-//! another at once. A worker flushes its result before it acks the task: so no
-//! task is lost with a worker, and some may be done twice.
+//! Wire: the handing end writes SEND frames to `/queue/PLACE.tasks` or `/queue/PLACE.results`; it
+//! is the sender of `oneway/stomp.rs`. The taking end is the consumer of `queue/stomp.rs`: it
+//! subscribes with `ack:client-individual` and `prefetch-count`, and acks each MESSAGE (ACK).
+//! `prefetch-count` shares tasks on demand; without this header, RabbitMQ gives the first worker
+//! all tasks there are. The topics of `pubsub/stomp.rs` carry `stop`.
 //!
-//! Loses: everything when RabbitMQ dies, because the messages are not persistent.
+//! Confirms: tasks and results at a `flush`: it asks for the receipt of the last SEND, and RabbitMQ
+//! has all messages then, in memory. A worker flushes its result before it acks the task.
 //!
-//! Run it: `just lab pipeline-stomp`. Watch it: `rabbitmqctl list_queues name messages_unacknowledged`.
+//! Survives: kill -9 of a worker or of the sink: what it held goes to another, or to its successor,
+//! at once. So no confirmed task is lost with a worker, and some may be done twice.
+//!
+//! Loses: what the ventilator had not flushed when it died; everything when RabbitMQ dies, because
+//! the messages are not persistent. No connection is made again.
+//!
+//! Run it: `just lab pipeline-stomp`. Watch it:
+//! `rabbitmqctl list_queues name messages_unacknowledged`.
 
 use anyhow::Result;
 

@@ -1,15 +1,21 @@
 //! A pipeline over plain TCP, with credit-based flow control.
 //!
-//! Ventilator and sink listen, workers connect to both. A frame (four bytes of
-//! length, big-endian, then as many bytes) holds a task or a result. In the other
-//! direction, a worker sends the ventilator its credit, four bytes, big-endian:
-//! how many more tasks it will take. It gives credit back as it finishes, so that
-//! a slow worker gets less. Without credits the ventilator would fill the socket
-//! buffers of the slow one.
+//! Wire: ventilator and sink listen, workers connect to both. A frame (four bytes of length,
+//! big-endian, then as many bytes) holds a task or a result. In the other direction, a worker sends
+//! the ventilator its credit, four bytes, big-endian: how many more tasks it will take. It gives
+//! credit back as it finishes, so that a slow worker gets less; without credits the ventilator
+//! would fill the socket buffers of the slow one. `pubsub/tcp.rs` carries `stop`.
 //!
-//! Nothing is confirmed. A worker that dies loses the tasks that it was sent (up
-//! to `CREDIT`) and the results that it has not written; a sink that dies, what
-//! it has not read.
+//! Confirms: nothing; an `ack` only gives credit back. `send` returns when the frame is in a
+//! buffer, which is written at `write-bytes` or a `flush`. The ventilator waits while no worker has
+//! credit, a worker while the sink is slow.
+//!
+//! Survives: the death of a worker: the others get the next tasks, and the sink reads on. A worker
+//! that breaks the protocol is disconnected. No connection is made again: without any worker left,
+//! or without a sink, `send` or a later write returns an error.
+//!
+//! Loses: with a worker, the tasks that it was given (up to `credit`) and the results that it has
+//! not written; with the sink, what it has not read; with the ventilator, what it has not written.
 //!
 //! Run it with `just lab pipeline-tcp`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 

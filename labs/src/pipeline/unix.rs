@@ -1,13 +1,22 @@
-//! A pipeline over Unix stream sockets, with the frames, the ends and the
-//! credit-based flow control of `tcp.rs`.
+//! A pipeline over Unix stream sockets, with the frames, the ends and the credit-based flow control
+//! of `tcp.rs`: processes of one machine that share its CPUs, and no network.
 //!
-//! Ventilator and sink listen, each at a file of its own, and workers connect
-//! to both: processes of one machine that share its CPUs, and no network. A
-//! worker is sent no more tasks than it has given credit for, and gives the
-//! credit back as it finishes, so that a slow worker gets less.
+//! Wire: ventilator and sink listen, each at a file of its own, and workers connect to both. A
+//! frame (four bytes of length, big-endian, then as many bytes) holds a task or a result. A worker
+//! writes its credit to the ventilator, four bytes, big-endian, and gives it back as it finishes:
+//! it gets no more tasks than it has given credit for, and a slow worker gets less.
+//! `pubsub/unix.rs` carries `stop`.
 //!
-//! Nothing is confirmed. A worker that dies loses the tasks that it was sent and
-//! the results that it has not written; a sink that dies, what it has not read.
+//! Confirms: nothing; an `ack` only gives credit back. `send` returns when the frame is in a
+//! buffer, which is written at `write-bytes` or a `flush`. The ventilator waits while no worker has
+//! credit, a worker while the sink is slow.
+//!
+//! Survives: the death of a worker: the others get the next tasks, and the sink reads on. A worker
+//! that breaks the protocol is disconnected. No connection is made again: without any worker left,
+//! or without a sink, `send` or a later write returns an error.
+//!
+//! Loses: with a worker, the tasks that it was given (up to `credit`) and the results that it has
+//! not written; with the sink, what it has not read; with the ventilator, what it has not written.
 //!
 //! Run it with `just lab pipeline-unix`. Watch it: `ss -xp`, columns Recv-Q and Send-Q.
 

@@ -1,12 +1,20 @@
 //! A pipeline over ØMQ: PUSH and PULL sockets, twice.
 //!
-//! PUSH deals tasks out in turn to the workers that are connected, whether
-//! they keep up or not: a slow worker gets as many as a fast one. A ventilator
-//! that starts alone waits for the first worker, and that one may get the
+//! Wire: the ventilator's PUSH and the sink's PULL bind, and each worker connects a PULL and a PUSH
+//! to them. A message is one frame, the body. PUSH deals tasks out in turn to the workers that are
+//! connected, whether they keep up or not: a slow worker gets as many as a fast one.
+//! `pubsub/zeromq.rs` carries `stop`.
+//!
+//! Confirms: nothing. `send` returns when the message is in the socket's queue, and waits at
+//! `high-water`. `flush` returns when the queue is empty, and `close` waits for that at most five
+//! seconds. A ventilator that starts alone waits for the first worker, and that one may get the
 //! whole first batch.
 //!
-//! Nothing is confirmed. Loses: what is queued in a socket, or for a worker, when
-//! one of the two processes dies.
+//! Survives: the death of a worker: the others get the next tasks. PUSH and PULL do not connect
+//! again: when the sink has gone, a worker's `send` waits or returns an error.
+//!
+//! Loses: what is queued in a socket, or for a worker, or on its way, when one of the two processes
+//! dies.
 //!
 //! Run it with `just lab pipeline-zeromq`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
