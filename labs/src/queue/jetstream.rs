@@ -1,17 +1,21 @@
 //! A queue on JetStream: a work-queue stream keeps a message until it is acknowledged, and one
 //! durable consumer in it, shared by all who compete, sends each message to whoever asked next.
 //!
-//! A producer publishes to the stream's subject (`PUB PLACE INBOX`), and the reply to its inbox
-//! is the confirmation: the message is in the stream's file. A consumer asks for as many
-//! deliveries as it has room for (`PUB $JS.API.CONSUMER.MSG.NEXT.…`, `{"batch":N}`), and
-//! publishes `+ACK` or `-NAK` to the reply subject of each. After `-NAK` the message comes again
-//! at once. A delivery that is not settled comes again after `CLAIM_MS`: JetStream does not watch
-//! the connections of those who asked. Each delivery says which attempt it is.
+//! Wire: a producer publishes to the stream's subject (`PUB PLACE INBOX`), and JetStream replies to
+//! the inbox. A consumer asks for as many deliveries as it has room for
+//! (`PUB $JS.API.CONSUMER.MSG.NEXT.…`, `{"batch":N}`), and publishes `+ACK` or `-NAK` to the reply
+//! subject of each; after `-NAK` the message comes again at once. Each delivery says which attempt
+//! it is.
 //!
-//! Survives: kill -9 of a consumer (its messages come again after `CLAIM_MS`) and of the broker;
-//! not a power cut, as the file is synced only every minute or two. Some messages may come
-//! twice, also those that a consumer holds for longer than `CLAIM_MS`. Loses: what was not
-//! confirmed when the producer died.
+//! Confirms: a message when it is in the stream's file, which the reply to the inbox says.
+//!
+//! Survives: kill -9 of a consumer: what it had not settled comes again after `claim-ms`, because
+//! JetStream does not watch the connections of those who asked. Kill -9 of the broker; all ends get
+//! an error then, and have to join again. Some messages may come twice, also those that a consumer
+//! holds for longer than `claim-ms`.
+//!
+//! Loses: messages that were not confirmed when the producer or NATS died; with a power cut, what
+//! was written since the file was last synced, which happens every minute or two.
 //!
 //! Run it: `just lab queue-jetstream`. Watch it: `nats consumer report`.
 

@@ -1,15 +1,22 @@
-//! The queue of `queue/mqtt/mod.rs` at QoS 2, "exactly once": four packets take a message over a
-//! hop. PUBLISH: here it is. PUBREC: I have stored it. PUBREL: you may forget its identifier.
-//! PUBCOMP: I have forgotten it. PUBCOMP confirms a message to its producer. A consumer
-//! acknowledges with PUBREC, and the client does the rest.
+//! The queue of `queue/mqtt/mod.rs` at QoS 2, "exactly once". This holds for each hop, while both
+//! its ends keep their memory, and not from producer to consumer: so this lab promises and loses
+//! what `queue-mqtt` does, for twice the packets.
 //!
-//! Exactly once holds for each hop, while both its ends keep their memory: a PUBLISH that is sent
-//! again after a broken connection is recognised as a duplicate. It does not hold from producer to
-//! consumer. A producer that died before its message was confirmed does not know whether to send
-//! it again. A consumer that died between its work and its PUBREC gets the message again, as at
-//! QoS 1. A nacked message, and one left in the session of a dead consumer, is published
-//! again as a new message. So this lab promises and loses what `queue-mqtt` does (messages
-//! survive kill -9 of a consumer, some come twice), for twice the packets.
+//! Wire: producers publish to `PLACE/queue`, and consumers share a subscription to it, each with a
+//! session. Four packets take a message over a hop. PUBLISH: here it is. PUBREC: I have stored it.
+//! PUBREL: you may forget its identifier. PUBCOMP: I have forgotten it. A PUBLISH that is sent
+//! again after a broken connection is recognised as a duplicate.
+//!
+//! Confirms: a message to its producer with PUBCOMP: it is in a session. A consumer acknowledges
+//! with PUBREC, and the client does the rest.
+//!
+//! Survives: kill -9 of a consumer, at once. Some messages come twice: one whose consumer died
+//! between its work and its PUBREC, as at QoS 1; one that was nacked, or left in the session of a
+//! dead consumer, is published again as a new message. When the broker dies, all ends get an error,
+//! and have to join again.
+//!
+//! Loses: with kill -9 of Mosquitto, what it had confirmed and not yet saved. A producer that died
+//! before its message was confirmed does not know whether to publish it again.
 //!
 //! Run it: `just lab queue-mqtt-qos2`, and beside it `just lab queue-mqtt`. Watch it:
 //! `mosquitto_sub -V 5 -t 'PLACE/sessions/#' -v`.

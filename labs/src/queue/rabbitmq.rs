@@ -1,17 +1,22 @@
-//! A queue on RabbitMQ: a durable queue, persistent messages, publisher
-//! confirms on one side (`basic.publish`) and acks on the other (`basic.consume`,
-//! `basic.ack`). All four are needed: take one away, kill the broker, and count.
+//! A queue on RabbitMQ: a durable queue, persistent messages, publisher confirms on one side and
+//! acks on the other. All four are needed: take one away, kill the broker, and count.
 //!
-//! RabbitMQ confirms a message when it is on disk. It delivers at most
-//! `prefetch` unacked messages to a consumer, and gives them to another when the
-//! consumer's connection is gone. Such a message, and one that was nacked, is
-//! flagged as redelivered: its attempt is 2.
+//! Wire: the producer publishes to the queue `PLACE` through the default exchange
+//! (`basic.publish`), and the consumer consumes from it (`basic.consume`) and acks each delivery
+//! (`basic.ack`). RabbitMQ delivers at most `prefetch` unacked messages to a consumer.
 //!
-//! Survives: kill -9 of a consumer, at once; kill -9 of the broker; a power cut,
-//! if the disk really stores what it says it has stored. Some messages may come
-//! twice. Loses: what was not confirmed.
+//! Confirms: a message when it is on disk. A message whose queue is gone comes back (`mandatory`),
+//! and is an error.
 //!
-//! Run it: `just lab queue-rabbitmq`. Watch it: `rabbitmqctl list_queues name messages_unacknowledged`.
+//! Survives: kill -9 of a consumer: its unacked messages go to another at once, when its connection
+//! is gone. Kill -9 of the broker; all ends get an error then, and have to join again. A power cut,
+//! if the disk really stores what it says it has stored. Some messages may come twice: one that was
+//! delivered before, or was nacked, is flagged as redelivered, and its attempt is 2.
+//!
+//! Loses: messages that were not confirmed when the producer or RabbitMQ died.
+//!
+//! Run it: `just lab queue-rabbitmq`. Watch it:
+//! `rabbitmqctl list_queues name messages_unacknowledged`.
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;

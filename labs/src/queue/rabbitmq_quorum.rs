@@ -1,22 +1,25 @@
-//! A replicated queue on RabbitMQ: a quorum queue is a log, and a message is
-//! confirmed when most of the queue's nodes have written it (Raft). Only the
-//! declaration differs (`x-queue-type: quorum`). The producer and the consumer
-//! are those of `queue/rabbitmq.rs`: `basic.publish` with publisher confirms,
-//! `basic.consume` with a prefetch, `basic.ack`.
-//!
-//! RabbitMQ counts the deliveries of a quorum queue (`x-delivery-count`), so an
-//! attempt is a real number; a classic queue only flags a redelivery. Here one
-//! node runs, and it is the whole quorum. So this lab shows what the log costs,
+//! A replicated queue on RabbitMQ: a quorum queue is a log that most of its nodes have written
+//! (Raft). Here one node runs, and it is the whole quorum. So this lab shows what the log costs,
 //! but not what the queue is for: with three nodes, two go on when one dies.
 //!
-//! Survives: kill -9 of a consumer, whose messages are delivered again at once. It
-//! is not promised to survive kill -9 of the broker on one node: every confirmed
-//! message is still on disk, but RabbitMQ 3.10 sometimes elects no leader when it
-//! starts again (rabbitmq-server, issue 10070). The queue then neither takes nor
-//! delivers until somebody repairs it by hand. Loses: what was not confirmed when
-//! the producer died.
+//! Wire: only the declaration differs from `queue/rabbitmq.rs` (`x-queue-type: quorum`). The
+//! producer and the consumer are those of that lab: `basic.publish` with publisher confirms,
+//! `basic.consume` with a prefetch, `basic.ack`. RabbitMQ counts the deliveries of a quorum queue
+//! (`x-delivery-count`), so an attempt is a real number; a classic queue only flags a redelivery.
 //!
-//! Run it: `just lab queue-rabbitmq-quorum`. Watch it: `rabbitmqctl list_queues name type messages`.
+//! Confirms: a message when most of the queue's nodes have written it. A message whose queue is
+//! gone comes back (`mandatory`), and is an error.
+//!
+//! Survives: kill -9 of a consumer, whose messages are delivered again at once. It is not promised
+//! to survive kill -9 of the broker on one node: every confirmed message is still on disk, but
+//! RabbitMQ 3.10 sometimes elects no leader when it starts again (rabbitmq-server, issue 10070).
+//! The queue then neither takes nor delivers until somebody repairs it by hand.
+//!
+//! Loses: messages that were not confirmed when the producer or RabbitMQ died; with
+//! `delivery-limit`, a message after so many redeliveries.
+//!
+//! Run it: `just lab queue-rabbitmq-quorum`. Watch it:
+//! `rabbitmqctl list_queues name type messages`.
 
 use anyhow::{Context as _, Result};
 use lapin::BasicProperties;

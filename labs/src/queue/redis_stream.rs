@@ -1,18 +1,20 @@
-//! A queue on a Redis stream: the producer appends an entry (`XADD`). A consumer
-//! group delivers each entry to one of its consumers (`XREADGROUP`) and remembers
-//! who has it (the *pending entries list*), until that consumer acks it (`XACK`).
-//! `XDEL` right after the ack keeps the stream from growing.
+//! A queue on a Redis stream: a log whose entries are handed out by a consumer group.
 //!
-//! A message is confirmed when Redis has answered its `XADD`. A consumer that
-//! finds an entry pending for `claim-ms` takes it over (`XAUTOCLAIM`). So the
-//! entries of a consumer that died, or is too slow, are delivered again, with
-//! Redis's own count of deliveries. A nack makes an entry look that old at once
-//! (`XCLAIM … IDLE`).
+//! Wire: the producer appends an entry (`XADD`). A consumer group delivers each entry to one of its
+//! consumers (`XREADGROUP`) and remembers who has it (the *pending entries list*), until that
+//! consumer acks it (`XACK`); `XDEL` right after the ack keeps the stream from growing. A consumer
+//! that finds an entry pending for `claim-ms` takes it over (`XAUTOCLAIM`), with Redis's own count
+//! of deliveries. A nack makes an entry look that old at once (`XCLAIM … IDLE`).
 //!
-//! Survives: kill -9 of a consumer; kill -9 of Redis with `appendonly yes`, unless
-//! `appendfsync` is `everysec`, the default: that puts off writing while the disk
-//! is busy; a power cut with `appendfsync always`. An entry that is handled for
-//! longer than `claim-ms` is handled twice. Loses: what was not confirmed.
+//! Confirms: a message when Redis has answered its `XADD`.
+//!
+//! Survives: kill -9 of a consumer: its entries are delivered again after `claim-ms`. Kill -9 of
+//! Redis with `appendonly yes`, unless `appendfsync` is `everysec`, the default: that puts off
+//! writing while the disk is busy. A power cut with `appendfsync always`. All ends get an error
+//! when Redis dies, and have to join again. An entry that is handled for longer than `claim-ms` is
+//! handled twice.
+//!
+//! Loses: messages that were not confirmed when the producer or Redis died.
 //!
 //! Run it: `just lab queue-redis-stream`. Watch it: `redis-cli XINFO GROUPS PLACE:stream`.
 

@@ -1,19 +1,20 @@
-//! A queue over STOMP: the producer writes SEND frames with `persistent:true` and
-//! `receipt`. The consumer subscribes with `ack:client-individual` and
-//! `prefetch-count`, and answers each MESSAGE with ACK or NACK. In RabbitMQ,
-//! `/queue/NAME` is a durable queue.
+//! A queue over STOMP: a durable queue of RabbitMQ, in frames of text.
 //!
-//! The RECEIPT of a SEND confirms the message: it comes when the message is on
-//! disk. Every SEND asks for its own receipt, because of two messages the later
-//! may be on disk first. At most `prefetch-count` deliveries are unacked at a
-//! consumer. When its connection is gone they go to another, with
-//! `redelivered:true`: their attempt is 2.
+//! Wire: the producer writes SEND frames to `/queue/PLACE` with `persistent:true` and `receipt`.
+//! The consumer subscribes with `ack:client-individual` and `prefetch-count`, which bounds its
+//! unacked deliveries, and answers each MESSAGE with ACK or NACK.
 //!
-//! Survives: kill -9 of a consumer, at once; kill -9 of the broker; a power cut,
-//! if the disk really stores what it says it has stored. Some messages may come
-//! twice. Loses: what was not confirmed, and a confirmed message whose queue
-//! somebody had deleted: STOMP has no `mandatory`, so its receipt comes all the
-//! same.
+//! Confirms: a message with the RECEIPT of its SEND, which comes when the message is on disk. Every
+//! SEND asks for its own receipt, because of two messages the later may be on disk first.
+//!
+//! Survives: kill -9 of a consumer: its unacked deliveries go to another at once, when its
+//! connection is gone. Kill -9 of the broker; all ends get an error then, and have to join again. A
+//! power cut, if the disk really stores what it says it has stored. Some messages may come twice,
+//! with `redelivered:true`: their attempt is 2.
+//!
+//! Loses: messages that were not confirmed when the producer or RabbitMQ died, and a confirmed
+//! message whose queue somebody had deleted: STOMP has no `mandatory`, and the receipt comes even
+//! then.
 //!
 //! Run it: `just lab queue-stomp`. Watch it: `rabbitmqctl list_stomp_connections`.
 

@@ -1,19 +1,23 @@
-//! A queue over MQTT 5 at QoS 1: producers publish to `PLACE/queue`, and consumers share a
-//! subscription to it (`$share/consumers/PLACE/queue`), each with a *session* that outlives its
-//! connections. The broker puts each message into one session and confirms it then (PUBACK). It
-//! sends a consumer at most its *receive maximum* of unacknowledged messages, and deletes a
-//! message when the consumer acknowledges it (PUBACK). What was not acknowledged it sends again,
-//! flagged as a duplicate, to whoever comes back to that session.
+//! A queue over MQTT 5 at QoS 1, built from shared subscriptions and sessions. The topics, and the
+//! form of a message, are in `layout.rs`.
 //!
-//! The broker puts a message into a session whether its consumer is there or not, and gives it to
-//! no other. So when a consumer is gone, another takes its session over, and publishes again what
-//! is in it (`sessions.rs`). MQTT has no nack either: the consumer publishes the message again,
-//! with its attempt in a user property, and then acknowledges it. The topics, and the form of a
-//! message, are in `layout.rs`.
+//! Wire: producers publish to `PLACE/queue`, and consumers share a subscription to it
+//! (`$share/consumers/PLACE/queue`), each with a *session* that outlives its connections. The
+//! broker puts each message into one session, sends a consumer at most its *receive maximum* of
+//! unacknowledged messages, and deletes a message when the consumer acknowledges it (PUBACK). MQTT
+//! has no nack: the consumer publishes the message again, with its attempt in a user property, and
+//! then acknowledges it.
 //!
-//! Survives: kill -9 of a consumer, at once; some messages may come twice. Loses: with kill -9 of
-//! Mosquitto, what it had confirmed and not yet saved, since it confirms at once and saves only
-//! from time to time.
+//! Confirms: a message when the broker has put it into a session (PUBACK), whether its consumer is
+//! there or not. Without any session, the broker drops the message and says so, which is an error.
+//!
+//! Survives: kill -9 of a consumer, at once: the broker gives what is in its session to no other,
+//! so another consumer takes the session over, and publishes again what is in it (`sessions.rs`).
+//! Some messages may come twice. When the broker dies, all ends get an error, and have to join
+//! again.
+//!
+//! Loses: with kill -9 of Mosquitto, what it had confirmed and not yet saved, since it confirms at
+//! once and saves only from time to time; what was not confirmed when the producer died.
 //!
 //! Run it: `just lab queue-mqtt`. Watch it: `mosquitto_sub -V 5 -t 'PLACE/sessions/#' -v`.
 

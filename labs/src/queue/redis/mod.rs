@@ -1,20 +1,21 @@
-//! A queue on Redis lists, by the reliable-queue idiom. The producer pushes at the
-//! tail of the queue (`RPUSH`). A consumer moves an item from the head of the queue
-//! to a list of its own in one step (`LMOVE`; `BLMOVE` waits), and an ack removes it
-//! there (`LREM`). So an item is always on some list.
+//! A queue on Redis lists, by the reliable-queue idiom: an item is always on some list.
 //!
-//! A message is confirmed when Redis has answered its `RPUSH`. Each consumer renews
-//! a key that expires: its lease. When the key is gone, the other consumers move
-//! the items of that consumer to a second list, of items to be delivered again. A
-//! nack moves an item there, too. An item from the second list was delivered
-//! before, once or more often: its attempt is 2.
+//! Wire: the producer pushes at the tail of the queue (`RPUSH`). A consumer moves an item from the
+//! head of the queue to a list of its own in one step (`LMOVE`; `BLMOVE` waits), and an ack removes
+//! it there (`LREM`). Each consumer renews a key that expires: its lease. When the key is gone, the
+//! other consumers move the items of that consumer to a second list, of items to be delivered
+//! again; a nack moves an item there, too.
 //!
-//! Survives: kill -9 of a consumer (its items are back after `lease-ms`); kill -9
-//! of Redis with `appendonly yes`, unless `appendfsync` is `everysec`, the default:
-//! that puts off writing while the disk is busy, and loses what was confirmed
-//! meanwhile; a power cut with `appendfsync always`. The items of a consumer that
-//! stalls for longer than its lease are handled twice. Loses: what was not
-//! confirmed.
+//! Confirms: a message when Redis has answered its `RPUSH`.
+//!
+//! Survives: kill -9 of a consumer: its items are back after `lease-ms`. Kill -9 of Redis with
+//! `appendonly yes`, unless `appendfsync` is `everysec`, the default: that puts off writing while
+//! the disk is busy, and loses what was confirmed meanwhile. A power cut with `appendfsync always`.
+//! All ends get an error when Redis dies, and have to join again. An item that comes again has
+//! attempt 2, however often; the items of a consumer that stalls for longer than its lease are
+//! handled twice.
+//!
+//! Loses: messages that were not confirmed when the producer or Redis died.
 //!
 //! Run it: `just lab queue-redis`. Watch it: `redis-cli LLEN PLACE:queue`.
 

@@ -1,6 +1,10 @@
-//! A queue over plain TCP without a broker: an outbox. The producer listens,
-//! writes each message to a log of its own, in a file, delivers it to consumers
-//! that connect, and takes it out of the log when one has acked it.
+//! A queue over plain TCP without a broker: an outbox. The producer writes each message to a log of
+//! its own, in a file, delivers it to consumers that connect, and takes it out of the log when one
+//! has acked it.
+//!
+//! Wire: producers listen, and a consumer connects to all of them. Each line is a frame: four bytes
+//! of length, then a letter, numbers, all big-endian, a body. A token is the consumer's number for
+//! one frame, so that an answer names what it answers.
 //!
 //! ```text
 //! producer: send → commit to the log → confirm → deliver
@@ -15,27 +19,24 @@
 //! consumer → producer   L token(8)             I leave, and give back the rest; answered by K
 //! ```
 //!
-//! A token is the consumer's number for one frame, so that an answer names what it answers.
+//! Confirms: a message when it is in the log, on disk if `fsync` is 1. Many messages, and many
+//! acks, share a commit. `close` waits up to `linger-ms` for the consumers that are connected; the
+//! rest stays in the log.
 //!
-//! Each line is a frame: four bytes of length, then a letter, numbers, all
-//! big-endian, a body. Many messages, and many acks, share a commit.
+//! Survives: kill -9 of a consumer: one whose connection has gone, or that has sent nothing for
+//! `lease-ms`, gives back what it held. Kill -9 of the producer: started again, with its log and at
+//! its address, it goes on where it died, and consumers connect again; until then its messages are
+//! out of reach. A power cut, if `fsync` is 1. Some messages come twice, marked as attempt 2: the
+//! producer does not know what had been delivered. A consumer drops what it has acked before;
+//! another consumer cannot know.
 //!
-//! Confirmed: the message is in the log. A consumer that has gone gives back
-//! what it held; so does one that has sent nothing for `LEASE_MS`, and is
-//! disconnected. What a consumer has not read yet keeps it from getting more, and
-//! nobody else. One that sends heartbeats and never settles keeps what it holds, at
-//! most 4096 messages: it cannot be told from one that works for long. A producer that is started again, with its log and at its
-//! address, goes on where it died, and marks what it finds as attempt 2: it does
-//! not know what had been delivered. A consumer drops what comes again after it
-//! acked it; another consumer cannot know, so that a message may be done twice.
+//! Loses: messages that were not confirmed when the producer died; with `fsync` 0, after a power
+//! cut, possibly the whole log. A consumer that does not read gets no more, and one that sends
+//! heartbeats and never settles keeps what it holds, at most 4,096 messages: it cannot be told from
+//! one that works for long.
 //!
-//! Survives: kill -9 of a consumer; of the producer, once it is started again
-//! (until then its messages are out of reach); a power cut if `FSYNC` is 1.
-//! Loses: what was not confirmed when the producer died; with `FSYNC` 0, after a power cut,
-//! possibly the whole log.
-//!
-//! Run it with `just lab queue-tcp`. Watch it: `ss -tnp`, and the size of the log
-//! below `~/.local/state/messaging-lab`.
+//! Run it with `just lab queue-tcp`. Watch it: `ss -tnp`, and the size of the log below
+//! `~/.local/state/messaging-lab`.
 
 mod log;
 mod outbox;

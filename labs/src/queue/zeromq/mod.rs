@@ -1,7 +1,10 @@
-//! A queue over ØMQ's ROUTER and DEALER sockets without a broker: acks and
-//! retries of our own, and heartbeats that tell which peers are alive (ØMQ's guide
-//! calls the pattern the Paranoid Pirate). ØMQ itself promises nothing: what a
-//! socket has accepted may be lost with its connection, and nobody is told.
+//! A queue over ØMQ's ROUTER and DEALER sockets without a broker: acks and retries of our own, and
+//! heartbeats that tell which peers are alive (ØMQ's guide calls the pattern the Paranoid Pirate).
+//! ØMQ itself promises nothing: what a socket has accepted may be lost with its connection, and
+//! nobody is told.
+//!
+//! Wire: producers bind a ROUTER, and a consumer connects a DEALER to each of them. Numbers are
+//! big-endian.
 //!
 //! ```text
 //! producer: send → keep in memory → deliver → confirm when acked
@@ -13,14 +16,17 @@
 //! DEALER → ROUTER   L token(8)              I leave, and give back the rest;  K token(8)
 //! ```
 //!
-//! Numbers are big-endian. Confirmed: a consumer has acked the message; only then
-//! has another process answered for it. A consumer that was silent for `LEASE_MS`,
-//! or that leaves, gives back what it held; other consumers get it, with the next
-//! attempt number. One that sends heartbeats and never settles keeps what it holds,
-//! at most 4096 messages: it cannot be told from one that works for long.
+//! Confirms: a message when a consumer has acked it; only then has another process answered for it.
+//! `send` waits for that, and for room while the producer holds `high-water` messages. `close`
+//! waits up to `linger-ms`, and says how many were not acked.
 //!
-//! Survives: kill -9 of a consumer, which may have done some messages: they are
-//! done twice. Loses: what was not confirmed, when the producer dies.
+//! Survives: kill -9 of a consumer: one that was silent for `lease-ms`, or that leaves, gives back
+//! what it held; other consumers get it, with the next attempt number, and may do it a second time.
+//! Consumers connect again to a producer that is started again at its address.
+//!
+//! Loses: with the producer, everything that was not confirmed: it is in memory only. A consumer
+//! that sends heartbeats and never settles keeps what it holds, at most 4,096 messages: it cannot
+//! be told from one that works for long.
 //!
 //! Run it with `just lab queue-zeromq`. Watch it: `ss -tnp`.
 
