@@ -1,16 +1,23 @@
 //! Durable subscribers over JetStream: the stream of `pubsub/jetstream.rs`, and in it a durable
 //! consumer for every identifier, a cursor that stays where it is while its subscriber is away.
-//! An event is kept until every consumer has acknowledged it.
 //!
-//! Publishers are those of `pubsub/jetstream.rs`: JetStream replies to each event when it is in
-//! the stream's file, and `flush` waits for all replies. A durable subscriber asks for as many
-//! events as it may still hold (`PUB $JS.API.CONSUMER.MSG.NEXT.…`, `{"batch":N}`) and publishes
-//! `+ACK` or `-NAK` to the reply subject of each. It gets its events in order. JetStream would
-//! send again what a dead subscriber held only after `CLAIM_MS`, behind newer events; so whoever
-//! comes back under the identifier first publishes `-NAK` on its behalf.
+//! Wire: publishers are those of `pubsub/jetstream.rs`: they publish to `PLACE.TOPIC` with an
+//! inbox, to which JetStream replies. A durable subscriber asks for as many events as it may still
+//! hold (`PUB $JS.API.CONSUMER.MSG.NEXT.…`, `{"batch":N}`) and publishes `+ACK` or `-NAK` to the
+//! reply subject of each. It gets its events in order, and an event is kept until every consumer
+//! has acknowledged it.
 //!
-//! Survives: kill -9 of a subscriber and of the broker. Loses: with a power cut, what was
-//! written since the file was last synced. Some events may come twice.
+//! Confirms: an event when it is in the stream's file, which the reply to the inbox says; `flush`
+//! waits for all replies.
+//!
+//! Survives: kill -9 of a subscriber. JetStream would deliver again what it held only after
+//! `claim-ms`, behind newer events; so whoever comes back under the identifier first publishes
+//! `-NAK` on its behalf. Kill -9 of the broker; all ends get an error then, and have to join again.
+//! Some events may come twice. An absence of any length: all events since then stay in the stream's
+//! file, until the subscriber is forgotten.
+//!
+//! Loses: events that were not confirmed when the publisher or NATS died; with a power cut, what
+//! was written since the file was last synced.
 //!
 //! Run it: `just lab durable-jetstream`. Watch it: `nats consumer report`.
 

@@ -1,17 +1,22 @@
-//! Durable subscribers over MQTT 5: every durable subscriber has a *session*, named after it,
-//! that outlives its connections. Publishers publish at QoS 1, and the broker confirms each event
-//! (PUBACK) when it is in the session of every subscription that matches, whether the subscriber
-//! is there or not. It keeps the event there until the subscriber acknowledges it (PUBACK).
+//! Durable subscribers over MQTT 5: every durable subscriber has a *session*, named after it, that
+//! outlives its connections.
 //!
-//! Whoever comes back to its session gets what it had not acknowledged, flagged as a duplicate,
-//! then what it missed, in order. Plain subscribers subscribe at QoS 0, as in `pubsub/mqtt.rs`.
-//! MQTT has no nack: an event is handed out again from this client's memory, while the broker
-//! waits for its acknowledgement as before. A subscriber that stays away keeps all it misses in
-//! the broker's memory, until it is forgotten (here without a limit; by default, Mosquitto drops
-//! events beyond `max_queued_messages`, which is 1,000).
+//! Wire: publishers publish at QoS 1, and the broker keeps an event in the session of every
+//! subscription that matches, until the subscriber acknowledges it (PUBACK). Plain subscribers
+//! subscribe at QoS 0, as in `pubsub/mqtt.rs`. MQTT has no nack: an event is handed out again from
+//! this client's memory, while the broker waits for its acknowledgement as before.
 //!
-//! Survives: kill -9 of a subscriber. Loses: with kill -9 of Mosquitto, what it had confirmed and
-//! not yet saved, since it confirms at once and saves only from time to time.
+//! Confirms: an event when it is in the session of every subscription that matches (PUBACK),
+//! whether the subscriber is there or not; `flush` waits for all of them.
+//!
+//! Survives: kill -9 of a subscriber: whoever comes back to its session gets what it had not
+//! acknowledged, flagged as a duplicate, then what it missed, in order. An absence of any length: a
+//! subscriber that stays away keeps all it misses in the broker's memory, until it is forgotten
+//! (here without a limit; by default, Mosquitto drops events beyond `max_queued_messages`, which is
+//! 1,000). When the broker dies, all ends get an error, and have to join again.
+//!
+//! Loses: with kill -9 of Mosquitto, what it had confirmed and not yet saved, since it confirms at
+//! once and saves only from time to time; what was not confirmed when the publisher died.
 //!
 //! Run it: `just lab durable-mqtt`. Listen in: `mosquitto_sub -t 'PLACE/#' -v`.
 

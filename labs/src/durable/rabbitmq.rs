@@ -1,19 +1,20 @@
-//! Durable subscribers on RabbitMQ: a topic exchange, as in `pubsub/rabbitmq.rs`,
-//! and for each identifier a durable queue (`PLACE.ID`). The queue is bound to
-//! the exchange with the filter (`queue.bind`), and fills whether anybody
-//! consumes from it or not.
+//! Durable subscribers on RabbitMQ: a topic exchange, and for each identifier a durable queue that
+//! fills whether anybody consumes from it or not.
 //!
-//! Exchange, queue and binding are durable, events are persistent, and the
-//! publisher waits for confirms: RabbitMQ confirms an event when every durable
-//! queue that wants it has it on disk. The subscriber consumes with a prefetch
-//! (`basic.consume`) and acks each event (`basic.ack`), as a consumer of
-//! `queue/rabbitmq.rs` does. What was not acked when a subscriber went comes
-//! again, flagged: its attempt is 2.
+//! Wire: the publisher publishes persistent events to the durable exchange `PLACE`
+//! (`basic.publish`), as in `pubsub/rabbitmq.rs`. The queue `PLACE.ID` is bound to the exchange
+//! with the filter (`queue.bind`). The subscriber consumes with a prefetch (`basic.consume`) and
+//! acks each event (`basic.ack`), as a consumer of `queue/rabbitmq.rs` does.
 //!
-//! Survives: kill -9 of a subscriber, at once; kill -9 of the broker; a power
-//! cut, if the disk really stores what it says it has stored. Some events may
-//! come twice. Loses: what was not confirmed. Every durable subscriber has its
-//! own copy, so one that stays away costs disk space until it is forgotten.
+//! Confirms: an event when every durable queue that wants it has it on disk; `flush` waits for all
+//! confirms.
+//!
+//! Survives: kill -9 of a subscriber: what it had not acked is back in its queue at once, and comes
+//! again, flagged; its attempt is 2. Kill -9 of the broker; all ends get an error then, and have to
+//! join again. A power cut, if the disk really stores what it says it has stored. An absence of any
+//! length: every subscriber has its own copy, which costs disk space until it is forgotten.
+//!
+//! Loses: events that were not confirmed when the publisher or RabbitMQ died.
 //!
 //! Run it: `just lab durable-rabbitmq`. Watch it: `rabbitmqctl list_queues name messages`.
 

@@ -1,19 +1,22 @@
-//! Durable subscribers over STOMP: a subscriber writes SUBSCRIBE to
-//! `/topic/PATTERN` with `durable:true`, `auto-delete:false` and a queue name made
-//! of the place's name and its identifier (`x-queue-name`). RabbitMQ binds that
-//! queue to `amq.topic`, keeps it when the subscriber goes, and puts events into it
-//! meanwhile. The subscriber acks each MESSAGE (ACK).
+//! Durable subscribers over STOMP: RabbitMQ's exchange `amq.topic`, and for each identifier a queue
+//! that stays when the subscriber goes.
 //!
-//! Events are sent with `persistent:true`, and each has its own receipt: it is
-//! confirmed when it is on disk, for every durable subscriber that wants it. Each
-//! subscriber gets its events in order. To forget a subscriber is to subscribe
-//! under its identifier and then to UNSUBSCRIBE with `durable:true`.
+//! Wire: events are SEND frames with `persistent:true` and `receipt`. A subscriber writes SUBSCRIBE
+//! to `/topic/PATTERN` with `durable:true`, `auto-delete:false` and a queue name made of the
+//! place's name and its identifier (`x-queue-name`); RabbitMQ binds that queue to the exchange. The
+//! subscriber acks each MESSAGE (ACK). To forget a subscriber is to subscribe under its identifier
+//! and then to UNSUBSCRIBE with `durable:true`.
 //!
-//! Survives: kill -9 of a subscriber; kill -9 of the broker. Some events may come
-//! twice; then they are marked. Loses: what was not confirmed. STOMP cannot
-//! unbind: a subscriber that comes back with another filter hears what either
-//! filter matches. It cannot keep a second subscriber away: two under one
-//! identifier share the events.
+//! Confirms: an event with its own receipt: it is on disk, for every durable subscriber that wants
+//! it. `flush` waits for all receipts.
+//!
+//! Survives: kill -9 of a subscriber: what it had not acked comes again, marked. Kill -9 of the
+//! broker; all ends get an error then, and have to join again. An absence of any length: RabbitMQ
+//! puts events into the subscriber's queue meanwhile, on disk, until it is forgotten.
+//!
+//! Loses: events that were not confirmed when the publisher or RabbitMQ died. STOMP cannot unbind:
+//! a subscriber that comes back with another filter hears what either filter matches. It cannot
+//! keep a second subscriber away: two under one identifier share the events.
 //!
 //! Run it: `just lab durable-stomp`. Watch it: `rabbitmqctl list_queues name messages durable`.
 

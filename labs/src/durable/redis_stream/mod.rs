@@ -1,20 +1,21 @@
-//! Durable subscribers on a Redis stream. The publisher appends an entry with the
-//! fields `topic` and `body` (`XADD`, many in one pipeline), as in
-//! `pubsub/redis_stream.rs`. Each identifier has a consumer group with one
-//! consumer, which reads (`XREADGROUP`) and acks (`XACK`). Redis keeps the group's
-//! position and its pending entries. So a subscriber that comes back takes over
-//! what it had not acked (`XAUTOCLAIM`), and reads on.
+//! Durable subscribers on a Redis stream: one log, and a consumer group for each identifier.
 //!
-//! An event is confirmed when Redis has answered its `XADD`. Redis compares no
-//! topics: every event goes to every subscriber, and an event that its filter
-//! does not match is acked without being handed out. The publisher removes what
-//! every group has acked, and keeps the newest `trim-every` events for plain
-//! subscribers (`trim.rs`). For a durable subscriber that stays away, all events
-//! since it left stay in memory, until it is forgotten (`XGROUP DESTROY`).
+//! Wire: the publisher appends an entry with the fields `topic` and `body` (`XADD`, many in one
+//! pipeline), as in `pubsub/redis_stream.rs`. The one consumer of an identifier's group reads
+//! (`XREADGROUP`) and acks (`XACK`); Redis keeps the group's position and its pending entries.
+//! Redis compares no topics: every event goes to every subscriber, and an event that its filter
+//! does not match is acked without being handed out.
 //!
-//! Survives: kill -9 of a subscriber; kill -9 of Redis with `appendonly yes`,
-//! unless `appendfsync` is `everysec`. Acks that were not flushed are lost, and
-//! these events come again. Loses: what was not confirmed.
+//! Confirms: an event when Redis has answered its `XADD`; `flush` waits for all answers.
+//!
+//! Survives: kill -9 of a subscriber: one that comes back takes over what it had not acked
+//! (`XAUTOCLAIM`), and reads on; acks that were not flushed are lost, and these events come again.
+//! Kill -9 of Redis with `appendonly yes`, unless `appendfsync` is `everysec`; all ends get an
+//! error then, and have to join again. An absence of any length: all events since then stay in
+//! memory, until the subscriber is forgotten (`XGROUP DESTROY`). The publisher removes what every
+//! group has acked, and keeps the newest `trim-every` events for plain subscribers (`trim.rs`).
+//!
+//! Loses: events that were not confirmed when the publisher or Redis died.
 //!
 //! Run it: `just lab durable-redis-stream`. Watch it: `redis-cli XINFO GROUPS PLACE:stream`.
 
