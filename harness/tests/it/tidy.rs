@@ -13,6 +13,7 @@ use libtest_mimic::Trial;
 use crate::trial;
 
 mod circles;
+mod headers;
 
 /// Every trial of this file.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -22,7 +23,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("tidy::modules_import_in_no_circle", circles::none),
         trial("tidy::circles_of_imports_are_found", circles::are_found),
         trial("tidy::files_can_be_read_in_one_sitting", lengths),
-        trial("tidy::labs_open_with_what_they_are", openings),
+        trial("tidy::headers_of_labs_have_all_sections", headers::have_all_sections),
+        trial("tidy::faults_in_headers_are_found", headers::faults_are_found),
         trial("tidy::tables_of_the_documentation_are_the_catalog", tables),
         trial("tidy::every_transport_and_pattern_has_its_page", lab_pages),
         trial("tidy::every_knob_is_explained", knobs),
@@ -164,22 +166,6 @@ fn lengths() -> Result<()> {
         let (lines, excused) = (text.lines().count(), LONGER.iter().any(|(longer, _)| *longer == name));
         ensure!(lines <= LONGEST || excused, "{name} has {lines} lines; what could be a file of its own?");
         ensure!(lines > LONGEST || !excused, "{name} has {lines} lines and needs no exception any more");
-    }
-    Ok(())
-}
-
-fn openings() -> Result<()> {
-    for handle in roles::handles() {
-        let entry = &handle.entry;
-        let text = fs::read_to_string(root().join(&entry.source)).with_context(|| entry.source.clone())?;
-        let opening: Vec<&str> = text.lines().take_while(|line| line.starts_with("//!")).collect();
-        ensure!(opening.len() >= 3, "{} does not open by saying what it is", entry.source);
-        let command = format!("`just lab {}`", entry.name);
-        ensure!(
-            opening.join("\n").contains(&command),
-            "the opening of {} does not name {command}",
-            entry.source
-        );
     }
     Ok(())
 }
