@@ -1,4 +1,4 @@
-//! Records what this program was built from, for the result bundle.
+//! Records what this program was built from, for the result set.
 
 use std::path::Path;
 use std::process::Command;

@@ -270,7 +270,7 @@ impl Directory {
     }
 
     /// A directory that is filled from outside, through [`Directory::tell`].
-    pub fn conducted() -> Self {
+    pub fn supervised() -> Self {
         Self { local: None, ..Self::local(0) }
     }
 

@@ -10,7 +10,7 @@ use super::progress::Live;
 use super::{summary, table};
 use crate::command::{BrokerArgs, interruptible, usage};
 use crate::process::guard;
-use crate::results::{Bundle, Cell, Flag, Plan, Run, Trial, private};
+use crate::results::{Cell, Flag, Plan, ResultSet, Run, Trial, private};
 use crate::roles::{self, Handle};
 use crate::runner::{self, Request};
 use crate::trial::pause;
@@ -99,7 +99,7 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     let plan = match (&args.out, args.resume) {
         // A resumed run holds its own plan.
         (Some(out), true) => {
-            let made = Bundle::open(out)?.1.plan;
+            let made = ResultSet::open(out)?.1.plan;
             usage(same_plan(args, &made))?;
             made
         }
@@ -131,7 +131,7 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     // Only blocked cleanup tasks of the run may remain.
     runtime.shutdown_background();
     let Some(run) = done else {
-        let (_, run) = Bundle::open(&out)?;
+        let (_, run) = ResultSet::open(&out)?;
         let made: usize = run.cells.iter().map(|cell| cell.trials.len()).sum();
         // How many trials a search takes is known at its end.
         let planned = run.cells.iter().filter(|cell| cell.part_of.is_none()).count() * run.plan.trials;
@@ -145,7 +145,7 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     let run = run?;
     let written = report::draw(&out)?;
     // Everything is on disk already: an error in packing is reported last.
-    let packed = Bundle::open(&out)?.0.pack();
+    let packed = ResultSet::open(&out)?.0.pack();
     if args.json {
         outln!("{}", serde_json::to_string_pretty(&run)?)?;
     } else {

@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::command::usage;
 use crate::report;
-use crate::results::{Bundle, private};
+use crate::results::{ResultSet, private};
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
@@ -66,7 +66,7 @@ fn one(dir: &Path, args: &ReportArgs) -> Result<()> {
 
 /// Packs the raw data, and says so in `run.json`, which an older program must not take for its own.
 fn pack(dir: &Path) -> Result<()> {
-    let (mut bundle, run) = Bundle::open(dir)?;
+    let (mut bundle, run) = ResultSet::open(dir)?;
     if bundle.pack()? {
         bundle.save(&run)?;
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compare::history::host_name;
 use crate::measure::host;
-use crate::results::{Bundle, Cell, Estimate, Host, LoadKind, Plan, Raw, Summary, Widening};
+use crate::results::{Cell, Estimate, Host, LoadKind, Plan, Raw, ResultSet, Summary, Widening};
 use crate::stats::{self, FEWEST_PAIRS, LEAST, Pair, Share};
 
 /// A figure of a case that is compared.
@@ -72,11 +72,12 @@ struct Known {
 /// # Errors
 /// When `run.json` or the recording of a good trial is missing or damaged; it is named.
 pub fn read(dir: &Path) -> Result<Measured> {
-    let (bundle, run) = Bundle::open(dir)?;
+    let (result_set, run) = ResultSet::open(dir)?;
     let mut cells = BTreeMap::new();
     // Searches differ in their trials and rates, so their cases are not compared.
     for cell in run.cells.iter().filter(|cell| cell.part_of.is_none()) {
-        let raw = |index, failed: bool| if failed { Ok(Raw::default()) } else { bundle.raw(&cell.id, index) };
+        let raw =
+            |index, failed: bool| if failed { Ok(Raw::default()) } else { result_set.raw(&cell.id, index) };
         let raws: Vec<Raw> = cell
             .trials
             .iter()

@@ -129,7 +129,7 @@ async fn demonstrate(lab: &RequestReplyLab, mut server: Option<&mut Server>, tel
         tell(json!({ "what": "down", "broker": server.broker().to_string() }), text);
     }
     // If the peers connect directly, the requester does not even have an address.
-    let directory = Arc::new(Directory::conducted());
+    let directory = Arc::new(Directory::supervised());
     let place =
         Place::new(&name, url.as_deref()).with_role("requester").with_directory(Arc::clone(&directory));
     let (early, driver) = preinit::early(*lab, place, DEPTH);

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::model::{Comparison, comparisons, pattern_title};
 use super::{number, render};
-use crate::results::{Bundle, Run, private};
+use crate::results::{ResultSet, Run, private};
 
 /// How many levels below the results folder result sets are searched.
 const DEPTH: usize = 3;
@@ -56,12 +56,12 @@ pub fn index(results_dir: &Path) -> Result<PathBuf> {
         path.display()
     );
     let mut found = Vec::new();
-    bundles(results_dir, DEPTH, &mut found)
+    result_sets(results_dir, DEPTH, &mut found)
         .with_context(|| format!("cannot read the results folder {}", results_dir.display()))?;
     let (mut runs, mut damaged) = (Vec::new(), Vec::new());
     for dir in found {
         let link = link(dir.strip_prefix(results_dir).unwrap_or(&dir));
-        match Bundle::open(&dir) {
+        match ResultSet::open(&dir) {
             Ok((_, run)) => runs.push((instant(&run), entry(link, &dir, &run))),
             Err(error) => damaged.push(Damaged { link, reason: format!("{error:#}") }),
         }
@@ -90,7 +90,7 @@ fn write(dir: &Path, path: &Path, text: &str) -> Result<()> {
         .with_context(|| format!("cannot write {}; check its folder's permissions and space", path.display()))
 }
 
-fn bundles(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+fn result_sets(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         if !path.is_dir() || path.is_symlink() || private::is_private(&path) {
@@ -99,7 +99,7 @@ fn bundles(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Resul
         if path.join("run.json").exists() {
             found.push(path);
         } else if depth > 1 {
-            bundles(&path, depth - 1, found)?;
+            result_sets(&path, depth - 1, found)?;
         }
     }
     Ok(())

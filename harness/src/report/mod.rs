@@ -21,7 +21,7 @@ use anyhow::Result;
 pub use index::index;
 pub(crate) use page::quoted;
 
-use crate::results::Bundle;
+use crate::results::ResultSet;
 use model::ReportData;
 use serde::Serialize;
 
@@ -54,15 +54,15 @@ struct File<'a> {
 /// When `run.json` is missing, damaged or of another schema, a good trial's
 /// recording is missing, or a file cannot be written; the file is named.
 pub fn draw(dir: &Path) -> Result<Written> {
-    let (bundle, run) = Bundle::open(dir)?;
-    let data = ReportData::read(&bundle, &run)?;
+    let (result_set, run) = ResultSet::open(dir)?;
+    let data = ReportData::read(&result_set, &run)?;
     let comparisons = model::comparisons(data.run);
     let limits = limits::limits(&run);
     let pictures = plots::draw(&data, &comparisons, &limits)?;
 
     let mut plots = Vec::new();
     for picture in &pictures {
-        bundle.write(&picture.file, &figure::standalone(&picture.svg))?;
+        result_set.write(&picture.file, &figure::standalone(&picture.svg))?;
         plots.push(dir.join(&picture.file));
     }
     let page = page::page(&run, &comparisons, &limits, pictures);
@@ -71,8 +71,8 @@ pub fn draw(dir: &Path) -> Result<Written> {
     let policy = render::policy(&style, script);
     let file = || File { page: &page, style: &style, script, policy: &policy };
     let html = include_str!("templates/report.html");
-    bundle.write("report.html", &render::render("report.html", html, file())?)?;
+    result_set.write("report.html", &render::render("report.html", html, file())?)?;
     let readme = include_str!("templates/readme.md");
-    bundle.write("README.md", &render::render("README.md", readme, file())?)?;
+    result_set.write("README.md", &render::render("README.md", readme, file())?)?;
     Ok(Written { html: dir.join("report.html"), readme: dir.join("README.md"), plots })
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use hdrhistogram::Histogram;
 
-use crate::results::{Arrivals, Bundle, Cell, Drain, LoadKind, Raw, Run};
+use crate::results::{Arrivals, Cell, Drain, LoadKind, Raw, ResultSet, Run};
 use crate::stats;
 
 /// A run with the recordings that the plots need.
@@ -26,12 +26,12 @@ pub(super) struct Recording {
 impl<'a> ReportData<'a> {
     /// Reads the recordings of all good trials at a rate; those of other
     /// trials hold nothing that is drawn.
-    pub(super) fn read(bundle: &Bundle, run: &'a Run) -> Result<Self> {
+    pub(super) fn read(result_set: &ResultSet, run: &'a Run) -> Result<Self> {
         let mut recordings = BTreeMap::new();
         for cell in run.cells.iter().filter(|cell| cell.load.kind == LoadKind::Rate && cell.is_answer()) {
             let mut recording = Recording { response: stats::new_histogram(), trials: Vec::new() };
             for trial in cell.trials.iter().filter(|trial| trial.failed.is_none()) {
-                let raw = bundle.raw(&cell.id, trial.index).and_then(|raw| {
+                let raw = result_set.raw(&cell.id, trial.index).and_then(|raw| {
                     recording.response.add(stats::decode(&raw.response)?)?;
                     Ok(raw)
                 });
@@ -41,12 +41,12 @@ impl<'a> ReportData<'a> {
                          copy it back from the original result set, or measure again with `{}`",
                         cell.id,
                         trial.index,
-                        bundle.dir().display(),
+                        result_set.dir().display(),
                         crate::hint::command(&[
                             "bench",
                             "--resume",
                             "--out",
-                            &bundle.dir().display().to_string()
+                            &result_set.dir().display().to_string()
                         ])
                     )
                 })?);

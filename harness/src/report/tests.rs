@@ -8,7 +8,7 @@ use super::*;
 use crate::results::{Interval, Raw, Skipped};
 use fixture::{everything, full, small};
 
-/// Draws a bundle in a folder of its own, and gives the HTML and the README.
+/// Draws a result set in a folder of its own, and gives the HTML and the README.
 fn drawn(make: impl Fn(&Path)) -> (String, String) {
     let dir = tempfile::tempdir().expect("a folder");
     make(dir.path());

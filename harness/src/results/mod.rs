@@ -24,6 +24,6 @@ pub use machine::{Host, Noise, Versions};
 pub use model::{Cell, FLOOR, Pause, Paused, Plan, Run, Skipped, Widening};
 pub use schema::{SCHEMA, schema};
 pub use search::{Attempt, Capacity, Objective, Part, Point, Purpose, Step, Subject, Sweep};
-pub use store::{Bundle, Lock};
+pub use store::{Lock, ResultSet};
 pub use summary::{Estimate, Flag, Summary};
 pub use trial::{Cost, Counts, Drain, Hops, Interval, Percentiles, Raw, Trial};

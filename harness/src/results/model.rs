@@ -64,7 +64,7 @@ pub struct Widening {
     pub factor: f64,
     /// No interval's half is taken to be less than this before that, as a share of the figure.
     pub least: f64,
-    /// The bundles that were compared.
+    /// The result sets that were compared.
     pub from: Vec<String>,
     /// The share of their figures whose own intervals overlapped, 0 to 1.
     pub agreed: f64,
@@ -264,7 +264,7 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// Bundles made before senders and receivers could be axes have one number.
+/// Result sets made before senders and receivers could be axes have one number.
 fn one_or_many<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<usize>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]

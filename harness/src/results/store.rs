@@ -28,20 +28,20 @@ const MOST_RAW: u64 = 1 << 30;
 #[derive(Debug)]
 pub struct Lock(#[expect(dead_code, reason = "dropping the file gives up the lock")] fs::File);
 
-/// A bundle on disk.
+/// A result set on disk.
 #[derive(Debug)]
-pub struct Bundle {
+pub struct ResultSet {
     dir: PathBuf,
     /// Opened when raw data is first read that is not loose.
     archive: OnceCell<Option<Archive>>,
 }
 
-impl Bundle {
+impl ResultSet {
     fn at(dir: &Path) -> Self {
         Self { dir: dir.to_owned(), archive: OnceCell::new() }
     }
 
-    /// Makes the folder for a new bundle; refuses one that has something in it.
+    /// Makes the folder for a new result set; refuses one that has something in it.
     pub fn create(dir: &Path) -> Result<Self> {
         if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
             bail!(
@@ -71,7 +71,7 @@ impl Bundle {
         }
     }
 
-    /// Opens a bundle that exists and reads its run.
+    /// Opens a result set that exists and reads its run.
     pub fn open(dir: &Path) -> Result<(Self, Run)> {
         let path = dir.join("run.json");
         let text = fs::read_to_string(&path).with_context(|| {
@@ -148,7 +148,7 @@ impl Bundle {
         Ok(packed)
     }
 
-    /// Writes a file of the bundle: beside it first, then moved over the old one,
+    /// Writes a file of the result set: beside it first, then moved over the old one,
     /// so that a crash or a full disk leaves the old one whole.
     pub fn write(&self, name: &str, content: &str) -> Result<()> {
         replace(&self.dir.join(name), |file| Ok(file.write_all(content.as_bytes())?))

@@ -18,7 +18,7 @@ pub struct Trial {
     pub position: usize,
     /// Seed of this trial's arrivals.
     pub seed: u64,
-    /// Measured time, seconds; 0 in bundles that do not say it, where it is the plan's.
+    /// Measured time, seconds; 0 in result sets that do not say it, where it is the plan's.
     #[serde(default)]
     pub seconds: f64,
     /// Why it failed; null for a good trial.

@@ -39,7 +39,7 @@ fn set(
     play: &dyn Fn(RoleContext) -> LocalBoxFuture<'static, Result<()>>,
 ) -> Result<()> {
     let role = init.role();
-    let directory = Arc::new(Directory::conducted());
+    let directory = Arc::new(Directory::supervised());
     let place = Place::new(&init.name, init.url.as_deref())
         .with_role(&role)
         .with_directory(Arc::clone(&directory))

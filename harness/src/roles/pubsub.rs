@@ -17,7 +17,7 @@ use super::protocol::Kind;
 use super::send_loop::{self, MessageSink};
 use crate::measure::clock::{self, Pacer, SECOND};
 use crate::measure::header::PROBE;
-use crate::measure::recorder::{Progress, ReceiverRecorder, Recording, Seen, SenderRecorder, Window};
+use crate::measure::recorder::{MessageKind, Progress, ReceiverRecorder, Recording, SenderRecorder, Window};
 use labs::erased::{AnyPublisher, AnySubscriber};
 
 /// The topic of measured events.
@@ -139,7 +139,7 @@ async fn await_probes<R: Recording>(context: &RoleContext, subscriber: &mut impl
     let mut seen = BTreeSet::new();
     while seen.len() < context.init.senders {
         let event = subscriber.next().await?.context("the publisher closed before a probe came")?;
-        if let Seen::Probe(publisher) = receipts.take(&event.body, false) {
+        if let MessageKind::Probe(publisher) = receipts.take(&event.body, false) {
             seen.insert(publisher);
         }
     }

@@ -14,7 +14,7 @@ use crate::measure::host;
 use crate::measure::noise::Meter;
 use crate::results::private::RESULTS;
 use crate::results::{
-    Bundle, Cell, FLOOR, Host, Load, LoadKind, Lock, Part, Plan, Run, SCHEMA, Skipped, Subject, Versions,
+    Cell, FLOOR, Host, Load, LoadKind, Lock, Part, Plan, ResultSet, Run, SCHEMA, Skipped, Subject, Versions,
 };
 use crate::roles::{Handle, baseline};
 use crate::trial;
@@ -58,12 +58,12 @@ pub(super) fn open(
     handles: &[Handle],
     sources: &BTreeMap<Broker, Source>,
     mut skipped: Vec<Skipped>,
-) -> Result<(Bundle, Run, Lock)> {
+) -> Result<(ResultSet, Run, Lock)> {
     if request.resume {
-        let (bundle, _) = Bundle::open(request.out)?;
-        let lock = bundle.lock()?;
+        let (result_set, _) = ResultSet::open(request.out)?;
+        let lock = result_set.lock()?;
         // Only now: another process may have written to it until a moment ago.
-        let (bundle, mut run) = Bundle::open(request.out)?;
+        let (result_set, mut run) = ResultSet::open(request.out)?;
         ensure!(
             run.plan == request.plan,
             "{} was made with another plan; give the same labs and options, or a new --out",
@@ -75,14 +75,14 @@ pub(super) fn open(
         // A trial of the plan whose recording is damaged is measured again.
         for cell in run.cells.iter_mut().filter(|cell| cell.part_of.is_none()) {
             let id = &cell.id;
-            cell.trials.retain(|trial| trial.failed.is_some() || bundle.raw(id, trial.index).is_ok());
+            cell.trials.retain(|trial| trial.failed.is_some() || result_set.raw(id, trial.index).is_ok());
         }
-        return Ok((bundle, run, lock));
+        return Ok((result_set, run, lock));
     }
     let host = host::host();
     let widening = reproducibility::saved(Path::new(RESULTS), &host)?;
-    let bundle = Bundle::create(request.out)?;
-    let lock = bundle.lock()?;
+    let result_set = ResultSet::create(request.out)?;
+    let lock = result_set.lock()?;
     let noise = Meter::before();
     let plan = &request.plan;
     let mut cells = Vec::new();
@@ -113,8 +113,8 @@ pub(super) fn open(
         sources: said(sources),
         widening,
     };
-    bundle.save(&run)?;
-    Ok((bundle, run, lock))
+    result_set.save(&run)?;
+    Ok((result_set, run, lock))
 }
 
 /// Where brokers come from, as a result set says it.

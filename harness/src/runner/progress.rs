@@ -25,7 +25,7 @@ pub trait Progress {
     fn trial(&mut self, cell: &Cell, made: usize, left_s: f64);
     /// Every case of the result set in this folder has this many trials, and more are to come.
     /// No trial and no broker runs until this returns.
-    fn round(&mut self, bundle: &Path, trials: usize);
+    fn round(&mut self, result_set: &Path, trials: usize);
 }
 
 /// A trial that begins, and what comes after it.

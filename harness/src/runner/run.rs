@@ -18,7 +18,7 @@ use crate::compare::reproducibility;
 use crate::measure::schedule::null_rate;
 use crate::measure::trace;
 use crate::process::guard;
-use crate::results::{Bundle, Cell, LoadKind, Plan, Raw, Run, Trial};
+use crate::results::{Cell, LoadKind, Plan, Raw, ResultSet, Run, Trial};
 use crate::roles::Handle;
 use crate::supervisor::Placement;
 use crate::trial::{self, Spec, TrialOptions};
@@ -55,7 +55,7 @@ pub async fn run(request: &Request<'_>, progress: &mut impl Progress) -> Result<
     let cpus = plan.cpus.as_deref().map(plan::parse_cpus).transpose()?.unwrap_or_default();
     let (mut handles, sources, skipped) = available(wanted, &request.urls, request.strict)?;
     handles.extend(baselines(plan, &handles));
-    let (bundle, run, _lock) = open(request, &handles, &sources, skipped)?;
+    let (result_set, run, _lock) = open(request, &handles, &sources, skipped)?;
     let mut random = SmallRng::seed_from_u64(run.seed);
     let rounds = schedule(&run, &handles, &mut random);
     let blocks = rounds.iter().flat_map(|round| &round.blocks);
@@ -69,7 +69,7 @@ pub async fn run(request: &Request<'_>, progress: &mut impl Progress) -> Result<
         cpus,
         null_rates: plan.sizes.iter().map(rate).collect::<Result<_>>()?,
         position: run.cells.iter().map(|cell| cell.trials.len()).sum(),
-        bundle,
+        result_set,
         run,
         random,
         began: Instant::now(),
@@ -85,12 +85,12 @@ pub async fn run(request: &Request<'_>, progress: &mut impl Progress) -> Result<
         }
         // The last one is reported at the end of the run.
         if rounds.peek().is_some() || searches {
-            work.progress.round(work.bundle.dir(), round.trials);
+            work.progress.round(work.result_set.dir(), round.trials);
         }
     }
     work.searches().await?;
     work.run.complete = true;
-    work.bundle.save(&work.run)?;
+    work.result_set.save(&work.run)?;
     Ok(work.run)
 }
 
@@ -100,7 +100,7 @@ pub(super) struct Work<'a, P> {
     pub(super) sources: BTreeMap<Broker, Source>,
     pub(super) cpus: Vec<usize>,
     pub(super) null_rates: BTreeMap<u64, f64>,
-    pub(super) bundle: Bundle,
+    pub(super) result_set: ResultSet,
     pub(super) run: Run,
     pub(super) random: SmallRng,
     pub(super) began: Instant,
@@ -146,7 +146,7 @@ impl<P: Progress> Work<'_, P> {
             Some(reason) => self.give_up(step, reason.clone()),
             None => self.make(step, length, slot.server.as_mut()).await?,
         };
-        self.bundle.save(&self.run)?;
+        self.result_set.save(&self.run)?;
         (self.made, self.position) = (self.made + 1, self.position + 1);
         if self.made > self.total {
             self.total = self.made;
@@ -211,13 +211,13 @@ impl<P: Progress> Work<'_, P> {
             trial::run(&spec, server, step.trial, self.position, |watch| progress.watch(cell, watch)).await?;
         let good = outcome.trial.failed.is_none();
         let cell = &mut self.run.cells[step.cell];
-        self.bundle.save_raw(&cell.id, step.trial, &outcome.raw)?;
+        self.result_set.save_raw(&cell.id, step.trial, &outcome.raw)?;
         if let Some(recording) = &outcome.recording {
-            self.bundle.save_loose(&trace::file(&cell.id, step.trial), &recording.csv())?;
+            self.result_set.save_loose(&trace::file(&cell.id, step.trial), &recording.csv())?;
         }
         cell.knobs.extend(outcome.knobs);
         put(cell, outcome.trial);
-        summarize(&self.bundle, cell, self.run.seed)?;
+        summarize(&self.result_set, cell, self.run.seed)?;
         if let (Some(widening), Some(summary)) = (&self.run.widening, &mut cell.summary) {
             reproducibility::apply(widening, summary);
         }
@@ -259,11 +259,11 @@ fn note_settings(cell: &mut Cell, server: &Server) {
 }
 
 /// The summary of the good trials, from the recordings on disk.
-fn summarize(bundle: &Bundle, cell: &mut Cell, seed: u64) -> Result<()> {
+fn summarize(result_set: &ResultSet, cell: &mut Cell, seed: u64) -> Result<()> {
     let raw = |trial: &Trial| match trial.failed {
         // One that could not even begin has recorded nothing.
         Some(_) => Ok(Raw::default()),
-        None => bundle.raw(&cell.id, trial.index),
+        None => result_set.raw(&cell.id, trial.index),
     };
     let raws = cell.trials.iter().map(raw).collect::<Result<Vec<_>>>()?;
     cell.summary = stats::summarize(cell, &raws, seed)?;

@@ -109,14 +109,14 @@ impl<P: Progress> Work<'_, P> {
             capacity.highest_pass_per_s = limit.pass();
             capacity.lowest_fail_per_s = limit.fail();
             capacity.sustainable_per_s = limit.confirmed();
-            self.bundle.save(&self.run)?;
+            self.result_set.save(&self.run)?;
         }
         slot.close().await?;
         let capacity = &mut self.run.capacities[at];
         (capacity.note, capacity.complete) = (limit.note(), true);
         let line = in_words(capacity);
         self.progress.note(&line);
-        self.bundle.save(&self.run)?;
+        self.result_set.save(&self.run)?;
         Ok(at)
     }
 
@@ -184,7 +184,7 @@ impl<P: Progress> Work<'_, P> {
         };
         self.explain(&mut sweep)?;
         self.run.sweeps.push(sweep);
-        self.bundle.save(&self.run)
+        self.result_set.save(&self.run)
     }
 
     /// The knee, and what queueing theory says to it.
@@ -206,7 +206,7 @@ impl<P: Progress> Work<'_, P> {
         let trials =
             self.run.cells.iter().filter(|cell| cell.id == lowest.cell).flat_map(|cell| &cell.trials);
         for trial in trials.filter(|trial| trial.failed.is_none()) {
-            service.add(stats::decode(&self.bundle.raw(&lowest.cell, trial.index)?.service)?)?;
+            service.add(stats::decode(&self.result_set.raw(&lowest.cell, trial.index)?.service)?)?;
         }
         let scv = queueing::scv(service.mean(), service.stdev());
         (sweep.base_ns, sweep.service_scv) = (Some(base), scv);

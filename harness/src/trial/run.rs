@@ -157,12 +157,12 @@ pub async fn run(
     Ok(evaluate(spec, seen, index, position))
 }
 
-/// Removes what the run has left in the broker, with its durable subscribers. It has a runtime of its own,
-/// as every errand of a lab.
+/// Removes what the run has left in the broker, with its durable subscribers. This blocks its thread: a lab
+/// that is called outside a role has a runtime of its own.
 pub async fn remove(handle: &Handle, name: &str, url: Option<&str>, subscribers: Vec<String>) -> Result<()> {
     let (remove, place) = (handle.remove, Place::new(name, url));
-    let errand = tokio::task::spawn_blocking(move || remove(&place, &subscribers));
-    match tokio::time::timeout(Duration::from_secs(10), errand).await {
+    let removal = tokio::task::spawn_blocking(move || remove(&place, &subscribers));
+    match tokio::time::timeout(Duration::from_secs(10), removal).await {
         Ok(done) => done?,
         Err(_) => bail!("removing it took longer than 10 s"),
     }

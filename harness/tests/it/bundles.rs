@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use harness::broker::{self, Source};
 use harness::process::{runs, tree};
-use harness::results::{ARCHIVE, Bundle, Cell, LoadKind};
+use harness::results::{ARCHIVE, Cell, LoadKind, ResultSet};
 use labs::lab::Broker;
 use libtest_mimic::Trial;
 use rustix::process::Signal;
@@ -51,7 +51,7 @@ fn counts_and_redraw() -> Result<()> {
     let (_dir, out) = tiny(&["oneway-tcp", "oneway-inproc"], &[])?;
     let run_made = read(&out)?;
     ensure!(run_made.complete && run_made.seed == 7 && run_made.cells.len() == 6, "{}", run_made.cells.len());
-    let bundle = Bundle::open(&out)?.0;
+    let bundle = ResultSet::open(&out)?.0;
     for cell in &run_made.cells {
         add_up(cell)?;
         let raw = bundle.raw(&cell.id, 0)?;

@@ -1,7 +1,7 @@
 //! A pipeline's hops and its workers' shares, as a benchmark leaves them.
 
 use anyhow::{Context as _, Result, ensure};
-use harness::results::{Bundle, LoadKind};
+use harness::results::{LoadKind, ResultSet};
 use harness::stats;
 use libtest_mimic::Trial;
 
@@ -20,7 +20,7 @@ fn bundle() -> Result<()> {
     let loads = ["--load", "max", "--load", "200", "--window", "64", "--receivers", "2"];
     let fixed = ["--set", "work-us=2000", "--trials", "2", "--seconds", "0.4", "--warmup", "0.1"];
     bench(&[&labs[..], &loads, &fixed].concat(), &out)?.expect(0)?;
-    let (bundle, made) = Bundle::open(&out)?;
+    let (bundle, made) = ResultSet::open(&out)?;
     for cell in &made.cells {
         let summary = cell.summary.as_ref().with_context(|| format!("{} has no summary", cell.id))?;
         ensure!(summary.shares.len() == 2, "{}: {:?}", cell.id, summary.shares);

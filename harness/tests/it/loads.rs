@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use harness::measure::recorder::Uninstrumented;
-use harness::results::{Bundle, Cell, Load, LoadKind, Part, Purpose, Run};
+use harness::results::{Cell, Load, LoadKind, Part, Purpose, ResultSet, Run};
 use harness::roles::{self, Handles};
 use harness::supervisor::Placement;
 use harness::trial::{self, Spec, TrialOptions};
@@ -70,13 +70,13 @@ fn bursts_and_ramps() -> Result<()> {
     // 20 bursts of 50 in a second, the first at its very beginning; 16 of them are measured.
     ensure!((good(cell)?.counts.sent, good(cell)?.due) == (1000, 800), "{:?}", good(cell)?);
     let offered: Vec<u64> =
-        Bundle::open(&out)?.0.raw(&cell.id, 0)?.series.iter().map(|interval| interval.offered).collect();
+        ResultSet::open(&out)?.0.raw(&cell.id, 0)?.series.iter().map(|interval| interval.offered).collect();
     ensure!(offered[..20] == [50; 20], "{offered:?}");
 
     let (_dir, out, run) = made(&[&times[..], &["--arrivals", "ramp"]].concat())?;
     let cell = &run.cells[0];
     ensure!(good(cell)?.counts.sent == 500, "half of the rate on average: {:?}", good(cell)?.counts);
-    let series = Bundle::open(&out)?.0.raw(&cell.id, 0)?.series;
+    let series = ResultSet::open(&out)?.0.raw(&cell.id, 0)?.series;
     let offered: Vec<u64> = series.iter().take(20).map(|interval| interval.offered).collect();
     ensure!(offered.is_sorted() && offered[0] < 3 && offered[19] > 45, "{offered:?}");
     Ok(())

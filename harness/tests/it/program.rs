@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, ensure};
 use harness::process::{signal, tree};
-use harness::results::{Bundle, Run};
+use harness::results::{ResultSet, Run};
 use rustix::process::Signal;
 
 use crate::{lab, wait_until};
@@ -101,7 +101,7 @@ pub(crate) fn text(path: &Path) -> Result<&str> {
 
 /// The run in a bundle.
 pub(crate) fn read(bundle: &Path) -> Result<Run> {
-    Ok(Bundle::open(bundle)?.1)
+    Ok(ResultSet::open(bundle)?.1)
 }
 
 /// A `lab` that runs. Dropping it ends it, and its guard ends what is below it.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use harness::measure::trace::{self, MessageTrace};
-use harness::results::{Bundle, Cell};
+use harness::results::{Cell, ResultSet};
 use harness::validate::pitfalls::{Recordings, Views};
 use labs::lab::Broker;
 use libtest_mimic::Trial;
@@ -78,7 +78,7 @@ fn bench(labs: &[&str], more: &[&str]) -> Result<(TempDir, PathBuf)> {
 
 /// The recording of a cell's first trial; every message of the account is in it.
 fn checked(out: &Path, cell: &Cell) -> Result<MessageTrace> {
-    let file = Bundle::open(out)?.0.read_raw(&trace::file(&cell.id, 0))?;
+    let file = ResultSet::open(out)?.0.read_raw(&trace::file(&cell.id, 0))?;
     let recording = MessageTrace::parse(&String::from_utf8(file)?)?;
     ensure!(recording.cut == 0, "{}: {} entries had no room", cell.id, recording.cut);
     let counts = &cell.trials.first().context("no trial")?.counts;
@@ -139,7 +139,7 @@ fn subscribers() -> Result<()> {
 fn unasked() -> Result<()> {
     let (_dir, out) = bench(&["oneway-tcp"], &["--load", "1000", "--seconds", "0.2"])?;
     let cell = &read(&out)?.cells[0].id;
-    let recorded = Bundle::open(&out)?.0.read_raw(&trace::file(cell, 0));
+    let recorded = ResultSet::open(&out)?.0.read_raw(&trace::file(cell, 0));
     ensure!(recorded.is_err(), "every message was kept, and nobody has asked for it");
     Ok(())
 }

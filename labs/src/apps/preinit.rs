@@ -254,7 +254,7 @@ mod tests {
 
     /// A place whose responder nobody knows yet.
     fn nowhere() -> Place {
-        Place::new("nowhere", None).with_directory(Arc::new(Directory::conducted()))
+        Place::new("nowhere", None).with_directory(Arc::new(Directory::supervised()))
     }
 
     #[tokio::test(flavor = "current_thread")]

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use crate::results::{Bundle, Cell, Host, LoadKind, Run, Trial};
+use crate::results::{Cell, Host, LoadKind, ResultSet, Run, Trial};
 use crate::stats;
 
 pub use change::{Change, FEWEST, LEVEL, changes};
@@ -109,7 +109,7 @@ pub struct Series {
 pub struct History {
     /// The host, as in [`host_name`].
     pub host: String,
-    /// Bundles that were read.
+    /// Result sets that were read.
     pub runs: usize,
     /// Points that a series needs before changes are looked for.
     pub fewest: usize,
@@ -131,13 +131,13 @@ pub fn host_name(host: &Host) -> String {
 pub fn read(dirs: &[PathBuf]) -> Result<(Vec<Run>, Vec<String>)> {
     let mut found = Vec::new();
     for dir in dirs {
-        bundles(dir, DEPTH, &mut found).with_context(|| format!("cannot read {}", dir.display()))?;
+        result_sets(dir, DEPTH, &mut found).with_context(|| format!("cannot read {}", dir.display()))?;
     }
     found.sort();
     found.dedup();
     let (mut runs, mut damaged) = (Vec::new(), Vec::new());
     for path in found {
-        match Bundle::open(&path) {
+        match ResultSet::open(&path) {
             Ok((_, run)) => runs.push(run),
             Err(error) => damaged.push(format!("{error:#}")),
         }
@@ -146,7 +146,7 @@ pub fn read(dirs: &[PathBuf]) -> Result<(Vec<Run>, Vec<String>)> {
     Ok((runs, damaged))
 }
 
-fn bundles(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+fn result_sets(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
     if dir.join("run.json").exists() {
         found.push(dir.to_owned());
         return Ok(());
@@ -154,7 +154,7 @@ fn bundles(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Resul
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
         if depth > 0 && path.is_dir() && !path.is_symlink() {
-            bundles(&path, depth - 1, found)?;
+            result_sets(&path, depth - 1, found)?;
         }
     }
     Ok(())

@@ -22,7 +22,7 @@ use super::record::{Arm, Plan, Program, Record, Round, Sample, write};
 use crate::broker::{self, Options, Server, Source};
 use crate::measure::cost::Usage;
 use crate::process::{self, guard};
-use crate::results::{Bundle, LoadKind, Run, Skipped, Trial};
+use crate::results::{LoadKind, ResultSet, Run, Skipped, Trial};
 use crate::roles::Handle;
 
 /// Options that a program must know to be measured.
@@ -246,7 +246,7 @@ impl Child<'_> {
                 said.trim()
             );
         }
-        let (_, run) = Bundle::open(&out)
+        let (_, run) = ResultSet::open(&out)
             .with_context(|| format!("{side} ({}) printed unknown results", program.asked))?;
         (program.git, program.rustc) = (run.versions.git.clone(), run.versions.rustc.clone());
         let mut sample = sample(self.lab, self.arm, &run);

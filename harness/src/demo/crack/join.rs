@@ -28,7 +28,7 @@ pub(super) fn main(args: &CrackArgs, over: &Over) -> Result<ExitCode> {
         bail!(Usage(format!("`{name}` is not a worker's name; use letters, digits, `-`, `_` and `.`")));
     }
     let at = args.at.as_deref().unwrap_or_default();
-    let directory = Arc::new(Directory::conducted());
+    let directory = Arc::new(Directory::supervised());
     let url = match over.entry.broker {
         Some(_) if !at.contains("://") => {
             bail!(Usage(format!(

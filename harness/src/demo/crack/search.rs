@@ -44,7 +44,7 @@ pub(super) async fn run(
     url: Option<&str>,
     display: &RefCell<ProgressDisplay>,
 ) -> Result<Outcome> {
-    let directory = Arc::new(Directory::conducted());
+    let directory = Arc::new(Directory::supervised());
     let place = Place::new(&format!("lab-crack-{:08x}", trial::run_number()), url)
         .with_role("sink")
         .with_directory(Arc::clone(&directory))

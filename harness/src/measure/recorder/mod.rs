@@ -8,7 +8,7 @@ mod sender;
 mod tests;
 mod window;
 
-pub use receiver::{Progress, ReceiverRecorder, Seen};
+pub use receiver::{MessageKind, Progress, ReceiverRecorder};
 pub use recording::{Full, Recording, Uninstrumented};
 pub use sender::SenderRecorder;
 pub use window::{INTERVAL, Window};

@@ -22,11 +22,11 @@ const MAX_INTERVALS: usize = 20_000;
 
 /// What a message turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
+pub enum MessageKind {
     /// One of the run's messages, for the first time.
     New,
     /// Received before.
-    Again,
+    Duplicate,
     /// A probe of this producer.
     Probe(usize),
     /// A marker of this producer.
@@ -167,7 +167,7 @@ impl<R: Recording> ReceiverRecorder<R> {
     /// Looks at a message that has just been received. `redelivered`: the
     /// transport has marked it so.
     #[inline]
-    pub fn take(&mut self, message: &[u8], redelivered: bool) -> Seen {
+    pub fn take(&mut self, message: &[u8], redelivered: bool) -> MessageKind {
         if !R::ACCOUNTS && Header::peek(message) < MAX_MESSAGES {
             return self.count();
         }
@@ -177,36 +177,36 @@ impl<R: Recording> ReceiverRecorder<R> {
 
     /// Counts a message, and looks no further at it.
     #[inline]
-    fn count(&mut self) -> Seen {
+    fn count(&mut self) -> MessageKind {
         self.measured += u64::from(self.window.holds(self.cached_clock.now()));
         self.count += 1;
         self.counters.set(Counter::Received, self.count);
         self.counters.set_progress(0, self.count);
-        Seen::New
+        MessageKind::New
     }
 
     /// As [`ReceiverRecorder::take`], received at `now`.
     #[inline]
-    pub fn take_at(&mut self, message: &[u8], redelivered: bool, now: u64) -> Seen {
+    pub fn take_at(&mut self, message: &[u8], redelivered: bool, now: u64) -> MessageKind {
         let Some(header) = Header::read(message) else {
             self.counters.add(Counter::Corrupt, 1);
-            return Seen::Bad;
+            return MessageKind::Bad;
         };
         let producer = header.producer as usize;
         let Some(state) = self.producers.get_mut(producer).filter(|_| header.run == self.run) else {
             self.counters.add(Counter::Misrouted, 1);
-            return Seen::Bad;
+            return MessageKind::Bad;
         };
         if header.sequence >= MAX_MESSAGES {
             return match header.sequence {
-                PROBE => Seen::Probe(producer),
+                PROBE => MessageKind::Probe(producer),
                 MARKER => {
                     if !std::mem::replace(&mut state.marker, true) {
                         self.counters.add(Counter::Markers, 1);
                     }
-                    Seen::Marker
+                    MessageKind::Marker
                 }
-                _ => Seen::Bad,
+                _ => MessageKind::Bad,
             };
         }
         if redelivered {
@@ -218,7 +218,7 @@ impl<R: Recording> ReceiverRecorder<R> {
         }
         if !state.received.insert(header.sequence) {
             self.counters.add(Counter::Duplicated, 1);
-            return Seen::Again;
+            return MessageKind::Duplicate;
         }
         state.count += 1;
         if header.sequence >= state.next {
@@ -233,7 +233,7 @@ impl<R: Recording> ReceiverRecorder<R> {
         let progress = if self.progress == Progress::Highest { state.next } else { state.count };
         self.counters.set_progress(producer, progress);
         self.record(&header, now);
-        Seen::New
+        MessageKind::New
     }
 
     #[inline]

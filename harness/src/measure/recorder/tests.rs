@@ -1,6 +1,6 @@
 use bytes::Bytes;
 
-use super::{Progress, ReceiverRecorder, Seen, SenderRecorder, Window};
+use super::{MessageKind, Progress, ReceiverRecorder, SenderRecorder, Window};
 use crate::measure::account::{self, Bitmap, Counter, Counters, Set};
 use crate::measure::header::{Header, MARKER, MessageBuilder, PROBE};
 
@@ -41,7 +41,7 @@ fn loss_duplicates_and_disorder_are_counted_exactly() {
     }
     let mut damaged = sent[0].to_vec();
     damaged[40] ^= 1;
-    assert_eq!(pair.receipts.take_at(&damaged, false, 10_000), Seen::Bad);
+    assert_eq!(pair.receipts.take_at(&damaged, false, 10_000), MessageKind::Bad);
     assert_eq!(pair.count(Counter::Received), 8);
     assert_eq!(pair.count(Counter::Duplicated), 1);
     assert_eq!(pair.count(Counter::Redelivered), 2);
@@ -82,12 +82,12 @@ fn strangers_are_misrouted_and_markers_are_not_messages() {
         MessageBuilder::new(64).message(&Header { run: 8, producer: 0, sequence: 0, scheduled: 1, lag: 0 });
     let nobody =
         MessageBuilder::new(64).message(&Header { run: 9, producer: 1, sequence: 0, scheduled: 1, lag: 0 });
-    assert_eq!(pair.receipts.take_at(&stranger, false, 2_000), Seen::Bad);
-    assert_eq!(pair.receipts.take_at(&nobody, false, 2_000), Seen::Bad);
+    assert_eq!(pair.receipts.take_at(&stranger, false, 2_000), MessageKind::Bad);
+    assert_eq!(pair.receipts.take_at(&nobody, false, 2_000), MessageKind::Bad);
     let (probe, marker) = (pair.sends.special(PROBE), pair.sends.special(MARKER));
-    assert_eq!(pair.receipts.take_at(&probe, false, 2_000), Seen::Probe(0));
-    assert_eq!(pair.receipts.take_at(&marker, false, 2_000), Seen::Marker);
-    assert_eq!(pair.receipts.take_at(&marker, false, 2_000), Seen::Marker);
+    assert_eq!(pair.receipts.take_at(&probe, false, 2_000), MessageKind::Probe(0));
+    assert_eq!(pair.receipts.take_at(&marker, false, 2_000), MessageKind::Marker);
+    assert_eq!(pair.receipts.take_at(&marker, false, 2_000), MessageKind::Marker);
     assert_eq!((pair.count(Counter::Misrouted), pair.count(Counter::Received)), (2, 0));
     assert_eq!(pair.count(Counter::Markers), 1);
 }

@@ -64,7 +64,7 @@ pub struct Sources<'a> {
     pub copies: bool,
 }
 
-/// The name of a trial's recording among the raw data of its bundle.
+/// The name of a trial's recording among the raw data of its result set.
 pub fn file(cell: &str, trial: usize) -> String {
     format!("{cell}.{trial}.messages.csv")
 }

@@ -80,7 +80,7 @@ pub(super) fn machine(host: &Host) -> Vec<Fact> {
         Fact::new("Virtual machine", host.hypervisor.as_deref().unwrap_or_else(|| yes(host.virtualized))),
         Fact::new("Load average", host.load.map(|load| format!("{load:.2}")).join(", ")),
     ];
-    // Bundles of earlier versions do not have these, and most kernels show only some.
+    // Result sets of earlier versions do not have these, and most kernels show only some.
     let more = [
         ("Container", host.container.clone()),
         ("CPU limit", host.cpu_quota.map(|cpus| format!("{cpus} CPUs"))),

@@ -42,7 +42,8 @@ fn check(header: &str, lab: &str) -> Result<()> {
     let mut sections = Vec::new();
     for paragraph in between.iter().filter(|paragraph| !paragraph.starts_with("```")) {
         let first = paragraph.lines().next().unwrap_or_default();
-        let name = section(paragraph).with_context(|| format!("`{first}` begins no section of {SECTIONS:?}"))?;
+        let name =
+            section(paragraph).with_context(|| format!("`{first}` begins no section of {SECTIONS:?}"))?;
         ensure!(paragraph.len() > name.len() + 1, "its section `{name}` is empty");
         sections.push(name);
     }

@@ -26,10 +26,10 @@ const SILENT: Duration = Duration::from_secs(30);
 /// What a browser is told before it is disconnected.
 const TOO_FAST: &str = "That is too fast.";
 
-/// What a browser can say.
+/// A frame of the chat's protocol, from a browser.
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
-enum Word {
+enum BrowserFrame {
     /// I am this, in this room, and know its history up to there.
     Join { name: String, room: String, after: Option<u64> },
     /// This, typed at this time (microseconds since 1970).
@@ -105,7 +105,7 @@ async fn read(mut stream: SplitStream<WebSocket>, guest: &Guest) -> Result<()> {
     let (hub, number) = (&guest.hub, guest.number);
     loop {
         let Ok(Some(message)) = timeout(SILENT, stream.next()).await else { return Ok(()) };
-        let word = match message? {
+        let frame = match message? {
             Message::Text(text) => serde_json::from_str(&text).ok(),
             Message::Binary(_) => None,
             // Pings and pongs, which the library answers, count as well.
@@ -114,15 +114,21 @@ async fn read(mut stream: SplitStream<WebSocket>, guest: &Guest) -> Result<()> {
                 _ => continue,
             },
         };
-        match (hub.pace(number), word) {
+        match (hub.pace(number), frame) {
             (Verdict::Leave, _) => return Ok(()),
-            (Verdict::TooFast, Some(Word::Say { id, .. })) => hub.refuse(number, Some(&id), TOO_FAST, true),
+            (Verdict::TooFast, Some(BrowserFrame::Say { id, .. })) => {
+                hub.refuse(number, Some(&id), TOO_FAST, true)
+            }
             (Verdict::TooFast, _) => hub.refuse(number, None, TOO_FAST, false),
             (Verdict::Fine, None) => hub.refuse(number, None, "That is nothing that a page says.", false),
-            (Verdict::Fine, Some(Word::Join { name, room, after })) => hub.join(number, &name, &room, after),
-            (Verdict::Fine, Some(Word::Say { id, text, typed_us })) => hub.say(number, id, &text, typed_us),
-            (Verdict::Fine, Some(Word::KillBroker)) => hub.order(number, Order::Kill),
-            (Verdict::Fine, Some(Word::StartBroker)) => hub.order(number, Order::Start),
+            (Verdict::Fine, Some(BrowserFrame::Join { name, room, after })) => {
+                hub.join(number, &name, &room, after)
+            }
+            (Verdict::Fine, Some(BrowserFrame::Say { id, text, typed_us })) => {
+                hub.say(number, id, &text, typed_us)
+            }
+            (Verdict::Fine, Some(BrowserFrame::KillBroker)) => hub.order(number, Order::Kill),
+            (Verdict::Fine, Some(BrowserFrame::StartBroker)) => hub.order(number, Order::Start),
         }
     }
 }
@@ -162,12 +168,16 @@ mod tests {
             let mut accepted = false;
             for line in input.split(|byte| *byte == b'\n') {
                 match serde_json::from_slice(line) {
-                    Ok(Word::Join { name, room, after }) => hub.join(entrance.number, &name, &room, after),
-                    Ok(Word::Say { id, text, typed_us }) => hub.say(entrance.number, id, &text, typed_us),
-                    Ok(Word::KillBroker) => hub.order(entrance.number, Order::Kill),
-                    Ok(Word::StartBroker) => hub.order(entrance.number, Order::Start),
+                    Ok(BrowserFrame::Join { name, room, after }) => {
+                        hub.join(entrance.number, &name, &room, after)
+                    }
+                    Ok(BrowserFrame::Say { id, text, typed_us }) => {
+                        hub.say(entrance.number, id, &text, typed_us)
+                    }
+                    Ok(BrowserFrame::KillBroker) => hub.order(entrance.number, Order::Kill),
+                    Ok(BrowserFrame::StartBroker) => hub.order(entrance.number, Order::Start),
                     Err(_) => {
-                        hub.heard_word(line);
+                        hub.heard_presence(line);
                         accepted |= line.starts_with(b"{\"instance\":");
                         continue;
                     }

@@ -53,7 +53,7 @@ impl Route {
         let bind = BTreeMap::from([(String::new(), own.to_owned())]);
         let speak = place.clone().with_bind(bind).with_directory(Arc::new(Directory::local(1)));
         let listen = all.iter().map(|peer| {
-            let directory = Arc::new(Directory::conducted());
+            let directory = Arc::new(Directory::supervised());
             directory.tell("", vec![peer.clone()]);
             (format!("peer {peer}"), place.clone().with_directory(directory))
         });
@@ -110,8 +110,8 @@ async fn hear(lab: &PubSubLab, name: &str, place: &Place, hub: &Hub, pause: &mut
     loop {
         let event = tokio::select! {
             event = rooms.next() => event?,
-            word = timeout(SILENCE, people.next()) => match word {
-                Ok(word) => word?,
+            presence = timeout(SILENCE, people.next()) => match presence {
+                Ok(presence) => presence?,
                 Err(_) => bail!("nothing was heard for {} s", SILENCE.as_secs()),
             },
         };
@@ -119,7 +119,7 @@ async fn hear(lab: &PubSubLab, name: &str, place: &Place, hub: &Hub, pause: &mut
         pause.0 = FIRST_PAUSE;
         hub.problem(name, None);
         if room::is_here(&topic) {
-            if !hub.heard_word(&body) {
+            if !hub.heard_presence(&body) {
                 place.message_skipped(format_args!("on {topic}: that is nothing that an instance says"));
             }
         } else if let (Some(room), Some(said)) = (Room::of(&topic), Said::read(&body)) {
@@ -180,7 +180,7 @@ async fn say(
             () = hub.news_of_people() => {}
         }
         let beating = async {
-            publisher.publish(&here, hub.word()).await?;
+            publisher.publish(&here, hub.presence()).await?;
             publisher.flush().await
         };
         timeout(PATIENCE, beating).await.context("does not take what is published")??;

@@ -72,7 +72,7 @@ pub fn every_room(known: &[FilterKind]) -> Result<Filter> {
     below(ROOMS, known)
 }
 
-/// Everybody's word on who is there.
+/// The presence of every instance: who is there.
 pub fn everybody(known: &[FilterKind]) -> Result<Filter> {
     below(HERE, known)
 }
@@ -82,7 +82,7 @@ pub fn here(instance: &str) -> Result<Topic> {
     Topic::new(&format!("{HERE}.{instance}"))
 }
 
-/// Whether a topic is somebody's word on who is there.
+/// Whether a topic is that of an instance's presence.
 pub fn is_here(topic: &Topic) -> bool {
     topic.as_str().starts_with("here.")
 }

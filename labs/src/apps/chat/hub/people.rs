@@ -38,7 +38,7 @@ pub(super) struct Person {
 
 /// What an instance publishes about its own browsers.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Word {
+pub(super) struct Presence {
     pub(super) instance: String,
     people: Vec<Person>,
     more: usize,
@@ -46,7 +46,7 @@ pub(super) struct Word {
 
 #[derive(Default)]
 pub(super) struct People {
-    elsewhere: BTreeMap<String, (Instant, Word)>,
+    elsewhere: BTreeMap<String, (Instant, Presence)>,
     /// Since everybody was last told: what is said elsewhere, and who is here.
     pub(super) changed: bool,
     pub(super) own_changed: bool,
@@ -54,13 +54,13 @@ pub(super) struct People {
 
 impl People {
     /// An instance says who is there.
-    pub(super) fn heard(&mut self, word: Word) {
-        let known = self.elsewhere.get(&word.instance);
-        let news = known.is_none_or(|(_, old)| (&old.people, old.more) != (&word.people, word.more));
+    pub(super) fn heard(&mut self, presence: Presence) {
+        let known = self.elsewhere.get(&presence.instance);
+        let news = known.is_none_or(|(_, old)| (&old.people, old.more) != (&presence.people, presence.more));
         if known.is_none() && self.elsewhere.len() >= INSTANCES {
             return;
         }
-        self.elsewhere.insert(word.instance.clone(), (Instant::now(), word));
+        self.elsewhere.insert(presence.instance.clone(), (Instant::now(), presence));
         self.changed |= news;
     }
 
@@ -76,8 +76,10 @@ impl People {
     pub(super) fn everybody(&self, instance: &str, own: impl Iterator<Item = Person>) -> Utf8Bytes {
         let (people, more) = bounded(own);
         let here = [(instance, &people, more)];
-        let elsewhere =
-            self.elsewhere.iter().map(|(name, (_, word))| (name.as_str(), &word.people, word.more));
+        let elsewhere = self
+            .elsewhere
+            .iter()
+            .map(|(name, (_, presence))| (name.as_str(), &presence.people, presence.more));
         let mut room = HERE_BYTES;
         let list: Vec<_> = here
             .into_iter()
@@ -92,7 +94,7 @@ impl People {
     }
 }
 
-impl Word {
+impl Presence {
     pub(super) fn of(instance: &str, own: impl Iterator<Item = Person>) -> Self {
         let (people, more) = bounded(own);
         Self { instance: instance.to_owned(), people, more }
@@ -103,13 +105,13 @@ impl Word {
         if body.len() > LONGEST_BODY {
             return None;
         }
-        let mut word: Self = serde_json::from_slice(body).ok()?;
-        word.instance = clean_name(&word.instance);
-        word.more = word.more.min(BROWSERS);
-        for person in &mut word.people {
+        let mut presence: Self = serde_json::from_slice(body).ok()?;
+        presence.instance = clean_name(&presence.instance);
+        presence.more = presence.more.min(BROWSERS);
+        for person in &mut presence.people {
             person.name = clean_name(&person.name);
         }
-        (word.people.len() <= NAMED).then_some(word)
+        (presence.people.len() <= NAMED).then_some(presence)
     }
 
     pub(super) fn body(&self) -> Bytes {

@@ -4,12 +4,12 @@ use bytes::Bytes;
 
 use super::Hub;
 use super::client::Client;
-use super::people::Word;
+use super::people::Presence;
 
 impl Hub {
     /// What this instance says of its own browsers.
-    pub fn word(&self) -> Bytes {
-        Word::of(self.instance(), self.lock().clients.values().filter_map(Client::person)).body()
+    pub fn presence(&self) -> Bytes {
+        Presence::of(self.instance(), self.lock().clients.values().filter_map(Client::person)).body()
     }
 
     /// Resolves when there is something new to say.
@@ -18,10 +18,10 @@ impl Hub {
     }
 
     /// Another instance, or this one, says who is there. False for what no instance says.
-    pub fn heard_word(&self, body: &[u8]) -> bool {
-        let Some(word) = Word::read(body) else { return false };
-        if word.instance != self.instance() {
-            self.lock().people.heard(word);
+    pub fn heard_presence(&self, body: &[u8]) -> bool {
+        let Some(presence) = Presence::read(body) else { return false };
+        if presence.instance != self.instance() {
+            self.lock().people.heard(presence);
         }
         true
     }
