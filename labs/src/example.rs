@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
-use crate::lab::{Broker, Lab, Place};
+use crate::lab::{Broker, BrokerAddress, Lab, Place};
+use crate::printable::causes;
 
 /// Makes `main` of a program that is written for any lab of a pattern:
 /// `example!(one_way, OneWay, program)`, where `program` takes a place and an output.
@@ -54,12 +55,13 @@ impl Named {
     pub fn run<L: Lab>(&mut self, program: impl FnOnce(Place) -> Program) {
         let label = [Some(L::TRANSPORT), L::VARIANT].into_iter().flatten().collect::<Vec<_>>().join("-");
         if label == self.transport {
-            let usual = L::BROKER.map(usual_url);
             // No other run has this name.
             let name = format!("example-{}", std::process::id());
-            let place = Place::new(&name, self.url.as_deref().or(usual));
-            let ended = block_on(ended::<L>(&place, program(place.clone())));
-            self.ended = Some(ended.with_context(|| match usual {
+            let ended = self.address(L::BROKER).and_then(|address| {
+                let place = Place::new(&name, address.as_ref());
+                block_on(ended::<L>(&place, program(place.clone())))
+            });
+            self.ended = Some(ended.with_context(|| match L::BROKER {
                 Some(_) => format!(
                     "the example over {label} failed; is its broker running? Its address can follow the transport"
                 ),
@@ -67,6 +69,13 @@ impl Named {
             }));
         }
         self.seen.push(label);
+    }
+
+    /// The broker's address: the one that was given, or the usual one.
+    fn address(&self, broker: Option<Broker>) -> Result<Option<BrokerAddress>> {
+        let parse =
+            |broker| BrokerAddress::parse(broker, self.url.as_deref().unwrap_or_else(|| usual_url(broker)));
+        broker.map(parse).transpose()
     }
 
     /// The result of the program; an error if there is no such lab.
@@ -85,7 +94,7 @@ impl Named {
 /// The exit code of a program; an error goes to stderr in one line, with its causes.
 pub fn told(ended: Result<()>) -> ExitCode {
     let Err(error) = ended else { return ExitCode::SUCCESS };
-    eprintln!("example: {error:#}");
+    eprintln!("example: {}", causes(&error));
     ExitCode::FAILURE
 }
 

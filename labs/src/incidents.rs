@@ -7,6 +7,8 @@ use std::fmt::{self, Write as _};
 
 use tokio::sync::watch;
 
+use crate::printable::is_unprintable;
+
 /// Characters of a reason that are kept: it may quote what a stranger sent.
 const LONGEST_REASON: usize = 200;
 
@@ -86,10 +88,9 @@ impl fmt::Write for Reason {
                 self.0.push('…');
                 return Err(fmt::Error);
             }
-            if char.is_control() {
-                self.0.extend(char.escape_default());
-            } else {
-                self.0.push(char);
+            match is_unprintable(char) {
+                true => self.0.extend(char.escape_default()),
+                false => self.0.push(char),
             }
         }
         Ok(())

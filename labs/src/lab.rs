@@ -13,8 +13,10 @@ use std::fmt;
 
 use anyhow::Result;
 
+pub use crate::address::{BrokerAddress, Endpoint, Login};
+pub use crate::broker::Broker;
 pub use crate::knob::Knob;
-pub use crate::place::{Directory, Endpoint, Place, Registry};
+pub use crate::place::{Directory, Place, Registry};
 
 /// One pattern over one transport.
 pub trait Lab: Sized + 'static {
@@ -24,6 +26,8 @@ pub trait Lab: Sized + 'static {
     const VARIANT: Option<&'static str> = None;
     /// The broker between the peers; `None` if they connect directly.
     const BROKER: Option<Broker>;
+    /// The oldest version of the broker that has all commands of the lab, as in `(7, 0)`.
+    const BROKER_SINCE: Option<(u32, u32)> = None;
     /// What the lab promises about a message when something fails.
     const GUARANTEE: Guarantee;
     /// What happens to new messages when the receiving side is too slow.
@@ -39,34 +43,6 @@ pub trait Lab: Sized + 'static {
     /// Removes everything of the place from the broker. Called once, after all roles have left.
     /// It is not an error if there is nothing to remove.
     async fn remove(place: &Place) -> Result<()>;
-}
-
-/// The brokers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Broker {
-    /// Redis, or a server that speaks its protocol.
-    Redis,
-    /// RabbitMQ over AMQP 0-9-1, and STOMP and MQTT through its plugins.
-    RabbitMq,
-    /// A broker that speaks MQTT: Mosquitto.
-    Mqtt,
-    /// nats-server, with JetStream.
-    Nats,
-}
-
-impl Broker {
-    /// All brokers.
-    pub const ALL: [Self; 4] = [Self::Redis, Self::RabbitMq, Self::Mqtt, Self::Nats];
-
-    /// The name used on the command line and in results.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Redis => "redis",
-            Self::RabbitMq => "rabbitmq",
-            Self::Mqtt => "mqtt",
-            Self::Nats => "nats",
-        }
-    }
 }
 
 /// What a lab promises about a message it has taken responsibility for.
@@ -147,4 +123,4 @@ macro_rules! display_as_str {
         }
     )*};
 }
-display_as_str!(Broker, Guarantee, Overload, Join);
+display_as_str!(Guarantee, Overload, Join);

@@ -3,7 +3,7 @@
 //! Six patterns, each one contract and a folder of labs; a lab is one file that speaks the
 //! pattern over one transport. `labs/examples` has a whole program for each pattern: read
 //! these first. Then, in this order: the trait of all labs ([`lab`]), the place where a lab runs
-//! ([`place`]), topics and filters ([`topic`]), the intents of messages ([`message`]), a
+//! ([`place`]), the address of a broker ([`address`]), topics and filters ([`topic`]), the intents of messages ([`message`]), a
 //! pattern's module for its contract, and any lab beside it. [`catalog`] lists them all.
 //!
 //! What is *not* here: no measuring clock, no command line, no broker's life
@@ -14,11 +14,14 @@
               and static dispatch costs nothing per message"
 )]
 
+pub mod address;
+pub mod broker;
 pub mod incidents;
 pub mod knob;
 pub mod lab;
 pub mod message;
 pub mod place;
+pub mod printable;
 pub mod topic;
 
 pub mod durable;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result, bail};
 use tokio::sync::watch;
 
+use crate::address::{BrokerAddress, Endpoint};
 use crate::incidents::{Incident, Incidents};
 use crate::knob::Knob;
 
@@ -22,7 +23,7 @@ pub struct Place {
     name: String,
     namespace: String,
     role: String,
-    url: Option<String>,
+    address: Option<Arc<BrokerAddress>>,
     bind: Arc<BTreeMap<String, String>>,
     directory: Arc<Directory>,
     knobs: Arc<Knobs>,
@@ -31,17 +32,17 @@ pub struct Place {
 }
 
 impl Place {
-    /// A place called `name`; no other run may use it. `url` is the broker's
-    /// address, where the lab has a broker.
+    /// A place called `name`; no other run may use it. `address` is the broker's,
+    /// where the lab has a broker.
     ///
     /// Addresses announced here are told to its own peers at once, which is
     /// what roles in one process want; see [`Place::with_directory`].
-    pub fn new(name: &str, url: Option<&str>) -> Self {
+    pub fn new(name: &str, address: Option<&BrokerAddress>) -> Self {
         Self {
             name: name.to_owned(),
             namespace: String::new(),
             role: "role".to_owned(),
-            url: url.map(str::to_owned),
+            address: address.map(|address| Arc::new(address.clone())),
             bind: Arc::default(),
             directory: Arc::new(Directory::local(1)),
             knobs: Arc::default(),
@@ -106,20 +107,14 @@ impl Place {
         &self.role
     }
 
-    /// The broker's address.
-    pub fn url(&self) -> Result<&str> {
-        let url = self.url.as_deref().context("this lab needs a broker, but the place has no URL")?;
-        Ok(url.split_once('#').map_or(url, |(url, _)| url))
+    /// The broker's address. It shows no password: who connects asks it for its parts.
+    pub fn broker(&self) -> Result<&BrokerAddress> {
+        self.address.as_deref().context("this lab needs a broker, but the place has no address of one")
     }
 
-    /// The host and port where the broker speaks a protocol, and the user and
-    /// password it wants, if the address has them. For a protocol other than the
-    /// address's own the port stands in the fragment, as in
-    /// `amqp://host#stomp=61613&mqtt=1883`. A port that is not named is the
-    /// protocol's usual one.
-    pub fn endpoint(&self, protocol: &str, usual_port: u16) -> Result<Endpoint> {
-        let url = self.url.as_deref().context("this lab needs a broker, but the place has no URL")?;
-        Endpoint::of(url, protocol, usual_port).with_context(|| format!("`{url}` is not a broker's address"))
+    /// The host and port where the broker speaks a protocol, and the user and password for it.
+    pub fn endpoint(&self, protocol: &str) -> Result<Endpoint> {
+        self.broker()?.endpoint(protocol)
     }
 
     /// The address a peer-to-peer lab binds: a free port on loopback, or the
@@ -205,42 +200,6 @@ impl Place {
     }
 }
 
-/// The address of one protocol at a broker, for clients that want it in pieces.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Name or address.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// User and password.
-    pub login: Option<(String, String)>,
-}
-
-impl Endpoint {
-    fn of(url: &str, protocol: &str, usual_port: u16) -> Option<Self> {
-        let (scheme, rest) = url.split_once("://")?;
-        let (rest, endpoints) = rest.split_once('#').unwrap_or((rest, ""));
-        let authority = rest.split(['/', '?']).next()?;
-        let (login, host) = match authority.rsplit_once('@') {
-            Some((login, host)) => {
-                let (user, password) = login.split_once(':').unwrap_or((login, ""));
-                (Some((user.to_owned(), password.to_owned())), host)
-            }
-            None => (None, authority),
-        };
-        // A port behind the last colon, unless that belongs to an IPv6 address.
-        let (host, own) = match host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
-            Some((host, port)) => (host, Some(port).filter(|_| scheme == protocol)),
-            None => (host, None),
-        };
-        let named =
-            endpoints.split('&').find_map(|endpoint| endpoint.strip_prefix(protocol)?.strip_prefix('='));
-        let port = named.or(own);
-        let port = port.map_or(Some(usual_port), |port| port.parse().ok())?;
-        (!host.is_empty()).then(|| Self { host: host.to_owned(), port, login })
-    }
-}
-
 #[derive(Default)]
 struct Knobs {
     set: BTreeMap<String, usize>,
@@ -308,26 +267,4 @@ impl Directory {
 /// A poisoned lock here guards plain data that is valid after every statement.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn endpoints_stand_in_the_fragment() {
-        let login = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
-        for (url, host, port, who) in [
-            ("amqp://me:secret@host:5672/%2f#stomp=7&mqtt=8", "host", 7, login("me", "secret")),
-            ("amqp://me@host:5672/%2f#mqtt=8", "host", 61613, login("me", "")),
-            ("amqp://host", "host", 61613, None),
-            ("stomp://host:7", "host", 7, None),
-            ("amqp://[::1]:5672", "[::1]", 61613, None),
-        ] {
-            let endpoint = Endpoint::of(url, "stomp", 61613).expect(url);
-            assert_eq!(endpoint, Endpoint { host: host.to_owned(), port, login: who }, "{url}");
-        }
-        assert_eq!(Endpoint::of("host:5672", "stomp", 61613), None, "no scheme");
-        assert_eq!(Endpoint::of("amqp://host#stomp=x", "stomp", 61613), None, "no port");
-    }
 }

@@ -78,7 +78,7 @@ impl Stand {
 
     /// The live broker's address.
     pub(super) fn url(&self) -> Result<&str> {
-        self.server.as_ref().map(Server::url).context("no broker is live")
+        Ok(self.server.as_ref().context("no broker is live")?.address().reveal())
     }
 
     pub(super) fn measure(&mut self, side: &Side) -> Result<f64> {

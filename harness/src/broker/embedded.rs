@@ -59,6 +59,7 @@ pub(super) fn about() -> About {
         version: VERSION.to_owned(),
         settings: BTreeMap::from(settings.map(|(name, value)| (name.to_owned(), value))),
         limit: Some((Guarantee::AtLeastOnce, keeps_nothing())),
+        ..About::default()
     }
 }
 

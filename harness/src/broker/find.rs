@@ -1,6 +1,5 @@
 //! Finds brokers on the machine, and says what is missing.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use labs::lab::Broker;
 
+use super::choice::{Choice, Choices};
 use super::embedded;
 use super::source::Source;
 use super::wheel::Wheel;
@@ -51,38 +51,24 @@ impl fmt::Display for Missing {
 
 impl std::error::Error for Missing {}
 
-/// In the place of an address: the wheel's program, also where there is another.
-const WHEEL: &str = "wheel";
-/// In the place of an address: the broker inside this program.
-const EMBEDDED: &str = "embedded";
-
-/// Whether a broker can be asked for like this, `BROKER=…`.
-pub fn is_choice(broker: Broker, text: &str) -> bool {
-    match text {
-        WHEEL => Wheel::of(broker).is_some(),
-        EMBEDDED => broker == Broker::Mqtt,
-        _ => text.contains("://"),
-    }
-}
-
-/// The broker's source: what `urls` (broker name to address) says of it, else a
+/// The broker's source: what the user has chosen, else a
 /// program on PATH or where packages put it, else the wheel's, else the one
 /// inside this program.
-pub fn find(broker: Broker, urls: &BTreeMap<String, String>) -> Result<Source, Missing> {
-    find_on(broker, urls, &std::env::var_os("PATH").unwrap_or_default())
+pub fn find(broker: Broker, choices: &Choices) -> Result<Source, Missing> {
+    find_on(broker, choices, &std::env::var_os("PATH").unwrap_or_default())
 }
 
 /// As [`find`], with another PATH.
-pub fn find_on(broker: Broker, urls: &BTreeMap<String, String>, path: &OsStr) -> Result<Source, Missing> {
-    match urls.get(broker.as_str()).map(String::as_str) {
+pub fn find_on(broker: Broker, choices: &Choices, path: &OsStr) -> Result<Source, Missing> {
+    match choices.get(&broker) {
         None => {}
-        Some(WHEEL) => return unpacked(broker),
-        Some(EMBEDDED) if embedded::HERE => return Ok(Source::Embedded),
-        Some(EMBEDDED) => {
+        Some(Choice::Wheel) => return unpacked(broker),
+        Some(Choice::Embedded) if embedded::HERE => return Ok(Source::Embedded),
+        Some(Choice::Embedded) => {
             let (reason, remedy) = ("this `lab` was built without it".to_owned(), embedded::BUILD.to_owned());
             return Err(Missing { broker, reason, remedy });
         }
-        Some(url) => return Ok(Source::Url(url.to_owned())),
+        Some(Choice::Address(address)) => return Ok(Source::Url(address.clone())),
     }
     let missing = match installed(broker, path) {
         Ok(source) => return Ok(source),
@@ -141,7 +127,6 @@ fn installed(broker: Broker, path: &OsStr) -> Result<Source, Missing> {
 }
 
 /// Erlang's programs.
-#[cfg_attr(not(feature = "rabbitmq"), expect(dead_code, reason = "only needed to start RabbitMQ"))]
 pub(super) struct Erlang {
     pub(super) bin: PathBuf,
     pub(super) epmd: PathBuf,

@@ -4,31 +4,32 @@
 //! This module knows no lab. The settings of a private broker make the labs' guarantees
 //! true; they are read back if the broker can report them.
 
-mod address;
+mod amqp;
+mod choice;
+mod conversation;
 pub mod embedded;
 mod find;
 mod install;
 mod mqtt;
 mod nats;
+mod plugins;
 mod ports;
 mod private;
 mod private_options;
-#[cfg(feature = "rabbitmq")]
 mod rabbitmq;
-#[cfg(feature = "redis")]
 mod redis;
 mod requirements;
 mod server;
 mod source;
+mod stomp;
 mod wheel;
-#[cfg(not(all(feature = "redis", feature = "rabbitmq")))]
-mod without;
 
-pub use address::without_password;
-pub use find::{Missing, find, find_on, is_choice, version_of};
+pub use choice::{Choice, Choices, address, for_another_terminal};
+pub use find::{Missing, find, find_on, version_of};
 pub use install::install;
 pub use ports::free as free_port;
 pub use private_options::Options;
+pub use requirements::Needs;
 pub use server::Server;
 pub use source::Source;
 pub use wheel::Wheel;

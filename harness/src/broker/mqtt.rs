@@ -1,22 +1,23 @@
 //! An MQTT broker: Mosquitto.
 
-use std::collections::BTreeMap;
+mod connack;
+
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use labs::lab::{Broker, Endpoint, Guarantee};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use anyhow::{Context, Result, ensure};
+use labs::lab::{Broker, BrokerAddress, Endpoint, Guarantee};
+use labs::printable::printable;
 
-use super::address::{self, without_password};
+use super::conversation::Conversation;
 use super::private::{Plan, Private, Start};
 use super::private_options::{About, Options};
 use super::{embedded, find, ports};
 use crate::{hint, process};
+use connack::connack;
 
-/// How long a broker may take to answer the first packet.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes of a packet that are left to topic and properties.
+const PACKET_HEAD: u64 = 256;
 
 /// The settings of a private Mosquitto, and why they are not the defaults.
 ///
@@ -66,7 +67,7 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
         ("LC_ALL".to_owned(), "C".to_owned()),
     ];
     let plan = Plan {
-        url: format!("mqtt://127.0.0.1:{port}"),
+        address: BrokerAddress::parse(Broker::Mqtt, &format!("mqtt://127.0.0.1:{port}"))?,
         programs: vec![Start { log: "mosquitto", program: program.to_owned(), args, env, listens: None }],
         patience: Duration::from_secs(20),
         interval: Duration::from_millis(5),
@@ -79,46 +80,37 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
     Private::start(dir, plan)
 }
 
-/// Shakes hands as a client of MQTT 3.1.1 does, and asks for `$SYS/broker/version`.
-pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
-    let shown = without_password(url);
-    let remedy = || format!("cannot connect to an MQTT broker at {shown}; is one running there?");
-    let endpoint = address::endpoint(url, "mqtt", 1883)?;
-    let mut stream =
-        TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.with_context(remedy)?;
+/// Shakes hands as a client of MQTT 5 does, which the labs are, and asks for `$SYS/broker/version`.
+pub(super) async fn ask(address: &BrokerAddress, private: Option<&Private>) -> Result<About> {
+    let remedy = || format!("cannot connect to an MQTT broker at {address}; is one running there?");
+    let endpoint = address.endpoint("mqtt")?;
+    let mut mqtt = Conversation::with(address, "mqtt").await.with_context(remedy)?;
     if let Some(private) = private {
         // MQTT has no word for who answers, but the kernel knows who listens.
         ensure!(
             process::listens(&process::tree(&private.pids()), endpoint.port),
-            "another program answers at {url}"
+            "another program answers at {address}"
         );
     }
-    stream.write_all(&connect_packet(&endpoint)).await.with_context(remedy)?;
-    let mut connack = [0; 4];
-    let answer = tokio::time::timeout(PATIENCE, stream.read_exact(&mut connack));
-    answer.await.with_context(remedy)?.with_context(remedy)?;
-    ensure!(connack[0] == 0x20, "the server at {shown} does not speak MQTT 3.1.1");
-    match connack[3] {
-        0 => {}
-        4 | 5 => bail!(
-            "the MQTT broker at {shown} refuses the login; are user and password right \
-             (mqtt://USER:PASSWORD@HOST)?"
-        ),
-        code => bail!("the MQTT broker at {shown} refuses clients without a name (return code {code})"),
-    }
+    mqtt.say(&connect_packet(&endpoint)).await.with_context(remedy)?;
+    let connack = connack(&mut mqtt).await;
+    let limits = connack.with_context(|| format!("the MQTT broker at {address} cannot be used"))?;
     if private.is_some_and(|private| private.log_name() == embedded::LOG) {
-        let _ = stream.write_all(&DISCONNECT).await;
+        let _ = mqtt.say(&DISCONNECT).await;
         return Ok(embedded::about());
     }
-    let told = version_told(&mut stream).await;
+    let told = version_told(&mut mqtt).await;
     let asked = || find::version_of(Broker::Mqtt, private?.program()).ok();
     let version = told.or_else(asked).unwrap_or_else(|| "unknown".to_owned());
-    let _ = stream.write_all(&DISCONNECT).await;
-    let mut settings = BTreeMap::new();
+    let _ = mqtt.say(&DISCONNECT).await;
+    let mut settings = limits.settings();
     let limit = match private {
         Some(_) => {
             settings.extend(SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())));
             None
+        }
+        None if limits.most_qos == 0 => {
+            Some((Guarantee::AtMostOnce, "this MQTT broker takes no message above QoS 0".to_owned()))
         }
         // MQTT has no way to ask for them.
         None => Some((
@@ -126,35 +118,45 @@ pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
             "MQTT brokers do not report their persistence settings, so durability is unknown".to_owned(),
         )),
     };
-    Ok(About { version, settings, limit })
+    let largest = limits.largest_packet.map(|most| {
+        (
+            u64::from(most).saturating_sub(PACKET_HEAD),
+            "the maximum packet size, less 256 bytes for topic and properties",
+        )
+    });
+    Ok(About { version, settings, limit, largest, ..About::default() })
 }
 
 /// What Mosquitto says its version is. The retained answer comes with the
 /// acknowledgement or, from other brokers, never.
-async fn version_told(stream: &mut TcpStream) -> Option<String> {
-    let mut answer = Vec::new();
+async fn version_told(mqtt: &mut Conversation) -> Option<String> {
     let read = async {
-        stream.write_all(&subscribe_packet("$SYS/broker/version")).await?;
-        while version(&answer).is_none() && stream.read_buf(&mut answer).await? > 0 {}
+        mqtt.say(&subscribe_packet("$SYS/broker/version")).await?;
+        while version(mqtt.unread()).is_none() && mqtt.unread().len() < 1 << 16 {
+            mqtt.more().await?;
+        }
         anyhow::Ok(())
     };
     let _ = tokio::time::timeout(Duration::from_millis(500), read).await;
-    version(&answer)
+    version(mqtt.unread())
 }
 
-/// MQTT 3.1.1, clean session, keep alive 10 s, an identifier of the broker's choice.
+/// MQTT 5, clean start, keep alive 10 s, no properties, an identifier of the broker's choice.
 fn connect_packet(endpoint: &Endpoint) -> Vec<u8> {
+    let (user, password) = endpoint.login.as_ref().map_or(("", ""), |(user, password)| (user, password));
     let mut flags = 0x02;
     let mut login = Vec::new();
-    if let Some((user, password)) = &endpoint.login {
-        flags |= 0xc0;
-        login = [text(user), text(password)].concat();
+    for (part, flag) in [(user, 0x80), (password, 0x40)] {
+        if !part.is_empty() {
+            flags |= flag;
+            login.extend(text(part));
+        }
     }
-    packet(0x10, &[&b"\x00\x04MQTT\x04"[..], &[flags, 0, 10, 0, 0], &login].concat())
+    packet(0x10, &[&b"\x00\x04MQTT\x05"[..], &[flags, 0, 10, 0, 0, 0], &login].concat())
 }
 
 fn subscribe_packet(topic: &str) -> Vec<u8> {
-    packet(0x82, &[&[0, 1][..], &text(topic), &[0]].concat())
+    packet(0x82, &[&[0, 1, 0][..], &text(topic), &[0]].concat())
 }
 
 const DISCONNECT: [u8; 2] = [0xe0, 0];
@@ -182,7 +184,7 @@ fn text(text: &str) -> Vec<u8> {
 fn version(answer: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(answer);
     let (_, rest) = text.split_once("mosquitto version ")?;
-    Some(rest.split_whitespace().next()?.to_owned())
+    Some(printable(rest.split_whitespace().next()?))
 }
 
 #[cfg(test)]
@@ -196,13 +198,15 @@ mod tests {
             port: 0,
             login: login.map(|(user, password)| (user.to_owned(), password.to_owned())),
         };
-        let bare = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x0a\x00\x00";
+        let bare = b"\x10\x0d\x00\x04MQTT\x05\x02\x00\x0a\x00\x00\x00";
         assert_eq!(connect_packet(&endpoint(None)), bare);
         let with = connect_packet(&endpoint(Some(("me", "pw"))));
-        assert_eq!(with, b"\x10\x14\x00\x04MQTT\x04\xc2\x00\x0a\x00\x00\x00\x02me\x00\x02pw");
-        // 12 bytes, and two texts of 2 + 100: 216 is 0x58 + 1 * 128.
+        assert_eq!(with, b"\x10\x15\x00\x04MQTT\x05\xc2\x00\x0a\x00\x00\x00\x00\x02me\x00\x02pw");
+        let user = connect_packet(&endpoint(Some(("me", ""))));
+        assert_eq!(user, b"\x10\x11\x00\x04MQTT\x05\x82\x00\x0a\x00\x00\x00\x00\x02me");
+        // 13 bytes, and two texts of 2 + 100: 217 is 0x59 + 1 * 128.
         let long = "x".repeat(100);
-        assert_eq!(connect_packet(&endpoint(Some((&long, &long))))[..3], [0x10, 0xd8, 0x01]);
+        assert_eq!(connect_packet(&endpoint(Some((&long, &long))))[..3], [0x10, 0xd9, 0x01]);
     }
 
     #[test]

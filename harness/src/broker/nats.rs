@@ -5,12 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use labs::lab::{Endpoint, Guarantee};
+use labs::lab::{Broker, BrokerAddress, Guarantee, Login};
+use labs::printable::{printable, printable_bytes};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
 
-use super::address::{self, without_password};
+use super::conversation::Conversation;
 use super::ports;
 use super::private::{Plan, Private, Start};
 use super::private_options::{About, Options};
@@ -18,9 +17,6 @@ use crate::hint;
 
 /// Longest message, bytes: the harness measures up to 1 MiB, and the default is just that.
 const MAX_PAYLOAD: u32 = 8 << 20;
-
-/// How long the server may take for each line of its answer.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
     let dir = super::private_options::folder("nats", options)?;
@@ -37,7 +33,7 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
     let args = vec!["-c".to_owned(), file.display().to_string()];
     let env = vec![("PATH".to_owned(), super::private_options::system_path()), ("HOME".to_owned(), path)];
     let plan = Plan {
-        url: format!("nats://127.0.0.1:{port}"),
+        address: BrokerAddress::parse(Broker::Nats, &format!("nats://127.0.0.1:{port}"))?,
         programs: vec![Start { log: "nats", program: program.to_owned(), args, env, listens: None }],
         patience: Duration::from_secs(20),
         interval: Duration::from_millis(5),
@@ -52,27 +48,38 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
 
 /// The first line a server says is about itself; who may talk to it shows in
 /// its answer to the first PING.
-pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
-    let shown = without_password(url);
-    let remedy = || format!("cannot connect to NATS at {shown}; is it running there?");
-    let endpoint = address::endpoint(url, "nats", 4222)?;
-    let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.with_context(remedy)?;
-    let mut stream = BufReader::new(stream);
-    let line = line(&mut stream).await.with_context(remedy)?;
-    let info = line.strip_prefix("INFO ").with_context(remedy)?;
-    let info: Value = serde_json::from_str(info).with_context(remedy)?;
-    let text = |name: &str| info[name].as_str().unwrap_or("unknown").to_owned();
+pub(super) async fn ask(address: &BrokerAddress, private: Option<&Private>) -> Result<About> {
+    let remedy = || format!("cannot connect to NATS at {address}; is it running there?");
+    let mut nats = Conversation::with(address, "nats").await.with_context(remedy)?;
+    let line = nats.line().await.with_context(remedy)?;
+    let info = line.strip_prefix(b"INFO ").with_context(|| {
+        let said = printable_bytes(&line[..line.len().min(100)]);
+        format!("the server at {address} does not speak NATS's protocol, but says `{said}`")
+    })?;
+    let info: Value = serde_json::from_slice(info).with_context(remedy)?;
+    let text = |name: &str| printable(info[name].as_str().unwrap_or("unknown"));
     if let Some(private) = private {
         let own = private.dir().file_name().unwrap_or_default().to_string_lossy();
-        ensure!(text("server_name") == own, "another NATS server answers at {url}");
+        ensure!(text("server_name") == own, "another NATS server answers at {address}");
     }
-    ensure!(info["tls_required"] != true, "NATS at {shown} requires TLS, which is not supported");
-    greet(&mut stream, &endpoint).await.with_context(|| {
-        format!("NATS at {shown} refuses the login; are user and password right (nats://USER:PASSWORD@HOST)?")
+    ensure!(
+        info["tls_required"] != true,
+        "NATS at {address} requires TLS, and TLS is not spoken here; name a server that does not require it"
+    );
+    greet(&mut nats, address).await.with_context(|| {
+        format!(
+            "NATS at {address} refuses the login; are user and password right (nats://USER:PASSWORD@HOST)?"
+        )
     })?;
     let settings = ["jetstream", "max_payload", "auth_required"];
-    let settings = settings.map(|name| (name.to_owned(), or_false(&info[name]).to_string()));
-    Ok(About { version: text("version"), settings: BTreeMap::from(settings), limit: limit(&info) })
+    let settings = settings.map(|name| (name.to_owned(), printable(&or_false(&info[name]).to_string())));
+    Ok(About {
+        version: text("version"),
+        settings: BTreeMap::from(settings),
+        limit: limit(&info),
+        largest: info["max_payload"].as_u64().map(|most| (most, "max_payload")),
+        ..About::default()
+    })
 }
 
 /// A server omits features that are off.
@@ -90,29 +97,22 @@ fn limit(info: &Value) -> Option<(Guarantee, String)> {
 
 /// Says who is calling, and waits until the server has accepted that. A login
 /// without a password is a token.
-async fn greet(stream: &mut BufReader<TcpStream>, endpoint: &Endpoint) -> Result<()> {
+async fn greet(nats: &mut Conversation, address: &BrokerAddress) -> Result<()> {
     let mut hello =
         json!({ "verbose": false, "pedantic": false, "lang": "rust", "version": "0", "name": "lab" });
-    match &endpoint.login {
-        Some((token, password)) if password.is_empty() => hello["auth_token"] = json!(token),
-        Some((user, password)) => (hello["user"], hello["pass"]) = (json!(user), json!(password)),
+    match address.login().map(Login::reveal) {
+        Some((token, None)) => hello["auth_token"] = json!(token),
+        Some((user, Some(password))) => (hello["user"], hello["pass"]) = (json!(user), json!(password)),
         None => {}
     }
-    stream.get_mut().write_all(format!("CONNECT {hello}\r\nPING\r\n").as_bytes()).await?;
+    nats.say(format!("CONNECT {hello}\r\nPING\r\n").as_bytes()).await?;
     loop {
-        match line(stream).await?.trim_end() {
-            "PONG" => return Ok(()),
-            error if error.starts_with("-ERR") => bail!("it says {error}"),
-            "" => bail!("it closed the connection"),
+        match &*nats.line().await? {
+            b"PONG" => return Ok(()),
+            error if error.starts_with(b"-ERR") => bail!("it says {}", printable_bytes(error)),
             _ => {}
         }
     }
-}
-
-async fn line(stream: &mut BufReader<TcpStream>) -> Result<String> {
-    let mut line = String::new();
-    tokio::time::timeout(PATIENCE, stream.read_line(&mut line)).await.context("it does not answer")??;
-    Ok(line)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use labs::lab::BrokerAddress;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -19,7 +20,7 @@ const LINES: usize = 15;
 /// Everything needed to start a broker, and to start it again.
 pub(super) struct Plan {
     /// Its address once it runs.
-    pub(super) url: String,
+    pub(super) address: BrokerAddress,
     /// The programs to start, the broker itself last; helpers (epmd) are kept over a restart.
     pub(super) programs: Vec<Start>,
     /// How long a start may take.
@@ -73,8 +74,8 @@ impl Private {
         Ok(())
     }
 
-    pub(super) fn url(&self) -> &str {
-        &self.plan.url
+    pub(super) fn address(&self) -> &BrokerAddress {
+        &self.plan.address
     }
 
     pub(super) fn patience(&self) -> Duration {

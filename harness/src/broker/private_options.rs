@@ -17,10 +17,15 @@ pub struct Options<'a> {
 }
 
 /// A broker's answer about itself.
+#[derive(Debug, Default)]
 pub(super) struct About {
     pub(super) version: String,
+    /// The version as numbers, of brokers in which it decides which labs can run.
+    pub(super) release: Option<(u32, u32)>,
     pub(super) settings: BTreeMap<String, String>,
     pub(super) limit: Option<(Guarantee, String)>,
+    /// The largest message that it takes, bytes, and the name that it has for this limit.
+    pub(super) largest: Option<(u64, &'static str)>,
 }
 
 /// A broker's own folder.

@@ -11,12 +11,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use lapin::uri::{AMQPScheme, AMQPUri};
-use lapin::{Connection, ConnectionProperties};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use labs::lab::{Broker, BrokerAddress};
+use labs::printable::printable_bytes;
 
-use super::address::{plugins, without_password};
+use super::amqp;
+use super::conversation::Conversation;
+use super::plugins::plugins;
 use super::private::{Plan, Private, Start};
 use super::private_options::{About, Options};
 use super::{find, ports};
@@ -108,7 +108,10 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
         .map(|(name, value)| (name.to_owned(), value)),
     );
     let plan = Plan {
-        url: format!("amqp://lab:{password}@127.0.0.1:{amqp}/%2f#stomp={stomp}&mqtt={mqtt}"),
+        address: BrokerAddress::parse(
+            Broker::RabbitMq,
+            &format!("amqp://lab:{password}@127.0.0.1:{amqp}/%2f#stomp={stomp}&mqtt={mqtt}"),
+        )?,
         programs: vec![
             epmd_start,
             Start { log: "rabbitmq", program: program.to_owned(), args: Vec::new(), env, listens: None },
@@ -122,24 +125,21 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
     Private::start(dir, plan)
 }
 
-pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
-    let remedy = || {
-        format!(
-            "cannot connect to RabbitMQ at {}; is it running, and are address and password right?",
-            without_password(url)
-        )
-    };
-    let connection = Connection::connect(url, ConnectionProperties::default()).await.with_context(remedy)?;
-    let _ = connection.close(200, "checked".into()).await;
+pub(super) async fn ask(address: &BrokerAddress, private: Option<&Private>) -> Result<About> {
+    let connected = Conversation::with(address, "amqp").await;
+    let mut amqp = connected.with_context(|| {
+        format!("cannot connect to RabbitMQ at {address}; is it running, and is the address right?")
+    })?;
+    let asked = amqp::log_in(&mut amqp, address).await;
+    let greeting = asked.with_context(|| format!("RabbitMQ at {address} cannot be used"))?;
     let mut settings = BTreeMap::new();
-    let greeting = greeting(url).await.unwrap_or_default();
     let version = text_of(&greeting, "version").unwrap_or_else(|| "unknown".to_owned());
     for name in ["product", "platform", "cluster_name"] {
         if let Some(value) = text_of(&greeting, name) {
             settings.insert(name.to_owned(), value);
         }
     }
-    for (protocol, port, open) in plugins(url) {
+    for (protocol, port, open) in plugins(address) {
         // A private node's listeners may open a little after the first.
         ensure!(open || private.is_none(), "RabbitMQ does not listen for {protocol} at port {port} yet");
         let state = if open { "open" } else { "closed" };
@@ -150,26 +150,7 @@ pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
         settings.insert("plugins".to_owned(), "rabbitmq_mqtt, rabbitmq_stomp".to_owned());
         settings.insert("scheduler_busy_wait".to_owned(), BUSY_WAIT.to_owned());
     }
-    Ok(About { version, settings, limit: None })
-}
-
-/// The first frame a server sends, which carries its properties; the client library keeps it to
-/// itself.
-async fn greeting(url: &str) -> Result<Vec<u8>> {
-    let uri: AMQPUri = url.parse().map_err(|error| anyhow!("{error}"))?;
-    ensure!(uri.scheme == AMQPScheme::AMQP, "only plain AMQP is supported");
-    let mut stream = TcpStream::connect((uri.authority.host.as_str(), uri.authority.port)).await?;
-    stream.write_all(b"AMQP\x00\x00\x09\x01").await?;
-    // Frame: type (1 byte), channel (2), length (4), payload, end mark.
-    let mut head = [0; 7];
-    let read = async {
-        stream.read_exact(&mut head).await?;
-        let length = u32::from_be_bytes([head[3], head[4], head[5], head[6]]).min(65_536);
-        let mut payload = vec![0; length as usize];
-        stream.read_exact(&mut payload).await?;
-        anyhow::Ok(payload)
-    };
-    tokio::time::timeout(Duration::from_secs(5), read).await.context("no greeting within 5 s")?
+    Ok(About { version, settings, ..About::default() })
 }
 
 /// A long string in a field table: the name with its length, `S`, a length of four bytes, the text.
@@ -179,7 +160,7 @@ fn text_of(table: &[u8], name: &str) -> Option<String> {
     key.push(b'S');
     let at = table.windows(key.len()).position(|window| window == key)? + key.len();
     let length = u32::from_be_bytes(table.get(at..at + 4)?.try_into().ok()?) as usize;
-    Some(String::from_utf8_lossy(table.get(at + 4..at + 4 + length)?).into_owned())
+    Some(printable_bytes(table.get(at + 4..at.checked_add(4)?.checked_add(length)?)?))
 }
 
 #[cfg(test)]

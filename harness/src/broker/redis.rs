@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use labs::lab::Guarantee;
-use redis::aio::MultiplexedConnection;
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use labs::lab::{Broker, BrokerAddress, Guarantee, Login};
+use labs::printable::{printable, printable_bytes};
 
-use super::address::without_password;
+use super::conversation::Conversation;
 use super::ports;
 use super::private::{Plan, Private, Start};
 use super::private_options::{About, Options};
@@ -16,6 +16,9 @@ use crate::hint;
 
 /// The settings that decide what a lab over Redis can promise, and how it behaves under pressure.
 const SETTINGS: [&str; 5] = ["appendonly", "appendfsync", "save", "maxmemory", "client-output-buffer-limit"];
+
+/// Most strings of one answer: a setting has two.
+const MOST_STRINGS: usize = 1024;
 
 pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
     let dir = super::private_options::folder("redis", options)?;
@@ -47,7 +50,7 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
         ("LC_ALL".to_owned(), "C".to_owned()),
     ];
     let plan = Plan {
-        url: format!("redis://127.0.0.1:{port}"),
+        address: BrokerAddress::parse(Broker::Redis, &format!("redis://127.0.0.1:{port}"))?,
         programs: vec![Start { log: "redis", program: program.to_owned(), args, env, listens: None }],
         patience: Duration::from_secs(20),
         interval: Duration::from_millis(5),
@@ -60,38 +63,135 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
     Private::start(dir, plan)
 }
 
-pub(super) async fn ask(url: &str, private: Option<&Private>) -> Result<About> {
-    let remedy = || {
-        format!(
-            "cannot connect to Redis at {}; is it running, and is the address right (redis://HOST:PORT)?",
-            without_password(url)
-        )
-    };
-    let client = redis::Client::open(url).with_context(remedy)?;
-    let mut connection = client.get_multiplexed_async_connection().await.with_context(remedy)?;
-    let _: String = redis::cmd("PING").query_async(&mut connection).await.with_context(remedy)?;
+pub(super) async fn ask(address: &BrokerAddress, private: Option<&Private>) -> Result<About> {
+    let connected = Conversation::with(address, "redis").await;
+    let mut redis = connected.with_context(|| {
+        format!("cannot connect to Redis at {address}; is it running, and is the address right?")
+    })?;
+    let asked = talk(&mut redis, address, private).await;
+    asked.with_context(|| format!("Redis at {address} cannot be used"))
+}
+
+async fn talk(redis: &mut Conversation, address: &BrokerAddress, private: Option<&Private>) -> Result<About> {
+    if let Some((user, Some(password))) = address.login().map(Login::reveal) {
+        let auth: &[&str] = if user.is_empty() { &["AUTH", password] } else { &["AUTH", user, password] };
+        let answer = call(redis, auth).await?;
+        answer
+            .map_err(|error| anyhow!("it refuses the login; are user and password right? It says {error}"))?;
+    }
+    if let Err(error) = call(redis, &["PING"]).await? {
+        let login =
+            if error.starts_with("NOAUTH") { "it wants a login (redis://USER:PASSWORD@HOST); " } else { "" };
+        bail!("{login}it says {error}");
+    }
+    if address.database() > 0 {
+        let number = address.database().to_string();
+        let answer = call(redis, &["SELECT", &number]).await?;
+        answer.map_err(|error| anyhow!("it has no database {number}; it says {error}"))?;
+    }
     if let Some(private) = private {
         // Another broker may have taken the port: ours is the one that works in our folder.
-        let dir = config(&mut connection, "dir").await?;
-        ensure!(same(&dir, private.dir()), "another Redis answers at {url}");
+        let dir = config(redis, "dir").await?.context("it does not say in which folder it works")?;
+        ensure!(same(&dir, private.dir()), "another Redis answers at {address}");
     }
-    let info: String =
-        redis::cmd("INFO").arg("server").query_async(&mut connection).await.with_context(remedy)?;
+    let mut info = String::new();
+    for section in ["server", "replication", "cluster"] {
+        // A hosted Redis may refuse it.
+        if let Ok(texts) = call(redis, &["INFO", section]).await? {
+            info.push_str(&texts.concat());
+        }
+    }
+    let mut settings = BTreeMap::new();
+    for name in SETTINGS {
+        // A hosted Redis may not let its settings be read.
+        if let Some(value) = config(redis, name).await? {
+            settings.insert(name.to_owned(), value);
+        }
+    }
+    about(&info, settings)
+}
+
+/// What follows from the answer to INFO and from the settings.
+fn about(info: &str, settings: BTreeMap<String, String>) -> Result<About> {
     let field =
         |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+    ensure!(
+        field("redis_mode") != Some("cluster") && field("cluster_enabled") != Some("1"),
+        "it is a node of a cluster, and the labs use keys that a cluster keeps on several nodes; name a Redis that \
+         is not in cluster mode"
+    );
+    ensure!(
+        field("redis_mode") != Some("sentinel"),
+        "it is a sentinel, which keeps no messages; name the Redis that it watches"
+    );
+    ensure!(field("role") != Some("slave"), "it is a replica, which takes no messages; name its primary");
     let version = match (field("valkey_version"), field("redis_version")) {
         (Some(valkey), _) => format!("valkey {valkey}"),
         (None, redis) => redis.unwrap_or("unknown").to_owned(),
     };
-    let mut settings = BTreeMap::new();
-    for name in SETTINGS {
-        // A hosted Redis may not let its settings be read.
-        if let Ok(value) = config(&mut connection, name).await {
-            settings.insert(name.to_owned(), value);
-        }
-    }
+    let release = field("redis_version").and_then(release);
     let limit = limit(&settings).map(|why| (Guarantee::AtLeastOnce, why));
-    Ok(About { version, settings, limit })
+    Ok(About { version, release, settings, limit, ..About::default() })
+}
+
+/// `7.0` of `7.0.15`.
+fn release(version: &str) -> Option<(u32, u32)> {
+    let mut numbers = version.split('.').map(|number| number.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
+}
+
+/// A command, and the strings of its answer or the text of its error.
+async fn call(redis: &mut Conversation, words: &[&str]) -> Result<Result<Vec<String>, String>> {
+    let mut command = format!("*{}\r\n", words.len());
+    for word in words {
+        command.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+    }
+    redis.say(command.as_bytes()).await?;
+    let (kind, head) = head(redis).await?;
+    match kind {
+        b'-' => Ok(Err(head)),
+        b'*' => {
+            let mut strings = Vec::new();
+            for _ in 0..length(&head)?.min(MOST_STRINGS) {
+                let (kind, head) = self::head(redis).await?;
+                strings.push(string(redis, kind, head).await?);
+            }
+            Ok(Ok(strings))
+        }
+        kind => Ok(Ok(vec![string(redis, kind, head).await?])),
+    }
+}
+
+/// The kind of an answer, and the rest of its first line.
+async fn head(redis: &mut Conversation) -> Result<(u8, String)> {
+    let line = redis.line().await?;
+    let Some((kind @ (b'+' | b'-' | b':' | b'$' | b'*'), rest)) = line.split_first() else {
+        bail!(
+            "it does not speak Redis's protocol, but says `{}`",
+            printable_bytes(&line[..line.len().min(100)])
+        );
+    };
+    Ok((*kind, printable_bytes(rest)))
+}
+
+async fn string(redis: &mut Conversation, kind: u8, head: String) -> Result<String> {
+    if kind != b'$' || head == "-1" {
+        return Ok(head);
+    }
+    let length = length(&head)?;
+    let bytes = redis.exactly(length + 2).await?;
+    Ok(String::from_utf8_lossy(&bytes[..length]).into_owned())
+}
+
+fn length(head: &str) -> Result<usize> {
+    head.parse().ok().with_context(|| format!("it says `{head}` where it should say a length"))
+}
+
+/// A setting; `None` where it may not be read.
+async fn config(redis: &mut Conversation, name: &str) -> Result<Option<String>> {
+    let Ok(pairs) = call(redis, &["CONFIG", "GET", name]).await? else { return Ok(None) };
+    let mut pairs = pairs.chunks_exact(2);
+    Ok(pairs.find(|pair| pair[0] == name).map(|pair| printable(&pair[1])))
 }
 
 /// Why confirmed messages may not survive kill -9 with these settings.
@@ -112,20 +212,6 @@ fn limit(settings: &BTreeMap<String, String>) -> Option<String> {
     }
 }
 
-async fn config(connection: &mut MultiplexedConnection, name: &str) -> Result<String> {
-    let values: BTreeMap<String, String> = redis::cmd("CONFIG")
-        .arg("GET")
-        .arg(name)
-        .query_async(connection)
-        .await
-        .with_context(|| format!("cannot read the Redis setting `{name}`"))?;
-    values
-        .into_iter()
-        .find(|(key, _)| key == name)
-        .map(|(_, value)| value)
-        .with_context(|| format!("Redis has no setting `{name}`"))
-}
-
 fn same(one: &str, other: &Path) -> bool {
     match (std::fs::canonicalize(one), std::fs::canonicalize(other)) {
         (Ok(one), Ok(other)) => one == other,
@@ -136,6 +222,38 @@ fn same(one: &str, other: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Recorded answers to INFO; only what is read here.
+    #[test]
+    fn versions_and_modes_are_read_from_recorded_answers() {
+        let about = |info: &str| about(&info.replace(' ', "\r\n"), BTreeMap::new());
+        for (info, version, release) in [
+            (
+                "redis_version:6.0.16 redis_mode:standalone role:master cluster_enabled:0",
+                "6.0.16",
+                Some((6, 0)),
+            ),
+            ("redis_version:6.2.5 redis_mode:standalone role:master", "6.2.5", Some((6, 2))),
+            (
+                "redis_version:7.2.4 server_name:valkey valkey_version:8.0.1 redis_mode:standalone",
+                "valkey 8.0.1",
+                Some((7, 2)),
+            ),
+            ("", "unknown", None),
+        ] {
+            let about = about(info).expect(info);
+            assert_eq!((about.version.as_str(), about.release), (version, release));
+        }
+        for (info, said) in [
+            ("redis_version:7.0.15 redis_mode:cluster", "a node of a cluster"),
+            ("redis_version:7.0.15 cluster_enabled:1", "a node of a cluster"),
+            ("redis_version:7.0.15 redis_mode:sentinel", "a sentinel"),
+            ("redis_version:7.0.15 redis_mode:standalone role:slave", "a replica"),
+        ] {
+            let error = about(info).expect_err(info).to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
 
     #[test]
     fn only_settings_that_survive_a_kill_are_durable() {

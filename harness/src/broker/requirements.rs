@@ -2,15 +2,24 @@
 
 use labs::lab::{Broker, Guarantee};
 
-use super::address;
 use super::embedded;
+use super::plugins;
 use super::source::Source;
+
+/// What a lab needs of a broker that answers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Needs {
+    /// The oldest version that has all its commands.
+    pub since: Option<(u32, u32)>,
+    /// The size of its messages, bytes.
+    pub size: u64,
+}
 
 impl Source {
     /// Why a lab cannot run over it: knocks at the user's own broker where the
     /// lab's transport needs a plugin there.
     pub fn why_not(&self, broker: Broker, guarantee: Guarantee, transport: &str) -> Option<String> {
-        self.refuses(guarantee).or_else(|| address::lacks(broker, self, transport))
+        self.refuses(guarantee).or_else(|| plugins::lacks(broker, self, transport))
     }
 
     /// Why a lab with this guarantee cannot run over it.

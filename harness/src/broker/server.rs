@@ -1,37 +1,33 @@
 //! A running broker: starts and queries it, and kills, restarts and pauses a private one.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use anyhow::{Result, bail};
-use labs::lab::{Broker, Guarantee};
+use anyhow::{Result, anyhow, bail};
+use labs::lab::{Broker, BrokerAddress, Guarantee};
+use labs::printable::causes;
 use rustix::process::Signal;
 
-use super::address::without_password;
 use super::embedded;
 use super::mqtt;
 use super::nats;
 use super::private::Private;
 use super::private_options::{About, Options};
-#[cfg(feature = "rabbitmq")]
 use super::rabbitmq;
-#[cfg(feature = "redis")]
 use super::redis;
+use super::requirements::Needs;
 use super::source::Source;
-#[cfg(not(feature = "rabbitmq"))]
-use super::without::rabbitmq;
-#[cfg(not(feature = "redis"))]
-use super::without::redis;
+use super::stomp;
 
 /// A broker that answers.
 pub struct Server {
-    broker: Broker,
-    url: String,
-    version: String,
-    settings: BTreeMap<String, String>,
-    limit: Option<(Guarantee, String)>,
+    address: BrokerAddress,
+    about: About,
     private: Option<Private>,
 }
 
+/// How long the user's own broker may take to answer all questions.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a start is tried again with other ports when one was taken meanwhile.
 const PORT_ATTEMPTS: usize = 5;
 
@@ -40,17 +36,17 @@ impl Server {
     /// user's own and checks it. Start it on a thread that outlives the broker:
     /// the kernel kills it when that thread ends.
     pub async fn start(broker: Broker, source: &Source, options: &Options<'_>) -> Result<Self> {
-        if let Source::Url(url) = source {
-            let about = ask(broker, url, None).await?;
-            return Ok(Self::new(broker, url.clone(), about, None));
+        if let Source::Url(address) = source {
+            let about = ask_in_time(address).await?;
+            return Ok(Self { address: address.clone(), about, private: None });
         }
         let mut attempt = 1;
         loop {
             let mut private = launch(broker, source, options)?;
-            match wait(broker, &mut private).await {
+            match wait(&mut private).await {
                 Ok(mut about) => {
                     about.settings.insert("source".to_owned(), source.as_str().to_owned());
-                    return Ok(Self::new(broker, private.url().to_owned(), about, Some(private)));
+                    return Ok(Self { address: private.address().clone(), about, private: Some(private) });
                 }
                 // Another process took the port between our choice and the broker's start.
                 Err(_) if attempt < PORT_ATTEMPTS && private.port_was_taken() => attempt += 1,
@@ -59,36 +55,73 @@ impl Server {
         }
     }
 
-    fn new(broker: Broker, url: String, about: About, private: Option<Private>) -> Self {
-        let About { version, settings, limit } = about;
-        Self { broker, url, version, settings, limit, private }
-    }
-
     /// Which broker it is.
     pub fn broker(&self) -> Broker {
-        self.broker
+        self.address.broker()
     }
 
     /// Its address, as labs open it.
-    pub fn url(&self) -> &str {
-        &self.url
+    pub fn address(&self) -> &BrokerAddress {
+        &self.address
     }
 
     /// Its version, as it says it.
     pub fn version(&self) -> &str {
-        &self.version
+        &self.about.version
     }
 
     /// The settings in effect: read back, or as given to a private broker that cannot say them; of a
     /// private one also where it comes from.
     pub fn settings(&self) -> &BTreeMap<String, String> {
-        &self.settings
+        &self.about.settings
     }
 
     /// The most that can be promised with its settings, and why, when that is
     /// less than a lab over this broker may promise.
     pub fn guarantee_limit(&self) -> Option<(Guarantee, String)> {
-        self.limit.clone()
+        self.about.limit.clone()
+    }
+
+    /// Why a lab cannot run over this broker as it is: it is too old, or takes no messages of this size.
+    pub fn why_not(&self, needs: Needs) -> Option<String> {
+        let broker = self.broker();
+        if let (Some((major, minor)), Some(release)) = (needs.since, self.about.release)
+            && release < (major, minor)
+        {
+            return Some(format!(
+                "it needs {broker} {major}.{minor}, and this one is {}",
+                self.about.version
+            ));
+        }
+        let (most, name) = self.about.largest.filter(|(most, _)| needs.size > *most)?;
+        Some(format!(
+            "messages of {} bytes are larger than this {broker} takes: {most} bytes ({name})",
+            needs.size
+        ))
+    }
+
+    /// Why messages of this size cannot be sent over STOMP, which has no way to tell its limit: sends
+    /// one to a topic that nobody has subscribed to.
+    pub async fn why_not_over_stomp(&self, size: u64) -> Option<String> {
+        let tried = tokio::time::timeout(PATIENCE, stomp::try_size(&self.address, size)).await;
+        match tried {
+            Ok(tried) => tried.err().map(|error| self.address.without_secrets(&causes(&error))),
+            Err(_) => Some(format!(
+                "RabbitMQ does not take {size} bytes over STOMP within {} s",
+                PATIENCE.as_secs()
+            )),
+        }
+    }
+
+    /// What is wrong with the broker now, if anything is; for a trial that came to nothing.
+    pub async fn trouble(&self) -> Option<String> {
+        let error = ask_in_time(&self.address).await.err()?;
+        Some(format!("{error:#}"))
+    }
+
+    /// Whether it was started here, and ends with this program.
+    pub fn is_private(&self) -> bool {
+        self.private.is_some()
     }
 
     /// The roots of its process trees; `None` for the user's own.
@@ -116,11 +149,10 @@ impl Server {
 
     /// kill -9, if it still runs, and a start on the same data and the same port.
     pub async fn restart(&mut self) -> Result<()> {
-        let broker = self.broker;
         let private = self.own("restarted")?;
         private.kill()?;
         private.spawn()?;
-        wait(broker, private).await?;
+        wait(private).await?;
         Ok(())
     }
 
@@ -137,13 +169,12 @@ impl Server {
     }
 
     fn own(&mut self, done: &str) -> Result<&mut Private> {
-        let (broker, url) = (self.broker, &self.url);
+        let (broker, address) = (self.broker(), &self.address);
         match &mut self.private {
             Some(private) => Ok(private),
             None => bail!(
-                "{broker} at {} is your own and cannot be {done} by lab; leave out --url {broker}=… for a \
-                 private one",
-                without_password(url)
+                "{broker} at {address} is your own and cannot be {done} by lab; leave out --url {broker}=… for a \
+                 private one"
             ),
         }
     }
@@ -152,7 +183,7 @@ impl Server {
 /// Starts the processes of a private broker.
 fn launch(broker: Broker, source: &Source, options: &Options<'_>) -> Result<Private> {
     match (broker, source) {
-        (_, Source::Url(url)) => bail!("lab cannot start {}", without_password(url)),
+        (_, Source::Url(address)) => bail!("lab cannot start {address}"),
         (Broker::Mqtt, Source::Embedded) => embedded::launch(options),
         (_, Source::Embedded) => bail!("this program has no embedded {broker}"),
         (Broker::Redis, Source::Program(program) | Source::Wheel(program)) => redis::launch(program, options),
@@ -165,17 +196,27 @@ fn launch(broker: Broker, source: &Source, options: &Options<'_>) -> Result<Priv
 }
 
 /// Asks a broker about itself. A private one must also prove to be the one that was started.
-async fn ask(broker: Broker, url: &str, private: Option<&Private>) -> Result<About> {
-    match broker {
-        Broker::Redis => redis::ask(url, private).await,
-        Broker::RabbitMq => rabbitmq::ask(url, private).await,
-        Broker::Mqtt => mqtt::ask(url, private).await,
-        Broker::Nats => nats::ask(url, private).await,
+async fn ask(address: &BrokerAddress, private: Option<&Private>) -> Result<About> {
+    match address.broker() {
+        Broker::Redis => redis::ask(address, private).await,
+        Broker::RabbitMq => rabbitmq::ask(address, private).await,
+        Broker::Mqtt => mqtt::ask(address, private).await,
+        Broker::Nats => nats::ask(address, private).await,
     }
 }
 
+/// Asks the user's own broker, or one that was asked before. The error is in one line, without secrets.
+async fn ask_in_time(address: &BrokerAddress) -> Result<About> {
+    let asked = tokio::time::timeout(PATIENCE, ask(address, None)).await;
+    let broker = address.broker();
+    let asked =
+        asked.map_err(|_| anyhow!("{broker} at {address} did not answer within {} s", PATIENCE.as_secs()))?;
+    asked.map_err(|error| anyhow!(address.without_secrets(&causes(&error))))
+}
+
 /// Waits until a private broker answers, has ended, or its time is up.
-async fn wait(broker: Broker, private: &mut Private) -> Result<About> {
+async fn wait(private: &mut Private) -> Result<About> {
+    let broker = private.address().broker();
     let deadline = tokio::time::Instant::now() + private.patience();
     loop {
         if let Some(end) = private.died() {
@@ -185,7 +226,7 @@ async fn wait(broker: Broker, private: &mut Private) -> Result<About> {
                 private.advice()
             );
         }
-        let answer = tokio::time::timeout_at(deadline, ask(broker, private.url(), Some(private))).await;
+        let answer = tokio::time::timeout_at(deadline, ask(private.address(), Some(private))).await;
         match answer {
             Ok(Ok(about)) => return Ok(about),
             Ok(Err(_)) if tokio::time::Instant::now() < deadline => {

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
+use labs::lab::BrokerAddress;
+
 /// Where a broker comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// The user's own, which is neither started nor stopped here.
-    Url(String),
+    Url(BrokerAddress),
     /// A program that is started as a private broker.
     Program(PathBuf),
     /// The same, unpacked from a wheel into the user's cache.

@@ -16,8 +16,6 @@ use anyhow::{Context, Result, ensure};
 use labs::lab::Broker;
 use sha2::{Digest as _, Sha256};
 
-use super::address::without_password;
-
 /// Where wheels come from, unless pip's own variable names a mirror.
 const INDEX: &str = "https://pypi.org/simple";
 const INDEX_VARIABLE: &str = "PIP_INDEX_URL";
@@ -111,5 +109,13 @@ impl Wheel {
     /// Is not in this build.
     pub fn fetch(&self, _: &Path) -> Result<PathBuf> {
         anyhow::bail!("this build of `lab` cannot unpack {}; `./run brokers` can", self.project)
+    }
+}
+
+/// The address of an index, fit to be shown.
+fn without_password(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+        _ => url.to_owned(),
     }
 }

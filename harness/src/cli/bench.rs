@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::progress::Live;
 use super::{summary, table};
-use crate::command::{BrokerArgs, interruptible, usage};
+use crate::command::{BrokerArgs, interruptible, tell_leftovers, usage};
 use crate::process::guard;
 use crate::results::{Cell, Flag, Plan, ResultSet, Run, Trial, private};
 use crate::roles::{self, Handle};
@@ -95,7 +95,7 @@ pub(super) struct BenchArgs {
 }
 
 pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
-    let urls = args.brokers.urls()?;
+    let choices = args.brokers.choices()?;
     let plan = match (&args.out, args.resume) {
         // A resumed run holds its own plan.
         (Some(out), true) => {
@@ -117,7 +117,7 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     let request = Request {
         handles,
         plan,
-        urls,
+        choices,
         seed: args.seed.unwrap_or_else(fresh_seed),
         out: &out,
         resume: args.resume,
@@ -128,6 +128,9 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     let done = runtime.block_on(interruptible(runner::run(&request, &mut live)));
     // However it ended, nothing of it stays on the terminal.
     drop(live);
+    if done.is_none() {
+        tell_leftovers(&runtime);
+    }
     // Only blocked cleanup tasks of the run may remain.
     runtime.shutdown_background();
     let Some(run) = done else {

@@ -69,13 +69,13 @@ struct AbsentRow {
 }
 
 pub(super) fn main(args: &ListArgs, handles: &[Handle]) -> Result<ExitCode> {
-    let urls = args.brokers.urls()?;
+    let choices = args.brokers.choices()?;
     let width = table::width().min(WIDEST);
     if args.absent {
         return absent(args, width);
     }
     let chosen = usage(plan::select(handles, &args.labs))?;
-    let found = Broker::ALL.map(|broker| (broker, broker::find(broker, &urls)));
+    let found = Broker::ALL.map(|broker| (broker, broker::find(broker, &choices)));
     let rows: Vec<Row<'_>> = chosen.iter().map(|handle| row(handle, &found)).collect();
     let mut out = std::io::stdout().lock();
     if args.json {

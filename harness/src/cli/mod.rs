@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use labs::lab::Broker;
+use labs::printable::{causes, without_logins};
 
-use crate::broker;
+use crate::broker::{self, Choice};
 use crate::command::{BrokerArgs, Usage, brokers_named};
 use crate::doctor::DoctorOptions;
 use crate::process::guard;
@@ -147,16 +148,27 @@ struct EmbeddedArgs {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| misused(&error));
     match dispatch(cli.command) {
         Ok(code) => code,
         // The reader of our output has closed it: not an error.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("lab: {error:#}");
+            eprintln!("lab: {}", without_logins(&causes(&error)));
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }
+}
+
+/// Ends the program as clap does, but shows no login that it quotes.
+fn misused(error: &clap::Error) -> ! {
+    let said = error.to_string();
+    let shown = without_logins(&said);
+    if shown == said {
+        error.exit();
+    }
+    eprint!("{shown}");
+    std::process::exit(error.exit_code())
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -189,17 +201,17 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Report(args) => report::main(&args),
         Command::Selftest(args) => selftest::main(&args),
         Command::Doctor(args) => {
-            let mut urls = args.brokers.urls()?;
+            let mut choices = args.brokers.choices()?;
             let brokers = brokers_named(&args.only)?;
             if args.wheels {
                 for wheel in Broker::ALL.into_iter().filter_map(broker::Wheel::of) {
-                    urls.entry(wheel.broker.to_string()).or_insert_with(|| "wheel".to_owned());
+                    choices.entry(wheel.broker).or_insert(Choice::Wheel);
                 }
             }
             let options =
                 DoctorOptions { brokers, install: args.install, wheels: args.wheels, json: args.json };
             guard::enter()?;
-            roles::runtime(0)?.block_on(crate::doctor::doctor(&options, &urls))
+            roles::runtime(0)?.block_on(crate::doctor::doctor(&options, &choices))
         }
         #[cfg(feature = "embedded-mqtt")]
         Command::EmbeddedMqtt(args) => {

@@ -81,7 +81,7 @@ pub(super) struct RegressArgs {
 }
 
 pub(super) fn main(args: &RegressArgs, handles: &[Handle]) -> Result<ExitCode> {
-    let urls = args.brokers.urls()?;
+    let choices = args.brokers.choices()?;
     let earlier = match (&args.out, args.resume) {
         (Some(out), true) => Some(Record::read(out)?),
         _ => None,
@@ -112,7 +112,7 @@ pub(super) fn main(args: &RegressArgs, handles: &[Handle]) -> Result<ExitCode> {
     guard::enter()?;
     let (base, head) = (build::program(&base)?, build::program(&head)?);
     let strict = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    let (setup, skipped) = rounds::set_up(&wanted, &base, &head, &urls, strict)?;
+    let (setup, skipped) = rounds::set_up(&wanted, &base, &head, &choices, strict)?;
     for skip in &skipped {
         eprintln!("skipped {}: {}", skip.lab, skip.reason);
     }

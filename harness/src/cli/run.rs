@@ -9,9 +9,9 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
-use crate::broker::{Options, Server};
+use crate::broker::{Choices, Server};
 use crate::command::thousands;
-use crate::command::{BrokerArgs, interruptible, lab, source};
+use crate::command::{BrokerArgs, interruptible, lab, source, start, tell_leftovers};
 use crate::demo::scenario::{self, OutputOptions};
 use crate::measure::schedule;
 use crate::process::guard;
@@ -41,7 +41,7 @@ pub(super) struct RunArgs {
 pub(super) fn main(args: &RunArgs, handles: &[Handle]) -> Result<ExitCode> {
     use std::io::IsTerminal as _;
     let handle = lab(handles, &args.lab)?;
-    let urls = args.brokers.urls()?;
+    let choices = args.brokers.choices()?;
     let calm = if std::io::stdout().is_terminal() { 0.2 } else { 0.0 };
     let pace = args.pace.unwrap_or(calm);
     let pace = crate::command::usage(Duration::try_from_secs_f64(pace).map_err(|error| {
@@ -50,7 +50,10 @@ pub(super) fn main(args: &RunArgs, handles: &[Handle]) -> Result<ExitCode> {
     guard::enter()?;
     let runtime = roles::runtime(0)?;
     let output = OutputOptions { json: args.json, pace };
-    let done = runtime.block_on(interruptible(run(handle, urls, &output, !args.no_measure)));
+    let done = runtime.block_on(interruptible(run(handle, choices, &output, !args.no_measure)));
+    if done.is_none() {
+        tell_leftovers(&runtime);
+    }
     runtime.shutdown_background();
     match done {
         Some(done) => done.map(|()| ExitCode::SUCCESS),
@@ -58,21 +61,15 @@ pub(super) fn main(args: &RunArgs, handles: &[Handle]) -> Result<ExitCode> {
     }
 }
 
-async fn run(
-    handle: &Handle,
-    urls: BTreeMap<String, String>,
-    output: &OutputOptions,
-    measure: bool,
-) -> Result<()> {
+async fn run(handle: &Handle, choices: Choices, output: &OutputOptions, measure: bool) -> Result<()> {
     let entry = &handle.entry;
     let mut server = None;
     if let Some(which) = entry.broker {
-        let source = source(handle, which, &urls)?;
+        let source = source(handle, which, &choices)?;
         if source.is_private() {
             eprintln!("starting a private {which} …");
         }
-        let options = Options { durable: true, dir: &guard::session_dir() };
-        server = Some(Server::start(which, &source, &options).await?);
+        server = Some(start(entry, which, &source, true).await?);
     }
     let over = match &server {
         Some(server) => format!("{} {}", server.broker(), server.version()),
@@ -81,8 +78,7 @@ async fn run(
     if !output.json {
         outln!("{}: {}\n", entry.name, over)?;
     }
-    let url = server.as_ref().map(|server| server.url().to_owned());
-    scenario::run(handle, url.as_deref(), output).await?;
+    scenario::run(handle, server.as_ref().map(Server::address), output).await?;
     // An unoptimised build would measure the compiler's absence.
     if measure && !cfg!(debug_assertions) {
         measured(handle, server.as_mut(), output).await?;

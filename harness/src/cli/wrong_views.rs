@@ -10,7 +10,7 @@ use clap::Args;
 use labs::catalog::Pattern;
 use labs::lab::Broker;
 
-use crate::broker::{self, Options, Server, Source};
+use crate::broker::{Choices, self, Options, Server, Source};
 use crate::command::{BrokerArgs, interruptible, lab, source, usage};
 use crate::measure::noise::Meter;
 use crate::measure::{host, schedule};
@@ -66,7 +66,7 @@ pub(super) fn main(args: &WrongViewsArgs, handles: &[Handle]) -> Result<ExitCode
     }
     let handle = lab(handles, &args.over)?;
     let load = usage(check(args, handle))?;
-    let urls = args.brokers.urls()?;
+    let choices = args.brokers.choices()?;
     let out = args.out.clone().map_or_else(|| runner::default_out("wrong-views"), Ok)?;
     ensure!(
         std::fs::read_dir(&out).map_or(true, |mut entries| entries.next().is_none()),
@@ -75,7 +75,7 @@ pub(super) fn main(args: &WrongViewsArgs, handles: &[Handle]) -> Result<ExitCode
     );
     guard::enter()?;
     results::private::create(&out)?;
-    let recorder = EventRecorder { args, handle, handles, load, urls: &urls, out: &out };
+    let recorder = EventRecorder { args, handle, handles, load, choices: &choices, out: &out };
     let runtime = roles::runtime(0)?;
     let made = runtime.block_on(interruptible(recorder.record_all()));
     runtime.shutdown_background();
@@ -162,7 +162,7 @@ struct EventRecorder<'a> {
     handle: &'a Handle,
     handles: &'a [Handle],
     load: Load,
-    urls: &'a BTreeMap<String, String>,
+    choices: &'a Choices,
     out: &'a Path,
 }
 
@@ -179,7 +179,7 @@ struct TrialSetup<'a> {
 impl EventRecorder<'_> {
     async fn record_all(&self) -> Result<Recordings> {
         let broker = self.handle.entry.broker.context("a lab over a broker has one")?;
-        let source = source(self.handle, broker, self.urls)?;
+        let source = source(self.handle, broker, self.choices)?;
         ensure!(
             source.is_private(),
             "this command does not pause your own {broker}; leave out --url {broker}=…"

@@ -1,14 +1,16 @@
 //! The options for the user's own brokers, which all commands share, and the source of a
 //! lab's broker.
 
-use std::collections::BTreeMap;
+use std::fmt;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use labs::catalog::Entry;
 use labs::lab::Broker;
 
 use super::usage::Usage;
-use crate::broker::{self, Source};
+use crate::broker::{self, Choice, Choices, Needs, Options, Server, Source};
+use crate::process::guard;
 use crate::roles::Handle;
 
 /// The brokers of these names; all where none is named.
@@ -25,42 +27,64 @@ pub(crate) fn brokers_named(names: &[String]) -> Result<Vec<Broker>> {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct BrokerArgs {
     /// Use your own broker instead of a private one, as in
-    /// `redis=redis://localhost:6379` or `rabbitmq=amqp://localhost:5672`; or choose where a
+    /// `redis=redis://localhost:6379` or `rabbitmq=amqp://localhost:5672`; with `@FILE` the address
+    /// is read from a file, so that nobody sees a password in it; or choose where a
     /// private one comes from: `nats=wheel`, `mqtt=embedded`
     #[arg(long = "url", value_name = "BROKER=URL")]
-    urls: Vec<String>,
+    urls: Vec<Given>,
+}
+
+/// What was typed, which may have a password in it.
+#[derive(Clone)]
+pub(crate) struct Given(pub(crate) String);
+
+impl From<String> for Given {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
 }
 
 impl BrokerArgs {
-    pub(crate) fn urls(&self) -> Result<BTreeMap<String, String>> {
+    pub(crate) fn choices(&self) -> Result<Choices> {
         let names: Vec<&str> = Broker::ALL.iter().map(|broker| broker.as_str()).collect();
-        let mut urls = BTreeMap::new();
-        for text in &self.urls {
-            let Some((name, url)) = text.split_once('=') else {
-                bail!(Usage(format!(
-                    "`{text}` is not BROKER=URL, as in `--url redis=redis://localhost:6379`"
-                )));
+        let mut choices = Choices::new();
+        for Given(text) in &self.urls {
+            let named = text.split_once('=').filter(|(name, _)| !name.contains(':'));
+            let Some((name, url)) = named else {
+                bail!(Usage("--url takes BROKER=URL, as in `--url redis=redis://localhost:6379`".to_owned()));
             };
             let Some(broker) = Broker::ALL.into_iter().find(|broker| broker.as_str() == name) else {
                 bail!(Usage(format!("there is no broker `{name}`; the brokers are {}", names.join(", "))));
             };
-            if !broker::is_choice(broker, url) {
-                bail!(Usage(format!(
-                    "`{url}` is not an address of {name}, as in `--url redis=redis://localhost:6379`; \
-                     `wheel` is possible for redis and nats, `embedded` for mqtt"
-                )));
-            }
-            urls.insert(name.to_owned(), url.to_owned());
+            let choice =
+                Choice::parse(broker, url).map_err(|error| Usage(format!("--url {name}=…: {error:#}")))?;
+            choices.insert(broker, choice);
         }
-        Ok(urls)
+        Ok(choices)
     }
 }
 
 /// Where the lab's broker comes from, or why the lab cannot run.
-pub(crate) fn source(handle: &Handle, broker: Broker, urls: &BTreeMap<String, String>) -> Result<Source> {
-    let source = broker::find(broker, urls)?;
+pub(crate) fn source(handle: &Handle, broker: Broker, choices: &Choices) -> Result<Source> {
+    let source = broker::find(broker, choices)?;
     match source.why_not(broker, handle.entry.guarantee, handle.entry.transport) {
         Some(why) => bail!("{} cannot run: {why}", handle.entry.name),
         None => Ok(source),
+    }
+}
+
+/// Starts the lab's broker, or asks the user's own, and says why the lab cannot run over it.
+pub(crate) async fn start(entry: &Entry, broker: Broker, source: &Source, durable: bool) -> Result<Server> {
+    let options = Options { durable, dir: &guard::session_dir() };
+    let server = Server::start(broker, source, &options).await?;
+    match server.why_not(Needs { since: entry.broker_since, size: 0 }) {
+        Some(why) => bail!("{} cannot run over {}: {why}", entry.name, server.address()),
+        None => Ok(server),
     }
 }

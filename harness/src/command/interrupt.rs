@@ -1,5 +1,7 @@
 //! Ends a command cleanly on Ctrl-C.
 
+use crate::trial;
+
 /// Runs `work` until it ends or the user presses Ctrl-C; `None` then. A second
 /// Ctrl-C ends the program at once, and the guard cleans up.
 pub(crate) async fn interruptible<T>(work: impl Future<Output = T>) -> Option<T> {
@@ -14,5 +16,12 @@ pub(crate) async fn interruptible<T>(work: impl Future<Output = T>) -> Option<T>
             None
         }
         done = work => Some(done),
+    }
+}
+
+/// Removes what an interrupted run has left in the user's own broker, and says what stays.
+pub(crate) fn tell_leftovers(runtime: &tokio::runtime::Runtime) {
+    for line in runtime.block_on(trial::remove_all()) {
+        eprintln!("{line}");
     }
 }

@@ -16,9 +16,9 @@ mod interrupt;
 mod transport;
 mod usage;
 
-pub(crate) use brokers::{BrokerArgs, brokers_named, source};
+pub(crate) use brokers::{BrokerArgs, Given, brokers_named, source, start};
 pub(crate) use format::{human, thousands};
-pub(crate) use interrupt::interruptible;
+pub(crate) use interrupt::{interruptible, tell_leftovers};
 #[cfg(feature = "apps")]
 pub(crate) use transport::{OverArgs, no_transport, transports};
 pub(crate) use usage::{Usage, lab, usage};

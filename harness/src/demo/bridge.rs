@@ -30,42 +30,45 @@ pub(crate) struct BridgeArgs {
 }
 
 pub(crate) fn main(args: &BridgeArgs) -> Result<ExitCode> {
-    let urls = args.brokers.urls()?;
-    let source = broker::find(Broker::RabbitMq, &urls).map_err(|why| anyhow!("{why}"))?;
+    let choices = args.brokers.choices()?;
+    let source = broker::find(Broker::RabbitMq, &choices).map_err(|why| anyhow!("{why}"))?;
     guard::enter()?;
     let runtime = roles::runtime(0)?;
     let crossing = async {
-        if urls.is_empty() {
+        if source.is_private() {
             eprintln!("starting a private rabbitmq …");
         }
         let options = Options { durable: true, dir: &guard::session_dir() };
-        let server = Server::start(Broker::RabbitMq, &source, &options).await?;
+        let Some(server) = interruptible(Server::start(Broker::RabbitMq, &source, &options)).await else {
+            return Ok(ExitCode::from(130));
+        };
+        let server = server?;
         if !args.json {
             outln!("bridge: {} {}, MQTT in, AMQP and STOMP out\n", server.broker(), server.version())?;
         }
-        let crossed = cross(server.url(), args.json).await;
+        let name = format!("lab-bridge-{:08x}", trial::run_number());
+        let place = Place::new(&name, Some(server.address()));
+        let crossed = interruptible(cross(&place, args.json)).await;
+        let removed = bridge::remove(&place).await;
         server.stop().await?;
-        crossed
+        let code = crossed.transpose()?.map_or(ExitCode::from(130), |()| ExitCode::SUCCESS);
+        removed.context("cannot remove what the bridge left in the broker")?;
+        Ok(code)
     };
-    let done = runtime.block_on(interruptible(crossing));
+    let done = runtime.block_on(crossing);
     runtime.shutdown_background();
-    match done {
-        Some(done) => done.map(|()| ExitCode::SUCCESS),
-        None => Ok(ExitCode::from(130)),
-    }
+    done
 }
 
 /// Runs the demonstration, prints what happens, and draws conclusions.
-async fn cross(url: &str, json: bool) -> Result<()> {
-    let place = Place::new(&format!("lab-bridge-{:08x}", trial::run_number()), Some(url));
+async fn cross(place: &Place, json: bool) -> Result<()> {
     let mut all = Vec::new();
     let mut tell = |happened: Happened| {
         // The reader of the output has closed it. The scenario still runs to its end.
         let _ = if json { outln!("{}", as_json(&happened)) } else { outln!("  {}", as_text(&happened)) };
         all.push(happened);
     };
-    let played = tokio::time::timeout(PATIENCE, bridge::play(&place, &TEXTS, &mut tell)).await;
-    bridge::remove(&place).await.context("cannot remove what the bridge left in the broker")?;
+    let played = tokio::time::timeout(PATIENCE, bridge::play(place, &TEXTS, &mut tell)).await;
     match played {
         Ok(played) => played?,
         Err(_) => bail!("not every event arrived within {} s", PATIENCE.as_secs()),

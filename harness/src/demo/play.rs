@@ -10,15 +10,16 @@ use anyhow::{Result, bail};
 use clap::Args;
 use tokio::sync::mpsc;
 
-use crate::broker::{Options, Server};
-use crate::command::{BrokerArgs, Usage, interruptible, lab, source};
+use crate::broker::{self, Choice, Choices, Server};
+use crate::command::{BrokerArgs, Given, Usage, interruptible, lab, source, start};
 use crate::process::guard;
 use crate::roles::protocol::{Event, FromRole, Init, Kind, RoleCommand, ToRole, What, kinds};
 use crate::roles::{self, Handle, Peers};
 use crate::supervisor::{Heard, Placement, Roles};
-use crate::{hint, plan};
+use crate::{hint, plan, trial};
 
-/// The place where those who play meet; a broker keeps it apart from others.
+/// How the names of places begin where those who play meet; the pattern follows, because roles of
+/// different patterns use a broker in different ways.
 const PLACE: &str = "lab-play";
 /// How long a role may take to leave when it is interrupted.
 const LEAVING: Duration = Duration::from_secs(1);
@@ -29,18 +30,36 @@ pub(crate) struct PlayArgs {
     lab: String,
     /// The role, as in `sender`; a wrong name lists the valid ones
     role: String,
-    /// Where the other side is: the address or broker URL that the first
+    /// Where the other side is: the address, the broker's URL or the @FILE with that URL that the first
     /// terminal shows. A pipeline's worker needs NAME=ADDRESS for each of tasks, results and control
     #[arg(long, value_name = "ADDRESS")]
-    at: Vec<String>,
+    at: Vec<Given>,
     /// Which topics a subscriber wants: all, exact:TOPIC, prefix:TEXT, glob:PATTERN, words:PATTERN or subjects:PATTERN
     #[arg(long)]
     filter: Option<String>,
     /// Number of this instance when several play the same role
     #[arg(long, default_value_t = 0)]
     index: usize,
+    /// Remove from your own broker what was played there under --place, then exit
+    #[arg(long)]
+    forget: bool,
+    /// Name in the broker that the roles share; default: lab-play- and the pattern
+    #[arg(long, value_name = "NAME")]
+    place: Option<String>,
     #[command(flatten)]
     brokers: BrokerArgs,
+}
+
+impl PlayArgs {
+    /// The name of the place: a word, because brokers use it in subjects, topics and keys.
+    fn place(&self, handle: &Handle) -> Result<String> {
+        let Some(place) = &self.place else { return Ok(format!("{PLACE}-{}", handle.entry.pattern)) };
+        let word = |c: u8| c.is_ascii_alphanumeric() || b"_-".contains(&c);
+        if place.is_empty() || place.len() > 64 || !place.bytes().all(word) {
+            bail!(Usage(format!("--place `{place}` is not a name: use 1 to 64 letters, digits, `_` or `-`")));
+        }
+        Ok(place.clone())
+    }
 }
 
 pub(crate) fn main(args: &PlayArgs, handles: &[Handle]) -> Result<ExitCode> {
@@ -71,36 +90,49 @@ pub(crate) fn main(args: &PlayArgs, handles: &[Handle]) -> Result<ExitCode> {
     if let Some(filter) = &args.filter {
         crate::command::usage(filter.parse::<labs::topic::Filter>().map(|_| ()))?;
     }
-    let urls = args.brokers.urls()?;
+    let mut choices = args.brokers.choices()?;
+    let mut at: Vec<String> = args.at.iter().map(|Given(at)| at.clone()).collect();
+    if let Some(which) = handle.entry.broker
+        && let Some(text) = at.pop()
+    {
+        let address = broker::address(which, &text).map_err(|error| Usage(format!("--at: {error:#}")))?;
+        choices.insert(which, Choice::Address(address));
+    }
+    let place = args.place(handle)?;
     guard::enter()?;
     let runtime = roles::runtime(0)?;
-    let played = runtime.block_on(play(args, handle, kind, urls));
+    let played = runtime.block_on(play(Played { args, handle, kind, choices, at, place }));
     runtime.shutdown_background();
     played
 }
 
-async fn play(
-    args: &PlayArgs,
-    handle: &Handle,
+/// What is played.
+struct Played<'a> {
+    args: &'a PlayArgs,
+    handle: &'a Handle,
     kind: Kind,
-    mut urls: BTreeMap<String, String>,
-) -> Result<ExitCode> {
-    let (mut server, mut at) = (None, args.at.clone());
+    choices: Choices,
+    /// Addresses of the other side, where there is no broker.
+    at: Vec<String>,
+    place: String,
+}
+
+async fn play(played: Played<'_>) -> Result<ExitCode> {
+    let Played { args, handle, kind, choices, at, place } = played;
+    let mut server = None;
     if let Some(which) = handle.entry.broker {
-        if let Some(url) = at.pop() {
-            urls.insert(which.to_string(), url);
-        }
-        let source = source(handle, which, &urls)?;
+        let source = source(handle, which, &choices)?;
         if source.is_private() {
             eprintln!("· starting a private {which}");
         }
-        let options = Options { durable: true, dir: &guard::session_dir() };
-        match interruptible(Server::start(which, &source, &options)).await {
+        match interruptible(start(&handle.entry, which, &source, true)).await {
             Some(started) => server = Some(started?),
             None => return Ok(ExitCode::SUCCESS),
         }
     }
-    let url = server.as_ref().map(|server| server.url().to_owned());
+    if args.forget {
+        return forget(handle, &place, server.as_ref(), args.index).await;
+    }
     let binds = kind.binds(false);
     let bind = if binds.is_empty() { BTreeMap::new() } else { by_part(&at, binds)? };
     let init = Init {
@@ -110,8 +142,8 @@ async fn play(
         senders: 1,
         receivers: 1,
         run: 0,
-        name: PLACE.to_owned(),
-        url: url.clone(),
+        name: place.clone(),
+        address: server.as_ref().map(|server| server.address().clone()),
         knobs: BTreeMap::new(),
         bind,
         filter: args.filter.clone(),
@@ -126,12 +158,57 @@ async fn play(
             .collect();
         roles.tell(0, ToRole::Peers { peers });
     }
-    if let Some(ended) = interruptible(converse(&mut roles, handle, kind, url.as_deref())).await {
-        return ended;
+    let other = other_side(args, handle, kind, server.as_ref())?;
+    let ended = match interruptible(converse(&mut roles, handle, kind, other.as_deref())).await {
+        Some(ended) => ended,
+        None => {
+            // The role ends cleanly: files that it created, such as a socket, are removed.
+            roles.shut_down(LEAVING).await;
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    // With --at the broker is the other terminal's, which says this at its own end.
+    if let Some(server) = server.filter(|server| !server.is_private() && args.at.is_empty()) {
+        // Other roles may still use it, and messages may wait in it: only the user knows.
+        let (lab, broker) = (&handle.entry.name, server.broker());
+        let own = format!("{broker}={}", server.address());
+        let line = hint::command(&["play", lab, kind.as_str(), "--forget", "--place", &place, "--url", &own]);
+        let login = if server.address().is_secret() { " (with your login)" } else { "" };
+        eprintln!(
+            "· `{place}` stays in {broker}; when nobody uses it any more, remove it with{login}: {line}"
+        );
     }
-    // The role ends cleanly: files that it created, such as a socket, are removed.
-    roles.shut_down(LEAVING).await;
+    ended
+}
+
+/// Removes what roles of this lab have left in the user's own broker.
+async fn forget(handle: &Handle, place: &str, server: Option<&Server>, index: usize) -> Result<ExitCode> {
+    let Some(server) = server.filter(|server| !server.is_private()) else {
+        bail!(Usage("--forget is for your own broker: add its --url BROKER=URL".to_owned()));
+    };
+    // The names of durable subscribers: those of the roles.
+    let subscribers = (0..=index).map(|index| format!("{}-{index}", Kind::Subscriber)).collect();
+    trial::remove(handle, place, Some(server.address()), subscribers).await?;
+    eprintln!("· what `{place}` had in {} was removed", server.broker());
     Ok(ExitCode::SUCCESS)
+}
+
+/// The command for the other side, where there is a broker.
+fn other_side(
+    args: &PlayArgs,
+    handle: &Handle,
+    kind: Kind,
+    server: Option<&Server>,
+) -> Result<Option<String>> {
+    let Some(server) = server else { return Ok(None) };
+    let other = kinds(handle.entry.pattern).iter().find(|other| **other != kind);
+    let other = other.map_or("", |other| other.as_str());
+    let at = broker::for_another_terminal(server.address())?;
+    let mut words = vec!["play", &handle.entry.name, other, "--at", &at];
+    if let Some(place) = &args.place {
+        words.extend(["--place", place]);
+    }
+    Ok(Some(hint::command(&words)))
 }
 
 /// The parts a role connects to, where the peers talk directly.
@@ -163,7 +240,7 @@ fn by_part(at: &[String], parts: &[&str]) -> Result<BTreeMap<String, String>> {
     Ok(found)
 }
 
-async fn converse(roles: &mut Roles, handle: &Handle, kind: Kind, url: Option<&str>) -> Result<ExitCode> {
+async fn converse(roles: &mut Roles, handle: &Handle, kind: Kind, other: Option<&str>) -> Result<ExitCode> {
     let (typed, mut lines) = mpsc::unbounded_channel();
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -199,10 +276,7 @@ async fn converse(roles: &mut Roles, handle: &Handle, kind: Kind, url: Option<&s
             (_, heard) = roles.hear() => match heard {
                 Heard::Line(FromRole::Bound { namespace, address }) => invite(handle, kind, &namespace, &address),
                 Heard::Line(FromRole::Ready) => {
-                    if let Some(url) = url {
-                        let other = kinds(handle.entry.pattern).iter().find(|other| **other != kind);
-                        let other = other.map_or("", |other| other.as_str());
-                        let line = hint::command(&["play", &handle.entry.name, other, "--at", url]);
+                    if let Some(line) = other {
                         eprintln!("· in another terminal: {line}");
                     }
                     eprintln!("· {kind} is ready{}", if speaks { manual(manners) } else { "" });

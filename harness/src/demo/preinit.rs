@@ -67,9 +67,9 @@ pub(crate) fn main(args: &PreinitArgs) -> Result<ExitCode> {
         let known = crate::command::transports(Pattern::RequestReply, |lab| !lab.in_process());
         return Err(crate::command::no_transport("preinit", over, &known));
     };
-    let urls = args.brokers.urls()?;
+    let choices = args.brokers.choices()?;
     let source = demo.entry.broker.map(|which| {
-        let source = broker::find(which, &urls).map_err(|why| anyhow!("{why}"))?;
+        let source = broker::find(which, &choices).map_err(|why| anyhow!("{why}"))?;
         if !source.is_private() {
             bail!(Usage(format!(
                 "`{}` sends requests while the broker is down and then starts it; it does not stop your own \
@@ -121,17 +121,16 @@ fn word(entry: &catalog::Entry) -> String {
 /// The demonstration, over any request/reply lab.
 async fn demonstrate(lab: &RequestReplyLab, mut server: Option<&mut Server>, tell: Tell) -> Result<()> {
     let name = format!("lab-preinit-{:08x}", trial::run_number());
-    let url = server.as_ref().map(|server| server.url().to_owned());
+    let address = server.as_ref().map(|server| server.address().clone());
     if let Some(server) = &mut server {
         server.kill()?;
-        let text =
-            format!("{} is down; it will be at {}", server.broker(), broker::without_password(server.url()));
+        let text = format!("{} is down; it will be at {}", server.broker(), server.address());
         tell(json!({ "what": "down", "broker": server.broker().to_string() }), text);
     }
     // If the peers connect directly, the requester does not even have an address.
     let directory = Arc::new(Directory::supervised());
     let place =
-        Place::new(&name, url.as_deref()).with_role("requester").with_directory(Arc::clone(&directory));
+        Place::new(&name, address.as_ref()).with_role("requester").with_directory(Arc::clone(&directory));
     let (early, driver) = preinit::early(*lab, place, DEPTH);
     let replies = RefCell::new(Vec::new());
     tokio::pin!(driver);
@@ -148,7 +147,7 @@ async fn demonstrate(lab: &RequestReplyLab, mut server: Option<&mut Server>, tel
             ask(&early, 4, IMPATIENT, &tell),
             ask(&early, 5, PATIENT, &tell));
         drop(refused);
-        if url.is_some() {
+        if address.is_some() {
             let mut state = early.state();
             let tried = |state: &State| matches!(state, State::Connecting { failed, .. } if *failed >= 2);
             let why = match &*state.wait_for(tried).await? {
@@ -184,7 +183,8 @@ async fn demonstrate(lab: &RequestReplyLab, mut server: Option<&mut Server>, tel
     // Nobody connects meanwhile: over a transport that keeps nothing for those
     // who are not there, requests would go to a broker without a responder.
     let mine = Arc::new(Directory::local(1));
-    let service = Place::new(&name, url.as_deref()).with_role("responder").with_directory(Arc::clone(&mine));
+    let service =
+        Place::new(&name, address.as_ref()).with_role("responder").with_directory(Arc::clone(&mine));
     if let Some(server) = &mut server {
         eprintln!("starting {} …", server.broker());
         server.restart().await?;
@@ -195,7 +195,7 @@ async fn demonstrate(lab: &RequestReplyLab, mut server: Option<&mut Server>, tel
     }
     let mut responder = lab.responder(&service).await?;
     tell(json!({ "what": "responder" }), "the responder has joined".to_owned());
-    if url.is_none() {
+    if address.is_none() {
         let addresses = mine.announcements().borrow().iter().map(|(_, address)| address.clone()).collect();
         directory.tell("", addresses);
     }

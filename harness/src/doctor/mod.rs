@@ -12,11 +12,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use labs::catalog;
 use labs::lab::Broker;
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 
-use crate::broker::{self, Missing, Options, Server, Source, embedded};
+use crate::broker::{self, Choices, Missing, Needs, Options, Server, Source, embedded};
 use crate::hint;
 use crate::measure::{host, noise};
 use crate::process::guard;
@@ -53,6 +54,8 @@ struct Found {
     /// The problem, and the command that fixes it.
     problem: Option<String>,
     remedy: Option<String>,
+    /// Labs that cannot run over it, by the reason.
+    left_out: BTreeMap<String, Vec<String>>,
 }
 
 /// The options of `lab doctor`.
@@ -68,12 +71,12 @@ pub struct DoctorOptions {
     pub json: bool,
 }
 
-/// Examines the machine and prints the findings. `urls` are the user's own brokers, by name, or
-/// where theirs should come from. Exit code 1 when a broker is missing or does not answer.
-pub async fn doctor(options: &DoctorOptions, urls: &BTreeMap<String, String>) -> Result<ExitCode> {
+/// Examines the machine and prints the findings. `choices` are the user's own brokers, or
+/// where private ones should come from. Exit code 1 when a broker is missing or does not answer.
+pub async fn doctor(options: &DoctorOptions, choices: &Choices) -> Result<ExitCode> {
     if options.install {
         let missing: Vec<Missing> =
-            options.brokers.iter().filter_map(|&broker| broker::find(broker, urls).err()).collect();
+            options.brokers.iter().filter_map(|&broker| broker::find(broker, choices).err()).collect();
         if missing.is_empty() {
             eprintln!("Every broker is installed; there is nothing to do.");
         }
@@ -82,7 +85,7 @@ pub async fn doctor(options: &DoctorOptions, urls: &BTreeMap<String, String>) ->
     let (noise, neighbours) = listen().await;
     let mut brokers = Vec::new();
     for &broker in &options.brokers {
-        brokers.push(look(broker, urls).await);
+        brokers.push(look(broker, choices).await);
     }
     let machine = host::host();
     let seen = brokers.iter().filter_map(|found| Some((found.broker.to_owned(), found.version.clone()?)));
@@ -120,7 +123,7 @@ pub async fn doctor(options: &DoctorOptions, urls: &BTreeMap<String, String>) ->
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn look(broker: Broker, urls: &BTreeMap<String, String>) -> Found {
+async fn look(broker: Broker, choices: &Choices) -> Found {
     let mut found = Found {
         broker: broker.as_str(),
         source: None,
@@ -128,8 +131,9 @@ async fn look(broker: Broker, urls: &BTreeMap<String, String>) -> Found {
         version: None,
         problem: None,
         remedy: None,
+        left_out: BTreeMap::new(),
     };
-    let source = match broker::find(broker, urls) {
+    let source = match broker::find(broker, choices) {
         Ok(source) => source,
         Err(Missing { reason, remedy, .. }) => {
             (found.problem, found.remedy) = (Some(reason), Some(remedy));
@@ -138,11 +142,14 @@ async fn look(broker: Broker, urls: &BTreeMap<String, String>) -> Found {
     };
     found.source = Some(source.as_str());
     let version = match &source {
-        Source::Url(url) => {
-            found.place = Some(broker::without_password(url));
+        Source::Url(address) => {
+            found.place = Some(address.to_string());
             let dir = guard::session_dir();
             let options = Options { durable: false, dir: &dir };
-            Server::start(broker, &source, &options).await.map(|server| server.version().to_owned())
+            Server::start(broker, &source, &options).await.map(|server| {
+                found.left_out = left_out(&source, &server);
+                server.version().to_owned()
+            })
         }
         Source::Program(program) | Source::Wheel(program) => {
             found.place = Some(program.display().to_string());
@@ -167,6 +174,20 @@ async fn look(broker: Broker, urls: &BTreeMap<String, String>) -> Found {
     found
 }
 
+/// The labs that cannot run over the user's own broker, by the reason.
+fn left_out(source: &Source, server: &Server) -> BTreeMap<String, Vec<String>> {
+    let mut left_out: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let broker = server.broker();
+    for lab in catalog::entries().into_iter().filter(|lab| lab.broker == Some(broker)) {
+        let plugin = source.why_not(broker, lab.guarantee, lab.transport);
+        let why = plugin.or_else(|| server.why_not(Needs { since: lab.broker_since, size: 0 }));
+        if let Some(why) = why {
+            left_out.entry(why).or_default().push(lab.name);
+        }
+    }
+    left_out
+}
+
 async fn listen() -> (Noise, Vec<Neighbour>) {
     let bar = if std::io::stderr().is_terminal() {
         indicatif::ProgressBar::new_spinner()
@@ -185,7 +206,7 @@ async fn listen() -> (Noise, Vec<Neighbour>) {
 fn text(findings: &Findings) -> String {
     let Findings { host, versions, noise, .. } = findings;
     let mut lines = vec!["Brokers".to_owned()];
-    for Found { broker, source, version, place, problem, remedy } in &findings.brokers {
+    for Found { broker, source, version, place, problem, remedy, left_out } in &findings.brokers {
         let here = match (version, source, place) {
             (Some(version), Some(source), Some(place)) => format!("{version:<12} {source:<8} {place}"),
             _ => {
@@ -196,6 +217,9 @@ fn text(findings: &Findings) -> String {
             }
         };
         lines.push(format!("  {broker:<12} {here}"));
+        let left_out =
+            left_out.iter().map(|(why, labs)| format!("  {:<12} cannot run {}: {why}", "", labs.join(", ")));
+        lines.extend(left_out);
     }
     let micros = |ns: u64| format!("{:.0} µs", ns as f64 / 1000.0);
     let known = |value: &Option<String>| value.clone().unwrap_or_else(|| "not shown".to_owned());

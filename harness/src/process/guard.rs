@@ -22,6 +22,7 @@ use rustix::process::{Signal, WaitOptions};
 use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
+use super::arguments;
 use crate::process;
 
 /// `guard:PARENT:FD:DIR` or `worker:PARENT::DIR`. It counts only for a child of
@@ -105,8 +106,8 @@ fn post() -> Option<Post> {
     Some(Post { role, fd, dir: PathBuf::from(parts.next()?) })
 }
 
-/// This program again, with the same arguments.
-fn again(role: &str, fd: Option<RawFd>, dir: &Path) -> Command {
+/// This program again, with the same arguments but for the logins of brokers in them.
+fn again(role: &str, fd: Option<RawFd>, dir: &Path) -> Result<Command> {
     let mut command = Command::new(process::this_program());
     let mut args = std::env::args_os();
     if let Some(name) = args.next() {
@@ -114,8 +115,8 @@ fn again(role: &str, fd: Option<RawFd>, dir: &Path) -> Command {
     }
     let fd = fd.map(|fd| fd.to_string()).unwrap_or_default();
     let value = format!("{role}:{}:{fd}:{}", std::process::id(), dir.display());
-    command.args(args).env(VARIABLE, value);
-    command
+    command.args(arguments::without_logins(args, dir)?).env(VARIABLE, value);
+    Ok(command)
 }
 
 /// Terminal and supervisor speak to the whole group or to the front only: the
@@ -168,7 +169,7 @@ fn front() -> Result<()> {
     })?;
     let (reader, _writer) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context("cannot make a pipe")?;
-    let mut command = again("guard", Some(reader.as_raw_fd()), dir.path());
+    let mut command = again("guard", Some(reader.as_raw_fd()), dir.path())?;
     let inherited = reader.as_raw_fd();
     #[expect(
         unsafe_code,
@@ -215,7 +216,7 @@ fn guard(post: &Post) -> Result<()> {
     let pipe = unsafe { OwnedFd::from_raw_fd(fd) };
     rustix::io::fcntl_setfd(&pipe, FdFlags::CLOEXEC).context("cannot use the pipe to the front process")?;
     subreaper()?;
-    let mut command = again("worker", None, &post.dir);
+    let mut command = again("worker", None, &post.dir)?;
     process::die_with_parent(&mut command);
     let status = runtime()?.block_on(async {
         let mut signals = Signals::new()?;

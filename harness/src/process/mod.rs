@@ -1,6 +1,7 @@
 //! Process trees: find all descendants of a process, end them, and tie a child's life to
 //! its parent's.
 
+mod arguments;
 pub mod guard;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,6 +8,7 @@ use anyhow::Result;
 use futures_util::future::LocalBoxFuture;
 use labs::incidents::IncidentCounts;
 use labs::lab::{Directory, Place, Registry};
+use labs::printable::causes;
 use tokio::sync::{mpsc, watch};
 
 use super::context::RoleContext;
@@ -38,9 +39,9 @@ fn set(
     registry: Arc<Registry>,
     play: &dyn Fn(RoleContext) -> LocalBoxFuture<'static, Result<()>>,
 ) -> Result<()> {
-    let role = init.role();
+    let (role, address) = (init.role(), init.address.clone());
     let directory = Arc::new(Directory::supervised());
-    let place = Place::new(&init.name, init.url.as_deref())
+    let place = Place::new(&init.name, init.address.as_ref())
         .with_role(&role)
         .with_directory(Arc::clone(&directory))
         .with_bind(init.bind.clone())
@@ -66,7 +67,10 @@ fn set(
         played
     });
     if let Err(error) = &result {
-        failed(FromRole::Failed { error: format!("{error:#}") });
+        // What the broker said is in here, and it may have repeated what it got.
+        let text = causes(error);
+        let text = address.map_or_else(|| text.clone(), |address| address.without_secrets(&text));
+        failed(FromRole::Failed { error: text });
     }
     result
 }

@@ -4,6 +4,8 @@
 pub mod baseline;
 pub mod protocol;
 
+pub(crate) mod open_address;
+
 mod adapters;
 mod context;
 mod durable;

@@ -6,8 +6,10 @@ use std::fmt;
 use std::path::PathBuf;
 
 use labs::catalog::Pattern;
+use labs::lab::BrokerAddress;
 use serde::{Deserialize, Serialize};
 
+use super::open_address;
 use crate::measure::cost::Usage;
 use crate::results::{Interval, Load};
 
@@ -114,8 +116,9 @@ pub struct Init {
     pub run: u32,
     /// The place's name; no other run uses it.
     pub name: String,
-    /// The broker's address.
-    pub url: Option<String>,
+    /// The broker's address. Its open form is for the role's stdin and for nothing else.
+    #[serde(with = "open_address")]
+    pub address: Option<BrokerAddress>,
     /// Knobs set from outside.
     pub knobs: BTreeMap<String, usize>,
     /// Addresses to bind, by namespace; for a role that is started again.
@@ -355,7 +358,7 @@ mod tests {
             receivers: 1,
             run: 7,
             name: "lab-1".to_owned(),
-            url: None,
+            address: None,
             knobs: [("batch".to_owned(), 64)].into(),
             bind: BTreeMap::new(),
             filter: Some("all".to_owned()),

@@ -7,8 +7,9 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail, ensure};
 use labs::lab::Broker;
 
+use super::available::Available;
 use super::request::Request;
-use crate::broker::{self, Source, without_password};
+use crate::broker::Source;
 use crate::compare::reproducibility;
 use crate::measure::host;
 use crate::measure::noise::Meter;
@@ -19,46 +20,13 @@ use crate::results::{
 use crate::roles::{Handle, baseline};
 use crate::trial;
 
-/// Which of the labs can run here, from which brokers, and which cannot.
-pub(super) type Available = (Vec<Handle>, BTreeMap<Broker, Source>, Vec<Skipped>);
-
-pub(super) fn available(
-    wanted: Vec<Handle>,
-    urls: &BTreeMap<String, String>,
-    strict: bool,
-) -> Result<Available> {
-    let mut sources = BTreeMap::new();
-    let mut missing = BTreeMap::new();
-    for broker in wanted.iter().filter_map(|handle| handle.entry.broker) {
-        match broker::find(broker, urls) {
-            Ok(source) => drop(sources.insert(broker, source)),
-            Err(why) => drop(missing.insert(broker, why.to_string())),
-        }
-    }
-    let (mut handles, mut skipped) = (Vec::new(), Vec::new());
-    for handle in wanted {
-        let entry = &handle.entry;
-        let reason = entry.broker.and_then(|broker| match sources.get(&broker) {
-            Some(source) => Source::why_not(source, broker, entry.guarantee, entry.transport),
-            None => missing.get(&broker).cloned(),
-        });
-        match reason {
-            Some(reason) if strict => bail!("{} cannot run: {reason}", handle.entry.name),
-            Some(reason) => skipped.push(Skipped { lab: handle.entry.name, reason }),
-            None => handles.push(handle),
-        }
-    }
-    ensure!(!handles.is_empty(), "none of these labs can run here: {}", skipped[0].reason);
-    Ok((handles, sources, skipped))
-}
-
 /// A new result set or the one to continue, and the lock that keeps others from writing to it.
 pub(super) fn open(
     request: &Request<'_>,
     handles: &[Handle],
-    sources: &BTreeMap<Broker, Source>,
-    mut skipped: Vec<Skipped>,
+    available: &Available,
 ) -> Result<(ResultSet, Run, Lock)> {
+    let (sources, mut skipped) = (&available.sources, available.skipped.clone());
     if request.resume {
         let (result_set, _) = ResultSet::open(request.out)?;
         let lock = result_set.lock()?;
@@ -87,6 +55,9 @@ pub(super) fn open(
     let plan = &request.plan;
     let mut cells = Vec::new();
     for setting in settings(handles, plan, &mut skipped)? {
+        if available.too_large.contains(&(setting.handle.entry.transport, setting.size)) {
+            continue;
+        }
         let single = |load: &&Load| !matches!(load.kind, LoadKind::Capacity | LoadKind::Sweep);
         for load in plan.loads.iter().filter(single).filter(|load| setting.bears(load.kind)) {
             cells.push(setting.cell(load, None));
@@ -120,7 +91,7 @@ pub(super) fn open(
 /// Where brokers come from, as a result set says it.
 fn said(sources: &BTreeMap<Broker, Source>) -> BTreeMap<String, String> {
     let said = |source: &Source| match source {
-        Source::Url(url) => without_password(url.split('?').next().unwrap_or_default()),
+        Source::Url(address) => address.to_string(),
         private => private.as_str().to_owned(),
     };
     sources.iter().map(|(broker, source)| (broker.to_string(), said(source))).collect()

@@ -1,6 +1,7 @@
 //! Runs a plan: makes its cases and trials in random order, starts the broker that each
 //! needs, searches for capacities, and writes the result set after each trial.
 
+mod available;
 mod broker_slot;
 mod cases;
 pub(crate) mod limit;

@@ -1,10 +1,10 @@
 //! The request for a run: what to measure, and where to write it.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
+use crate::broker::Choices;
 use crate::measure::host;
 use crate::results::Plan;
 use crate::results::private::RESULTS;
@@ -16,8 +16,8 @@ pub struct Request<'a> {
     pub handles: &'a [Handle],
     /// What to measure.
     pub plan: Plan,
-    /// The user's own brokers, by name.
-    pub urls: BTreeMap<String, String>,
+    /// The user's own brokers, or where private ones come from.
+    pub choices: Choices,
     /// The seed of everything random.
     pub seed: u64,
     /// The folder of the result set.

@@ -8,8 +8,9 @@ use labs::lab::{Broker, Guarantee};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
+use super::available::{TooLarge, available};
 use super::broker_slot::BrokerSlot;
-use super::cases::{self, available, baselines, open};
+use super::cases::{self, baselines, open};
 use super::progress::{Next, Progress};
 use super::request::Request;
 use super::schedule::{Block, Step, schedule};
@@ -53,9 +54,10 @@ pub async fn run(request: &Request<'_>, progress: &mut impl Progress) -> Result<
     plan::check(plan)?;
     let wanted = plan::select(request.handles, &plan.labs)?;
     let cpus = plan.cpus.as_deref().map(plan::parse_cpus).transpose()?.unwrap_or_default();
-    let (mut handles, sources, skipped) = available(wanted, &request.urls, request.strict)?;
+    let mut available = available(wanted, &request.choices, &plan.sizes, request.strict).await?;
+    let mut handles = std::mem::take(&mut available.handles);
     handles.extend(baselines(plan, &handles));
-    let (result_set, run, _lock) = open(request, &handles, &sources, skipped)?;
+    let (result_set, run, _lock) = open(request, &handles, &available)?;
     let mut random = SmallRng::seed_from_u64(run.seed);
     let rounds = schedule(&run, &handles, &mut random);
     let blocks = rounds.iter().flat_map(|round| &round.blocks);
@@ -65,7 +67,8 @@ pub async fn run(request: &Request<'_>, progress: &mut impl Progress) -> Result<
     let rate = |&size| Ok((size, null_rate(usize::try_from(size)?)?));
     let mut work = Work {
         handles,
-        sources,
+        sources: available.sources,
+        too_large: available.too_large,
         cpus,
         null_rates: plan.sizes.iter().map(rate).collect::<Result<_>>()?,
         position: run.cells.iter().map(|cell| cell.trials.len()).sum(),
@@ -98,6 +101,7 @@ pub async fn run(request: &Request<'_>, progress: &mut impl Progress) -> Result<
 pub(super) struct Work<'a, P> {
     pub(super) handles: Vec<Handle>,
     pub(super) sources: BTreeMap<Broker, Source>,
+    pub(super) too_large: TooLarge,
     pub(super) cpus: Vec<usize>,
     pub(super) null_rates: BTreeMap<u64, f64>,
     pub(super) result_set: ResultSet,

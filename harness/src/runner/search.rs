@@ -39,6 +39,7 @@ impl<P: Progress> Work<'_, P> {
             .filter(|load| is_search(load.kind))
             .flat_map(|load| wanted.iter().map(move |setting| (setting, load)))
             .filter(|(setting, load)| !setting.handle.baseline && setting.bears(load.kind))
+            .filter(|(setting, _)| !self.too_large.contains(&(setting.handle.entry.transport, setting.size)))
             .collect();
         let points = SHARES.len() * plan.trials;
         for (at, &(setting, load)) in wanted.iter().enumerate() {

@@ -3,6 +3,7 @@
 
 mod evaluate;
 mod flags;
+mod leftovers;
 mod options;
 pub mod pause;
 mod pipeline_work;
@@ -17,10 +18,12 @@ mod watch;
 pub use evaluate::{TrialInputs, evaluate};
 pub use flags::flags;
 pub(crate) use flags::{FOREIGN, OVERSLEEP, STEAL};
+pub use leftovers::remove;
+pub(crate) use leftovers::{done, note, remove_all};
 pub use options::TrialOptions;
 pub use pipeline_work::PipelineWork;
 pub use reconcile::Reconciled;
 pub use role_counts::{check_shape, role_counts};
-pub use run::{remove, run, run_number};
+pub use run::{run, run_number};
 pub use spec::{Outcome, Spec};
 pub use watch::Watch;

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use labs::lab::Place;
 
 use super::evaluate::{TrialInputs, evaluate};
+use super::leftovers::{self, remove};
 use super::pause::{self, Begin};
 use super::pipeline_work::work;
 use super::reconcile::{Ending, nothing_is_missing, reconcile};
@@ -25,7 +25,7 @@ use crate::measure::cost::{Usage, process_cpu};
 use crate::measure::noise::Meter;
 use crate::results::{LoadKind, Paused};
 use crate::roles::protocol::{FromRole, Init, Kind, Measure, ToRole, kinds};
-use crate::roles::{Handle, LEAVE};
+use crate::roles::LEAVE;
 use crate::supervisor::{Heard, Roles};
 
 /// How long roles may take to join. A cold client and a busy machine included.
@@ -57,7 +57,7 @@ pub async fn run(
     let accounts = account::new_dir()?;
     let run = run_number();
     let name = format!("lab-{run:08x}");
-    let url = broker.as_ref().map(|server| server.url().to_owned());
+    let address = broker.as_ref().map(|server| server.address().clone());
     let measure = Measure {
         accounts: accounts.path().to_owned(),
         load: spec.load.clone(),
@@ -80,13 +80,17 @@ pub async fn run(
             receivers: spec.receivers,
             run,
             name: name.clone(),
-            url: url.clone(),
+            address: address.clone(),
             knobs: spec.knobs.clone(),
             bind: BTreeMap::new(),
             filter: None,
             measure: Some(measure.clone()),
         }));
     }
+    // What is in a private broker goes with it.
+    let own = address.as_ref().filter(|_| broker.as_ref().is_some_and(|server| !server.is_private()));
+    let subscribers = inits.iter().filter(|init| init.kind == Kind::Subscriber).map(Init::role).collect();
+    leftovers::note(&spec.handle, &name, own, subscribers);
     let meter = Meter::start();
     let mut roles = Roles::start(&spec.handle, inits.clone(), spec.placement.clone())?;
     let mut trial_run = TrialRun {
@@ -132,15 +136,21 @@ pub async fn run(
             Err(error) => why.push_str(&format!("; nobody could look into the store: {error:#}")),
         }
     }
+    if let (Some(why), Some(server)) = (&mut failed, &broker)
+        && let Some(trouble) = server.trouble().await
+    {
+        why.push_str(&format!("; {trouble}"));
+    }
     let gone = broker.as_mut().and_then(|server| server.died());
     if let Some(gone) = &gone {
         failed = Some(format!("the broker died: {gone}"));
     }
     if gone.is_none()
-        && let Err(error) = remove(&spec.handle, &name, url.as_deref(), roles.names(Kind::Subscriber)).await
+        && let Err(error) = remove(&spec.handle, &name, address.as_ref(), roles.names(Kind::Subscriber)).await
     {
         failed.get_or_insert(format!("something stays in the broker: {error:#}"));
     }
+    leftovers::done(&name);
     let seen = TrialInputs {
         reports: roles.all.iter().filter_map(|role| Some((role.kind, role.report.as_ref()?))).collect(),
         account: reconcile(spec, accounts.path(), ending)?,
@@ -155,17 +165,6 @@ pub async fn run(
         start,
     };
     Ok(evaluate(spec, seen, index, position))
-}
-
-/// Removes what the run has left in the broker, with its durable subscribers. This blocks its thread: a lab
-/// that is called outside a role has a runtime of its own.
-pub async fn remove(handle: &Handle, name: &str, url: Option<&str>, subscribers: Vec<String>) -> Result<()> {
-    let (remove, place) = (handle.remove, Place::new(name, url));
-    let removal = tokio::task::spawn_blocking(move || remove(&place, &subscribers));
-    match tokio::time::timeout(Duration::from_secs(10), removal).await {
-        Ok(done) => done?,
-        Err(_) => bail!("removing it took longer than 10 s"),
-    }
 }
 
 struct TrialRun<'a> {

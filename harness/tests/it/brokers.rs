@@ -11,9 +11,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use harness::broker::{self, Options, Server, Source};
+use harness::broker::{self, Choice, Choices, Options, Server, Source};
 use harness::hint;
-use labs::lab::Broker;
+use labs::lab::{Broker, BrokerAddress};
 use libtest_mimic::Trial;
 use tempfile::TempDir;
 
@@ -103,7 +103,7 @@ async fn pauses(broker: Broker) -> Result<()> {
     let mut server = start(broker, false, &dir).await?;
     let pid = server.pids().context("no pids")?[0];
     let state = || Ok::<_, anyhow::Error>(procfs::process::Process::new(pid as i32)?.stat()?.state);
-    let again = Source::Url(server.url().to_owned());
+    let again = Source::Url(server.address().clone());
     let options = Options { durable: false, dir: dir.path() };
     server.pause()?;
     wait_until("it stands still", || Ok(state()? == 'T'))?;
@@ -116,6 +116,11 @@ async fn pauses(broker: Broker) -> Result<()> {
     server.pause()?;
     server.stop().await?;
     empty(&dir)
+}
+
+/// The user's own broker at this address.
+fn own(broker: Broker, url: &str) -> Result<Source> {
+    Ok(Source::Url(BrokerAddress::parse(broker, url)?))
 }
 
 fn script(program: &Path, text: &str) -> Result<()> {
@@ -251,9 +256,10 @@ fn wheel() -> Result<()> {
 }
 
 fn missing() -> Result<()> {
-    let nobody = BTreeMap::from([("redis".to_owned(), "redis://127.0.0.1:1".to_owned())]);
+    let choice = Choice::parse(Broker::Redis, "redis://127.0.0.1:1")?;
+    let nobody = Choices::from([(Broker::Redis, choice)]);
     let source = broker::find_on(Broker::Redis, &nobody, &OsString::new())?;
-    ensure!(source == Source::Url("redis://127.0.0.1:1".to_owned()), "{source:?}");
+    ensure!(matches!(&source, Source::Url(own) if own.to_string() == "redis://127.0.0.1:1"), "{source:?}");
     let missing = broker::Missing {
         broker: Broker::RabbitMq,
         reason: "it is nowhere".to_owned(),

@@ -73,7 +73,7 @@ impl Own {
             Broker::RabbitMq => (Site::new("crack", Some(broker))?, None),
             _ => {
                 let started = runtime.block_on(own(broker, true))?;
-                (Site::at("crack", Some(started.0.url().to_owned())), Some(started))
+                (Site::at("crack", Some(started.0.address().clone())), Some(started))
             }
         };
         Ok(Some(Self { broker, site, server, runtime }))

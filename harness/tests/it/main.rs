@@ -1,5 +1,6 @@
 //! The integration tests, as one program.
 
+mod addresses;
 mod agree;
 mod bridge;
 mod brokers;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
     // What takes longest begins first.
     let trials = [
         brokers::trials(),
+        addresses::trials(),
         report::trials(),
         resume::trials(),
         chat::trials(),

@@ -130,7 +130,7 @@ const MAY_IMPORT: [Rule; 6] = [
     ("harness/src/report", &["report", "results", "stats", "hint"], Some(&[])),
     ("harness/src/validate/pitfalls", &["measure", "report", "results", "stats", "hint"], Some(&[])),
     ("harness/src/stats", &["stats", "results"], Some(&[])),
-    ("harness/src/broker", &["broker", "process", "measure", "hint"], Some(&["lab"])),
+    ("harness/src/broker", &["broker", "process", "measure", "hint"], Some(&["lab", "printable"])),
 ];
 
 fn imports() -> Result<()> {

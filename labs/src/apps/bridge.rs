@@ -165,8 +165,8 @@ struct Mqtt {
 
 impl Mqtt {
     async fn join(place: &Place, tell: &mut dyn FnMut(Happened)) -> Result<Self> {
-        let endpoint = place.endpoint("mqtt", 1883)?;
-        let mut options = MqttOptions::new(place.name(), endpoint.host.as_str(), endpoint.port);
+        let endpoint = place.endpoint("mqtt")?;
+        let mut options = MqttOptions::new(place.name(), endpoint.host_in_url(), endpoint.port);
         if let Some((user, password)) = &endpoint.login {
             options.set_credentials(user, password);
         }
@@ -174,8 +174,7 @@ impl Mqtt {
         let topic = format!("{}/{WORD}", place.name());
         let mut mqtt = Self { client, events, topic, came: Vec::new() };
         let connected = |packet: &Packet| matches!(packet, Packet::ConnAck(_)).then_some(());
-        let at =
-            || format!("cannot connect to RabbitMQ's MQTT plugin at {}:{}", endpoint.host, endpoint.port);
+        let at = || format!("cannot connect to RabbitMQ's MQTT plugin at {endpoint}");
         mqtt.until(connected).await.with_context(at)?;
         mqtt.client.subscribe(&mqtt.topic, QoS::ExactlyOnce).await?;
         let granted = mqtt.until(|packet| match packet {

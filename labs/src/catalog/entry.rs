@@ -72,6 +72,8 @@ pub struct Entry {
     pub variant: Option<&'static str>,
     /// The broker it needs.
     pub broker: Option<Broker>,
+    /// The oldest version of the broker that has what the lab needs.
+    pub broker_since: Option<(u32, u32)>,
     /// What survives.
     pub guarantee: Guarantee,
     /// What happens when the receiver is too slow.
@@ -127,6 +129,7 @@ impl Entry {
             transport: L::TRANSPORT,
             variant: L::VARIANT,
             broker: L::BROKER,
+            broker_since: L::BROKER_SINCE,
             guarantee: L::GUARANTEE,
             overload: L::OVERLOAD,
             join: L::JOIN,

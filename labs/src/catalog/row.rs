@@ -10,6 +10,7 @@ pub(super) struct Row {
     pub(super) transport: &'static str,
     pub(super) variant: Option<&'static str>,
     pub(super) broker: Option<Broker>,
+    pub(super) broker_since: Option<(u32, u32)>,
     pub(super) guarantee: Guarantee,
     pub(super) overload: Overload,
     pub(super) join: Join,
@@ -27,6 +28,7 @@ impl Row {
             transport: self.transport,
             variant: self.variant,
             broker: self.broker,
+            broker_since: self.broker_since,
             guarantee: self.guarantee,
             overload: self.overload,
             join: self.join,
@@ -65,13 +67,14 @@ pub(super) fn source(entries: &[Entry]) -> String {
         let knobs: Vec<String> = entry.knobs.iter().map(knob).collect();
         let broker = entry.broker.map_or("None".to_owned(), |broker| format!("Some(Broker::{broker:?})"));
         text.push_str(&format!(
-            "    Row {{ name: {:?}, pattern: Pattern::{:?}, transport: {:?}, variant: {:?}, broker: {broker}, \
+            "    Row {{ name: {:?}, pattern: Pattern::{:?}, transport: {:?}, variant: {:?}, broker: {broker}, broker_since: {:?}, \
              guarantee: Guarantee::{:?}, overload: Overload::{:?}, join: Join::{:?}, knobs: &[{}], source: {:?}, \
              particular: Particular::{} }},\n",
             entry.name,
             entry.pattern,
             entry.transport,
             entry.variant,
+            entry.broker_since,
             entry.guarantee,
             entry.overload,
             entry.join,

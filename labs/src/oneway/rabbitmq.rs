@@ -1,7 +1,8 @@
-//! One-way over RabbitMQ: a transient queue, without confirms and without acks.
+//! One-way over RabbitMQ: a queue of transient messages, without confirms and without acks.
 //!
 //! Wire: the sender publishes to the default exchange (`basic.publish`), which routes each message
-//! to the queue named by its routing key, `PLACE`. The receiver consumes from that queue
+//! to the queue named by its routing key, `PLACE`: a durable
+//! one, because some brokers allow no transient queue that several connections use. The receiver consumes from that queue
 //! (`basic.consume` with `no_ack`), in order for each sender.
 //!
 //! Confirms: nothing. `send` returns when the client has the message, and waits while 1,024 of
@@ -30,7 +31,7 @@ use crate::oneway::{OneWay, Receiver, Sender};
 use crate::wire::amqp::{self, AmqpConnection};
 use crate::wire::window::Window;
 
-/// A transient queue behind the default exchange.
+/// A queue behind the default exchange.
 pub struct RabbitMq {
     place: Place,
 }
@@ -44,8 +45,8 @@ impl Lab for RabbitMq {
 
     async fn open(place: &Place) -> Result<Self> {
         let connection = AmqpConnection::open(place).await?;
-        // The first role to declare the queue creates it. Not durable: it goes with the broker.
-        let (queue, options) = (place.name(), QueueDeclareOptions::default());
+        // The first role to declare the queue creates it.
+        let (queue, options) = (place.name(), QueueDeclareOptions { durable: true, ..Default::default() });
         let declare = connection.channel.queue_declare(queue.as_str().into(), options, FieldTable::default());
         declare.await.with_context(|| format!("cannot declare the queue {queue}"))?;
         connection.close().await?;

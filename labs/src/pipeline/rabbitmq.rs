@@ -14,7 +14,8 @@
 //! at once. So no confirmed task is lost with a worker, and some may be done twice.
 //!
 //! Loses: what was not confirmed when the ventilator died; everything when RabbitMQ dies, because
-//! queues and messages are transient. No connection is made again.
+//! messages are transient. (Queues are durable: some brokers allow no transient queue that several
+//! connections use.) No connection is made again.
 //!
 //! Run it: `just lab pipeline-rabbitmq`. Watch it:
 //! `rabbitmqctl list_queues name messages_unacknowledged`.
@@ -52,9 +53,9 @@ impl Lab for RabbitMq {
     async fn open(place: &Place) -> Result<Self> {
         let connection = AmqpConnection::open(place).await?;
         for stage in [Stage::Tasks, Stage::Results] {
-            // The first role to declare a queue creates it. Not durable: it goes with the broker.
-            let (queue, options) =
-                (place.namespace(stage.namespace()).name(), QueueDeclareOptions::default());
+            // The first role to declare a queue creates it.
+            let queue = place.namespace(stage.namespace()).name();
+            let options = QueueDeclareOptions { durable: true, ..Default::default() };
             let declare =
                 connection.channel.queue_declare(queue.as_str().into(), options, FieldTable::default());
             declare.await.with_context(|| format!("cannot declare the queue {queue}"))?;

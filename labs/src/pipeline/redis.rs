@@ -41,6 +41,7 @@ pub struct RedisLists {
 impl Lab for RedisLists {
     const TRANSPORT: &'static str = "redis";
     const BROKER: Option<Broker> = Some(Broker::Redis);
+    const BROKER_SINCE: Option<(u32, u32)> = Some((7, 0));
     const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;

@@ -53,6 +53,7 @@ pub struct RedisStream {
 impl Lab for RedisStream {
     const TRANSPORT: &'static str = "redis-stream";
     const BROKER: Option<Broker> = Some(Broker::Redis);
+    const BROKER_SINCE: Option<(u32, u32)> = Some((5, 0));
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Drops;
     const JOIN: Join = Join::Confirmed;

@@ -63,7 +63,9 @@ impl PubSub for Stomp {
         let pattern = pattern(&self.place, filter)?;
         let prefetch = 0;
         let mut connection = ConsumerConnection::open(&self.place, prefetch).await?;
-        let subscribe = [("destination", pattern.as_str()), ("ack", "auto"), ("id", "0")];
+        // Exclusive: some brokers allow no other queue that is not durable.
+        let subscribe =
+            [("destination", pattern.as_str()), ("ack", "auto"), ("id", "0"), ("exclusive", "true")];
         connection.request(Command::Subscribe, &subscribe).await.context("cannot subscribe")?;
         Ok(TopicSubscriber { connection, events: EventReader::of(&self.place) })
     }

@@ -1,7 +1,7 @@
 //! Request/reply over RabbitMQ: one queue of requests that responders compete for, and RabbitMQ's
 //! *direct reply-to* for the replies.
 //!
-//! Wire: a requester publishes to the transient queue `PLACE` (`basic.publish` to the default
+//! Wire: a requester publishes to the queue `PLACE` (`basic.publish` to the default
 //! exchange) with AMQP's own properties `reply-to` and `correlation-id`. A responder consumes from
 //! it (`basic.consume` with `no_ack`) and publishes the reply to the address in `reply-to`, with
 //! the same `correlation-id`. The address is `amq.rabbitmq.reply-to`: not a queue but a route to
@@ -15,7 +15,9 @@
 //!
 //! Loses: the requests a responder had when it died, since nothing is acked, and the replies of a
 //! requester that has gone; the `ask` of such a request waits for ever, unless the caller sets a
-//! timeout. Everything in the queue when RabbitMQ dies; every open `ask` ends with an error then,
+//! timeout. Everything in the queue when RabbitMQ dies (the queue is durable,
+//! because some brokers allow no transient queue that several connections use; its messages are
+//! not); every open `ask` ends with an error then,
 //! and no connection is made again.
 //!
 //! Run it: `just lab reqrep-rabbitmq`. Watch it: `rabbitmqctl list_queues name messages`.
@@ -44,7 +46,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// A reply, or what RabbitMQ says of a request that cannot be answered.
 type Replies = Pending<Result<Bytes>>;
 
-/// A transient queue of requests.
+/// A queue of requests.
 pub struct RabbitMq {
     place: Place,
 }
@@ -58,8 +60,8 @@ impl Lab for RabbitMq {
 
     async fn open(place: &Place) -> Result<Self> {
         let connection = AmqpConnection::open(place).await?;
-        // The first role to declare the queue creates it. Not durable: it goes with the broker.
-        let (queue, options) = (place.name(), QueueDeclareOptions::default());
+        // The first role to declare the queue creates it.
+        let (queue, options) = (place.name(), QueueDeclareOptions { durable: true, ..Default::default() });
         let declare = connection.channel.queue_declare(queue.as_str().into(), options, FieldTable::default());
         declare.await.with_context(|| format!("cannot declare the queue {queue}"))?;
         connection.close().await?;

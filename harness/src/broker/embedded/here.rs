@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use labs::lab::BrokerAddress;
 use rumqttd::{Broker, Config, ConnectionSettings, RouterConfig, ServerSettings};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -28,7 +29,7 @@ pub(in crate::broker) fn launch(options: &Options<'_>) -> Result<Private> {
     }
     let program = process::this_program();
     let plan = Plan {
-        url: format!("mqtt://127.0.0.1:{port}"),
+        address: BrokerAddress::parse(labs::lab::Broker::Mqtt, &format!("mqtt://127.0.0.1:{port}"))?,
         programs: vec![Start { log: LOG, program, args, env: Vec::new(), listens: None }],
         patience: Duration::from_secs(20),
         interval: Duration::from_millis(5),

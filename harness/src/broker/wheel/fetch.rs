@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use url::Url;
 
-use super::{INDEX, INDEX_VARIABLE, Wheel, index, sum};
-use crate::broker::{find, without_password};
+use super::{INDEX, INDEX_VARIABLE, Wheel, index, sum, without_password};
+use crate::broker::find;
 
 /// How the index is asked not to answer with a page for browsers.
 const ACCEPT: &str = "Accept: application/vnd.pypi.simple.v1+json";

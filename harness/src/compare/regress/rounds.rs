@@ -19,7 +19,7 @@ use rand::{Rng as _, SeedableRng as _};
 
 use super::measures::Measure;
 use super::record::{Arm, Plan, Program, Record, Round, Sample, write};
-use crate::broker::{self, Options, Server, Source};
+use crate::broker::{self, Choices, Options, Server, Source};
 use crate::measure::cost::Usage;
 use crate::process::{self, guard};
 use crate::results::{LoadKind, ResultSet, Run, Skipped, Trial};
@@ -34,8 +34,17 @@ pub struct Setup {
     /// Of each lab: its broker, and whether that has to be durable.
     labs: BTreeMap<String, Option<(Broker, bool)>>,
     sources: BTreeMap<Broker, Source>,
-    /// Whether base and head know `--no-floor`. Baselines are not compared.
-    baselines: [bool; 2],
+    /// What base and head know.
+    knows: [Knows; 2],
+}
+
+/// What not every program knows.
+#[derive(Debug, Clone, Copy, Default)]
+struct Knows {
+    /// `--no-floor`. Baselines are not compared.
+    baselines: bool,
+    /// `--url BROKER=@FILE`: no password in its arguments.
+    files: bool,
 }
 
 /// How far it is.
@@ -60,18 +69,18 @@ pub fn set_up(
     wanted: &[Handle],
     base: &Program,
     head: &Program,
-    urls: &BTreeMap<String, String>,
+    choices: &Choices,
     strict: bool,
 ) -> Result<(Setup, Vec<Skipped>)> {
     let mut known = Vec::new();
-    let mut baselines = [false; 2];
-    for ((program, role), has) in [(base, "base"), (head, "head")].into_iter().zip(&mut baselines) {
-        let (labs, has_baselines) =
+    let mut knows = [Knows::default(); 2];
+    for ((program, role), knows) in [(base, "base"), (head, "head")].into_iter().zip(&mut knows) {
+        let (labs, knowledge) =
             probe(program).with_context(|| format!("{role} ({}) cannot be measured", program.asked))?;
         known.push((role, labs));
-        *has = has_baselines;
+        *knows = knowledge;
     }
-    let mut setup = Setup { labs: BTreeMap::new(), sources: BTreeMap::new(), baselines };
+    let mut setup = Setup { labs: BTreeMap::new(), sources: BTreeMap::new(), knows };
     let mut skipped = Vec::new();
     for entry in wanted.iter().map(|handle| &handle.entry) {
         let mut reason = known
@@ -79,9 +88,17 @@ pub fn set_up(
             .find(|(_, labs)| !labs.contains(&entry.name))
             .map(|(role, _)| format!("{role} does not have it"));
         if let (None, Some(broker)) = (&reason, entry.broker) {
-            match broker::find(broker, urls) {
+            match broker::find(broker, choices) {
                 Ok(source) => {
                     reason = source.why_not(broker, entry.guarantee, entry.transport);
+                    if let Source::Url(address) = &source
+                        && address.is_secret()
+                        && !knows.iter().all(|knows| knows.files)
+                    {
+                        reason = Some(format!(
+                            "one of the programs would show the login of {address} in its arguments"
+                        ));
+                    }
                     setup.sources.insert(broker, source);
                 }
                 Err(why) => reason = Some(why.to_string()),
@@ -112,8 +129,8 @@ impl Setup {
     }
 }
 
-/// The labs of a program, and whether it measures baselines.
-fn probe(program: &Program) -> Result<(BTreeSet<String>, bool)> {
+/// The labs of a program, and what it knows.
+fn probe(program: &Program) -> Result<(BTreeSet<String>, Knows)> {
     let said = |args: &[&str]| -> Result<String> {
         let mut command = std::process::Command::new(&program.binary);
         command.args(args).env("COLUMNS", "200").env_remove("LAB_GUARD").stdin(Stdio::null());
@@ -133,7 +150,7 @@ fn probe(program: &Program) -> Result<(BTreeSet<String>, bool)> {
     let rows: Vec<serde_json::Value> = serde_json::from_str(&said(&["list", "--json"])?)
         .context("the JSON output of its command `list` cannot be read; choose a later commit")?;
     let names = rows.iter().filter_map(|row| Some(row.get("name")?.as_str()?.to_owned())).collect();
-    Ok((names, help.contains("--no-floor")))
+    Ok((names, Knows { baselines: help.contains("--no-floor"), files: help.contains("@FILE") }))
 }
 
 /// Makes the rounds that are still missing. After each, the record is on disk.
@@ -233,7 +250,7 @@ impl Child<'_> {
             Some(Usage::of_tree(&pids).cpu_ns)
         };
         let before = broker_used();
-        let output = self.command(&record.plan, program, &out, peak).output().await;
+        let output = self.command(&record.plan, program, &out, peak)?.output().await;
         let output = output.with_context(|| format!("cannot run {}", program.binary))?;
         let after = broker_used();
         let said = String::from_utf8_lossy(&output.stderr);
@@ -258,7 +275,14 @@ impl Child<'_> {
         Ok(sample)
     }
 
-    fn command(&self, plan: &Plan, program: &Program, out: &Path, peak: bool) -> tokio::process::Command {
+    fn command(
+        &self,
+        plan: &Plan,
+        program: &Program,
+        out: &Path,
+        peak: bool,
+    ) -> Result<tokio::process::Command> {
+        let knows = self.setup.knows[usize::from(self.arm == Arm::Head)];
         let mut command = std::process::Command::new(&program.binary);
         command.args(["bench", self.lab, "--trials", "1"]);
         let rate = plan.rates.get(self.lab).copied().unwrap_or(super::RATE);
@@ -271,7 +295,7 @@ impl Child<'_> {
         command.arg("--size").arg(plan.size.to_string());
         command.arg("--seed").arg(self.seed.to_string());
         command.arg("--out").arg(out);
-        if self.setup.baselines[usize::from(self.arm == Arm::Head)] {
+        if knows.baselines {
             command.arg("--no-floor");
         }
         let own = if self.arm == Arm::Head { plan.head_knobs.as_slice() } else { &[] };
@@ -279,7 +303,12 @@ impl Child<'_> {
             command.arg("--set").arg(knob);
         }
         if let Some(server) = self.server {
-            command.arg("--url").arg(format!("{}={}", server.broker(), server.url()));
+            // An older program gets the password of a private broker in its arguments: it reads no file.
+            let address = match knows.files {
+                true => broker::for_another_terminal(server.address())?,
+                false => server.address().reveal().to_owned(),
+            };
+            command.arg("--url").arg(format!("{}={address}", server.broker()));
         }
         // What it leaves is in our folder, should it be killed.
         command.env("TMPDIR", guard::session_dir()).env_remove("LAB_GUARD").env_remove("CI");
@@ -289,7 +318,7 @@ impl Child<'_> {
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut command = tokio::process::Command::from(command);
         command.kill_on_drop(true);
-        command
+        Ok(command)
     }
 }
 

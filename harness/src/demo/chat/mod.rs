@@ -13,10 +13,11 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use labs::apps::chat::history;
 use labs::apps::chat::over::Over;
-use labs::lab::Place;
+use labs::catalog;
+use labs::lab::{BrokerAddress, Place};
 use serde_json::json;
 
-use crate::broker::{self, Options, Server, Source};
+use crate::broker::{self, Needs, Options, Server, Source};
 use crate::command::{BrokerArgs, OverArgs, Usage, interruptible};
 use crate::process::guard;
 use crate::roles;
@@ -84,9 +85,9 @@ enum History {
 pub(crate) fn main(args: &ChatArgs) -> Result<ExitCode> {
     let over = find(args.over.name(None)?)?;
     check(args, &over)?;
-    let urls = args.brokers.urls()?;
+    let choices = args.brokers.choices()?;
     let source = over.broker.map(|broker| {
-        let source = broker::find(broker, &urls).map_err(|why| anyhow!("{why}"))?;
+        let source = broker::find(broker, &choices).map_err(|why| anyhow!("{why}"))?;
         match source.why_not(broker, over.guarantee, &over.name) {
             Some(why) => bail!("a chat over {} cannot run: {why}", over.name),
             None => Ok(source),
@@ -197,30 +198,36 @@ async fn run(args: &ChatArgs, over: Over, source: Option<Source>, ports: Vec<u16
             eprintln!("· starting a private {which} …");
         }
         let options = Options { durable: true, dir: &guard::session_dir() };
-        match interruptible(Server::start(which, source, &options)).await {
-            Some(started) => server = Some(started?),
+        let started = match interruptible(Server::start(which, source, &options)).await {
+            Some(started) => started?,
             None => return Ok(()),
+        };
+        let labs = catalog::entries().into_iter().filter(|lab| over.labs.contains(&lab.name));
+        let since = labs.filter_map(|lab| lab.broker_since).max();
+        if let Some(why) = started.why_not(Needs { since, size: 0 }) {
+            bail!("a chat over {} cannot run over {}: {why}", over.name, started.address());
         }
+        server = Some(started);
     }
-    let url = server.as_ref().map(|server| server.url().to_owned());
+    let address = server.as_ref().map(|server| server.address().clone());
     if let Some(server) = &server {
-        // Other clients need the password of the private broker.
-        let shown = if args.json || server.pids().is_some() {
-            server.url().to_owned()
-        } else {
-            broker::without_password(server.url())
+        // Other clients need the password of the private broker: they find it in a file.
+        let at = match server.is_private() {
+            true => broker::for_another_terminal(server.address())?,
+            false => server.address().to_string(),
         };
         if args.json {
-            outln!("{}", json!({ "broker": shown }))?;
+            outln!("{}", json!({ "broker": at }))?;
         } else {
-            eprintln!("· broker: {shown}");
+            eprintln!("· broker: {at}");
         }
     }
     if args.forget {
-        return forget(&over, &args.place, url.as_deref()).await;
+        return forget(&over, &args.place, address.as_ref()).await;
     }
     let mut processes = ProcessManager::new(args.json);
-    let init = |part| Init { over: over.name.clone(), place: args.place.clone(), url: url.clone(), part };
+    let init =
+        |part| Init { over: over.name.clone(), place: args.place.clone(), address: address.clone(), part };
     let history = match (over.has_history(), args.history) {
         (false, _) => Err(no_history(&over)),
         (true, History::No) => Err("messages are not stored, because of `--history no`".to_owned()),
@@ -293,16 +300,16 @@ fn store(args: &ChatArgs, own_broker: bool) -> Result<PathBuf> {
     Ok(folder.join("messaging-lab").join(name))
 }
 
-async fn forget(over: &Over, place: &str, url: Option<&str>) -> Result<()> {
+async fn forget(over: &Over, place: &str, address: Option<&BrokerAddress>) -> Result<()> {
     let about = "cannot remove what the chat left in the broker";
-    let place_of_all = Place::new(place, url);
+    let place_of_all = Place::new(place, address);
     match &over.durable {
         Some(durable) => history::forget(durable, &place_of_all).await,
         None => over.pub_sub.remove(&place_of_all).await,
     }
     .context(about)?;
     if let Some(asked_with) = &over.library {
-        asked_with.remove(&library(place, url)).await.context(about)?;
+        asked_with.remove(&library(place, address)).await.context(about)?;
     }
     eprintln!("· everything of the chat `{place}` was removed from the broker");
     Ok(())

@@ -14,12 +14,13 @@ use labs::apps::chat::instance::{Instance, thread};
 use labs::apps::chat::store::Store;
 use labs::apps::chat::{archive, history};
 use labs::apps::web;
-use labs::lab::Place;
+use labs::lab::{BrokerAddress, Place};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
 use super::transport::{find, library};
 use crate::demo::incidents;
+use crate::roles::open_address;
 use crate::{hint, roles};
 
 #[derive(Debug, Args)]
@@ -34,7 +35,8 @@ pub(crate) struct PartArgs {
 pub(super) struct Init {
     pub(super) over: String,
     pub(super) place: String,
-    pub(super) url: Option<String>,
+    #[serde(with = "open_address")]
+    pub(super) address: Option<BrokerAddress>,
     pub(super) part: Part,
 }
 
@@ -101,8 +103,8 @@ pub(crate) fn main(args: &PartArgs) -> Result<ExitCode> {
 
 fn play(init: Init, stop: watch::Receiver<bool>) -> Result<()> {
     let over = find(&init.over)?;
-    let place = Place::new(&init.place, init.url.as_deref());
-    let library = library(&init.place, init.url.as_deref());
+    let place = Place::new(&init.place, init.address.as_ref());
+    let library = library(&init.place, init.address.as_ref());
     match init.part {
         Part::Instance { name, port, mesh, history, breakable } => {
             let library = library.with_role(&format!("{name}-asks"));

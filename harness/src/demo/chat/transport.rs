@@ -3,7 +3,7 @@
 use anyhow::Result;
 use labs::apps::chat::over::{self, Over};
 use labs::catalog::Pattern;
-use labs::lab::Place;
+use labs::lab::{BrokerAddress, Place};
 
 /// The transport of this name.
 pub(super) fn find(name: &str) -> Result<Over> {
@@ -16,6 +16,6 @@ pub(super) fn find(name: &str) -> Result<Over> {
 }
 
 /// Where the history is asked.
-pub(super) fn library(place: &str, url: Option<&str>) -> Place {
-    Place::new(&format!("{place}-library"), url)
+pub(super) fn library(place: &str, address: Option<&BrokerAddress>) -> Place {
+    Place::new(&format!("{place}-library"), address)
 }

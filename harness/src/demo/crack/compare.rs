@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use labs::apps::crack::Job;
+use labs::lab::BrokerAddress;
 use serde_json::json;
 
 use super::plan::{EACH, Plan, WINDOW};
@@ -54,7 +55,12 @@ impl Way {
     }
 }
 
-pub(super) async fn main(plan: &Plan, url: Option<&str>, batches: &[u64], rounds: usize) -> Result<ExitCode> {
+pub(super) async fn main(
+    plan: &Plan,
+    address: Option<&BrokerAddress>,
+    batches: &[u64],
+    rounds: usize,
+) -> Result<ExitCode> {
     let mut ways = vec![Way::new(0, plan.job.words)];
     if batches.is_empty() {
         ways.push(Way::new(1, plan.job.batch));
@@ -68,7 +74,7 @@ pub(super) async fn main(plan: &Plan, url: Option<&str>, batches: &[u64], rounds
     // Each way once per round: if the machine becomes slower, it does so for all.
     for round in 1..=rounds {
         for way in &mut ways {
-            let Some(seconds) = measure(plan, url, way).await? else { return Ok(ExitCode::from(130)) };
+            let Some(seconds) = measure(plan, address, way).await? else { return Ok(ExitCode::from(130)) };
             way.seconds.push(seconds);
             eprintln!("[{round}/{rounds}] {}, {} words a task: {seconds:.2} s", way.name(), way.batch);
         }
@@ -78,7 +84,7 @@ pub(super) async fn main(plan: &Plan, url: Option<&str>, batches: &[u64], rounds
 }
 
 /// Seconds from the first task to the last result; `None` when interrupted.
-async fn measure(plan: &Plan, url: Option<&str>, way: &Way) -> Result<Option<f64>> {
+async fn measure(plan: &Plan, address: Option<&BrokerAddress>, way: &Way) -> Result<Option<f64>> {
     if way.workers == 0 {
         let job = plan.job.clone();
         let alone = tokio::task::spawn_blocking(move || {
@@ -93,7 +99,7 @@ async fn measure(plan: &Plan, url: Option<&str>, way: &Way) -> Result<Option<f64
     let window = WINDOW.max(EACH * way.workers);
     let job = Job { batch: way.batch, workers: way.workers, window, ..plan.job.clone() };
     let display = RefCell::new(ProgressDisplay::new(plan, true));
-    let outcome = search::run(plan, &job, url, &display).await?;
+    let outcome = search::run(plan, &job, address, &display).await?;
     if !outcome.exhausted {
         ensure!(outcome.found.is_none(), "a word was found although none has the hash");
         return Ok(None);

@@ -11,8 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::plan::{CrackArgs, knobs};
 use super::transport::Over;
-use crate::command::Usage;
-use crate::command::thousands;
+use crate::broker;
+use crate::command::{Given, Usage, thousands};
 use crate::demo::incidents;
 use crate::roles;
 
@@ -27,15 +27,14 @@ pub(super) fn main(args: &CrackArgs, over: &Over) -> Result<ExitCode> {
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
         bail!(Usage(format!("`{name}` is not a worker's name; use letters, digits, `-`, `_` and `.`")));
     }
-    let at = args.at.as_deref().unwrap_or_default();
+    let at = args.at.as_ref().map(|Given(at)| at.as_str()).unwrap_or_default();
     let directory = Arc::new(Directory::supervised());
-    let url = match over.entry.broker {
-        Some(_) if !at.contains("://") => {
-            bail!(Usage(format!(
-                "`{at}` is not an address of a broker; copy the command that the search shows"
-            )))
-        }
-        Some(_) => Some(at),
+    let address = match over.entry.broker {
+        Some(which) => Some(broker::address(which, at).map_err(|error| {
+            Usage(format!(
+                "--at is not the address of a broker; copy the command that the search shows: {error:#}"
+            ))
+        })?),
         None => {
             for (part, address) in by_part(at)? {
                 directory.tell(part, vec![address.to_owned()]);
@@ -44,7 +43,10 @@ pub(super) fn main(args: &CrackArgs, over: &Over) -> Result<ExitCode> {
         }
     };
     let knobs = knobs(&args.set, &over.entry)?;
-    let place = Place::new(&args.place, url).with_role(&name).with_directory(directory).with_knobs(knobs);
+    let place = Place::new(&args.place, address.as_ref())
+        .with_role(&name)
+        .with_directory(directory)
+        .with_knobs(knobs);
     incidents::tell(&place)?;
     let runtime = roles::runtime(0)?;
     let worked = runtime.block_on(async {

@@ -14,8 +14,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::broker::{Options, Server, Source};
-use crate::command::interruptible;
+use crate::broker::{Server, Source};
+use crate::command::{interruptible, start};
 use crate::process::guard;
 use crate::roles;
 pub(crate) use plan::CrackArgs;
@@ -41,16 +41,15 @@ async fn crack(args: &CrackArgs, plan: &Plan, source: Option<Source>) -> Result<
         if source.is_private() {
             eprintln!("starting a private {which} …");
         }
-        let options = Options { durable: true, dir: &guard::session_dir() };
-        match interruptible(Server::start(which, &source, &options)).await {
+        match interruptible(start(&plan.over.entry, which, &source, true)).await {
             Some(started) => server = Some(started?),
             None => return Ok(ExitCode::from(130)),
         }
     }
-    let url = server.as_ref().map(Server::url);
+    let address = server.as_ref().map(Server::address);
     let done = match args.compare {
-        true => compare::main(plan, url, &args.batches, args.rounds).await,
-        false => search::main(plan, url).await,
+        true => compare::main(plan, address, &args.batches, args.rounds).await,
+        false => search::main(plan, address).await,
     };
     if let Some(server) = server {
         server.stop().await?;

@@ -10,8 +10,8 @@ use labs::apps::crack::words::{Alphabet, Hash, LONGEST};
 use labs::catalog::Entry;
 
 use super::transport::Over;
-use crate::broker::{self, Source};
-use crate::command::{BrokerArgs, Usage, usage};
+use crate::broker::{self, Choices, Source};
+use crate::command::{BrokerArgs, Given, Usage, usage};
 use crate::plan;
 
 /// Tasks a worker holds at once. A small number shares tasks evenly, and little is done again
@@ -68,9 +68,9 @@ pub(crate) struct CrackArgs {
     /// Join a running search as a worker; the search prints this command
     #[arg(long, value_name = "TRANSPORT", requires = "at", conflicts_with = "sha1")]
     pub(super) join: Option<String>,
-    /// With --join: where the search is: the broker's URL or NAME=ADDRESS,…
+    /// With --join: where the search is: the broker's URL, @FILE with that URL, or NAME=ADDRESS,…
     #[arg(long, value_name = "ADDRESS", requires = "join")]
-    pub(super) at: Option<String>,
+    pub(super) at: Option<Given>,
     /// With --join: name of the search
     #[arg(long, value_name = "NAME", requires = "join", default_value = "lab-crack")]
     pub(super) place: String,
@@ -87,7 +87,7 @@ pub(super) struct Plan {
     pub(super) workers: usize,
     pub(super) patience: Duration,
     pub(super) knobs: BTreeMap<String, usize>,
-    pub(super) urls: BTreeMap<String, String>,
+    pub(super) choices: Choices,
     pub(super) json: bool,
 }
 
@@ -128,15 +128,15 @@ impl Plan {
         }))?;
         let window = WINDOW.max(EACH * workers);
         let job = Job { hash, alphabet, words, batch: args.batch, window, workers };
-        let (knobs, urls) = (knobs(&args.set, &over.entry)?, args.brokers.urls()?);
-        Ok(Self { over, job, longest, workers, patience, knobs, urls, json: args.json })
+        let (knobs, choices) = (knobs(&args.set, &over.entry)?, args.brokers.choices()?);
+        Ok(Self { over, job, longest, workers, patience, knobs, choices, json: args.json })
     }
 
     /// The source of the broker, if the lab needs one.
     pub(super) fn source(&self) -> Result<Option<Source>> {
         let entry = &self.over.entry;
         let Some(which) = entry.broker else { return Ok(None) };
-        let source = broker::find(which, &self.urls)?;
+        let source = broker::find(which, &self.choices)?;
         match source.why_not(which, entry.guarantee, entry.transport) {
             Some(why) => bail!("{} cannot run: {why}", entry.name),
             None => Ok(Some(source)),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use labs::apps::crack::{self, Job, Order, Outcome, SearchEvent};
-use labs::lab::{Directory, Place};
+use labs::lab::{BrokerAddress, Directory, Place};
 use serde_json::json;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::MissedTickBehavior;
@@ -18,16 +18,16 @@ use super::plan::{MOST_WORKERS, Plan, knobs};
 use super::progress::ProgressDisplay;
 use super::workers::{Left, Workers};
 use crate::command::thousands;
-use crate::{hint, trial};
+use crate::{broker, hint, trial};
 
 /// How often the progress display is updated.
 const TICK: Duration = Duration::from_millis(100);
 /// Maximum time for a worker's process to end after the search.
 const LEAVING: Duration = Duration::from_secs(5);
 
-pub(super) async fn main(plan: &Plan, url: Option<&str>) -> Result<ExitCode> {
+pub(super) async fn main(plan: &Plan, address: Option<&BrokerAddress>) -> Result<ExitCode> {
     let display = RefCell::new(ProgressDisplay::new(plan, false));
-    let outcome = run(plan, &plan.job, url, &display).await?;
+    let outcome = run(plan, &plan.job, address, &display).await?;
     display.borrow().result(&outcome)?;
     Ok(match (&outcome.found, outcome.exhausted) {
         (Some(_), _) => ExitCode::SUCCESS,
@@ -41,16 +41,16 @@ pub(super) async fn main(plan: &Plan, url: Option<&str>) -> Result<ExitCode> {
 pub(super) async fn run(
     plan: &Plan,
     job: &Job,
-    url: Option<&str>,
+    address: Option<&BrokerAddress>,
     display: &RefCell<ProgressDisplay>,
 ) -> Result<Outcome> {
     let directory = Arc::new(Directory::supervised());
-    let place = Place::new(&format!("lab-crack-{:08x}", trial::run_number()), url)
+    let place = Place::new(&format!("lab-crack-{:08x}", trial::run_number()), address)
         .with_role("sink")
         .with_directory(Arc::clone(&directory))
         .with_knobs(plan.knobs.clone());
     let mut workers = None;
-    let searched = supervise(plan, job, &place, &directory, url, display, &mut workers).await;
+    let searched = supervise(plan, job, &place, &directory, address, display, &mut workers).await;
     if let Some(workers) = workers {
         workers.join_all(if searched.is_ok() { LEAVING } else { Duration::ZERO }).await;
     }
@@ -66,7 +66,7 @@ async fn supervise(
     job: &Job,
     place: &Place,
     directory: &Directory,
-    url: Option<&str>,
+    address: Option<&BrokerAddress>,
     display: &RefCell<ProgressDisplay>,
     workers: &mut Option<Workers>,
 ) -> Result<Outcome> {
@@ -89,7 +89,7 @@ async fn supervise(
         tokio::select! {
             outcome = &mut searching => return outcome.map_err(|error| error.context(so_far(display, job))),
             () = open.notified() => {
-                let invitation = invitation(plan, place, directory, url);
+                let invitation = invitation(plan, place, directory, address)?;
                 let started = match &invitation {
                     Some(command) => Workers::processes(job.workers, command)?,
                     None => Workers::threads(job.workers, &plan.over, place)?,
@@ -150,10 +150,15 @@ fn so_far(display: &RefCell<ProgressDisplay>, job: &Job) -> String {
 
 /// The arguments of `lab crack` that start one more worker; `None` if workers outside this
 /// process cannot join.
-fn invitation(plan: &Plan, place: &Place, directory: &Directory, url: Option<&str>) -> Option<Vec<String>> {
+fn invitation(
+    plan: &Plan,
+    place: &Place,
+    directory: &Directory,
+    address: Option<&BrokerAddress>,
+) -> Result<Option<Vec<String>>> {
     let over = &plan.over;
     if !over.crosses_processes() {
-        return None;
+        return Ok(None);
     }
     let announced = directory.announcements();
     let addresses: Vec<String> = announced
@@ -162,14 +167,17 @@ fn invitation(plan: &Plan, place: &Place, directory: &Directory, url: Option<&st
         .filter(|(part, _)| PARTS.contains(&part.as_str()))
         .map(|(part, address)| format!("{part}={address}"))
         .collect();
-    let at = url.map_or_else(|| addresses.join(","), str::to_owned);
+    let at = match address {
+        Some(address) => broker::for_another_terminal(address)?,
+        None => addresses.join(","),
+    };
     let mut command =
         ["--join", over.entry.transport, "--at", &at, "--place", &place.name()].map(str::to_owned).to_vec();
     let usual = knobs(&[], &over.entry).unwrap_or_default();
     for (knob, value) in plan.knobs.iter().filter(|(knob, value)| usual.get(*knob) != Some(value)) {
         command.extend(["--set".to_owned(), format!("{knob}={value}")]);
     }
-    Some(command)
+    Ok(Some(command))
 }
 
 /// The invitation as a shell command.

@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use labs::apps::gather::Gathered;
 use labs::apps::{gather, web};
-use labs::lab::Place;
+use labs::lab::{BrokerAddress, Place};
 use tokio::sync::watch;
 
-use crate::broker::{self, Options, Server};
-use crate::command::{Usage, interruptible};
+use crate::broker::{self, Server};
+use crate::command::{Usage, interruptible, start};
 use crate::demo::incidents;
 use crate::process::guard;
 use crate::{hint, roles};
@@ -32,20 +32,20 @@ const EVERY: Duration = Duration::from_secs(1);
 pub(crate) fn main(args: &StatusArgs) -> Result<ExitCode> {
     let handle = handle(args.over()?)?;
     let which = handle.entry.broker.context("a lab without a broker")?;
-    let urls = args.brokers.urls()?;
-    crate::command::usage(gather::place(&args.place, "").map(drop))?;
+    let choices = args.brokers.choices()?;
+    crate::command::usage(gather::place(&args.place, None).map(drop))?;
     if args.slow + args.pause > args.workers {
         bail!(Usage(format!(
             "{} slow and {} paused workers are more than the {} that are started; give a higher --workers",
             args.slow, args.pause, args.workers
         )));
     }
-    if args.join && !urls.contains_key(which.as_str()) {
+    if args.join && !choices.contains_key(&which) {
         bail!(Usage(format!(
             "--join needs the address of the others: add --url {which}=URL, as the first terminal shows it"
         )));
     }
-    let source = broker::find(which, &urls).map_err(|why| anyhow!("{why}"))?;
+    let source = broker::find(which, &choices).map_err(|why| anyhow!("{why}"))?;
     if let Some(why) = source.why_not(which, handle.entry.guarantee, handle.entry.transport) {
         bail!("{} cannot run: {why}", handle.entry.name);
     }
@@ -55,10 +55,9 @@ pub(crate) fn main(args: &StatusArgs) -> Result<ExitCode> {
         if source.is_private() {
             eprintln!("starting a private {which} …");
         }
-        let options = Options { durable: false, dir: &guard::session_dir() };
-        let server = Server::start(which, &source, &options).await?;
+        let server = start(&handle.entry, which, &source, false).await?;
         let done = if args.join {
-            join(args, &handle, server.url()).await
+            join(args, &handle, server.address()).await
         } else {
             run(args, &handle, &server).await
         };
@@ -71,10 +70,10 @@ pub(crate) fn main(args: &StatusArgs) -> Result<ExitCode> {
 }
 
 /// One more worker, until Ctrl-C.
-async fn join(args: &StatusArgs, handle: &Handle, url: &str) -> Result<ExitCode> {
+async fn join(args: &StatusArgs, handle: &Handle, address: &BrokerAddress) -> Result<ExitCode> {
     let name = format!("worker-{}", std::process::id());
     eprintln!("{name} works at {}; Ctrl-C ends it", args.place);
-    let place = gather::place(&args.place, url)?.with_role(&name);
+    let place = gather::place(&args.place, Some(address))?.with_role(&name);
     let stop = async { drop(tokio::signal::ctrl_c().await) };
     let delay = Duration::ZERO;
     work::work(&handle.lab, work::Working { place: &place, name: &name, delay }, stop).await?;
@@ -83,13 +82,13 @@ async fn join(args: &StatusArgs, handle: &Handle, url: &str) -> Result<ExitCode>
 
 /// Starts the workers, asks them, and shuts them down.
 async fn run(args: &StatusArgs, handle: &Handle, server: &Server) -> Result<ExitCode> {
-    let place = gather::place(&args.place, server.url())?.with_role("asker");
+    let place = gather::place(&args.place, Some(server.address()))?.with_role("asker");
     incidents::tell(&place)?;
     let listener = match args.port {
         Some(port) => Some(web::listen(port).await?),
         None => None,
     };
-    let mut workers = workers::Workers::start(args, server.url())?;
+    let mut workers = workers::Workers::start(args, server.address()).await?;
     let asked = match interruptible(ask_all(args, handle, &place, &mut workers, listener)).await {
         Some(asked) => asked,
         None => Ok(ExitCode::SUCCESS),
@@ -111,11 +110,10 @@ async fn ask_all(
     if let Some(listener) = &listener {
         eprintln!("open http://{} in a browser; Ctrl-C ends it", listener.local_addr()?);
     }
-    let url = place.url()?;
-    let shown = broker::without_password(url);
-    let note = if shown == url { "" } else { " (with the password)" };
     if again {
-        let (over, which) = (args.over()?, handle.entry.broker.map_or("", |broker| broker.as_str()));
+        let address = place.broker()?;
+        let (over, which) = (args.over()?, address.broker());
+        let at = broker::for_another_terminal(address)?;
         let line = hint::command(&[
             "status",
             over,
@@ -123,9 +121,9 @@ async fn ask_all(
             "--place",
             &args.place,
             "--url",
-            &format!("{which}={url}"),
+            &format!("{which}={at}"),
         ]);
-        eprintln!("in another terminal{note}: {line}");
+        eprintln!("in another terminal: {line}");
     }
     let deadline = Duration::from_millis(args.deadline);
     let mut complete = false;

@@ -5,11 +5,12 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use labs::lab::BrokerAddress;
 use rustix::process::Signal;
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, ChildStdin};
 
 use super::args::StatusArgs;
-use super::worker::URL;
 use crate::process;
 
 /// Maximum time for a worker to leave before it is killed.
@@ -23,7 +24,7 @@ pub(super) struct Workers {
 
 impl Workers {
     /// Starts the workers. The last `slow` ones answer late.
-    pub(super) fn start(args: &StatusArgs, url: &str) -> Result<Self> {
+    pub(super) async fn start(args: &StatusArgs, address: &BrokerAddress) -> Result<Self> {
         let mut workers = Self { members: Vec::new(), paused: 0 };
         for number in 1..=args.workers {
             // Three deadlines: too late for this question and for the next.
@@ -32,15 +33,17 @@ impl Workers {
             let mut command = std::process::Command::new(process::this_program());
             command.args(["status-worker", "--over", args.over()?, "--place", &args.place]);
             command.args(["--name", &format!("worker-{number}"), "--delay", &delay.to_string()]);
-            // Not an argument, because all users of the machine can read arguments.
-            command.env(URL, url);
             command.stdin(Stdio::piped()).stdout(Stdio::null());
             process::die_with_parent(&mut command);
             // Ctrl-C is for the parent, which then shuts down the workers.
             command.process_group(0);
             let child = tokio::process::Command::from(command).kill_on_drop(true).spawn();
             let mut child = child.with_context(|| format!("cannot start worker {number}"))?;
-            let pipe = child.stdin.take();
+            let mut pipe = child.stdin.take();
+            if let Some(pipe) = &mut pipe {
+                let line = format!("{}\n", address.reveal());
+                pipe.write_all(line.as_bytes()).await.context("a worker ended at once")?;
+            }
             workers.members.push((child, pipe));
         }
         Ok(workers)

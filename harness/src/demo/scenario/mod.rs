@@ -12,6 +12,7 @@ mod reqrep;
 
 use anyhow::Result;
 use labs::catalog::Pattern;
+use labs::lab::BrokerAddress;
 use narrator::{PATIENCE, Scenario};
 
 use crate::roles::Handle;
@@ -21,11 +22,18 @@ use crate::trial;
 pub(crate) use narrator::OutputOptions;
 
 /// Plays the scenario of a lab's pattern. The place is cleaned up afterwards.
-pub(crate) async fn run(handle: &Handle, url: Option<&str>, output: &OutputOptions) -> Result<()> {
+pub(crate) async fn run(
+    handle: &Handle,
+    address: Option<&BrokerAddress>,
+    output: &OutputOptions,
+) -> Result<()> {
     let name = format!("lab-run-{:08x}", trial::run_number());
     let placement = Placement { threads: handle.entry.in_process(), cpus: Vec::new() };
     let roles = Roles::start(handle, Vec::new(), placement)?;
-    let mut scenario = Scenario { handle, output, roles, name, url, heard: Vec::new() };
+    // More subscribers than any scenario has: what is not there need not be removed.
+    let subscribers = (0..4).map(|index| format!("{}-{index}", Kind::Subscriber)).collect();
+    trial::note(handle, &name, address, subscribers);
+    let mut scenario = Scenario { handle, output, roles, name, address, heard: Vec::new() };
     let played = match handle.entry.pattern {
         Pattern::OneWay => oneway::run(&mut scenario).await,
         Pattern::RequestReply => reqrep::run(&mut scenario).await,
@@ -37,6 +45,9 @@ pub(crate) async fn run(handle: &Handle, url: Option<&str>, output: &OutputOptio
     for complaint in scenario.roles.shut_down(PATIENCE).await {
         scenario.narrate(&complaint);
     }
-    trial::remove(handle, &scenario.name, url, scenario.roles.names(Kind::Subscriber)).await?;
+    let subscribers = scenario.roles.names(Kind::Subscriber);
+    let removed = trial::remove(handle, &scenario.name, address, subscribers).await;
+    trial::done(&scenario.name);
+    removed?;
     played
 }

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use labs::lab::BrokerAddress;
 use serde_json::json;
 
 use crate::roles::Handle;
@@ -28,7 +29,7 @@ pub(super) struct Scenario<'a> {
     pub(super) output: &'a OutputOptions,
     pub(super) roles: Roles,
     pub(super) name: String,
-    pub(super) url: Option<&'a str>,
+    pub(super) address: Option<&'a BrokerAddress>,
     /// Everything that happened, and to whom.
     pub(super) heard: Vec<(String, Event)>,
 }
@@ -43,7 +44,7 @@ impl Scenario<'_> {
             receivers: 1,
             run: 0,
             name: self.name.clone(),
-            url: self.url.map(str::to_owned),
+            address: self.address.cloned(),
             // One at a time, so that a small scenario shows what a large load would.
             knobs: BTreeMap::from([
                 ("prefetch".to_owned(), 1),

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use labs::lab::Place;
+use labs::printable::printable_bytes;
 
 use super::frame::Frame;
 use super::socket::{Socket, Source};
@@ -41,14 +42,13 @@ fn call(socket: &mut Socket, question: &[u8], class: u16, number: u16) -> Result
     ensure!(
         answer.get(7..11) == Some(&wanted[..]),
         "AMQP: {class}.{number} was expected, but {} arrived",
-        String::from_utf8_lossy(&answer)
+        printable_bytes(&answer)
     );
     Ok(answer[11..].to_vec())
 }
 
 fn connect(place: &Place) -> Result<Socket> {
-    let (mut socket, login) = Socket::to_broker(place, "amqp", 5672)?;
-    let (user, password) = login.unwrap_or_else(|| ("guest".to_owned(), "guest".to_owned()));
+    let (mut socket, (user, password)) = Socket::to_broker(place, "amqp")?;
     call(&mut socket, b"AMQP\x00\x00\x09\x01", 10, 10)?;
     let secret = format!("\0{user}\0{password}");
     let start_ok = method(
@@ -61,12 +61,7 @@ fn connect(place: &Place) -> Result<Socket> {
     // The server's own limits; no heartbeat.
     let limits = tune.get(..6).context("AMQP: a short tune")?;
     let tune_ok = method(0, 10, 31, &[limits, &[0, 0]]);
-    let path = place.url()?.split_once("://").and_then(|(_, rest)| rest.split_once('/'));
-    let host = match path.map_or("", |(_, host)| host) {
-        "" => "/".to_owned(),
-        host => host.replace("%2f", "/").replace("%2F", "/"),
-    };
-    let open = method(0, 10, 40, &[&short(&host), &short(""), &[0]]);
+    let open = method(0, 10, 40, &[&short(place.broker()?.vhost()), &short(""), &[0]]);
     call(&mut socket, &[tune_ok, open].concat(), 10, 41)?;
     call(&mut socket, &method(1, 20, 10, &[&short("")]), 20, 11)?;
     Ok(socket)

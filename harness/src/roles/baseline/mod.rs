@@ -46,6 +46,7 @@ fn handle(baseline: &Baseline) -> Handle {
         transport: baseline.transport,
         variant: None,
         broker: baseline.broker,
+        broker_since: None,
         guarantee: Guarantee::AtMostOnce,
         overload: Overload::Waits,
         join: Join::Confirmed,

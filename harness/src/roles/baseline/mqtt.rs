@@ -28,15 +28,17 @@ fn text(text: &str) -> Vec<u8> {
 }
 
 fn connect(place: &Place, side: &str) -> Result<Socket> {
-    let (mut socket, login) = Socket::to_broker(place, "mqtt", 1883)?;
+    let (mut socket, (user, password)) = Socket::to_broker(place, "mqtt")?;
     const CLEAN_SESSION: u8 = 0x02;
-    const USER_AND_PASSWORD: u8 = 0xc0;
-    let flags = CLEAN_SESSION | if login.is_some() { USER_AND_PASSWORD } else { 0 };
-    let mut rest =
-        [&text("MQTT")[..], &[4, flags, 0, 0], &text(&format!("{}-{side}", place.name()))].concat();
-    if let Some((user, password)) = login {
-        rest.extend([text(&user), text(&password)].concat());
+    let (mut flags, mut login) = (CLEAN_SESSION, Vec::new());
+    for (part, flag) in [(user, 0x80), (password, 0x40)] {
+        if !part.is_empty() {
+            flags |= flag;
+            login.extend(text(&part));
+        }
     }
+    let name = text(&format!("{}-{side}", place.name()));
+    let rest = [&text("MQTT")[..], &[4, flags, 0, 0], &name, &login].concat();
     let answer = socket.ask(&packet(0x10, &[&rest]), |answer| answer.len() >= 4)?;
     ensure!(answer[..2] == [0x20, 2] && answer[3] == 0, "the MQTT broker refuses the connection: {answer:?}");
     Ok(socket)

@@ -2,7 +2,8 @@
 //! nothing.
 
 use anyhow::{Result, ensure};
-use labs::lab::Place;
+use labs::lab::{Login, Place};
+use labs::printable::printable_bytes;
 use serde_json::json;
 
 use super::frame::Frame;
@@ -10,16 +11,20 @@ use super::socket::{Socket, Source};
 use super::wire::{Wire, nothing};
 
 fn connect(place: &Place) -> Result<Socket> {
-    let (mut socket, login) = Socket::to_broker(place, "nats", 4222)?;
+    let (mut socket, _) = Socket::to_broker(place, "nats")?;
     socket.ask(b"", |answer| answer.ends_with(b"\r\n"))?;
     let mut options = json!({ "verbose": false, "pedantic": false, "lang": "none", "version": "0" });
-    if let Some((user, password)) = login {
-        options["user"] = user.into();
-        options["pass"] = password.into();
+    match place.broker()?.login().map(Login::reveal) {
+        Some((token, None)) => options["auth_token"] = token.into(),
+        Some((user, Some(password))) => {
+            options["user"] = user.into();
+            options["pass"] = password.into();
+        }
+        None => {}
     }
     let answer = socket
         .ask(format!("CONNECT {options}\r\nPING\r\n").as_bytes(), |answer| answer.ends_with(b"\r\n"))?;
-    ensure!(answer.starts_with(b"PONG"), "NATS refuses: {}", String::from_utf8_lossy(&answer));
+    ensure!(answer.starts_with(b"PONG"), "NATS refuses: {}", printable_bytes(&answer));
     Ok(socket)
 }
 
@@ -31,7 +36,7 @@ fn api(socket: &mut Socket, what: &str, question: &serde_json::Value) -> Result<
         question.len()
     );
     let answer = socket.ask(text.as_bytes(), |answer| answer.ends_with(b"}\r\n"))?;
-    let answer = String::from_utf8_lossy(&answer);
+    let answer = printable_bytes(&answer);
     ensure!(!answer.contains("\"error\""), "JetStream refuses {what}: {answer}");
     Ok(())
 }

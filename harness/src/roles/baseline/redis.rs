@@ -1,7 +1,8 @@
 //! Redis baselines: a channel, and a stream.
 
 use anyhow::{Result, ensure};
-use labs::lab::Place;
+use labs::lab::{Login, Place};
+use labs::printable::printable_bytes;
 
 use super::frame::Frame;
 use super::socket::{Socket, Source};
@@ -22,14 +23,23 @@ fn line(answer: &[u8]) -> bool {
 }
 
 fn connect(place: &Place) -> Result<Socket> {
-    let (mut socket, login) = Socket::to_broker(place, "redis", 6379)?;
-    if let Some((user, password)) = login {
-        let auth: &[&[u8]] = match user.as_str() {
+    let address = place.broker()?;
+    let mut socket = match address.unix() {
+        Some(path) => Socket::connect(&format!("unix:{}", path.display()))?,
+        None => Socket::to_broker(place, "redis")?.0,
+    };
+    if let Some((user, Some(password))) = address.login().map(Login::reveal) {
+        let auth: &[&[u8]] = match user {
             "" => &[b"AUTH", password.as_bytes()],
             user => &[b"AUTH", user.as_bytes(), password.as_bytes()],
         };
         let answer = socket.ask(&command(auth), line)?;
         ensure!(answer.starts_with(b"+OK"), "Redis refuses the login");
+    }
+    if address.database() > 0 {
+        let number = address.database().to_string();
+        let answer = socket.ask(&command(&[b"SELECT", number.as_bytes()]), line)?;
+        ensure!(answer.starts_with(b"+OK"), "Redis has no database {number}");
     }
     Ok(socket)
 }
@@ -67,7 +77,7 @@ pub(super) const STREAM: Wire = Wire {
         ensure!(
             made.starts_with(b"+OK"),
             "Redis refuses to create the consumer group: {}",
-            String::from_utf8_lossy(&made)
+            printable_bytes(&made)
         );
         let read: [&[u8]; 12] = [
             b"XREADGROUP",

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use labs::lab::Place;
+use labs::printable::printable_bytes;
 
 /// No peer or broker takes so long over one read or write.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,13 +32,9 @@ impl Socket {
     }
 
     /// Connects to the broker's endpoint of a protocol; also who to say one is.
-    pub(super) fn to_broker(
-        place: &Place,
-        protocol: &str,
-        usual_port: u16,
-    ) -> Result<(Self, Option<(String, String)>)> {
-        let endpoint = place.endpoint(protocol, usual_port)?;
-        Ok((Self::connect(&format!("{}:{}", endpoint.host, endpoint.port))?, endpoint.login))
+    pub(super) fn to_broker(place: &Place, protocol: &str) -> Result<(Self, (String, String))> {
+        let endpoint = place.endpoint(protocol)?;
+        Ok((Self::connect(&endpoint.to_string())?, endpoint.login.unwrap_or_default()))
     }
 
     fn prepared(self) -> Result<Self> {
@@ -77,7 +74,7 @@ impl Socket {
         while !enough(&answer) {
             let read = self.read(&mut part).context("the other side does not answer")?;
             if read == 0 {
-                bail!("the other side closed the connection after `{}`", String::from_utf8_lossy(&answer));
+                bail!("the other side closed the connection after `{}`", printable_bytes(&answer));
             }
             answer.extend_from_slice(&part[..read]);
             ensure!(answer.len() <= MOST, "the other side answers with more than {MOST} bytes");

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use labs::lab::Place;
+use labs::printable::printable_bytes;
 
 use super::frame::Frame;
 use super::socket::{Socket, Source};
@@ -22,11 +23,10 @@ fn whole(answer: &[u8]) -> bool {
 }
 
 fn connect(place: &Place) -> Result<Socket> {
-    let (mut socket, login) = Socket::to_broker(place, "stomp", 61613)?;
-    let (user, password) = login.unwrap_or_else(|| ("guest".to_owned(), "guest".to_owned()));
+    let (mut socket, (user, password)) = Socket::to_broker(place, "stomp")?;
     let headers = [
         ("accept-version", "1.2"),
-        ("host", "/"),
+        ("host", place.broker()?.vhost()),
         ("login", &*user),
         ("passcode", &*password),
         ("heart-beat", "0,0"),
@@ -35,7 +35,7 @@ fn connect(place: &Place) -> Result<Socket> {
     ensure!(
         answer.starts_with(b"CONNECTED"),
         "the broker refuses the STOMP connection: {}",
-        String::from_utf8_lossy(&answer)
+        printable_bytes(&answer)
     );
     Ok(socket)
 }
@@ -54,9 +54,9 @@ pub(super) const TOPIC: Wire = Wire {
         let mut socket = connect(place)?;
         let headers = [("destination", &*topic(place)), ("id", "0"), ("ack", "auto"), ("receipt", "in")];
         let answer = socket.ask(&frame("SUBSCRIBE", &headers), whole)?;
-        let answer = String::from_utf8_lossy(&answer);
+        let answer = printable_bytes(&answer);
         ensure!(
-            answer.trim_start().starts_with("RECEIPT"),
+            answer.trim_start_matches("\\n").starts_with("RECEIPT"),
             "the broker refuses the STOMP subscription: {answer}"
         );
         Ok(Source::Open(socket))

@@ -42,14 +42,14 @@ pub(super) async fn lives() -> Result<()> {
 pub(super) async fn restarts() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let mut server = start(Broker::Nats, true, &dir).await?;
-    let (url, pids) = (server.url().to_owned(), server.pids());
+    let (url, pids) = (server.address().clone(), server.pids());
     let mut client = Client::connect(&server)?;
     let stream = r#"{"name":"kept","subjects":["kept"],"storage":"file"}"#;
     client.ask("$JS.API.STREAM.CREATE.kept", stream)?;
     let confirmed = client.ask("kept", "body")?;
     ensure!(confirmed.contains("\"seq\":1"), "it is not confirmed: {confirmed}");
     server.restart().await?;
-    ensure!(server.url() == url && server.pids() != pids, "another port, or the same process");
+    ensure!(*server.address() == url && server.pids() != pids, "another port, or the same process");
     let info = Client::connect(&server)?.ask("$JS.API.STREAM.INFO.kept", "")?;
     ensure!(info.contains("\"messages\":1,"), "after the restart it says {info}");
     let pid = server.pids().context("no pids")?[0];
@@ -69,13 +69,13 @@ pub(super) async fn by_url() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let own = start(Broker::Nats, true, &dir).await?;
     let options = Options { durable: true, dir: dir.path() };
-    let source = Source::Url(own.url().to_owned());
+    let source = Source::Url(own.address().clone());
     let mut server = Server::start(Broker::Nats, &source, &options).await?;
     ensure!(server.guarantee_limit().is_none() && server.pids().is_none(), "not taken for what it is");
     ensure!(server.kill().is_err() && server.pause().is_err(), "the user's own broker can be killed");
     server.stop().await?;
     ensure!(own.pids().is_some_and(|pids| runs(pids[0])), "stop ended the user's own broker");
-    let url = own.url().replace("//", "//me:secret@");
+    let url = own.address().reveal().replace("//", "//me:secret@");
     own.stop().await?;
     let error = refused(Broker::Nats, url, &options).await?;
     ensure!(error.contains("is it running"), "{error}");
@@ -98,7 +98,7 @@ async fn with_login(dir: &tempfile::TempDir, args: &[&str], right: &str, wrong: 
     let options = Options { durable: false, dir: dir.path() };
     wait_until("it listens", || Ok(TcpStream::connect(("127.0.0.1", port)).is_ok()))?;
     let url = |login: &str| format!("nats://{login}127.0.0.1:{port}");
-    let good = Server::start(Broker::Nats, &Source::Url(url(right)), &options).await;
+    let good = Server::start(Broker::Nats, &super::own(Broker::Nats, &url(right))?, &options).await;
     let mut errors = Vec::new();
     for login in ["", wrong] {
         errors.push(refused(Broker::Nats, url(login), &options).await);
@@ -119,7 +119,7 @@ struct Client(BufReader<TcpStream>);
 
 impl Client {
     fn connect(server: &Server) -> Result<Self> {
-        let stream = TcpStream::connect(server.url().trim_start_matches("nats://"))?;
+        let stream = TcpStream::connect(server.address().reveal().trim_start_matches("nats://"))?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         let mut client = Self(BufReader::new(stream));
         client.0.get_mut().write_all(b"CONNECT {\"verbose\":false}\r\nSUB answers 1\r\n")?;

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use anyhow::{Context as _, Result, bail, ensure};
 use harness::broker::{self, Server, Source};
 use harness::process::{runs, tree};
-use labs::lab::{Broker, Place};
+use labs::lab::Broker;
 use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 
@@ -32,7 +32,7 @@ pub(super) async fn pair() -> Result<()> {
     // AMQP, STOMP, MQTT, distribution and epmd, of each.
     listeners(&family, 10)?;
     for protocol in ["stomp", "mqtt"] {
-        let port = Place::new("it", Some(one.url())).endpoint(protocol, 0)?.port;
+        let port = one.address().endpoint(protocol)?.port;
         TcpStream::connect((Ipv4Addr::LOCALHOST, port))
             .with_context(|| format!("nobody listens for {protocol}"))?;
         let seen = one.settings().get(&format!("{protocol} port")).cloned();
@@ -41,11 +41,11 @@ pub(super) async fn pair() -> Result<()> {
 
     publish(&one, "kept").await?;
     ensure!(get(&other, "kept").await.is_err(), "one node's queue is in the other");
-    let url = one.url().to_owned();
+    let url = one.address().clone();
     let before = std::time::Instant::now();
     one.restart().await?;
     println!("a RabbitMQ node's restart: {:?}", before.elapsed());
-    ensure!(one.url() == url, "another address after the restart");
+    ensure!(*one.address() == url, "another address after the restart");
     let kept = get(&one, "kept").await.context("the queue has gone")?;
     ensure!(kept.as_deref() == Some(&b"body"[..]), "the confirmed message came back as {kept:?}");
 
@@ -59,7 +59,7 @@ pub(super) async fn pair() -> Result<()> {
 }
 
 async fn publish(server: &Server, queue: &str) -> Result<()> {
-    let connection = Connection::connect(server.url(), ConnectionProperties::default()).await?;
+    let connection = Connection::connect(server.address().reveal(), ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     let durable = QueueDeclareOptions { durable: true, ..Default::default() };
     channel.queue_declare(queue.into(), durable, Default::default()).await?;
@@ -75,7 +75,7 @@ async fn publish(server: &Server, queue: &str) -> Result<()> {
 }
 
 async fn get(server: &Server, queue: &str) -> Result<Option<Vec<u8>>> {
-    let connection = Connection::connect(server.url(), ConnectionProperties::default()).await?;
+    let connection = Connection::connect(server.address().reveal(), ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     // Passive: a queue that has gone is an error here, and not made anew.
     let passive = QueueDeclareOptions { passive: true, durable: true, ..Default::default() };

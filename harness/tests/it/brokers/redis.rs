@@ -10,7 +10,7 @@ use super::{empty, listeners, start};
 use crate::wait_until;
 
 pub(super) async fn client(server: &Server) -> Result<redis::aio::MultiplexedConnection> {
-    Ok(redis::Client::open(server.url())?.get_multiplexed_async_connection().await?)
+    Ok(redis::Client::open(server.address().reveal())?.get_multiplexed_async_connection().await?)
 }
 
 pub(super) async fn lives() -> Result<()> {
@@ -44,10 +44,10 @@ pub(super) async fn restarts() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let mut server = start(Broker::Redis, true, &dir).await?;
     ensure!(server.guarantee_limit().is_none(), "{:?}", server.guarantee_limit());
-    let (url, pids) = (server.url().to_owned(), server.pids());
+    let (url, pids) = (server.address().clone(), server.pids());
     let _: () = redis::cmd("SET").arg("kept").arg("yes").query_async(&mut client(&server).await?).await?;
     server.restart().await?;
-    ensure!(server.url() == url && server.pids() != pids, "another port, or the same process");
+    ensure!(*server.address() == url && server.pids() != pids, "another port, or the same process");
     let kept: Option<String> = redis::cmd("GET").arg("kept").query_async(&mut client(&server).await?).await?;
     ensure!(kept.as_deref() == Some("yes"), "the data have gone");
     // One that was ended by somebody else is noticed, and its end is told.
@@ -84,7 +84,7 @@ pub(super) async fn pauses() -> Result<()> {
 pub(super) async fn by_url() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let own = start(Broker::Redis, true, &dir).await?;
-    let source = Source::Url(own.url().to_owned());
+    let source = Source::Url(own.address().clone());
     let options = Options { durable: true, dir: dir.path() };
     let mut server = Server::start(Broker::Redis, &source, &options).await?;
     ensure!(server.guarantee_limit().is_none() && server.pids().is_none(), "it is not taken for what it is");

@@ -39,7 +39,9 @@ impl House {
                 pages.push(url.to_owned());
             }
             if let Some(url) = line["broker"].as_str() {
-                broker = Some(url.to_owned());
+                // An address with a password stands in a file.
+                let read = |path| std::fs::read_to_string(path).map(|text| text.trim().to_owned());
+                broker = Some(url.strip_prefix('@').map_or(Ok(url.to_owned()), read)?);
             }
             // The last line before Ctrl-C.
             if line["labs"].is_array() {

@@ -120,7 +120,7 @@ struct Eye {
 
 impl Eye {
     async fn open(place: &Place) -> Result<Self> {
-        let endpoint = place.endpoint("mqtt", 1883)?;
+        let endpoint = place.endpoint("mqtt")?;
         let mut socket = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
         socket.write_all(b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00").await?;
         let mut eye = Self { socket, unread: Vec::new() };

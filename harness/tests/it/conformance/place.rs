@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use harness::broker::{self, Options, Server, Source};
 use harness::roles::protocol::{Init, Kind};
-use labs::lab::{Broker, Directory, Knob, Place, Registry};
+use labs::lab::{Broker, BrokerAddress, Directory, Knob, Place, Registry};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -27,7 +27,7 @@ const NEVER_CLAIM: usize = 600_000;
 #[derive(Clone)]
 pub(crate) struct Site {
     name: String,
-    url: Option<String>,
+    address: Option<BrokerAddress>,
     registry: Arc<Registry>,
     knobs: BTreeMap<String, usize>,
     patience: Duration,
@@ -38,17 +38,17 @@ pub(crate) struct Site {
 impl Site {
     /// A site of its own, in the shared broker where it needs one.
     pub(crate) fn new(what: &str, broker: Option<Broker>) -> Result<Self> {
-        let url = broker.map(shared).transpose()?;
-        Ok(Self::at(what, url))
+        let address = broker.map(shared).transpose()?;
+        Ok(Self::at(what, address))
     }
 
     /// A site of its own, at this broker.
-    pub(crate) fn at(what: &str, url: Option<String>) -> Self {
+    pub(crate) fn at(what: &str, address: Option<BrokerAddress>) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("it-{}-{number}-{what}", std::process::id());
         let knobs = CLAIMS.iter().map(|knob| ((*knob).to_owned(), NEVER_CLAIM)).collect();
-        Self { name, url, registry: Arc::default(), knobs, patience: PATIENCE, places: Arc::default() }
+        Self { name, address, registry: Arc::default(), knobs, patience: PATIENCE, places: Arc::default() }
     }
 
     /// The same, and conditions are waited for no longer than this.
@@ -94,7 +94,7 @@ impl Site {
             receivers: 1,
             run: 1,
             name: self.name.clone(),
-            url: self.url.clone(),
+            address: self.address.clone(),
             knobs: self.knobs.clone(),
             bind: BTreeMap::new(),
             filter: None,
@@ -109,7 +109,7 @@ impl Site {
 
     /// The place, where so many roles bind.
     pub(crate) fn place_of(&self, binders: usize) -> Place {
-        let place = Place::new(&self.name, self.url.as_deref())
+        let place = Place::new(&self.name, self.address.as_ref())
             .with_registry(Arc::clone(&self.registry))
             .with_directory(Arc::new(Directory::local(binders)))
             .with_knobs(self.knobs.clone());
@@ -131,14 +131,14 @@ impl Site {
         }
     }
 
-    /// The broker's address.
+    /// The broker's address, with its password: for clients.
     pub(crate) fn url(&self) -> Result<&str> {
-        self.url.as_deref().context("no broker")
+        Ok(self.address.as_ref().context("no broker")?.reveal())
     }
 
     /// This site at another broker.
     pub(crate) fn moved_to(&self, server: &Server) -> Self {
-        Self { url: Some(server.url().to_owned()), ..self.clone() }
+        Self { address: Some(server.address().clone()), ..self.clone() }
     }
 }
 
@@ -163,29 +163,29 @@ pub(crate) async fn own(broker: Broker, durable: bool) -> Result<(Server, TempDi
 }
 
 struct Shared {
-    url: Result<String, String>,
+    address: Result<BrokerAddress, String>,
     keeper: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
 
 static SHARED: [OnceLock<Shared>; Broker::ALL.len()] = [const { OnceLock::new() }; Broker::ALL.len()];
 
 /// The address of the broker that tests share; the first to ask starts it.
-fn shared(broker: Broker) -> Result<String> {
+fn shared(broker: Broker) -> Result<BrokerAddress> {
     let slot = Broker::ALL.iter().position(|other| *other == broker).context("an unknown broker")?;
-    SHARED[slot].get_or_init(|| start(broker)).url.clone().map_err(|error| anyhow!(error))
+    SHARED[slot].get_or_init(|| start(broker)).address.clone().map_err(|error| anyhow!(error))
 }
 
 /// A broker is killed when the thread that started it ends, and tests' threads
 /// come and go: so it has one of its own.
 fn start(broker: Broker) -> Shared {
-    let (started, url) = std::sync::mpsc::channel();
+    let (started, address) = std::sync::mpsc::channel();
     let (stop, stopped) = oneshot::channel();
     let keep = async move || {
         let (server, dir) = match own(broker, true).await {
             Ok(own) => own,
             Err(error) => return drop(started.send(Err(format!("{error:#}")))),
         };
-        let _ = started.send(Ok(server.url().to_owned()));
+        let _ = started.send(Ok(server.address().clone()));
         let _ = stopped.await;
         if let Err(error) = server.stop().await {
             eprintln!("{broker} could not be stopped: {error:#}");
@@ -196,8 +196,8 @@ fn start(broker: Broker) -> Shared {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime for the broker's keeper").block_on(keep());
     });
-    let url = url.recv().unwrap_or_else(|_| Err("the broker's keeper has panicked".to_owned()));
-    Shared { url, keeper: Mutex::new(Some((stop, keeper))) }
+    let address = address.recv().unwrap_or_else(|_| Err("the broker's keeper has panicked".to_owned()));
+    Shared { address, keeper: Mutex::new(Some((stop, keeper))) }
 }
 
 /// Stops what was started for all tests.

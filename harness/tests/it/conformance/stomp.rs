@@ -182,7 +182,7 @@ async fn poison(site: Site) -> Result<()> {
 }
 
 async fn connect(place: &Place) -> Result<TcpStream> {
-    let endpoint = place.endpoint("stomp", 61613)?;
+    let endpoint = place.endpoint("stomp")?;
     let (user, password) = endpoint.login.context("no login")?;
     let mut stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
     let frame = format!("CONNECT\naccept-version:1.2\nhost:/\nlogin:{user}\npasscode:{password}\n\n\0");

@@ -25,7 +25,7 @@ use tokio::time::timeout_at;
 
 use crate::apps::answer::Answer;
 use crate::erased::{AnyPublisher, AnySubscriber, PubSubLab};
-use crate::lab::Place;
+use crate::lab::{BrokerAddress, Place};
 use crate::pubsub::{Event, Publisher, Subscriber};
 use crate::reqrep::return_address::request_message;
 use crate::topic::{Filter, Topic};
@@ -223,12 +223,12 @@ impl Gatherer {
 }
 
 /// The place of a scatter-gather; an error if its name is not valid.
-pub fn place(name: &str, url: &str) -> Result<Place> {
+pub fn place(name: &str, address: Option<&BrokerAddress>) -> Result<Place> {
     ensure!(
         is_name(name),
         "`{name}` is not a name for a place: use letters, digits, `_` and `-`, 64 at most"
     );
-    Ok(Place::new(name, Some(url)))
+    Ok(Place::new(name, address))
 }
 
 #[cfg(test)]

@@ -55,6 +55,7 @@ pub struct RedisList {
 impl Lab for RedisList {
     const TRANSPORT: &'static str = "redis";
     const BROKER: Option<Broker> = Some(Broker::Redis);
+    const BROKER_SINCE: Option<(u32, u32)> = Some((6, 2));
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;

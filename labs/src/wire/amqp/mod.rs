@@ -51,11 +51,11 @@ pub(crate) struct AmqpConnection {
 impl AmqpConnection {
     /// Connects to the broker of this place, and opens the channel.
     pub(crate) async fn open(place: &Place) -> Result<Self> {
-        let url = place.url()?;
+        let address = place.broker()?;
         let properties = ConnectionProperties::default().with_connection_name(place.role().into());
-        let connection = Connection::connect(url, properties)
+        let connection = Connection::connect_uri(address.amqp_uri()?, properties)
             .await
-            .with_context(|| format!("cannot connect to RabbitMQ at {url}"))?;
+            .with_context(|| format!("cannot connect to RabbitMQ at {address}"))?;
         let channel = Rc::new(connection.create_channel().await.context("cannot open a channel")?);
         Ok(Self { channel, place: place.clone(), connection })
     }

@@ -99,9 +99,10 @@ impl MqttConnection {
         if !events.options.clean_start() {
             event_loop::expect_pubrel(&mut events);
         }
+        let broker = place.broker()?;
         let connack = event_loop::connack(&mut events)
             .await
-            .with_context(|| format!("cannot connect to the MQTT broker at {}", place.url().unwrap_or("")))?;
+            .with_context(|| format!("cannot connect to the MQTT broker at {broker}"))?;
         let in_flight = Arc::new(InFlight::default());
         let (incoming, messages) = mpsc::channel(capacity);
         let event_loop = tokio::spawn(event_loop::run(events, Arc::clone(&in_flight), incoming, drops));
@@ -171,10 +172,10 @@ pub(crate) async fn end_session(place: &Place, session: &str) -> Result<()> {
 }
 
 fn options(place: &Place, settings: ConnectSettings) -> Result<MqttOptions> {
-    let endpoint = place.endpoint("mqtt", 1883)?;
-    // Without a client identifier the broker makes one up.
-    let mut options =
-        MqttOptions::new(settings.session.clone().unwrap_or_default(), endpoint.host, endpoint.port);
+    let endpoint = place.endpoint("mqtt")?;
+    // Without a client identifier the broker makes one up. The client puts host and port together.
+    let identifier = settings.session.clone().unwrap_or_default();
+    let mut options = MqttOptions::new(identifier, endpoint.host_in_url(), endpoint.port);
     if let Some((user, password)) = endpoint.login {
         options.set_credentials(user, password);
     }

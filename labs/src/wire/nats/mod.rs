@@ -26,7 +26,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
 use tokio::task::unconstrained;
 
-use crate::lab::{Knob, Place};
+use crate::lab::{Knob, Login, Place};
 
 pub(crate) mod jetstream;
 pub(crate) mod subjects;
@@ -53,10 +53,18 @@ pub(crate) struct NatsConnection {
 impl NatsConnection {
     /// Connects to the place's broker.
     pub(crate) async fn connect(place: &Place) -> Result<Self> {
-        let url = place.url()?;
+        let address = place.broker()?;
         let (losing, lost) = watch::channel(false);
         let connected = AtomicBool::new(false);
-        let options = ConnectOptions::new()
+        // The client ignores a login that stands in an address.
+        let options = match address.login().map(Login::reveal) {
+            None => ConnectOptions::new(),
+            Some((token, None)) => ConnectOptions::with_token(token.to_owned()),
+            Some((user, Some(password))) => {
+                ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned())
+            }
+        };
+        let options = options
             .name(place.role())
             .subscription_capacity(place.knob(HIGH_WATER).max(1))
             .client_capacity(COMMANDS)
@@ -74,8 +82,10 @@ impl NatsConnection {
                     Duration::MAX
                 }
             });
-        let client =
-            options.connect(url).await.with_context(|| format!("cannot connect to NATS at {url}"))?;
+        let client = options
+            .connect(format!("nats://{}", address.endpoint("nats")?))
+            .await
+            .with_context(|| format!("cannot connect to NATS at {address}"))?;
         Ok(Self { client, lost })
     }
 

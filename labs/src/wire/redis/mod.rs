@@ -11,6 +11,7 @@
 //! - [`resp`]: Redis's protocol (RESP 2), as far as publish/subscribe needs it.
 //! - [`stream`]: the entries of a stream, as they stand in an answer.
 //! - [`group`]: what a consumer of a consumer group must know of it.
+//! - [`RedisSocket`]: a plain TCP or Unix socket, for labs that speak the protocol themselves.
 //! - [`remove_keys`]: how a lab removes what it made.
 //!
 //! It promises that commands of one connection are written in order while fewer than
@@ -23,20 +24,21 @@ pub(crate) mod group;
 mod pipelines;
 pub(crate) mod resp;
 mod resumable;
+mod socket;
 pub(crate) mod stream;
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo};
+use redis::{AsyncConnectionConfig, Client};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
-use crate::lab::Place;
+use crate::lab::{BrokerAddress, Login, Place};
 pub(crate) use pipelines::{CommandBatch, PIPELINE_BYTES, Pipelines};
 pub(crate) use resumable::ResumableRequest;
+pub(crate) use socket::RedisSocket;
 
 /// How long an answer may take. The crate's default of half a second fails a server that is
 /// busy, not one that is dead.
@@ -49,18 +51,19 @@ const WAITING: usize = 16_384;
 
 /// A Redis server that labs connect to.
 #[derive(Clone)]
-pub(crate) struct Redis(Client);
+pub(crate) struct Redis {
+    client: Client,
+    address: BrokerAddress,
+}
 
 impl Redis {
     /// The server of this place. Connects once, to see that it answers.
     pub(crate) async fn at(place: &Place) -> Result<Self> {
-        let url = place.url()?;
-        let info = url
-            .into_connection_info()
-            .with_context(|| format!("`{url}` is not the address of a Redis server"))?;
+        let address = place.broker()?.clone();
         // Nagle's algorithm would hold back the small commands that follow one another.
-        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        let redis = Self(Client::open(info).with_context(|| format!("cannot use {url}"))?);
+        let info = address.redis_info()?.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        let client = Client::open(info).with_context(|| format!("cannot use {address}"))?;
+        let redis = Self { client, address };
         redis.connect().await?;
         Ok(redis)
     }
@@ -77,20 +80,19 @@ impl Redis {
     }
 
     /// A plain socket, after login, for labs that write and read Redis's protocol themselves.
-    pub(crate) async fn socket(&self) -> Result<TcpStream> {
-        let info = self.0.get_connection_info();
-        let ConnectionAddr::Tcp(host, port) = info.addr() else {
-            bail!("{} is not a TCP address, as subscribing needs", info.addr());
-        };
-        let mut socket =
-            TcpStream::connect((host.as_str(), *port)).await.context("cannot connect to Redis")?;
-        socket.set_nodelay(true)?;
-        if let Some(password) = info.redis_settings().password() {
-            let user = info.redis_settings().username().unwrap_or("default");
-            socket.write_all(&redis::cmd("AUTH").arg(user).arg(password).get_packed_command()).await?;
+    /// Channels do not belong to a database, so none is selected.
+    pub(crate) async fn socket(&self) -> Result<RedisSocket> {
+        let mut socket = RedisSocket::connect(&self.address).await?;
+        let (user, password) = self.address.login().map_or(("", None), Login::reveal);
+        if let Some(password) = password {
+            let mut auth = redis::cmd("AUTH");
+            if !user.is_empty() {
+                auth.arg(user);
+            }
+            socket.write_all(&auth.arg(password).get_packed_command()).await?;
             let mut answer = [0; 5];
             socket.read_exact(&mut answer).await.context("Redis did not answer to AUTH")?;
-            ensure!(&answer == b"+OK\r\n", "Redis refused user `{user}`");
+            ensure!(&answer == b"+OK\r\n", "Redis refused the login");
         }
         Ok(socket)
     }
@@ -100,7 +102,8 @@ impl Redis {
             .set_connection_timeout(Some(ANSWER_WITHIN))
             .set_response_timeout(answer_within)
             .set_pipeline_buffer_size(WAITING);
-        self.0.get_multiplexed_async_connection_with_config(&config).await.context("cannot connect to Redis")
+        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
+        connecting.await.with_context(|| format!("cannot connect to Redis at {}", self.address))
     }
 }
 

@@ -11,7 +11,8 @@ use std::io::Write as _;
 use anyhow::{Context, Result, bail, ensure};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+
+use super::RedisSocket;
 
 /// Longest string Redis itself allows (`proto-max-bulk-len`).
 const LONGEST: usize = 512 << 20;
@@ -22,7 +23,7 @@ const READ_BYTES: usize = 64 * 1024;
 /// Writes commands that are answered by a number each, and counts the answers. Not cancel-safe:
 /// after a write that was dropped, the connection is of no use.
 pub(crate) struct RespWriter {
-    socket: TcpStream,
+    socket: RedisSocket,
     buffer: Vec<u8>,
     unwritten: usize,
     unanswered: usize,
@@ -30,7 +31,7 @@ pub(crate) struct RespWriter {
 }
 
 impl RespWriter {
-    pub(crate) fn to(socket: TcpStream) -> Self {
+    pub(crate) fn to(socket: RedisSocket) -> Self {
         Self { socket, buffer: Vec::new(), unwritten: 0, unanswered: 0, answers: BytesMut::new() }
     }
 
@@ -83,12 +84,12 @@ impl RespWriter {
 /// Reads replies when they are asked for, and no further. What a slow reader has not read stays
 /// in the socket, and then in Redis's memory.
 pub(crate) struct RespReader {
-    socket: TcpStream,
+    socket: RedisSocket,
     unread: BytesMut,
 }
 
 impl RespReader {
-    pub(crate) fn of(socket: TcpStream) -> Self {
+    pub(crate) fn of(socket: RedisSocket) -> Self {
         Self { socket, unread: BytesMut::new() }
     }
 

@@ -24,38 +24,35 @@ mod producer;
 
 use anyhow::{Context as _, Error, Result, anyhow};
 use futures_util::{SinkExt, StreamExt};
-use lapin::uri::AMQPUri;
 use tokio::net::TcpStream;
 use tokio_util::codec::Framed;
 
 use crate::lab::Place;
+use crate::printable::printable_bytes;
 use codec::{Codec, Outgoing};
 pub(crate) use codec::{Command, Frame};
 pub(crate) use consumer::ConsumerConnection;
 pub(crate) use producer::ProducerConnection;
 
-/// STOMP's usual port.
-const PORT: u16 = 61613;
 /// How much is read at once.
 const READ_BYTES: usize = 64 << 10;
 
 /// Connects, and logs in at the virtual host of the broker's address. No
 /// heart-beats are asked for: the kernel tells when a local peer has gone.
 async fn connect(place: &Place) -> Result<Framed<TcpStream, Codec>> {
-    let endpoint = place.endpoint("stomp", PORT)?;
-    let (host, port) = (endpoint.host.as_str(), endpoint.port);
-    let uri: AMQPUri = place.url()?.parse().map_err(|error: String| anyhow!(error))?;
-    let socket = TcpStream::connect((host, port)).await.with_context(|| {
-        format!("cannot connect to RabbitMQ's STOMP plugin at {host}:{port}; is it enabled?")
+    let endpoint = place.endpoint("stomp")?;
+    let socket = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.with_context(|| {
+        format!("cannot connect to RabbitMQ's STOMP plugin at {endpoint}; is it enabled?")
     })?;
     socket.set_nodelay(true)?;
+    let (user, password) = endpoint.login.as_ref().map_or(("", ""), |(user, password)| (user, password));
     let mut frames = Framed::with_capacity(socket, Codec::default(), READ_BYTES);
     let headers = [
         ("accept-version", "1.2"),
-        ("host", uri.vhost.as_str()),
+        ("host", place.broker()?.vhost()),
         ("heart-beat", "0,0"),
-        ("login", uri.authority.userinfo.username.as_str()),
-        ("passcode", uri.authority.userinfo.password.as_str()),
+        ("login", user),
+        ("passcode", password),
     ];
     frames.send(Outgoing { command: Command::Connect, headers: &headers, body: b"" }).await?;
     let answer = frames.next().await.context("RabbitMQ has closed the connection")??;
@@ -68,7 +65,7 @@ async fn connect(place: &Place) -> Result<Framed<TcpStream, Codec>> {
 /// The error that an ERROR frame reports. RabbitMQ closes the connection after some of them.
 fn refusal(frame: &Frame) -> Error {
     let message = frame.header("message").unwrap_or_default();
-    anyhow!("RabbitMQ says {message}: {}", String::from_utf8_lossy(&frame.body).trim_end())
+    anyhow!("RabbitMQ says {}: {}", printable_bytes(message.as_bytes()), printable_bytes(&frame.body))
 }
 
 /// The destination that is this place's queue. RabbitMQ declares it, durable,

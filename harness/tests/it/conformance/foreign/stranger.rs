@@ -87,7 +87,7 @@ fn of(frames: Vec<Bytes>) -> Result<ZmqMessage> {
 }
 
 async fn redis(place: &Place, command: &[Bytes]) -> Result<()> {
-    let client = redis::Client::open(place.url()?)?;
+    let client = redis::Client::open(place.broker()?.reveal())?;
     let mut connection = client.get_multiplexed_async_connection().await?;
     let mut words = redis::Cmd::new();
     for word in command {
@@ -98,7 +98,7 @@ async fn redis(place: &Place, command: &[Bytes]) -> Result<()> {
 
 /// Byte by byte: the client would refuse to write some of it.
 async fn nats(place: &Place, commands: &[u8]) -> Result<()> {
-    let endpoint = place.endpoint("nats", 4222)?;
+    let endpoint = place.endpoint("nats")?;
     let mut stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
     stream.write_all(b"CONNECT {\"verbose\":false,\"headers\":true}\r\n").await?;
     stream.write_all(commands).await?;
@@ -110,7 +110,7 @@ async fn nats(place: &Place, commands: &[u8]) -> Result<()> {
 }
 
 async fn amqp(place: &Place, exchange: &str, key: &str, properties: BasicProperties) -> Result<()> {
-    let connection = lapin::Connection::connect(place.url()?, Default::default()).await?;
+    let connection = lapin::Connection::connect(place.broker()?.reveal(), Default::default()).await?;
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     let options = BasicPublishOptions::default();
@@ -121,7 +121,7 @@ async fn amqp(place: &Place, exchange: &str, key: &str, properties: BasicPropert
 }
 
 async fn mqtt(place: &Place, topic: String, properties: PublishProperties) -> Result<()> {
-    let endpoint = place.endpoint("mqtt", 1883)?;
+    let endpoint = place.endpoint("mqtt")?;
     let (client, mut events) = AsyncClient::new(MqttOptions::new("", endpoint.host, endpoint.port), 4);
     // At QoS 1 the broker says when it has handled the message.
     client.publish_with_properties(topic, QoS::AtLeastOnce, false, "foreign", properties).await?;
@@ -132,7 +132,7 @@ async fn mqtt(place: &Place, topic: String, properties: PublishProperties) -> Re
 }
 
 async fn stomp(place: &Place, frame: &[u8]) -> Result<bool> {
-    let endpoint = place.endpoint("stomp", 61613)?;
+    let endpoint = place.endpoint("stomp")?;
     let (user, password) = endpoint.login.context("no login")?;
     let mut stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
     let mut frames = Vec::new();
