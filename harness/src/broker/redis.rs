@@ -79,10 +79,13 @@ async fn talk(redis: &mut Conversation, address: &BrokerAddress, private: Option
         answer
             .map_err(|error| anyhow!("it refuses the login; are user and password right? It says {error}"))?;
     }
-    if let Err(error) = call(redis, &["PING"]).await? {
-        let login =
-            if error.starts_with("NOAUTH") { "it wants a login (redis://USER:PASSWORD@HOST); " } else { "" };
-        bail!("{login}it says {error}");
+    match call(redis, &["PING"]).await? {
+        Ok(answer) if answer == ["PONG"] => {}
+        Ok(answer) => bail!("it answers `{}` to PING", answer.concat()),
+        Err(error) if error.starts_with("NOAUTH") => {
+            bail!("it wants a login (redis://USER:PASSWORD@HOST); it says {error}")
+        }
+        Err(error) => bail!("it says {error}"),
     }
     if address.database() > 0 {
         let number = address.database().to_string();

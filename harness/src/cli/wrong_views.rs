@@ -10,7 +10,7 @@ use clap::Args;
 use labs::catalog::Pattern;
 use labs::lab::Broker;
 
-use crate::broker::{Choices, self, Options, Server, Source};
+use crate::broker::{self, Choices, Options, Server, Source};
 use crate::command::{BrokerArgs, interruptible, lab, source, usage};
 use crate::measure::noise::Meter;
 use crate::measure::{host, schedule};

@@ -53,7 +53,11 @@ pub(crate) struct PlayArgs {
 impl PlayArgs {
     /// The name of the place: a word, because brokers use it in subjects, topics and keys.
     fn place(&self, handle: &Handle) -> Result<String> {
-        let Some(place) = &self.place else { return Ok(format!("{PLACE}-{}", handle.entry.pattern)) };
+        let Some(place) = &self.place else {
+            // Variants of a lab use a broker in different ways, too.
+            let variant = handle.entry.variant.map(|variant| format!("-{variant}")).unwrap_or_default();
+            return Ok(format!("{PLACE}-{}{variant}", handle.entry.pattern));
+        };
         let word = |c: u8| c.is_ascii_alphanumeric() || b"_-".contains(&c);
         if place.is_empty() || place.len() > 64 || !place.bytes().all(word) {
             bail!(Usage(format!("--place `{place}` is not a name: use 1 to 64 letters, digits, `_` or `-`")));

@@ -24,8 +24,8 @@ use crate::measure::clock::{self, SECOND};
 use crate::measure::cost::{Usage, process_cpu};
 use crate::measure::noise::Meter;
 use crate::results::{LoadKind, Paused};
-use crate::roles::protocol::{FromRole, Init, Kind, Measure, ToRole, kinds};
 use crate::roles::LEAVE;
+use crate::roles::protocol::{FromRole, Init, Kind, Measure, ToRole, kinds};
 use crate::supervisor::{Heard, Roles};
 
 /// How long roles may take to join. A cold client and a busy machine included.
@@ -136,14 +136,13 @@ pub async fn run(
             Err(error) => why.push_str(&format!("; nobody could look into the store: {error:#}")),
         }
     }
-    if let (Some(why), Some(server)) = (&mut failed, &broker)
-        && let Some(trouble) = server.trouble().await
-    {
-        why.push_str(&format!("; {trouble}"));
-    }
     let gone = broker.as_mut().and_then(|server| server.died());
     if let Some(gone) = &gone {
         failed = Some(format!("the broker died: {gone}"));
+    } else if let (Some(why), Some(server)) = (&mut failed, &broker)
+        && let Some(trouble) = server.trouble().await
+    {
+        why.push_str(&format!("; {trouble}"));
     }
     if gone.is_none()
         && let Err(error) = remove(&spec.handle, &name, address.as_ref(), roles.names(Kind::Subscriber)).await

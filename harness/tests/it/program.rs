@@ -150,6 +150,11 @@ impl Live {
         })
     }
 
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
     /// What it says on stdout, line by line, while it runs.
     pub(crate) fn lines(&mut self) -> Result<std::io::Lines<BufReader<std::process::ChildStdout>>> {
         Ok(BufReader::new(self.child.stdout.take().context("no pipe")?).lines())

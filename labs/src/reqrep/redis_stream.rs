@@ -61,7 +61,7 @@ pub struct RedisStream {
 impl Lab for RedisStream {
     const TRANSPORT: &'static str = "redis-stream";
     const BROKER: Option<Broker> = Some(Broker::Redis);
-    const BROKER_SINCE: Option<(u32, u32)> = Some((7, 0));
+    const BROKER_SINCE: Option<(u32, u32)> = Some((6, 2));
     const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;

@@ -65,8 +65,8 @@ fn crowd(handle: &Handle, knobs: BTreeMap<String, usize>, drain: f64) -> Result<
     let site = Site::new(&format!("{name}-crowd"), handle.entry.broker)?;
     let run = async {
         let mut server = None;
-        if let (Some(broker), Some(address)) =
-            (handle.entry.broker, site.init(name, Kind::Sender, 0).address) {
+        if let (Some(broker), Some(address)) = (handle.entry.broker, site.init(name, Kind::Sender, 0).address)
+        {
             let options = Options { durable: true, dir: &guard::session_dir() };
             server = Some(Server::start(broker, &Source::Url(address), &options).await?);
         }
