@@ -78,7 +78,7 @@ async fn run(handle: &Handle, choices: Choices, output: &OutputOptions, measure:
     if !output.json {
         outln!("{}: {}\n", entry.name, over)?;
     }
-    scenario::run(handle, server.as_ref().map(Server::address), output).await?;
+    scenario::run(handle, server.as_ref(), output).await?;
     // An unoptimised build would measure the compiler's absence.
     if measure && !cfg!(debug_assertions) {
         measured(handle, server.as_mut(), output).await?;

@@ -12,9 +12,9 @@ mod reqrep;
 
 use anyhow::Result;
 use labs::catalog::Pattern;
-use labs::lab::BrokerAddress;
 use narrator::{PATIENCE, Scenario};
 
+use crate::broker::Server;
 use crate::roles::Handle;
 use crate::roles::protocol::Kind;
 use crate::supervisor::{Placement, Roles};
@@ -24,15 +24,18 @@ pub(crate) use narrator::OutputOptions;
 /// Plays the scenario of a lab's pattern. The place is cleaned up afterwards.
 pub(crate) async fn run(
     handle: &Handle,
-    address: Option<&BrokerAddress>,
+    server: Option<&Server>,
     output: &OutputOptions,
 ) -> Result<()> {
+    let address = server.map(Server::address);
     let name = format!("lab-run-{:08x}", trial::run_number());
     let placement = Placement { threads: handle.entry.in_process(), cpus: Vec::new() };
     let roles = Roles::start(handle, Vec::new(), placement)?;
     // More subscribers than any scenario has: what is not there need not be removed.
     let subscribers = (0..4).map(|index| format!("{}-{index}", Kind::Subscriber)).collect();
-    trial::note(handle, &name, address, subscribers);
+    // What is in a private broker goes with it.
+    let own = server.filter(|server| !server.is_private()).map(Server::address);
+    trial::note(handle, &name, own, subscribers);
     let mut scenario = Scenario { handle, output, roles, name, address, heard: Vec::new() };
     let played = match handle.entry.pattern {
         Pattern::OneWay => oneway::run(&mut scenario).await,
