@@ -47,6 +47,14 @@ fn version<'a>(lock: &'a str, name: &str) -> Option<&'a str> {
 }
 
 fn said(program: &str, args: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(args).output().ok().filter(|output| output.status.success())?;
+    let mut command = Command::new(program);
+    // A hook of git that builds this has variables for the repository of the hook.
+    let local = Command::new("git").args(["rev-parse", "--local-env-vars"]).output();
+    for name in
+        local.map(|local| String::from_utf8_lossy(&local.stdout).into_owned()).unwrap_or_default().lines()
+    {
+        command.env_remove(name);
+    }
+    let output = command.args(args).output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -1,6 +1,8 @@
 //! `lab regress` as its users run it. What it makes of numbers is tested beside
 //! the verdict; here nothing depends on how fast anything is.
 
+mod repository;
+
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
@@ -22,6 +24,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("regress::lab_that_base_does_not_have", missing_lab),
         needs(Broker::Redis, "regress::one_broker_for_all_three", shares_a_broker),
     ];
+    trials.extend(repository::trials());
     trials.extend(USAGE.iter().map(|(name, args, words)| {
         trial(&format!("regress::usage_{name}"), move || {
             run(&[&["regress"], *args].concat())?.expect(2)?.told(words)

@@ -1,7 +1,7 @@
 //! `lab regress`: compares head with base, interleaved, and gives a verdict.
 //!
 //! In reading order: the record of a comparison ([`record`]), the two programs
-//! ([`build`]), the rounds of measurement ([`rounds`]), the verdict from the samples
+//! ([`build`], from a [`repository`]), the rounds of measurement ([`rounds`]), the verdict from the samples
 //! ([`verdict`]), and the report ([`report`]).
 
 pub mod measures;
@@ -9,6 +9,7 @@ pub mod outcome;
 pub mod record;
 
 pub mod build;
+pub mod repository;
 pub mod rounds;
 
 pub mod report;
