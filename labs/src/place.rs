@@ -3,6 +3,7 @@
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
@@ -11,6 +12,32 @@ use tokio::sync::watch;
 use crate::address::{BrokerAddress, Endpoint};
 use crate::incidents::{Incident, Incidents};
 use crate::knob::Knob;
+
+/// The environment variable that names the folder of this session: what is in it is removed
+/// when the session ends, whatever the end is.
+pub const SESSION: &str = "LAB_SESSION";
+/// The same on a disk, for what is to outlive the process that wrote it, and not the session.
+pub const SESSION_STATE: &str = "LAB_SESSION_STATE";
+
+/// The folder for files that live as long as the program, as sockets do: the session's, or
+/// else one of this user.
+pub fn session_folder() -> PathBuf {
+    let existing = |name: &str| absolute(name).filter(|folder| folder.is_dir());
+    existing(SESSION).or_else(|| existing("XDG_RUNTIME_DIR")).unwrap_or_else(std::env::temp_dir)
+}
+
+/// The folder for files that outlive a program, and a restart of the machine: with the user's
+/// other state, unless the session has a folder for them.
+pub fn state_folder() -> PathBuf {
+    absolute(SESSION_STATE)
+        .or_else(|| absolute("XDG_STATE_HOME"))
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .unwrap_or_else(std::env::temp_dir)
+}
+
+fn absolute(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+}
 
 /// Where a run happens: the broker's address, or a directory of peers; a name
 /// no other run uses; the knobs.

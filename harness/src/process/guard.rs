@@ -6,9 +6,10 @@
 //! become its children) and starts the *worker*, which does the work. The guard holds the
 //! reading end of a pipe whose other end only the front has: end of file means that the
 //! front has ended. When the worker or the front ends, the guard kills every descendant,
-//! removes the session's folder and ends with the worker's exit code. If the guard itself
+//! removes the session's folders and ends with the worker's exit code. If the guard itself
 //! is killed, the kernel kills the worker (parent death signal), and the front, also a
-//! subreaper, kills the rest.
+//! subreaper, kills the rest. If all three are killed at once, the next start removes what
+//! is left ([`session`]).
 
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -20,9 +21,11 @@ use anyhow::{Context, Result};
 use rustix::io::FdFlags;
 use rustix::process::{Signal, WaitOptions};
 use tokio::io::AsyncReadExt as _;
-use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::arguments;
+use super::session;
+use super::signals::{self, Listener, PASSED_ON};
 use crate::process;
 
 /// `guard:PARENT:FD:DIR` or `worker:PARENT::DIR`. It counts only for a child of
@@ -40,9 +43,26 @@ struct Post {
 /// signal's number if a signal ended it). Call it before any thread is started
 /// and after the arguments have been checked.
 pub fn enter() -> Result<()> {
+    enter_with(Logs::OfTheSession)
+}
+
+/// As [`enter`]; but the logs of producers stay where the user keeps such things, and are
+/// found again by the next session.
+pub fn enter_and_keep_logs() -> Result<()> {
+    enter_with(Logs::Kept)
+}
+
+/// What becomes of the logs that producers write.
+#[derive(Clone, Copy)]
+enum Logs {
+    OfTheSession,
+    Kept,
+}
+
+fn enter_with(logs: Logs) -> Result<()> {
     match post() {
         None => front(),
-        Some(post) if post.role == "guard" => guard(&post),
+        Some(post) if post.role == "guard" => guard(&post, logs),
         Some(_) => Ok(()),
     }
 }
@@ -63,34 +83,21 @@ pub fn session_root() -> u32 {
 }
 
 /// The RAM disk, where accounts are kept.
-pub const SHARED: &str = "/dev/shm";
+pub const SHARED: &str = session::SHARED;
 
 /// How the names of this session's folders in [`SHARED`] begin: the guard
 /// removes their remains.
 pub fn shared_prefix() -> String {
-    prefix_of(&session_dir())
+    session::shared_prefix(&session_dir())
 }
 
-fn prefix_of(session: &Path) -> String {
-    let name = session.file_name().unwrap_or_default().to_string_lossy();
-    format!("messaging-lab-{name}-")
-}
-
-/// Removes everything temporary of a session, and of those that were started in
-/// its folder and killed with it.
-fn clear(session: &Path) {
-    for entry in std::fs::read_dir(session).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with("lab-") && entry.path().is_dir() {
-            clear(&entry.path());
-        }
+/// Marks a new folder as one of this session's, for whoever finds it when the session has
+/// been killed.
+pub fn belongs_to_session(folder: &Path) {
+    if let Some(post) = post() {
+        // Without the mark it is removed all the same, unless everything is killed at once.
+        let _ = session::link(folder, &post.dir);
     }
-    let prefix = prefix_of(session);
-    for entry in std::fs::read_dir(SHARED).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(&prefix) {
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
-    let _ = std::fs::remove_dir_all(session);
 }
 
 fn parent() -> u32 {
@@ -119,36 +126,49 @@ fn again(role: &str, fd: Option<RawFd>, dir: &Path) -> Result<Command> {
     Ok(command)
 }
 
-/// Terminal and supervisor speak to the whole group or to the front only: the
-/// keyboard's signals reach the worker by themselves, the others are passed on.
+/// The signals that are for the worker. A terminal sends its own to the whole process group,
+/// and others only reach the front: so all are passed on. An interruption is passed on as
+/// another signal, so that the worker can tell that it is the same.
 struct Signals {
-    ignored: [Stream; 2],
-    term: Stream,
-    hangup: Stream,
+    interrupt: Listener,
+    passed_on: Listener,
+    quit: Listener,
+    term: Listener,
+    hangup: Listener,
+    /// The front passes interruptions on; the guard only what the front has passed on.
+    is_front: bool,
 }
 
 impl Signals {
-    fn new() -> Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
+    fn new(is_front: bool) -> Result<Self> {
         Ok(Self {
-            ignored: [listen(SignalKind::interrupt())?, listen(SignalKind::quit())?],
-            term: listen(SignalKind::terminate())?,
-            hangup: listen(SignalKind::hangup())?,
+            interrupt: Listener::new(SignalKind::interrupt())?,
+            passed_on: Listener::new(SignalKind::from_raw(PASSED_ON.as_raw()))?,
+            quit: Listener::new(SignalKind::quit())?,
+            term: Listener::new(SignalKind::terminate())?,
+            hangup: Listener::new(SignalKind::hangup())?,
+            is_front,
         })
     }
 
     /// The next signal to pass on.
     async fn next(&mut self) -> Signal {
-        let [interrupt, quit] = &mut self.ignored;
         loop {
             tokio::select! {
-                _ = self.term.recv() => return Signal::TERM,
-                _ = self.hangup.recv() => return Signal::HUP,
-                _ = interrupt.recv() => {}
-                _ = quit.recv() => {}
+                () = self.quit.recv() => return Signal::QUIT,
+                () = self.term.recv() => return Signal::TERM,
+                () = self.hangup.recv() => return Signal::HUP,
+                () = self.passed_on.recv() => return PASSED_ON,
+                () = self.interrupt.recv() => if self.is_front { return PASSED_ON },
             }
         }
     }
+}
+
+/// Passes a signal on. One that has no handler for interruptions yet is ended by them.
+fn pass_on(pid: u32, sent: Signal) {
+    let sent = if sent == PASSED_ON && !signals::handles(pid, PASSED_ON) { Signal::INT } else { sent };
+    process::signal(pid, sent);
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
@@ -163,10 +183,7 @@ fn subreaper() -> Result<()> {
 
 fn front() -> Result<()> {
     subreaper()?;
-    let temp = std::env::temp_dir();
-    let dir = tempfile::Builder::new().prefix("lab-").tempdir_in(&temp).with_context(|| {
-        format!("cannot make a folder in {}; set TMPDIR to a folder you may write to", temp.display())
-    })?;
+    let (dir, alive) = session::new()?;
     let (reader, _writer) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context("cannot make a pipe")?;
     let mut command = again("guard", Some(reader.as_raw_fd()), dir.path())?;
@@ -183,31 +200,36 @@ fn front() -> Result<()> {
         });
     }
     let (status, died) = runtime()?.block_on(async {
-        let mut signals = Signals::new()?;
+        let mut signals = Signals::new(true)?;
         let mut child =
             tokio::process::Command::from(command).spawn().context("cannot start the guard process")?;
         drop(reader);
         let pid = child.id().unwrap_or(0);
+        // Beside the work, which need not wait for it.
+        let sweeping = tokio::task::spawn_blocking(session::sweep);
         loop {
             tokio::select! {
                 status = child.wait() => {
                     let status = status.context("cannot wait for the guard process")?;
+                    let _ = sweeping.await;
                     return anyhow::Ok((status, status.signal().is_some()));
                 }
-                sent = signals.next() => process::signal(pid, sent),
+                sent = signals.next() => pass_on(pid, sent),
             }
         }
     })?;
     if died {
+        tell("guard", status);
         sweep();
     }
     // The guard has removed everything already, unless it was killed.
-    clear(dir.path());
+    session::clear(dir.path());
+    drop(alive);
     let _ = dir.close();
     exit(code(status))
 }
 
-fn guard(post: &Post) -> Result<()> {
+fn guard(post: &Post, logs: Logs) -> Result<()> {
     let fd = post
         .fd
         .with_context(|| format!("{VARIABLE} does not name a file descriptor; do not set it by hand"))?;
@@ -216,16 +238,23 @@ fn guard(post: &Post) -> Result<()> {
     let pipe = unsafe { OwnedFd::from_raw_fd(fd) };
     rustix::io::fcntl_setfd(&pipe, FdFlags::CLOEXEC).context("cannot use the pipe to the front process")?;
     subreaper()?;
+    // As the front's lock, until the very end.
+    let alive = session::Alive::join(&post.dir);
     let mut command = again("worker", None, &post.dir)?;
+    command.env(labs::place::SESSION, &post.dir);
+    match logs {
+        Logs::OfTheSession => command.env(labs::place::SESSION_STATE, session::state(&post.dir)),
+        Logs::Kept => command.env_remove(labs::place::SESSION_STATE),
+    };
     process::die_with_parent(&mut command);
+    let mut alone = false;
     let status = runtime()?.block_on(async {
-        let mut signals = Signals::new()?;
+        let mut signals = Signals::new(false)?;
         let mut ended = signal(SignalKind::child()).context("cannot listen for signals")?;
         let mut front = tokio::net::unix::pipe::Receiver::from_owned_fd(pipe)
             .context("cannot read the pipe to the front process")?;
         let worker = command.spawn().context("cannot start the worker process")?.id();
         let mut byte = [0];
-        let mut watched = true;
         loop {
             // Everything that ended is reaped here: the worker, and orphans that became ours.
             while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
@@ -235,16 +264,20 @@ fn guard(post: &Post) -> Result<()> {
             }
             tokio::select! {
                 _ = ended.recv() => {}
-                _ = front.read(&mut byte), if watched => {
-                    watched = false;
+                _ = front.read(&mut byte), if !alone => {
+                    alone = true;
                     process::signal(worker, Signal::KILL);
                 }
-                sent = signals.next() => process::signal(worker, sent),
+                sent = signals.next() => pass_on(worker, sent),
             }
         }
     });
+    if let (Ok(status), false) = (&status, alone) {
+        tell("worker", *status);
+    }
     sweep();
-    clear(&post.dir);
+    session::clear(&post.dir);
+    drop(alive);
     exit(code(status?))
 }
 
@@ -262,10 +295,19 @@ fn sweep() {
             return;
         }
         if Instant::now() > deadline {
-            eprintln!("lab: these processes do not end after SIGKILL: {rest:?}; look at them with `ps`");
+            errln!("lab: these processes do not end after SIGKILL: {rest:?}; look at them with `ps`");
             return;
         }
         std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Names the signal that has ended a process, unless it is one by which users end programs.
+fn tell(which: &str, status: ExitStatus) {
+    let usual = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::PIPE];
+    if let Some(signal) = status.signal().filter(|&signal| usual.iter().all(|usual| usual.as_raw() != signal))
+    {
+        errln!("lab: its {which} process was ended by {}; finished trials are kept", signals::name(signal));
     }
 }
 

@@ -3,6 +3,8 @@
 
 mod arguments;
 pub mod guard;
+mod session;
+pub mod signals;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::CommandExt as _;

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use labs::apps::crack::worker::{self, Why, Worked};
 use labs::lab::{Directory, Place};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 
 use super::plan::{CrackArgs, knobs};
 use super::transport::Over;
 use crate::broker;
 use crate::command::{Given, Usage, thousands};
 use crate::demo::incidents;
+use crate::process::signals::{Interrupts, Listener};
 use crate::roles;
 
 /// The namespaces of a pipeline that workers connect to when there is no broker.
@@ -51,7 +52,7 @@ pub(super) fn main(args: &CrackArgs, over: &Over) -> Result<ExitCode> {
     let runtime = roles::runtime(0)?;
     let worked = runtime.block_on(async {
         let shutdown = shutdown()?;
-        eprintln!("{name} works for {} over {}; Ctrl-C ends it", args.place, over.entry.transport);
+        errln!("{name} works for {} over {}; Ctrl-C ends it", args.place, over.entry.transport);
         worker::work(&over.lab, &place, shutdown).await
     })?;
     runtime.shutdown_background();
@@ -77,12 +78,11 @@ fn sorted<const N: usize>(mut names: [&'static str; N]) -> [&'static str; N] {
 
 /// Resolves at Ctrl-C or SIGTERM.
 fn shutdown() -> Result<impl Future<Output = ()>> {
-    let listen = |kind| signal(kind).context("cannot listen for signals");
-    let (mut interrupt, mut term) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    let (mut interrupts, mut term) = (Interrupts::new()?, Listener::new(SignalKind::terminate())?);
     Ok(async move {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = term.recv() => {}
+            () = interrupts.next() => {}
+            () = term.recv() => {}
         }
     })
 }
@@ -94,8 +94,8 @@ fn say(name: &str, worked: &Worked) {
         Why::SearchGone => "leaves, since the search is gone",
     };
     let words = thousands(worked.words as f64);
-    eprintln!("{name} {why}: {words} words in {} tasks", worked.tasks);
+    errln!("{name} {why}: {words} words in {} tasks", worked.tasks);
     if worked.refused > 0 {
-        eprintln!("{name} received {} messages that are not tasks", worked.refused);
+        errln!("{name} received {} messages that are not tasks", worked.refused);
     }
 }

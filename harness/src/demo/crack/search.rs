@@ -17,7 +17,8 @@ use super::join::PARTS;
 use super::plan::{MOST_WORKERS, Plan, knobs};
 use super::progress::ProgressDisplay;
 use super::workers::{Left, Workers};
-use crate::command::thousands;
+use crate::command::{end_at_next, thousands};
+use crate::process::signals::Interrupts;
 use crate::{broker, hint, trial};
 
 /// How often the progress display is updated.
@@ -82,7 +83,7 @@ async fn supervise(
     let mut searching = pin!(crack::search(&plan.over.lab, place, job, inbox, &mut on_event));
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut interrupted, mut stopping) = (pin!(tokio::signal::ctrl_c()), false);
+    let (mut interrupts, mut stopping) = (Some(Interrupts::new()?), false);
     let mut deserted: Option<Instant> = None;
     let mut help = String::new();
     loop {
@@ -123,15 +124,21 @@ async fn supervise(
                     Some(_) => {}
                 }
             }
-            _ = &mut interrupted, if !stopping => {
+            () = interruption(&mut interrupts), if !stopping => {
                 stopping = true;
                 let _ = orders.try_send(Order::Stop);
-                tokio::spawn(async {
-                    let _ = tokio::signal::ctrl_c().await;
-                    std::process::exit(130);
-                });
+                if let Some(interrupts) = interrupts.take() {
+                    end_at_next(interrupts);
+                }
             }
         }
+    }
+}
+
+async fn interruption(interrupts: &mut Option<Interrupts>) {
+    match interrupts {
+        Some(interrupts) => interrupts.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -13,6 +13,7 @@ use crate::broker::{self, Server};
 use crate::command::{Usage, interruptible, start};
 use crate::demo::incidents;
 use crate::process::guard;
+use crate::process::signals::Interrupts;
 use crate::{hint, roles};
 
 mod args;
@@ -53,7 +54,7 @@ pub(crate) fn main(args: &StatusArgs) -> Result<ExitCode> {
     let runtime = roles::runtime(0)?;
     let asking = async {
         if source.is_private() {
-            eprintln!("starting a private {which} …");
+            errln!("starting a private {which} …");
         }
         let server = start(&handle.entry, which, &source, false).await?;
         let done = if args.join {
@@ -72,9 +73,10 @@ pub(crate) fn main(args: &StatusArgs) -> Result<ExitCode> {
 /// One more worker, until Ctrl-C.
 async fn join(args: &StatusArgs, handle: &Handle, address: &BrokerAddress) -> Result<ExitCode> {
     let name = format!("worker-{}", std::process::id());
-    eprintln!("{name} works at {}; Ctrl-C ends it", args.place);
+    errln!("{name} works at {}; Ctrl-C ends it", args.place);
     let place = gather::place(&args.place, Some(address))?.with_role(&name);
-    let stop = async { drop(tokio::signal::ctrl_c().await) };
+    let mut interrupts = Interrupts::new()?;
+    let stop = async { interrupts.next().await };
     let delay = Duration::ZERO;
     work::work(&handle.lab, work::Working { place: &place, name: &name, delay }, stop).await?;
     Ok(ExitCode::SUCCESS)
@@ -108,7 +110,7 @@ async fn ask_all(
     let again = args.watch || args.port.is_some();
     let (latest, page) = watch::channel("{}".to_owned());
     if let Some(listener) = &listener {
-        eprintln!("open http://{} in a browser; Ctrl-C ends it", listener.local_addr()?);
+        errln!("open http://{} in a browser; Ctrl-C ends it", listener.local_addr()?);
     }
     if again {
         let address = place.broker()?;
@@ -123,13 +125,13 @@ async fn ask_all(
             "--url",
             &format!("{which}={at}"),
         ]);
-        eprintln!("in another terminal: {line}");
+        errln!("in another terminal: {line}");
     }
     let deadline = Duration::from_millis(args.deadline);
     let mut complete = false;
     let mut met = |known: usize| {
         if known < usize::from(args.workers) {
-            eprintln!("only {known} of {} workers have announced themselves", args.workers);
+            errln!("only {known} of {} workers have announced themselves", args.workers);
         }
         workers.pause(args.pause)
     };

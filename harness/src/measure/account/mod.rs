@@ -11,7 +11,7 @@
 mod counters;
 mod hops;
 mod limits;
-pub(super) mod mapped;
+pub(crate) mod mapped;
 mod message_set;
 
 use std::path::Path;
@@ -30,7 +30,9 @@ use crate::process::guard;
 pub fn new_dir() -> Result<tempfile::TempDir> {
     let prefix = guard::shared_prefix();
     let named = |dir: &Path| tempfile::Builder::new().prefix(&prefix).tempdir_in(dir);
-    named(Path::new(guard::SHARED))
+    let dir = named(Path::new(guard::SHARED))
         .or_else(|_| named(&std::env::temp_dir()))
-        .context("cannot make a folder for the accounts, neither in /dev/shm nor in the temporary folder")
+        .context("cannot make a folder for the accounts, neither in /dev/shm nor in the temporary folder")?;
+    guard::belongs_to_session(dir.path());
+    Ok(dir)
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use labs::lab::Place;
+use labs::place::session_folder;
 use labs::printable::printable_bytes;
 
 /// No peer or broker takes so long over one read or write.
@@ -131,7 +132,7 @@ impl Listener {
 
     /// On a path that nobody else has, announced.
     pub(super) fn unix(place: &Place) -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("{}-{}.baseline", place.name(), std::process::id()));
+        let path = session_folder().join(format!("{}-{}.baseline", place.name(), std::process::id()));
         let listener =
             UnixListener::bind(&path).with_context(|| format!("cannot bind {}", path.display()))?;
         place.announce(format!("unix:{}", path.display()));

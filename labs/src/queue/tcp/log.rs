@@ -20,6 +20,7 @@ use bytes::Bytes;
 use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 
 use crate::lab::Place;
+use crate::place::state_folder;
 
 const MESSAGES: TableDefinition<u64, &[u8]> = TableDefinition::new("messages");
 const ABOUT: TableDefinition<&str, u64> = TableDefinition::new("about");
@@ -143,11 +144,10 @@ pub(super) fn remove(place: &Place) -> Result<()> {
 }
 
 /// Where the logs of a place live: with the user's other state that outlives a
-/// program and a restart of the machine, which temporary folders may not.
+/// program and a restart of the machine, which temporary folders may not. A benchmark's go
+/// with its session.
 pub(super) fn folder(place: &Place) -> PathBuf {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
-    state.unwrap_or_else(std::env::temp_dir).join("messaging-lab").join(plain(&place.name()))
+    state_folder().join("messaging-lab").join(plain(&place.name()))
 }
 
 /// A name as the name of a file.

@@ -36,7 +36,7 @@
 //! one that works for long.
 //!
 //! Run it with `just lab queue-tcp`. Watch it: `ss -tnp`, and the size of the log below
-//! `~/.local/state/messaging-lab`.
+//! `~/.local/state/messaging-lab` (`lab bench` and `lab run`: in a folder that goes with them).
 
 mod log;
 mod outbox;

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::lab::Place;
+use crate::place::session_folder;
 
 /// What the kernel keeps of a path (`sun_path` is 108 bytes, the last one zero).
 const LONGEST: usize = 107;
@@ -94,9 +95,7 @@ fn is_ours(folder: &Path) -> bool {
 fn folder(place: &Place) -> PathBuf {
     let mut digest = DefaultHasher::new();
     place.name().hash(&mut digest);
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let base = runtime.filter(|dir| dir.is_absolute() && dir.is_dir()).unwrap_or_else(std::env::temp_dir);
-    base.join(format!("{OURS}{}-{:016x}", rustix::process::geteuid().as_raw(), digest.finish()))
+    session_folder().join(format!("{OURS}{}-{:016x}", rustix::process::geteuid().as_raw(), digest.finish()))
 }
 
 /// Makes the folder, for this user only. One that is there already must be
