@@ -1,22 +1,24 @@
 //! `lab play`: plays one role by hand. Each line typed is a message; each message
 //! received is printed as a line. Other events are reported on stderr.
 
+mod typed;
+
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use tokio::sync::mpsc;
 
 use crate::broker::{self, Choice, Choices, Server};
 use crate::command::{BrokerArgs, Given, Usage, interruptible, lab, source, start};
 use crate::process::guard;
-use crate::roles::protocol::{Event, FromRole, Init, Kind, RoleCommand, ToRole, What, kinds};
+use crate::roles::protocol::{Event, FromRole, Init, Kind, ToRole, What, kinds};
 use crate::roles::{self, Handle, Peers};
 use crate::supervisor::{Heard, Placement, Roles};
 use crate::{hint, plan, trial};
+use typed::{Open, Typed};
 
 /// How the names of places begin where those who play meet; the pattern follows, because roles of
 /// different patterns use a broker in different ways.
@@ -103,7 +105,8 @@ pub(crate) fn main(args: &PlayArgs, handles: &[Handle]) -> Result<ExitCode> {
         choices.insert(which, Choice::Address(address));
     }
     let place = args.place(handle)?;
-    guard::enter()?;
+    // What a producer has confirmed is delivered by the next one, after days as well.
+    guard::enter_and_keep_logs()?;
     let runtime = roles::runtime(0)?;
     let played = runtime.block_on(play(Played { args, handle, kind, choices, at, place }));
     runtime.shutdown_background();
@@ -127,7 +130,7 @@ async fn play(played: Played<'_>) -> Result<ExitCode> {
     if let Some(which) = handle.entry.broker {
         let source = source(handle, which, &choices)?;
         if source.is_private() {
-            eprintln!("· starting a private {which}");
+            errln!("· starting a private {which}");
         }
         match interruptible(start(&handle.entry, which, &source, true)).await {
             Some(started) => server = Some(started?),
@@ -245,34 +248,32 @@ fn by_part(at: &[String], parts: &[&str]) -> Result<BTreeMap<String, String>> {
 }
 
 async fn converse(roles: &mut Roles, handle: &Handle, kind: Kind, other: Option<&str>) -> Result<ExitCode> {
-    let (typed, mut lines) = mpsc::unbounded_channel();
-    std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            if typed.send(line).is_err() {
-                return;
-            }
-        }
-    });
+    let mut lines = typed::lines();
     // A durable subscriber settles its events, like a consumer.
     let settles = handle.entry.pattern == labs::catalog::Pattern::Durable && kind == Kind::Subscriber;
     let manners = if settles { Kind::Consumer } else { kind };
     let speaks = !matches!(manners, Kind::Receiver | Kind::Subscriber);
-    let (mut open, mut ended) = (0_usize, false);
+    let (mut open, mut ended) = (Open::default(), false);
     loop {
         tokio::select! {
-            line = lines.recv(), if !ended => match line {
-                Some(line) => match act(manners, &line) {
-                    Some(act) => {
-                        open += usize::from(matches!(act, RoleCommand::Say { .. }));
-                        roles.tell(0, ToRole::Command(act));
+            line = lines.recv(), if !ended && open.has_room() => match line {
+                Some(Typed::Line(line)) => match typed::command(manners, &line) {
+                    Ok(command) => {
+                        open.begin(line.len());
+                        roles.tell(0, ToRole::Command(command));
                     }
-                    None => eprintln!("· a {kind} only receives; Ctrl-C ends it"),
+                    Err(instead) => errln!("· {instead}"),
                 },
+                Some(Typed::TooLong) => errln!(
+                    "· not sent: a line is longer than {} MiB; split it",
+                    typed::MOST_LINE >> 20
+                ),
+                Some(Typed::Broken(why)) => errln!("· the standard input cannot be read any more: {why}"),
                 None => {
                     ended = true;
                     // No more lines: a sending role leaves when everything is settled, a
                     // receiving role continues.
-                    if leaves(kind) && open == 0 {
+                    if leaves(kind) && open.is_empty() {
                         roles.tell(0, ToRole::Stop);
                     }
                 }
@@ -281,16 +282,14 @@ async fn converse(roles: &mut Roles, handle: &Handle, kind: Kind, other: Option<
                 Heard::Line(FromRole::Bound { namespace, address }) => invite(handle, kind, &namespace, &address),
                 Heard::Line(FromRole::Ready) => {
                     if let Some(line) = other {
-                        eprintln!("· in another terminal: {line}");
+                        errln!("· in another terminal: {line}");
                     }
-                    eprintln!("· {kind} is ready{}", if speaks { manual(manners) } else { "" });
+                    errln!("· {kind} is ready{}", if speaks { manual(manners) } else { "" });
                 }
                 Heard::Line(FromRole::Event(event)) => {
-                    if matches!(event.what, What::Written | What::Confirmed | What::Replied | What::Failed) {
-                        open = open.saturating_sub(1);
-                    }
+                    open.note(manners, event.what);
                     show(manners, &event)?;
-                    if ended && leaves(kind) && open == 0 {
+                    if ended && leaves(kind) && open.is_empty() {
                         roles.tell(0, ToRole::Stop);
                     }
                 }
@@ -318,60 +317,45 @@ fn manual(kind: Kind) -> &'static str {
     }
 }
 
-fn act(kind: Kind, line: &str) -> Option<RoleCommand> {
-    let say = |text: &str, topic: Option<&str>| RoleCommand::Say {
-        text: text.to_owned(),
-        topic: topic.map(str::to_owned),
-    };
-    Some(match kind {
-        Kind::Receiver | Kind::Subscriber => return None,
-        Kind::Responder => RoleCommand::Reply { text: line.to_owned() },
-        Kind::Worker | Kind::Consumer if line.trim() == "nack" => RoleCommand::Nack,
-        Kind::Worker | Kind::Consumer => RoleCommand::Ack,
-        Kind::Publisher => match line.split_once(": ") {
-            Some((topic, text)) => say(text, Some(topic)),
-            None => say(line, None),
-        },
-        _ => say(line, None),
-    })
-}
-
 /// Tells how the other side gets here.
 fn invite(handle: &Handle, kind: Kind, part: &str, address: &str) {
     let lab = &handle.entry.name;
     if part.is_empty() {
         let other = kinds(handle.entry.pattern).iter().find(|other| **other != kind);
         let other = other.map_or("", |other| other.as_str());
-        eprintln!("· in another terminal: {}", hint::command(&["play", lab, other, "--at", address]));
+        errln!("· in another terminal: {}", hint::command(&["play", lab, other, "--at", address]));
     } else {
-        eprintln!("· workers need: --at {part}={address}");
+        errln!("· workers need: --at {}", hint::quoted(&format!("{part}={address}")));
     }
 }
 
 fn show(kind: Kind, event: &Event) -> Result<()> {
     let text = &event.text;
-    let line = match (event.what, kind) {
+    let mut out = std::io::stdout().lock();
+    match (event.what, kind) {
         (What::Received | What::Requested, Kind::Subscriber) => {
-            format!("{}: {text}", event.topic.as_deref().unwrap_or(""))
+            write!(out, "{}: ", event.topic.as_deref().unwrap_or(""))?;
+            out.write_all(text.bytes())?;
         }
-        (What::Received, _) if event.attempt.is_some_and(|attempt| attempt > 1) => format!("{text} (again)"),
         (What::Received, _) | (What::Requested, Kind::Responder) | (What::Replied, Kind::Requester) => {
-            text.clone()
+            out.write_all(text.bytes())?;
+            if event.what == What::Received && event.attempt.is_some_and(|attempt| attempt > 1) {
+                write!(out, " (again)")?;
+            }
         }
         (What::Failed, _) => {
-            eprintln!("· failed: {text}");
+            errln!("· failed: {text}");
             return Ok(());
         }
         (What::Incident, _) => {
-            eprintln!("· {text}");
+            errln!("· {text}");
             return Ok(());
         }
         (what, _) => {
-            eprintln!("· {}: {text}", format!("{what:?}").to_lowercase());
+            errln!("· {}: {text}", format!("{what:?}").to_lowercase());
             return Ok(());
         }
-    };
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}")?;
+    }
+    writeln!(out)?;
     Ok(out.flush()?)
 }

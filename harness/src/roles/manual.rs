@@ -7,7 +7,6 @@ use std::future::pending;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use labs::oneway::{Receiver, Sender};
@@ -18,6 +17,7 @@ use labs::topic::Topic;
 
 use super::adapters::SenderSink;
 use super::context::RoleContext;
+use super::message_text::MessageText;
 use super::protocol::{Event, FromRole, RoleCommand, What};
 use super::send_loop::MessageSink;
 use labs::erased::{
@@ -28,10 +28,6 @@ use labs::erased::{
 const TOPIC: &str = "play";
 /// The message on the control channel that ends all workers.
 const STOP: &str = "stop";
-
-fn text(body: &Bytes) -> String {
-    String::from_utf8_lossy(body).into_owned()
-}
 
 impl RoleContext {
     /// The next command; `None` after `stop`.
@@ -44,7 +40,7 @@ impl RoleContext {
         }
     }
 
-    fn say(&self, what: What, text: impl Into<String>) {
+    fn say(&self, what: What, text: impl Into<MessageText>) {
         self.event(Event::new(what, text));
     }
 
@@ -61,7 +57,7 @@ pub(super) async fn sender(mut context: RoleContext, sender: AnySender) -> Resul
     while let Some(act) = context.act().await {
         match act {
             RoleCommand::Say { text, .. } => {
-                way.put(text.clone().into()).await?;
+                way.put(text.bytes().clone()).await?;
                 way.flush().await?;
                 context.say(What::Written, text);
             }
@@ -78,7 +74,7 @@ pub(super) async fn publisher(mut context: RoleContext, mut publisher: AnyPublis
         match act {
             RoleCommand::Say { text, topic } => match Topic::new(topic.as_deref().unwrap_or(TOPIC)) {
                 Ok(topic) => {
-                    publisher.publish(&topic, text.clone().into()).await?;
+                    publisher.publish(&topic, text.bytes().clone()).await?;
                     publisher.flush().await?;
                     context
                         .event(Event { topic: Some(topic.to_string()), ..Event::new(What::Written, text) });
@@ -98,7 +94,7 @@ pub(super) async fn receiver(context: RoleContext, mut receiver: AnyReceiver) ->
     loop {
         tokio::select! {
             body = receiver.recv() => match body? {
-                Some(body) => context.say(What::Received, text(&body)),
+                Some(body) => context.say(What::Received, &body),
                 None => {
                     context.say(What::Ended, "every sender has closed");
                     break stop.await;
@@ -119,7 +115,7 @@ pub(super) async fn subscriber(context: RoleContext, mut subscriber: AnySubscrib
             event = subscriber.next() => match event? {
                 Some(event) => context.event(Event {
                     topic: Some(event.topic.to_string()),
-                    ..Event::new(What::Received, text(&event.body))
+                    ..Event::new(What::Received, &event.body)
                 }),
                 None => {
                     context.say(What::Ended, "every publisher has closed");
@@ -143,16 +139,16 @@ pub(super) async fn requester(mut context: RoleContext, requester: AnyRequester)
                 None => return Ok(()),
                 Some(RoleCommand::Say { text: question, .. }) => {
                     context.say(What::Requested, question.clone());
-                    open.push(async move { (question.clone(), asking.ask(question.into()).await) });
+                    open.push(async move { (question.clone(), asking.ask(question.bytes().clone().into()).await) });
                 }
                 Some(other) => context.cannot(&other),
             },
             Some((question, reply)) = open.next() => {
                 let event = match reply {
-                    Ok(reply) => Event::new(What::Replied, text(&reply)),
+                    Ok(reply) => Event::new(What::Replied, &*reply),
                     Err(error) => Event::new(What::Failed, format!("{error:#}")),
                 };
-                context.event(Event { about: Some(question), ..event });
+                context.event(Event { about: Some(question.to_string()), ..event });
             }
         }
     }
@@ -168,7 +164,7 @@ pub(super) async fn responder(mut context: RoleContext, mut responder: AnyRespon
                 None => return Ok(()),
                 Some(RoleCommand::Reply { text: reply }) => match open.pop_front() {
                     Some((question, to)) => {
-                        responder.reply(to, reply.clone().into()).await?;
+                        responder.reply(to, reply.bytes().clone().into()).await?;
                         context.event(Event { about: Some(question), ..Event::new(What::Replied, reply) });
                     }
                     None => context.say(What::Failed, "no request waits for a reply"),
@@ -189,8 +185,8 @@ pub(super) async fn responder(mut context: RoleContext, mut responder: AnyRespon
                     context.stop().await;
                     return Ok(());
                 };
-                let question = text(&request);
-                context.say(What::Requested, question.clone());
+                context.say(What::Requested, &*request);
+                let question = String::from_utf8_lossy(&request).into_owned();
                 let Some(work) = auto else {
                     open.push_back((question, to));
                     continue;
@@ -226,14 +222,14 @@ pub(super) async fn producer(mut context: RoleContext, producer: AnyProducer) ->
             act = context.act() => match act {
                 None => break,
                 Some(RoleCommand::Say { text, .. }) => {
-                    open.push(async move { (text.clone(), sending.send(text.into()).await) });
+                    open.push(async move { (text.clone(), sending.send(text.bytes().clone()).await) });
                 }
                 Some(other) => context.cannot(&other),
             },
             Some((text, confirmed)) = open.next() => match confirmed {
                 Ok(()) => context.say(What::Confirmed, text),
                 Err(error) => context.event(Event {
-                    about: Some(text),
+                    about: Some(text.to_string()),
                     ..Event::new(What::Failed, format!("{error:#}"))
                 }),
             },
@@ -289,7 +285,7 @@ pub(super) async fn sink(
             act = context.act() => match act {
                 None => break,
                 Some(RoleCommand::Say { text, .. }) => {
-                    orders.publish(&control, text.clone().into()).await?;
+                    orders.publish(&control, text.bytes().clone()).await?;
                     orders.flush().await?;
                     context.event(Event { topic: Some(control.to_string()), ..Event::new(What::Written, text) });
                 }
@@ -303,7 +299,7 @@ pub(super) async fn sink(
                     context.stop().await;
                     break;
                 };
-                let event = Event::new(What::Received, text(&result.item));
+                let event = Event::new(What::Received, &result.item);
                 context.event(Event { attempt: Some(result.attempt), ..event });
                 results.ack(result.receipt).await?;
                 results.flush().await?;
@@ -320,7 +316,7 @@ async fn settle(
     mut results: Option<SenderSink<AnySender>>,
 ) -> Result<()> {
     context.ready();
-    let mut open: VecDeque<Delivery<String, <AnyConsumer as Consumer>::Receipt>> = VecDeque::new();
+    let mut open: VecDeque<Delivery<MessageText, <AnyConsumer as Consumer>::Receipt>> = VecDeque::new();
     let mut auto: Option<Duration> = None;
     loop {
         let act = match auto.filter(|_| !open.is_empty()) {
@@ -344,7 +340,7 @@ async fn settle(
                         context.stop().await;
                         break;
                     };
-                    let (text, attempt) = (text(&delivery.item), delivery.attempt);
+                    let (text, attempt) = (MessageText::from(&delivery.item), delivery.attempt);
                     context.event(Event { attempt: Some(attempt), ..Event::new(What::Received, text.clone()) });
                     open.push_back(Delivery { item: text, attempt, receipt: delivery.receipt });
                     continue;
@@ -362,11 +358,13 @@ async fn settle(
         let what = match act {
             RoleCommand::Ack => {
                 if let Some(results) = &mut results {
-                    let result = format!("{} did: {}", context.init.role(), delivery.item);
-                    results.put(result.clone().into()).await?;
+                    let mut result = format!("{} did: ", context.init.role()).into_bytes();
+                    result.extend_from_slice(delivery.item.bytes());
+                    let result = MessageText::from(result);
+                    results.put(result.bytes().clone()).await?;
                     results.flush().await?;
                     context.event(Event {
-                        about: Some(delivery.item.clone()),
+                        about: Some(delivery.item.to_string()),
                         ..Event::new(What::Written, result)
                     });
                 }

@@ -15,6 +15,7 @@ mod handle;
 mod in_flight;
 mod in_flight_window;
 mod manual;
+mod message_text;
 mod oneway;
 mod pipeline;
 mod pubsub;
@@ -27,6 +28,7 @@ mod send_loop;
 
 pub use context::LEAVE;
 pub use handle::{Handle, Outbox, Peers, RemoveFn, RoleFn};
+pub use message_text::MessageText;
 pub use registry::{Handles, UNINSTRUMENTED, handles, knobs, uninstrumented_handles};
 pub use role_process::main;
 pub use runtime::{block_on, runtime};

@@ -9,6 +9,7 @@ use labs::catalog::Pattern;
 use labs::lab::BrokerAddress;
 use serde::{Deserialize, Serialize};
 
+use super::message_text::MessageText;
 use super::open_address;
 use crate::measure::cost::Usage;
 use crate::results::{Interval, Load};
@@ -196,14 +197,14 @@ pub enum RoleCommand {
     /// Send, ask, publish: whatever the role does with a message.
     Say {
         /// The message.
-        text: String,
+        text: MessageText,
         /// The topic, for a publisher.
         topic: Option<String>,
     },
     /// Answer the oldest request that waits, for a responder.
     Reply {
         /// The reply.
-        text: String,
+        text: MessageText,
     },
     /// Settle the oldest delivery that is not settled.
     Ack,
@@ -251,7 +252,7 @@ pub struct Event {
     /// What happened.
     pub what: What,
     /// The message.
-    pub text: String,
+    pub text: MessageText,
     /// Its topic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
@@ -265,7 +266,7 @@ pub struct Event {
 
 impl Event {
     /// Something happened to `text`.
-    pub fn new(what: What, text: impl Into<String>) -> Self {
+    pub fn new(what: What, text: impl Into<MessageText>) -> Self {
         Self { what, text: text.into(), topic: None, about: None, attempt: None }
     }
 }
@@ -364,7 +365,7 @@ mod tests {
             filter: Some("all".to_owned()),
             measure: Some(measure),
         };
-        let text = "hello".to_owned();
+        let text = "hello".into();
         let to = [
             ToRole::Init(Box::new(init)),
             ToRole::Peers { peers: [("tasks".to_owned(), vec!["127.0.0.1:1".to_owned()])].into() },

@@ -96,7 +96,7 @@ impl Scenario<'_> {
     }
 
     pub(super) fn say_quietly(&mut self, number: usize, text: &str, topic: Option<&str>) {
-        let act = RoleCommand::Say { text: text.to_owned(), topic: topic.map(str::to_owned) };
+        let act = RoleCommand::Say { text: text.into(), topic: topic.map(str::to_owned) };
         self.roles.tell(number, ToRole::Command(act));
     }
 
@@ -160,7 +160,7 @@ impl Scenario<'_> {
     /// The texts of what happened to a role.
     pub(super) fn of(&self, role: &str, what: What) -> Vec<String> {
         let heard = self.heard.iter().filter(|(who, event)| who == role && event.what == what);
-        heard.map(|(_, event)| event.text.clone()).collect()
+        heard.map(|(_, event)| event.text.to_string()).collect()
     }
 
     pub(super) fn count(&self, role: &str, what: What, text: &str) -> usize {
@@ -175,7 +175,7 @@ impl Scenario<'_> {
             What::Received if event.attempt.is_some_and(|attempt| attempt > 1) => "received again".to_owned(),
             what => format!("{what:?}").to_lowercase(),
         };
-        let mut text = event.text.clone();
+        let mut text = event.text.to_string();
         if let Some(topic) = &event.topic {
             text = format!("{topic}: {text}");
         }

@@ -64,7 +64,7 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
         .filter(|(role, event)| {
             role == "consumer-1" && event.what == What::Received && event.attempt > Some(1)
         })
-        .map(|(_, event)| event.text.clone())
+        .map(|(_, event)| event.text.to_string())
         .collect();
     let second: Vec<String> = scenario.of("consumer-1", What::Received);
     scenario.conclude(&format!(

@@ -25,7 +25,7 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
     let mut order = Vec::new();
     for (role, event) in &scenario.heard {
         if let ("requester-0", What::Replied, Some(about)) = (role.as_str(), event.what, &event.about) {
-            matched += usize::from(event.text.ends_with(about.as_str()));
+            matched += usize::from(event.text.to_string().ends_with(about.as_str()));
             order.push(about.clone());
         }
     }

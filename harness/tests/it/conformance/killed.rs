@@ -111,7 +111,7 @@ impl Scene {
 
     fn say(&self, producer: usize, numbers: std::ops::Range<usize>) {
         for number in numbers {
-            let act = RoleCommand::Say { text: format!("message {number}"), topic: None };
+            let act = RoleCommand::Say { text: format!("message {number}").into(), topic: None };
             self.roles.tell(producer, ToRole::Command(act));
         }
     }
@@ -139,10 +139,10 @@ impl Scene {
                 bail!("{} failed: {error}", self.roles.all[number].name)
             }
             Heard::Line(FromRole::Event(event)) => match event.what {
-                What::Confirmed => drop(self.confirmed.insert(event.text)),
-                What::Acked => drop(self.acked.insert(event.text)),
+                What::Confirmed => drop(self.confirmed.insert(event.text.to_string())),
+                What::Acked => drop(self.acked.insert(event.text.to_string())),
                 What::Received => {
-                    let attempts = self.deliveries.entry((number, event.text)).or_default();
+                    let attempts = self.deliveries.entry((number, event.text.to_string())).or_default();
                     attempts.push(event.attempt.unwrap_or_default());
                 }
                 _ => {}
