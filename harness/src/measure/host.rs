@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 
+use super::cgroup;
 use crate::results::{Host, Versions};
 
 /// This machine, now.
@@ -21,7 +21,7 @@ pub fn host() -> Host {
         name: text(name.nodename()),
         // Arm kernels name no model.
         cpu: field(&["model name", "Model", "Hardware", "CPU part"]).unwrap_or_else(|| text(name.machine())),
-        cores: std::thread::available_parallelism().map_or(1, usize::from),
+        cores: cores(),
         kernel: format!("{} {} {}", text(name.sysname()), text(name.release()), text(name.machine())),
         memory_bytes: memory(),
         governor: line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
@@ -29,7 +29,7 @@ pub fn host() -> Host {
         virtualized: field(&["flags"]).is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor"))
             || fs::exists("/sys/hypervisor/uuid").unwrap_or(false),
         load: load(),
-        cpu_quota: quota(),
+        cpu_quota: cgroup::quota(),
         smt: line("/sys/devices/system/cpu/smt/active").map(|active| active == "1"),
         turbo: line("/sys/devices/system/cpu/intel_pstate/no_turbo")
             .map(|off| off == "0")
@@ -42,6 +42,13 @@ pub fn host() -> Host {
         hypervisor: hypervisor(),
         on_battery: battery(),
     }
+}
+
+/// The CPUs that this process may use. A quota of CPU time does not make them fewer, only slower.
+fn cores() -> usize {
+    let set = rustix::thread::sched_getaffinity(None);
+    let counted = set.map_or(0, |set| set.count() as usize);
+    if counted > 0 { counted } else { std::thread::available_parallelism().map_or(1, usize::from) }
 }
 
 /// A host's name as it may stand in the name of a file.
@@ -82,36 +89,6 @@ fn sysctl(name: &str) -> Option<String> {
     // Some values are columns with tabs between them.
     let text = line(&format!("/proc/sys/{}", name.replace('.', "/")))?;
     Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
-}
-
-/// The smallest limit of the control groups around this process, in CPUs.
-fn quota() -> Option<f64> {
-    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let limits = groups.lines().flat_map(|entry| {
-        let mut parts = entry.splitn(3, ':').skip(1);
-        let (controllers, path) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        let root = match controllers {
-            "" => "/sys/fs/cgroup",
-            first if first.split(',').any(|name| name == "cpu") => "/sys/fs/cgroup/cpu",
-            _ => return Vec::new(),
-        };
-        // A group's limit holds for all groups in it. In a container the path may not be there.
-        let inner = Path::new(root).join(path.trim_start_matches('/'));
-        inner.ancestors().take_while(|group| group.starts_with(root)).filter_map(limit).collect()
-    });
-    limits.min_by(f64::total_cmp)
-}
-
-/// The CPU limit of one control group, of either version.
-fn limit(group: &Path) -> Option<f64> {
-    let read = |name: &str| fs::read_to_string(group.join(name)).ok();
-    let parse = |text: &str| text.trim().parse::<f64>().ok();
-    if let Some(both) = read("cpu.max") {
-        let (quota, period) = both.split_once(' ')?;
-        return Some(parse(quota)? / parse(period)?);
-    }
-    let quota = parse(&read("cpu.cfs_quota_us")?).filter(|quota| *quota > 0.0)?;
-    Some(quota / parse(&read("cpu.cfs_period_us")?)?)
 }
 
 fn nodes() -> Option<usize> {
@@ -187,23 +164,6 @@ fn load() -> [f64; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn limits_of_control_groups_are_read_in_both_versions() {
-        for (files, expected) in [
-            (&[("cpu.max", "150000 100000\n")][..], Some(1.5)),
-            (&[("cpu.max", "max 100000\n")], None),
-            (&[("cpu.cfs_quota_us", "50000\n"), ("cpu.cfs_period_us", "100000\n")], Some(0.5)),
-            (&[("cpu.cfs_quota_us", "-1\n"), ("cpu.cfs_period_us", "100000\n")], None),
-            (&[], None),
-        ] {
-            let group = tempfile::tempdir().expect("a folder");
-            for (name, text) in files {
-                fs::write(group.path().join(name), text).expect("it is written");
-            }
-            assert_eq!(limit(group.path()), expected, "{files:?}");
-        }
-    }
 
     #[test]
     fn the_chosen_word_is_the_one_in_brackets() {

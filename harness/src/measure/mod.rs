@@ -13,6 +13,7 @@ pub mod trace;
 mod cached_clock;
 pub mod recorder;
 
+mod cgroup;
 pub mod cost;
 pub mod host;
 pub mod noise;

@@ -1,6 +1,7 @@
 //! Starts a role: gives it its place and its runtime, and passes on the supervisor's
 //! lines.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use super::context::RoleContext;
 use super::handle::Outbox;
 use super::protocol::{Event, FromRole, Init, RoleCommand, ToRole, What};
 use super::runtime::{RUNTIME_THREADS, runtime};
+use crate::measure::account::mapped::NoRoom;
 use crate::measure::account::{Counter, Counters};
 
 /// Incidents are told this often at most.
@@ -49,7 +51,8 @@ fn set(
         .with_registry(registry);
     let threads = place.knob(RUNTIME_THREADS);
     let failed = Arc::clone(&outbox);
-    let result = runtime(threads)?.block_on(async {
+    let runtime = runtime(threads)?;
+    let playing = async {
         let (start, started) = watch::channel(None);
         let (drain, draining) = watch::channel(false);
         let (stop, stopped) = watch::channel(false);
@@ -65,6 +68,11 @@ fn set(
             note(&counters, &incidents.incidents().counts());
         }
         played
+    };
+    let unwinding = std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(playing)));
+    let result = unwinding.unwrap_or_else(|payload| match NoRoom::of(payload.as_ref()) {
+        Some(why) => Err(anyhow::Error::msg(why.to_owned())),
+        None => std::panic::resume_unwind(payload),
     });
     if let Err(error) = &result {
         // What the broker said is in here, and it may have repeated what it got.

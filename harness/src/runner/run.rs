@@ -211,8 +211,13 @@ impl<P: Progress> Work<'_, P> {
             },
         };
         let progress = &mut *self.progress;
-        let outcome =
-            trial::run(&spec, server, step.trial, self.position, |watch| progress.watch(cell, watch)).await?;
+        let running =
+            trial::run(&spec, server, step.trial, self.position, |watch| progress.watch(cell, watch));
+        let outcome = match running.await {
+            Ok(outcome) => outcome,
+            // A machine that has no room for one trial may have room for the next.
+            Err(error) => return Ok(self.give_up(step, format!("{error:#}"))),
+        };
         let good = outcome.trial.failed.is_none();
         let cell = &mut self.run.cells[step.cell];
         self.result_set.save_raw(&cell.id, step.trial, &outcome.raw)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, bail};
 use labs::lab::Registry;
 use tokio::sync::mpsc;
 
@@ -73,16 +73,20 @@ pub struct Roles {
 impl Roles {
     /// Starts all roles before any is awaited.
     pub fn start(handle: &Handle, inits: Vec<Init>, placement: Placement) -> Result<Self> {
+        let (roles, missing) = Self::start_some(handle, inits, placement);
+        missing.map_or(Ok(roles), Err)
+    }
+
+    /// The same; but where one cannot be started, those that were are returned, to be shut down.
+    pub fn start_some(handle: &Handle, inits: Vec<Init>, placement: Placement) -> (Self, Option<Error>) {
         let (mouth, heard) = mpsc::unbounded_channel();
         let direct = handle.entry.broker.is_none();
         let binds = direct && !placement.threads;
         let measured = inits.iter().any(|init| init.measure.is_some());
         let registry = Arc::default();
         let mut roles = Self { all: Vec::new(), heard, mouth, placement, registry, binds, direct, measured };
-        for init in inits {
-            roles.add(handle, init)?;
-        }
-        Ok(roles)
+        let missing = inits.into_iter().find_map(|init| roles.add(handle, init).err());
+        (roles, missing)
     }
 
     /// One more role; its number is its place in [`Roles::all`].

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use labs::lab::Registry;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::Child;
@@ -64,7 +64,11 @@ pub(super) fn spawn(
     let mut child = tokio::process::Command::from(command)
         .kill_on_drop(true)
         .spawn()
-        .with_context(|| format!("cannot start a process for {}", init.role()))?;
+        .map_err(|error| {
+            let few = error.raw_os_error() == Some(libc::EMFILE);
+            let hint = if few { "; raise `ulimit -n`, or run fewer roles" } else { "" };
+            anyhow!("cannot start a process for {}: {error}{hint}", init.role())
+        })?;
     let pid = child.id().context("the role's process ended immediately")?;
     let mut input = child.stdin.take().context("no stdin")?;
     tokio::spawn(async move {
@@ -124,11 +128,7 @@ fn how(status: ExitStatus, last_words: &Mutex<VecDeque<String>>) -> Option<Strin
     }
     let mut why = match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
-        (None, Some(9)) => "killed by signal 9 (SIGKILL)".to_owned(),
-        (None, Some(7)) => {
-            "killed by signal 7 (SIGBUS): the folder of the account files is probably full".to_owned()
-        }
-        (None, Some(signal)) => format!("killed by signal {signal}"),
+        (None, Some(signal)) => format!("ended by {}", process::signals::name(signal)),
         (None, None) => status.to_string(),
     };
     let words = last_words.lock().unwrap_or_else(PoisonError::into_inner);

@@ -92,7 +92,12 @@ pub async fn run(
     let subscribers = inits.iter().filter(|init| init.kind == Kind::Subscriber).map(Init::role).collect();
     leftovers::note(&spec.handle, &name, own, subscribers);
     let meter = Meter::start();
-    let mut roles = Roles::start(&spec.handle, inits.clone(), spec.placement.clone())?;
+    let (mut roles, missing) = Roles::start_some(&spec.handle, inits.clone(), spec.placement.clone());
+    if let Some(error) = missing {
+        // The next trial needs what these hold: files and memory.
+        let _ = roles.shut_down(Duration::from_nanos(LEAVE)).await;
+        return Err(error);
+    }
     let mut trial_run = TrialRun {
         spec,
         roles: &mut roles,

@@ -43,7 +43,7 @@ pub struct Counters(Words);
 impl Counters {
     /// Opens the counters of `role` in `dir`, or makes them.
     pub fn open(dir: &Path, role: &str) -> Result<Self> {
-        Words::map(&dir.join(format!("{role}.counters")), WORDS).map(Self)
+        Words::whole(&dir.join(format!("{role}.counters")), WORDS).map(Self)
     }
 
     /// A number.

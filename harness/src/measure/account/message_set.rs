@@ -49,13 +49,14 @@ impl Bitmap {
 
     /// Whether a message is in it.
     pub fn contains(&self, sequence: u64) -> bool {
-        self.0.at((sequence / 64) as usize).load(Ordering::Relaxed) & (1 << (sequence % 64)) != 0
+        let word = self.0.iter((sequence / 64) as usize, (sequence / 64) as usize + 1).next().unwrap_or(0);
+        word & (1 << (sequence % 64)) != 0
     }
 
     /// The words that hold messages `0..messages`, each with its bits.
     fn words(&self, messages: u64) -> impl Iterator<Item = u64> + '_ {
         let count = (messages.div_ceil(64) as usize).min(self.0.len());
-        (0..count).map(|index| self.0.at(index).load(Ordering::Relaxed))
+        self.0.iter(0, count)
     }
 }
 

@@ -56,14 +56,19 @@ impl TraceFile {
 
     /// How many entries had no room.
     pub fn cut(&self) -> u64 {
-        self.0.at(0).load(Ordering::Acquire).saturating_sub(MOST_ENTRIES as u64)
+        self.count().saturating_sub(MOST_ENTRIES as u64)
     }
 
     /// What was noted, in order.
     pub fn entries(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        let count = self.0.at(0).load(Ordering::Acquire).min(MOST_ENTRIES as u64) as usize;
-        let word = |index: usize| self.0.at(index).load(Ordering::Relaxed);
-        (0..count).map(move |entry| (word(2 + 2 * entry), word(3 + 2 * entry)))
+        let count = self.count().min(MOST_ENTRIES as u64) as usize;
+        let mut words = self.0.iter(2, 2 + 2 * count);
+        std::iter::from_fn(move || Some((words.next()?, words.next()?)))
+    }
+
+    /// How many were noted, those without room included.
+    fn count(&self) -> u64 {
+        self.0.iter(0, 1).next().unwrap_or(0)
     }
 }
 
