@@ -1,25 +1,33 @@
 //! `lab correlation`: asks a child process on its stdin and reads answers from its
 //! stdout. Every question gets its answer, or the reason why there is none.
 
+use std::cell::Cell;
 use std::os::unix::process::CommandExt as _;
 use std::process::{ExitCode, Stdio};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::Args;
 use labs::apps::child::demo::{self, Happened, Tally};
 use labs::apps::child::lines::{LineReceiver, LineSender};
 use labs::apps::child::{self, Failure};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
 use crate::command::{Usage, interruptible};
 use crate::process::{self, guard};
-use crate::roles;
+use crate::{roles, units};
+
+/// How long nothing may be answered before the user is told the usual cause.
+const QUIET: Duration = Duration::from_secs(3);
+const HINT: &str = "no answer yet: the child must write each answer out at once, and many programs do that only \
+                    on a terminal; flush after each line, as in Python's `print(…, flush=True)`, or start it \
+                    with `stdbuf -oL`";
 
 #[derive(Debug, Args)]
 pub(crate) struct CorrelationArgs {
     /// Requests to send and abandon
-    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = abandon)]
     abandon: u32,
     /// Print one JSON object per line
     #[arg(long)]
@@ -29,6 +37,12 @@ pub(crate) struct CorrelationArgs {
     /// shows one
     #[arg(last = true, value_name = "COMMAND")]
     child: Vec<String>,
+}
+
+fn abandon(text: &str) -> Result<u32> {
+    let found = units::whole(text)?;
+    ensure!((1..=50_000).contains(&found), "{found} requests are out of range; give 1 to 50000");
+    Ok(u32::try_from(found)?)
 }
 
 /// The child that is asked where none is named.
@@ -80,16 +94,42 @@ async fn talk(args: &CorrelationArgs) -> Result<bool> {
     }
 
     let (asker, talk) = child::over(LineSender::into(input), LineReceiver::of(output));
+    // What the child has started holds its stdout, too, and would keep it open.
     let kill = || {
-        process::signal(pid, Signal::KILL);
-        Ok(())
+        if let Some(group) = Pid::from_raw(pid as i32) {
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        }
     };
+    let answered = Cell::new(false);
     let mut tell = |happened: Happened| {
+        if let Happened::Answered { answer: Ok(_) | Err(Failure::Handler(_)), .. } = &happened {
+            answered.set(true);
+        }
         // The reader of the output has closed it. The scenario still runs to its end.
         let _ = if args.json { outln!("{}", as_json(&happened)) } else { outln!("  {}", as_text(&happened)) };
     };
-    let playing = demo::play(&asker, args.abandon as usize, kill, &mut tell);
-    let (played, ()) = tokio::join!(playing, talk.run_with(child));
+    let playing = async {
+        let killing = || {
+            kill();
+            Ok(())
+        };
+        let played = demo::play(&asker, args.abandon as usize, killing, &mut tell).await;
+        // It may have failed before that.
+        kill();
+        played
+    };
+    let hint = async {
+        tokio::time::sleep(QUIET).await;
+        if !answered.get() {
+            errln!("{HINT}");
+        }
+        std::future::pending::<()>().await
+    };
+    let played = tokio::select! {
+        (played, ()) = async { tokio::join!(playing, talk.run_with(child)) } => played,
+        // It never ends.
+        () = hint => return Ok(false),
+    };
     let tally = played?;
     if args.json {
         outln!("{}", counts(&tally))?;

@@ -27,6 +27,17 @@ pub(crate) fn trials() -> Vec<Trial> {
         needs(Need::Program("python3", "python3"), "correlation::a_child_in_python_is_asked_alike", python),
         trial("correlation::a_child_that_cannot_be_started_is_named", nameless),
         trial("correlation::ctrl_c_leaves_no_child", interrupted),
+        needs(
+            Need::Program("python3", "python3"),
+            "correlation::a_child_behind_a_shell_ends",
+            behind_a_shell,
+        ),
+        trial("correlation::a_process_that_keeps_the_stdout_open_stops_nothing", kept_open),
+        needs(
+            Need::Program("python3", "python3"),
+            "correlation::a_child_that_does_not_flush_is_hinted_at",
+            unflushed,
+        ),
         trial("correlation::over_two_channels_in_process", || over::<oneway::inproc::Inproc>("inproc")),
         trial("correlation::over_two_tcp_connections", || over::<oneway::tcp::Tcp>("tcp")),
         needs(Broker::Redis, "correlation::over_two_lists_of_redis", || {
@@ -90,16 +101,48 @@ fn accounted() -> Result<()> {
 
 /// The child that the documentation shows.
 fn python() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let file = child_in(dir.path())?;
+    let ran = run(&["correlation", "--json", "--abandon", "500", "--", "python3", &file])?.expect(0)?;
+    holds(&lines(&ran.out)?, 500)
+}
+
+fn child_in(dir: &std::path::Path) -> Result<String> {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/applications/correlation.md");
     let page = std::fs::read_to_string(page)?;
     let (_, code) = page.split_once("```python\n").context("the page shows no child")?;
     let (code, _) = code.split_once("```").context("the child does not end")?;
-    let dir = tempfile::tempdir()?;
-    let file = dir.path().join("child.py");
+    let file = dir.join("child.py");
     std::fs::write(&file, code)?;
-    let ran =
-        run(&["correlation", "--json", "--abandon", "500", "--", "python3", text(&file)?])?.expect(0)?;
-    holds(&lines(&ran.out)?, 500)
+    Ok(text(&file)?.to_owned())
+}
+
+/// The shell waits for the child that it has started: both are ended.
+fn behind_a_shell() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let file = child_in(dir.path())?;
+    let script = format!("python3 '{file}'; true");
+    let args = ["correlation", "--json", "--abandon", "100", "--", "sh", "-c", &script];
+    holds(&lines(&run(&args)?.expect(0)?.out)?, 100)
+}
+
+/// A process in a group of its own outlives the child, and holds its stdout.
+fn kept_open() -> Result<()> {
+    let script = "setsid sleep 600 & exit 0";
+    let ran = run(&["correlation", "--json", "--abandon", "1", "--", "sh", "-c", script])?.expect(1)?;
+    ensure!(ran.out.contains("exit status: 0"), "{} {}", ran.out, ran.err);
+    Ok(())
+}
+
+fn unflushed() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let file = child_in(dir.path())?;
+    let code = std::fs::read_to_string(&file)?.replace(", flush=True", "");
+    std::fs::write(&file, code)?;
+    let mut live = Live::start(&["correlation", "--abandon", "1", "--", "python3", &file])?;
+    live.until_said("flush after each line")?;
+    live.signal_group(Signal::INT)?;
+    live.end()?.expect(130).map(drop)
 }
 
 fn nameless() -> Result<()> {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
@@ -147,7 +147,11 @@ impl Play<'_> {
             let question = format!("upper nobody waits for {number}");
             asker.accept(&question).await.map(drop)
         }));
-        let refused: Vec<Failure> = accepted.await.into_iter().filter_map(Result::err).collect();
+        let accepted = timeout(PATIENT, accepted).await;
+        let seconds = PATIENT.as_secs();
+        let accepted =
+            accepted.with_context(|| format!("the child has not read {count} questions in {seconds} s"))?;
+        let refused: Vec<Failure> = accepted.into_iter().filter_map(Result::err).collect();
         ensure!(refused.is_empty(), "{} of {count} were refused: {}", refused.len(), refused[0]);
         self.tally.asked += count as u64;
         self.tally.abandoned += count as u64;

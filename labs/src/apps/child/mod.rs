@@ -174,9 +174,19 @@ impl<S: Sender, R: Receiver> Talk<S, R> {
     }
 
     /// The same with a child process, which is waited for at the end, and whose
-    /// exit code or signal is in the error of every open question.
+    /// exit code or signal is in the error of every open question. What it has written
+    /// is still read when it has ended, for a moment.
     pub async fn run_with(mut self, mut child: Child) {
-        let why = self.until_end().await;
+        // A process that the child has started may hold its stdout, and keep it open for ever.
+        let ended = async {
+            let _ = child.wait().await;
+            tokio::time::sleep(LEAVING).await;
+            "another process keeps its stdout open".to_owned()
+        };
+        let why = tokio::select! {
+            why = self.until_end() => why,
+            why = ended => why,
+        };
         let why = match timeout(LEAVING, child.wait()).await {
             Ok(Ok(status)) => format!("the child has ended ({status})"),
             Ok(Err(error)) => format!("{why}; its end is not known: {error}"),
