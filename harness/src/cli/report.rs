@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::command::usage;
+use crate::compare::reproducibility;
 use crate::report;
 use crate::results::{ResultSet, private};
 
@@ -35,7 +36,7 @@ pub(super) fn main(args: &ReportArgs) -> Result<ExitCode> {
     for dir in &args.dirs {
         // One damaged result set does not keep the others from being drawn.
         if let Err(error) = one(dir, args) {
-            eprintln!("lab: {error:#}");
+            errln!("lab: {error:#}");
             code = ExitCode::FAILURE;
         }
     }
@@ -46,6 +47,8 @@ fn one(dir: &Path, args: &ReportArgs) -> Result<()> {
     // Comparisons, views and histories have no report but their own.
     let bundle = !args.publish || dir.join("run.json").is_file();
     if bundle {
+        let (raw, run) = Bundle::open(dir)?;
+        reproducibility::verify(&raw, &run)?;
         outln!("{}", report::draw(dir)?.html.display())?;
         if args.pack || args.publish {
             pack(dir)?;
@@ -59,7 +62,7 @@ fn one(dir: &Path, args: &ReportArgs) -> Result<()> {
         let mut words = vec![dir.to_path_buf()];
         words.extend(index);
         let words: Vec<String> = words.iter().map(|path| report::quoted(&path.to_string_lossy())).collect();
-        eprintln!("Published. Now add it to git:\n  git add {}", words.join(" "));
+        errln!("Published. Now add it to git:\n  git add {}", words.join(" "));
     }
     Ok(())
 }

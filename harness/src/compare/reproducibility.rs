@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::compare::history::host_name;
 use crate::measure::host;
-use crate::results::{Cell, Estimate, Host, LoadKind, Plan, Raw, ResultSet, Summary, Widening};
+use crate::results::{
+    self, ResultSet, Cell, Estimate, Host, LoadKind, MOST_RECORD, Plan, Raw, Run, Summary, Widening,
+};
 use crate::stats::{self, FEWEST_PAIRS, LEAST, Pair, Share};
 
 /// A figure of a case that is compared.
@@ -66,6 +68,20 @@ struct Known {
     figures: Vec<(Figure, Estimate)>,
 }
 
+/// Fails unless what a result set says follows from its raw data.
+///
+/// # Errors
+/// When a figure does not, or a recording is missing or damaged; the result set is named.
+pub fn verify(bundle: &Bundle, run: &Run) -> Result<()> {
+    stats::verify(run, |cell, trial| bundle.raw(&cell.id, trial.index)).with_context(|| {
+        format!(
+            "the result set {} is refused: what it says does not follow from its raw data; copy it back from \
+             where it came from, or measure again",
+            bundle.dir().display()
+        )
+    })
+}
+
 /// Reads a result set. Its intervals are computed again from its recordings: those in
 /// `run.json` may have been widened already.
 ///
@@ -73,6 +89,7 @@ struct Known {
 /// When `run.json` or the recording of a good trial is missing or damaged; it is named.
 pub fn read(dir: &Path) -> Result<Measured> {
     let (result_set, run) = ResultSet::open(dir)?;
+    verify(&result_set, &run)?;
     let mut cells = BTreeMap::new();
     // Searches differ in their trials and rates, so their cases are not compared.
     for cell in run.cells.iter().filter(|cell| cell.part_of.is_none()) {
@@ -324,11 +341,8 @@ pub fn save(agreement: &Agreement, results: &Path, host: &Host) -> Result<PathBu
 /// When the file is there and cannot be read.
 pub fn saved(results: &Path, host: &Host) -> Result<Option<Widening>> {
     let path = file(results, host);
-    let text = match fs::read_to_string(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        text => text.with_context(|| format!("cannot read {}", path.display()))?,
-    };
-    let saved: Saved = serde_json::from_str(&text).with_context(|| {
+    let Some(text) = results::read(&path, MOST_RECORD)? else { return Ok(None) };
+    let saved: Saved = serde_json::from_slice(&text).with_context(|| {
         format!(
             "{} is damaged; create it again with `{}`, or remove it (intervals are then not widened)",
             path.display(),

@@ -67,11 +67,7 @@ impl Archive {
     /// missing, or whose name leads elsewhere.
     pub(super) fn open(dir: &Path) -> Result<Option<Self>> {
         let path = dir.join(ARCHIVE);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
-        };
+        let Some(file) = super::file::open(&path)? else { return Ok(None) };
         let entries = index(&file).with_context(|| {
             format!("{} is damaged; copy it back from where the result set came from", path.display())
         })?;

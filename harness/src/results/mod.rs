@@ -19,6 +19,7 @@ mod summary;
 mod trial;
 
 pub use archive::ARCHIVE;
+pub use file::{MOST_RECORD, read, read_text};
 pub use load::{Arrivals, Load, LoadKind};
 pub use machine::{Host, Noise, Versions};
 pub use model::{Cell, FLOOR, Pause, Paused, Plan, Run, Skipped, Widening};

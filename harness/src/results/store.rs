@@ -4,8 +4,9 @@
 mod pack;
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,7 +14,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::archive::{ARCHIVE, Archive, FOLDER, is_plain};
-use super::file::{pretty, replace};
+use super::file::{MOST_RECORD, pretty, read_text, replace};
 use super::model::Run;
 use super::private;
 use super::schema::SCHEMA;
@@ -74,7 +75,7 @@ impl ResultSet {
     /// Opens a result set that exists and reads its run.
     pub fn open(dir: &Path) -> Result<(Self, Run)> {
         let path = dir.join("run.json");
-        let text = fs::read_to_string(&path).with_context(|| {
+        let text = read_text(&path, MOST_RECORD).with_context(|| {
             format!("{} is not a result bundle: cannot read {}", dir.display(), path.display())
         })?;
         Ok((Self::at(dir), read(&text, &path)?))
@@ -118,9 +119,8 @@ impl ResultSet {
     fn load(&self, name: &str, most: u64) -> Result<Vec<u8>> {
         ensure!(is_plain(name), "{name:?} cannot be the name of a file of {FOLDER}/");
         let path = self.dir.join(FOLDER).join(name);
-        match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            read => return read.with_context(|| format!("cannot read {}", path.display())),
+        if let Some(loose) = super::file::read(&path, most)? {
+            return Ok(loose);
         }
         let packed = match self.archive()? {
             Some(archive) => archive.read(name, most)?,
@@ -151,6 +151,13 @@ impl ResultSet {
     /// Writes a file of the result set: beside it first, then moved over the old one,
     /// so that a crash or a full disk leaves the old one whole.
     pub fn write(&self, name: &str, content: &str) -> Result<()> {
+        let path = Path::new(name);
+        let inside = path.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+        ensure!(inside, "{name:?} leads out of {}", self.dir.display());
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            let folder = self.dir.join(folder);
+            ensure!(!folder.is_symlink(), "{} is refused: it is a link to another folder", folder.display());
+        }
         replace(&self.dir.join(name), |file| Ok(file.write_all(content.as_bytes())?))
     }
 }
@@ -179,14 +186,96 @@ fn read(text: &str, path: &Path) -> Result<Run> {
     }
     let mut run: Run = serde_json::from_value(value)
         .with_context(|| format!("{} does not follow result schema {SCHEMA}", path.display()))?;
+    names(&run).with_context(|| format!("{} is refused", path.display()))?;
     // What is written again is written in today's format.
     run.schema = SCHEMA;
     Ok(run)
 }
 
+/// Files are named after cases and trials: a name must not lead elsewhere, nor be there twice.
+fn names(run: &Run) -> Result<()> {
+    let mut known = BTreeSet::new();
+    for cell in &run.cells {
+        let id = &cell.id;
+        ensure!(is_plain(&recording(id, 0)), "the case {id:?} cannot be the name of a file");
+        ensure!(known.insert(id), "the case {id} is in it twice");
+        let mut indexes = BTreeSet::new();
+        for trial in &cell.trials {
+            ensure!(indexes.insert(trial.index), "the case {id} has trial {} twice", trial.index + 1);
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_case_whose_name_leads_elsewhere_is_refused_by_name() {
+        let seed = include_str!("../../../fuzz/seeds/run.json");
+        let run = super::read(seed, Path::new("run.json")).expect("a run");
+        let bad = ["../../x", "a/b", "/etc/passwd", "..", ".hidden", "", "a\u{0}b", "a\nb", "a\\b"];
+        for id in bad.iter().map(|bad| (*bad).to_owned()).chain(["x".repeat(300)]) {
+            let mut run = run.clone();
+            run.cells[0].id.clone_from(&id);
+            let error = super::read(&pretty(&run).expect("JSON"), Path::new("a/run.json")).expect_err(&id);
+            let error = format!("{error:#}");
+            assert!(error.contains("a/run.json") && error.contains(&format!("{id:?}")), "{error}");
+        }
+        let mut twice = run.clone();
+        twice.cells.push(run.cells[0].clone());
+        let error = super::read(&pretty(&twice).expect("JSON"), Path::new("run.json")).expect_err("twice");
+        assert!(format!("{error:#}").contains("twice"), "{error:#}");
+    }
+
+    #[test]
+    fn only_regular_files_of_a_bounded_size_are_read() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let run = dir.path().join("run.json");
+        let refused = |words: &str| {
+            let error = format!("{:#}", Bundle::open(dir.path()).expect_err(words));
+            assert!(error.contains(words) && error.contains("run.json"), "{error}");
+            std::fs::remove_file(&run).or_else(|_| std::fs::remove_dir(&run)).expect("removed");
+        };
+        rustix::fs::mknodat(rustix::fs::CWD, &run, rustix::fs::FileType::Fifo, 0o600.into(), 0)
+            .expect("a pipe");
+        refused("not a regular file");
+        std::fs::create_dir(&run).expect("a folder");
+        refused("not a regular file");
+        fs::File::create(&run).and_then(|file| file.set_len(MOST_RECORD + 1)).expect("a file with a hole");
+        refused("at most");
+        std::os::unix::fs::symlink("/dev/zero", &run).expect("a link");
+        refused("not a regular file");
+        let bundle = Bundle::at(dir.path());
+        fs::create_dir(dir.path().join(FOLDER)).expect("a folder");
+        let loose = dir.path().join(FOLDER).join("case.0.json");
+        fs::File::create(&loose).and_then(|file| file.set_len(1 << 30)).expect("a file with a hole");
+        let error = format!("{:#}", bundle.raw("case", 0).expect_err("too large"));
+        assert!(error.contains("case.0.json") && error.contains("1073741824 bytes"), "{error}");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &dir.path().join(ARCHIVE),
+            rustix::fs::FileType::Fifo,
+            0o600.into(),
+            0,
+        )
+        .expect("a pipe");
+        let error = format!("{:#}", bundle.raw("other", 0).expect_err("a pipe"));
+        assert!(error.contains(ARCHIVE) && error.contains("not a regular file"), "{error}");
+    }
+
+    #[test]
+    fn nothing_is_written_outside_of_the_folder() {
+        let (dir, other) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("another"));
+        std::os::unix::fs::symlink(other.path(), dir.path().join("plots")).expect("a link");
+        let bundle = Bundle::at(dir.path());
+        for name in ["plots/x.svg", "../x.svg", "raw/../../x", "/tmp/x.svg"] {
+            assert!(bundle.write(name, "x").is_err(), "{name}");
+        }
+        assert_eq!(fs::read_dir(other.path()).expect("the folder").count(), 0);
+        bundle.write("raw/x.json", "x").expect("a file inside");
+    }
 
     #[test]
     fn fuzz_run_json() {

@@ -64,6 +64,12 @@ pub fn decode(text: &str) -> Result<Histogram<u64>> {
     if text.is_empty() {
         return Ok(new_histogram());
     }
+    ensure!(
+        text.len() as u64 <= 2 * LARGEST,
+        "a histogram is refused: its text has {} bytes, and at most {} are read",
+        text.len(),
+        2 * LARGEST
+    );
     let packed = STANDARD.decode(text).context("a histogram is not valid base64")?;
     let plain = unpack(&packed).context("a histogram is damaged")?;
     Deserializer::new()

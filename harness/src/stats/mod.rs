@@ -12,6 +12,7 @@ pub mod queueing;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 pub use agreement::{FEWEST_PAIRS, LEAST, Pair, Share, TARGET, overlap, share, stretch, widen, widening};
 pub use histogram::{LONGEST_NS, decode, encode, new_histogram, percentiles};
@@ -20,6 +21,7 @@ pub use quantile::quantile;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 pub use summary::summarize;
+pub use verify::verify;
 
 use crate::results::Estimate;
 

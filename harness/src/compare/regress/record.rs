@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::measures::Measure;
 use super::outcome::Verdict;
-use crate::results::{Host, Noise, Skipped};
+use crate::results::{Host, MOST_RECORD, Noise, Skipped, read_text};
 
 /// The version of this format.
 pub const SCHEMA: u32 = 1;
@@ -130,7 +130,7 @@ impl Record {
     /// Reads `regress.json` in `dir`.
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join("regress.json");
-        let text = std::fs::read_to_string(&path).with_context(|| {
+        let text = read_text(&path, MOST_RECORD).with_context(|| {
             format!("{} does not hold a comparison: cannot read {}", dir.display(), path.display())
         })?;
         let record: Self =

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::results::{Counts, Flag, Host, Noise, Pause, Paused, Versions};
+use crate::results::{Counts, Flag, Host, MOST_RECORD, Noise, Pause, Paused, Versions, read_text};
 
 /// The version of `views.json`.
 pub const SCHEMA: u32 = 1;
@@ -129,7 +129,7 @@ impl Views {
     /// When it is missing, damaged, or of another version.
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join("views.json");
-        let text = std::fs::read_to_string(&path).with_context(|| {
+        let text = read_text(&path, MOST_RECORD).with_context(|| {
             let make = crate::hint::command(&["wrong-views"]);
             format!("cannot read {}; `{make}` creates it", path.display())
         })?;
