@@ -7,6 +7,9 @@
 //! ([`stats`], [`report`]), comparisons of programs and runs ([`compare`]), and checks of
 //! the harness itself ([`validate`]). [`book`] writes the tables of the documentation.
 
+// Both panic where nobody reads any more; `outln!` and `errln!` do not.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
 #[macro_use]
 mod command;
 
@@ -36,3 +39,4 @@ mod demo;
 
 pub mod book;
 pub mod hint;
+pub mod units;

@@ -9,7 +9,6 @@ use clap::Args;
 use crate::command::usage;
 use crate::compare::reproducibility::{self, Agreement, Figure, Measured};
 use crate::hint;
-use crate::measure::host;
 use crate::results::Estimate;
 use crate::stats::{FEWEST_PAIRS, Share};
 
@@ -21,18 +20,22 @@ pub(super) struct AgreeArgs {
     /// Save how much wider intervals must be on this host; `lab bench` then applies it
     #[arg(long)]
     save: bool,
+    /// With --save: the name of this machine, as it was given to `lab bench --host`
+    #[arg(long, value_name = "NAME", requires = "save")]
+    host: Option<String>,
     /// Print the comparison as JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn main(args: &AgreeArgs) -> Result<ExitCode> {
+    let host = usage(super::bench::host_named(args.host.as_deref()))?;
     let runs: Vec<Measured> =
         args.dirs.iter().map(|dir| reproducibility::read(dir)).collect::<Result<_>>()?;
     usage(reproducibility::check(&runs))?;
     let agreement = reproducibility::compare(&runs)?;
     if runs.windows(2).any(|pair| pair[0].revision != pair[1].revision) {
-        eprintln!(
+        errln!(
             "the result sets come from different revisions of the program: differences between these also \
              count as disagreement"
         );
@@ -43,9 +46,9 @@ pub(super) fn main(args: &AgreeArgs) -> Result<ExitCode> {
         print(&agreement)?;
     }
     if args.save {
-        let path = reproducibility::save(&agreement, Path::new("results"), &host::host())?;
+        let path = reproducibility::save(&agreement, Path::new("results"), &host)?;
         let bench = hint::command(&["bench"]);
-        eprintln!("\nsaved in {}: from now on `{bench}` widens the intervals of this host", path.display());
+        errln!("\nsaved in {}: from now on `{bench}` widens the intervals of this host", path.display());
     }
     Ok(ExitCode::SUCCESS)
 }

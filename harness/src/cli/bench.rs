@@ -8,13 +8,14 @@ use clap::Args;
 
 use super::progress::Live;
 use super::{summary, table};
-use crate::command::{BrokerArgs, interruptible, tell_leftovers, usage};
+use crate::command::{BrokerArgs, interruptible, or_unread, tell_leftovers, usage};
+use crate::measure::host;
 use crate::process::guard;
-use crate::results::{Cell, Flag, Plan, ResultSet, Run, Trial, private};
+use crate::results::{Cell, Flag, Host, Plan, ResultSet, Run, Trial, private};
 use crate::roles::{self, Handle};
 use crate::runner::{self, Request};
 use crate::trial::pause;
-use crate::{hint, plan, report};
+use crate::{hint, plan, report, units};
 
 /// The number of failed trials whose reasons are printed at the end.
 const MOST_FAILURES: usize = 20;
@@ -28,34 +29,34 @@ pub(super) struct BenchArgs {
     #[arg(long, default_value = "quick")]
     plan: String,
     /// `max`: full speed; a number: messages per second; `capacity`: the highest rate that is sustained; `sweep`: latency
-    /// from 1 % to 105 % of it; `drain[:MESSAGES]`: a backlog, queued up and then drained. May be
-    /// given several times
-    #[arg(long)]
+    /// from 1 % to 105 % of it; `drain[:MESSAGES]`: a backlog, queued up and then drained. Each of
+    /// several is measured: max,10k
+    #[arg(long, value_delimiter = ',')]
     load: Vec<String>,
     /// How scheduled times are spaced: constant, poisson, burst[:MESSAGES], ramp; poisson for
     /// capacity and sweep without it, else constant
     #[arg(long)]
     arrivals: Option<String>,
     /// Highest 99th percentile of the response time at which a rate counts as sustained, in milliseconds
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", value_parser = units::milliseconds)]
     objective: Option<f64>,
-    /// Message size in bytes, the 32-byte header included; may be given several times
-    #[arg(long, value_name = "BYTES")]
+    /// Message size in bytes, the 32-byte header included; each of several is measured: 64,1k,64k
+    #[arg(long, value_name = "BYTES", value_delimiter = ',', value_parser = units::bytes)]
     size: Vec<u64>,
     /// Trials of each benchmark case
-    #[arg(long)]
+    #[arg(long, value_name = "N", value_parser = units::count)]
     trials: Option<usize>,
     /// Measured time of each trial, in seconds
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = units::seconds)]
     seconds: Option<f64>,
     /// Warm-up before the measured time, in seconds
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = units::seconds)]
     warmup: Option<f64>,
     /// Senders, requesters, publishers or producers; each of several numbers is measured: 1,2,4
-    #[arg(long, value_name = "N", value_delimiter = ',')]
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = units::count)]
     senders: Vec<usize>,
     /// Receivers, responders, subscribers, workers or consumers; each of several numbers is measured
-    #[arg(long, value_name = "N", value_delimiter = ',')]
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = units::count)]
     receivers: Vec<usize>,
     /// Most messages in flight (sent and not yet received) with `max`; `none` shows the overload policy
     #[arg(long)]
@@ -76,11 +77,14 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "AT:FOR")]
     pause_broker: Option<String>,
     /// Seconds without an arrival after which missing messages are given up
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = units::seconds)]
     drain: Option<f64>,
     /// Seed of the random order, arrivals and bootstrap; it is recorded
-    #[arg(long)]
+    #[arg(long, value_name = "N", value_parser = units::whole)]
     seed: Option<u64>,
+    /// Name of this machine in the results, where its own name changes, as in containers
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
     /// Continue the interrupted run in --out
     #[arg(long, requires = "out")]
     resume: bool,
@@ -111,8 +115,9 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     };
     usage(plan::check(&plan))?;
     usage(runner::check(&plan, handles))?;
-    usage(plan.cpus.as_deref().map(plan::parse_cpus).transpose())?;
-    let out = args.out.clone().map_or_else(|| runner::default_out(&plan.name), Ok)?;
+    usage(plan.cpus.as_deref().map(plan::usable_cpus).transpose())?;
+    let host = usage(host_named(args.host.as_deref()))?;
+    let out = args.out.clone().map_or_else(|| runner::default_out(&plan.name, &host), Ok)?;
     guard::enter()?;
     let request = Request {
         handles,
@@ -120,6 +125,7 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
         choices,
         seed: args.seed.unwrap_or_else(fresh_seed),
         out: &out,
+        host,
         resume: args.resume,
         strict: std::env::var("CI").is_ok_and(|ci| ci == "true"),
     };
@@ -138,43 +144,54 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
         let made: usize = run.cells.iter().map(|cell| cell.trials.len()).sum();
         // How many trials a search takes is known at its end.
         let planned = run.cells.iter().filter(|cell| cell.part_of.is_none()).count() * run.plan.trials;
-        eprintln!("\ninterrupted after {made} of {} trials; their results are kept", planned.max(made));
+        errln!("\ninterrupted after {made} of {} trials; their results are kept", planned.max(made));
         if made > 0 {
-            eprintln!("The report: {}", report::draw(&out)?.html.display());
+            errln!("The report: {}", report::draw(&out)?.html.display());
         }
-        eprintln!("To continue: {}", resume(&out));
+        errln!("To continue: {}", resume(&out));
         return Ok(ExitCode::from(130));
     };
     let run = run?;
     let written = report::draw(&out)?;
     // Everything is on disk already: an error in packing is reported last.
     let packed = ResultSet::open(&out)?.0.pack();
-    if args.json {
-        outln!("{}", serde_json::to_string_pretty(&run)?)?;
-    } else {
-        outln!("{}", summary::of(&run, table::width()).trim_end())?;
-    }
-    eprintln!("\nThe report: {}", written.html.display());
+    let text = if args.json { serde_json::to_string_pretty(&run)? } else { summary::of(&run, table::width()) };
+    or_unread(outln!("{}", text.trim_end()).map_err(Into::into))?;
+    errln!("\nThe report: {}", written.html.display());
     if private::is_private(&out) {
-        eprintln!("To publish it: {}", hint::command(&["report", "--publish", &out.display().to_string()]));
+        errln!("To publish it: {}", hint::command(&["report", "--publish", &out.display().to_string()]));
     }
     let broken = broken_promises(&run);
     if !broken.is_empty() {
-        eprintln!("\nBROKEN PROMISE: confirmed messages were lost, and these labs promise that none is:");
-        broken.iter().for_each(|broken| eprintln!("  {broken}"));
+        errln!("\nBROKEN PROMISE: confirmed messages were lost, and these labs promise that none is:");
+        broken.iter().for_each(|broken| errln!("  {broken}"));
     }
     let failures = failures(&run);
     if failures.is_empty() {
         let code = if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         return packed.map(|_| code);
     }
-    eprintln!("{} failed:", report::number::plural(failures.len(), "trial", "trials"));
-    failures.iter().take(MOST_FAILURES).for_each(|failure| eprintln!("  {failure}"));
+    errln!("{} failed:", report::number::plural(failures.len(), "trial", "trials"));
+    failures.iter().take(MOST_FAILURES).for_each(|failure| errln!("  {failure}"));
     if failures.len() > MOST_FAILURES {
-        eprintln!("  … and {} more; the report lists all of them", failures.len() - MOST_FAILURES);
+        errln!("  … and {} more; the report lists all of them", failures.len() - MOST_FAILURES);
     }
-    eprintln!("To repeat them: {}", resume(&out));
+    errln!("To repeat them: {}", resume(&out));
     packed.map(|_| ExitCode::FAILURE)
+}
+
+/// This machine, under the name that the user gives it.
+pub(super) fn host_named(name: Option<&str>) -> Result<Host> {
+    let mut host = host::host();
+    if let Some(name) = name {
+        let plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+        ensure!(
+            (1..=64).contains(&name.len()) && name.chars().all(plain) && !name.starts_with('.'),
+            "`{name}` cannot be the name of a machine; use up to 64 letters, digits, `-`, `_` and `.`"
+        );
+        name.clone_into(&mut host.name);
+    }
+    Ok(host)
 }
 
 /// A resumed run takes its plan from its result set. Whatever else is given must say the same.
@@ -269,8 +286,7 @@ fn read(args: &BenchArgs) -> Result<Plan> {
         Some("none") => plan.window = None,
         Some(number) => {
             plan.window = Some(
-                number
-                    .parse()
+                units::whole(number)
                     .with_context(|| format!("`{number}` is not a window: give a number, or `none`"))?,
             );
         }

@@ -62,7 +62,7 @@ pub(super) fn main(args: &HistoryArgs, handles: &[Handle]) -> Result<ExitCode> {
     let of_host: Vec<&Run> = runs.iter().filter(|run| history::host_name(&run.host) == host).collect();
     let told = history::follow(&host, &of_host, wanted, SEED);
     for reason in &unread {
-        eprintln!("not read: {reason}");
+        errln!("not read: {reason}");
     }
     if args.json {
         outln!("{}", serde_json::to_string_pretty(&told)?)?;
@@ -71,7 +71,7 @@ pub(super) fn main(args: &HistoryArgs, handles: &[Handle]) -> Result<ExitCode> {
     results::private::create(&args.out)?;
     let [html, _] = history::write(&told, &unread, &args.out)?;
     print(&told)?;
-    eprintln!("\nPlots: {}", html.display());
+    errln!("\nPlots: {}", html.display());
     Ok(ExitCode::SUCCESS)
 }
 

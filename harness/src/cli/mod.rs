@@ -9,7 +9,7 @@ use labs::lab::Broker;
 use labs::printable::{causes, without_logins};
 
 use crate::broker::{self, Choice};
-use crate::command::{BrokerArgs, Usage, brokers_named};
+use crate::command::{BrokerArgs, Usage, brokers_named, is_unread};
 use crate::doctor::DoctorOptions;
 use crate::process::guard;
 use crate::roles;
@@ -148,31 +148,51 @@ struct EmbeddedArgs {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::try_parse().unwrap_or_else(|error| misused(&error));
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    if !matches!(cli.command, Command::Role(_)) {
+        raise_file_limit();
+    }
     match dispatch(cli.command) {
         Ok(code) => code,
         // The reader of our output has closed it: not an error.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if is_unread(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("lab: {}", without_logins(&causes(&error)));
+            errln!("lab: {}", without_logins(&causes(&error)));
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }
 }
 
-/// Ends the program as clap does, but shows no login that it quotes.
-fn misused(error: &clap::Error) -> ! {
-    let said = error.to_string();
-    let shown = without_logins(&said);
-    if shown == said {
-        error.exit();
+/// Shows help where it was asked for, and errors of the parser as all others are shown.
+fn refuse(error: &clap::Error) -> ExitCode {
+    // A login that it quotes is not shown.
+    let said = error.render().to_string();
+    let text = without_logins(&said);
+    match text.strip_prefix("error: ") {
+        Some(text) => errln!("lab: {}", text.trim_end()),
+        // Where nobody reads the help, nothing is lost.
+        None => drop(outln!("{}", text.trim_end())),
     }
-    eprint!("{shown}");
-    std::process::exit(error.exit_code())
+    if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+/// Files and connections that this program and its brokers may have open. More than this
+/// makes some brokers reserve memory for all that are possible.
+const FILES: u64 = 65_536;
+
+/// Raises the limit of open files to what the user may have: each role and connection needs some,
+/// and shells often start with 1024 or fewer.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(FILES, |most| most.min(FILES));
+    if limit.current.is_some_and(|now| now < wanted) {
+        // Where it cannot be raised, what needs more says so itself.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum });
+    }
 }
 
 fn dispatch(command: Command) -> Result<ExitCode> {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use labs::lab::Broker;
 
-use crate::command::{human, thousands};
+use crate::command::{human, live_terminal, thousands};
 use crate::results::{Cell, Counts, LoadKind, Skipped};
 use crate::trial::Watch;
 use crate::{report, runner};
@@ -37,10 +37,7 @@ pub(super) struct Live {
 
 impl Live {
     pub(super) fn new() -> Self {
-        use std::io::IsTerminal as _;
-        // A terminal that cannot move its cursor gets what a file gets.
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let terminal = std::io::stderr().is_terminal() && !dumb;
+        let terminal = live_terminal();
         let target =
             if terminal { ProgressDrawTarget::stderr_with_hz(REDRAWS) } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);
@@ -54,7 +51,7 @@ impl Live {
     }
 
     fn say(&self, line: &str) {
-        if self.terminal { self.bar.println(line) } else { eprintln!("{line}") }
+        if self.terminal { self.bar.println(line) } else { errln!("{line}") }
     }
 
     /// Shows the line of the bar, and the state of the trial below it.

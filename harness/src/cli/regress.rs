@@ -1,7 +1,6 @@
 //! `lab regress`: head against base, with a verdict.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,17 +8,18 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::command::{BrokerArgs, Usage, human, interruptible, usage};
+use crate::command::{BrokerArgs, human, interruptible, live_terminal, or_unread, usage};
 use crate::compare::regress::outcome::{Outcome, Verdict};
 use crate::compare::regress::record::{Plan, Program, Record, SCHEMA};
 use crate::compare::regress::rounds::{self, Progress};
 use crate::compare::regress::verdict;
 use crate::compare::regress::{LABS, QUICK, RATE, build, rate, report};
 use crate::measure::noise::Meter;
-use crate::measure::{host, schedule};
+use crate::measure::schedule;
 use crate::process::guard;
+use crate::results::{Host, Skipped};
 use crate::roles::{self, Handle};
-use crate::{hint, plan};
+use crate::{hint, plan, units};
 
 #[derive(Debug, Args)]
 pub(super) struct RegressArgs {
@@ -32,25 +32,25 @@ pub(super) struct RegressArgs {
     #[arg(long, value_name = "REF|BINARY")]
     head: Option<String>,
     /// Rounds; each measures every lab for base, for head, and for base again [default: 15]
-    #[arg(long)]
+    #[arg(long, value_name = "N", value_parser = units::count)]
     rounds: Option<usize>,
     /// Measured time of each trial, in seconds [default: 0.6]
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = units::seconds)]
     seconds: Option<f64>,
     /// Warm-up before the measured time, in seconds
-    #[arg(long, value_name = "S", default_value_t = 0.2)]
+    #[arg(long, value_name = "S", default_value_t = 0.2, value_parser = units::seconds)]
     warmup: f64,
     /// Fixed load in messages per second; default: about a tenth of what each lab can do
     #[arg(long, value_name = "RATE")]
     load: Option<String>,
     /// Message size in bytes, the 32-byte header included
-    #[arg(long, value_name = "BYTES", default_value_t = 64)]
+    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = units::bytes)]
     size: u64,
     /// Smallest slowdown that counts, as in `3%`
     #[arg(long, value_name = "PERCENT", default_value = "3%")]
     min_effect: String,
     /// Measure the peak rate every N rounds (informational; 0 disables)
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = units::count)]
     peak_every: usize,
     /// Set a knob on both sides
     #[arg(long = "set", value_name = "KNOB=VALUE")]
@@ -62,8 +62,11 @@ pub(super) struct RegressArgs {
     #[arg(long)]
     quick: bool,
     /// Seed of the random order; it is recorded
-    #[arg(long)]
+    #[arg(long, value_name = "N", value_parser = units::whole)]
     seed: Option<u64>,
+    /// Name of this machine in the results, where its own name changes, as in containers
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
     /// Continue the interrupted comparison in --out
     #[arg(long, requires = "out")]
     resume: bool,
@@ -100,9 +103,10 @@ pub(super) fn main(args: &RegressArgs, handles: &[Handle]) -> Result<ExitCode> {
             (base, usage(args.head.as_deref().map_or_else(build::working_tree, build::find))?)
         }
     };
+    let host = usage(super::bench::host_named(args.host.as_deref()))?;
     let out = match &args.out {
         Some(out) => out.clone(),
-        None => new_folder()?,
+        None => new_folder(&host)?,
     };
     ensure!(
         earlier.is_some() || std::fs::read_dir(&out).map_or(true, |mut entries| entries.next().is_none()),
@@ -114,7 +118,7 @@ pub(super) fn main(args: &RegressArgs, handles: &[Handle]) -> Result<ExitCode> {
     let strict = std::env::var("CI").is_ok_and(|ci| ci == "true");
     let (setup, skipped) = rounds::set_up(&wanted, &base, &head, &choices, strict)?;
     for skip in &skipped {
-        eprintln!("skipped {}: {}", skip.lab, skip.reason);
+        errln!("skipped {}: {}", skip.lab, skip.reason);
     }
     let mut record = match earlier {
         Some(record) => {
@@ -133,11 +137,11 @@ pub(super) fn main(args: &RegressArgs, handles: &[Handle]) -> Result<ExitCode> {
             let labs = setup.labs();
             let asked = usage(asked_rate(args))?;
             let rates = labs.iter().map(|lab| (lab.clone(), asked.unwrap_or_else(|| rate(lab)))).collect();
-            begin(Plan { labs, rates, ..plan }, base, head, skipped)
+            begin(Plan { labs, rates, ..plan }, host, (base, head), skipped)
         }
     };
     if record.base.sha256 == record.head.sha256 && record.plan.head_knobs.is_empty() {
-        eprintln!(
+        errln!(
             "base and head are the same program: this shows how often chance alone is reported as a \
              regression"
         );
@@ -149,7 +153,7 @@ pub(super) fn main(args: &RegressArgs, handles: &[Handle]) -> Result<ExitCode> {
     let done = runtime.block_on(interruptible(work));
     runtime.shutdown_background();
     let Some(done) = done else {
-        eprintln!(
+        errln!(
             "\ninterrupted; finished rounds are kept. Continue with:\n  {}",
             hint::command(&["regress", "--resume", "--out", &out.display().to_string()])
         );
@@ -159,15 +163,15 @@ pub(super) fn main(args: &RegressArgs, handles: &[Handle]) -> Result<ExitCode> {
     let verdict = verdict::evaluate(&record, record.plan.min_effect);
     record.verdict = Some(verdict.clone());
     report::save(&record, &verdict, &out)?;
-    tell(args, &record, &verdict, &out)?;
+    or_unread(tell(args, &record, &verdict, &out))?;
     Ok(ExitCode::from(verdict.outcome.exit_code()))
 }
 
-fn begin(plan: Plan, base: Program, head: Program, skipped: Vec<crate::results::Skipped>) -> Record {
+fn begin(plan: Plan, host: Host, (base, head): (Program, Program), skipped: Vec<Skipped>) -> Record {
     Record {
         schema: SCHEMA,
         created: jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
-        host: host::host(),
+        host,
         noise: Meter::before(),
         plan,
         base,
@@ -194,8 +198,8 @@ fn same(program: &Program) -> Result<build::Wanted> {
 /// The load that is the same for all labs, where one was asked for.
 fn asked_rate(args: &RegressArgs) -> Result<Option<f64>> {
     let Some(text) = &args.load else { return Ok(None) };
-    let rate = text.replace('_', "").parse().with_context(|| {
-        format!("`{text}` is not a fixed load; give messages a second, as in `--load 2000`")
+    let rate = units::rate(text).with_context(|| {
+        format!("`{text}` is not a fixed load; give messages a second, as in `--load 2000` or `--load 2k`")
     })?;
     schedule::check_rate(rate).map(Some)
 }
@@ -229,13 +233,10 @@ fn read(args: &RegressArgs) -> Result<Plan> {
              --load or more --seconds"
         );
     }
-    for setting in args.set.iter().chain(&args.head_set) {
-        if setting.split_once('=').is_none_or(|(_, value)| value.parse::<usize>().is_err()) {
-            bail!(Usage(format!(
-                "`{setting}` is not KNOB=VALUE with a whole number, as in `--set batch=64`"
-            )));
-        }
-    }
+    // Both programs get plain numbers: an older one may know no units.
+    let knobs =
+        |settings: &[String]| -> Result<Vec<String>> { settings.iter().map(|set| plain(set)).collect() };
+    let (knobs, head_knobs) = (knobs(&args.set)?, knobs(&args.head_set)?);
     let default: Vec<String> = match args.quick {
         true => QUICK.iter().map(ToString::to_string).collect(),
         false => LABS.iter().map(|(lab, _)| (*lab).to_owned()).collect(),
@@ -249,15 +250,24 @@ fn read(args: &RegressArgs) -> Result<Plan> {
         seconds,
         peak_every: if args.quick { 0 } else { args.peak_every },
         min_effect: min_effect / 100.0,
-        knobs: args.set.clone(),
-        head_knobs: args.head_set.clone(),
+        knobs,
+        head_knobs,
         seed: args.seed.unwrap_or_else(super::bench::fresh_seed),
     })
 }
 
+/// `KNOB=VALUE` without a unit.
+fn plain(setting: &str) -> Result<String> {
+    let plain = setting
+        .split_once('=')
+        .and_then(|(name, value)| Some(format!("{name}={}", units::knob(name, value).ok()?)));
+    plain
+        .with_context(|| format!("`{setting}` is not KNOB=VALUE with a whole number, as in `--set batch=64`"))
+}
+
 /// `results/regress/DATE-HOST`, or the next that is free.
-fn new_folder() -> Result<PathBuf> {
-    let host = crate::runner::default_out("regress")?;
+fn new_folder(host: &Host) -> Result<PathBuf> {
+    let host = crate::runner::default_out("regress", host)?;
     let name = host.file_name().context("a folder has a name")?.to_string_lossy().into_owned();
     (1..1000)
         .map(|number| {
@@ -273,7 +283,7 @@ fn new_folder() -> Result<PathBuf> {
 
 /// A live line on a terminal, a plain one a round elsewhere.
 fn live(rounds: usize) -> impl FnMut(&Progress<'_>) {
-    let terminal = std::io::stderr().is_terminal();
+    let terminal = live_terminal();
     let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len}  {wide_msg}") {
         bar.set_style(style);
@@ -290,7 +300,7 @@ fn live(rounds: usize) -> impl FnMut(&Progress<'_>) {
                 bar.finish_and_clear();
             }
         } else if progress.lab.is_empty() {
-            eprintln!("round {round} of {rounds} done{left}");
+            errln!("round {round} of {rounds} done{left}");
         }
     }
 }
@@ -306,7 +316,7 @@ fn tell(args: &RegressArgs, record: &Record, verdict: &Verdict, out: &Path) -> R
     if args.annotate || std::env::var("GITHUB_ACTIONS").is_ok_and(|actions| actions == "true") {
         // On stderr as on stdout GitHub finds them, and stdout may be JSON.
         for line in report::annotations(verdict) {
-            eprintln!("{line}");
+            errln!("{line}");
         }
     }
     if args.json {
@@ -321,9 +331,9 @@ fn tell(args: &RegressArgs, record: &Record, verdict: &Verdict, out: &Path) -> R
         outln!("{}", table.trim_fmt())?;
         outln!("\n{}: {}", verdict.outcome.as_str(), verdict.why)?;
     }
-    eprintln!("\nThe report: {}", out.join("README.md").display());
+    errln!("\nThe report: {}", out.join("README.md").display());
     if verdict.outcome == Outcome::CannotTell {
-        eprintln!(
+        errln!(
             "This is not a pass: head could not be judged. The report says what is missing for each gate."
         );
     }

@@ -19,14 +19,14 @@ use crate::results::{Arrivals, Load, LoadKind, Trial};
 use crate::roles::{self, Handle};
 use crate::supervisor::Placement;
 use crate::trial::{self, Spec};
-use crate::{hint, plan};
+use crate::{hint, plan, units};
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// The lab, as in `pubsub-redis`; `lab list` shows them all
     lab: String,
     /// Seconds between the steps; default: 0.2 on a terminal, else 0
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = units::seconds)]
     pace: Option<f64>,
     /// Demonstrate only, do not measure
     #[arg(long)]
@@ -67,7 +67,7 @@ async fn run(handle: &Handle, choices: Choices, output: &OutputOptions, measure:
     if let Some(which) = entry.broker {
         let source = source(handle, which, &choices)?;
         if source.is_private() {
-            eprintln!("starting a private {which} …");
+            errln!("starting a private {which} …");
         }
         server = Some(start(entry, which, &source, true).await?);
     }

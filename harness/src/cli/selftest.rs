@@ -7,10 +7,10 @@ use clap::Args;
 use comfy_table::{Table, TableStyle};
 use serde_json::json;
 
-use crate::command::{Usage, interruptible};
+use crate::command::{Usage, interruptible, or_unread};
 use crate::process::guard;
 use crate::validate::selftest::{self, Check, Figure, HAIR_NS, SHARE, Value, Verdict};
-use crate::{hint, plan, roles, trial};
+use crate::{hint, plan, roles, trial, units};
 
 /// Times a check is tried, where it was the machine that spoiled it.
 const ATTEMPTS: usize = 3;
@@ -24,7 +24,7 @@ pub(super) struct SelftestArgs {
     #[arg(long)]
     list: bool,
     /// Seed that chooses the faulty messages; default: random
-    #[arg(long)]
+    #[arg(long, value_name = "N", value_parser = units::whole)]
     seed: Option<u64>,
     /// Print one JSON object with all figures
     #[arg(long)]
@@ -43,14 +43,14 @@ pub(super) fn main(args: &SelftestArgs) -> Result<ExitCode> {
     };
     let verdicts = verdicts?;
     let missed: Vec<&Verdict> = verdicts.iter().filter(|verdict| !verdict.found).collect();
-    if args.json {
+    or_unread(if args.json {
         let told = json!({ "seed": seed, "found": missed.is_empty(), "checks": verdicts });
-        outln!("{}", serde_json::to_string_pretty(&told)?)?;
+        outln!("{}", serde_json::to_string_pretty(&told)?).map_err(Into::into)
     } else {
-        print(&verdicts, seed)?;
-    }
+        print(&verdicts, seed)
+    })?;
     for verdict in &missed {
-        eprintln!("lab: {}", why(verdict, seed));
+        errln!("lab: {}", why(verdict, seed));
     }
     Ok(if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -96,7 +96,7 @@ async fn carry_out(checks: &[Check], seed: u64) -> Result<Vec<Verdict>> {
             times => format!(" (attempt {times}: the machine had paused before)"),
         };
         let found = if verdict.found { "found" } else { "NOT FOUND" };
-        eprintln!("{:>3}/{} {}: {found}{again}", index + 1, checks.len(), check.name);
+        errln!("{:>3}/{} {}: {found}{again}", index + 1, checks.len(), check.name);
         verdicts.push(verdict);
     }
     Ok(verdicts)

@@ -20,7 +20,7 @@ use crate::roles::{self, Handle};
 use crate::supervisor::Placement;
 use crate::trial::{self, Outcome, Spec, TrialOptions};
 use crate::validate::pitfalls::{FEWEST, Flood, Made, RecordedTrial, Recordings, Views};
-use crate::{plan, results, runner};
+use crate::{plan, results, runner, units};
 
 /// Before each measurement, seconds.
 const WARMUP: f64 = 0.5;
@@ -39,16 +39,16 @@ pub(super) struct WrongViewsArgs {
     #[arg(long, value_name = "RATE", default_value = "1000")]
     load: String,
     /// Measured time in seconds; the broker is paused in the middle of it
-    #[arg(long, value_name = "S", default_value_t = 15.0)]
+    #[arg(long, value_name = "S", default_value_t = 15.0, value_parser = units::seconds)]
     seconds: f64,
     /// Length of the pause, in seconds
-    #[arg(long, value_name = "S", default_value_t = 1.0)]
+    #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = units::seconds)]
     pause: f64,
     /// Message size in bytes, the 32-byte header included
-    #[arg(long, value_name = "BYTES", default_value_t = 64)]
+    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = units::bytes)]
     size: u64,
     /// Number of short runs without a pause, for comparison
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = units::count)]
     runs: usize,
     /// Analyse the recordings in this folder again, without a new run
     #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "urls"])]
@@ -67,7 +67,7 @@ pub(super) fn main(args: &WrongViewsArgs, handles: &[Handle]) -> Result<ExitCode
     let handle = lab(handles, &args.over)?;
     let load = usage(check(args, handle))?;
     let choices = args.brokers.choices()?;
-    let out = args.out.clone().map_or_else(|| runner::default_out("wrong-views"), Ok)?;
+    let out = args.out.clone().map_or_else(|| runner::default_out("wrong-views", &host::host()), Ok)?;
     ensure!(
         std::fs::read_dir(&out).map_or(true, |mut entries| entries.next().is_none()),
         "{} exists and is not empty; choose another --out, or draw it again with --redraw",
@@ -80,7 +80,7 @@ pub(super) fn main(args: &WrongViewsArgs, handles: &[Handle]) -> Result<ExitCode
     let made = runtime.block_on(interruptible(recorder.record_all()));
     runtime.shutdown_background();
     let Some(recordings) = made else {
-        eprintln!("\ninterrupted; {} is not complete. Start again with a new folder.", out.display());
+        errln!("\ninterrupted; {} is not complete. Start again with a new folder.", out.display());
         return Ok(ExitCode::from(130));
     };
     finish(&recordings?, &out)
@@ -141,7 +141,7 @@ fn finish(recordings: &Recordings, out: &Path) -> Result<ExitCode> {
     write("views.json", &(serde_json::to_string_pretty(&views)? + "\n"))?;
     write("README.md", &views.readme())?;
     table(&views)?;
-    eprintln!("\nThe page: {}", out.join("README.md").display());
+    errln!("\nThe page: {}", out.join("README.md").display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -255,13 +255,7 @@ impl EventRecorder<'_> {
 
     async fn run_trial(&self, setup: &TrialSetup<'_>, server: Option<&mut Server>) -> Result<Outcome> {
         let size = usize::try_from(self.args.size)?;
-        eprintln!(
-            "{}: {}, {} for {} s",
-            setup.what,
-            setup.handle.entry.name,
-            setup.load.label(),
-            setup.seconds
-        );
+        errln!("{}: {}, {} for {} s", setup.what, setup.handle.entry.name, setup.load.label(), setup.seconds);
         let spec = Spec {
             handle: setup.handle.clone(),
             size,

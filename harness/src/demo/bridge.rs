@@ -36,7 +36,7 @@ pub(crate) fn main(args: &BridgeArgs) -> Result<ExitCode> {
     let runtime = roles::runtime(0)?;
     let crossing = async {
         if source.is_private() {
-            eprintln!("starting a private rabbitmq …");
+            errln!("starting a private rabbitmq …");
         }
         let options = Options { durable: true, dir: &guard::session_dir() };
         let Some(server) = interruptible(Server::start(Broker::RabbitMq, &source, &options)).await else {

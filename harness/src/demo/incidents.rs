@@ -19,7 +19,7 @@ pub(super) fn tell(place: &Place) -> Result<()> {
             let now = counts.borrow_and_update().clone();
             let (who, latest) = (place.role(), now.latest.unwrap_or_default());
             let (skipped, disconnected) = (now.messages_skipped, now.peers_disconnected);
-            eprintln!("{who}: {skipped} messages skipped, {disconnected} peers disconnected; {latest}");
+            errln!("{who}: {skipped} messages skipped, {disconnected} peers disconnected; {latest}");
             tokio::time::sleep(AGAIN).await;
         }
         Ok(())

@@ -90,7 +90,7 @@ pub(crate) fn main(args: &PreinitArgs) -> Result<ExitCode> {
     let playing = async {
         let mut server = None;
         if let Some((which, source)) = &source {
-            eprintln!("looking for a port for a private {which} …");
+            errln!("looking for a port for a private {which} …");
             let options = Options { durable: true, dir: &guard::session_dir() };
             server = Some(Server::start(*which, source, &options).await?);
         }
@@ -186,7 +186,7 @@ async fn demonstrate(lab: &RequestReplyLab, mut server: Option<&mut Server>, tel
     let service =
         Place::new(&name, address.as_ref()).with_role("responder").with_directory(Arc::clone(&mine));
     if let Some(server) = &mut server {
-        eprintln!("starting {} …", server.broker());
+        errln!("starting {} …", server.broker());
         server.restart().await?;
         tell(
             json!({ "what": "up", "broker": server.broker().to_string() }),

@@ -116,7 +116,7 @@ fn settings(host: &Host) -> Vec<Advice> {
     }
     if let Some(cpus) = host.cpu_quota.filter(|cpus| *cpus < host.cores as f64) {
         all.push(new(
-            format!("the control group allows {cpus} of {} CPUs", host.cores),
+            format!("{cpus} of {} CPUs allowed, by the control group", host.cores),
             "processes that used up their share stop until the next period, usually 100 ms; start the \
              container without --cpus",
             None,
@@ -244,7 +244,7 @@ mod tests {
         check(|host, _| host.turbo = Some(false), &[]);
         check(|host, _| host.smt = Some(true), &["two logical CPUs share a core"]);
         check(|host, _| host.on_battery = Some(true), &["the machine runs on its battery"]);
-        check(|host, _| host.cpu_quota = Some(1.5), &["the control group allows 1.5 of 8 CPUs"]);
+        check(|host, _| host.cpu_quota = Some(1.5), &["1.5 of 8 CPUs allowed"]);
         check(|host, _| host.cpu_quota = Some(8.0), &[]);
         check(
             |host, _| host.hugepages = Some("always".to_owned()),

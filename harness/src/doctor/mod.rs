@@ -7,7 +7,7 @@ mod neighbours;
 mod score;
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 
 use crate::broker::{self, Choices, Missing, Needs, Options, Server, Source, embedded};
+use crate::command::live_terminal;
 use crate::hint;
 use crate::measure::{host, noise};
 use crate::process::guard;
@@ -78,7 +79,7 @@ pub async fn doctor(options: &DoctorOptions, choices: &Choices) -> Result<ExitCo
         let missing: Vec<Missing> =
             options.brokers.iter().filter_map(|&broker| broker::find(broker, choices).err()).collect();
         if missing.is_empty() {
-            eprintln!("Every broker is installed; there is nothing to do.");
+            errln!("Every broker is installed; there is nothing to do.");
         }
         broker::install(&missing, options.wheels)?;
     }
@@ -189,7 +190,7 @@ fn left_out(source: &Source, server: &Server) -> BTreeMap<String, Vec<String>> {
 }
 
 async fn listen() -> (Noise, Vec<Neighbour>) {
-    let bar = if std::io::stderr().is_terminal() {
+    let bar = if live_terminal() {
         indicatif::ProgressBar::new_spinner()
             .with_message(format!("measuring noise for {} s …", LISTEN.as_secs()))
     } else {
@@ -236,7 +237,8 @@ fn text(findings: &Findings) -> String {
                     "{}, {} usable{}{}",
                     host.cpu,
                     host.cores,
-                    host.cpu_quota.map_or_else(String::new, |cpus| format!(" ({cpus} allowed)")),
+                    host.cpu_quota
+                        .map_or_else(String::new, |cpus| format!(" ({cpus} of {} CPUs allowed)", host.cores)),
                     if host.virtualized { ", virtual" } else { "" }
                 ),
             ),

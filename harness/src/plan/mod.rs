@@ -11,13 +11,16 @@ use anyhow::{Context, Result, bail, ensure};
 pub use knobs::{check_knobs, of_labs as knobs_of_labs, of_loops as knobs_of_loops};
 pub use select::{built_in, lab, nearest, select};
 use serde::Deserialize;
-pub use words::{Spacing, objective, parse_arrivals, parse_cpus, parse_load, parse_setting, set};
+pub use words::{
+    Spacing, objective, parse_arrivals, parse_cpus, parse_load, parse_setting, set, usable_cpus,
+};
 
 use crate::measure::header::HEADER;
 use crate::measure::schedule::check_rate;
 use crate::measure::trace::MOST_ENTRIES;
 use crate::results::{Arrivals, Load, LoadKind, Plan};
 use crate::trial::pause;
+use crate::units;
 
 /// Longest message, bytes: every transport of the catalog carries it.
 pub const MAX_SIZE: u64 = 8 << 20;
@@ -68,38 +71,58 @@ pub fn load(name: &str) -> Result<Plan> {
 #[serde(deny_unknown_fields, default)]
 struct PlanFile {
     labs: Option<Vec<String>>,
-    sizes: Option<Vec<u64>>,
+    sizes: Option<Values>,
     loads: Option<Vec<toml::Value>>,
     arrivals: Option<String>,
-    trials: Option<usize>,
-    warmup_s: Option<f64>,
-    seconds: Option<f64>,
-    drain_s: Option<f64>,
-    senders: Option<OneOrMany>,
-    receivers: Option<OneOrMany>,
+    trials: Option<Value>,
+    warmup_s: Option<Value>,
+    seconds: Option<Value>,
+    drain_s: Option<Value>,
+    senders: Option<Values>,
+    receivers: Option<Values>,
     /// 0: no window.
-    window: Option<u64>,
-    knobs: Option<BTreeMap<String, OneOrMany>>,
-    objective_ms: Option<f64>,
+    window: Option<Value>,
+    knobs: Option<BTreeMap<String, Values>>,
+    objective_ms: Option<Value>,
     floor: Option<bool>,
     cpus: Option<String>,
     record: Option<bool>,
     pause_broker: Option<String>,
 }
 
-/// A number, or an axis of several.
+/// A number, or a text with its unit, as on the command line.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
-enum OneOrMany {
-    One(usize),
-    Many(Vec<usize>),
+enum Value {
+    Whole(u64),
+    Number(f64),
+    Text(String),
 }
 
-impl From<OneOrMany> for Vec<usize> {
-    fn from(either: OneOrMany) -> Self {
-        match either {
-            OneOrMany::One(one) => vec![one],
-            OneOrMany::Many(many) => many,
+impl Value {
+    fn read<T>(&self, parse: impl Fn(&str) -> Result<T>) -> Result<T> {
+        match self {
+            Self::Whole(number) => parse(&number.to_string()),
+            Self::Number(number) => parse(&number.to_string()),
+            Self::Text(text) => parse(text),
+        }
+    }
+}
+
+/// A value, or an axis of several.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum Values {
+    One(Value),
+    Many(Vec<Value>),
+}
+
+impl Values {
+    fn read<T>(&self, parse: impl Fn(&str) -> Result<T>) -> Result<Vec<T>> {
+        match self {
+            Self::One(Value::Text(list)) => list.split(',').map(parse).collect(),
+            Self::One(one) => Ok(vec![one.read(parse)?]),
+            Self::Many(many) => many.iter().map(|value| value.read(&parse)).collect(),
         }
     }
 }
@@ -124,28 +147,39 @@ fn parse(text: &str, path: &Path, base: Plan) -> Result<Plan> {
             .collect::<Result<_>>()
             .with_context(named)?,
     };
+    let seconds =
+        |value: Option<Value>, base: f64| value.map_or(Ok(base), |value| value.read(units::seconds));
+    let counts = |values: Option<Values>, base: Vec<usize>| {
+        values.map_or(Ok(base), |values| values.read(units::count))
+    };
+    let window = file.window.map(|window| window.read(units::whole)).transpose().with_context(named)?;
+    let objective = file.objective_ms.map(|ms| objective(ms.read(units::milliseconds)?)).transpose();
     let mut plan = Plan {
         name: path.file_stem().map_or_else(|| base.name.clone(), |stem| stem.to_string_lossy().into_owned()),
         labs: file.labs.unwrap_or(base.labs),
-        sizes: file.sizes.unwrap_or(base.sizes),
+        sizes: file.sizes.map_or(Ok(base.sizes), |sizes| sizes.read(units::bytes)).with_context(named)?,
         loads,
-        trials: file.trials.unwrap_or(base.trials),
-        warmup_s: file.warmup_s.unwrap_or(base.warmup_s),
-        seconds: file.seconds.unwrap_or(base.seconds),
-        drain_s: file.drain_s.unwrap_or(base.drain_s),
-        senders: file.senders.map_or(base.senders, Vec::from),
-        receivers: file.receivers.map_or(base.receivers, Vec::from),
-        window: file.window.map_or(base.window, |window| (window > 0).then_some(window)),
+        trials: file
+            .trials
+            .map_or(Ok(base.trials), |trials| trials.read(units::count))
+            .with_context(named)?,
+        warmup_s: seconds(file.warmup_s, base.warmup_s).with_context(named)?,
+        seconds: seconds(file.seconds, base.seconds).with_context(named)?,
+        drain_s: seconds(file.drain_s, base.drain_s).with_context(named)?,
+        senders: counts(file.senders, base.senders).with_context(named)?,
+        receivers: counts(file.receivers, base.receivers).with_context(named)?,
+        window: window.map_or(base.window, |window| (window > 0).then_some(window)),
         knobs: base.knobs,
         axes: base.axes,
-        objective: file.objective_ms.map_or(Ok(base.objective), objective).with_context(named)?,
+        objective: objective.with_context(named)?.unwrap_or(base.objective),
         cpus: file.cpus.or(base.cpus),
         floor: file.floor.unwrap_or(base.floor),
         record: file.record.unwrap_or(base.record),
         pause: file.pause_broker.as_deref().map(pause::parse).transpose().with_context(named)?.or(base.pause),
     };
     for (knob, values) in file.knobs.unwrap_or_default() {
-        set(&mut plan, knob, values.into());
+        let read = values.read(|value| units::knob(&knob, value)).with_context(named)?;
+        set(&mut plan, knob, read);
     }
     remove_repeats(&mut plan);
     Ok(plan)
@@ -294,6 +328,23 @@ mod tests {
         assert_eq!((plan.record, plan.pause), (true, Some(Pause { at_s: 0.2, for_s: 0.5 })));
         let error = format!("{:#}", plan_file("pause_broker = 'soon'").expect_err("refused"));
         assert!(error.contains("mine.toml") && error.contains("soon"), "{error}");
+    }
+
+    #[test]
+    fn a_plan_file_has_the_units_of_the_command_line() {
+        let plan = plan_file(
+            "sizes = [64, '1k']\nloads = ['10k', 'max']\nseconds = '30s'\nwarmup_s = '100ms'\ntrials = '2'\n\
+             senders = '1,16'\nobjective_ms = '1s'\nwindow = '1k'\nknobs = { write-bytes = '64k' }",
+        )
+        .expect("a plan");
+        assert_eq!((plan.sizes, plan.seconds, plan.warmup_s), (vec![64, 1024], 30.0, 0.1));
+        assert_eq!((plan.trials, plan.senders, plan.window), (2, vec![1, 16], Some(1000)));
+        assert_eq!((plan.objective.p99_ns, plan.knobs["write-bytes"]), (1_000_000_000, 65_536));
+        for bad in ["sizes = ['64x']", "seconds = 'long'", "trials = 1.5", "senders = [-1]", "window = 'no'"]
+        {
+            let error = format!("{:#}", plan_file(bad).expect_err(bad));
+            assert!(error.contains("mine.toml"), "{error}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::nearest;
 use crate::measure::schedule::check_rate;
 use crate::results::{Arrivals, Load, LoadKind, Objective, Plan};
+use crate::units;
 
 /// How scheduled times are spaced, as it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +53,7 @@ fn amount(text: &str, usual: u64) -> Result<u64> {
     if text.is_empty() {
         return Ok(usual);
     }
-    let number = text.replace('_', "").parse().ok().filter(|number| (1..=MOST).contains(number));
+    let number = units::whole(text).ok().filter(|number| (1..=MOST).contains(number));
     number.with_context(|| format!("`{text}` is not a number of messages from 1 to {MOST}"))
 }
 
@@ -82,11 +83,11 @@ pub fn parse_load(text: &str, spacing: Option<Spacing>) -> Result<Load> {
             Ok(Load { kind: LoadKind::Drain, messages: Some(messages), ..Load::max() })
         }
         _ => {
-            let Ok(per_s) = text.replace('_', "").parse::<f64>() else {
+            let Ok(per_s) = units::rate(text) else {
                 let near = nearest(text, ["max", "capacity", "sweep", "drain"]);
                 let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
                 bail!(
-                    "`{text}` is not a load{hint} Give `max`, messages a second as in `--load 1000`, `capacity`, `sweep`, `drain` or `drain:MESSAGES`"
+                    "`{text}` is not a load{hint} Give `max`, messages a second as in `--load 1000` or `--load 10k`, `capacity`, `sweep`, `drain` or `drain:MESSAGES`"
                 );
             };
             Ok(spaced(Load::rate(check_rate(per_s)?, Arrivals::Constant), Arrivals::Constant))
@@ -97,7 +98,8 @@ pub fn parse_load(text: &str, spacing: Option<Spacing>) -> Result<Load> {
 /// `KNOB=VALUE`, or an axis: `KNOB=VALUE,VALUE…`.
 pub fn parse_setting(text: &str) -> Result<(String, Vec<usize>)> {
     let parsed = text.split_once('=').and_then(|(name, values)| {
-        let values: Option<Vec<usize>> = values.split(',').map(|value| value.trim().parse().ok()).collect();
+        let values: Option<Vec<usize>> =
+            values.split(',').map(|value| units::knob(name, value).ok()).collect();
         Some((name.to_owned(), values?)).filter(|(name, _)| !name.is_empty())
     });
     parsed.with_context(|| {
@@ -129,6 +131,22 @@ pub fn objective(p99_ms: f64) -> Result<Objective> {
     Ok(Objective { p99_ns: (p99_ms * 1e6) as u64, ..Objective::default() })
 }
 
+/// CPUs as `0,2-3`, all of which this process may use.
+///
+/// # Errors
+/// When it is no such list, or one of them is not there; it is named with those that are.
+pub fn usable_cpus(text: &str) -> Result<Vec<usize>> {
+    let cpus = parse_cpus(text)?;
+    let set = rustix::thread::sched_getaffinity(None).context("cannot find out which CPUs there are")?;
+    let usable: Vec<usize> =
+        (0..CPUS.min(rustix::thread::CpuSet::MAX_CPU)).filter(|cpu| set.is_set(*cpu)).collect();
+    if let Some(missing) = cpus.iter().find(|cpu| !usable.contains(cpu)) {
+        let list: Vec<String> = usable.iter().map(ToString::to_string).collect();
+        bail!("this process may not use CPU {missing} of `--cpus {text}`; it may use {}", list.join(","));
+    }
+    Ok(cpus)
+}
+
 /// CPUs as `0,2-3`.
 pub fn parse_cpus(text: &str) -> Result<Vec<usize>> {
     let bad = || format!("`{text}` is not a list of CPUs; write it as `0,2-3`");
@@ -158,6 +176,9 @@ mod tests {
             ("max", None, "max"),
             ("500", None, "500/s"),
             ("10_000", Some("poisson"), "10000/s poisson"),
+            ("10k", None, "10000/s"),
+            ("1.5k/s", None, "1500/s"),
+            ("drain:5k", None, "drain 5000"),
             ("500", Some("burst:20"), "500/s burst 20"),
             ("500", Some("ramp"), "500/s ramp"),
             ("capacity", None, "capacity poisson"),

@@ -47,7 +47,7 @@ pub(super) fn open(
         }
         return Ok((result_set, run, lock));
     }
-    let host = host::host();
+    let host = request.host.clone();
     let widening = reproducibility::saved(Path::new(RESULTS), &host)?;
     let result_set = ResultSet::create(request.out)?;
     let lock = result_set.lock()?;

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result};
 
 use crate::broker::Choices;
 use crate::measure::host;
-use crate::results::Plan;
 use crate::results::private::RESULTS;
+use crate::results::{Host, Plan};
 use crate::roles::Handle;
 
 /// Everything that a run needs.
@@ -22,6 +22,8 @@ pub struct Request<'a> {
     pub seed: u64,
     /// The folder of the result set.
     pub out: &'a Path,
+    /// This machine, as it is recorded.
+    pub host: Host,
     /// Continue an existing result set.
     pub resume: bool,
     /// A missing broker is an error, not a skipped lab.
@@ -29,8 +31,8 @@ pub struct Request<'a> {
 }
 
 /// The folder a run is written to when none is given.
-pub fn default_out(name: &str) -> Result<std::path::PathBuf> {
-    let host = host::file_name(&host::host());
+pub fn default_out(name: &str, host: &Host) -> Result<std::path::PathBuf> {
+    let host = host::file_name(host);
     let stem = format!("{}-{host}-{name}", jiff::Zoned::now().strftime("%Y-%m-%d"));
     let results = Path::new(RESULTS);
     for number in 1..1000 {

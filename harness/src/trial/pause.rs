@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use crate::measure::clock::{self, Pacer};
 use crate::process;
 use crate::results::{Pause, Paused};
+use crate::units;
 
 /// Reads `AT:FOR`, both in seconds, as in `1:0.3`.
 ///
@@ -15,7 +16,8 @@ use crate::results::{Pause, Paused};
 /// When it is something else; the text is named.
 pub fn parse(text: &str) -> Result<Pause> {
     let parts = text.split_once(':');
-    let parsed = parts.and_then(|(at, length)| Some((at.parse().ok()?, length.parse().ok()?)));
+    let parsed =
+        parts.and_then(|(at, length)| Some((units::seconds(at).ok()?, units::seconds(length).ok()?)));
     let (at_s, for_s) =
         parsed.with_context(|| format!("`{text}` is not AT:FOR in seconds, as in `--pause-broker 1:0.3`"))?;
     Ok(Pause { at_s, for_s })

@@ -195,7 +195,7 @@ async fn run(args: &ChatArgs, over: Over, source: Option<Source>, ports: Vec<u16
     let mut server = None;
     if let (Some(which), Some(source)) = (over.broker, &source) {
         if source.is_private() {
-            eprintln!("· starting a private {which} …");
+            errln!("· starting a private {which} …");
         }
         let options = Options { durable: true, dir: &guard::session_dir() };
         let started = match interruptible(Server::start(which, source, &options)).await {
@@ -219,7 +219,7 @@ async fn run(args: &ChatArgs, over: Over, source: Option<Source>, ports: Vec<u16
         if args.json {
             outln!("{}", json!({ "broker": at }))?;
         } else {
-            eprintln!("· broker: {at}");
+            errln!("· broker: {at}");
         }
     }
     if args.forget {
@@ -311,7 +311,7 @@ async fn forget(over: &Over, place: &str, address: Option<&BrokerAddress>) -> Re
     if let Some(asked_with) = &over.library {
         asked_with.remove(&library(place, address)).await.context(about)?;
     }
-    eprintln!("· everything of the chat `{place}` was removed from the broker");
+    errln!("· everything of the chat `{place}` was removed from the broker");
     Ok(())
 }
 
@@ -319,8 +319,8 @@ fn tell(args: &ChatArgs, over: &Over) -> Result<()> {
     if args.json {
         return Ok(outln!("{}", json!({ "labs": over.labs }))?);
     }
-    eprintln!("· built on {}; read on in labs/src/apps/chat/", over.labs.join(", "));
-    eprintln!("· Ctrl-C ends the chat");
+    errln!("· built on {}; read on in labs/src/apps/chat/", over.labs.join(", "));
+    errln!("· Ctrl-C ends the chat");
     Ok(())
 }
 

@@ -103,7 +103,7 @@ impl ProcessManager {
             // The reader of the output has closed it; the chat continues.
             let _ = outln!("{}", json!({ "happened": what }));
         } else {
-            eprintln!("· {what}");
+            errln!("· {what}");
         }
     }
 
@@ -141,7 +141,7 @@ impl Keeper {
                 let _ = self.news.send(News::GivenUp(format!("{} cannot run: {why}", self.name))).await;
                 return;
             }
-            eprintln!("· {} ended ({why}); restarting it", self.name);
+            errln!("· {} ended ({why}); restarting it", self.name);
             sleep(PAUSE).await;
         }
     }

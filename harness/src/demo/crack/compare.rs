@@ -70,13 +70,13 @@ pub(super) async fn main(
     }
     ways.extend(batches.iter().map(|&batch| Way::new(plan.workers, batch)));
     let words = thousands(plan.job.words as f64);
-    eprintln!("{}: {words} words, {} ways, {rounds} rounds", plan.over.entry.name, ways.len());
+    errln!("{}: {words} words, {} ways, {rounds} rounds", plan.over.entry.name, ways.len());
     // Each way once per round: if the machine becomes slower, it does so for all.
     for round in 1..=rounds {
         for way in &mut ways {
             let Some(seconds) = measure(plan, address, way).await? else { return Ok(ExitCode::from(130)) };
             way.seconds.push(seconds);
-            eprintln!("[{round}/{rounds}] {}, {} words a task: {seconds:.2} s", way.name(), way.batch);
+            errln!("[{round}/{rounds}] {}, {} words a task: {seconds:.2} s", way.name(), way.batch);
         }
     }
     tell(plan, &ways)?;

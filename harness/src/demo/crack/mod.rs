@@ -39,7 +39,7 @@ async fn crack(args: &CrackArgs, plan: &Plan, source: Option<Source>) -> Result<
     let mut server = None;
     if let (Some(which), Some(source)) = (plan.over.entry.broker, source) {
         if source.is_private() {
-            eprintln!("starting a private {which} …");
+            errln!("starting a private {which} …");
         }
         match interruptible(start(&plan.over.entry, which, &source, true)).await {
             Some(started) => server = Some(started?),

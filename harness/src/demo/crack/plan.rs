@@ -12,7 +12,7 @@ use labs::catalog::Entry;
 use super::transport::Over;
 use crate::broker::{self, Choices, Source};
 use crate::command::{BrokerArgs, Given, Usage, usage};
-use crate::plan;
+use crate::{plan, units};
 
 /// Tasks a worker holds at once. A small number shares tasks evenly, and little is done again
 /// when a worker dies.
@@ -40,16 +40,16 @@ pub(crate) struct CrackArgs {
     #[arg(long, value_name = "TRANSPORT", default_value = "zeromq")]
     pub(super) over: String,
     /// Worker processes to start; default: one per CPU
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::count)]
     pub(super) workers: Option<usize>,
     /// Words per task
-    #[arg(long, value_name = "WORDS", default_value_t = 100_000)]
+    #[arg(long, value_name = "WORDS", default_value_t = 100_000, value_parser = units::whole)]
     pub(super) batch: u64,
     /// Turn a knob of the lab, as in `--set prefetch=1`
     #[arg(long = "set", value_name = "KNOB=VALUE")]
     pub(super) set: Vec<String>,
     /// How long to wait for a worker when none is left, in seconds
-    #[arg(long, value_name = "S", default_value_t = 30.0)]
+    #[arg(long, value_name = "S", default_value_t = 30.0, value_parser = units::seconds)]
     pub(super) patience: f64,
     /// Print one JSON object per line
     #[arg(long)]
@@ -60,10 +60,10 @@ pub(crate) struct CrackArgs {
     #[arg(long, conflicts_with_all = ["sha1", "join"])]
     pub(super) compare: bool,
     /// With --compare: measure the speed and the transport's cost for each of these task sizes
-    #[arg(long, value_name = "WORDS,…", value_delimiter = ',', requires = "compare")]
+    #[arg(long, value_name = "WORDS,…", value_delimiter = ',', requires = "compare", value_parser = units::whole)]
     pub(super) batches: Vec<u64>,
     /// With --compare: measurements of each
-    #[arg(long, value_name = "N", default_value_t = 3, requires = "compare")]
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "compare", value_parser = units::count)]
     pub(super) rounds: usize,
     /// Join a running search as a worker; the search prints this command
     #[arg(long, value_name = "TRANSPORT", requires = "at", conflicts_with = "sha1")]
@@ -149,7 +149,8 @@ pub(super) fn knobs(set: &[String], lab: &Entry) -> Result<BTreeMap<String, usiz
     let mut knobs: BTreeMap<String, usize> =
         ["prefetch", "credit"].map(|knob| (knob.to_owned(), PREFETCH)).into();
     for setting in set {
-        let parsed = setting.split_once('=').and_then(|(name, value)| Some((name, value.parse().ok()?)));
+        let parsed =
+            setting.split_once('=').and_then(|(name, value)| Some((name, units::knob(name, value).ok()?)));
         let Some((name, value)) = parsed else {
             bail!(Usage(format!(
                 "`{setting}` is not KNOB=VALUE with a whole number, as in `--set prefetch=1`"

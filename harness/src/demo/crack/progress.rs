@@ -2,7 +2,6 @@
 //! `--json` everything) on stdout.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -12,7 +11,7 @@ use labs::lab::Guarantee;
 use serde_json::{Value, json};
 
 use super::plan::Plan;
-use crate::command::thousands;
+use crate::command::{live_terminal, thousands};
 
 /// How often a line of progress is written without a terminal.
 const LINE: Duration = Duration::from_secs(2);
@@ -52,7 +51,7 @@ pub(super) struct ProgressDisplay {
 
 impl ProgressDisplay {
     pub(super) fn new(plan: &Plan, quiet: bool) -> Self {
-        let terminal = std::io::stderr().is_terminal() && !quiet;
+        let terminal = live_terminal() && !quiet;
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(plan.job.words), target);
         if let Ok(style) = ProgressStyle::with_template("{bar:24} {percent:>3} %  {wide_msg}") {
@@ -89,7 +88,7 @@ impl ProgressDisplay {
         if self.terminal {
             self.bar.println(line)
         } else {
-            eprintln!("{line}")
+            errln!("{line}")
         }
         self.program(object);
     }
@@ -230,7 +229,7 @@ impl ProgressDisplay {
         if now - self.line >= LINE {
             self.line = now;
             if !self.terminal && !self.quiet {
-                eprintln!("{:>3} %  {message}", 100 * u128::from(self.tried) / u128::from(self.words.max(1)));
+                errln!("{:>3} %  {message}", 100 * u128::from(self.tried) / u128::from(self.words.max(1)));
             }
             self.program(&json!({
                 "what": "progress", "tried": self.tried, "words": self.words,

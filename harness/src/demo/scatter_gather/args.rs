@@ -1,9 +1,10 @@
 //! The options of `lab status`.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
 
 use crate::command::{BrokerArgs, OverArgs};
+use crate::units;
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
@@ -19,7 +20,7 @@ pub(crate) struct StatusArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) pause: u16,
     /// How long to wait for replies, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    #[arg(long, value_name = "MS", default_value_t = 500, value_parser = deadline)]
     pub(super) deadline: u64,
     /// Ask once a second until Ctrl-C
     #[arg(long)]
@@ -44,4 +45,10 @@ impl StatusArgs {
     pub(super) fn over(&self) -> Result<&str> {
         self.over.name(Some("redis"))
     }
+}
+
+fn deadline(text: &str) -> Result<u64> {
+    let found = units::whole_milliseconds(text)?;
+    ensure!((1..=60_000).contains(&found), "a deadline of {found} ms is out of range; give 1 to 60000");
+    Ok(found)
 }

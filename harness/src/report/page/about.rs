@@ -83,7 +83,7 @@ pub(super) fn machine(host: &Host) -> Vec<Fact> {
     // Result sets of earlier versions do not have these, and most kernels show only some.
     let more = [
         ("Container", host.container.clone()),
-        ("CPU limit", host.cpu_quota.map(|cpus| format!("{cpus} CPUs"))),
+        ("CPU limit", host.cpu_quota.map(|cpus| format!("{cpus} of {} CPUs allowed", host.cores))),
         ("Several threads a core", host.smt.map(|smt| yes(smt).to_owned())),
         ("Turbo", host.turbo.map(|turbo| yes(turbo).to_owned())),
         ("NUMA nodes", host.numa_nodes.map(|nodes| nodes.to_string())),
