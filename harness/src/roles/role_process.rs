@@ -30,7 +30,7 @@ pub fn main(handles: &[Handle]) -> Result<()> {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
             match serde_json::from_str(&line) {
                 Ok(line) => drop(lines.send(line)),
-                Err(error) => eprintln!("not a control line: {error}: {line}"),
+                Err(error) => errln!("not a control line: {error}: {line}"),
             }
         }
         // The supervisor has ended, so the role ends, too.

@@ -7,6 +7,7 @@ mod brokers;
 mod browser;
 mod bundles;
 mod chat;
+mod checked;
 mod cli;
 mod conformance;
 mod correlation;
@@ -31,6 +32,7 @@ mod report;
 mod resume;
 mod return_address;
 mod selftest;
+mod shell;
 mod status;
 mod story;
 mod tidy;
@@ -89,6 +91,8 @@ fn main() -> ExitCode {
         bundles::trials(),
         publish::trials(),
         regress::trials(),
+        shell::trials(),
+        checked::trials(),
         costs::trials(),
         history::trials(),
         hops::trials(),

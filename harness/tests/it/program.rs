@@ -118,6 +118,7 @@ impl Live {
     }
 
     pub(crate) fn spawn(mut command: Command) -> Result<Self> {
+        crate::shell::default_signals(&mut command);
         let mut child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let stderr = child.stderr.take().context("no pipe")?;
         let said: Arc<Mutex<String>> = Arc::default();

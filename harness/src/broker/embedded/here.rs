@@ -51,7 +51,7 @@ pub fn host(port: u16, behind: [u16; 2]) -> Result<()> {
     let mut broker = Broker::new(config(behind));
     let serve = move || {
         if let Err(error) = broker.start() {
-            eprintln!("the broker did not start: {error}");
+            errln!("the broker did not start: {error}");
         }
     };
     std::thread::Builder::new().name("broker".to_owned()).spawn(serve).context("cannot start a thread")?;

@@ -1,6 +1,7 @@
 //! The history is asked over the transport's own request/reply lab: a question
 //! is a Command, a page the Document that answers it.
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ pub async fn answer(
     let serving = async {
         loop {
             if let Err(error) = serve(&lab, &place, &store).await {
-                eprintln!("history: cannot be asked for now: {error:#}");
+                let _ = writeln!(std::io::stderr(), "history: cannot be asked for now: {error:#}");
             }
             sleep(AGAIN).await;
         }

@@ -5,6 +5,7 @@
 //! stored already is known by its identifier. While it is away the transport
 //! keeps what it misses, and the chat goes on without it.
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ pub async fn keep(
     let keeping = async {
         loop {
             if let Err(error) = subscribe(&lab, &place, &store, &joined).await {
-                eprintln!("history: away from the transport: {error:#}");
+                let _ = writeln!(std::io::stderr(), "history: away from the transport: {error:#}");
             }
             sleep(AGAIN).await;
         }

@@ -17,6 +17,7 @@
 //! The protocol: *NATS Client Protocol* and *JetStream wire API reference* on docs.nats.io;
 //! here, docs/transports/nats.md and docs/transports/jetstream.md.
 
+use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -170,7 +171,8 @@ impl Drop for CountedSubscription {
         }
         let dropped = arrived.saturating_sub(accounted_for);
         if dropped > 0 {
-            eprintln!("{}: {dropped} messages were dropped, for want of room", self.who);
+            let who = &self.who;
+            let _ = writeln!(std::io::stderr(), "{who}: {dropped} messages were dropped, for want of room");
         }
     }
 }
