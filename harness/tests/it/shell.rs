@@ -211,7 +211,7 @@ const KEEPERS: [&str; 2] = ["oneway-unix", "queue-tcp"];
 fn swept() -> Result<()> {
     let home = Home::new()?;
     for (number, lab) in KEEPERS.iter().enumerate() {
-        let command = home.bench(&[lab], &format!("killed-{number}"), &["--seconds", "60"])?;
+        let command = home.bench(&[*lab], &format!("killed-{number}"), &["--seconds", "60"])?;
         let mut live = Live::spawn(command)?;
         live.until_at_work(if *lab == "queue-tcp" { "producer-0" } else { "sender-0" }, 0)?;
         let all = harness::process::tree(&[live.pid()]);
@@ -229,7 +229,7 @@ fn swept() -> Result<()> {
 fn leaves_nothing(signal: Signal) -> Result<()> {
     let home = Home::new()?;
     for (number, lab) in KEEPERS.iter().enumerate() {
-        let mut live = Live::spawn(home.bench(&[lab], &number.to_string(), &["--seconds", "60"])?)?;
+        let mut live = Live::spawn(home.bench(&[*lab], &number.to_string(), &["--seconds", "60"])?)?;
         live.until_at_work(if *lab == "queue-tcp" { "producer-0" } else { "sender-0" }, 0)?;
         live.signal_group(signal)?;
         live.end()?;

@@ -149,7 +149,8 @@ mod tests {
 
     fn all(input: &[u8]) -> Vec<Typed> {
         let mut lines = Vec::new();
-        let mut input = std::io::BufReader::with_capacity(7, input);
+        // Little at once, where there is little.
+        let mut input = std::io::BufReader::with_capacity(if input.len() < 100 { 7 } else { 8192 }, input);
         read(&mut input, |line| {
             lines.push(line);
             true

@@ -57,7 +57,7 @@ impl World {
             fs::create_dir_all(world.path(dir))?;
         }
         let built = format!(
-            "#!/bin/sh\nenv | grep '^GIT_' >>'{log}'\ncat source >>'{log}'\nmkdir -p \"$CARGO_TARGET_DIR/release\"\n\
+            "#!/bin/sh\nenv | grep -E '^GIT_(DIR|INDEX_FILE|WORK_TREE|PREFIX|COMMON_DIR|OBJECT_DIRECTORY)=' >>'{log}'\ncat source >>'{log}'\nmkdir -p \"$CARGO_TARGET_DIR/release\"\n\
              (echo '#!/bin/sh'; sed 's/^/# /' source; echo 'exec {LAB} \"$@\"') >\"$CARGO_TARGET_DIR/release/lab\"\n\
              chmod 755 \"$CARGO_TARGET_DIR/release/lab\"\n",
             log = text(&world.path("log"))?
@@ -124,9 +124,7 @@ impl World {
     /// What was built, in this order; variables of git that cargo got are among it.
     fn built(&self) -> Result<Vec<String>> {
         let log = fs::read_to_string(self.path("log")).context("nothing was built")?;
-        let ours = ["GIT_CONFIG_", "GIT_AUTHOR_", "GIT_COMMITTER_"];
-        let line = |line: &&str| !ours.iter().any(|ours| line.starts_with(ours));
-        Ok(log.lines().filter(line).map(str::to_owned).collect())
+        Ok(log.lines().map(str::to_owned).collect())
     }
 
     /// Everything in the repository that git could have changed.

@@ -12,7 +12,7 @@ use crate::{lab, trial};
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
-        trial("shell::little_shared_memory_fails_a_trial_with_the_reason", || shared_memory("64k")),
+        trial("shell::little_shared_memory_fails_a_trial_with_the_reason", || shared_memory("16k")),
         trial("shell::no_shared_memory_fails_a_trial_with_the_reason", || shared_memory("4k")),
         trial("shell::limit_of_open_files_is_raised", raised),
         trial("shell::few_open_files_fail_one_trial", few_files),
