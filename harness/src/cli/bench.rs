@@ -155,7 +155,8 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     let written = report::draw(&out)?;
     // Everything is on disk already: an error in packing is reported last.
     let packed = ResultSet::open(&out)?.0.pack();
-    let text = if args.json { serde_json::to_string_pretty(&run)? } else { summary::of(&run, table::width()) };
+    let text =
+        if args.json { serde_json::to_string_pretty(&run)? } else { summary::of(&run, table::width()) };
     or_unread(outln!("{}", text.trim_end()).map_err(Into::into))?;
     errln!("\nThe report: {}", written.html.display());
     if private::is_private(&out) {

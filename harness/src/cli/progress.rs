@@ -156,12 +156,12 @@ impl runner::Progress for Live {
         self.say(&format!("[{made:>3}/{total}] {:<22} {size:>7} B {load:<9} {what}{left}", cell.lab));
     }
 
-    fn round(&mut self, bundle: &Path, trials: usize) {
+    fn round(&mut self, result_set: &Path, trials: usize) {
         if self.terminal {
             self.bar.set_prefix("");
             self.bar.set_message("\n  drawing the report");
         }
-        match report::draw(bundle) {
+        match report::draw(result_set) {
             Ok(written) if trials == 1 => self.say(&format!(
                 "First report, 1 trial each: {}\nMore trials follow; Ctrl-C ends the run and keeps its \
                  results.",

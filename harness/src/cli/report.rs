@@ -45,9 +45,9 @@ pub(super) fn main(args: &ReportArgs) -> Result<ExitCode> {
 
 fn one(dir: &Path, args: &ReportArgs) -> Result<()> {
     // Comparisons, views and histories have no report but their own.
-    let bundle = !args.publish || dir.join("run.json").is_file();
-    if bundle {
-        let (raw, run) = Bundle::open(dir)?;
+    let result_set = !args.publish || dir.join("run.json").is_file();
+    if result_set {
+        let (raw, run) = ResultSet::open(dir)?;
         reproducibility::verify(&raw, &run)?;
         outln!("{}", report::draw(dir)?.html.display())?;
         if args.pack || args.publish {
@@ -57,7 +57,8 @@ fn one(dir: &Path, args: &ReportArgs) -> Result<()> {
     if args.publish {
         private::publish(dir)?;
     }
-    let index = (bundle && (args.publish || args.index)).then(|| report::index(&above(dir)?)).transpose()?;
+    let index =
+        (result_set && (args.publish || args.index)).then(|| report::index(&above(dir)?)).transpose()?;
     if args.publish {
         let mut words = vec![dir.to_path_buf()];
         words.extend(index);
@@ -69,9 +70,9 @@ fn one(dir: &Path, args: &ReportArgs) -> Result<()> {
 
 /// Packs the raw data, and says so in `run.json`, which an older program must not take for its own.
 fn pack(dir: &Path) -> Result<()> {
-    let (mut bundle, run) = ResultSet::open(dir)?;
-    if bundle.pack()? {
-        bundle.save(&run)?;
+    let (mut result_set, run) = ResultSet::open(dir)?;
+    if result_set.pack()? {
+        result_set.save(&run)?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Ends a command cleanly on Ctrl-C.
 
-use crate::trial;
 use crate::process::signals::Interrupts;
+use crate::trial;
 
 /// Runs `work` until it ends or the user presses Ctrl-C; `None` then. A second
 /// Ctrl-C ends the program at once, and the guard cleans up.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::compare::history::host_name;
 use crate::measure::host;
 use crate::results::{
-    self, ResultSet, Cell, Estimate, Host, LoadKind, MOST_RECORD, Plan, Raw, Run, Summary, Widening,
+    self, Cell, Estimate, Host, LoadKind, MOST_RECORD, Plan, Raw, ResultSet, Run, Summary, Widening,
 };
 use crate::stats::{self, FEWEST_PAIRS, LEAST, Pair, Share};
 
@@ -72,12 +72,12 @@ struct Known {
 ///
 /// # Errors
 /// When a figure does not, or a recording is missing or damaged; the result set is named.
-pub fn verify(bundle: &Bundle, run: &Run) -> Result<()> {
-    stats::verify(run, |cell, trial| bundle.raw(&cell.id, trial.index)).with_context(|| {
+pub fn verify(result_set: &ResultSet, run: &Run) -> Result<()> {
+    stats::verify(run, |cell, trial| result_set.raw(&cell.id, trial.index)).with_context(|| {
         format!(
             "the result set {} is refused: what it says does not follow from its raw data; copy it back from \
              where it came from, or measure again",
-            bundle.dir().display()
+            result_set.dir().display()
         )
     })
 }

@@ -97,7 +97,7 @@ fn a_damaged_bundle_names_the_file_and_the_remedy() {
             assert!(error.contains(part), "{part:?} is not in: {error}");
         }
     };
-    check(&|_| {}, &["run.json", "not a result bundle"]);
+    check(&|_| {}, &["run.json", "not a result set"]);
     check(
         &|dir| {
             small(dir, |_| {});

@@ -76,7 +76,7 @@ impl ResultSet {
     pub fn open(dir: &Path) -> Result<(Self, Run)> {
         let path = dir.join("run.json");
         let text = read_text(&path, MOST_RECORD).with_context(|| {
-            format!("{} is not a result bundle: cannot read {}", dir.display(), path.display())
+            format!("{} is not a result set: cannot read {}", dir.display(), path.display())
         })?;
         Ok((Self::at(dir), read(&text, &path)?))
     }
@@ -234,7 +234,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let run = dir.path().join("run.json");
         let refused = |words: &str| {
-            let error = format!("{:#}", Bundle::open(dir.path()).expect_err(words));
+            let error = format!("{:#}", ResultSet::open(dir.path()).expect_err(words));
             assert!(error.contains(words) && error.contains("run.json"), "{error}");
             std::fs::remove_file(&run).or_else(|_| std::fs::remove_dir(&run)).expect("removed");
         };
@@ -247,11 +247,11 @@ mod tests {
         refused("at most");
         std::os::unix::fs::symlink("/dev/zero", &run).expect("a link");
         refused("not a regular file");
-        let bundle = Bundle::at(dir.path());
+        let result_set = ResultSet::at(dir.path());
         fs::create_dir(dir.path().join(FOLDER)).expect("a folder");
         let loose = dir.path().join(FOLDER).join("case.0.json");
         fs::File::create(&loose).and_then(|file| file.set_len(1 << 30)).expect("a file with a hole");
-        let error = format!("{:#}", bundle.raw("case", 0).expect_err("too large"));
+        let error = format!("{:#}", result_set.raw("case", 0).expect_err("too large"));
         assert!(error.contains("case.0.json") && error.contains("1073741824 bytes"), "{error}");
         rustix::fs::mknodat(
             rustix::fs::CWD,
@@ -261,7 +261,7 @@ mod tests {
             0,
         )
         .expect("a pipe");
-        let error = format!("{:#}", bundle.raw("other", 0).expect_err("a pipe"));
+        let error = format!("{:#}", result_set.raw("other", 0).expect_err("a pipe"));
         assert!(error.contains(ARCHIVE) && error.contains("not a regular file"), "{error}");
     }
 
@@ -269,12 +269,12 @@ mod tests {
     fn nothing_is_written_outside_of_the_folder() {
         let (dir, other) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("another"));
         std::os::unix::fs::symlink(other.path(), dir.path().join("plots")).expect("a link");
-        let bundle = Bundle::at(dir.path());
+        let result_set = ResultSet::at(dir.path());
         for name in ["plots/x.svg", "../x.svg", "raw/../../x", "/tmp/x.svg"] {
-            assert!(bundle.write(name, "x").is_err(), "{name}");
+            assert!(result_set.write(name, "x").is_err(), "{name}");
         }
         assert_eq!(fs::read_dir(other.path()).expect("the folder").count(), 0);
-        bundle.write("raw/x.json", "x").expect("a file inside");
+        result_set.write("raw/x.json", "x").expect("a file inside");
     }
 
     #[test]

@@ -166,7 +166,7 @@ fn same_estimate(name: &str, stored: &Estimate, found: &Estimate, widened: bool)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::{Bundle, Interval};
+    use crate::results::{Interval, ResultSet};
 
     fn committed() -> Vec<std::path::PathBuf> {
         let results = concat!(env!("CARGO_MANIFEST_DIR"), "/../results");
@@ -178,8 +178,8 @@ mod tests {
     fn committed_result_sets_follow_from_their_raw_data() {
         assert!(!committed().is_empty());
         for dir in committed() {
-            let (bundle, run) = Bundle::open(&dir).expect("a result set");
-            let verified = verify(&run, |cell, trial| bundle.raw(&cell.id, trial.index));
+            let (result_set, run) = ResultSet::open(&dir).expect("a result set");
+            let verified = verify(&run, |cell, trial| result_set.raw(&cell.id, trial.index));
             assert!(verified.is_ok(), "{}: {verified:?}", dir.display());
         }
     }
@@ -187,14 +187,14 @@ mod tests {
     #[test]
     fn a_figure_that_does_not_follow_is_refused_by_name() {
         let dir = committed().into_iter().min().expect("a result set");
-        let (bundle, run) = Bundle::open(&dir).expect("a result set");
+        let (result_set, run) = ResultSet::open(&dir).expect("a result set");
         let cell =
             run.cells.iter().find(|cell| cell.summary.is_some() && cell.trials.len() > 1).expect("a case");
         let run = Run { cells: vec![cell.clone()], ..run.clone() };
-        let mut refused = |words: &str, change: &dyn Fn(&mut Run)| {
+        let refused = |words: &str, change: &dyn Fn(&mut Run)| {
             let mut run = run.clone();
             change(&mut run);
-            let error = verify(&run, |cell, trial| bundle.raw(&cell.id, trial.index)).expect_err(words);
+            let error = verify(&run, |cell, trial| result_set.raw(&cell.id, trial.index)).expect_err(words);
             let error = format!("{error:#}");
             assert!(error.contains(words) && error.contains(&cell.id), "{error}");
         };
@@ -215,7 +215,8 @@ mod tests {
             run.cells[0].trials.iter_mut().for_each(|trial| trial.failed = Some("no".to_owned()));
         });
         // One recording in the place of another.
-        let swapped = verify(&run, |cell, trial| bundle.raw(&cell.id, (trial.index + 1) % cell.trials.len()));
+        let swapped =
+            verify(&run, |cell, trial| result_set.raw(&cell.id, (trial.index + 1) % cell.trials.len()));
         assert!(swapped.is_err());
     }
 

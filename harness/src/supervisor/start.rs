@@ -61,14 +61,11 @@ pub(super) fn spawn(
     process::die_with_parent(&mut command);
     // Ctrl-C is for the supervisor, who then dismisses the roles.
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let mut child = tokio::process::Command::from(command)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| {
-            let few = error.raw_os_error() == Some(libc::EMFILE);
-            let hint = if few { "; raise `ulimit -n`, or run fewer roles" } else { "" };
-            anyhow!("cannot start a process for {}: {error}{hint}", init.role())
-        })?;
+    let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn().map_err(|error| {
+        let few = error.raw_os_error() == Some(libc::EMFILE);
+        let hint = if few { "; raise `ulimit -n`, or run fewer roles" } else { "" };
+        anyhow!("cannot start a process for {}: {error}{hint}", init.role())
+    })?;
     let pid = child.id().context("the role's process ended immediately")?;
     let mut input = child.stdin.take().context("no stdin")?;
     tokio::spawn(async move {

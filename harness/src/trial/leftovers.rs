@@ -44,7 +44,7 @@ pub(crate) fn done(name: &str) {
 }
 
 /// Removes what the run has left in the broker, with its durable subscribers. It has a runtime of its own,
-/// as every errand of a lab.
+/// as every removal of a lab.
 pub async fn remove(
     handle: &Handle,
     name: &str,
@@ -52,8 +52,8 @@ pub async fn remove(
     subscribers: Vec<String>,
 ) -> Result<()> {
     let (remove, place) = (handle.remove, Place::new(name, address));
-    let errand = tokio::task::spawn_blocking(move || remove(&place, &subscribers));
-    match tokio::time::timeout(Duration::from_secs(10), errand).await {
+    let removal = tokio::task::spawn_blocking(move || remove(&place, &subscribers));
+    match tokio::time::timeout(Duration::from_secs(10), removal).await {
         Ok(done) => done?,
         Err(_) => bail!("removing it took longer than 10 s"),
     }

@@ -53,7 +53,7 @@ fn needs(broker: Broker, name: &str, test: fn() -> Result<()>) -> Trial {
 /// Runs `lab bench` of these labs over this broker.
 fn bench(url: &str, labs: &[&str], more: &[&str]) -> Result<Ran> {
     let dir = tempfile::tempdir()?;
-    let out = dir.path().join("bundle");
+    let out = dir.path().join("result_set");
     let words = [labs, &BRIEF, &["--url", url], more].concat();
     let mut ran = run(&[&["bench"], &words[..], &["--out", crate::program::text(&out)?]].concat())?;
     if ran.code == 1 && out.join("run.json").exists() {

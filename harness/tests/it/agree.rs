@@ -22,9 +22,9 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// A bundle made by hand, small enough for a test: the labs whose names begin like
+/// A result_set made by hand, small enough for a test: the labs whose names begin like
 /// this, with what a test changes in it.
-fn bundle(dir: &Path, name: &str, labs: &str, change: impl Fn(&mut Value)) -> Result<PathBuf> {
+fn result_set(dir: &Path, name: &str, labs: &str, change: impl Fn(&mut Value)) -> Result<PathBuf> {
     let from = dir.join("all-transports");
     if !from.exists() {
         fixture::full(&from);
@@ -65,9 +65,9 @@ fn faster(run: &mut Value, lab: &str, factor: f64) {
 
 fn known() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let one = bundle(dir.path(), "one", "p", |_| {})?;
+    let one = result_set(dir.path(), "one", "p", |_| {})?;
     // So much faster that no interval of five trials reaches it.
-    let two = bundle(dir.path(), "two", "p", |run| faster(run, "pubsub-tcp", 5.0))?;
+    let two = result_set(dir.path(), "two", "p", |run| faster(run, "pubsub-tcp", 5.0))?;
     let told: Value =
         serde_json::from_str(&run(&["agree", text(&one)?, text(&two)?, "--json"])?.expect(0)?.out)?;
     let (hits, of) = (told["agreed"]["hits"].as_u64(), told["agreed"]["of"].as_u64());
@@ -85,7 +85,7 @@ fn known() -> Result<()> {
     let needed = apart["factor"].as_f64().context("no factor")?;
     ensure!(of < 39 && needed > 1.0 && (0.0..0.011).contains(&(factor - needed)), "{factor} for {needed}");
     ensure!(told["widened"]["hits"].as_u64() == Some(of), "{}", told["widened"]);
-    let [again, once_more] = ["again", "once-more"].map(|name| bundle(dir.path(), name, "p", |_| {}));
+    let [again, once_more] = ["again", "once-more"].map(|name| result_set(dir.path(), name, "p", |_| {}));
     let (again, once_more) = (again?, once_more?);
     let args = ["agree", text(&one)?, text(&again)?, text(&once_more)?, "--json"];
     let same: Value = serde_json::from_str(&run(&args)?.expect(0)?.out)?;
@@ -100,9 +100,9 @@ fn known() -> Result<()> {
 
 fn refused() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let one = bundle(dir.path(), "one", "oneway-tcp", |_| {})?;
+    let one = result_set(dir.path(), "one", "oneway-tcp", |_| {})?;
     let refuses = |name: &str, change: &dyn Fn(&mut Value), words: &[&str]| -> Result<()> {
-        let other = bundle(dir.path(), name, "oneway-tcp", change)?;
+        let other = result_set(dir.path(), name, "oneway-tcp", change)?;
         run(&["agree", text(&one)?, text(&other)?])?.expect(2)?.told(words)
     };
     refuses(
@@ -117,11 +117,11 @@ fn refused() -> Result<()> {
         &["oneway-tcp.", "at-most-once", "durable"],
     )?;
     // Neither the plan's name nor which labs were asked for changes a cell.
-    let named = bundle(dir.path(), "named", "oneway-tcp", |run| run["plan"]["name"] = "mine".into())?;
+    let named = result_set(dir.path(), "named", "oneway-tcp", |run| run["plan"]["name"] = "mine".into())?;
     run(&["agree", text(&one)?, text(&named)?])?.expect(0)?;
     run(&["agree", text(&one)?])?.expect(2)?;
     run(&["agree", text(&one)?, text(&one)?])?.expect(2)?.told(&["one was given twice"])?;
-    let strange = bundle(dir.path(), "strange", "pubsub-tcp", |_| {})?;
+    let strange = result_set(dir.path(), "strange", "pubsub-tcp", |_| {})?;
     run(&["agree", text(&one)?, text(&strange)?])?.expect(1)?.told(&["no figure in common"])?;
     fs::remove_dir_all(named.join("raw"))?;
     run(&["agree", text(&one)?, text(&named)?])?.expect(1)?.told(&["raw/", "copy them back"])
@@ -129,8 +129,8 @@ fn refused() -> Result<()> {
 
 fn applied() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let one = bundle(dir.path(), "one", "p", |_| {})?;
-    let two = bundle(dir.path(), "two", "p", |run| {
+    let one = result_set(dir.path(), "one", "p", |_| {})?;
+    let two = result_set(dir.path(), "two", "p", |run| {
         for lab in ["pubsub-tcp", "pubsub-redis", "pubsub-zeromq", "pubsub-inproc", "pubsub-rabbitmq"] {
             faster(run, lab, 3.0);
         }
@@ -172,8 +172,8 @@ fn applied() -> Result<()> {
 
 fn too_few() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let one = bundle(dir.path(), "one", "oneway-tcp", |_| {})?;
-    let two = bundle(dir.path(), "two", "oneway-tcp", |_| {})?;
+    let one = result_set(dir.path(), "one", "oneway-tcp", |_| {})?;
+    let two = result_set(dir.path(), "two", "oneway-tcp", |_| {})?;
     let ran = run_in(dir.path(), &["agree", text(&one)?, text(&two)?, "--save"])?.expect(1)?;
     ran.told(&["only 3 pairs", "needs 19"])?;
     ensure!(!dir.path().join("results").exists(), "it was saved all the same");

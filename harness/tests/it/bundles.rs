@@ -1,4 +1,4 @@
-//! What a benchmark leaves behind: accounts that add up, a bundle that outlives
+//! What a benchmark leaves behind: accounts that add up, a result_set that outlives
 //! interruptions, and reports that can be drawn again from it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +38,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// A bundle as short as one can be.
+/// A result_set as short as one can be.
 pub(crate) fn tiny(labs: &[&str], more: &[&str]) -> Result<(TempDir, PathBuf)> {
     let dir = tempfile::tempdir()?;
     let out = dir.path().join("tiny");
@@ -51,10 +51,10 @@ fn counts_and_redraw() -> Result<()> {
     let (_dir, out) = tiny(&["oneway-tcp", "oneway-inproc"], &[])?;
     let run_made = read(&out)?;
     ensure!(run_made.complete && run_made.seed == 7 && run_made.cells.len() == 6, "{}", run_made.cells.len());
-    let bundle = ResultSet::open(&out)?.0;
+    let result_set = ResultSet::open(&out)?.0;
     for cell in &run_made.cells {
         add_up(cell)?;
-        let raw = bundle.raw(&cell.id, 0)?;
+        let raw = result_set.raw(&cell.id, 0)?;
         let trial = &cell.trials[0];
         let in_series: u64 = raw.series.iter().map(|interval| interval.received).sum();
         let all = trial.counts.received + trial.counts.duplicated;

@@ -13,7 +13,11 @@ use crate::trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let changes: [(&str, Change, &[&str]); 6] = [
-        ("case_id_that_leads_elsewhere", |run| run["cells"][0]["id"] = json!("../../x"), &["\"../../x\"", "run.json"]),
+        (
+            "case_id_that_leads_elsewhere",
+            |run| run["cells"][0]["id"] = json!("../../x"),
+            &["\"../../x\"", "run.json"],
+        ),
         ("case_twice", |run| run["cells"][1]["id"] = run["cells"][0]["id"].clone(), &["twice", "run.json"]),
         (
             "throughputs_times_ten",

@@ -31,7 +31,7 @@ const AT_WORK: u64 = 10;
 
 fn bench(labs: &[&str], more: &[&str]) -> Result<(TempDir, Live)> {
     let dir = tempfile::tempdir()?;
-    let out = dir.path().join("bundle");
+    let out = dir.path().join("result_set");
     let fixed = ["--load", "max", "--warmup", "0", "--no-floor", "--out", text(&out)?];
     let live = Live::start(&[&["bench"], labs, more, &fixed].concat())?;
     Ok((dir, live))
@@ -42,9 +42,9 @@ fn redis(live: &Live) -> Result<u32> {
     found.first().copied().context("no Redis runs below the benchmark")
 }
 
-/// Every trial of a bundle with its cell, in the order made.
+/// Every trial of a result_set with its cell, in the order made.
 fn made(dir: &Path) -> Result<Vec<(Cell, Result_)>> {
-    let run = read(&dir.join("bundle"))?;
+    let run = read(&dir.join("result_set"))?;
     ensure!(run.complete, "the run did not go on to its end");
     let mut all: Vec<(Cell, Result_)> = run
         .cells

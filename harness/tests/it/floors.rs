@@ -46,7 +46,7 @@ fn measured(broker: Option<Broker>) -> Result<()> {
     let labs = labs(broker);
     ensure!(!labs.is_empty(), "there is no lab with a baseline");
     let dir = tempfile::tempdir()?;
-    let out = dir.path().join("bundle");
+    let out = dir.path().join("result_set");
     let names: Vec<&str> = labs.values().map(String::as_str).collect();
     let fixed = ["--load", "max", "--load", "200", "--trials", "1", "--seconds", "0.2", "--warmup", "0"];
     bench(&[&names[..], &fixed].concat(), &out)?.expect(0)?;
@@ -76,7 +76,7 @@ fn measured(broker: Option<Broker>) -> Result<()> {
 
 fn left_out() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let out = dir.path().join("bundle");
+    let out = dir.path().join("result_set");
     let words = ["oneway-tcp", "--no-floor", "--load", "max", "--trials", "1", "--seconds", "0.2"];
     bench(&words, &out)?.expect(0)?;
     let run = read(&out)?;

@@ -23,7 +23,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// A small run by hand, with the past that a test gives it.
-fn bundle(dir: &Path, day: usize, host: &str, revision: &str, throughput: f64) -> Result<()> {
+fn result_set(dir: &Path, day: usize, host: &str, revision: &str, throughput: f64) -> Result<()> {
     let mut run = by_hand()?;
     run["name"] = format!("run-{day:02}").into();
     run["created"] = format!("2026-01-{:02}T12:00:00+00:00", day + 1).into();
@@ -61,7 +61,7 @@ fn change() -> Result<()> {
     let dir = tempfile::tempdir()?;
     for day in 0..20 {
         let (level, revision) = if day < 12 { (1e6, "aaaa") } else { (8e5, "bbbb") };
-        bundle(dir.path(), day, "here", revision, noisy(level, day))?;
+        result_set(dir.path(), day, "here", revision, noisy(level, day))?;
     }
     fs::create_dir(dir.path().join("broken"))?;
     fs::write(dir.path().join("broken/run.json"), "{")?;
@@ -89,7 +89,7 @@ fn change() -> Result<()> {
 fn too_few() -> Result<()> {
     let dir = tempfile::tempdir()?;
     for day in 0..9 {
-        bundle(dir.path(), day, "here", "aaaa", if day < 5 { 1e6 } else { 5e5 })?;
+        result_set(dir.path(), day, "here", "aaaa", if day < 5 { 1e6 } else { 5e5 })?;
     }
     let out = dir.path().join("out");
     let ran = run(&["history", text(dir.path())?, "--out", text(&out)?])?.expect(0)?;
@@ -103,8 +103,8 @@ fn too_few() -> Result<()> {
 
 fn hosts() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    bundle(dir.path(), 0, "alpha", "aaaa", 1e6)?;
-    bundle(dir.path(), 1, "beta", "aaaa", 1e6)?;
+    result_set(dir.path(), 0, "alpha", "aaaa", 1e6)?;
+    result_set(dir.path(), 1, "beta", "aaaa", 1e6)?;
     let ask = |more: &[&str]| run(&[&["history", text(dir.path())?, "--json"], more].concat());
     ask(&[])?.expect(2)?.told(&["--host", "alpha", "beta"])?;
     ask(&["--host", "gamma"])?.expect(2)?.told(&["`gamma`", "alpha"])?;

@@ -10,17 +10,17 @@ use crate::trial;
 
 /// Every trial of this file.
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("hops::bundle_says_where_the_time_went_and_who_did_the_work", bundle)]
+    vec![trial("hops::bundle_says_where_the_time_went_and_who_did_the_work", result_set)]
 }
 
-fn bundle() -> Result<()> {
+fn result_set() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let out = dir.path().join("bundle");
+    let out = dir.path().join("result_set");
     let labs = ["pipeline-inproc", "pipeline-tcp"];
     let loads = ["--load", "max", "--load", "200", "--window", "64", "--receivers", "2"];
     let fixed = ["--set", "work-us=2000", "--trials", "2", "--seconds", "0.4", "--warmup", "0.1"];
     bench(&[&labs[..], &loads, &fixed].concat(), &out)?.expect(0)?;
-    let (bundle, made) = ResultSet::open(&out)?;
+    let (result_set, made) = ResultSet::open(&out)?;
     for cell in &made.cells {
         let summary = cell.summary.as_ref().with_context(|| format!("{} has no summary", cell.id))?;
         ensure!(summary.shares.len() == 2, "{}: {:?}", cell.id, summary.shares);
@@ -38,7 +38,7 @@ fn bundle() -> Result<()> {
         let p50 = summary.response_p50_ns.context("no interval of p50")?;
         ensure!(summary.response_ns.p50.map(|ns| ns as f64) == Some(p50.median), "{}: {p50:?}", cell.id);
         ensure!(p50.low <= p50.median && p50.median <= p50.high, "{}: {p50:?}", cell.id);
-        let recorded = bundle.raw(&cell.id, 0)?.hops.context("the recording has no hops")?;
+        let recorded = result_set.raw(&cell.id, 0)?.hops.context("the recording has no hops")?;
         let worked = stats::decode(&recorded.worked)?;
         ensure!(worked.len() == cell.trials[0].response_ns.count && worked.min() >= 1_990_000, "{}", cell.id);
     }

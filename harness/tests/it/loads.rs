@@ -46,10 +46,10 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials
 }
 
-/// A bundle made with these words.
+/// A result_set made with these words.
 fn made(words: &[&str]) -> Result<(TempDir, PathBuf, Run)> {
     let dir = tempfile::tempdir()?;
-    let out = dir.path().join("bundle");
+    let out = dir.path().join("result_set");
     bench(&[words, &["--trials", "1", "--seed", "7", "--no-floor"]].concat(), &out)?.expect(0)?;
     let run = read(&out)?;
     ensure!(run.complete, "the run is not complete");

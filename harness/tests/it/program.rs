@@ -99,9 +99,9 @@ pub(crate) fn text(path: &Path) -> Result<&str> {
     path.to_str().with_context(|| format!("{} is not text", path.display()))
 }
 
-/// The run in a bundle.
-pub(crate) fn read(bundle: &Path) -> Result<Run> {
-    Ok(ResultSet::open(bundle)?.1)
+/// The run in a result_set.
+pub(crate) fn read(result_set: &Path) -> Result<Run> {
+    Ok(ResultSet::open(result_set)?.1)
 }
 
 /// A `lab` that runs. Dropping it ends it, and its guard ends what is below it.

@@ -33,9 +33,11 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("shell::name_of_the_machine_is_recorded", named_host),
         trial("shell::worker_that_a_signal_ended_is_named", named_signal),
     ];
-    trials.extend(REFUSED.iter().map(|(name, args, words)| {
-        trial(&format!("shell::refused_{name}"), move || refused(args, words))
-    }));
+    trials.extend(
+        REFUSED.iter().map(|(name, args, words)| {
+            trial(&format!("shell::refused_{name}"), move || refused(args, words))
+        }),
+    );
     trials.extend(play::trials());
     trials.extend(small::trials());
     trials
@@ -82,7 +84,8 @@ impl Home {
 
     fn bench(&self, labs: &[&str], out: &str, more: &[&str]) -> Result<Command> {
         let out = self.0.path().join(out);
-        let mut command = lab(&[&["bench"], labs, &["--no-floor", "--trials", "1", "--out", text(&out)?], more].concat());
+        let mut command =
+            lab(&[&["bench"], labs, &["--no-floor", "--trials", "1", "--out", text(&out)?], more].concat());
         self.of(&mut command);
         Ok(command)
     }
@@ -255,7 +258,8 @@ fn lives() -> Result<()> {
 fn units() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let out = dir.path().join("out");
-    let args = ["bench", "oneway-tcp", "--no-floor", "--trials", "1", "--size", "32,1k", "--seconds", "300ms"];
+    let args =
+        ["bench", "oneway-tcp", "--no-floor", "--trials", "1", "--size", "32,1k", "--seconds", "300ms"];
     let more = ["--warmup", "0.1s", "--load", "1k,2k/s", "--drain", "5s", "--senders", "1", "--window", "1k"];
     let ran = run(&[&args[..], &more, &["--out", text(&out)?]].concat())?;
     ensure!(ran.code < 2, "{}", ran.err);

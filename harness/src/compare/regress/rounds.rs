@@ -244,7 +244,7 @@ impl Child<'_> {
             Arm::Base | Arm::Again => (&mut record.base, "base"),
         };
         let dir = tempfile::tempdir_in(guard::session_dir()).context("cannot make a temporary folder")?;
-        let out = dir.path().join("bundle");
+        let out = dir.path().join("result_set");
         let broker_used = || {
             let pids = self.server.and_then(Server::pids)?;
             Some(Usage::of_tree(&pids).cpu_ns)

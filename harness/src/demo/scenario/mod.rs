@@ -22,11 +22,7 @@ use crate::trial;
 pub(crate) use narrator::OutputOptions;
 
 /// Plays the scenario of a lab's pattern. The place is cleaned up afterwards.
-pub(crate) async fn run(
-    handle: &Handle,
-    server: Option<&Server>,
-    output: &OutputOptions,
-) -> Result<()> {
+pub(crate) async fn run(handle: &Handle, server: Option<&Server>, output: &OutputOptions) -> Result<()> {
     let address = server.map(Server::address);
     let name = format!("lab-run-{:08x}", trial::run_number());
     let placement = Placement { threads: handle.entry.in_process(), cpus: Vec::new() };

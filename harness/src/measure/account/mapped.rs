@@ -185,7 +185,7 @@ mod tests {
         // As where there is no room: a file that was opened for reading cannot get pages.
         words.file = File::open(&words.path).expect("the file");
         let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            drop(words.at(0).load(Ordering::Relaxed))
+            words.at(0).load(Ordering::Relaxed);
         }));
         let payload = unwound.expect_err("it was reserved");
         let why = NoRoom::of(payload.as_ref()).expect("the reason");

@@ -97,7 +97,7 @@ fn given_up(serve: fn(Broker, TcpStream) -> std::io::Result<()>) -> Result<()> {
         let fake = Fake::start(move |stream| serve(broker, stream))?;
         let url = fake.url(broker, scheme);
         let dir = tempfile::tempdir()?;
-        let out = dir.path().join("bundle");
+        let out = dir.path().join("result_set");
         for words in [
             vec!["doctor", broker.as_str(), "--url", &url],
             vec!["bench", lab, "--no-floor", "--url", &url, "--out", crate::program::text(&out)?],

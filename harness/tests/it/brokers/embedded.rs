@@ -1,7 +1,7 @@
 //! The MQTT broker inside this program.
 
 use anyhow::{Context as _, Result, ensure};
-use harness::broker::{self, Options, Server, Source};
+use harness::broker::{self, Choice, Options, Server, Source};
 use harness::process::runs;
 use labs::lab::{Broker, Guarantee};
 
@@ -11,7 +11,7 @@ use crate::lab;
 
 pub(super) async fn lives() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let source = broker::find(Broker::Mqtt, &[("mqtt".to_owned(), "embedded".to_owned())].into())?;
+    let source = broker::find(Broker::Mqtt, &[(Broker::Mqtt, Choice::Embedded)].into())?;
     ensure!(source == Source::Embedded, "{source:?}");
     let why = source.refuses(Guarantee::Durable).context("durable labs would run over it")?;
     ensure!(why.contains("in memory") && source.refuses(Guarantee::AtLeastOnce).is_none(), "{why}");

@@ -57,7 +57,7 @@ async fn followed(handle: &Handle, site: &Site) -> Result<()> {
         init
     });
     let inits: Vec<_> = inits.collect();
-    let (name, url) = (inits[0].name.clone(), inits[0].url.clone());
+    let (name, address) = (inits[0].name.clone(), inits[0].address.clone());
     let mut roles = Roles::start(handle, inits, Placement { threads, cpus: Vec::new() })?;
     roles.gather(PATIENCE).await?;
     roles.tell_all(&ToRole::Go { start: clock::now() + SECOND / 50 });
@@ -65,7 +65,7 @@ async fn followed(handle: &Handle, site: &Site) -> Result<()> {
     let sent = all.context("not every result came")??;
     let complaints = roles.shut_down(PATIENCE).await;
     ensure!(complaints.is_empty(), "roles did not leave in order: {complaints:?}");
-    trial::remove(handle, &name, url.as_deref(), Vec::new()).await?;
+    trial::remove(handle, &name, address.as_ref(), Vec::new()).await?;
 
     let collected = Collected::open(dir, "sink-0", 1)?;
     let worker = |index| Worked::open(dir, &format!("worker-{index}"), 1);

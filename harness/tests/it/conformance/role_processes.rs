@@ -39,7 +39,7 @@ async fn start() -> Result<Roles> {
         receivers: 1,
         run: 1,
         name: name.clone(),
-        url: None,
+        address: None,
         knobs: BTreeMap::new(),
         bind: BTreeMap::new(),
         filter: None,

@@ -158,7 +158,7 @@ async fn alone(page: &Page) -> Result<()> {
     let complaints = page.complaints().await?;
     ensure!(complaints.is_empty(), "the browser complains: {complaints:?}");
 
-    // What somebody smuggled into a bundle would be held back.
+    // What somebody smuggled into a result_set would be held back.
     let attack = "window.blocked = [];
         addEventListener('securitypolicyviolation', (event) => window.blocked.push(event.effectiveDirective));
         const add = (name, values) => document.body.append(Object.assign(document.createElement(name), values));
@@ -242,7 +242,7 @@ async fn prints(page: &Page) -> Result<()> {
     Ok(())
 }
 
-/// Draws the bundle that has everything into a folder; the address of its report.
+/// Draws the result_set that has everything into a folder; the address of its report.
 fn draw(folder: &Path) -> Result<String> {
     fixture::everything(folder);
     let written = harness::report::draw(folder)?;

@@ -21,7 +21,7 @@ pub(super) struct Page {
     url: String,
 }
 
-/// Opens the report of the bundle that has everything, and closes it after the test.
+/// Opens the report of the result_set that has everything, and closes it after the test.
 pub(super) fn with(test: impl AsyncFnOnce(&mut Page) -> Result<()>) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let url = super::draw(folder.path())?;

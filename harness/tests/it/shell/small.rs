@@ -16,15 +16,19 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("shell::no_shared_memory_fails_a_trial_with_the_reason", || shared_memory("4k")),
         trial("shell::limit_of_open_files_is_raised", raised),
         trial("shell::few_open_files_fail_one_trial", few_files),
-        needs(Need::Program("script", "bsdutils"), "shell::terminal_without_a_name_gets_plain_lines", nameless),
+        needs(
+            Need::Program("script", "bsdutils"),
+            "shell::terminal_without_a_name_gets_plain_lines",
+            nameless,
+        ),
     ]
 }
 
 /// In a mount namespace of its own, where this user may have one.
 fn shared_memory(size: &str) -> Result<()> {
-    let namespace = [&["-m"][..], &["-Urm"]]
-        .into_iter()
-        .find(|flags| Command::new("unshare").args(*flags).arg("true").output().is_ok_and(|ran| ran.status.success()));
+    let namespace = [&["-m"][..], &["-Urm"]].into_iter().find(|flags| {
+        Command::new("unshare").args(*flags).arg("true").output().is_ok_and(|ran| ran.status.success())
+    });
     let Some(flags) = namespace else {
         // The reservation itself is tested beside its code.
         eprintln!("no mount namespace can be made here: not tested with a small /dev/shm");
@@ -92,7 +96,11 @@ fn nameless() -> Result<()> {
         }
         let mut command = Command::new("script");
         command.args(["--quiet", "--return", "--flush", "--command", &line, "/dev/null"]);
-        command.env_remove("CI").env_remove("LAB_GUARD").env_remove("TERM").stdin(std::process::Stdio::null());
+        command
+            .env_remove("CI")
+            .env_remove("LAB_GUARD")
+            .env_remove("TERM")
+            .stdin(std::process::Stdio::null());
         command.envs(term.map(|term| ("TERM", term)));
         let output = command.output()?;
         let said = String::from_utf8_lossy(&output.stdout);
