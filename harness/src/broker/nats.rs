@@ -66,11 +66,7 @@ pub(super) async fn ask(address: &BrokerAddress, private: Option<&Private>) -> R
         info["tls_required"] != true,
         "NATS at {address} requires TLS, and TLS is not spoken here; name a server that does not require it"
     );
-    greet(&mut nats, address).await.with_context(|| {
-        format!(
-            "NATS at {address} refuses the login; are user and password right (nats://USER:PASSWORD@HOST)?"
-        )
-    })?;
+    greet(&mut nats, address).await.with_context(|| format!("NATS at {address} cannot be used"))?;
     let settings = ["jetstream", "max_payload", "auth_required"];
     let settings = settings.map(|name| (name.to_owned(), printable(&or_false(&info[name]).to_string())));
     Ok(About {
@@ -109,7 +105,12 @@ async fn greet(nats: &mut Conversation, address: &BrokerAddress) -> Result<()> {
     loop {
         match &*nats.line().await? {
             b"PONG" => return Ok(()),
-            error if error.starts_with(b"-ERR") => bail!("it says {}", printable_bytes(error)),
+            error if error.starts_with(b"-ERR") => {
+                bail!(
+                    "it refuses the login; are user and password right (nats://USER:PASSWORD@HOST)? It says {}",
+                    printable_bytes(error)
+                )
+            }
             _ => {}
         }
     }
