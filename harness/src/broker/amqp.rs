@@ -83,7 +83,7 @@ fn refusal(arguments: &[u8], address: &BrokerAddress) -> String {
     let length = arguments.get(2).copied().unwrap_or_default();
     let text = printable_bytes(arguments.get(3..3 + usize::from(length)).unwrap_or_default());
     match code {
-        ACCESS_REFUSED if text.contains("vhost") => format!("the user may not use the vhost: {text}"),
+        NOT_ALLOWED if text.contains("access to vhost") => format!("the user may not use the vhost: {text}"),
         ACCESS_REFUSED => format!("it refuses the login; are user and password right? It says {text}"),
         NOT_ALLOWED if text.contains("not found") && address.vhost().is_empty() => {
             "vhost `` does not exist; leave out the slash or write /%2f".to_owned()
@@ -165,8 +165,8 @@ mod tests {
             (530, "NOT_ALLOWED - vhost a not found", "amqp://h/a", "vhost `a` does not exist"),
             (403, "ACCESS_REFUSED - Login was refused", "amqp://h", "are user and password right?"),
             (
-                403,
-                "ACCESS_REFUSED - access to vhost 'a' refused for user 'me'",
+                530,
+                "NOT_ALLOWED - access to vhost 'a' refused for user 'me'",
                 "amqp://h/a",
                 "may not use the vhost",
             ),
