@@ -2,6 +2,7 @@
 
 mod knobs;
 mod select;
+mod value;
 mod words;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crate::measure::trace::MOST_ENTRIES;
 use crate::results::{Arrivals, Load, LoadKind, Plan};
 use crate::trial::pause;
 use crate::units;
+use value::{Value, Values};
 
 /// Longest message, bytes: every transport of the catalog carries it.
 pub const MAX_SIZE: u64 = 8 << 20;
@@ -88,43 +90,6 @@ struct PlanFile {
     cpus: Option<String>,
     record: Option<bool>,
     pause_broker: Option<String>,
-}
-
-/// A number, or a text with its unit, as on the command line.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-enum Value {
-    Whole(u64),
-    Number(f64),
-    Text(String),
-}
-
-impl Value {
-    fn read<T>(&self, parse: impl Fn(&str) -> Result<T>) -> Result<T> {
-        match self {
-            Self::Whole(number) => parse(&number.to_string()),
-            Self::Number(number) => parse(&number.to_string()),
-            Self::Text(text) => parse(text),
-        }
-    }
-}
-
-/// A value, or an axis of several.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-enum Values {
-    One(Value),
-    Many(Vec<Value>),
-}
-
-impl Values {
-    fn read<T>(&self, parse: impl Fn(&str) -> Result<T>) -> Result<Vec<T>> {
-        match self {
-            Self::One(Value::Text(list)) => list.split(',').map(parse).collect(),
-            Self::One(one) => Ok(vec![one.read(parse)?]),
-            Self::Many(many) => many.iter().map(|value| value.read(&parse)).collect(),
-        }
-    }
 }
 
 fn from_file(path: &Path, base: Plan) -> Result<Plan> {
