@@ -192,7 +192,7 @@ impl<'a> Scratch<'a> {
         let mut commit = self.command(root, &["commit-tree", &tree, "-p", &head, "-m", "The working tree"]);
         for who in ["AUTHOR", "COMMITTER"] {
             commit
-                .env(format!("GIT_{who}_NAME"), "lab regress")
+                .env(format!("GIT_{who}_NAME"), "messaging-lab")
                 .env(format!("GIT_{who}_EMAIL"), "lab@localhost");
             commit.env(format!("GIT_{who}_DATE"), "2000-01-01T00:00:00+0000");
         }
