@@ -25,9 +25,13 @@ use crate::{hint, plan, units};
 pub(super) struct RunArgs {
     /// The lab, as in `pubsub-redis`; `lab list` shows them all
     lab: String,
-    /// Seconds between the steps; default: 0.2 on a terminal, else 0
+    /// Seconds between the printed lines; default: 0.1 on a terminal, else 0. The messages are not slowed
+    /// down: a scenario runs at full speed, and is printed afterwards
     #[arg(long, value_name = "S", value_parser = units::seconds)]
     pace: Option<f64>,
+    /// Seconds between the steps of the scenario itself, printed as they come; for tests that interfere
+    #[arg(long, value_name = "S", default_value_t = 0.0, hide = true)]
+    hold: f64,
     /// Demonstrate only, do not measure
     #[arg(long)]
     no_measure: bool,
@@ -42,14 +46,12 @@ pub(super) fn main(args: &RunArgs, handles: &[Handle]) -> Result<ExitCode> {
     use std::io::IsTerminal as _;
     let handle = lab(handles, &args.lab)?;
     let choices = args.brokers.choices()?;
-    let calm = if std::io::stdout().is_terminal() { 0.2 } else { 0.0 };
-    let pace = args.pace.unwrap_or(calm);
-    let pace = crate::command::usage(Duration::try_from_secs_f64(pace).map_err(|error| {
-        anyhow::anyhow!("`--pace {pace}` is out of range ({error}); give seconds, as in `--pace 1`")
-    }))?;
+    let read_by_people = std::io::stdout().is_terminal() && !args.json;
+    let pace = args.pace.unwrap_or(if read_by_people { 0.1 } else { 0.0 });
+    let (pace, hold) = (pause("--pace", pace)?, pause("--hold", args.hold)?);
     guard::enter()?;
     let runtime = roles::runtime(0)?;
-    let output = OutputOptions { json: args.json, pace };
+    let output = OutputOptions { json: args.json, pace, hold };
     let done = runtime.block_on(interruptible(run(handle, choices, &output, !args.no_measure)));
     if done.is_none() {
         tell_leftovers(&runtime);
@@ -59,6 +61,12 @@ pub(super) fn main(args: &RunArgs, handles: &[Handle]) -> Result<ExitCode> {
         Some(done) => done.map(|()| ExitCode::SUCCESS),
         None => Ok(ExitCode::from(130)),
     }
+}
+
+fn pause(option: &str, seconds: f64) -> Result<Duration> {
+    crate::command::usage(Duration::try_from_secs_f64(seconds).map_err(|error| {
+        anyhow::anyhow!("`{option} {seconds}` is out of range ({error}); give seconds, as in `{option} 1`")
+    }))
 }
 
 async fn run(handle: &Handle, choices: Choices, output: &OutputOptions, measure: bool) -> Result<()> {
@@ -73,6 +81,7 @@ async fn run(handle: &Handle, choices: Choices, output: &OutputOptions, measure:
     }
     let over = match &server {
         Some(server) => format!("{} {}", server.broker(), server.version()),
+        None if entry.in_process() => "no broker: the roles are threads of one process".to_owned(),
         None => "no broker: the peers connect directly".to_owned(),
     };
     if !output.json {

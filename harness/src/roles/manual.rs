@@ -26,6 +26,9 @@ use labs::erased::{
 
 /// The topic if none is given.
 const TOPIC: &str = "play";
+/// How often a binding end that everybody has left looks for newcomers: until then, the lab
+/// returns at once.
+const LOOK: Duration = Duration::from_millis(50);
 /// The message on the control channel that ends all workers.
 const STOP: &str = "stop";
 
@@ -57,9 +60,10 @@ pub(super) async fn sender(mut context: RoleContext, sender: AnySender) -> Resul
     while let Some(act) = context.act().await {
         match act {
             RoleCommand::Say { text, .. } => {
+                let written = Event::new(What::Written, text.clone());
                 way.put(text.bytes().clone()).await?;
                 way.flush().await?;
-                context.say(What::Written, text);
+                context.event(written);
             }
             other => context.cannot(&other),
         }
@@ -74,10 +78,10 @@ pub(super) async fn publisher(mut context: RoleContext, mut publisher: AnyPublis
         match act {
             RoleCommand::Say { text, topic } => match Topic::new(topic.as_deref().unwrap_or(TOPIC)) {
                 Ok(topic) => {
+                    let written = Event::new(What::Written, text.clone());
                     publisher.publish(&topic, text.bytes().clone()).await?;
                     publisher.flush().await?;
-                    context
-                        .event(Event { topic: Some(topic.to_string()), ..Event::new(What::Written, text) });
+                    context.event(Event { topic: Some(topic.to_string()), ..written });
                 }
                 Err(error) => context.say(What::Failed, error.to_string()),
             },
@@ -91,13 +95,19 @@ pub(super) async fn publisher(mut context: RoleContext, mut publisher: AnyPublis
 pub(super) async fn receiver(context: RoleContext, mut receiver: AnyReceiver) -> Result<()> {
     context.ready();
     let mut stop = std::pin::pin!(context.stop());
+    let mut all_left = false;
     loop {
         tokio::select! {
             body = receiver.recv() => match body? {
-                Some(body) => context.say(What::Received, &body),
+                Some(body) => {
+                    all_left = false;
+                    context.say(What::Received, &body);
+                }
                 None => {
-                    context.say(What::Ended, "every sender has closed");
-                    break stop.await;
+                    if !std::mem::replace(&mut all_left, true) {
+                        context.say(What::Ended, "every sender has closed; others may connect");
+                    }
+                    tokio::time::sleep(LOOK).await;
                 }
             },
             () = &mut stop => break,
@@ -164,8 +174,9 @@ pub(super) async fn responder(mut context: RoleContext, mut responder: AnyRespon
                 None => return Ok(()),
                 Some(RoleCommand::Reply { text: reply }) => match open.pop_front() {
                     Some((question, to)) => {
+                        let replied = Event::new(What::Replied, reply.clone());
                         responder.reply(to, reply.bytes().clone().into()).await?;
-                        context.event(Event { about: Some(question), ..Event::new(What::Replied, reply) });
+                        context.event(Event { about: Some(question), ..replied });
                     }
                     None => context.say(What::Failed, "no request waits for a reply"),
                 },
@@ -207,8 +218,9 @@ async fn answer(
 ) -> Result<()> {
     tokio::time::sleep(work).await;
     let reply = format!("{} heard: {question}", context.init.role());
-    responder.reply(to, reply.clone().into()).await?;
-    context.event(Event { about: Some(question), ..Event::new(What::Replied, reply) });
+    let replied = Event::new(What::Replied, reply.clone());
+    responder.reply(to, reply.into()).await?;
+    context.event(Event { about: Some(question), ..replied });
     Ok(())
 }
 
@@ -280,14 +292,16 @@ pub(super) async fn sink(
 ) -> Result<()> {
     context.ready();
     let control = Topic::new("control")?;
+    let mut all_left = false;
     loop {
         tokio::select! {
             act = context.act() => match act {
                 None => break,
                 Some(RoleCommand::Say { text, .. }) => {
+                    let written = Event::new(What::Written, text.clone());
                     orders.publish(&control, text.bytes().clone()).await?;
                     orders.flush().await?;
-                    context.event(Event { topic: Some(control.to_string()), ..Event::new(What::Written, text) });
+                    context.event(Event { topic: Some(control.to_string()), ..written });
                 }
                 // A sink settles by itself, always.
                 Some(RoleCommand::Auto { .. }) => {}
@@ -295,10 +309,13 @@ pub(super) async fn sink(
             },
             result = results.next() => {
                 let Some(result) = result? else {
-                    context.say(What::Ended, "every worker has left");
-                    context.stop().await;
-                    break;
+                    if !std::mem::replace(&mut all_left, true) {
+                        context.say(What::Ended, "every worker has left; others may connect");
+                    }
+                    tokio::time::sleep(LOOK).await;
+                    continue;
                 };
+                all_left = false;
                 let event = Event::new(What::Received, &result.item);
                 context.event(Event { attempt: Some(result.attempt), ..event });
                 results.ack(result.receipt).await?;
@@ -355,27 +372,26 @@ async fn settle(
             context.say(What::Failed, "no delivery waits to be settled");
             continue;
         };
-        let what = match act {
+        let (settled, done) = match act {
             RoleCommand::Ack => {
                 if let Some(results) = &mut results {
                     let mut result = format!("{} did: ", context.init.role()).into_bytes();
                     result.extend_from_slice(delivery.item.bytes());
                     let result = MessageText::from(result);
+                    let written = Event::new(What::Written, result.clone());
                     results.put(result.bytes().clone()).await?;
                     results.flush().await?;
-                    context.event(Event {
-                        about: Some(delivery.item.to_string()),
-                        ..Event::new(What::Written, result)
-                    });
+                    context.event(Event { about: Some(delivery.item.to_string()), ..written });
                 }
-                consumer.ack(delivery.receipt).await.map(|()| What::Acked)
+                let what = if delivery.receipt.is::<()>() { What::Finished } else { What::Acked };
+                (Event::new(what, delivery.item), consumer.ack(delivery.receipt).await)
             }
-            _ => consumer.nack(delivery.receipt).await.map(|()| What::Nacked),
+            _ => (Event::new(What::Nacked, delivery.item), consumer.nack(delivery.receipt).await),
         };
-        match what {
-            Ok(what) => {
+        match done {
+            Ok(()) => {
                 consumer.flush().await?;
-                context.event(Event { attempt: Some(delivery.attempt), ..Event::new(what, delivery.item) });
+                context.event(Event { attempt: Some(delivery.attempt), ..settled });
             }
             Err(error) => context.say(What::Failed, format!("{error:#}")),
         }

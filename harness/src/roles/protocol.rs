@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::message_text::MessageText;
 use super::open_address;
+use crate::measure::clock;
 use crate::measure::cost::Usage;
 use crate::results::{Interval, Load};
 
@@ -262,12 +263,17 @@ pub struct Event {
     /// Which delivery it was, for queues.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
+    /// When it happened, ns of the clock; of what a role sends, when it began to send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<u64>,
 }
 
 impl Event {
-    /// Something happened to `text`.
+    /// Something happens to `text` now. Make the event before a message is sent: otherwise its
+    /// receiver may be earlier.
     pub fn new(what: What, text: impl Into<MessageText>) -> Self {
-        Self { what, text: text.into(), topic: None, about: None, attempt: None }
+        let at = Some(clock::now());
+        Self { what, text: text.into(), topic: None, about: None, attempt: None, at }
     }
 }
 
@@ -283,6 +289,8 @@ pub enum What {
     Replied,
     Acked,
     Nacked,
+    /// Done with, over a transport that acknowledges nothing.
+    Finished,
     /// It could not be done; the text says why.
     Failed,
     /// A peer was disconnected or a message skipped; the text says why.

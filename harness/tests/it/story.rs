@@ -12,6 +12,9 @@ use serde_json::Value;
 use crate::conformance::Site;
 use crate::lab;
 use crate::needs::needs;
+use crate::trial;
+
+mod causes;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials: Vec<Trial> = roles::handles()
@@ -25,6 +28,12 @@ pub(crate) fn trials() -> Vec<Trial> {
         })
         .collect();
     trials.push(Trial::test("story::a_killed_receiver_is_another_story", killed_receiver));
+    trials.push(trial("story::another_order_of_causes_is_seen", causes::another_order_is_seen));
+    trials.push(trial("story::the_pace_does_not_slow_the_messages", || causes::at_any_pace("pipeline-tcp")));
+    trials.push(needs(Broker::Redis, "story::the_pace_does_not_slow_the_messages_of_redis", || {
+        causes::at_any_pace("pipeline-redis")
+    }));
+    trials.push(trial("story::ctrl_c_while_it_prints_ends_it", causes::interrupted));
     trials.push(Trial::test("story::ends_with_what_to_read_and_how_to_measure", ending));
     trials
 }
@@ -48,6 +57,7 @@ fn told(entry: &labs::catalog::Entry) -> Result<(), Failed> {
         return Err(format!("{}\n{text}", String::from_utf8_lossy(&output.stderr)).into());
     }
     let lines: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    causes::come_first(&lines).map_err(|error| format!("{error:#}"))?;
     let said = conclusions(&lines).join("\n");
     let wanted: &[&str] = match entry.pattern {
         Pattern::OneWay => &["3 written, 3 received, in the same order."],
@@ -72,7 +82,7 @@ fn told(entry: &labs::catalog::Entry) -> Result<(), Failed> {
 
 /// The receiver is killed as soon as it has joined: nothing can arrive any more.
 fn killed_receiver() -> Result<(), Failed> {
-    let mut story = lab(&["run", "oneway-zeromq", "--no-measure", "--json", "--pace", "1"])
+    let mut story = lab(&["run", "oneway-zeromq", "--no-measure", "--json", "--hold", "1"])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()?;

@@ -22,8 +22,8 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
     let heard = |text: &str| scenario.count("subscriber-0", What::Received, text);
     let (before, away, after) = (heard("rain"), heard("one nil"), heard("two nil"));
     scenario.conclude(&format!(
-        "subscriber-0 received 1 event while it was connected, and {} of the 2 events published while it was \
-         away.",
+        "subscriber-0 received {before} event while it was connected, and {} of the 2 events published while \
+         it was away.",
         usize::from(away > 0) + usize::from(after > 0)
     ));
     if before == 1 && away == 1 && after == 1 {

@@ -1,6 +1,7 @@
 //! The scenarios of `lab run`, one file per pattern, with real roles and real messages.
 //! Printed lines are the roles' own reports, and each conclusion is counted from them: if
-//! events take another course, the scenario says so.
+//! events take another course, the scenario says so. A scenario runs at full speed, and is
+//! printed when it has ended.
 
 mod durable;
 mod narrator;
@@ -9,10 +10,12 @@ mod pipeline;
 mod pubsub;
 mod queue;
 mod reqrep;
+mod transcript;
 
 use anyhow::Result;
 use labs::catalog::Pattern;
 use narrator::{PATIENCE, Scenario};
+use transcript::Transcript;
 
 use crate::broker::Server;
 use crate::roles::Handle;
@@ -32,7 +35,9 @@ pub(crate) async fn run(handle: &Handle, server: Option<&Server>, output: &Outpu
     // What is in a private broker goes with it.
     let own = server.filter(|server| !server.is_private()).map(Server::address);
     trial::note(handle, &name, own, subscribers);
-    let mut scenario = Scenario { handle, output, roles, name, address, heard: Vec::new() };
+    let transcript = Transcript::new(output);
+    let mut scenario = Scenario { handle, output, roles, name, address, heard: Vec::new(), transcript };
+    scenario.tell_knobs();
     let played = match handle.entry.pattern {
         Pattern::OneWay => oneway::run(&mut scenario).await,
         Pattern::RequestReply => reqrep::run(&mut scenario).await,
@@ -42,11 +47,12 @@ pub(crate) async fn run(handle: &Handle, server: Option<&Server>, output: &Outpu
         Pattern::Durable => durable::run(&mut scenario).await,
     };
     for complaint in scenario.roles.shut_down(PATIENCE).await {
-        scenario.narrate(&complaint);
+        scenario.direct("", &complaint);
     }
     let subscribers = scenario.roles.names(Kind::Subscriber);
     let removed = trial::remove(handle, &scenario.name, address, subscribers).await;
     trial::done(&scenario.name);
+    scenario.transcript.print(output).await;
     removed?;
     played
 }

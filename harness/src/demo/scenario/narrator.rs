@@ -1,13 +1,12 @@
-//! Plays the steps of a scenario with real roles, and prints what the roles report.
+//! Plays the steps of a scenario with real roles, and notes what the roles report.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use labs::lab::BrokerAddress;
-use serde_json::json;
 
+use super::transcript::{JOINED, Transcript};
 use crate::roles::Handle;
 use crate::roles::protocol::{Event, FromRole, Init, Kind, RoleCommand, ToRole, What};
 use crate::supervisor::{Heard, Roles};
@@ -19,9 +18,15 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct OutputOptions {
     /// Print one JSON object per line instead of prose.
     pub(crate) json: bool,
-    /// Pause before each step.
+    /// Pause before each line that is printed. The scenario itself knows no pause.
     pub(crate) pace: Duration,
+    /// Pause before each step of the scenario, whose lines are then printed as they come: for
+    /// tests that interfere.
+    pub(crate) hold: Duration,
 }
+
+/// Knobs for one message at a time, so that a small scenario shows what a large load would.
+const ONE_AT_A_TIME: [&str; 3] = ["prefetch", "credit", "depth"];
 
 /// A scenario that is being played.
 pub(super) struct Scenario<'a> {
@@ -32,6 +37,8 @@ pub(super) struct Scenario<'a> {
     pub(super) address: Option<&'a BrokerAddress>,
     /// Everything that happened, and to whom.
     pub(super) heard: Vec<(String, Event)>,
+    /// The same, and what was done, as it is printed.
+    pub(super) transcript: Transcript,
 }
 
 impl Scenario<'_> {
@@ -45,12 +52,7 @@ impl Scenario<'_> {
             run: 0,
             name: self.name.clone(),
             address: self.address.cloned(),
-            // One at a time, so that a small scenario shows what a large load would.
-            knobs: BTreeMap::from([
-                ("prefetch".to_owned(), 1),
-                ("credit".to_owned(), 1),
-                ("depth".to_owned(), 1),
-            ]),
+            knobs: ONE_AT_A_TIME.map(|knob| (knob.to_owned(), 1)).into(),
             bind: BTreeMap::new(),
             filter: filter.map(str::to_owned),
             measure: None,
@@ -59,16 +61,23 @@ impl Scenario<'_> {
     }
 
     pub(super) async fn enter(&mut self, kind: Kind, index: usize, filter: Option<&str>) -> Result<usize> {
-        self.pause().await;
-        let number = self.start(kind, index, filter)?;
-        // Peer to peer, the connecting roles need the binders' addresses first.
-        let with = filter.map(|filter| format!(" with the filter {filter}")).unwrap_or_default();
-        self.joined(&[number]).await?;
-        if !with.is_empty() {
-            let name = self.roles.all[number].name.clone();
-            self.direct(&name, &format!("subscribes{with}"));
+        self.hold().await;
+        if let Some(filter) = filter {
+            self.direct(&format!("{kind}-{index}"), &format!("subscribes with the filter {filter}"));
         }
+        let number = self.start(kind, index, filter)?;
+        self.joined(&[number]).await?;
         Ok(number)
+    }
+
+    /// Says which of the lab's knobs the scenario sets.
+    pub(super) fn tell_knobs(&mut self) {
+        let set = self.handle.entry.knobs.iter().filter(|knob| ONE_AT_A_TIME.contains(&knob.name));
+        let set: Vec<String> =
+            set.map(|knob| format!("{}=1 (default {})", knob.name, knob.default)).collect();
+        if !set.is_empty() {
+            self.direct("", &format!("knobs: {}", set.join(", ")));
+        }
     }
 
     pub(super) async fn joined(&mut self, numbers: &[usize]) -> Result<()> {
@@ -87,9 +96,9 @@ impl Scenario<'_> {
     }
 
     pub(super) async fn say(&mut self, number: usize, text: &str, topic: Option<&str>) {
-        self.pause().await;
+        self.hold().await;
         self.say_quietly(number, text, topic);
-        // Its report of this comes before the next step is printed.
+        // Its report of this comes before the next step.
         let name = self.roles.all[number].name.clone();
         let before = self.heard.iter().filter(|(role, _)| *role == name).count();
         self.wait(|scenario| scenario.heard.iter().filter(|(role, _)| *role == name).count() > before).await;
@@ -101,7 +110,7 @@ impl Scenario<'_> {
     }
 
     pub(super) async fn act(&mut self, number: usize, act: RoleCommand, what: &str) {
-        self.pause().await;
+        self.hold().await;
         let name = self.roles.all[number].name.clone();
         self.direct(&name, what);
         self.roles.tell(number, ToRole::Command(act));
@@ -109,7 +118,7 @@ impl Scenario<'_> {
 
     /// A role goes away by its own will.
     pub(super) async fn leave(&mut self, number: usize) -> Result<()> {
-        self.pause().await;
+        self.hold().await;
         let name = self.roles.all[number].name.clone();
         self.direct(&name, "goes away");
         self.roles.tell(number, ToRole::Stop);
@@ -120,10 +129,10 @@ impl Scenario<'_> {
         Ok(())
     }
 
-    pub(super) async fn pause(&mut self) {
-        let pace = self.output.pace;
-        if !pace.is_zero() {
-            self.wait_for(pace, |_| false).await;
+    pub(super) async fn hold(&mut self) {
+        let hold = self.output.hold;
+        if !hold.is_zero() {
+            self.wait_for(hold, |_| false).await;
         }
     }
 
@@ -140,14 +149,14 @@ impl Scenario<'_> {
             };
             let name = self.roles.all[number].name.clone();
             match heard {
-                Heard::Line(FromRole::Ready) => self.line(&name, "joined", "", None),
+                Heard::Line(FromRole::Ready) => self.transcript.seen(&name, JOINED, ""),
                 Heard::Line(FromRole::Event(event)) => {
-                    self.show(&name, &event);
+                    self.transcript.reported(&name, &event);
                     self.heard.push((name, event));
                 }
-                Heard::Line(FromRole::Failed { error }) => self.line(&name, "failed", &error, None),
-                Heard::Left(Some(why)) => self.line(&name, "is gone", &why, None),
-                Heard::Left(None) => self.line(&name, "left", "", None),
+                Heard::Line(FromRole::Failed { error }) => self.transcript.seen(&name, "failed", &error),
+                Heard::Left(Some(why)) => self.transcript.seen(&name, "is gone", &why),
+                Heard::Left(None) => self.transcript.seen(&name, "left", ""),
                 Heard::Line(_) => {}
             }
         }
@@ -167,54 +176,13 @@ impl Scenario<'_> {
         self.of(role, what).iter().filter(|heard| *heard == text).count()
     }
 
-    fn show(&self, role: &str, event: &Event) {
-        let what = match event.what {
-            What::Requested if role.starts_with("requester") => "asked".to_owned(),
-            What::Requested => "was asked".to_owned(),
-            What::Replied if role.starts_with("requester") => "got the reply".to_owned(),
-            What::Received if event.attempt.is_some_and(|attempt| attempt > 1) => "received again".to_owned(),
-            what => format!("{what:?}").to_lowercase(),
-        };
-        let mut text = event.text.to_string();
-        if let Some(topic) = &event.topic {
-            text = format!("{topic}: {text}");
-        }
-        if let (Some(about), What::Replied) = (&event.about, event.what) {
-            text = format!("{text}   (to: {about})");
-        }
-        self.line(role, &what, &text, Some(event));
+    /// Notes an instruction to a role, or an action on it.
+    pub(super) fn direct(&mut self, role: &str, what: &str) {
+        self.transcript.direct(role, what);
     }
 
-    fn line(&self, role: &str, what: &str, text: &str, event: Option<&Event>) {
-        if self.output.json {
-            self.print(&json!({ "role": role, "what": what, "text": text, "event": event }).to_string());
-        } else {
-            self.print(format!("  {role:<14} {what:<15} {text}").trim_end());
-        }
-    }
-
-    /// Prints an instruction to a role, or an action on it.
-    pub(super) fn direct(&self, role: &str, what: &str) {
-        match self.output.json {
-            true => self.print(&json!({ "direction": role, "text": what }).to_string()),
-            false => self.print(&format!("  → {role} {what}")),
-        }
-    }
-
-    /// Prints a conclusion from the reports.
-    pub(super) fn conclude(&self, what: &str) {
-        match self.output.json {
-            true => self.print(&json!({ "conclusion": what }).to_string()),
-            false => self.print(&format!("  = {what}")),
-        }
-    }
-
-    pub(super) fn narrate(&self, what: &str) {
-        self.direct("", what);
-    }
-
-    fn print(&self, line: &str) {
-        // The reader of the output has closed it. The scenario still runs to its end.
-        let _ = writeln!(std::io::stdout().lock(), "{line}");
+    /// Notes a conclusion from the reports.
+    pub(super) fn conclude(&mut self, what: &str) {
+        self.transcript.conclude(what);
     }
 }

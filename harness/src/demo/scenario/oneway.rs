@@ -32,12 +32,12 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
     ));
     if stores && received.len() == written.len() {
         scenario.conclude(
-            "The receiver joined last and missed nothing: the broker stored the messages until they were \
-             fetched.",
+            "The receiver joined last and missed nothing: the broker stored the messages until then.",
         );
     }
     scenario.conclude(
-        "The sender knows only that its messages were written. With one-way messages it learns nothing more.",
+        "The sender does not learn what was received: with one-way messages, nothing comes back from the \
+         receiver.",
     );
     Ok(())
 }

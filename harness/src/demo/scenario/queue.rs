@@ -19,12 +19,14 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
             scenario.say(producer, word, None).await;
         }
         scenario.wait(|scenario| confirmed(scenario) >= words.len()).await;
-        scenario.conclude(
-            "Confirmed: the queue is now responsible for them. No consumer has received a message yet.",
-        );
+        scenario.conclude(&format!(
+            "{} of {} confirmed: the queue is responsible for them, before any consumer has joined.",
+            confirmed(scenario),
+            words.len()
+        ));
     } else {
         for word in words {
-            scenario.pause().await;
+            scenario.hold().await;
             scenario.direct("producer-0", &format!("sends {word}"));
             scenario.say_quietly(producer, word, None);
         }

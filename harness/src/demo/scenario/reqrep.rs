@@ -41,8 +41,8 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
     }
     scenario.conclude(match scenario.handle.entry.particular {
         Particular::Matching(Matching::Lockstep) => {
-            "Replies are matched by order: there is only one open request at a time, so the next reply \
-             answers it."
+            "Replies are matched by order: a connection carries one request at a time, so the next reply on \
+             it is the answer."
         }
         Particular::Matching(Matching::ReplyAddress) => {
             "Replies are matched by address: each request carries the address for its reply."

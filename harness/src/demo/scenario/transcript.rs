@@ -1,0 +1,221 @@
+//! What happened in a scenario, with its times. The scenario runs at full speed, and is
+//! printed afterwards, at a pace at which people can read: so reading does not slow down the
+//! messages. Causes come before effects.
+
+use std::io::Write as _;
+
+use serde_json::json;
+
+use super::narrator::OutputOptions;
+use crate::measure::clock;
+use crate::roles::protocol::{Event, What};
+
+/// Everything that happened so far.
+pub(super) struct Transcript {
+    lines: Vec<Line>,
+    /// Conclusions so far. What is heard after one is told after it.
+    conclusions: usize,
+    /// Each line is printed at once, in the order in which it is heard.
+    live: bool,
+    json: bool,
+}
+
+struct Line {
+    /// How many conclusions were drawn before it was heard.
+    conclusions: usize,
+    /// ns of the clock.
+    at: u64,
+    content: Content,
+}
+
+enum Content {
+    /// What a role reported, or what was seen of it.
+    Report { role: String, what: String, text: String, event: Option<Event> },
+    /// An instruction to a role, or an action on it; the role is empty where it is for all.
+    Direction { role: String, text: String },
+    /// What follows from the reports.
+    Conclusion(String),
+}
+
+/// A role has joined.
+pub(super) const JOINED: &str = "joined";
+
+impl Transcript {
+    pub(super) fn new(output: &OutputOptions) -> Self {
+        Self { lines: Vec::new(), conclusions: 0, live: !output.hold.is_zero(), json: output.json }
+    }
+
+    /// What is seen of a role now.
+    pub(super) fn seen(&mut self, role: &str, what: &str, text: &str) {
+        let (what, text) = (what.to_owned(), text.to_owned());
+        self.push(clock::now(), Content::Report { role: role.to_owned(), what, text, event: None });
+    }
+
+    /// What a role has reported. The role says when it happened, because reports of several
+    /// roles arrive here in any order.
+    pub(super) fn reported(&mut self, role: &str, event: &Event) {
+        let at = event.at.unwrap_or_else(clock::now);
+        // It joined before that; but of joining, only the report has a time.
+        let joined = self.lines.iter_mut().rev().find(|line| {
+            matches!(&line.content, Content::Report { role: who, what, .. } if who == role && what == JOINED)
+        });
+        if let Some(joined) = joined {
+            joined.at = joined.at.min(at);
+        }
+        let what = match event.what {
+            What::Requested if role.starts_with("requester") => "asked".to_owned(),
+            What::Requested => "was asked".to_owned(),
+            What::Replied if role.starts_with("requester") => "got the reply".to_owned(),
+            What::Received if event.attempt.is_some_and(|attempt| attempt > 1) => "received again".to_owned(),
+            what => format!("{what:?}").to_lowercase(),
+        };
+        let mut text = event.text.to_string();
+        if let Some(topic) = &event.topic {
+            text = format!("{topic}: {text}");
+        }
+        if let (Some(about), What::Replied) = (&event.about, event.what) {
+            text = format!("{text}   (to: {about})");
+        }
+        // The line has a time of its own.
+        let event = Some(Event { at: None, ..event.clone() });
+        self.push(at, Content::Report { role: role.to_owned(), what, text, event });
+    }
+
+    pub(super) fn direct(&mut self, role: &str, text: &str) {
+        self.push(clock::now(), Content::Direction { role: role.to_owned(), text: text.to_owned() });
+    }
+
+    pub(super) fn conclude(&mut self, text: &str) {
+        // Of two that are drawn at once, the first is told first.
+        self.conclusions += 1;
+        self.push(clock::now(), Content::Conclusion(text.to_owned()));
+        self.conclusions += 1;
+    }
+
+    fn push(&mut self, at: u64, content: Content) {
+        self.lines.push(Line { conclusions: self.conclusions, at, content });
+        if self.live
+            && let (Some(first), Some(last)) = (self.lines.first(), self.lines.last())
+        {
+            print(&last.render(first.at, self.json));
+        }
+    }
+
+    fn sort(&mut self) {
+        self.lines.sort_by_key(|line| (line.conclusions, line.at));
+        // What was heard late has the time of the conclusion that it missed.
+        let mut last = 0;
+        for line in &mut self.lines {
+            last = last.max(line.at);
+            line.at = last;
+        }
+    }
+
+    /// Prints everything, unless it was printed live. A line that caused another is older than
+    /// it: roles note when they begin to send, and when they have received.
+    pub(super) async fn print(mut self, output: &OutputOptions) {
+        if self.live {
+            return;
+        }
+        self.sort();
+        let start = self.lines.first().map_or(0, |line| line.at);
+        for (number, line) in self.lines.iter().enumerate() {
+            if number > 0 && !output.pace.is_zero() {
+                tokio::time::sleep(output.pace).await;
+            }
+            print(&line.render(start, self.json));
+        }
+    }
+}
+
+impl Line {
+    fn render(&self, start: u64, json: bool) -> String {
+        let elapsed = self.at.saturating_sub(start);
+        if json {
+            let mut line = match &self.content {
+                Content::Report { role, what, text, event } => {
+                    json!({ "role": role, "what": what, "text": text, "event": event })
+                }
+                Content::Direction { role, text } => json!({ "direction": role, "text": text }),
+                Content::Conclusion(text) => json!({ "conclusion": text }),
+            };
+            line["elapsed_ns"] = elapsed.into();
+            return line.to_string();
+        }
+        match &self.content {
+            Content::Report { role, what, text, .. } => {
+                let line = format!("  {:>9}  {role:<14} {what:<15} {text}", milliseconds(elapsed));
+                line.trim_end().to_owned()
+            }
+            Content::Direction { role, text } if role.is_empty() => {
+                format!("  {:>9}  → {text}", milliseconds(elapsed))
+            }
+            Content::Direction { role, text } => format!("  {:>9}  → {role} {text}", milliseconds(elapsed)),
+            Content::Conclusion(text) => format!("  = {text}"),
+        }
+    }
+}
+
+/// `+1.2 ms`: the time since the first line.
+fn milliseconds(elapsed: u64) -> String {
+    format!("+{:.1} ms", elapsed as f64 / 1e6)
+}
+
+fn print(line: &str) {
+    // The reader of the output has closed it. The scenario still runs to its end.
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(transcript: &mut Transcript) -> Vec<String> {
+        transcript.sort();
+        let text = |line: &Line| match &line.content {
+            Content::Report { role, what, .. } => format!("{role} {what}"),
+            Content::Direction { text, .. } | Content::Conclusion(text) => text.clone(),
+        };
+        transcript.lines.iter().map(text).collect()
+    }
+
+    fn transcript() -> Transcript {
+        Transcript { lines: Vec::new(), conclusions: 0, live: false, json: false }
+    }
+
+    #[test]
+    fn a_cause_that_is_heard_late_is_told_first() {
+        let mut story = transcript();
+        let sent = Event { at: Some(1), ..Event::new(What::Written, "one") };
+        let received = Event { at: Some(2), ..Event::new(What::Received, "one") };
+        // The receiver reports before its own joining and before the sender is heard.
+        story.seen("receiver-0", JOINED, "");
+        story.reported("receiver-0", &received);
+        story.reported("sender-0", &sent);
+        story.conclude("so it is");
+        assert_eq!(
+            order(&mut story),
+            ["sender-0 written", "receiver-0 joined", "receiver-0 received", "so it is"]
+        );
+    }
+
+    #[test]
+    fn what_is_heard_after_a_conclusion_is_told_after_it() {
+        let mut story = transcript();
+        let early = Event { at: Some(1), ..Event::new(What::Confirmed, "one") };
+        story.conclude("none is confirmed");
+        story.reported("producer-0", &early);
+        assert_eq!(order(&mut story), ["none is confirmed", "producer-0 confirmed"]);
+    }
+
+    #[test]
+    fn times_begin_with_the_first_line() {
+        let line = Line {
+            conclusions: 0,
+            at: 3_210_000,
+            content: Content::Direction { role: String::new(), text: "x".into() },
+        };
+        assert_eq!(line.render(2_000_000, false), "    +1.2 ms  → x");
+        assert_eq!(line.render(2_000_000, true), r#"{"direction":"","elapsed_ns":1210000,"text":"x"}"#);
+    }
+}
