@@ -90,7 +90,8 @@ async fn talk(args: &CorrelationArgs) -> Result<bool> {
     let (input, output) =
         (child.stdin.take().context("no stdin")?, child.stdout.take().context("no stdout")?);
     if !args.json {
-        outln!("correlation: child process {pid} reads questions on its stdin and answers on its stdout\n")?;
+        outln!("correlation: child process {pid} reads questions on its stdin and answers on its stdout")?;
+        outln!("the number on a line is the correlation identifier of the question\n")?;
     }
 
     let (asker, talk) = child::over(LineSender::into(input), LineReceiver::of(output));
@@ -144,9 +145,9 @@ async fn talk(args: &CorrelationArgs) -> Result<bool> {
 
 fn as_json(happened: &Happened) -> Value {
     match happened {
-        Happened::Asked(question) => json!({ "what": "asked", "question": question }),
-        Happened::Answered { question, answer } => match answer {
-            Ok(text) => json!({ "what": "answered", "question": question, "answer": text }),
+        Happened::Asked { id, question } => json!({ "what": "asked", "id": id, "question": question }),
+        Happened::Answered { id, question, answer } => match answer {
+            Ok(text) => json!({ "what": "answered", "id": id, "question": question, "answer": text }),
             Err(why) => {
                 let what = match why {
                     Failure::Handler(_) => "error",
@@ -154,23 +155,33 @@ fn as_json(happened: &Happened) -> Value {
                     Failure::Gone(_) => "gone",
                     Failure::Refused(_) => "refused",
                 };
-                json!({ "what": what, "question": question, "why": why.to_string() })
+                json!({ "what": what, "id": id, "question": question, "why": why.to_string() })
             }
         },
-        Happened::Abandoned { count, left } => json!({ "what": "abandoned", "count": count, "left": left }),
+        Happened::Abandoned { count, ids: (first, last), left } => {
+            json!({ "what": "abandoned", "count": count, "first_id": first, "last_id": last, "left": left })
+        }
         Happened::CameLate(count) => json!({ "what": "late", "count": count }),
         Happened::Killed => json!({ "what": "killed" }),
     }
 }
 
+/// The number in front of a question and of its answer is the correlation identifier, which
+/// is the first word of both lines.
 fn as_text(happened: &Happened) -> String {
     match happened {
-        Happened::Asked(question) => format!("asks     {question}"),
-        Happened::Answered { question, answer: Ok(text) } => format!("answers  {text}   ({question})"),
-        Happened::Answered { question, answer: Err(why) } => format!("fails    {question}: {why}"),
-        Happened::Abandoned { count, left } => {
-            format!("abandons {count} questions as soon as they are accepted; left in the table: {left}")
+        Happened::Asked { id, question } => format!("asks     {id:<5} {question}"),
+        Happened::Answered { id, question, answer } => {
+            let id = id.map_or("–".to_owned(), |id| id.to_string());
+            match answer {
+                Ok(text) => format!("answers  {id:<5} {text}   ({question})"),
+                Err(why) => format!("fails    {id:<5} {question}: {why}"),
+            }
         }
+        Happened::Abandoned { count, ids: (first, last), left } => format!(
+            "abandons {first} to {last}: {count} questions, as soon as they are accepted; left in the table: \
+             {left}"
+        ),
         Happened::CameLate(count) => {
             format!("late     {count} answers arrived too late so far; nobody waits for them any more")
         }

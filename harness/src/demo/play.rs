@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use labs::catalog::Pattern;
 
 use crate::broker::{self, Choice, Choices, Server};
 use crate::command::{BrokerArgs, Given, Usage, interruptible, lab, source, start};
@@ -141,7 +142,22 @@ async fn play(played: Played<'_>) -> Result<ExitCode> {
         return forget(handle, &place, server.as_ref(), args.index).await;
     }
     let binds = kind.binds(false);
-    let bind = if binds.is_empty() { BTreeMap::new() } else { by_part(&at, binds)? };
+    // A role that binds hands on what it is told of others.
+    let addresses =
+        if handle.entry.broker.is_none() { by_part(&at, parts(handle))? } else { BTreeMap::new() };
+    let missing: Vec<&str> =
+        parts(handle).iter().copied().filter(|part| !addresses.contains_key(*part)).collect();
+    if handle.entry.broker.is_none() && binds.is_empty() && !missing.is_empty() {
+        bail!(Usage(format!(
+            "a {kind} of {} needs the addresses of {}; missing: {}; find them in the output of {}",
+            args.lab,
+            parts(handle).join(", "),
+            missing.join(", "),
+            binders(handle, &missing)
+        )));
+    }
+    let bind = addresses.iter().filter(|(part, _)| binds.contains(&part.as_str()));
+    let bind = bind.map(|(part, address)| (part.clone(), address.clone())).collect();
     let init = Init {
         lab: handle.entry.name.clone(),
         kind,
@@ -159,14 +175,13 @@ async fn play(played: Played<'_>) -> Result<ExitCode> {
     // A thread: this process is the role, and ends with it.
     let mut roles = Roles::start(handle, vec![init], Placement { threads: true, cpus: Vec::new() })?;
     if handle.entry.broker.is_none() && binds.is_empty() {
-        let peers: Peers = by_part(&at, parts_needed(handle, kind))?
-            .into_iter()
-            .map(|(part, address)| (part, vec![address]))
-            .collect();
+        let peers: Peers =
+            addresses.iter().map(|(part, address)| (part.clone(), vec![address.clone()])).collect();
         roles.tell(0, ToRole::Peers { peers });
     }
     let other = other_side(args, handle, kind, server.as_ref())?;
-    let ended = match interruptible(converse(&mut roles, handle, kind, other.as_deref())).await {
+    let talking = converse(&mut roles, handle, kind, Others { line: other, addresses });
+    let ended = match interruptible(talking).await {
         Some(ended) => ended,
         None => {
             // The role ends cleanly: files that it created, such as a socket, are removed.
@@ -218,12 +233,27 @@ fn other_side(
     Ok(Some(hint::command(&words)))
 }
 
-/// The parts a role connects to, where the peers talk directly.
-fn parts_needed(handle: &Handle, kind: Kind) -> &'static [&'static str] {
-    match (handle.entry.pattern, kind) {
-        (labs::catalog::Pattern::Pipeline, _) => &["tasks", "results", "control"],
+/// The parts of a place where the peers talk directly: each has an address.
+fn parts(handle: &Handle) -> &'static [&'static str] {
+    match handle.entry.pattern {
+        Pattern::Pipeline => &["tasks", "results", "control"],
         _ => &[""],
     }
+}
+
+/// The commands of the roles that bind these parts.
+fn binders(handle: &Handle, parts: &[&str]) -> String {
+    let binds = |kind: &&Kind| kind.binds(false).iter().any(|part| parts.contains(part));
+    let line = |kind: &Kind| format!("`{}`", hint::command(&["play", &handle.entry.name, kind.as_str()]));
+    kinds(handle.entry.pattern).iter().filter(binds).map(line).collect::<Vec<_>>().join(" and ")
+}
+
+/// What is known of the other sides.
+struct Others {
+    /// The command for one, where there is a broker.
+    line: Option<String>,
+    /// The addresses of parts, where there is none.
+    addresses: BTreeMap<String, String>,
 }
 
 /// `--at` values by part: `tasks=127.0.0.1:5000`, or an address alone where
@@ -247,13 +277,13 @@ fn by_part(at: &[String], parts: &[&str]) -> Result<BTreeMap<String, String>> {
     Ok(found)
 }
 
-async fn converse(roles: &mut Roles, handle: &Handle, kind: Kind, other: Option<&str>) -> Result<ExitCode> {
+async fn converse(roles: &mut Roles, handle: &Handle, kind: Kind, mut others: Others) -> Result<ExitCode> {
     let mut lines = typed::lines();
     // A durable subscriber settles its events, like a consumer.
-    let settles = handle.entry.pattern == labs::catalog::Pattern::Durable && kind == Kind::Subscriber;
+    let settles = handle.entry.pattern == Pattern::Durable && kind == Kind::Subscriber;
     let manners = if settles { Kind::Consumer } else { kind };
     let speaks = !matches!(manners, Kind::Receiver | Kind::Subscriber);
-    let (mut open, mut ended) = (Open::default(), false);
+    let (mut open, mut ended, mut bound) = (Open::default(), false, 0);
     loop {
         tokio::select! {
             line = lines.recv(), if !ended && open.has_room() => match line {
@@ -279,9 +309,15 @@ async fn converse(roles: &mut Roles, handle: &Handle, kind: Kind, other: Option<
                 }
             },
             (_, heard) = roles.hear() => match heard {
-                Heard::Line(FromRole::Bound { namespace, address }) => invite(handle, kind, &namespace, &address),
+                Heard::Line(FromRole::Bound { namespace, address }) => {
+                    others.addresses.insert(namespace, address);
+                    bound += 1;
+                    if bound == kind.binds(false).len() {
+                        invite(handle, kind, &others.addresses);
+                    }
+                }
                 Heard::Line(FromRole::Ready) => {
-                    if let Some(line) = other {
+                    if let Some(line) = &others.line {
                         errln!("· in another terminal: {line}");
                     }
                     errln!("· {kind} is ready{}", if speaks { manual(manners) } else { "" });
@@ -317,20 +353,34 @@ fn manual(kind: Kind) -> &'static str {
     }
 }
 
-/// Tells how the other side gets here.
-fn invite(handle: &Handle, kind: Kind, part: &str, address: &str) {
+/// Tells how the other side gets here: the whole command, once everything of it that this role
+/// can know is known. A pipeline has two roles that bind: the first tells the second, which tells
+/// the workers.
+fn invite(handle: &Handle, kind: Kind, addresses: &BTreeMap<String, String>) {
     let lab = &handle.entry.name;
-    if part.is_empty() {
-        let other = kinds(handle.entry.pattern).iter().find(|other| **other != kind);
-        let other = other.map_or("", |other| other.as_str());
-        errln!("· in another terminal: {}", hint::command(&["play", lab, other, "--at", address]));
-    } else {
-        errln!("· workers need: --at {}", hint::quoted(&format!("{part}={address}")));
-    }
+    let waits = |other: &&Kind| {
+        **other != kind && other.binds(false).iter().any(|part| !addresses.contains_key(*part))
+    };
+    let kinds = kinds(handle.entry.pattern);
+    let other = kinds
+        .iter()
+        .find(waits)
+        .or_else(|| kinds.iter().find(|other| **other != kind && other.binds(false).is_empty()));
+    let other = other.map_or("", |other| other.as_str());
+    let at = addresses.iter().map(|(part, address)| match part.as_str() {
+        "" => address.clone(),
+        part => format!("{part}={address}"),
+    });
+    let at = at.collect::<Vec<_>>().join(",");
+    errln!("· in another terminal: {}", hint::command(&["play", lab, other, "--at", &at]));
 }
 
 fn show(kind: Kind, event: &Event) -> Result<()> {
     let text = &event.text;
+    // On stderr, so that a program that reads the replies gets nothing else.
+    if let (What::Replied, Kind::Requester, Some(about)) = (event.what, kind, &event.about) {
+        errln!("· reply to `{about}`:");
+    }
     let mut out = std::io::stdout().lock();
     match (event.what, kind) {
         (What::Received | What::Requested, Kind::Subscriber) => {
@@ -344,7 +394,8 @@ fn show(kind: Kind, event: &Event) -> Result<()> {
             }
         }
         (What::Failed, _) => {
-            errln!("· failed: {text}");
+            let about = event.about.as_ref().map(|about| format!(" (`{about}`)")).unwrap_or_default();
+            errln!("· failed{about}: {text}");
             return Ok(());
         }
         (What::Incident, _) => {

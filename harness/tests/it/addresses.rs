@@ -154,7 +154,7 @@ fn arguments_below(pid: u32) -> Vec<String> {
 }
 
 /// Runs `lab` with this on its stdin.
-fn run_with_input(words: &[&str], input: &str) -> Result<Ran> {
+pub(crate) fn run_with_input(words: &[&str], input: &str) -> Result<Ran> {
     use std::io::Write as _;
     let mut command = crate::lab(words);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;

@@ -23,6 +23,7 @@ mod interop;
 mod live;
 mod loads;
 mod needs;
+mod play;
 mod preinit;
 mod program;
 mod publish;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         bridge::trials(),
         return_address::trials(),
         status::trials(),
+        play::trials(),
         preinit::trials(),
         views::trials(),
         agree::trials(),

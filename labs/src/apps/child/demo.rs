@@ -23,9 +23,16 @@ const LOOK: Duration = Duration::from_millis(2);
 #[derive(Debug, Clone)]
 pub enum Happened {
     /// A question was asked.
-    Asked(String),
+    Asked {
+        /// Its correlation identifier.
+        id: u64,
+        /// The question.
+        question: String,
+    },
     /// It came to this.
     Answered {
+        /// The identifier of the question; `None` if it was refused and got none.
+        id: Option<u64>,
         /// The question.
         question: String,
         /// Its answer, or why there is none.
@@ -35,6 +42,8 @@ pub enum Happened {
     Abandoned {
         /// So many.
         count: usize,
+        /// The first and the last of their identifiers.
+        ids: (u64, u64),
         /// So many are left in the table, though few have been answered yet.
         left: usize,
     },
@@ -104,13 +113,14 @@ pub async fn play(
 
     let open = asker.accept("wait 20000 never").await?;
     play.tally.asked += 1;
-    (play.tell)(Happened::Asked("wait 20000 never".to_owned()));
+    let id = open.id();
+    (play.tell)(Happened::Asked { id, question: "wait 20000 never".to_owned() });
     // An answer to a later question: the earlier one has been written.
     play.at_once(&["upper still here"], PATIENT).await;
     kill()?;
     (play.tell)(Happened::Killed);
     let answer = timeout(PATIENT, open.answer()).await.unwrap_or(Err(Failure::TimedOut(PATIENT)));
-    play.conclude("wait 20000 never", answer);
+    play.conclude(Some(id), "wait 20000 never", answer);
 
     let (mut tally, dropped) = (play.tally, asker.dropped());
     (tally.late, tally.unknown) = (dropped.late, dropped.unknown);
@@ -127,17 +137,25 @@ struct Play<'a> {
 impl Play<'_> {
     /// Asks all of them before the first is answered.
     async fn at_once(&mut self, questions: &[&str], deadline: Duration) {
-        for question in questions {
+        let mut answers = FuturesUnordered::new();
+        for &question in questions {
             self.tally.asked += 1;
-            (self.tell)(Happened::Asked((*question).to_owned()));
+            let open = match self.asker.accept(question).await {
+                Ok(open) => open,
+                Err(why) => {
+                    self.conclude(None, question, Err(why));
+                    continue;
+                }
+            };
+            let id = open.id();
+            (self.tell)(Happened::Asked { id, question: question.to_owned() });
+            answers.push(async move {
+                let answer = timeout(deadline, open.answer()).await;
+                (id, question, answer.unwrap_or(Err(Failure::TimedOut(deadline))))
+            });
         }
-        let asker = self.asker;
-        let mut open: FuturesUnordered<_> = questions
-            .iter()
-            .map(|question| async move { (*question, asker.ask(question, deadline).await) })
-            .collect();
-        while let Some((question, answer)) = open.next().await {
-            self.conclude(question, answer);
+        while let Some((id, question, answer)) = answers.next().await {
+            self.conclude(Some(id), question, answer);
         }
     }
 
@@ -145,17 +163,21 @@ impl Play<'_> {
         let asker = self.asker;
         let accepted = join_all((0..count).map(|number| async move {
             let question = format!("upper nobody waits for {number}");
-            asker.accept(&question).await.map(drop)
+            // Its ticket is dropped.
+            asker.accept(&question).await.map(|open| open.id())
         }));
         let accepted = timeout(PATIENT, accepted).await;
         let seconds = PATIENT.as_secs();
         let accepted =
             accepted.with_context(|| format!("the child has not read {count} questions in {seconds} s"))?;
-        let refused: Vec<Failure> = accepted.into_iter().filter_map(Result::err).collect();
+        let (ids, refused): (Vec<_>, Vec<_>) = accepted.into_iter().partition(Result::is_ok);
+        let refused: Vec<Failure> = refused.into_iter().filter_map(Result::err).collect();
         ensure!(refused.is_empty(), "{} of {count} were refused: {}", refused.len(), refused[0]);
+        let ids: Vec<u64> = ids.into_iter().flatten().collect();
+        let ids = (ids.iter().copied().min().unwrap_or(0), ids.iter().copied().max().unwrap_or(0));
         self.tally.asked += count as u64;
         self.tally.abandoned += count as u64;
-        (self.tell)(Happened::Abandoned { count, left: self.asker.open() });
+        (self.tell)(Happened::Abandoned { count, ids, left: self.asker.open() });
         Ok(())
     }
 
@@ -172,7 +194,7 @@ impl Play<'_> {
         (self.tell)(Happened::CameLate(self.asker.dropped().late));
     }
 
-    fn conclude(&mut self, question: &str, answer: Result<String, Failure>) {
+    fn conclude(&mut self, id: Option<u64>, question: &str, answer: Result<String, Failure>) {
         let counter = match &answer {
             Ok(_) => &mut self.tally.answered,
             Err(Failure::Handler(_)) => &mut self.tally.errors,
@@ -180,6 +202,6 @@ impl Play<'_> {
             Err(Failure::Gone(_) | Failure::Refused(_)) => &mut self.tally.gone,
         };
         *counter += 1;
-        (self.tell)(Happened::Answered { question: question.to_owned(), answer });
+        (self.tell)(Happened::Answered { id, question: question.to_owned(), answer });
     }
 }

@@ -138,6 +138,11 @@ impl Asker {
 pub struct Open(Ticket<Answer>);
 
 impl Open {
+    /// Its correlation identifier.
+    pub fn id(&self) -> u64 {
+        self.0.id()
+    }
+
     /// Waits for the answer, without a deadline.
     pub async fn answer(self) -> Result<String, Failure> {
         match self.0.reply().await {
