@@ -1,7 +1,8 @@
 //! One process of the chat: an instance or the history. It reads what it is from a line
-//! on stdin, reports events as lines on stdout, and ends when its stdin ends.
+//! on stdin and then whether the broker runs, reports events as lines on stdout, and ends when
+//! its stdin ends.
 
-use std::io::{BufRead as _, Read as _, Write as _};
+use std::io::{BufRead as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -55,6 +56,14 @@ pub(super) enum Part {
     },
 }
 
+/// What a process of the chat is told later.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum ToPart {
+    /// Whether the broker runs now.
+    BrokerRuns(bool),
+}
+
 /// The report of a process of the chat.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -90,18 +99,23 @@ pub(crate) fn main(args: &PartArgs) -> Result<ExitCode> {
     let init: Init = serde_json::from_str(&line)
         .with_context(|| format!("only `{}` starts this command", hint::command(&["chat"])))?;
     let (stop, stopped) = watch::channel(false);
+    let (broker, broker_runs) = watch::channel(true);
     std::thread::spawn(move || {
-        let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            if let Ok(ToPart::BrokerRuns(runs)) = serde_json::from_str(&line) {
+                broker.send_replace(runs);
+            }
+        }
         stop.send_replace(true);
     });
-    if let Err(error) = play(init, stopped) {
+    if let Err(error) = play(init, stopped, broker_runs) {
         say(&Told::Failed(format!("{error:#}")));
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn play(init: Init, stop: watch::Receiver<bool>) -> Result<()> {
+fn play(init: Init, stop: watch::Receiver<bool>, broker_runs: watch::Receiver<bool>) -> Result<()> {
     let over = find(&init.over)?;
     let place = Place::new(&init.place, init.address.as_ref());
     let library = library(&init.place, init.address.as_ref());
@@ -111,7 +125,9 @@ fn play(init: Init, stop: watch::Receiver<bool>) -> Result<()> {
             let place = place.with_role(&name);
             incidents::tell(&place)?;
             incidents::tell(&library)?;
-            let instance = Instance { name, over, place, library, mesh, history, breakable, now: now_us };
+            let now = now_us;
+            let instance =
+                Instance { name, over, place, library, mesh, history, breakable, broker_runs, now };
             // Browsers are served by threads of their own, beside the transport's.
             roles::runtime(2)?.block_on(async {
                 let listener = web::listen(port).await?;

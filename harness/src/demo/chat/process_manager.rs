@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep, timeout};
 
-use super::part::{Init, Part, Told};
+use super::part::{Init, Part, ToPart, Told};
 use crate::broker::Server;
 use crate::process;
 
@@ -36,6 +36,7 @@ pub(super) struct ProcessManager {
     json: bool,
     parts: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
+    broker_runs: watch::Sender<bool>,
     news: mpsc::Sender<News>,
     heard: mpsc::Receiver<News>,
 }
@@ -43,7 +44,8 @@ pub(super) struct ProcessManager {
 impl ProcessManager {
     pub(super) fn new(json: bool) -> Self {
         let (news, heard) = mpsc::channel(16);
-        Self { json, parts: Vec::new(), stop: watch::Sender::new(false), news, heard }
+        let (stop, broker_runs) = (watch::Sender::new(false), watch::Sender::new(true));
+        Self { json, parts: Vec::new(), stop, broker_runs, news, heard }
     }
 
     /// Starts a part and waits until it is there.
@@ -55,6 +57,7 @@ impl ProcessManager {
             json: self.json,
             news: self.news.clone(),
             ready: Some(ready),
+            broker_runs: self.broker_runs.subscribe(),
         };
         self.parts.push(tokio::spawn(keeper.keep(self.stop.subscribe())));
         tokio::select! {
@@ -76,6 +79,7 @@ impl ProcessManager {
                     (Some(News::Kill), Some(server)) => {
                         server.kill()?;
                         killed = true;
+                        self.broker_runs.send_replace(false);
                         self.tell("the broker was killed (kill -9), as a page requested");
                     }
                     (Some(News::Start), Some(server)) => {
@@ -83,6 +87,7 @@ impl ProcessManager {
                         if gone {
                             server.restart().await?;
                             (killed, told) = (false, false);
+                            self.broker_runs.send_replace(true);
                             self.tell("the broker runs again, with the same data");
                         }
                     }
@@ -91,6 +96,7 @@ impl ProcessManager {
                 _ = look.tick() => {
                     if !killed && !told && let Some(how) = server.as_deref_mut().and_then(Server::died) {
                         told = true;
+                        self.broker_runs.send_replace(false);
                         self.tell(&format!("the broker ended: {how}"));
                     }
                 }
@@ -123,6 +129,7 @@ struct Keeper {
     json: bool,
     news: mpsc::Sender<News>,
     ready: Option<oneshot::Sender<()>>,
+    broker_runs: watch::Receiver<bool>,
 }
 
 impl Keeper {
@@ -155,9 +162,19 @@ impl Keeper {
         line.push('\n');
         input.write_all(line.as_bytes()).await?;
         let mut failed = None;
+        // A part that is started again learns what happened while it was dead.
+        self.broker_runs.mark_changed();
         loop {
             let line = tokio::select! {
                 line = lines.next_line() => line?,
+                Ok(()) = self.broker_runs.changed() => {
+                    let runs = *self.broker_runs.borrow_and_update();
+                    let mut line = serde_json::to_string(&ToPart::BrokerRuns(runs))?;
+                    line.push('\n');
+                    // If it has ended, its stdout says so.
+                    let _ = input.write_all(line.as_bytes()).await;
+                    continue;
+                }
                 () = is_told(stop) => {
                     drop(input);
                     if timeout(ENDING, child.wait()).await.is_err() {

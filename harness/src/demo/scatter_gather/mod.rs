@@ -8,6 +8,7 @@ use labs::apps::gather::Gathered;
 use labs::apps::{gather, web};
 use labs::lab::{BrokerAddress, Place};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::broker::{self, Server};
 use crate::command::{Usage, interruptible, start};
@@ -18,6 +19,7 @@ use crate::{hint, roles};
 
 mod args;
 mod lab;
+mod seen;
 mod table;
 mod work;
 mod worker;
@@ -25,6 +27,7 @@ mod workers;
 
 pub(crate) use args::StatusArgs;
 use lab::{Asking, Handle, ask, handle};
+use seen::Seen;
 pub(crate) use worker::{WorkerArgs, worker};
 
 /// How often a question is asked with `--watch` and `--port`.
@@ -128,7 +131,7 @@ async fn ask_all(
         errln!("in another terminal: {line}");
     }
     let deadline = Duration::from_millis(args.deadline);
-    let mut complete = false;
+    let (mut complete, mut seen) = (false, Seen::default());
     let mut met = |known: usize| {
         if known < usize::from(args.workers) {
             errln!("only {known} of {} workers have announced themselves", args.workers);
@@ -137,11 +140,12 @@ async fn ask_all(
     };
     let mut tell = |gathered: &Gathered| -> Result<()> {
         complete = gathered.is_complete();
-        let json = table::as_json(gathered, args.deadline);
+        let gone = seen.note(gathered, Instant::now());
+        let json = table::as_json(gathered, &gone, args.deadline);
         if args.json {
             outln!("{json}")?;
         } else {
-            outln!("{}", table::as_text(gathered, args.deadline))?;
+            outln!("{}", table::as_text(gathered, &gone, args.deadline))?;
         }
         latest.send_replace(json.to_string());
         Ok(())

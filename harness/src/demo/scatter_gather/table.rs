@@ -5,10 +5,13 @@ use labs::apps::answer::Answer;
 use labs::apps::gather::Gathered;
 use serde_json::{Value, json};
 
+use super::seen::Gone;
+
 /// The fields of a worker's status; it may leave out any of them.
 const FIELDS: [&str; 4] = ["pid", "jobs_done", "queue", "uptime_s"];
 
-pub(super) fn as_json(gathered: &Gathered, deadline_ms: u64) -> Value {
+pub(super) fn as_json(gathered: &Gathered, gone: &[Gone], deadline_ms: u64) -> Value {
+    let gone = gone.iter().map(|gone| json!({ "name": gone.name, "last_seen_s": gone.last_seen_s }));
     let known = gathered.known.iter().map(|(name, answer)| worker(name, answer.as_ref(), true));
     let strangers = gathered.strangers.iter().map(|(name, answer)| worker(name, Some(answer), false));
     json!({
@@ -21,6 +24,7 @@ pub(super) fn as_json(gathered: &Gathered, deadline_ms: u64) -> Value {
         "garbage": gathered.garbage,
         "deadline_ms": deadline_ms,
         "workers": known.chain(strangers).collect::<Vec<_>>(),
+        "gone": gone.collect::<Vec<_>>(),
     })
 }
 
@@ -46,8 +50,8 @@ fn worker(name: &str, answer: Option<&Answer>, known: bool) -> Value {
     row
 }
 
-pub(super) fn as_text(gathered: &Gathered, deadline_ms: u64) -> String {
-    let all = as_json(gathered, deadline_ms);
+pub(super) fn as_text(gathered: &Gathered, gone: &[Gone], deadline_ms: u64) -> String {
+    let all = as_json(gathered, gone, deadline_ms);
     let mut table = Table::new();
     table.load_style(TableStyle::new());
     table.set_header(["worker", "answer", "process", "jobs done", "queue length", "up for"]);
@@ -65,6 +69,10 @@ pub(super) fn as_text(gathered: &Gathered, deadline_ms: u64) -> String {
         let up = row["uptime_s"].as_u64().map_or("–".to_owned(), |seconds| format!("{seconds} s"));
         let name = row["name"].as_str().unwrap_or_default().to_owned();
         table.add_row([name, answer, number("pid"), number("jobs_done"), number("queue"), up]);
+    }
+    for gone in gone {
+        let last = format!("last seen {} s ago", gone.last_seen_s);
+        table.add_row([&gone.name, last.as_str(), "–", "–", "–", "–"]);
     }
     format!("{table}\n{}\n", summary(gathered, deadline_ms))
 }
@@ -103,18 +111,20 @@ mod tests {
         ];
         let strangers = [("d".to_owned(), Ok("no JSON".to_owned()))];
         let gathered = Gathered { known: known.into(), strangers: strangers.into(), late: 2, garbage: 0 };
-        let json = as_json(&gathered, 50);
+        let gone = [Gone { name: "e".to_owned(), last_seen_s: 7 }];
+        let json = as_json(&gathered, &gone, 50);
+        assert_eq!(json["gone"], json!([{ "name": "e", "last_seen_s": 7 }]));
         assert_eq!(
             json["workers"][0],
             json!({ "name": "a", "known": true, "answer": "ok", "pid": 7, "jobs_done": 3 })
         );
         assert_eq!((&json["complete"], &json["missing"]), (&json!(false), &json!(["b"])));
-        let text = as_text(&gathered, 50);
+        let text = as_text(&gathered, &gone, 50);
         assert!(
             text.contains("2 of 3 known workers answered within 50 ms: incomplete, no answer from b"),
             "{text}"
         );
-        assert!(text.contains("2 late answers"), "{text}");
+        assert!(text.contains("2 late answers") && text.contains("last seen 7 s ago"), "{text}");
         assert!(!text.contains('\u{1b}'), "a control sequence reaches the terminal");
     }
 }

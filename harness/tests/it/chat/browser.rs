@@ -96,6 +96,8 @@ async fn play(over: &Over, house: &House, ann: &Page, bob: &Page) -> Result<()> 
     house.kill("instance-B")?;
     ann.say("while B was away").await?;
     bob.sees("#state", "connected").await?;
+    let missed = if over.has_history() { "missed" } else { "nobody kept it" };
+    bob.until("says what it has missed", &note("This page had no instance for", missed)).await?;
     heard_again(over, ann, bob, "after B").await?;
     if over.has_history() {
         bob.sees("#log p", "while B was away").await?;
@@ -103,7 +105,14 @@ async fn play(over: &Over, house: &House, ann: &Page, bob: &Page) -> Result<()> 
 
     if over.broker.is_some() {
         let button = ann.place_of("#start").await?;
+        // A button can be pressed on either page only when that does something.
+        for page in [ann, bob] {
+            page.until("offers to kill the broker", &can_press("#kill", "#start")).await?;
+        }
         ann.click("#kill").await?;
+        for page in [ann, bob] {
+            page.until("offers to start the broker", &can_press("#start", "#kill")).await?;
+        }
         ann.until(
             "says that the transport is away",
             "return document.querySelector('#state').className === 'bad'",
@@ -154,6 +163,19 @@ async fn heard_again(over: &Over, ann: &Page, bob: &Page, text: &str) -> Result<
         }
     }
     bail!("Bob has never heard Ann again: {text}")
+}
+
+/// Whether a note on the page has both texts.
+fn note(one: &str, two: &str) -> String {
+    format!(
+        "return [...document.querySelectorAll('#log li.note')].some((note) => note.textContent.includes('{one}') \
+         && note.textContent.includes('{two}'))"
+    )
+}
+
+/// Whether one button can be pressed, and not the other.
+fn can_press(one: &str, other: &str) -> String {
+    format!("return !document.querySelector('{one}').disabled && document.querySelector('{other}').disabled")
 }
 
 /// One browser with one page.
@@ -214,7 +236,8 @@ impl Page {
         let entered = format!(
             "return document.querySelector('#log').getAttribute('aria-label') === 'Messages in {room}'"
         );
-        self.until("entered the room", &entered).await
+        self.until("entered the room", &entered).await?;
+        self.until("is ready for a message", "return document.activeElement.id === 'text'").await
     }
 
     async fn say(&self, text: &str) -> Result<()> {
@@ -265,7 +288,7 @@ async fn pictures(over: &Over, page: &Page) -> Result<()> {
     for scheme in ["light", "dark"] {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         page.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await?;
-        for (size, width, height) in [("wide", 1200, 800), ("narrow", 390, 844)] {
+        for (size, width, height) in [("wide", 1440, 900), ("narrow", 390, 844)] {
             let metrics =
                 json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
             page.devtools("Emulation.setDeviceMetricsOverride", metrics).await?;

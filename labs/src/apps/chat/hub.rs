@@ -104,6 +104,8 @@ struct Inner {
     /// What is wrong with the transport, by what noticed it.
     problems: BTreeMap<String, String>,
     history: History,
+    /// Whether the broker runs, as far as whoever started it knows.
+    broker_runs: bool,
     /// What came a second time, and went to nobody.
     doubled: u64,
 }
@@ -120,6 +122,7 @@ impl Hub {
             people: People::default(),
             problems: BTreeMap::from([("transport".to_owned(), "not connected yet".to_owned())]),
             history: History::default(),
+            broker_runs: true,
             doubled: 0,
         };
         let (wants, here, inner) = (Notify::new(), Notify::new(), Mutex::new(inner));
@@ -196,6 +199,16 @@ impl Hub {
         }
     }
 
+    /// Whether the broker runs: a page may only kill one that does.
+    pub fn broker_is(&self, runs: bool) {
+        let mut inner = self.lock();
+        if inner.broker_runs != runs {
+            inner.broker_runs = runs;
+            let text = inner.broker();
+            inner.tell_all(&text);
+        }
+    }
+
     /// Whether both ways of the transport are open.
     pub fn is_connected(&self) -> bool {
         self.lock().problems.is_empty()
@@ -212,6 +225,7 @@ impl Hub {
         let (mut client, line) = client::new();
         client.tell(&frame("hello", &json!({ "about": self.about })));
         client.tell(&inner.transport());
+        client.tell(&inner.broker());
         let number = inner.next;
         inner.next += 1;
         inner.clients.insert(number, client);
@@ -346,5 +360,9 @@ impl Inner {
 
     fn transport(&self) -> Utf8Bytes {
         frame("transport", &json!({ "problems": self.problems }))
+    }
+
+    fn broker(&self) -> Utf8Bytes {
+        frame("broker", &json!({ "runs": self.broker_runs }))
     }
 }

@@ -37,6 +37,8 @@ pub struct Instance {
     pub history: Result<(), String>,
     /// Whether the page may stop the broker.
     pub breakable: bool,
+    /// Whether the broker runs.
+    pub broker_runs: watch::Receiver<bool>,
     /// The time.
     pub now: Now,
 }
@@ -69,6 +71,17 @@ impl Instance {
                 }
             }
         };
+        let watching = {
+            let (hub, mut broker_runs) = (Arc::clone(&hub), self.broker_runs);
+            async move {
+                loop {
+                    hub.broker_is(*broker_runs.borrow_and_update());
+                    if broker_runs.changed().await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                }
+            }
+        };
         let mut stopped = stop.clone();
         let stopped = async move {
             let _ = stopped.wait_for(|stop| *stop).await;
@@ -76,6 +89,7 @@ impl Instance {
         let served = tokio::select! {
             served = web::serve(listener, pages(hub), stopped) => served,
             () = ticking => Ok(()),
+            () = watching => Ok(()),
         };
         for thread in threads {
             tokio::task::spawn_blocking(move || thread.join())

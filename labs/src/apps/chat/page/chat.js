@@ -12,6 +12,9 @@ const LONGEST_PAUSE = 5000;
 
 let about = null, socket = null, pause = FIRST_PAUSE, problems = null, away = null;
 let joined = null;                     // the room we are in
+let focusAfterJoin = false;            // somebody pressed Join, and waits for the message field
+let gap = null;                        // since when this page had no instance, and until when
+let brokerRuns = true;
 const rooms = new Map();               // what we have of each room
 const outbox = new Map(JSON.parse(sessionStorage.outbox ?? "[]")); // said, and not back yet
 
@@ -31,6 +34,7 @@ const connect = () => {
   socket.onmessage = (event) => heard(JSON.parse(event.data));
   socket.onclose = () => {
     socket = null;
+    if (joined) gap = { since: gap?.since ?? Date.now() };
     state();
     // Not all at once: a server that comes back has many to serve.
     setTimeout(connect, pause * (0.75 + Math.random() / 2));
@@ -60,6 +64,7 @@ const heard = (line) => {
     case "missed": missed(line); break;
     case "refused": refused(line); break;
     case "here": people(line.instances); break;
+    case "broker": brokerRuns = line.runs; buttons(); break;
   }
 };
 
@@ -72,10 +77,22 @@ const state = () => {
   if ($("state").textContent !== text) $("state").textContent = text;
   $("state").className = kind;
   $("state").title = kind === "bad" ? text : away ?? "";
+  buttons();
+};
+
+// A button can be pressed only when that does something.
+const buttons = () => {
+  const here = socket?.readyState === WebSocket.OPEN;
+  const had = document.activeElement;
+  $("kill").disabled = !here || !brokerRuns;
+  $("start").disabled = !here || brokerRuns;
+  // Whoever works with the keyboard goes on at the other one.
+  if (here && had?.disabled && (had === $("kill") || had === $("start"))) (had === $("kill") ? $("start") : $("kill")).focus();
 };
 
 const hello = (told) => {
   about = told;
+  if (gap) gap.until = Date.now();
   document.title = `Chat ${about.instance} over ${about.over}`;
   $("instance").textContent = `${about.instance} · over ${about.over}`;
   $("break").hidden = !about.breakable;
@@ -101,6 +118,12 @@ const entered = (name) => {
   $("log").replaceChildren(here.list);
   $("log").setAttribute("aria-label", `Messages in ${name}`);
   $("text").disabled = $("speak").disabled = false;
+  if (focusAfterJoin) $("text").focus();
+  focusAfterJoin = false;
+  if (gap && about.history.Err) {
+    note(`This page had no instance for ${gone()}. What was said meanwhile did not reach it, and nobody kept it.`);
+    gap = null;
+  }
   if (again && about.history.Err) note("What was said here while you were elsewhere was kept by nobody.");
   for (const said of outbox.values()) said.at = 0;
   resend(due(0));
@@ -171,7 +194,20 @@ const show = (message) => {
   back(message.id);
 };
 
+// How long the instance was gone.
+const gone = () => `${Math.max(1, Math.round((gap.until - gap.since) / 1000))} s`;
+
+// What this page missed while it had no instance: the history has it.
+const caughtUp = (line) => {
+  const here = room(joined);
+  const missed = line.messages.filter((message) => !here.messages.has(message.id) && !outbox.has(message.id)).length;
+  const count = `${line.more ? "more than " : ""}${missed === 0 ? "nothing" : missed === 1 ? "1 message" : `${missed} messages`}`;
+  note(`This page had no instance for ${gone()} and missed ${count}${missed ? "; the history has kept it all, and it follows" : ""}.`);
+  gap = null;
+};
+
 const page = (line) => {
+  if (gap && line.type === "page") caughtUp(line);
   if (line.forgotten) note("Older messages are not kept any more.");
   for (const message of line.messages) show(message);
   // Only the server knows up to where nothing is missing.
@@ -184,6 +220,7 @@ const missed = ({ count, refill }) =>
 
 const refused = ({ id, why, again }) => {
   if (!again) back(id);
+  if (!id) focusAfterJoin = false;
   $("notice").textContent = again ? `${why} It will be tried again.` : why;
   $("notice").hidden = false;
   setTimeout(() => { $("notice").hidden = true; }, 6000);
@@ -257,8 +294,8 @@ $("join").addEventListener("submit", (event) => {
   event.preventDefault();
   sessionStorage.name = $("name").value.trim();
   sessionStorage.room = $("room").value.trim();
+  focusAfterJoin = true;
   join();
-  $("text").focus();
 });
 $("say").addEventListener("submit", (event) => { event.preventDefault(); say(); });
 $("text").addEventListener("keydown", (event) => {
