@@ -1,5 +1,5 @@
 "use strict";
-// Sorting, enlarging and printing. Everything can be read without this script.
+// Sorting and enlarging. Everything can be read without this script.
 
 // The numbers of this report: thin spaces between thousands and before a unit.
 const NUMBER = /^[<≥]?\u202f?(\d{1,3}(?:\u202f\d{3})+|\d+)(\.\d+)?(?:\u202f?(ns|µs|ms|s|B|KiB|MiB|GiB|TiB|k|M|G|%|×)(?![a-z]))?/;
@@ -110,11 +110,4 @@ document.querySelectorAll("figure").forEach((figure) => makeLarger(figure, dialo
 dialog.querySelector("button").addEventListener("click", () => dialog.close());
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
 
-// Paper cannot unfold anything: what is closed is opened for printing, and closed again.
-let opened = [];
-addEventListener("beforeprint", () => {
-  dialog.close();
-  opened = [...document.querySelectorAll("details:not([open])")];
-  opened.forEach((details) => { details.open = true; });
-});
-addEventListener("afterprint", () => opened.forEach((details) => { details.open = false; }));
+addEventListener("beforeprint", () => dialog.close());
