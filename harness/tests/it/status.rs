@@ -11,8 +11,9 @@ use libtest_mimic::Trial;
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::browser::{DevTools, Driver};
 use crate::conformance::Site;
-use crate::needs::needs;
+use crate::needs::{Need, Needs, needs};
 use crate::program::{Live, run};
 use crate::{trial, wait_until};
 
@@ -35,6 +36,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         needs(Broker::Redis, "status::who_is_silent_is_missed_and_then_forgotten", paused),
         needs(Broker::Redis, "status::workers_come_and_go", comes_and_goes),
         needs(Broker::Nats, "status::the_page_is_for_this_machine_only", page),
+        needs(Needs::from(Broker::Redis).and(Need::Browser), "status::the_page_fits_a_phone", || {
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(narrow())
+        }),
     ]);
     trials
 }
@@ -151,7 +155,9 @@ fn late() -> Result<()> {
 fn paused() -> Result<()> {
     let page = Page::open(&["--workers", "2", "--pause", "1", "--deadline", "200"])?;
     page.until("the paused one is forgotten", |status| status["known"] == 1 && status["complete"] == true)?;
-    ensure!(page.status()?["missing"] == serde_json::json!([]), "nobody is known and missing");
+    let status = page.status()?;
+    ensure!(status["missing"] == serde_json::json!([]), "nobody is known and missing");
+    ensure!(names(&status, "gone") == ["worker-2"], "it has vanished: {status}");
     page.close()
 }
 
@@ -163,7 +169,7 @@ fn comes_and_goes() -> Result<()> {
     page.until("the guest is known", |status| status["known"] == 2 && status["complete"] == true)?;
     guest.signal_group(Signal::INT)?;
     guest.end()?.expect(0)?;
-    page.until("the guest has left", |status| status["known"] == 1)?;
+    page.until("the guest has left", |status| status["known"] == 1 && names(status, "gone").len() == 1)?;
     page.close()
 }
 
@@ -181,4 +187,53 @@ fn page() -> Result<()> {
     ensure!(stranger.contains("403"), "a stranger's name is served: {stranger}");
     page.until("it is answered", |status| status["complete"] == true)?;
     page.close()
+}
+
+/// In a browser as wide as a phone, with a worker that has gone. With `LAB_PICTURES=FOLDER` in the
+/// environment, pictures of the page are left there.
+async fn narrow() -> Result<()> {
+    let page = Page::open(&["--workers", "2", "--pause", "1", "--deadline", "200"])?;
+    page.until("the paused one is forgotten", |status| names(status, "gone") == ["worker-2"])?;
+    let driver = Driver::start()?;
+    let browser = driver.browser().await?;
+    let looked = look(&page, &browser).await;
+    browser.close().await?;
+    looked?;
+    page.close()
+}
+
+async fn look(page: &Page, browser: &fantoccini::Client) -> Result<()> {
+    browser.goto(&format!("http://{}", page.address)).await?;
+    let devtools = async |command: &str, params: Value| -> Result<()> {
+        browser.issue_cmd(DevTools { command: command.to_owned(), params }).await?;
+        Ok(())
+    };
+    let gone = "return [...document.querySelectorAll('tr.gone')].map((row) => row.textContent)";
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(180);
+    loop {
+        let shown = browser.execute(gone, Vec::new()).await?;
+        if shown[0].as_str().is_some_and(|row| row.starts_with("worker-2last seen ")) {
+            break;
+        }
+        ensure!(std::time::Instant::now() < deadline, "the one that has gone is not shown, but {shown}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    for scheme in ["light", "dark"] {
+        let features = serde_json::json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        devtools("Emulation.setEmulatedMedia", serde_json::json!({ "features": features })).await?;
+        for width in [1440, 390] {
+            let metrics = serde_json::json!({
+                "width": width, "height": 844, "deviceScaleFactor": 1, "mobile": false
+            });
+            devtools("Emulation.setDeviceMetricsOverride", metrics).await?;
+            let wide = browser.execute("return document.documentElement.scrollWidth", Vec::new()).await?;
+            ensure!(wide.as_u64() <= Some(width), "at {width} px the page is {wide} px wide");
+            if let Some(folder) = std::env::var_os("LAB_PICTURES") {
+                std::fs::create_dir_all(&folder)?;
+                let file = std::path::Path::new(&folder).join(format!("status-{width}-{scheme}.png"));
+                std::fs::write(file, browser.screenshot().await?)?;
+            }
+        }
+    }
+    Ok(())
 }

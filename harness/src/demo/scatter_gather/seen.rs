@@ -1,4 +1,4 @@
-//! Workers that have answered before and are not known any more: a table that only shows who
+//! Workers that were known before and are not any more: a table that only shows who
 //! is known would hide that one has died.
 
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use labs::apps::gather::{Gathered, MOST};
 use tokio::time::Instant;
 
-/// When each worker has last answered.
+/// When each worker was known last.
 #[derive(Default)]
 pub(super) struct Seen(BTreeMap<String, Instant>);
 
@@ -14,15 +14,14 @@ pub(super) struct Seen(BTreeMap<String, Instant>);
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Gone {
     pub(super) name: String,
-    /// Seconds since its last answer.
+    /// Seconds since it was known last.
     pub(super) last_seen_s: u64,
 }
 
 impl Seen {
-    /// Notes who has answered now, and returns who has gone, the last seen first.
+    /// Notes who is there now, and returns who has gone, the last seen first.
     pub(super) fn note(&mut self, gathered: &Gathered, now: Instant) -> Vec<Gone> {
-        let known = gathered.known.iter().filter(|(_, answer)| answer.is_some()).map(|(name, _)| name);
-        for name in known.chain(gathered.strangers.keys()) {
+        for name in gathered.known.keys().chain(gathered.strangers.keys()) {
             self.0.insert(name.clone(), now);
         }
         // As many as can be known: names come from the network.
@@ -71,7 +70,7 @@ mod tests {
             [],
             "it is missing, not gone"
         );
-        let gone = Gone { name: "b".to_owned(), last_seen_s: 5 };
+        let gone = Gone { name: "b".to_owned(), last_seen_s: 4 };
         assert_eq!(seen.note(&gathered(&[("a", true)]), after(5)), [gone]);
         assert_eq!(seen.note(&gathered(&[("a", true), ("b", true)]), after(9)), []);
         let many: Vec<String> = (0..2 * MOST).map(|number| format!("w{number}")).collect();

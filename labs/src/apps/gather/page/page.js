@@ -47,7 +47,7 @@ function show(status) {
   // They are not asked any more; a worker that has died would vanish without a word.
   const gone = status.gone.map(({ name, last_seen_s: age }) => row("gone", name, `last seen ${age} s ago`, Array(4).fill()));
   workers.replaceChildren(...known, ...gone);
-  dropped.textContent = `Dropped so far: ${status.late} late answers, ${status.garbage} that were none.`;
+  dropped.textContent = `Dropped so far: ${status.late} late answers, ${status.garbage} messages that are not answers.`;
 }
 
 async function look() {
