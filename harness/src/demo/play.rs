@@ -196,7 +196,7 @@ async fn play(played: Played<'_>) -> Result<ExitCode> {
         let own = format!("{broker}={}", server.address());
         let line = hint::command(&["play", lab, kind.as_str(), "--forget", "--place", &place, "--url", &own]);
         let login = if server.address().is_secret() { " (with your login)" } else { "" };
-        eprintln!(
+        errln!(
             "· `{place}` stays in {broker}; when nobody uses it any more, remove it with{login}: {line}"
         );
     }
@@ -211,7 +211,7 @@ async fn forget(handle: &Handle, place: &str, server: Option<&Server>, index: us
     // The names of durable subscribers: those of the roles.
     let subscribers = (0..=index).map(|index| format!("{}-{index}", Kind::Subscriber)).collect();
     trial::remove(handle, place, Some(server.address()), subscribers).await?;
-    eprintln!("· what `{place}` had in {} was removed", server.broker());
+    errln!("· what `{place}` had in {} was removed", server.broker());
     Ok(ExitCode::SUCCESS)
 }
 
