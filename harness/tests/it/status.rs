@@ -157,7 +157,7 @@ fn paused() -> Result<()> {
     page.until("the paused one is forgotten", |status| status["known"] == 1 && status["complete"] == true)?;
     let status = page.status()?;
     ensure!(status["missing"] == serde_json::json!([]), "nobody is known and missing");
-    ensure!(names(&status, "gone") == ["worker-2"], "it has vanished: {status}");
+    ensure!(names(&status, "gone") == ["worker-1"], "it has vanished: {status}");
     page.close()
 }
 
@@ -193,7 +193,7 @@ fn page() -> Result<()> {
 /// environment, pictures of the page are left there.
 async fn narrow() -> Result<()> {
     let page = Page::open(&["--workers", "2", "--pause", "1", "--deadline", "200"])?;
-    page.until("the paused one is forgotten", |status| names(status, "gone") == ["worker-2"])?;
+    page.until("the paused one is forgotten", |status| names(status, "gone") == ["worker-1"])?;
     let driver = Driver::start()?;
     let browser = driver.browser().await?;
     let looked = look(&page, &browser).await;
@@ -212,7 +212,7 @@ async fn look(page: &Page, browser: &fantoccini::Client) -> Result<()> {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(180);
     loop {
         let shown = browser.execute(gone, Vec::new()).await?;
-        if shown[0].as_str().is_some_and(|row| row.starts_with("worker-2last seen ")) {
+        if shown[0].as_str().is_some_and(|row| row.starts_with("worker-1last seen ")) {
             break;
         }
         ensure!(std::time::Instant::now() < deadline, "the one that has gone is not shown, but {shown}");

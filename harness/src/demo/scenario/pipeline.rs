@@ -52,10 +52,7 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
         _ => "Tasks go to the workers in turn, even if a worker does not keep up.",
     });
     if scenario.handle.entry.guarantee == Guarantee::AtMostOnce {
-        scenario.conclude(
-            "Nothing is acknowledged: `finished` is known to the worker only, and a worker that dies loses its \
-             tasks.",
-        );
+        scenario.conclude("Nothing is acknowledged: a worker that dies loses its tasks.");
     }
     let home = |scenario: &Scenario<'_>| {
         ["worker-0", "worker-1"]
