@@ -5,9 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
+use labs::catalog;
+use labs::lab::Broker;
 
 use super::progress::Live;
 use super::{summary, table};
+use crate::broker::Choice;
 use crate::command::{BrokerArgs, interruptible, or_unread, tell_leftovers, usage};
 use crate::measure::host;
 use crate::process::guard;
@@ -100,6 +103,8 @@ pub(super) struct BenchArgs {
 
 pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     let choices = args.brokers.choices()?;
+    let own = choices.iter().filter(|(_, choice)| matches!(choice, Choice::Address(_)));
+    let own: Vec<Broker> = own.map(|(broker, _)| *broker).collect();
     let plan = match (&args.out, args.resume) {
         // A resumed run holds its own plan.
         (Some(out), true) => {
@@ -168,8 +173,11 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
         broken.iter().for_each(|broken| errln!("  {broken}"));
     }
     let failures = failures(&run);
+    let unused = unused(&run, &own);
+    unused.iter().for_each(|broker| errln!("nothing was measured over the {broker} of --url; see above"));
     if failures.is_empty() {
-        let code = if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        let good = broken.is_empty() && unused.is_empty();
+        let code = if good { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         return packed.map(|_| code);
     }
     errln!("{} failed:", report::number::plural(failures.len(), "trial", "trials"));
@@ -179,6 +187,19 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     }
     errln!("To repeat them: {}", resume(&out));
     packed.map(|_| ExitCode::FAILURE)
+}
+
+/// Brokers of the user's own that no lab could run over.
+fn unused(run: &Run, own: &[Broker]) -> Vec<Broker> {
+    let used = |broker: &&Broker| {
+        !run.cells.iter().any(|cell| cell.broker.as_deref() == Some(broker.as_str()))
+            && run.skipped.iter().any(|skip| broker_of(&skip.lab) == Some(**broker))
+    };
+    own.iter().filter(used).copied().collect()
+}
+
+fn broker_of(lab: &str) -> Option<Broker> {
+    catalog::entries().into_iter().find(|entry| entry.name == lab)?.broker
 }
 
 /// This machine, under the name that the user gives it.

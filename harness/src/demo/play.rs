@@ -1,6 +1,7 @@
 //! `lab play`: plays one role by hand. Each line typed is a message; each message
 //! received is printed as a line. Other events are reported on stderr.
 
+mod parts;
 mod typed;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use crate::roles::protocol::{Event, FromRole, Init, Kind, ToRole, What, kinds};
 use crate::roles::{self, Handle, Peers};
 use crate::supervisor::{Heard, Placement, Roles};
 use crate::{hint, plan, trial};
+use parts::{binders, by_part, parts};
 use typed::{Open, Typed};
 
 /// How the names of places begin where those who play meet; the pattern follows, because roles of
@@ -196,9 +198,7 @@ async fn play(played: Played<'_>) -> Result<ExitCode> {
         let own = format!("{broker}={}", server.address());
         let line = hint::command(&["play", lab, kind.as_str(), "--forget", "--place", &place, "--url", &own]);
         let login = if server.address().is_secret() { " (with your login)" } else { "" };
-        errln!(
-            "· `{place}` stays in {broker}; when nobody uses it any more, remove it with{login}: {line}"
-        );
+        errln!("· `{place}` stays in {broker}; when nobody uses it any more, remove it with{login}: {line}");
     }
     ended
 }
@@ -233,48 +233,12 @@ fn other_side(
     Ok(Some(hint::command(&words)))
 }
 
-/// The parts of a place where the peers talk directly: each has an address.
-fn parts(handle: &Handle) -> &'static [&'static str] {
-    match handle.entry.pattern {
-        Pattern::Pipeline => &["tasks", "results", "control"],
-        _ => &[""],
-    }
-}
-
-/// The commands of the roles that bind these parts.
-fn binders(handle: &Handle, parts: &[&str]) -> String {
-    let binds = |kind: &&Kind| kind.binds(false).iter().any(|part| parts.contains(part));
-    let line = |kind: &Kind| format!("`{}`", hint::command(&["play", &handle.entry.name, kind.as_str()]));
-    kinds(handle.entry.pattern).iter().filter(binds).map(line).collect::<Vec<_>>().join(" and ")
-}
-
 /// What is known of the other sides.
 struct Others {
     /// The command for one, where there is a broker.
     line: Option<String>,
     /// The addresses of parts, where there is none.
     addresses: BTreeMap<String, String>,
-}
-
-/// `--at` values by part: `tasks=127.0.0.1:5000`, or an address alone where
-/// there is one part.
-fn by_part(at: &[String], parts: &[&str]) -> Result<BTreeMap<String, String>> {
-    let mut found = BTreeMap::new();
-    for text in at.iter().flat_map(|text| text.split(',')) {
-        let (part, address) = match text.split_once('=') {
-            Some((part, address)) => (part, address),
-            None if parts.len() == 1 => (parts[0], text),
-            None => bail!(Usage(format!(
-                "`{text}` does not name a part of the pipeline; write it as `{}={text}`",
-                parts[0]
-            ))),
-        };
-        if !parts.contains(&part) {
-            bail!(Usage(format!("there is no part `{part}`; parts are {}", parts.join(", "))));
-        }
-        found.insert(part.to_owned(), address.to_owned());
-    }
-    Ok(found)
 }
 
 async fn converse(roles: &mut Roles, handle: &Handle, kind: Kind, mut others: Others) -> Result<ExitCode> {

@@ -64,13 +64,17 @@ pub async fn run(request: &Request<'_>, progress: &mut impl Progress) -> Result<
     let order: Vec<Step> = blocks.flat_map(|block| &block.steps).copied().collect();
     let searches = plan.loads.iter().any(|load| matches!(load.kind, LoadKind::Capacity | LoadKind::Sweep));
     progress.begin(order.len(), &run.skipped);
-    let rate = |&size| Ok((size, null_rate(usize::try_from(size)?)?));
+    // Where there is no room for its account, the trials have none either, and say so.
+    let rate = |&size| {
+        let rate = std::thread::spawn(move || null_rate(usize::try_from(size).ok()?).ok()).join();
+        Some((size, rate.ok()??))
+    };
     let mut work = Work {
         handles,
         sources: available.sources,
         too_large: available.too_large,
         cpus,
-        null_rates: plan.sizes.iter().map(rate).collect::<Result<_>>()?,
+        null_rates: plan.sizes.iter().filter_map(rate).collect(),
         position: run.cells.iter().map(|cell| cell.trials.len()).sum(),
         result_set,
         run,

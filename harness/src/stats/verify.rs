@@ -48,14 +48,16 @@ fn follows(trial: &Trial, raw: &Raw, load: LoadKind, planned_s: f64) -> Result<(
     }
     let seconds = if trial.seconds > 0.0 { trial.seconds } else { planned_s };
     let received = trial.throughput_per_s * seconds;
-    let (least, most) = match load {
+    let found = match load {
         // A backlog is drained until nothing is left.
         LoadKind::Drain => {
             let all: u64 = raw.series.iter().map(|interval| interval.received).sum();
-            (all, all)
+            Some((all, all))
         }
         _ => window(raw, seconds),
     };
+    // A recording that ends before the measured time says nothing of it.
+    let Some((least, most)) = found else { return Ok(()) };
     // What came to a second receiver is in the series, and not in the throughput.
     let again = trial.counts.duplicated + trial.counts.redelivered;
     let least = least.saturating_sub(again) as f64 * (1.0 - ROUNDING) - 1.0;
@@ -70,19 +72,20 @@ fn follows(trial: &Trial, raw: &Raw, load: LoadKind, planned_s: f64) -> Result<(
 }
 
 /// Messages that were received in the measured time: in intervals that lie in it, and in those
-/// that begin or end in it as well.
-fn window(raw: &Raw, seconds: f64) -> (u64, u64) {
+/// that begin or end in it as well. `None` when none of them does.
+fn window(raw: &Raw, seconds: f64) -> Option<(u64, u64)> {
     let (from, to) = (raw.measure_from_ns as f64, raw.measure_from_ns as f64 + seconds * 1e9);
-    let (mut least, mut most) = (0, 0);
+    let mut found = None;
     for (number, interval) in raw.series.iter().enumerate() {
         let begins = number as f64 * raw.interval_ns as f64;
         let ends = begins + raw.interval_ns as f64;
         if ends > from && begins < to {
-            most += interval.received;
-            least += if begins >= from && ends <= to { interval.received } else { 0 };
+            let (least, most) = found.get_or_insert((0, 0));
+            *most += interval.received;
+            *least += if begins >= from && ends <= to { interval.received } else { 0 };
         }
     }
-    (least, most)
+    found
 }
 
 /// The summary of a case, by its trials.
@@ -224,7 +227,8 @@ mod tests {
     fn an_interval_at_the_edge_counts_for_the_most_only() {
         let series = vec![Interval { received: 10, ..Interval::default() }; 4];
         let raw = Raw { interval_ns: 100, measure_from_ns: 150, series, ..Raw::default() };
-        assert_eq!(window(&raw, 150e-9), (10, 20));
-        assert_eq!(window(&Raw { measure_from_ns: 100, ..raw }, 200e-9), (20, 20));
+        assert_eq!(window(&raw, 150e-9), Some((10, 20)));
+        assert_eq!(window(&Raw { measure_from_ns: 100, ..raw }, 200e-9), Some((20, 20)));
+        assert_eq!(window(&Raw { measure_from_ns: 100, ..Raw::default() }, 200e-9), None);
     }
 }

@@ -72,7 +72,7 @@ const USAGE: [Usage; 26] = [
     ("no_time", &["bench", "oneway-tcp", "--seconds", "0"], &["0 s", "0.1 to 600"]),
     ("unknown_plan", &["bench", "--plan", "quik"], &["no plan `quik`", "did you mean `quick`?"]),
     ("plan_file_that_is_not_there", &["bench", "--plan", "./no.toml"], &["./no.toml", "quick, standard"]),
-    ("url_without_address", &["bench", "--url", "redis"], &["`redis`", "redis=redis://localhost:6379"]),
+    ("url_without_address", &["bench", "--url", "redis"], &["BROKER=URL", "redis=redis://localhost:6379"]),
     ("url_of_no_broker", &["bench", "--url", "kafka=kafka://h:1"], &["`kafka`", "redis, rabbitmq"]),
     ("oneway_with_two_receivers", &["bench", "oneway-tcp", "--receivers", "2"], &["not 2", "--receivers 1"]),
     ("publishers_peer_to_peer", &["bench", "pubsub-tcp", "--senders", "2"], &["not 2", "--senders 1"]),

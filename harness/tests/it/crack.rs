@@ -374,7 +374,7 @@ fn usage() -> Result<()> {
         (&["--compare", "--batches", "10,0"], "a batch is at least 1"),
         (&["--compare", "--rounds", "0"], "--rounds takes 1 to 100"),
         (&["--join", "inproc", "--at", "x"], "nobody can join"),
-        (&["--join", "redis", "--at", "x"], "not an address of a broker"),
+        (&["--join", "redis", "--at", "x"], "not the address of a broker"),
         (&["--join", "tcp"], "--at"),
         (&[join[0], join[1], join[2], "tasks=127.0.0.1:1"], "copy the command"),
         (&[join[0], join[1], join[2], "x", "--name", "a b"], "not a worker's name"),

@@ -22,7 +22,7 @@ use crate::roles::Handle;
 use crate::roles::protocol::Kind;
 use crate::supervisor::{Placement, Roles};
 use crate::trial;
-pub(crate) use narrator::OutputOptions;
+pub(crate) use transcript::OutputOptions;
 
 /// Plays the scenario of a lab's pattern. The place is cleaned up afterwards.
 pub(crate) async fn run(handle: &Handle, server: Option<&Server>, output: &OutputOptions) -> Result<()> {

@@ -6,24 +6,13 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use labs::lab::BrokerAddress;
 
-use super::transcript::{JOINED, Transcript};
+use super::transcript::{JOINED, OutputOptions, Transcript};
 use crate::roles::Handle;
 use crate::roles::protocol::{Event, FromRole, Init, Kind, RoleCommand, ToRole, What};
 use crate::supervisor::{Heard, Roles};
 
 /// How long a scenario waits for what should happen next.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How a scenario is printed.
-pub(crate) struct OutputOptions {
-    /// Print one JSON object per line instead of prose.
-    pub(crate) json: bool,
-    /// Pause before each line that is printed. The scenario itself knows no pause.
-    pub(crate) pace: Duration,
-    /// Pause before each step of the scenario, whose lines are then printed as they come: for
-    /// tests that interfere.
-    pub(crate) hold: Duration,
-}
 
 /// Knobs for one message at a time, so that a small scenario shows what a large load would.
 const ONE_AT_A_TIME: [&str; 3] = ["prefetch", "credit", "depth"];

@@ -1,5 +1,6 @@
 //! Pipeline: a fast and a slow worker share the tasks.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -23,14 +24,16 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
     for task in 1..=TASKS {
         scenario.say(ventilator, &format!("task {task}"), None).await;
     }
+    // The workers' reports may come after the sink's, and belong before what follows from it.
     scenario
         .wait(|scenario| {
-            let done: std::collections::BTreeSet<String> = scenario
-                .of("sink-0", What::Received)
-                .iter()
-                .filter_map(|text| text.split_once(" did: ").map(|(_, task)| task.to_owned()))
-                .collect();
-            done.len() >= TASKS
+            let results = |role: &str, what| {
+                let texts = scenario.of(role, what);
+                let tasks = texts.iter().filter_map(|text| text.split_once(" did: "));
+                tasks.map(|(_, task)| task.to_owned()).collect::<BTreeSet<String>>()
+            };
+            let written = &results("worker-0", What::Written) | &results("worker-1", What::Written);
+            results("sink-0", What::Received).len() >= TASKS && written.len() >= TASKS
         })
         .await;
     let results = scenario.of("sink-0", What::Received);
@@ -60,11 +63,14 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
             .filter(|role| scenario.gone(role) || !scenario.of(role, What::Ended).is_empty())
             .count()
     };
+    let written = |scenario: &Scenario<'_>| !scenario.of("sink-0", What::Written).is_empty();
     // A subscription to the control channel may not be confirmed.
     scenario.direct("sink-0", "sends `stop`, and repeats it until both workers have received it");
     for _ in 0..20 {
         scenario.say_quietly(sink, "stop", None);
-        scenario.wait_for(Duration::from_millis(500), |scenario| home(scenario) == 2).await;
+        scenario
+            .wait_for(Duration::from_millis(500), |scenario| home(scenario) == 2 && written(scenario))
+            .await;
         if home(scenario) == 2 {
             break;
         }

@@ -3,12 +3,23 @@
 //! messages. Causes come before effects.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use serde_json::json;
 
-use super::narrator::OutputOptions;
 use crate::measure::clock;
 use crate::roles::protocol::{Event, What};
+
+/// How a scenario is printed.
+pub(crate) struct OutputOptions {
+    /// Print one JSON object per line instead of prose.
+    pub(crate) json: bool,
+    /// Pause before each line that is printed. The scenario itself knows no pause.
+    pub(crate) pace: Duration,
+    /// Pause before each step of the scenario, whose lines are then printed as they come: for
+    /// tests that interfere.
+    pub(crate) hold: Duration,
+}
 
 /// Everything that happened so far.
 pub(super) struct Transcript {

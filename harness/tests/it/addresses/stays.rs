@@ -87,7 +87,7 @@ pub(super) fn interrupted() -> Result<()> {
         live.end()?.expect(130)?;
         ensure!(keys()? == 0, "{lab} has left {} keys", keys()?);
     }
-    let live = Live::start(&["run", "queue-redis-stream", "--hold", "600", "--url", &url])?;
+    let live = Live::start(&["run", "queue-redis-stream", "--hold", "2", "--url", &url])?;
     wait_until("something is in the broker", || Ok(keys()? > 0))?;
     live.signal_group(Signal::INT)?;
     live.end()?.expect(130)?;
