@@ -2,16 +2,18 @@
 //! `lab run` use them. The ends of a lab are erased before they get here, because these
 //! loops measure nothing and should be compiled once.
 
+mod settle;
+
 use std::collections::VecDeque;
 use std::future::pending;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use labs::oneway::{Receiver, Sender};
 use labs::pubsub::{Publisher, Subscriber};
-use labs::queue::{Consumer, Delivery, Producer};
+use labs::queue::{Consumer, Producer};
 use labs::reqrep::{Requester, Responder};
 use labs::topic::Topic;
 
@@ -23,6 +25,7 @@ use super::send_loop::MessageSink;
 use labs::erased::{
     AnyConsumer, AnyProducer, AnyPublisher, AnyReceiver, AnyRequester, AnyResponder, AnySender, AnySubscriber,
 };
+use settle::settle;
 
 /// The topic if none is given.
 const TOPIC: &str = "play";
@@ -325,80 +328,4 @@ pub(super) async fn sink(
     }
     results.close().await?;
     orders.close().await
-}
-
-async fn settle(
-    context: &mut RoleContext,
-    mut consumer: AnyConsumer,
-    mut results: Option<SenderSink<AnySender>>,
-) -> Result<()> {
-    context.ready();
-    let mut open: VecDeque<Delivery<MessageText, <AnyConsumer as Consumer>::Receipt>> = VecDeque::new();
-    let mut auto: Option<Duration> = None;
-    loop {
-        let act = match auto.filter(|_| !open.is_empty()) {
-            // Whatever is open is worked on, also what came before the word did.
-            Some(work) => {
-                tokio::time::sleep(work).await;
-                RoleCommand::Ack
-            }
-            None => tokio::select! {
-                act = context.act() => match act {
-                    None => break,
-                    Some(RoleCommand::Auto { work_ms }) => {
-                        auto = Some(Duration::from_millis(work_ms));
-                        continue;
-                    }
-                    Some(act) => act,
-                },
-                delivery = consumer.next() => {
-                    let Some(delivery) = delivery? else {
-                        context.say(What::Ended, "no more events can arrive");
-                        context.stop().await;
-                        break;
-                    };
-                    let (text, attempt) = (MessageText::from(&delivery.item), delivery.attempt);
-                    context.event(Event { attempt: Some(attempt), ..Event::new(What::Received, text.clone()) });
-                    open.push_back(Delivery { item: text, attempt, receipt: delivery.receipt });
-                    continue;
-                }
-            },
-        };
-        if !matches!(act, RoleCommand::Ack | RoleCommand::Nack) {
-            context.cannot(&act);
-            continue;
-        }
-        let Some(delivery) = open.pop_front() else {
-            context.say(What::Failed, "no delivery waits to be settled");
-            continue;
-        };
-        let (settled, done) = match act {
-            RoleCommand::Ack => {
-                if let Some(results) = &mut results {
-                    let mut result = format!("{} did: ", context.init.role()).into_bytes();
-                    result.extend_from_slice(delivery.item.bytes());
-                    let result = MessageText::from(result);
-                    let written = Event::new(What::Written, result.clone());
-                    results.put(result.bytes().clone()).await?;
-                    results.flush().await?;
-                    context.event(Event { about: Some(delivery.item.to_string()), ..written });
-                }
-                let what = if delivery.receipt.is::<()>() { What::Finished } else { What::Acked };
-                (Event::new(what, delivery.item), consumer.ack(delivery.receipt).await)
-            }
-            _ => (Event::new(What::Nacked, delivery.item), consumer.nack(delivery.receipt).await),
-        };
-        match done {
-            Ok(()) => {
-                consumer.flush().await?;
-                context.event(Event { attempt: Some(delivery.attempt), ..settled });
-            }
-            Err(error) => context.say(What::Failed, format!("{error:#}")),
-        }
-    }
-    consumer.close().await.context("while leaving")?;
-    match results {
-        Some(results) => results.0.close().await,
-        None => Ok(()),
-    }
 }

@@ -139,7 +139,9 @@ fn unflushed() -> Result<()> {
     let file = child_in(dir.path())?;
     let code = std::fs::read_to_string(&file)?.replace(", flush=True", "");
     std::fs::write(&file, code)?;
-    let mut live = Live::start(&["correlation", "--abandon", "1", "--", "python3", &file])?;
+    let mut command = crate::lab(&["correlation", "--abandon", "1", "--", "python3", &file]);
+    command.env_remove("PYTHONUNBUFFERED");
+    let mut live = Live::spawn(command)?;
     live.until_said("flush after each line")?;
     live.signal_group(Signal::INT)?;
     live.end()?.expect(130).map(drop)

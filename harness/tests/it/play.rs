@@ -29,7 +29,10 @@ fn shown(live: &Live) -> Result<Vec<String>> {
 
 /// Starts what another terminal shows.
 fn start(words: &[String]) -> Result<Live> {
-    Live::start(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    let mut command = crate::lab(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    // At the end of its input a role leaves.
+    command.stdin(Stdio::piped());
+    Live::spawn(command)
 }
 
 fn goes_on() -> Result<()> {
@@ -51,7 +54,7 @@ fn goes_on() -> Result<()> {
 }
 
 fn hands_on() -> Result<()> {
-    let mut ventilator = Live::start(&["play", "pipeline-tcp", "ventilator"])?;
+    let mut ventilator = start(&["play", "pipeline-tcp", "ventilator"].map(str::to_owned))?;
     ventilator.until_said("in another terminal")?;
     let words = shown(&ventilator)?;
     ensure!(words[..3] == ["play", "pipeline-tcp", "sink"], "{words:?}");

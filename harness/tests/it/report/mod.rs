@@ -222,7 +222,7 @@ const HALF_PAGE: u32 = 359;
 
 async fn prints(page: &Page) -> Result<()> {
     let pages = page.print().await?;
-    ensure!(pages <= 20, "the report has {pages} pages on paper");
+    ensure!(pages <= 30, "the report has {pages} pages on paper");
     page.scheme("dark").await?;
     page.paper().await?;
     page.width(PAPER).await?;

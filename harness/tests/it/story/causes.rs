@@ -47,6 +47,8 @@ pub(super) fn come_first(lines: &[Value]) -> Result<()> {
             "was asked" => told(&kind("requester"), &["asked"]),
             "got the reply" => told(&kind("responder"), &["replied"]),
             "acked" | "nacked" | "finished" => told(&itself, &["received", "received again"]),
+            // What binds goes on when the others have left.
+            "ended" if text != "stop" => matches!(sender, ["worker" | "sender"]),
             "ended" => told(&kind("sink"), &["written"]),
             "asked" | "replied" | "written" | "confirmed" => true,
             other => bail!("what causes `{other}`? {line}"),
