@@ -20,7 +20,12 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
     let settled = |scenario: &Scenario<'_>| {
         scenario.of("requester-0", What::Replied).len() + scenario.of("requester-0", What::Failed).len()
     };
-    scenario.wait(|scenario| settled(scenario) >= questions.len()).await;
+    // The requester may report a reply before the responder that it was sent.
+    let reported = |scenario: &Scenario<'_>| {
+        let sent = ["responder-0", "responder-1"].map(|role| scenario.of(role, What::Replied).len());
+        sent.iter().sum::<usize>() >= scenario.of("requester-0", What::Replied).len()
+    };
+    scenario.wait(|scenario| settled(scenario) >= questions.len() && reported(scenario)).await;
     let mut matched = 0;
     let mut order = Vec::new();
     for (role, event) in &scenario.heard {

@@ -24,16 +24,12 @@ pub(crate) struct OutputOptions {
 /// Everything that happened so far.
 pub(super) struct Transcript {
     lines: Vec<Line>,
-    /// Conclusions so far. What is heard after one is told after it.
-    conclusions: usize,
     /// Each line is printed at once, in the order in which it is heard.
     live: bool,
     json: bool,
 }
 
 struct Line {
-    /// How many conclusions were drawn before it was heard.
-    conclusions: usize,
     /// ns of the clock.
     at: u64,
     content: Content,
@@ -53,7 +49,7 @@ pub(super) const JOINED: &str = "joined";
 
 impl Transcript {
     pub(super) fn new(output: &OutputOptions) -> Self {
-        Self { lines: Vec::new(), conclusions: 0, live: !output.hold.is_zero(), json: output.json }
+        Self { lines: Vec::new(), live: !output.hold.is_zero(), json: output.json }
     }
 
     /// What is seen of a role now.
@@ -97,14 +93,11 @@ impl Transcript {
     }
 
     pub(super) fn conclude(&mut self, text: &str) {
-        // Of two that are drawn at once, the first is told first.
-        self.conclusions += 1;
         self.push(clock::now(), Content::Conclusion(text.to_owned()));
-        self.conclusions += 1;
     }
 
     fn push(&mut self, at: u64, content: Content) {
-        self.lines.push(Line { conclusions: self.conclusions, at, content });
+        self.lines.push(Line { at, content });
         if self.live
             && let (Some(first), Some(last)) = (self.lines.first(), self.lines.last())
         {
@@ -113,13 +106,7 @@ impl Transcript {
     }
 
     fn sort(&mut self) {
-        self.lines.sort_by_key(|line| (line.conclusions, line.at));
-        // What was heard late has the time of the conclusion that it missed.
-        let mut last = 0;
-        for line in &mut self.lines {
-            last = last.max(line.at);
-            line.at = last;
-        }
+        self.lines.sort_by_key(|line| line.at);
     }
 
     /// Prints everything, unless it was printed live. A line that caused another is older than
@@ -191,7 +178,7 @@ mod tests {
     }
 
     fn transcript() -> Transcript {
-        Transcript { lines: Vec::new(), conclusions: 0, live: false, json: false }
+        Transcript { lines: Vec::new(), live: false, json: false }
     }
 
     #[test]
@@ -208,15 +195,6 @@ mod tests {
             order(&mut story),
             ["sender-0 written", "receiver-0 joined", "receiver-0 received", "so it is"]
         );
-    }
-
-    #[test]
-    fn what_is_heard_after_a_conclusion_is_told_after_it() {
-        let mut story = transcript();
-        let early = Event { at: Some(1), ..Event::new(What::Confirmed, "one") };
-        story.conclude("none is confirmed");
-        story.reported("producer-0", &early);
-        assert_eq!(order(&mut story), ["none is confirmed", "producer-0 confirmed"]);
     }
 
     #[test]
