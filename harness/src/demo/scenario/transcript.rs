@@ -199,11 +199,8 @@ mod tests {
 
     #[test]
     fn times_begin_with_the_first_line() {
-        let line = Line {
-            conclusions: 0,
-            at: 3_210_000,
-            content: Content::Direction { role: String::new(), text: "x".into() },
-        };
+        let line =
+            Line { at: 3_210_000, content: Content::Direction { role: String::new(), text: "x".into() } };
         assert_eq!(line.render(2_000_000, false), "    +1.2 ms  → x");
         assert_eq!(line.render(2_000_000, true), r#"{"direction":"","elapsed_ns":1210000,"text":"x"}"#);
     }
