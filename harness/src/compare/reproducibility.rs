@@ -89,6 +89,7 @@ pub fn verify(result_set: &ResultSet, run: &Run) -> Result<()> {
 /// When `run.json` or the recording of a good trial is missing or damaged; it is named.
 pub fn read(dir: &Path) -> Result<Measured> {
     let (result_set, run) = ResultSet::open(dir)?;
+    verify(&result_set, &run)?;
     let mut cells = BTreeMap::new();
     // Searches differ in their trials and rates, so their cases are not compared.
     for cell in run.cells.iter().filter(|cell| cell.part_of.is_none()) {

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use harness::results::{Raw, ResultSet};
+use harness::stats;
 use libtest_mimic::Trial;
 use serde_json::Value;
 
@@ -48,7 +50,32 @@ fn result_set(dir: &Path, name: &str, labs: &str, change: impl Fn(&mut Value)) -
     }
     change(&mut run);
     fs::write(out.join("run.json"), serde_json::to_string(&run)?)?;
+    record(&out)?;
     Ok(out)
+}
+
+/// Makes recordings and summaries follow from the throughputs: others would be refused.
+fn record(out: &Path) -> Result<()> {
+    let (result_set, mut run) = ResultSet::open(out)?;
+    for cell in &mut run.cells {
+        let mut raws = Vec::new();
+        for trial in &cell.trials {
+            let mut raw = Raw::default();
+            if trial.failed.is_none() {
+                raw = result_set.raw(&cell.id, trial.index)?;
+                let received = (trial.throughput_per_s * trial.seconds) as u64;
+                let from = (raw.measure_from_ns / raw.interval_ns) as usize;
+                let measured = raw.series.get_mut(from..).context("nothing was measured")?;
+                let count = measured.len() as u64;
+                measured.iter_mut().for_each(|interval| interval.received = received / count);
+                measured.last_mut().context("nothing was measured")?.received += received % count;
+                result_set.save_raw(&cell.id, trial.index, &raw)?;
+            }
+            raws.push(raw);
+        }
+        cell.summary = stats::summarize(cell, &raws, run.seed)?;
+    }
+    result_set.save(&run)
 }
 
 /// Every trial of one lab flat out is so many times as fast.

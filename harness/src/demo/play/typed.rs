@@ -125,7 +125,7 @@ impl Open {
     pub(super) fn note(&mut self, kind: Kind, what: What) {
         let done = match kind {
             Kind::Requester | Kind::Responder => what == What::Replied,
-            Kind::Worker | Kind::Consumer => matches!(what, What::Acked | What::Nacked),
+            Kind::Worker | Kind::Consumer => matches!(what, What::Acked | What::Nacked | What::Finished),
             _ => matches!(what, What::Written | What::Confirmed),
         };
         if done || what == What::Failed {

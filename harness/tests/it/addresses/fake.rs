@@ -85,24 +85,39 @@ pub(super) fn tls() -> Result<()> {
     Ok(())
 }
 
-/// Asks a fake of each broker by doctor and by bench, within the time and the memory.
-fn given_up(serve: fn(Broker, TcpStream) -> std::io::Result<()>) -> Result<()> {
-    for (broker, scheme, lab) in OWN {
-        let fake = Fake::start(move |stream| serve(broker, stream))?;
-        let url = fake.url(broker, scheme);
-        let dir = tempfile::tempdir()?;
-        let out = dir.path().join("result_set");
-        for words in [
-            vec!["doctor", broker.as_str(), "--url", &url],
-            vec!["bench", lab, "--no-floor", "--url", &url, "--out", crate::program::text(&out)?],
-        ] {
-            let (ran, peak) = watched(&words).with_context(|| format!("{words:?}"))?;
-            silent_about_it(&ran)?;
-            ran.expect(1)?;
-            ensure!(peak < MOST, "{words:?} took {peak} bytes of memory");
-        }
-        ensure!(!out.exists(), "a trial was begun");
-    }
+type Serve = fn(Broker, TcpStream) -> std::io::Result<()>;
+
+/// Asks a fake of each broker by doctor and by bench, all at once: each waits for its limit.
+fn given_up(serve: Serve) -> Result<()> {
+    std::thread::scope(|scope| {
+        let asked = OWN.map(|own| {
+            [scope.spawn(move || by_doctor(serve, own)), scope.spawn(move || by_bench(serve, own))]
+        });
+        asked.into_iter().flatten().try_for_each(|one| one.join().expect("no test panics"))
+    })
+}
+
+fn by_doctor(serve: Serve, (broker, scheme, _): (Broker, &str, &str)) -> Result<()> {
+    let fake = Fake::start(move |stream| serve(broker, stream))?;
+    within_limits(&["doctor", broker.as_str(), "--url", &fake.url(broker, scheme)])
+}
+
+fn by_bench(serve: Serve, (broker, scheme, lab): (Broker, &str, &str)) -> Result<()> {
+    let fake = Fake::start(move |stream| serve(broker, stream))?;
+    let dir = tempfile::tempdir()?;
+    let out = dir.path().join("result_set");
+    let url = fake.url(broker, scheme);
+    within_limits(&["bench", lab, "--no-floor", "--url", &url, "--out", crate::program::text(&out)?])?;
+    ensure!(!out.exists(), "a trial was begun");
+    Ok(())
+}
+
+/// It gives up, within the time and the memory.
+fn within_limits(words: &[&str]) -> Result<()> {
+    let (ran, peak) = watched(words).with_context(|| format!("{words:?}"))?;
+    silent_about_it(&ran)?;
+    ran.expect(1)?;
+    ensure!(peak < MOST, "{words:?} took {peak} bytes of memory");
     Ok(())
 }
 
