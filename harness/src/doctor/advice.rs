@@ -244,7 +244,7 @@ mod tests {
         check(|host, _| host.turbo = Some(false), &[]);
         check(|host, _| host.smt = Some(true), &["two logical CPUs share a core"]);
         check(|host, _| host.on_battery = Some(true), &["the machine runs on its battery"]);
-        check(|host, _| host.cpu_quota = Some(1.5), &["1.5 of 8 CPUs allowed"]);
+        check(|host, _| host.cpu_quota = Some(1.5), &["1.5 of 8 CPUs allowed, by the control group"]);
         check(|host, _| host.cpu_quota = Some(8.0), &[]);
         check(
             |host, _| host.hugepages = Some("always".to_owned()),

@@ -181,6 +181,15 @@ fn tables_stay_whole_with_several_settings() {
                     Some(_) => cell.load.rate = Some(5_000.0),
                     None => cell.size = 1_024,
                 }
+                // Each case has a name and recordings of its own.
+                let id = cell.id.clone();
+                cell.id.push_str("-more");
+                for trial in 0..cell.trials.len() {
+                    let file = |id: &str| dir.join(format!("raw/{id}.{trial}.json"));
+                    if file(&id).exists() {
+                        std::fs::copy(file(&id), file(&cell.id)).expect("it copies");
+                    }
+                }
             }
             run.cells.extend(more);
         });

@@ -151,7 +151,7 @@ fn refused() -> Result<()> {
     let strange = result_set(dir.path(), "strange", "pubsub-tcp", |_| {})?;
     run(&["agree", text(&one)?, text(&strange)?])?.expect(1)?.told(&["no figure in common"])?;
     fs::remove_dir_all(named.join("raw"))?;
-    run(&["agree", text(&one)?, text(&named)?])?.expect(1)?.told(&["raw/", "copy them back"])
+    run(&["agree", text(&one)?, text(&named)?])?.expect(1)?.told(&["raw/", "copy it back"])
 }
 
 fn applied() -> Result<()> {

@@ -56,9 +56,8 @@ impl<const N: usize> Times<N> {
     /// All times of a message.
     pub fn get(&self, (producer, sequence): (usize, u64)) -> [u64; N] {
         let file = self.files.get(producer).filter(|_| sequence < MAX_MESSAGES);
-        let from = sequence as usize * N;
-        let times = file.and_then(|file| file.read(from, N).ok()).and_then(|times| times.try_into().ok());
-        times.unwrap_or([0; N])
+        let times = file.and_then(|file| file.read(sequence as usize * N, N).ok());
+        times.and_then(|times| times.try_into().ok()).unwrap_or([0; N])
     }
 }
 
