@@ -255,7 +255,7 @@ mod tests {
         assert!(error.contains("case.0.json") && error.contains("1073741824 bytes"), "{error}");
         rustix::fs::mknodat(
             rustix::fs::CWD,
-            &dir.path().join(ARCHIVE),
+            dir.path().join(ARCHIVE),
             rustix::fs::FileType::Fifo,
             0o600.into(),
             0,

@@ -1,5 +1,6 @@
 //! Which labs of a plan can run here. The user's own brokers are asked before the first trial.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail, ensure};
@@ -75,10 +76,11 @@ pub(super) async fn available(
             for &size in sizes {
                 let mut why = server.why_not(Needs { since: None, size });
                 if why.is_none() && entry.transport == "stomp" {
-                    if !over_stomp.contains_key(&size) {
-                        over_stomp.insert(size, server.why_not_over_stomp(size).await);
-                    }
-                    why = over_stomp[&size].clone();
+                    let known = match over_stomp.entry(size) {
+                        Entry::Occupied(known) => known.into_mut(),
+                        Entry::Vacant(unknown) => unknown.insert(server.why_not_over_stomp(size).await),
+                    };
+                    why = known.clone();
                 }
                 if let Some(reason) = why {
                     available.skipped.push(Skipped { lab: entry.name.clone(), reason });
