@@ -1,6 +1,6 @@
 //! The address of a broker: read once, by one parser, for labs, checks, baselines and
-//! demonstrations. `Display` and `Debug` mask login and password; the open form comes only
-//! from [`BrokerAddress::reveal`] and [`Login::reveal`], for whoever connects.
+//! demonstrations. `Display` and `Debug` mask login and password. Code that connects gets the
+//! open form from [`BrokerAddress::reveal`] and [`Login::reveal`], and from nowhere else.
 //!
 //! What a client cannot express is refused, never ignored; an error quotes nothing that could
 //! be a password. TLS is not spoken: a scheme that asks for it is refused before a byte is sent.

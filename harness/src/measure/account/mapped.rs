@@ -1,8 +1,8 @@
 //! Words in a memory-mapped file: what was written is in the page cache and
 //! outlives kill -9 of its writer.
 //!
-//! The files are sparse. Where the file system has no room for a page, the kernel ends
-//! whoever touches it with SIGBUS. So the writer reserves each page before it touches it
+//! The files are sparse. When the file system has no room for a page, the kernel ends the
+//! process that touches it, by SIGBUS. So the writer reserves each page before it touches it
 //! for the first time, and a reader does not map the file: it reads it.
 #![expect(
     unsafe_code,
