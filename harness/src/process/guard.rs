@@ -52,7 +52,7 @@ pub fn enter_and_keep_logs() -> Result<()> {
     enter_with(Logs::Kept)
 }
 
-/// What becomes of the logs that producers write.
+/// Whether the logs that producers write are kept.
 #[derive(Clone, Copy)]
 enum Logs {
     OfTheSession,
@@ -95,7 +95,7 @@ pub fn shared_prefix() -> String {
 /// been killed.
 pub fn belongs_to_session(folder: &Path) {
     if let Some(post) = post() {
-        // Without the mark it is removed all the same, unless everything is killed at once.
+        // Without the mark it stays only if every process of the session is killed at once.
         let _ = session::link(folder, &post.dir);
     }
 }

@@ -68,7 +68,7 @@ pub struct Interrupts {
 impl Interrupts {
     /// Begins to listen.
     pub fn new() -> Result<Self> {
-        // In this order, so that whoever passes interruptions on never sees half of it.
+        // In this order, so that the process that passes interruptions on never sees half of it.
         let passed_on = Listener::new(SignalKind::from_raw(PASSED_ON.as_raw()))?;
         let own = Listener::new(SignalKind::interrupt())?;
         Ok(Self { own, passed_on, came: [0; 2], told: 0 })

@@ -117,7 +117,7 @@ fn only_ack() -> Result<()> {
     Ok(())
 }
 
-/// More is piped in than may wait, to a receiver that stands still.
+/// The input is longer than what may wait, and the receiver takes nothing.
 fn bounded() -> Result<()> {
     use rustix::process::Signal;
     let (receiver, _received) = Player::start(&["oneway-tcp", "receiver"])?;

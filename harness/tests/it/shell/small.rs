@@ -62,7 +62,7 @@ fn raised() -> Result<()> {
     Ok(())
 }
 
-/// One case needs more than there are; the other is measured all the same.
+/// One case needs more files than are allowed; the other is still measured.
 fn few_files() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let out = dir.path().join("out");
