@@ -1,7 +1,9 @@
-//! What others did wrong: peers that were disconnected, and messages that were skipped.
+//! What went wrong and did not end the role: peers that were disconnected, messages that were
+//! skipped, connections that were lost and opened again.
 //!
-//! An error of a peer ends that peer's connection, and a message that no lab wrote is skipped.
-//! Neither ends the role; both are counted here, and whoever runs the role shows the counts.
+//! An error of a peer ends that peer's connection, a message that no lab wrote is skipped, and a
+//! lost connection is opened again ([`crate::recovery`]). All of these are counted here, and whoever
+//! runs the role shows the counts.
 
 use std::fmt::{self, Write as _};
 
@@ -19,6 +21,10 @@ pub enum Incident {
     PeerDisconnected,
     /// A message that cannot be decoded was skipped.
     MessageSkipped,
+    /// The connection to the broker or the peer was lost. It will be opened again.
+    ConnectionLost,
+    /// A lost connection is open again, and the role has joined again.
+    Reconnected,
 }
 
 /// How often each happened, and the latest reason.
@@ -28,6 +34,10 @@ pub struct IncidentCounts {
     pub peers_disconnected: u64,
     /// Messages that no lab wrote, and that were skipped.
     pub messages_skipped: u64,
+    /// Connections whose loss was noticed.
+    pub connections_lost: u64,
+    /// Connections that were opened again after their loss.
+    pub reconnects: u64,
     /// What happened last, and why: printable, at most some 200 characters.
     pub latest: Option<String>,
 }
@@ -38,7 +48,12 @@ impl fmt::Display for IncidentCounts {
         let peers = plural(self.peers_disconnected, "peer");
         let messages = plural(self.messages_skipped, "message");
         let latest = self.latest.as_deref().unwrap_or("nothing happened");
-        write!(f, "{latest} (so far: {peers} disconnected, {messages} skipped)")
+        write!(f, "{latest} (so far: {peers} disconnected, {messages} skipped")?;
+        if self.connections_lost + self.reconnects > 0 {
+            let lost = plural(self.connections_lost, "connection");
+            write!(f, ", {lost} lost, {} opened again", self.reconnects)?;
+        }
+        f.write_str(")")
     }
 }
 
@@ -60,6 +75,14 @@ impl Incidents {
                 Incident::MessageSkipped => {
                     counts.messages_skipped += 1;
                     "a message was skipped"
+                }
+                Incident::ConnectionLost => {
+                    counts.connections_lost += 1;
+                    "the connection was lost"
+                }
+                Incident::Reconnected => {
+                    counts.reconnects += 1;
+                    "the connection is open again"
                 }
             };
             counts.latest = Some(format!("{what}: {}", reason.0));
@@ -103,6 +126,20 @@ mod tests {
     use crate::place::Place;
 
     #[test]
+    fn lost_connections_are_shown_where_there_were_some() {
+        let place = Place::new("p", None);
+        place.connection_lost("the broker closed it");
+        assert_eq!(
+            place.incidents().counts().to_string(),
+            "the connection was lost: the broker closed it (so far: 0 peers disconnected, 0 messages \
+             skipped, 1 connection lost, 0 opened again)"
+        );
+        place.reconnected("reopened after 2 attempts");
+        let counts = place.incidents().counts();
+        assert_eq!((counts.connections_lost, counts.reconnects), (1, 1));
+    }
+
+    #[test]
     fn incidents_are_counted_and_the_last_reason_is_printable() {
         let place = Place::new("p", None).with_role("receiver-0");
         let (namespace, other) = (place.namespace("tasks"), place.clone().with_role("receiver-1"));
@@ -110,7 +147,8 @@ mod tests {
         place.peer_disconnected(format_args!("it sent {:?}", [255; 4]));
         namespace.message_skipped("topic `\u{1b}[2J\n`");
         let latest = Some("a message was skipped: topic `\\u{1b}[2J\\n`".to_owned());
-        let expected = IncidentCounts { peers_disconnected: 1, messages_skipped: 1, latest };
+        let expected =
+            IncidentCounts { peers_disconnected: 1, messages_skipped: 1, latest, ..Default::default() };
         assert_eq!(place.incidents().counts(), expected);
         assert_eq!(other.incidents().counts(), IncidentCounts::default(), "each role has its own");
         place.message_skipped("ü".repeat(1 << 20));

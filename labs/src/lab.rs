@@ -34,6 +34,8 @@ pub trait Lab: Sized + 'static {
     const OVERLOAD: Overload;
     /// Whether a role is certain to have joined when the call returns.
     const JOIN: Join;
+    /// Who opens a connection again that was lost; see [`crate::recovery`].
+    const RECOVERY: Recovery;
     /// The settings of this lab: all knobs that it reads with [`Place::knob`]. A pipeline's control channel has its own lab's knobs.
     const KNOBS: &'static [Knob] = &[];
 
@@ -114,6 +116,28 @@ impl Join {
     }
 }
 
+/// Who opens a connection again that was lost, and joins again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Recovery {
+    /// The client library, by itself.
+    Client,
+    /// [`Recovering`](crate::recovery::Recovering), which wraps the lab.
+    Ours,
+    /// Nobody: there is no connection that could be lost.
+    Nobody,
+}
+
+impl Recovery {
+    /// The words used in listings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Ours => "ours",
+            Self::Nobody => "nobody",
+        }
+    }
+}
+
 macro_rules! display_as_str {
     ($($type:ty),*) => {$(
         impl fmt::Display for $type {
@@ -123,4 +147,4 @@ macro_rules! display_as_str {
         }
     )*};
 }
-display_as_str!(Guarantee, Overload, Join);
+display_as_str!(Guarantee, Overload, Join, Recovery);

@@ -4,7 +4,8 @@
 //! pattern over one transport. `labs/examples` has a whole program for each pattern: read
 //! these first. Then, in this order: the trait of all labs ([`lab`]), the place where a lab runs
 //! ([`place`]), the address of a broker ([`address`]), topics and filters ([`topic`]), the intents of messages ([`message`]), a
-//! pattern's module for its contract, and any lab beside it. [`catalog`] lists them all.
+//! pattern's module for its contract, and any lab beside it. [`recovery`] says what happens when a
+//! connection is lost. [`catalog`] lists all labs.
 //!
 //! What is *not* here: no measuring clock, no command line, no broker's life
 //! cycle. The harness measures exactly this code, from the outside.
@@ -38,6 +39,7 @@ pub mod apps;
 pub mod catalog;
 pub mod erased;
 pub mod example;
+pub mod recovery;
 pub mod wire;
 
 // The unit tests bound what parsers hold.

@@ -204,6 +204,18 @@ impl Place {
         self.incidents.add(Incident::MessageSkipped, &why);
     }
 
+    /// The connection to the broker or the peer was lost, and will be opened again; `why` says how
+    /// it was noticed, for people.
+    pub fn connection_lost(&self, why: impl fmt::Display) {
+        self.incidents.add(Incident::ConnectionLost, &why);
+    }
+
+    /// A lost connection is open again, and the role has joined again; `why` says what it took,
+    /// for people.
+    pub fn reconnected(&self, why: impl fmt::Display) {
+        self.incidents.add(Incident::Reconnected, &why);
+    }
+
     /// How many peers this role has disconnected, and how many messages it has skipped.
     pub fn incidents(&self) -> &Incidents {
         &self.incidents

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use labs::catalog::ABSENT;
-use labs::lab::{Broker, Knob};
+use labs::lab::{Broker, Knob, Recovery};
 use serde::Serialize;
 
 use super::table::{self, Column, Fate, render, wrap};
@@ -46,6 +46,8 @@ struct Row<'a> {
     guarantee: &'a str,
     overload: &'a str,
     join: &'a str,
+    /// Who opens a lost connection again.
+    recovery: &'a str,
     note: String,
     source: &'a str,
     /// The lab's own; those of the harness follow from its pattern.
@@ -195,8 +197,12 @@ fn page(handle: &Handle, row: &Row<'_>, width: usize) -> String {
     };
     let particular = row.note.split_once(": ");
     let facts = [
-        ("guarantee", row.guarantee.to_owned()),
+        (
+            "guarantee",
+            format!("{} (docs/faults.md says what that covers, and what runs have shown)", row.guarantee),
+        ),
         ("joining", row.join.to_owned()),
+        ("recovery", recovery(entry.recovery).to_owned()),
         ("overload", format!("{} when the receiving side is too slow", overload(row.overload))),
         (particular.map_or("", |(what, _)| what), particular.map_or("", |(_, value)| value).to_owned()),
         ("broker", broker),
@@ -222,6 +228,9 @@ fn page(handle: &Handle, row: &Row<'_>, width: usize) -> String {
     page += "\nCommands:\n";
     let mut commands =
         vec![("run it", hint::command(&["run", name])), ("measure it", hint::command(&["bench", name]))];
+    if !entry.in_process() {
+        commands.push(("break it", hint::command(&["break", name, "--fault", "link-cut"])));
+    }
     if let Some(knob) = entry.knobs.first() {
         let set = format!("{}={}", knob.name, if knob.default == 0 { 1 } else { knob.default / 2 });
         commands.push(("set a knob", hint::command(&["bench", name, "--set", &set])));
@@ -235,6 +244,15 @@ fn page(handle: &Handle, row: &Row<'_>, width: usize) -> String {
         page += &format!("  {what:<16}{command}\n");
     }
     page
+}
+
+/// Who opens a lost connection again.
+fn recovery(recovery: Recovery) -> &'static str {
+    match recovery {
+        Recovery::Client => "the client library opens a lost connection again",
+        Recovery::Ours => "a lost connection is opened again (labs/src/recovery)",
+        Recovery::Nobody => "there is no connection that could be lost",
+    }
 }
 
 /// The effect of an overload policy, as the end of a sentence.
@@ -277,6 +295,7 @@ fn row<'a>(handle: &'a Handle, found: &[(Broker, Result<Source, Missing>)]) -> R
         guarantee: entry.guarantee.as_str(),
         overload: entry.overload.as_str(),
         join: entry.join.as_str(),
+        recovery: entry.recovery.as_str(),
         note: entry.particular.to_string(),
         source: &entry.source,
         knobs: entry.knobs.iter().map(knob).collect(),

@@ -38,7 +38,7 @@ pub(crate) fn main(args: &BridgeArgs) -> Result<ExitCode> {
         if source.is_private() {
             errln!("starting a private rabbitmq …");
         }
-        let options = Options { durable: true, dir: &guard::session_dir() };
+        let options = Options { durable: true, dir: &guard::session_dir(), settings: &[] };
         let Some(server) = interruptible(Server::start(Broker::RabbitMq, &source, &options)).await else {
             return Ok(ExitCode::from(130));
         };

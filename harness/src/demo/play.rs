@@ -173,6 +173,7 @@ async fn play(played: Played<'_>) -> Result<ExitCode> {
         bind,
         filter: args.filter.clone(),
         measure: None,
+        restarted: false,
     };
     // A thread: this process is the role, and ends with it.
     let mut roles = Roles::start(handle, vec![init], Placement { threads: true, cpus: Vec::new() })?;

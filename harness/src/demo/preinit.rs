@@ -91,7 +91,7 @@ pub(crate) fn main(args: &PreinitArgs) -> Result<ExitCode> {
         let mut server = None;
         if let Some((which, source)) = &source {
             errln!("looking for a port for a private {which} …");
-            let options = Options { durable: true, dir: &guard::session_dir() };
+            let options = Options { durable: true, dir: &guard::session_dir(), settings: &[] };
             server = Some(Server::start(*which, source, &options).await?);
         }
         if !json {

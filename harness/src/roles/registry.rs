@@ -12,6 +12,7 @@ use labs::oneway::OneWay;
 use labs::pipeline::Pipeline;
 use labs::pubsub::PubSub;
 use labs::queue::Queue;
+use labs::recovery::Recovering;
 use labs::reqrep::RequestReply;
 
 use super::enter::start_role;
@@ -78,19 +79,21 @@ impl<R: Recording> Handles<R> {
 impl<R: Recording> Visitor for Handles<R> {
     fn one_way<L: OneWay>(&mut self) {
         self.push::<L>(Pattern::OneWay, Particular::None, |init, inbox, outbox, registry| {
-            start_role(init, inbox, outbox, registry, oneway::run::<L, R>)
+            start_role(init, inbox, outbox, registry, oneway::run::<Recovering<L>, R>)
         });
     }
     fn request_reply<L: RequestReply>(&mut self) {
         self.push::<L>(
             Pattern::RequestReply,
             Particular::Matching(L::MATCHING),
-            |init, inbox, outbox, registry| start_role(init, inbox, outbox, registry, reqrep::run::<L, R>),
+            |init, inbox, outbox, registry| {
+                start_role(init, inbox, outbox, registry, reqrep::run::<Recovering<L>, R>)
+            },
         );
     }
     fn pub_sub<L: PubSub>(&mut self) {
         self.push::<L>(Pattern::PubSub, Particular::Filters(L::FILTERS), |init, inbox, outbox, registry| {
-            start_role(init, inbox, outbox, registry, pubsub::run::<L, R>)
+            start_role(init, inbox, outbox, registry, pubsub::run::<Recovering<L>, R>)
         });
         if let Some(handle) = self.0.last_mut() {
             handle.publishers = L::PUBLISHERS;
@@ -100,7 +103,9 @@ impl<R: Recording> Visitor for Handles<R> {
         self.push::<L>(
             Pattern::Pipeline,
             Particular::Sharing(L::SHARING),
-            |init, inbox, outbox, registry| start_role(init, inbox, outbox, registry, pipeline::run::<L, R>),
+            |init, inbox, outbox, registry| {
+                start_role(init, inbox, outbox, registry, pipeline::run::<Recovering<L>, R>)
+            },
         );
         if let Some(handle) = self.0.last_mut() {
             handle.remove = remove_pipeline::<L>;
@@ -110,12 +115,14 @@ impl<R: Recording> Visitor for Handles<R> {
         self.push::<L>(
             Pattern::Queue,
             Particular::Confirmed(L::CONFIRMED),
-            |init, inbox, outbox, registry| start_role(init, inbox, outbox, registry, queue::run::<L, R>),
+            |init, inbox, outbox, registry| {
+                start_role(init, inbox, outbox, registry, queue::run::<Recovering<L>, R>)
+            },
         );
     }
     fn durable<L: DurablePubSub>(&mut self) {
         self.push::<L>(Pattern::Durable, Particular::Filters(L::FILTERS), |init, inbox, outbox, registry| {
-            start_role(init, inbox, outbox, registry, durable::run::<L, R>)
+            start_role(init, inbox, outbox, registry, durable::run::<Recovering<L>, R>)
         });
         if let Some(handle) = self.0.last_mut() {
             handle.remove = remove_durable::<L>;

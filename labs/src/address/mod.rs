@@ -12,6 +12,7 @@
 //! | MQTT | `mqtt://USER:PASSWORD@HOST:1883`; also `tcp` |
 //! | NATS | `nats://USER:PASSWORD@HOST:4222`, `nats://TOKEN@HOST:4222` |
 
+mod behind;
 #[cfg(any(feature = "rabbitmq", feature = "redis"))]
 mod clients;
 mod login;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Recovery};
 use crate::pipeline::Sharing;
 use crate::queue::Confirmed;
 use crate::reqrep::Matching;
@@ -80,6 +80,8 @@ pub struct Entry {
     pub overload: Overload,
     /// Whether joining is confirmed.
     pub join: Join,
+    /// Who opens a lost connection again.
+    pub recovery: Recovery,
     /// What can be set from outside, with `--set`.
     pub knobs: &'static [Knob],
     /// The file to read, from the top of the project.
@@ -133,6 +135,7 @@ impl Entry {
             guarantee: L::GUARANTEE,
             overload: L::OVERLOAD,
             join: L::JOIN,
+            recovery: L::RECOVERY,
             knobs: L::KNOBS,
             source: source::<L>(),
             particular,

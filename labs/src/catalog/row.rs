@@ -1,7 +1,7 @@
 //! A row of `table.rs`, and how it is written.
 
 use super::entry::{Entry, Particular, Pattern};
-use crate::lab::{Broker, Guarantee, Join, Knob, Overload};
+use crate::lab::{Broker, Guarantee, Join, Knob, Overload, Recovery};
 
 /// An [`Entry`] as a constant.
 pub(super) struct Row {
@@ -14,6 +14,7 @@ pub(super) struct Row {
     pub(super) guarantee: Guarantee,
     pub(super) overload: Overload,
     pub(super) join: Join,
+    pub(super) recovery: Recovery,
     pub(super) knobs: &'static [Knob],
     pub(super) source: &'static str,
     pub(super) particular: Particular,
@@ -32,6 +33,7 @@ impl Row {
             guarantee: self.guarantee,
             overload: self.overload,
             join: self.join,
+            recovery: self.recovery,
             knobs: self.knobs,
             source: self.source.to_owned(),
             particular: self.particular,
@@ -57,7 +59,7 @@ pub(super) fn source(entries: &[Entry]) -> String {
         "//! The labs as a build without their transports lists them. Written by `lab book`; a test compares \
          it with the labs.\n\n\
          use super::entry::{{Particular, Pattern}};\nuse super::row::Row;\n\
-         use crate::lab::{{Broker, Guarantee, Join, Knob, Overload}};\nuse crate::pipeline::Sharing;\n\
+         use crate::lab::{{Broker, Guarantee, Join, Knob, Overload, Recovery}};\nuse crate::pipeline::Sharing;\n\
          use crate::queue::Confirmed;\nuse crate::reqrep::Matching;\nuse crate::topic::FilterKind;\n\n\
          #[rustfmt::skip]\npub(super) const TABLE: [Row; {}] = [\n",
         entries.len()
@@ -68,7 +70,7 @@ pub(super) fn source(entries: &[Entry]) -> String {
         let broker = entry.broker.map_or("None".to_owned(), |broker| format!("Some(Broker::{broker:?})"));
         text.push_str(&format!(
             "    Row {{ name: {:?}, pattern: Pattern::{:?}, transport: {:?}, variant: {:?}, broker: {broker}, broker_since: {:?}, \
-             guarantee: Guarantee::{:?}, overload: Overload::{:?}, join: Join::{:?}, knobs: &[{}], source: {:?}, \
+             guarantee: Guarantee::{:?}, overload: Overload::{:?}, join: Join::{:?}, recovery: Recovery::{:?}, knobs: &[{}], source: {:?}, \
              particular: Particular::{} }},\n",
             entry.name,
             entry.pattern,
@@ -78,6 +80,7 @@ pub(super) fn source(entries: &[Entry]) -> String {
             entry.guarantee,
             entry.overload,
             entry.join,
+            entry.recovery,
             knobs.join(", "),
             entry.source,
             particular(entry.particular),

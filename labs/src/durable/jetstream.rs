@@ -12,9 +12,9 @@
 //!
 //! Survives: kill -9 of a subscriber. JetStream would deliver again what it held only after
 //! `claim-ms`, behind newer events; so whoever comes back under the identifier first publishes
-//! `-NAK` on its behalf. Kill -9 of the broker; all ends get an error then, and have to join again.
-//! Some events may come twice. An absence of any length: all events since then stay in the stream's
-//! file, until the subscriber is forgotten.
+//! `-NAK` on its behalf. Kill -9 of the broker; all ends connect and join again. Some events may
+//! come twice. An absence of any length: all events since then stay in the stream's file, until the
+//! subscriber is forgotten.
 //!
 //! Loses: events that were not confirmed when the publisher or NATS died; with a power cut, what
 //! was written since the file was last synced.
@@ -31,7 +31,7 @@ use async_nats::jetstream::{AckKind, ErrorCode};
 use bytes::Bytes;
 
 use crate::durable::DurablePubSub;
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::pubsub::jetstream::{AHEAD, JetStream as Stream, StreamPublisher, StreamSubscriber};
 use crate::pubsub::{Event, PubSub};
 use crate::queue::{Consumer, Delivery};
@@ -60,6 +60,7 @@ impl Lab for JetStream {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Stream::OVERLOAD;
     const JOIN: Join = Stream::JOIN;
+    const RECOVERY: Recovery = Stream::RECOVERY;
     const KNOBS: &'static [Knob] = &[PREFETCH, CLAIM_MS, AHEAD, nats::HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {

@@ -15,6 +15,8 @@
 //!   broker.
 //! - `JOIN` is confirmed in every lab: from the time when `durable` first returns, events that
 //!   match are stored for the identifier.
+//!
+//! Errors are transient or final as in [`crate::pubsub`] and [`crate::queue`], whose ends these are.
 
 use anyhow::Result;
 
@@ -41,7 +43,7 @@ pub mod stomp;
 pub trait DurablePubSub: PubSub {
     /// The subscribing end: a consumer of events, which acknowledges them. It also acknowledges
     /// a message that it skips because no lab wrote it: otherwise it would come again.
-    type Durable: Consumer<Item = Event>;
+    type Durable: Consumer<Item = Event> + 'static;
     /// Joins as the durable subscriber `id`, for the first time or again. From the
     /// first time on, events that match are stored for it; after a return, missed events
     /// come first, in order. Unacknowledged events are delivered again, marked

@@ -13,7 +13,7 @@
 //! acknowledged, flagged as a duplicate, then what it missed, in order. An absence of any length: a
 //! subscriber that stays away keeps all it misses in the broker's memory, until it is forgotten
 //! (here without a limit; by default, Mosquitto drops events beyond `max_queued_messages`, which is
-//! 1,000). When the broker dies, all ends get an error, and have to join again.
+//! 1,000). A cut connection, and a restart of the broker: all ends connect and join again.
 //!
 //! Loses: with kill -9 of Mosquitto, what it had confirmed and not yet saved, since it confirms at
 //! once and saves only from time to time; what was not confirmed when the publisher died.
@@ -26,7 +26,7 @@ use anyhow::Result;
 use bytes::Bytes;
 
 use crate::durable::DurablePubSub;
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::pubsub::mqtt::{HIGH_WATER, Mqtt as Topics, RETAIN, TopicSubscriber};
 use crate::pubsub::{Event, PubSub, Publisher};
 use crate::queue::{Consumer, Delivery};
@@ -50,6 +50,7 @@ impl Lab for Mqtt {
     const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[PREFETCH, RETAIN, HIGH_WATER];
 
     /// A topic need not be created; this only finds out that the broker is there.

@@ -10,9 +10,9 @@
 //! confirms.
 //!
 //! Survives: kill -9 of a subscriber: what it had not acked is back in its queue at once, and comes
-//! again, flagged; its attempt is 2. Kill -9 of the broker; all ends get an error then, and have to
-//! join again. A power cut, if the disk really stores what it says it has stored. An absence of any
-//! length: every subscriber has its own copy, which costs disk space until it is forgotten.
+//! again, flagged; its attempt is 2. Kill -9 of the broker; all ends connect and join again. A
+//! power cut, if the disk really stores what it says it has stored. An absence of any length: every
+//! subscriber has its own copy, which costs disk space until it is forgotten.
 //!
 //! Loses: events that were not confirmed when the publisher or RabbitMQ died.
 //!
@@ -27,7 +27,7 @@ use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, ExchangeKind};
 
 use crate::durable::DurablePubSub;
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::pubsub::rabbitmq::TopicSubscriber;
 use crate::pubsub::{self, Event, PubSub, Publisher};
 use crate::queue::rabbitmq::QueueConsumer;
@@ -54,6 +54,7 @@ impl Lab for RabbitMq {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[PREFETCH, DELIVERY_MODE];
 
     async fn open(place: &Place) -> Result<Self> {

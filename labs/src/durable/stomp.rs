@@ -11,8 +11,8 @@
 //! it. `flush` waits for all receipts.
 //!
 //! Survives: kill -9 of a subscriber: what it had not acked comes again, marked. Kill -9 of the
-//! broker; all ends get an error then, and have to join again. An absence of any length: RabbitMQ
-//! puts events into the subscriber's queue meanwhile, on disk, until it is forgotten.
+//! broker; all ends connect and join again. An absence of any length: RabbitMQ puts events into the
+//! subscriber's queue meanwhile, on disk, until it is forgotten.
 //!
 //! Loses: events that were not confirmed when the publisher or RabbitMQ died. STOMP cannot unbind:
 //! a subscriber that comes back with another filter hears what either filter matches. It cannot
@@ -24,7 +24,7 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 
 use crate::durable::DurablePubSub;
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::pubsub::stomp::{self as topics, EventReader, TopicSubscriber};
 use crate::pubsub::{Event, PubSub, Publisher};
 use crate::queue::stomp::attempt_and_receipt;
@@ -50,6 +50,7 @@ impl Lab for Stomp {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[PREFETCH, PERSISTENT];
 
     async fn open(place: &Place) -> Result<Self> {

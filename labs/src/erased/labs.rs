@@ -5,10 +5,11 @@ use futures_util::FutureExt as _;
 
 use super::{AnyConsumer, AnyPublisher, AnyRequester, AnyResponder, AnySender, AnySubscriber, Soon};
 use crate::durable::DurablePubSub;
-use crate::lab::{Guarantee, Place};
+use crate::lab::{Guarantee, Lab as _, Place};
 use crate::message::Event;
 use crate::pipeline::{Pipeline, Stage};
 use crate::pubsub::PubSub;
+use crate::recovery::Recovering;
 use crate::reqrep::RequestReply;
 use crate::topic::{Filter, FilterKind};
 
@@ -30,11 +31,14 @@ impl PubSubLab {
         Self {
             filters: L::FILTERS,
             publisher: |place| {
-                async move { Ok(AnyPublisher::new(L::open(place).await?.publisher().await?)) }.boxed_local()
+                async move { Ok(AnyPublisher::new(Recovering::<L>::open(place).await?.publisher().await?)) }
+                    .boxed_local()
             },
             subscriber: |place, filter| {
-                async move { Ok(AnySubscriber::new(L::open(place).await?.subscriber(filter).await?)) }
-                    .boxed_local()
+                async move {
+                    Ok(AnySubscriber::new(Recovering::<L>::open(place).await?.subscriber(filter).await?))
+                }
+                .boxed_local()
             },
             remove: |place| L::remove(place).boxed_local(),
         }
@@ -71,10 +75,12 @@ impl DurableLab {
         Self {
             pub_sub: PubSubLab::of::<L>(),
             durable: |place, id, filter| {
-                async move { Ok(AnyConsumer::new(L::open(place).await?.durable(id, filter).await?)) }
+                async move { Ok(AnyConsumer::new(Recovering::<L>::open(place).await?.durable(id, filter).await?)) }
                     .boxed_local()
             },
-            forget: |place, id| async move { L::open(place).await?.forget(id).await }.boxed_local(),
+            forget: |place, id| {
+                async move { Recovering::<L>::open(place).await?.forget(id).await }.boxed_local()
+            },
         }
     }
 
@@ -102,10 +108,12 @@ impl RequestReplyLab {
     pub fn of<L: RequestReply>() -> Self {
         Self {
             requester: |place| {
-                async move { Ok(AnyRequester::new(L::open(place).await?.requester().await?)) }.boxed_local()
+                async move { Ok(AnyRequester::new(Recovering::<L>::open(place).await?.requester().await?)) }
+                    .boxed_local()
             },
             responder: |place| {
-                async move { Ok(AnyResponder::new(L::open(place).await?.responder().await?)) }.boxed_local()
+                async move { Ok(AnyResponder::new(Recovering::<L>::open(place).await?.responder().await?)) }
+                    .boxed_local()
             },
             remove: |place| L::remove(place).boxed_local(),
         }
@@ -146,10 +154,12 @@ impl PipelineLab {
             guarantee: L::GUARANTEE,
             control: PubSubLab::of::<L::Control>(),
             push: |place, stage| {
-                async move { Ok(AnySender::new(L::open(place).await?.push(stage).await?)) }.boxed_local()
+                async move { Ok(AnySender::new(Recovering::<L>::open(place).await?.push(stage).await?)) }
+                    .boxed_local()
             },
             pull: |place, stage| {
-                async move { Ok(AnyConsumer::new(L::open(place).await?.pull(stage).await?)) }.boxed_local()
+                async move { Ok(AnyConsumer::new(Recovering::<L>::open(place).await?.pull(stage).await?)) }
+                    .boxed_local()
             },
             remove: |place| L::remove(place).boxed_local(),
         }

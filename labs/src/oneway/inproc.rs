@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::{OneWay, Receiver, Sender};
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 
 const DEPTH: Knob = Knob::new("depth", 1024, "Messages the channel holds before the sender has to wait.");
 const BATCH: Knob = Knob::new("batch", 128, "Messages the receiver takes from the channel at once.");
@@ -45,6 +45,7 @@ impl Lab for Inproc {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Nobody;
     const KNOBS: &'static [Knob] = &[DEPTH, BATCH];
 
     async fn open(place: &Place) -> Result<Self> {

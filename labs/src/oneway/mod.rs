@@ -10,6 +10,9 @@
 //!   broker stores them.
 //! - `JOIN` is confirmed in every lab: when `receiver` returns, the receiver gets what is sent
 //!   from then on.
+//!
+//! An error is *transient* if a new connection may mend it: the connection is gone, or the broker is
+//! starting. [`crate::recovery`] does that. All others are *final*. Each operation says which it has.
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -37,28 +40,33 @@ pub mod zeromq;
 /// The sending end.
 pub trait Sender {
     /// Returns when the message is accepted: it may still sit in a buffer of
-    /// this process. Waits when the buffer is full.
+    /// this process. Waits when the buffer is full. Transient: the connection was lost, and the
+    /// message may have been written or not. Final: it is too long, or not permitted.
     async fn send(&mut self, body: Bytes) -> Result<()>;
     /// Returns when everything accepted is written: nothing is left in this
-    /// process, as far as the client can tell.
+    /// process, as far as the client can tell. Transient: the connection was lost, and with it what
+    /// was accepted and not written. Final: the broker refused something.
     async fn flush(&mut self) -> Result<()>;
-    /// Sends what is left in this process and disconnects. An error says how much could not be sent.
+    /// Sends what is left in this process and disconnects. An error says how much could not be sent;
+    /// it is never tried again.
     async fn close(self) -> Result<()>;
 }
 
 /// The receiving end.
 pub trait Receiver {
     /// The next message. Cancel-safe. `None` only after every sender has
-    /// closed, on transports that report this.
+    /// closed, on transports that report this; the next call waits for others. Transient: the
+    /// connection was lost, or the broker has ended the subscription. Final: what came is not of this
+    /// protocol.
     async fn recv(&mut self) -> Result<Option<Bytes>>;
 }
 
 /// The one-way contract.
 pub trait OneWay: Lab {
     /// The sending end.
-    type Sender: Sender;
+    type Sender: Sender + 'static;
     /// The receiving end.
-    type Receiver: Receiver;
+    type Receiver: Receiver + 'static;
     /// Joins as a sender.
     async fn sender(&self) -> Result<Self::Sender>;
     /// Joins as the receiver.

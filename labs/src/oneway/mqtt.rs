@@ -10,8 +10,8 @@
 //! (SUBACK).
 //!
 //! Survives: the death of a sender or a receiver, for the other side: a new receiver gets what is
-//! published from then on. No connection is made again: after a cut or a restart of the broker, the
-//! calls of both ends return an error.
+//! published from then on. A cut connection, and a restart of the broker: every end connects and
+//! joins again.
 //!
 //! Loses: what is published while no receiver is there, since at QoS 0 the broker stores nothing
 //! for the absent; what was on its way when a connection broke. A client that stops reading cannot
@@ -23,7 +23,7 @@
 use anyhow::Result;
 use bytes::Bytes;
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::oneway::{OneWay, Receiver, Sender};
 use crate::wire::mqtt::{self, ConnectSettings, MqttConnection, Publication, QoS};
 
@@ -41,6 +41,7 @@ impl Lab for Mqtt {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Drops;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[HIGH_WATER];
 
     /// A topic need not be created; this only finds out that the broker is there.

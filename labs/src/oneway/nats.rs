@@ -9,8 +9,8 @@
 //! to itself, behind SUB, has come back.
 //!
 //! Survives: the death of a sender or a receiver, for the other side: a new receiver gets what is
-//! published from then on. No connection is made again: after a cut or a restart of NATS, the calls
-//! of both ends return an error.
+//! published from then on. A cut connection, and a restart of NATS: every end connects and joins
+//! again.
 //!
 //! Loses: what is published while nobody receives, and what is on its way when a side or NATS dies;
 //! what a slow receiver has no room for, since the client reads on and drops new messages while
@@ -23,7 +23,7 @@ use anyhow::{Context as _, Result};
 use async_nats::Subject;
 use bytes::Bytes;
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::oneway::{OneWay, Receiver, Sender};
 use crate::wire::nats::{self, CountedSubscription, NatsConnection};
 
@@ -38,6 +38,7 @@ impl Lab for Nats {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Drops;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[nats::HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {

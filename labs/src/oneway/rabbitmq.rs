@@ -9,9 +9,8 @@
 //! them, or 4 MiB, are not written. `flush` returns when RabbitMQ has routed all messages: an
 //! answer to a request behind them says so.
 //!
-//! Survives: a receiver that is late or dies: what was not delivered waits in the queue. No
-//! connection is made again: after a cut or a restart of RabbitMQ, the calls of both ends return an
-//! error.
+//! Survives: a receiver that is late or dies: what was not delivered waits in the queue. A cut
+//! connection, and a restart of RabbitMQ: every end connects and joins again.
 //!
 //! Loses: what is on its way when a side dies, because RabbitMQ forgets a message when it has
 //! written it; everything in the queue when RabbitMQ dies. Without acks there is no back-pressure:
@@ -26,7 +25,7 @@ use lapin::options::{BasicConsumeOptions, BasicPublishOptions, QueueDeclareOptio
 use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Consumer};
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place, Recovery};
 use crate::oneway::{OneWay, Receiver, Sender};
 use crate::wire::amqp::{self, AmqpConnection};
 use crate::wire::window::Window;
@@ -42,6 +41,7 @@ impl Lab for RabbitMq {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
 
     async fn open(place: &Place) -> Result<Self> {
         let connection = AmqpConnection::open(place).await?;

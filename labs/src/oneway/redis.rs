@@ -8,9 +8,8 @@
 //! Redis has answered every `RPUSH`. `send` returns when the message waits for its command, and
 //! waits itself while eight commands are not answered.
 //!
-//! Survives: a receiver that is late, is slow or dies: what it has not popped waits on the list. No
-//! connection is made again: after a cut or a restart of Redis, the calls of both ends return an
-//! error.
+//! Survives: a receiver that is late, is slow or dies: what it has not popped waits on the list. A
+//! cut connection, and a restart of Redis: every end connects and joins again.
 //!
 //! Loses: what was popped and not handled when the receiver dies, up to a batch; what a sender that
 //! dies had not flushed; everything on the list when Redis dies, unless it runs with
@@ -25,9 +24,9 @@ use bytes::Bytes;
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::oneway::{OneWay, Receiver, Sender};
-use crate::wire::redis::{self as wire, PIPELINE_BYTES, Pipelines, Redis, ResumableRequest};
+use crate::wire::redis::{self as wire, PIPELINE_BYTES, Pipelines, Redis, ResumableRequest, WAIT};
 
 pub(crate) const BATCH: Knob =
     Knob::new("batch", 256, "Messages in one RPUSH and one BLMPOP; 1 shows what a command costs.");
@@ -45,6 +44,7 @@ impl Lab for RedisList {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[BATCH];
 
     async fn open(place: &Place) -> Result<Self> {
@@ -150,12 +150,12 @@ impl Receiver for ListReceiver {
     }
 }
 
-/// Takes up to `count` items from the head of the list; waits while it is empty.
+/// Takes up to `count` items from the head of the list; waits a second while it is empty.
 async fn pop(mut redis: MultiplexedConnection, list: String, count: usize) -> RedisResult<Vec<Vec<u8>>> {
     let mut pop = redis::cmd("BLMPOP");
-    pop.arg(0).arg(1).arg(list).arg("LEFT").arg("COUNT").arg(count);
-    let (_list, items): (redis::Value, Vec<Vec<u8>>) = pop.query_async(&mut redis).await?;
-    Ok(items)
+    pop.arg(WAIT.as_secs_f32()).arg(1).arg(list).arg("LEFT").arg("COUNT").arg(count);
+    let popped: Option<(redis::Value, Vec<Vec<u8>>)> = pop.query_async(&mut redis).await?;
+    Ok(popped.map(|(_list, items)| items).unwrap_or_default())
 }
 
 fn list(place: &Place) -> String {

@@ -9,8 +9,7 @@
 //! memory. `send` returns when the frame is in a buffer, and waits while 256 KiB are not written.
 //!
 //! Survives: a receiver that is late, is slow or dies: what was not written to it waits in
-//! RabbitMQ. No connection is made again: after a cut or a restart of RabbitMQ, the calls of both
-//! ends return an error.
+//! RabbitMQ. A cut connection, and a restart of RabbitMQ: every end connects and joins again.
 //!
 //! Loses: what is on its way when a side dies, because RabbitMQ forgets a message when it has
 //! written it; everything in the queue when RabbitMQ dies, since the messages are not persistent.
@@ -20,7 +19,7 @@
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place, Recovery};
 use crate::oneway::{OneWay, Receiver, Sender};
 use crate::wire::amqp;
 use crate::wire::stomp::{self, Command, ConsumerConnection, ProducerConnection};
@@ -36,6 +35,7 @@ impl Lab for Stomp {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
 
     /// STOMP cannot declare a queue: RabbitMQ creates it for the first who sends or subscribes.
     async fn open(place: &Place) -> Result<Self> {

@@ -8,8 +8,8 @@
 //! wait while the receiver is slow: TCP closes the receiver's window.
 //!
 //! Survives: the death of a sender, and a sender that breaks the protocol and is disconnected: the
-//! receiver reads on from the others. No connection is made again: when the receiver dies, a later
-//! write of its senders returns an error.
+//! receiver reads on from the others. A cut connection, and a restart of the receiver: its senders
+//! connect again.
 //!
 //! Loses: when a connection breaks or the receiver dies, the messages in the buffers between the
 //! two processes, and neither side can say how many these were; when a sender dies, what it had not
@@ -21,7 +21,7 @@ use anyhow::Result;
 use bytes::Bytes;
 
 use super::{OneWay, Receiver, Sender};
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::wire::frames::{FrameConnection, FrameListener};
 use crate::wire::sockets::Bound;
 
@@ -41,6 +41,7 @@ impl Lab for Tcp {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[WRITE];
 
     async fn open(place: &Place) -> Result<Self> {

@@ -11,8 +11,8 @@
 //! sender waits while its share of that queue is used up: a slow receiver slows it down.
 //!
 //! Survives: the death of a sender, and a sender that breaks the protocol and is disconnected: the
-//! receiver reads on from the others. No connection is made again: when the receiver dies, a later
-//! write of its senders returns an error.
+//! receiver reads on from the others. A cut connection, and a restart of the receiver: its senders
+//! connect again.
 //!
 //! Loses: what a receiver has not read when it dies, and what a sender that dies had in its buffer.
 //!
@@ -22,7 +22,7 @@ use anyhow::Result;
 
 use super::OneWay;
 use super::tcp::{FrameReceiver, FrameSender};
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::wire::frames::FrameListener;
 use crate::wire::sockets::Bound;
 
@@ -42,6 +42,7 @@ impl Lab for Unix {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[WRITE];
 
     async fn open(place: &Place) -> Result<Self> {

@@ -9,8 +9,8 @@
 //! behind all of it, and does not wait for the answer.
 //!
 //! Survives: the death of a sender, and a sender that breaks the protocol and is disconnected: the
-//! receiver reads on from the others. No connection is made again: when the receiver dies, its
-//! senders get an error.
+//! receiver reads on from the others. A cut connection, and a restart of the receiver: its senders
+//! connect again.
 //!
 //! Loses: when a connection breaks or the receiver dies, what was on its way; when a sender dies,
 //! what it had not written.
@@ -22,7 +22,7 @@ use bytes::Bytes;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{OneWay, Receiver, Sender};
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place, Recovery};
 use crate::wire::websocket::{self, WsConnection, WsListener, WsWriter};
 
 /// `oneway-websocket`.
@@ -36,6 +36,7 @@ impl Lab for WebSocket {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone() })

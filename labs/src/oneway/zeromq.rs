@@ -9,8 +9,8 @@
 //! libzmq has (`high-water`), at which the sender waits. `flush` returns when the queue is empty,
 //! and `close` waits for that at most five seconds.
 //!
-//! Survives: the death of a sender: the receiver reads on from the others. PUSH does not connect
-//! again: when the receiver has gone, `send` returns an error.
+//! Survives: the death of a sender: the receiver reads on from the others. A cut connection, and a
+//! restart of the receiver: PUSH does not connect again, so a sender opens a new socket.
 //!
 //! Loses: what is queued in a socket, or on its way, when its process dies or its connection
 //! breaks; nobody is told how much that was.
@@ -24,8 +24,8 @@ use bytes::Bytes;
 use zeromq::{PullSocket, PushSocket, Socket, SocketSend};
 
 use super::{OneWay, Receiver, Sender};
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
-use crate::wire::zmq::{self, Accepting, Gauge};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
+use crate::wire::zmq::{self, Accepting, Gauge, PeerLoss};
 
 const HIGH_WATER: Knob = Knob::new(
     "high-water",
@@ -47,6 +47,7 @@ impl Lab for ZeroMq {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {
@@ -64,8 +65,8 @@ impl OneWay for ZeroMq {
 
     async fn sender(&self) -> Result<ZeroMqSender> {
         let mut socket = PushSocket::new();
-        zmq::connect(&mut socket, &self.place).await?;
-        Ok(ZeroMqSender { socket, gauge: Gauge::default(), high_water: self.high_water })
+        let loss = zmq::connect(&mut socket, &self.place).await?;
+        Ok(ZeroMqSender { socket, loss, gauge: Gauge::default(), high_water: self.high_water })
     }
 
     async fn receiver(&self) -> Result<ZeroMqReceiver> {
@@ -78,6 +79,7 @@ impl OneWay for ZeroMq {
 /// The sending end: a PUSH socket.
 pub struct ZeroMqSender {
     socket: PushSocket,
+    loss: PeerLoss,
     gauge: Gauge,
     high_water: usize,
 }
@@ -90,9 +92,10 @@ impl Sender for ZeroMqSender {
         self.socket.send(self.gauge.count(zmq::check(body)?).into()).await.context("the receiver has left")
     }
 
+    /// What was queued when the receiver left is gone from the queue, too.
     async fn flush(&mut self) -> Result<()> {
         self.gauge.drained().await;
-        Ok(())
+        self.loss.is_lost().map_or(Ok(()), Err)
     }
 
     async fn close(self) -> Result<()> {

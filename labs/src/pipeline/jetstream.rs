@@ -10,8 +10,8 @@
 //! `flush` waits for all replies. A worker flushes a result before it acknowledges the task.
 //!
 //! Survives: kill -9 of a worker or of the sink: what it held goes to another, or to its successor,
-//! after `claim-ms`. Kill -9 of nats-server; all ends get an error then, and have to join again.
-//! Some tasks may be done twice, among them every task that is not acknowledged within `claim-ms`.
+//! after `claim-ms`. Kill -9 of nats-server; all ends connect and join again. Some tasks may be
+//! done twice, among them every task that is not acknowledged within `claim-ms`.
 //!
 //! Loses: tasks and results that were not confirmed when their process died; with a power cut, what
 //! was written since the file was last synced.
@@ -24,7 +24,7 @@ use anyhow::{Context as _, Result};
 use async_nats::Subject;
 use bytes::Bytes;
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::oneway::Sender;
 use crate::pipeline::{Pipeline, Sharing, Stage};
 use crate::pubsub;
@@ -47,6 +47,7 @@ impl Lab for JetStream {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[PREFETCH, CLAIM_MS, nats::HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {

@@ -13,6 +13,8 @@
 //!   the broker stores them.
 //! - `JOIN` is confirmed in every lab: when `pull` returns, this end can receive tasks or
 //!   results.
+//!
+//! Errors are transient or final as in [`crate::oneway`] and [`crate::queue`], whose ends these are.
 
 use std::fmt;
 
@@ -93,9 +95,9 @@ pub trait Pipeline: Lab {
     /// How tasks are assigned to workers.
     const SHARING: Sharing;
     /// The sending end of a stage.
-    type Push: Sender;
+    type Push: Sender + 'static;
     /// The receiving end of a stage; its receipt is `()` if nothing is acknowledged.
-    type Pull: Consumer<Item = Bytes>;
+    type Pull: Consumer<Item = Bytes> + 'static;
     /// The same transport's publish/subscribe, in the namespace `control`: carries
     /// `stop` from the sink to the workers.
     type Control: PubSub;

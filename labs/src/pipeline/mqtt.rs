@@ -13,8 +13,7 @@
 //!
 //! Survives: the death of a worker: the others get the next tasks. A slow worker gets its share
 //! whether it keeps up or not: what it has not read waits for it at the broker, and no other worker
-//! gets it. No connection is made again: after a cut or a restart of the broker, the calls of all
-//! ends return an error.
+//! gets it. A cut connection, and a restart of the broker: every end connects and joins again.
 //!
 //! Loses: the tasks of a worker that dies, and what the sink had not read when it died; every task
 //! that is published before the first worker has subscribed; everything on its way when the broker
@@ -25,7 +24,7 @@
 use anyhow::{Result, bail};
 use bytes::Bytes;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place, Recovery};
 use crate::oneway::Sender;
 use crate::pipeline::{Pipeline, Sharing, Stage};
 use crate::pubsub;
@@ -43,6 +42,7 @@ impl Lab for Mqtt {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
 
     /// A topic need not be created; this only finds out that the broker is there.
     async fn open(place: &Place) -> Result<Self> {

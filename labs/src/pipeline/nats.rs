@@ -11,12 +11,13 @@
 //! `send` returns when the client has the message, `flush` when all are written, `close` when NATS
 //! has read them. `pull` returns when the subscription is in force.
 //!
-//! Survives: the death of a worker: the others get the next tasks. No connection is made again:
-//! after a cut or a restart of NATS, the calls of all ends return an error.
+//! Survives: the death of a worker: the others get the next tasks. A cut connection, and a restart
+//! of NATS: every end connects and joins again.
 //!
-//! Loses: the tasks of a worker that dies; tasks that are published before the first worker is
-//! there; what a slow worker has no room for, since the client reads on and drops new tasks while
-//! `high-water` of them wait; everything on its way when NATS dies.
+//! Loses: the tasks of a worker that dies; a task that was given back, since NATS has no nack;
+//! tasks that are published before the first worker is there; what a slow worker has no room for,
+//! since the client reads on and drops new tasks while `high-water` of them wait; everything on its
+//! way when NATS dies.
 //!
 //! Run it: `just lab pipeline-nats`. Listen in: `nats sub 'PLACE.>'`.
 
@@ -24,7 +25,7 @@ use anyhow::{Context as _, Result};
 use async_nats::Subject;
 use bytes::Bytes;
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::oneway::Sender;
 use crate::pipeline::{Pipeline, Sharing, Stage};
 use crate::pubsub;
@@ -42,6 +43,7 @@ impl Lab for Nats {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Drops;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[nats::HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {
@@ -119,6 +121,7 @@ impl Consumer for GroupPull {
         Ok(())
     }
 
+    /// `Ok`, and the task is lost: NATS has forgotten it when it has sent it.
     async fn nack(&mut self, (): ()) -> Result<()> {
         Ok(())
     }

@@ -11,11 +11,12 @@
 //! flushes its result before it acks the task.
 //!
 //! Survives: kill -9 of a worker or of the sink: what it held goes to another, or to its successor,
-//! at once. So no confirmed task is lost with a worker, and some may be done twice.
+//! at once. So no confirmed task is lost with a worker, and some may be done twice. A cut
+//! connection: every end connects and joins again, and what was not flushed is sent again.
 //!
 //! Loses: what was not confirmed when the ventilator died; everything when RabbitMQ dies, because
 //! messages are transient. (Queues are durable: some brokers allow no transient queue that several
-//! connections use.) No connection is made again.
+//! connections use.) A restart of the broker is survived without the messages.
 //!
 //! Run it: `just lab pipeline-rabbitmq`. Watch it:
 //! `rabbitmqctl list_queues name messages_unacknowledged`.
@@ -26,7 +27,7 @@ use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::oneway::Sender;
 use crate::pipeline::{Pipeline, Sharing, Stage};
 use crate::pubsub;
@@ -48,6 +49,7 @@ impl Lab for RabbitMq {
     const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[PREFETCH];
 
     async fn open(place: &Place) -> Result<Self> {

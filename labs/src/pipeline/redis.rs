@@ -10,16 +10,17 @@
 //!
 //! Survives: kill -9 of a worker or of the sink: what it held goes to another, or to its successor,
 //! when its lease has expired (`lease-ms`). So no confirmed task is lost with a worker, and some
-//! may be done twice.
+//! may be done twice. A cut connection: every end connects and joins again, and what was not
+//! flushed is sent again.
 //!
 //! Loses: what the ventilator had not flushed when it died; everything when Redis dies, unless it
-//! runs with `appendonly yes`. No connection is made again.
+//! runs with `appendonly yes`. A restart of the broker is survived without the messages.
 //!
 //! Run it: `just lab pipeline-redis`. Watch it: `redis-cli LLEN PLACE.tasks:queue`.
 
 use anyhow::Result;
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::oneway::redis::{BATCH, ListSender};
 use crate::pipeline::{Pipeline, Sharing, Stage};
 use crate::pubsub::redis::RedisChannels;
@@ -45,6 +46,7 @@ impl Lab for RedisLists {
     const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[PREFETCH, BATCH, LEASE_MS, WAIT_MS];
 
     async fn open(place: &Place) -> Result<Self> {

@@ -12,7 +12,7 @@
 //! Survives: kill -9 of a worker or of the sink: what it held goes to another, or to its successor,
 //! after `claim-ms`. Some tasks may be done twice, among them every task that takes longer than
 //! `claim-ms`. Kill -9 of Redis with `appendonly yes`, unless `appendfsync` is `everysec`, the
-//! default; all ends get an error then, and have to join again.
+//! default; all ends connect and join again.
 //!
 //! Loses: tasks and results that were not confirmed when their process or Redis died.
 //!
@@ -22,7 +22,7 @@
 use anyhow::Result;
 use bytes::Bytes;
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::oneway::Sender;
 use crate::pipeline::{Pipeline, Sharing, Stage};
 use crate::pubsub;
@@ -49,6 +49,7 @@ impl Lab for RedisStream {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[PREFETCH, stream::BATCH, group::CLAIM_MS, group::LOOK_MS];
 
     async fn open(place: &Place) -> Result<Self> {

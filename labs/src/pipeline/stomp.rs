@@ -11,17 +11,18 @@
 //! has all messages then, in memory. A worker flushes its result before it acks the task.
 //!
 //! Survives: kill -9 of a worker or of the sink: what it held goes to another, or to its successor,
-//! at once. So no confirmed task is lost with a worker, and some may be done twice.
+//! at once. So no confirmed task is lost with a worker, and some may be done twice. A cut
+//! connection: every end connects and joins again, and what was not flushed is sent again.
 //!
 //! Loses: what the ventilator had not flushed when it died; everything when RabbitMQ dies, because
-//! the messages are not persistent. No connection is made again.
+//! the messages are not persistent. A restart of the broker is survived without the messages.
 //!
 //! Run it: `just lab pipeline-stomp`. Watch it:
 //! `rabbitmqctl list_queues name messages_unacknowledged`.
 
 use anyhow::Result;
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::oneway::stomp::QueueSender;
 use crate::pipeline::{Pipeline, Sharing, Stage};
 use crate::pubsub;
@@ -42,6 +43,7 @@ impl Lab for Stomp {
     const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[PREFETCH];
 
     async fn open(place: &Place) -> Result<Self> {

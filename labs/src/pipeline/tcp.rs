@@ -11,8 +11,8 @@
 //! credit, a worker while the sink is slow.
 //!
 //! Survives: the death of a worker: the others get the next tasks, and the sink reads on. A worker
-//! that breaks the protocol is disconnected. No connection is made again: without any worker left,
-//! or without a sink, `send` or a later write returns an error.
+//! that breaks the protocol is disconnected. A cut connection, and a restart of ventilator or sink:
+//! workers connect again. Without any worker, `send` waits for one.
 //!
 //! Loses: with a worker, the tasks that it was given (up to `credit`) and the results that it has
 //! not written; with the sink, what it has not read; with the ventilator, what it has not written.
@@ -21,12 +21,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use bytes::Bytes;
 use futures_util::FutureExt;
 
 use super::{Pipeline, Sharing, Stage};
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::oneway::Sender;
 use crate::oneway::tcp::FrameSender;
 use crate::pubsub;
@@ -53,6 +53,7 @@ impl Lab for Tcp {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[CREDIT, WRITE];
 
     async fn open(place: &Place) -> Result<Self> {
@@ -130,8 +131,8 @@ impl Ventilator {
 }
 
 impl Sender for Ventilator {
-    /// Gives the task to a worker that has credit; waits until one has. A worker that does not
-    /// read has enough: the others get more, and nobody waits for it.
+    /// Gives the task to a worker that has credit; waits until one has, also when all have left. A
+    /// worker that does not read has enough: the others get more, and nobody waits for it.
     async fn send(&mut self, task: Bytes) -> Result<()> {
         loop {
             while let Some(worker) = self.next_worker() {
@@ -151,7 +152,6 @@ impl Sender for Ventilator {
             while let Some(event) = self.listener.event().now_or_never() {
                 self.handle(event);
             }
-            ensure!(!self.listener.all_have_left(), "all workers have left");
         }
     }
 

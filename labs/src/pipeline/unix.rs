@@ -12,8 +12,8 @@
 //! credit, a worker while the sink is slow.
 //!
 //! Survives: the death of a worker: the others get the next tasks, and the sink reads on. A worker
-//! that breaks the protocol is disconnected. No connection is made again: without any worker left,
-//! or without a sink, `send` or a later write returns an error.
+//! that breaks the protocol is disconnected. A cut connection, and a restart of ventilator or sink:
+//! workers connect again. Without any worker, `send` waits for one.
 //!
 //! Loses: with a worker, the tasks that it was given (up to `credit`) and the results that it has
 //! not written; with the sink, what it has not read; with the ventilator, what it has not written.
@@ -24,7 +24,7 @@ use anyhow::Result;
 
 use super::tcp::{CREDIT, FrameSink, Ventilator, WRITE, Worker, credit};
 use super::{Pipeline, Sharing, Stage};
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::oneway::tcp::FrameSender;
 use crate::pubsub;
 use crate::wire::frames::FrameListener;
@@ -44,6 +44,7 @@ impl Lab for Unix {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[CREDIT, WRITE];
 
     async fn open(place: &Place) -> Result<Self> {

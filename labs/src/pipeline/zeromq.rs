@@ -10,8 +10,8 @@
 //! seconds. A ventilator that starts alone waits for the first worker, and that one may get the
 //! whole first batch.
 //!
-//! Survives: the death of a worker: the others get the next tasks. PUSH and PULL do not connect
-//! again: when the sink has gone, a worker's `send` waits or returns an error.
+//! Survives: the death of a worker: the others get the next tasks. A cut connection, and a restart
+//! of ventilator or sink: PUSH and PULL do not connect again, so a worker opens new sockets.
 //!
 //! Loses: what is queued in a socket, or for a worker, or on its way, when one of the two processes
 //! dies.
@@ -26,11 +26,12 @@ use futures_util::{Stream, StreamExt};
 use zeromq::{PullSocket, PushSocket, Socket, SocketEvent, SocketSend, ZmqError, ZmqMessage};
 
 use super::{Pipeline, Sharing, Stage};
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::oneway::Sender;
 use crate::pubsub;
 use crate::queue::{Consumer, Delivery};
-use crate::wire::zmq::{self, Accepting, Gauge};
+use crate::recovery::disconnected;
+use crate::wire::zmq::{self, Accepting, Gauge, PeerLoss};
 
 const HIGH_WATER: Knob =
     Knob::new("high-water", 1000, "Messages inside a socket before the sender waits (the high-water mark).");
@@ -49,6 +50,7 @@ impl Lab for ZeroMq {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {
@@ -69,33 +71,46 @@ impl Pipeline for ZeroMq {
     async fn push(&self, stage: Stage) -> Result<ZeroMqPush> {
         let place = self.place.namespace(stage.namespace());
         let mut socket = PushSocket::new();
-        let events = Box::new(socket.monitor());
-        let accepting = match stage {
-            Stage::Tasks => zmq::bind(&mut socket, &place).await?,
-            Stage::Results => zmq::connect(&mut socket, &place).await.map(|()| Accepting::none())?,
-        };
         let (gauge, high_water) = (Gauge::default(), self.high_water);
-        Ok(ZeroMqPush { socket, events, gauge, high_water, _accepting: accepting })
+        let peers = match stage {
+            Stage::Tasks => {
+                let events = Box::new(socket.monitor());
+                Peers::Come(events, zmq::bind(&mut socket, &place).await?)
+            }
+            Stage::Results => Peers::Sought(zmq::connect(&mut socket, &place).await?),
+        };
+        Ok(ZeroMqPush { socket, peers, gauge, high_water })
     }
 
     async fn pull(&self, stage: Stage) -> Result<ZeroMqPull> {
         let place = self.place.namespace(stage.namespace());
         let mut socket = PullSocket::new();
-        let accepting = match stage {
-            Stage::Tasks => zmq::connect(&mut socket, &place).await.map(|()| Accepting::none())?,
-            Stage::Results => zmq::bind(&mut socket, &place).await?,
-        };
-        Ok(ZeroMqPull { socket, place, _accepting: accepting })
+        let (mut accepting, mut loss) = (None, None);
+        match stage {
+            Stage::Tasks => loss = Some(zmq::connect(&mut socket, &place).await?),
+            Stage::Results => accepting = Some(zmq::bind(&mut socket, &place).await?),
+        }
+        Ok(ZeroMqPull { socket, place, loss, _accepting: accepting })
     }
 }
 
 /// The end that hands on: a PUSH socket.
 pub struct ZeroMqPush {
     socket: PushSocket,
-    events: Box<dyn Stream<Item = SocketEvent> + Unpin>,
+    peers: Peers,
     gauge: Gauge,
     high_water: usize,
-    _accepting: Accepting,
+}
+
+/// How a PUSH socket gets its peers.
+enum Peers {
+    /// They connect: one waits for events of the socket.
+    Come(
+        Box<dyn Stream<Item = SocketEvent> + Unpin>,
+        #[expect(dead_code, reason = "it is kept to be dropped")] Accepting,
+    ),
+    /// It has connected, to the sink.
+    Sought(PeerLoss),
 }
 
 impl Sender for ZeroMqPush {
@@ -109,15 +124,22 @@ impl Sender for ZeroMqPush {
             let ZmqError::ReturnToSender { message: back, .. } = error else {
                 return Err(error).context("the PUSH socket broke");
             };
-            self.events.next().await.context("the PUSH socket has closed")?;
+            match &mut self.peers {
+                Peers::Come(events, _) => drop(events.next().await.context("the PUSH socket has closed")?),
+                Peers::Sought(_) => return Err(disconnected("the sink has left")),
+            }
             message = back;
         }
         Ok(())
     }
 
+    /// What was queued for a peer that has left is gone from the queue, too.
     async fn flush(&mut self) -> Result<()> {
         self.gauge.drained().await;
-        Ok(())
+        match &mut self.peers {
+            Peers::Come(..) => Ok(()),
+            Peers::Sought(loss) => loss.is_lost().map_or(Ok(()), Err),
+        }
     }
 
     async fn close(self) -> Result<()> {
@@ -131,7 +153,9 @@ impl Sender for ZeroMqPush {
 pub struct ZeroMqPull {
     socket: PullSocket,
     place: Place,
-    _accepting: Accepting,
+    /// Of a worker, which has connected; a sink listens.
+    loss: Option<PeerLoss>,
+    _accepting: Option<Accepting>,
 }
 
 impl Consumer for ZeroMqPull {
@@ -140,7 +164,10 @@ impl Consumer for ZeroMqPull {
 
     async fn next(&mut self) -> Result<Option<Delivery<Bytes, ()>>> {
         loop {
-            let message = zmq::receive(&mut self.socket).await?;
+            let message = match &mut self.loss {
+                Some(loss) => loss.receive(&mut self.socket).await?,
+                None => zmq::receive(&mut self.socket).await?,
+            };
             if let Some(item) = zmq::single(message, &self.place) {
                 return Ok(Some(Delivery { item, attempt: 1, receipt: () }));
             }

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use super::{Event, PubSub, Publisher, Subscriber};
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::topic::{Filter, FilterKind, Topic};
 
 const DEPTH: Knob =
@@ -46,6 +46,7 @@ impl Lab for Inproc {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Nobody;
     const KNOBS: &'static [Knob] = &[DEPTH];
 
     async fn open(place: &Place) -> Result<Self> {

@@ -12,8 +12,8 @@
 //! is there, and misses nothing from then on.
 //!
 //! Survives: a slow subscriber: it lags behind in the store, and loses nothing. The death of a
-//! publisher or a subscriber: the others go on. No connection is made again: after a cut or a
-//! restart of NATS, the calls of all ends return an error.
+//! publisher or a subscriber: the others go on. A cut connection, and a restart of NATS: every end
+//! connects and joins again.
 //!
 //! Loses: what is published while nobody listens; what a subscriber that crashes had not got, and
 //! when NATS dies, what any of them had not got. `durable-jetstream` keeps that for a subscriber.
@@ -28,7 +28,7 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream::{self, RetentionPolicy, StorageType};
 use bytes::Bytes;
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
 use crate::topic::{Filter, FilterKind, Topic};
 use crate::wire::nats::jetstream::{self, JetStreamConnection, JetStreamDelivery, PullWindow};
@@ -49,6 +49,7 @@ impl Lab for JetStream {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[AHEAD, nats::HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {

@@ -14,6 +14,9 @@
 //! - `JOIN`: *confirmed* means that `subscriber` returns when the subscription is live, so that
 //!   no event published afterwards is missed. *Probed* means that nothing confirms the
 //!   subscription: publish probes until the subscriber receives one.
+//!
+//! An error is *transient* if a new connection may mend it: the connection is gone, or the broker is
+//! starting. [`crate::recovery`] does that. All others are *final*. Each operation says which it has.
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -47,19 +50,23 @@ pub mod zeromq;
 /// The publishing end.
 pub trait Publisher {
     /// Returns when the message is accepted; waits when the buffer is full,
-    /// unless the lab drops, as its `OVERLOAD` says.
+    /// unless the lab drops, as its `OVERLOAD` says. Transient: the connection was lost, and the event
+    /// may have been written or not. Final: the event is too long, or not permitted.
     async fn publish(&mut self, topic: &Topic, body: Bytes) -> Result<()>;
-    /// Returns when everything accepted is written, as far as the client can tell.
+    /// Returns when everything accepted is written, as far as the client can tell. Transient: the
+    /// connection was lost, and with it what was not written or not confirmed. Final: the broker
+    /// refused something.
     async fn flush(&mut self) -> Result<()>;
-    /// Sends what is left in this process and disconnects.
+    /// Sends what is left in this process and disconnects. An error is never tried again.
     async fn close(self) -> Result<()>;
 }
 
 /// Receives the events that match its filter and are published after it joined.
 pub trait Subscriber {
-    /// The next event. Cancel-safe. `None` only when no publisher can connect any
-    /// more; an error when the broker has disconnected this subscriber. A message that no lab
-    /// wrote, with an odd topic or without a body, is skipped and counted at the place.
+    /// The next event. Cancel-safe. `None` only when the publisher has left. A message that no lab
+    /// wrote, with an odd topic or without a body, is skipped and counted at the place. Transient:
+    /// the connection was lost, or the broker has disconnected this subscriber. Final: what came is
+    /// not of this protocol.
     async fn next(&mut self) -> Result<Option<Event>>;
 }
 
@@ -70,9 +77,9 @@ pub trait PubSub: Lab {
     /// The maximum number of publishers; `None`: any number.
     const PUBLISHERS: Option<usize> = None;
     /// The publishing end.
-    type Publisher: Publisher;
+    type Publisher: Publisher + 'static;
     /// The subscribing end.
-    type Subscriber: Subscriber;
+    type Subscriber: Subscriber + 'static;
     /// Joins as a publisher.
     async fn publisher(&self) -> Result<Self::Publisher>;
     /// Joins as a subscriber of all events that match `filter`.

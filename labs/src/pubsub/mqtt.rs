@@ -10,8 +10,8 @@
 //! not confirmed: `publish` returns when the client has the event, and waits while 1,024 of them,
 //! or 4 MiB, are not written; `flush` returns when the broker has passed all on.
 //!
-//! Survives: the death of a publisher or a subscriber: the others go on. No connection is made
-//! again: after a cut or a restart of the broker, the calls of all ends return an error.
+//! Survives: the death of a publisher or a subscriber: the others go on. A cut connection, and a
+//! restart of the broker: every end connects and joins again.
 //!
 //! Loses: what is published while nobody listens, except for retained events; what was on its way
 //! when a connection broke. A client that stops reading cannot answer heartbeats, and the broker
@@ -23,7 +23,7 @@
 use anyhow::Result;
 use bytes::Bytes;
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
 use crate::topic::{Filter, FilterKind, Topic};
 use crate::wire::mqtt::levels::{FILTERS, LevelsReader, filter_levels, topic_levels};
@@ -45,6 +45,7 @@ impl Lab for Mqtt {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Drops;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[RETAIN, HIGH_WATER];
 
     /// A topic need not be created; this only finds out that the broker is there.

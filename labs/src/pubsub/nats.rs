@@ -8,8 +8,8 @@
 //! itself, behind SUB, has come back. Events are not confirmed: `publish` returns when the client
 //! has the event, `flush` when all are written, `close` when NATS has read them.
 //!
-//! Survives: the death of a publisher or a subscriber: the others go on. No connection is made
-//! again: after a cut or a restart of NATS, the calls of all ends return an error.
+//! Survives: the death of a publisher or a subscriber: the others go on. A cut connection, and a
+//! restart of NATS: every end connects and joins again.
 //!
 //! Loses: what is published while nobody listens, and what is on its way when a side or NATS dies;
 //! what a slow subscriber has no room for, since the client reads on and drops new events while
@@ -21,7 +21,7 @@
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
 use crate::topic::{Filter, FilterKind, Topic};
 use crate::wire::nats::subjects::{EventReader, FILTERS, TopicSubjects, filter_subject};
@@ -38,6 +38,7 @@ impl Lab for Nats {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Drops;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[nats::HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {

@@ -11,9 +11,8 @@
 //! them, or 4 MiB, are not written; `flush` returns when RabbitMQ has routed all events.
 //!
 //! Survives: the death of a publisher or a subscriber: the others go on. A slow subscriber loses
-//! nothing: its queue grows in RabbitMQ and, because nothing is acked, in its own memory. No
-//! connection is made again: after a cut or a restart of RabbitMQ, the calls of all ends return an
-//! error.
+//! nothing: its queue grows in RabbitMQ and, because nothing is acked, in its own memory. A cut
+//! connection, and a restart of RabbitMQ: every end connects and joins again.
 //!
 //! Loses: what is published while nobody is bound; what is on its way when a connection breaks; a
 //! subscriber's queue, which is deleted when it goes; everything when RabbitMQ dies.
@@ -28,7 +27,7 @@ use lapin::options::{
 use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Consumer, ExchangeKind};
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place, Recovery};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
 use crate::wire::amqp::{self, AmqpConnection};
@@ -45,6 +44,7 @@ impl Lab for RabbitMq {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
 
     async fn open(place: &Place) -> Result<Self> {
         let connection = AmqpConnection::open(place).await?;

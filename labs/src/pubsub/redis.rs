@@ -9,8 +9,8 @@
 //! confirmed: `publish` returns when they wait for their write, `flush` when the commands are
 //! written, and `close` when Redis has answered them, that is, has queued the copies.
 //!
-//! Survives: the death of a publisher or a subscriber: the others go on. No connection is made
-//! again: after a cut or a restart of Redis, the calls of all ends return an error.
+//! Survives: the death of a publisher or a subscriber: the others go on. A cut connection, and a
+//! restart of Redis: every end connects and joins again.
 //!
 //! Loses: what is published while nobody listens, and what is on its way when a side or Redis dies.
 //! A subscriber that falls behind by more than `client-output-buffer-limit pubsub` (by default 32
@@ -22,7 +22,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
 use crate::wire::redis::resp::{RespReader, RespWriter};
@@ -44,6 +44,7 @@ impl Lab for RedisChannels {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Disconnects;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[BATCH];
 
     async fn open(place: &Place) -> Result<Self> {

@@ -3,7 +3,7 @@
 //!
 //! Wire: the publisher appends an entry with the fields `topic` and `body` (`XADD … MAXLEN ~ N`,
 //! many in one pipeline). Every subscriber reads from a position that it keeps itself
-//! (`XREAD … BLOCK 0`): Redis does not know who listens, and compares no topics. So every event
+//! (`XREAD … BLOCK`): Redis does not know who listens, and compares no topics. So every event
 //! goes to every subscriber, in one order, and each picks what matches.
 //!
 //! Confirms: an event for the log, not for a subscriber: `flush` returns when Redis has answered
@@ -12,8 +12,8 @@
 //!
 //! Survives: a slow subscriber, while it is behind by less than the length of the log. The death of
 //! a publisher or a subscriber: the log and the others go on. The log outlives kill -9 of Redis
-//! with `appendonly yes`, unless `appendfsync` is `everysec`; the calls of all ends return an error
-//! then.
+//! with `appendonly yes`, unless `appendfsync` is `everysec`; all ends connect again then, as after
+//! a cut connection.
 //!
 //! Loses: the oldest events when the log is longer than `high-water`, for every subscriber that has
 //! not read them; nobody is told. A subscriber that crashes loses its position, and what is
@@ -23,16 +23,16 @@
 
 use std::collections::VecDeque;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
 use crate::wire::redis::stream::{self, Entry, stream};
-use crate::wire::redis::{self as wire, CommandBatch, Redis, ResumableRequest};
+use crate::wire::redis::{self as wire, CommandBatch, Redis, ResumableRequest, WAIT};
 
 const HIGH_WATER: Knob =
     Knob::new("high-water", 100_000, "Events that stay in the log, approximately; the oldest are removed.");
@@ -57,6 +57,7 @@ impl Lab for RedisStream {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Drops;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[HIGH_WATER, REPLAY, stream::BATCH];
 
     async fn open(place: &Place) -> Result<Self> {
@@ -161,8 +162,9 @@ impl Subscriber for StreamSubscriber {
             }
             let read = || read(self.connection.clone(), self.stream.clone(), self.position.clone());
             self.entries = self.read.resume_or(read).await?.into();
-            let last = self.entries.back().context("Redis gave an answer without entries")?;
-            self.position.clone_from(&last.id);
+            if let Some(last) = self.entries.back() {
+                self.position.clone_from(&last.id);
+            }
         }
     }
 }
@@ -176,9 +178,15 @@ pub(crate) fn event(entry: &mut Entry, topics: &mut TopicReader) -> Option<Event
     Some(Event { topic: topics.read(&topic)?, body })
 }
 
-/// The entries after `position`; waits while there are none.
+/// The entries after `position`; waits a second while there are none.
 async fn read(mut redis: MultiplexedConnection, stream: String, position: String) -> RedisResult<Vec<Entry>> {
     let mut read = redis::cmd("XREAD");
-    read.arg("COUNT").arg(BATCH).arg("BLOCK").arg(0).arg("STREAMS").arg(stream).arg(position);
+    read.arg("COUNT")
+        .arg(BATCH)
+        .arg("BLOCK")
+        .arg(WAIT.as_millis() as u64)
+        .arg("STREAMS")
+        .arg(stream)
+        .arg(position);
     read.query_async(&mut redis).await.map(Entry::list_of_one_stream)
 }

@@ -11,8 +11,8 @@
 //! been put into the subscribers' queues. `publish` waits while 256 KiB are not written.
 //!
 //! Survives: the death of a publisher or a subscriber: the others go on. A slow subscriber loses
-//! nothing: its queue grows in RabbitMQ. No connection is made again: after a cut or a restart of
-//! RabbitMQ, the calls of all ends return an error.
+//! nothing: its queue grows in RabbitMQ. A cut connection, and a restart of RabbitMQ: every end
+//! connects and joins again.
 //!
 //! Loses: what is published while nobody is bound; what is on its way when a side dies, and a
 //! subscriber's queue with it; everything when RabbitMQ dies.
@@ -22,7 +22,7 @@
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place, Recovery};
 use crate::pubsub::{Event, PubSub, Publisher, Subscriber};
 use crate::topic::{Filter, FilterKind, MAX_LEN, Topic, TopicReader};
 use crate::wire::stomp::{self, Command, ConsumerConnection, Frame, ProducerConnection};
@@ -38,6 +38,7 @@ impl Lab for Stomp {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone() })

@@ -12,8 +12,8 @@
 //! slowest.
 //!
 //! Survives: the death of a subscriber, and one that breaks the protocol: the publisher and the
-//! others go on. No connection is made again: when the publisher dies, `next` returns `None` or an
-//! error.
+//! others go on. A cut connection, and a restart of the publisher: its subscribers connect and
+//! subscribe again.
 //!
 //! Loses: what was on its way to a subscriber when its connection broke; what is published while
 //! nobody is there; what a publisher that dies had not written.
@@ -24,7 +24,7 @@ use anyhow::{Context, Result, bail};
 use bytes::{Buf, Bytes};
 
 use super::{Event, PubSub, Publisher, Subscriber};
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
 use crate::wire::frames::FrameConnection;
 use crate::wire::sockets::{Acceptor, Bound, Joined, Socket, Subscription, check_answer, read_filter};
@@ -47,6 +47,7 @@ impl Lab for Tcp {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[WRITE];
 
     async fn open(place: &Place) -> Result<Self> {

@@ -12,8 +12,8 @@
 //! slowest.
 //!
 //! Survives: the death of a subscriber, and one that breaks the protocol: the publisher and the
-//! others go on. No connection is made again: when the publisher dies, `next` returns `None` or an
-//! error.
+//! others go on. A cut connection, and a restart of the publisher: its subscribers connect and
+//! subscribe again.
 //!
 //! Loses: what a subscriber has not read when it dies; what is published while nobody is there;
 //! what a publisher that dies had not written.
@@ -24,7 +24,7 @@ use anyhow::Result;
 
 use super::PubSub;
 use super::tcp::{FramePublisher, FrameSubscriber};
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::topic::{Filter, FilterKind};
 use crate::wire::sockets::Bound;
 
@@ -46,6 +46,7 @@ impl Lab for Unix {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[WRITE];
 
     async fn open(place: &Place) -> Result<Self> {

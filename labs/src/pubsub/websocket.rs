@@ -10,8 +10,8 @@
 //! at 128 KiB or a `flush`, and waits for its subscriber: so all of them wait for the slowest.
 //!
 //! Survives: the death of a subscriber, and one that breaks the protocol: the publisher and the
-//! others go on. No connection is made again: when the publisher closes or dies, `next` returns
-//! `None`.
+//! others go on. A cut connection, and a restart of the publisher: `next` returns `None` when its
+//! side was closed, and the call after that connects and subscribes again.
 //!
 //! Loses: what was on its way to a subscriber when its connection broke; what is published while
 //! nobody is there; what a publisher that dies had not written.
@@ -25,7 +25,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{Event, PubSub, Publisher, Subscriber};
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place, Recovery};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
 use crate::wire::sockets::{Acceptor, Joined, Room, Socket, Subscription, check_answer, read_filter};
 use crate::wire::websocket::{self, WsConnection, WsWriter};
@@ -41,6 +41,7 @@ impl Lab for WebSocket {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone() })

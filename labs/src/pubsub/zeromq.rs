@@ -9,9 +9,9 @@
 //! for a subscriber. `flush` returns when the socket's queues are empty, and `close` waits for that
 //! at most five seconds.
 //!
-//! Survives: the death of a subscriber: the publisher and the others go on. A publisher that is
-//! started again at its address: SUB connects and subscribes again, and has missed what was
-//! published meanwhile.
+//! Survives: the death of a subscriber: the publisher and the others go on. A cut connection, and a
+//! publisher that is started again at its address: a subscriber opens a new socket, subscribes
+//! again, and has missed what was published meanwhile.
 //!
 //! Loses: what is published before a subscription has arrived; what is queued in a socket when its
 //! connection breaks; events beyond `high-water`, dropped silently while a subscriber does not keep
@@ -25,12 +25,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use zeromq::{PubSocket, Socket, SocketRecv, SocketSend, SubSocket, ZmqMessage};
+use zeromq::{PubSocket, Socket, SocketSend, SubSocket, ZmqMessage};
 
 use super::{Event, PubSub, Publisher, Subscriber};
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
-use crate::wire::zmq::{self, Accepting, Gauge};
+use crate::wire::zmq::{self, Accepting, Gauge, PeerLoss};
 
 /// PUB never waits: without a pause it fills its queue and drops the rest.
 const BATCH: Knob =
@@ -56,6 +56,7 @@ impl Lab for ZeroMq {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Drops;
     const JOIN: Join = Join::Probed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[BATCH, HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {
@@ -84,10 +85,10 @@ impl PubSub for ZeroMq {
     async fn subscriber(&self, filter: &Filter) -> Result<ZeroMqSubscriber> {
         filter.require(Self::TRANSPORT, Self::FILTERS)?;
         let mut socket = SubSocket::new();
-        zmq::connect(&mut socket, &self.place).await?;
+        let loss = zmq::connect(&mut socket, &self.place).await?;
         let prefix = if let Filter::Prefix(prefix) = filter { prefix } else { "" };
         socket.subscribe(prefix).await.context("cannot subscribe")?;
-        Ok(ZeroMqSubscriber { socket, topics: TopicReader::new(&self.place) })
+        Ok(ZeroMqSubscriber { socket, loss, topics: TopicReader::new(&self.place) })
     }
 }
 
@@ -132,6 +133,7 @@ impl Publisher for ZeroMqPublisher {
 /// The subscribing end: a SUB socket.
 pub struct ZeroMqSubscriber {
     socket: SubSocket,
+    loss: PeerLoss,
     topics: TopicReader,
 }
 
@@ -147,10 +149,10 @@ impl ZeroMqSubscriber {
 }
 
 impl Subscriber for ZeroMqSubscriber {
-    /// ØMQ hides peers that come and go, so this never returns `None`.
+    /// Never `None`: ØMQ does not tell a publisher that has closed from one that was killed.
     async fn next(&mut self) -> Result<Option<Event>> {
         loop {
-            let frames = self.socket.recv().await.context("the SUB socket broke")?.into_vec();
+            let frames = self.loss.receive(&mut self.socket).await?.into_vec();
             if let Some(event) = self.event(&frames) {
                 return Ok(Some(event));
             }

@@ -10,9 +10,9 @@
 //! Confirms: a message when it is in the stream's file, which the reply to the inbox says.
 //!
 //! Survives: kill -9 of a consumer: what it had not settled comes again after `claim-ms`, because
-//! JetStream does not watch the connections of those who asked. Kill -9 of the broker; all ends get
-//! an error then, and have to join again. Some messages may come twice, also those that a consumer
-//! holds for longer than `claim-ms`.
+//! JetStream does not watch the connections of those who asked. Kill -9 of the broker; all ends
+//! connect and join again. Some messages may come twice, also those that a consumer holds for
+//! longer than `claim-ms`.
 //!
 //! Loses: messages that were not confirmed when the producer or NATS died; with a power cut, what
 //! was written since the file was last synced, which happens every minute or two.
@@ -29,7 +29,7 @@ use async_nats::jetstream::stream::{self, RetentionPolicy, StorageType};
 use bytes::Bytes;
 use tokio::sync::Mutex;
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::queue::{Consumer, Delivery, Producer, Queue};
 use crate::wire::nats::jetstream::{self, JetStreamConnection, JetStreamDelivery, PullWindow};
 use crate::wire::nats::{self, NatsConnection};
@@ -50,6 +50,7 @@ impl Lab for JetStream {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[CLAIM_MS, nats::HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {

@@ -12,6 +12,9 @@
 //! - `OVERLOAD`: when consumers are too slow, the queue stores messages, or `send` waits.
 //! - `JOIN` is confirmed in every lab: when `consumer` returns, the consumer can receive
 //!   deliveries.
+//!
+//! An error is *transient* if a new connection may mend it: the connection is gone, or the broker is
+//! starting. [`crate::recovery`] does that. All others are *final*. Each operation says which it has.
 
 use std::fmt;
 
@@ -63,10 +66,13 @@ impl fmt::Display for Confirmed {
 pub trait Producer {
     /// Returns when the message is confirmed, as [`Queue::CONFIRMED`] says. Takes `&self`,
     /// so that many messages can be in flight: a producer that waits for each confirmation
-    /// before the next send mostly measures task switches.
+    /// before the next send mostly measures task switches. Transient: the connection was lost, or
+    /// the broker could not take the message; it is not confirmed, and may be in the queue. Final: it
+    /// is too long, or not permitted.
     async fn send(&self, body: Bytes) -> Result<()>;
     /// Disconnects. Messages that were not confirmed may be lost. If the queue lives with
-    /// the producer, connected consumers get messages for a limited time first.
+    /// the producer, connected consumers get messages for a limited time first. An error is never
+    /// tried again.
     async fn close(self) -> Result<()>;
 }
 
@@ -90,13 +96,19 @@ pub trait Consumer {
     type Receipt;
     /// The next delivery. Cancel-safe. At most `prefetch` deliveries are unsettled.
     /// A message that no lab wrote, without a body or with a broken count of attempts, is skipped,
-    /// counted and acknowledged.
+    /// counted and acknowledged. Transient: the connection was lost; what is unsettled comes again.
+    /// Final: what came is not of this protocol.
     async fn next(&mut self) -> Result<Option<Delivery<Self::Item, Self::Receipt>>>;
     /// Acknowledges the delivery: the work is done. May be batched until [`Consumer::flush`].
+    /// Transient: the connection was lost; the delivery comes again. Final: it was settled before.
     async fn ack(&mut self, receipt: Self::Receipt) -> Result<()>;
-    /// Returns the delivery, to be delivered again. May be batched, too.
+    /// Returns the delivery, to be delivered again. May be batched, too. Transient: the connection was
+    /// lost; the delivery comes again in any case. Final: it was settled before, or the transport
+    /// cannot take it back.
     async fn nack(&mut self, receipt: Self::Receipt) -> Result<()>;
-    /// Returns when all acks and nacks have reached the other side.
+    /// Returns when all acks and nacks have reached the other side. Transient: the connection was
+    /// lost; what was settled since the last flush may come again. Final: the broker refused
+    /// something.
     async fn flush(&mut self) -> Result<()>;
     /// Disconnects; unsettled deliveries go back to the queue.
     async fn close(self) -> Result<()>;
@@ -107,9 +119,9 @@ pub trait Queue: Lab {
     /// The meaning of a confirmation.
     const CONFIRMED: Confirmed = Confirmed::Stored;
     /// The producing end.
-    type Producer: Producer;
+    type Producer: Producer + 'static;
     /// The consuming end.
-    type Consumer: Consumer<Item = Bytes>;
+    type Consumer: Consumer<Item = Bytes> + 'static;
     /// Joins as a producer.
     async fn producer(&self) -> Result<Self::Producer>;
     /// Joins as a consumer with at most `prefetch` unsettled deliveries. Several consumers

@@ -12,8 +12,8 @@
 //!
 //! Survives: kill -9 of a consumer, at once. Some messages come twice: one whose consumer died
 //! between its work and its PUBREC, as at QoS 1; one that was nacked, or left in the session of a
-//! dead consumer, is published again as a new message. When the broker dies, all ends get an error,
-//! and have to join again.
+//! dead consumer, is published again as a new message. A cut connection, and a restart of the
+//! broker: all ends connect and join again.
 //!
 //! Loses: with kill -9 of Mosquitto, what it had confirmed and not yet saved. A producer that died
 //! before its message was confirmed does not know whether to publish it again.
@@ -23,7 +23,7 @@
 
 use anyhow::Result;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place, Recovery};
 use crate::queue::Queue;
 use crate::queue::mqtt::{SessionConsumer, TopicProducer, sessions};
 use crate::wire::mqtt::QoS;
@@ -40,6 +40,7 @@ impl Lab for MqttQos2 {
     const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
 
     async fn open(place: &Place) -> Result<Self> {
         sessions::create_store(place, QoS::ExactlyOnce).await?;

@@ -9,9 +9,9 @@
 //! and is an error.
 //!
 //! Survives: kill -9 of a consumer: its unacked messages go to another at once, when its connection
-//! is gone. Kill -9 of the broker; all ends get an error then, and have to join again. A power cut,
-//! if the disk really stores what it says it has stored. Some messages may come twice: one that was
-//! delivered before, or was nacked, is flagged as redelivered, and its attempt is 2.
+//! is gone. Kill -9 of the broker; all ends connect and join again. A power cut, if the disk really
+//! stores what it says it has stored. Some messages may come twice: one that was delivered before,
+//! or was nacked, is flagged as redelivered, and its attempt is 2.
 //!
 //! Loses: messages that were not confirmed when the producer or RabbitMQ died.
 //!
@@ -28,7 +28,7 @@ use lapin::options::{
 };
 use lapin::types::FieldTable;
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::queue::{Consumer, Delivery, Producer, Queue};
 use crate::wire::amqp::{self, Acks, AmqpConnection};
 use crate::wire::window::Window;
@@ -50,6 +50,7 @@ impl Lab for RabbitMq {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[DELIVERY_MODE];
 
     async fn open(place: &Place) -> Result<Self> {

@@ -13,7 +13,8 @@
 //! Survives: kill -9 of a consumer, whose messages are delivered again at once. It is not promised
 //! to survive kill -9 of the broker on one node: every confirmed message is still on disk, but
 //! RabbitMQ 3.10 sometimes elects no leader when it starts again (rabbitmq-server, issue 10070).
-//! The queue then neither takes nor delivers until somebody repairs it by hand.
+//! The queue then neither takes nor delivers until somebody repairs it by hand. A cut connection:
+//! every end connects and joins again.
 //!
 //! Loses: messages that were not confirmed when the producer or RabbitMQ died; with
 //! `delivery-limit`, a message after so many redeliveries.
@@ -26,7 +27,7 @@ use lapin::BasicProperties;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::queue::Queue;
 use crate::queue::rabbitmq::{QueueConsumer, QueueProducer};
 use crate::wire::amqp::{self, AmqpConnection};
@@ -48,6 +49,7 @@ impl Lab for RabbitMqQuorum {
     const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[DELIVERY_LIMIT];
 
     async fn open(place: &Place) -> Result<Self> {

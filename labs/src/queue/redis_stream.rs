@@ -10,8 +10,8 @@
 //!
 //! Survives: kill -9 of a consumer: its entries are delivered again after `claim-ms`. Kill -9 of
 //! Redis with `appendonly yes`, unless `appendfsync` is `everysec`, the default: that puts off
-//! writing while the disk is busy. A power cut with `appendfsync always`. All ends get an error
-//! when Redis dies, and have to join again. An entry that is handled for longer than `claim-ms` is
+//! writing while the disk is busy. A power cut with `appendfsync always`. All ends connect and join
+//! again then, as after a cut connection. An entry that is handled for longer than `claim-ms` is
 //! handled twice.
 //!
 //! Loses: messages that were not confirmed when the producer or Redis died.
@@ -25,7 +25,7 @@ use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::queue::{Consumer, Delivery, Producer, Queue};
 use crate::wire::redis::group::{self, ACKS, Group, LookTimer};
 use crate::wire::redis::stream::{Entry, stream};
@@ -46,6 +46,7 @@ impl Lab for RedisStream {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[group::CLAIM_MS, group::LOOK_MS];
 
     async fn open(place: &Place) -> Result<Self> {

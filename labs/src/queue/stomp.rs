@@ -8,9 +8,9 @@
 //! SEND asks for its own receipt, because of two messages the later may be on disk first.
 //!
 //! Survives: kill -9 of a consumer: its unacked deliveries go to another at once, when its
-//! connection is gone. Kill -9 of the broker; all ends get an error then, and have to join again. A
-//! power cut, if the disk really stores what it says it has stored. Some messages may come twice,
-//! with `redelivered:true`: their attempt is 2.
+//! connection is gone. Kill -9 of the broker; all ends connect and join again. A power cut, if the
+//! disk really stores what it says it has stored. Some messages may come twice, with
+//! `redelivered:true`: their attempt is 2.
 //!
 //! Loses: messages that were not confirmed when the producer or RabbitMQ died, and a confirmed
 //! message whose queue somebody had deleted: STOMP has no `mandatory`, and the receipt comes even
@@ -22,7 +22,7 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use tokio::sync::{Mutex, Semaphore};
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::queue::{Consumer, Delivery, Producer, Queue};
 use crate::wire::amqp;
 use crate::wire::stomp::{self, Command, ConsumerConnection, Frame, ProducerConnection};
@@ -50,6 +50,7 @@ impl Lab for Stomp {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[PERSISTENT, IN_FLIGHT];
 
     /// STOMP cannot declare a queue: RabbitMQ creates it for the first who sends or subscribes.

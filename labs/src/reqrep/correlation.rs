@@ -14,11 +14,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::place::Place;
+use crate::recovery::disconnected;
 
 /// Requests that may wait for a reply at once, unless the table was made with
 /// another limit: some hundred megabytes of them.
@@ -81,7 +82,7 @@ impl<T> Pending<T> {
     pub fn register(&self) -> Result<Ticket<T>> {
         let mut state = self.lock();
         if let Some(why) = &state.closed {
-            return Err(anyhow!("{why}"));
+            return Err(disconnected(why.to_string()));
         }
         let limit = state.limit;
         ensure!(state.waiting.len() < limit, "{limit} requests wait for a reply already, and no more may");
@@ -133,6 +134,12 @@ impl<T> Pending<T> {
         drop(waiting);
     }
 
+    /// After [`Pending::close`]: one can register again. Identifiers go on, so that a late reply
+    /// still finds nobody.
+    pub fn open_again(&self) {
+        self.lock().closed = None;
+    }
+
     /// Replies that reached nobody, so far.
     pub fn dropped(&self) -> Dropped {
         self.lock().dropped
@@ -171,7 +178,8 @@ impl<T> Ticket<T> {
     pub async fn reply(mut self) -> Result<T> {
         (&mut self.reply).await.map_err(|_| {
             let why = self.pending.lock().closed.clone();
-            anyhow!("{}, without a reply", why.as_deref().unwrap_or("the request was given up"))
+            let why = why.as_deref().unwrap_or("the request was given up");
+            disconnected(format!("{why}, without a reply"))
         })
     }
 }

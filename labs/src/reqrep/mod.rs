@@ -13,6 +13,9 @@
 //!   stores them.
 //! - `JOIN` is confirmed in every lab: when `responder` returns, the responder can receive
 //!   requests.
+//!
+//! An error is *transient* if a new connection may mend it: the connection is gone, or the broker is
+//! starting. [`crate::recovery`] does that. All others are *final*. Each operation says which it has.
 
 use std::fmt;
 
@@ -69,11 +72,25 @@ impl fmt::Display for Matching {
     }
 }
 
+/// Marks the error of a request that a broker has not passed on, because no responder is there.
+/// One may come. Find it with [`anyhow::Error::is`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoResponder;
+
+impl fmt::Display for NoResponder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("no responder is there; the request was not passed on")
+    }
+}
+
 /// The requesting end.
 pub trait Requester {
     /// Sends the request and returns its reply. Many requests may be in flight; labs
     /// that work in lockstep send them one after the other. Dropping the future abandons
-    /// the request: a late reply is dropped and never given to another request.
+    /// the request: a late reply is dropped and never given to another request. Transient: the
+    /// connection was lost before the reply came; the request may have been handled, so that only
+    /// the caller can decide whether to ask again. Final: the request is too long, nobody can answer
+    /// it, or the responder has refused.
     async fn ask(&self, request: Command) -> Result<Document>;
 }
 
@@ -84,10 +101,12 @@ pub trait Responder {
     /// The next request. Cancel-safe. Replies accepted earlier are written
     /// before this waits. `None` only when no requester can connect any more.
     /// A request that cannot be answered, because it names no return address, is skipped and
-    /// counted at the place.
+    /// counted at the place. Transient: the connection was lost. Final: what came is not of this
+    /// protocol.
     async fn next(&mut self) -> Result<Option<(Command, Self::ReplyTo)>>;
     /// Accepts the reply. It is written at the latest when [`Responder::next`]
-    /// has to wait. It is not an error if the requester has left.
+    /// has to wait. It is not an error if the requester has left. Transient: the connection was
+    /// lost, and perhaps the reply. Final: the reply is too long.
     async fn reply(&mut self, to: Self::ReplyTo, reply: Document) -> Result<()>;
 }
 
@@ -96,9 +115,9 @@ pub trait RequestReply: Lab {
     /// How replies find their requests.
     const MATCHING: Matching;
     /// The requesting end.
-    type Requester: Requester;
+    type Requester: Requester + 'static;
     /// The responding end.
-    type Responder: Responder;
+    type Responder: Responder + 'static;
     /// Joins as a requester.
     async fn requester(&self) -> Result<Self::Requester>;
     /// Joins as a responder.

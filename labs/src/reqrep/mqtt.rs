@@ -12,12 +12,12 @@
 //!
 //! Survives: a responder that dies: later requests go to the others. A slow one: it reads no
 //! further while 256 requests wait, and the rest wait at the broker. A requester that gives up: its
-//! reply reaches nobody.
+//! reply reaches nobody. A cut connection, and a restart of the broker: every end connects and
+//! joins again.
 //!
 //! Loses: a request whose responder dies, or that is published while there is none, and a reply
 //! whose requester has gone; such an `ask` waits for ever, unless the caller sets a timeout.
-//! Everything on its way when the broker dies; every open `ask` ends with an error then, and no
-//! connection is made again.
+//! Everything on its way when the broker dies; every open `ask` ends with `ConnectionLost` then.
 //!
 //! Run it: `just lab reqrep-mqtt`. Listen in: `mosquitto_sub -V 5 -t 'PLACE/#' -F '%t %R %D %p'`.
 
@@ -27,7 +27,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place, Recovery};
 use crate::reqrep::correlation::Pending;
 use crate::reqrep::return_address::ReturnAddress;
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
@@ -45,6 +45,7 @@ impl Lab for Mqtt {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
 
     /// A topic need not be created; this only finds out that the broker is there.
     async fn open(place: &Place) -> Result<Self> {

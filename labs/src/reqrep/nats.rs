@@ -12,20 +12,21 @@
 //! ends with an error.
 //!
 //! Survives: a responder that dies: later requests go to the others. A requester that gives up: its
-//! reply reaches nobody.
+//! reply reaches nobody. A cut connection, and a restart of NATS: every end connects and joins
+//! again.
 //!
 //! Loses: a request whose responder dies or has no room for it (`high-water`), and a reply whose
 //! requester has gone; such an `ask` waits for ever, unless the caller sets a timeout. Everything
-//! on its way when NATS dies; every open `ask` ends with an error then, and no connection is made
-//! again.
+//! on its way when NATS dies; every open `ask` ends with `ConnectionLost` then.
 //!
 //! Run it: `just lab reqrep-nats`. Listen in: `nats sub '>'`.
 
 use anyhow::{Context as _, Result};
 use async_nats::Subject;
+use async_nats::client::{RequestError, RequestErrorKind};
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
-use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
+use crate::reqrep::{Command, Document, Matching, NoResponder, RequestReply, Requester, Responder};
 use crate::wire::nats::{self, CountedSubscription, NatsConnection};
 
 /// A subject of requests.
@@ -39,6 +40,7 @@ impl Lab for Nats {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Drops;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[nats::HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {
@@ -83,7 +85,11 @@ impl Requester for InboxRequester {
     async fn ask(&self, request: Command) -> Result<Document> {
         // Makes an inbox, publishes the request with it, and waits for the reply to that inbox.
         let reply = self.connection.client.request(self.requests.clone(), request.0);
-        Ok(Document(self.connection.unless_lost(reply).await?.payload))
+        let replied = self.connection.unless_lost(reply).await.map_err(|error| {
+            let nobody = |error: &RequestError| error.kind() == RequestErrorKind::NoResponders;
+            if error.downcast_ref().is_some_and(nobody) { error.context(NoResponder) } else { error }
+        });
+        Ok(Document(replied?.payload))
     }
 }
 

@@ -11,14 +11,14 @@
 //! request whose queue is gone comes back (`mandatory`), and its `ask` ends with an error.
 //!
 //! Survives: a responder that is late or dies: requests that were not delivered to it wait for
-//! another. A requester that gives up: its reply reaches nobody.
+//! another. A requester that gives up: its reply reaches nobody. A cut connection, and a restart of
+//! RabbitMQ: every end connects and joins again.
 //!
 //! Loses: the requests a responder had when it died, since nothing is acked, and the replies of a
 //! requester that has gone; the `ask` of such a request waits for ever, unless the caller sets a
-//! timeout. Everything in the queue when RabbitMQ dies (the queue is durable,
-//! because some brokers allow no transient queue that several connections use; its messages are
-//! not); every open `ask` ends with an error then,
-//! and no connection is made again.
+//! timeout. Everything in the queue when RabbitMQ dies (the queue is durable, because some brokers
+//! allow no transient queue that several connections use; its messages are not); every open `ask`
+//! ends with `ConnectionLost` then.
 //!
 //! Run it: `just lab reqrep-rabbitmq`. Watch it: `rabbitmqctl list_queues name messages`.
 
@@ -31,7 +31,7 @@ use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Consumer};
 use tokio::task::JoinHandle;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place, Recovery};
 use crate::reqrep::correlation::Pending;
 use crate::reqrep::return_address::ReturnAddress;
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
@@ -57,6 +57,7 @@ impl Lab for RabbitMq {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
 
     async fn open(place: &Place) -> Result<Self> {
         let connection = AmqpConnection::open(place).await?;

@@ -11,12 +11,12 @@
 //!
 //! Survives: a responder that is late, is slow or dies: requests that it has not popped wait for
 //! another. A requester that gives up or dies: its reply reaches nobody, and what is left on its
-//! list expires after `keep-ms`.
+//! list expires after `keep-ms`. A cut connection, and a restart of Redis: every end connects and
+//! joins again.
 //!
 //! Loses: the requests a responder had popped when it died, up to `batch` and those it was working
 //! on; each `ask` then waits for ever, unless the caller sets a timeout. Everything when Redis
-//! dies, unless it runs with `appendonly yes`; every open `ask` ends with an error then, and no
-//! connection is made again.
+//! dies, unless it runs with `appendonly yes`; every open `ask` ends with `ConnectionLost` then.
 //!
 //! Run it: `just lab reqrep-redis`. Watch it: `redis-cli LLEN PLACE:requests`.
 
@@ -28,13 +28,13 @@ use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use tokio::task::JoinHandle;
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::reqrep::correlation::Pending;
 use crate::reqrep::return_address::{
     ReturnAddress, open_reply, open_request, reply_message, request_message,
 };
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
-use crate::wire::redis::{self as wire, Pipelines, Redis, ResumableRequest};
+use crate::wire::redis::{self as wire, Pipelines, Redis, ResumableRequest, WAIT};
 
 const BATCH: Knob =
     Knob::new("batch", 256, "Requests or replies popped with one command, and replies in one pipeline.");
@@ -54,6 +54,7 @@ impl Lab for RedisLists {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[BATCH, KEEP_MS];
 
     async fn open(place: &Place) -> Result<Self> {
@@ -136,13 +137,18 @@ impl Drop for ListRequester {
 
 /// Hands every reply on the requester's list to the `ask` that waits for it.
 async fn hand_out(redis: MultiplexedConnection, list: String, batch: usize, pending: Pending, place: Place) {
-    while let Ok(replies) = pop(redis.clone(), list.clone(), batch).await {
-        for reply in replies.into_iter().map(Bytes::from) {
-            let (id, body) = open_reply(&reply).unzip();
-            pending.hand_out_or_skip(id, body.unwrap_or_default(), &place);
+    let why = loop {
+        match pop(redis.clone(), list.clone(), batch).await {
+            Ok(replies) => {
+                for reply in replies.into_iter().map(Bytes::from) {
+                    let (id, body) = open_reply(&reply).unzip();
+                    pending.hand_out_or_skip(id, body.unwrap_or_default(), &place);
+                }
+            }
+            Err(error) => break error,
         }
-    }
-    pending.close();
+    };
+    pending.close_because(&format!("lost the connection to Redis ({why})"));
 }
 
 /// Answers requests from the shared list, and pushes each reply to the request's return address.
@@ -210,12 +216,12 @@ impl ListResponder {
     }
 }
 
-/// Takes up to `count` items from the head of a list; waits while it is empty.
+/// Takes up to `count` items from the head of a list; waits a second while it is empty.
 async fn pop(mut redis: MultiplexedConnection, list: String, count: usize) -> RedisResult<Vec<Vec<u8>>> {
     let mut pop = redis::cmd("BLMPOP");
-    pop.arg(0).arg(1).arg(list).arg("LEFT").arg("COUNT").arg(count);
-    let (_list, items): (redis::Value, Vec<Vec<u8>>) = pop.query_async(&mut redis).await?;
-    Ok(items)
+    pop.arg(WAIT.as_secs_f32()).arg(1).arg(list).arg("LEFT").arg("COUNT").arg(count);
+    let popped: Option<(redis::Value, Vec<Vec<u8>>)> = pop.query_async(&mut redis).await?;
+    Ok(popped.map(|(_list, items)| items).unwrap_or_default())
 }
 
 fn key(place: &Place, name: &str) -> String {

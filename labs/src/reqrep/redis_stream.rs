@@ -12,13 +12,14 @@
 //!
 //! Survives: kill -9 of a responder: a request stays pending until its reply is written, so another
 //! responder answers it after `claim-ms` (`XAUTOCLAIM`). It may be done twice; the second reply
-//! reaches nobody.
+//! reaches nobody. A cut connection, and a restart of Redis: every end connects and joins again,
+//! and a request whose connection was lost is asked again.
 //!
 //! Loses: the reply to a requester that has gone (`NOMKSTREAM`): its stream expires after `keep-ms`
 //! unless the requester renews it (`PEXPIRE`). A request that was delivered `attempts` times
 //! without a reply goes to the stream of dead letters, and its `ask` waits for ever. Everything
-//! when Redis dies, unless it runs with `appendonly yes`; every open `ask` ends with an error then,
-//! and no connection is made again.
+//! when Redis dies, unless it runs with `appendonly yes`; every open `ask` ends with
+//! `ConnectionLost` then.
 //!
 //! Run it: `just lab reqrep-redis-stream`. Watch it: `redis-cli XPENDING PLACE:stream responders`.
 
@@ -29,13 +30,13 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisResult, Value};
 use tokio::task::JoinHandle;
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::reqrep::correlation::Pending;
 use crate::reqrep::return_address::ReturnAddress;
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::wire::redis::group::{self, ACKS, Group, LookTimer};
 use crate::wire::redis::stream::{Entry, stream};
-use crate::wire::redis::{self as wire, PIPELINE_BYTES, Pipelines, Redis, ResumableRequest};
+use crate::wire::redis::{self as wire, PIPELINE_BYTES, Pipelines, Redis, ResumableRequest, WAIT};
 
 const GROUP: &str = "responders";
 
@@ -65,6 +66,7 @@ impl Lab for RedisStream {
     const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[PREFETCH, KEEP_MS, ATTEMPTS, group::CLAIM_MS, group::LOOK_MS];
 
     async fn open(place: &Place) -> Result<Self> {
@@ -173,15 +175,19 @@ struct Replies {
 impl Replies {
     /// Hands every reply to the ask that waits for it.
     async fn hand_out(mut self) {
-        while let Ok(entries) = self.next().await {
+        let why = loop {
+            let entries = match self.next().await {
+                Ok(entries) => entries,
+                Err(error) => break error,
+            };
             for mut entry in entries {
                 let id = entry.take("id").and_then(|id| std::str::from_utf8(&id).ok()?.parse().ok());
                 let (id, body) = id.zip(entry.take("body")).unzip();
                 self.pending.hand_out_or_skip(id, body.unwrap_or_default(), &self.place);
                 self.position = entry.id;
             }
-        }
-        self.pending.close();
+        };
+        self.pending.close_because(&format!("lost the connection to Redis ({why})"));
     }
 
     /// Drops what was read, renews the lease, and waits for more.
@@ -190,7 +196,11 @@ impl Replies {
         let mut next = redis::pipe();
         next.cmd("XTRIM").arg(&self.address).arg("MINID").arg(position).ignore();
         next.cmd("PEXPIRE").arg(&self.address).arg(self.keep_ms).ignore();
-        next.cmd("XREAD").arg("COUNT").arg(BATCH).arg("BLOCK").arg(self.keep_ms / 3);
+        next.cmd("XREAD")
+            .arg("COUNT")
+            .arg(BATCH)
+            .arg("BLOCK")
+            .arg((self.keep_ms / 3).min(WAIT.as_millis() as usize));
         next.arg("STREAMS").arg(&self.address).arg(position);
         let (replies,): (Value,) = next.query_async(&mut self.redis).await?;
         Ok(Entry::list_of_one_stream(replies))

@@ -11,17 +11,18 @@
 //! asked for. `ask` waits for the reply without a limit.
 //!
 //! Survives: a responder that is late, is slow or dies: requests that were not written to it wait
-//! for another. A requester that gives up: its reply reaches nobody.
+//! for another. A requester that gives up: its reply reaches nobody. A cut connection, and a
+//! restart of RabbitMQ: every end connects and joins again.
 //!
 //! Loses: requests that were written to a responder that dies, and replies of a requester that
 //! dies; such an `ask` waits for ever, unless the caller sets a timeout. Everything when RabbitMQ
-//! dies; every open `ask` ends with an error then, and no connection is made again.
+//! dies; every open `ask` ends with `ConnectionLost` then.
 //!
 //! Run it: `just lab reqrep-stomp`. Watch it: `rabbitmqctl list_queues name messages`.
 
 use anyhow::{Context as _, Result};
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place, Recovery};
 use crate::reqrep::correlation::Pending;
 use crate::reqrep::return_address::ReturnAddress;
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
@@ -42,6 +43,7 @@ impl Lab for Stomp {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
 
     /// STOMP cannot declare a queue: RabbitMQ creates it for the first who sends or subscribes.
     async fn open(place: &Place) -> Result<Self> {

@@ -10,23 +10,24 @@
 //!
 //! Survives: a requester that gives up: its identifier is forgotten, and the late reply is dropped.
 //! A requester that dies, breaks the protocol, or reads no replies and keeps the responder's memory
-//! full: it is disconnected, and the others notice nothing. No connection is made again.
+//! full: it is disconnected, and the others notice nothing. A cut connection, and a restart of a
+//! responder: it is connected again, and the others get the requests meanwhile.
 //!
-//! Loses: when a connection breaks, its requests, of which the responder may have done some. Every
-//! open `ask` of that requester then ends with an error at once, whichever responder had it, and so
-//! does each later one.
+//! Loses: when a connection breaks, its requests, of which the responder may have done some. Each
+//! `ask` that waited for that responder ends with `ConnectionLost` at once; those that wait for
+//! others do not.
 //!
 //! Run it with `just lab reqrep-tcp`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, ensure};
 use bytes::{Buf, Bytes};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 use super::{Command, Document, Matching, RequestReply, Requester, Responder};
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::reqrep::correlation::Pending;
-use crate::wire::frames::{ConnectionEvent, FrameConnection, FrameListener};
+use crate::wire::frames::{ConnectionEvent, FrameConnection, FrameListener, MAX_FRAME};
+use crate::wire::responders::{Exchange, Responders, responder_has_closed};
 use crate::wire::sockets::{Bound, ConnectionId};
 
 pub(crate) const DEPTH: Knob =
@@ -44,6 +45,7 @@ impl Lab for Tcp {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[DEPTH];
 
     async fn open(place: &Place) -> Result<Self> {
@@ -69,71 +71,55 @@ impl RequestReply for Tcp {
     }
 }
 
-/// The asking end. Each connection has a task of its own that writes and reads, so
-/// that a dropped `ask` can never leave half a frame on the wire.
-pub struct FrameRequester {
-    /// The way to each connection's task: identifier and body of a request.
-    connections: Vec<mpsc::Sender<(u64, Bytes)>>,
-    pending: Pending,
-    _tasks: JoinSet<()>,
-}
+/// The asking end.
+pub struct FrameRequester(Responders);
 
 impl FrameRequester {
     pub(crate) async fn connect(place: &Place, depth: usize) -> Result<Self> {
-        let (pending, mut connections, mut tasks) = (Pending::default(), Vec::new(), JoinSet::new());
-        for address in place.peers().await? {
-            let connection = FrameConnection::connect(&address).await?;
-            let (requests, to_write) = mpsc::channel(depth);
-            tasks.spawn(write_and_read(connection, to_write, pending.clone(), place.clone()));
-            connections.push(requests);
-        }
-        Ok(Self { connections, pending, _tasks: tasks })
+        Responders::connect::<FrameConnection>(place, depth).await.map(Self)
     }
 }
 
 impl Requester for FrameRequester {
     async fn ask(&self, request: Command) -> Result<Document> {
-        let ticket = self.pending.register()?;
-        let connection = &self.connections[ticket.id() as usize % self.connections.len()];
-        connection.send((ticket.id(), request.0)).await.context("the responder has left")?;
-        Ok(Document(ticket.reply().await?))
+        let len = request.len() + 8;
+        ensure!(len <= MAX_FRAME, "a request of {len} bytes is too long; at most {MAX_FRAME} are possible");
+        self.0.ask(request.0).await.map(Document)
     }
 }
 
-/// Writes requests, as many at a time as there are, and gives each reply to the
-/// `ask` that waits for its identifier. It reads while it writes: a responder whose
-/// replies nobody reads stops reading requests.
-async fn write_and_read(
-    mut connection: FrameConnection,
-    mut requests: mpsc::Receiver<(u64, Bytes)>,
-    pending: Pending,
-    place: Place,
-) {
-    let mut batch = Vec::new();
-    let mut until_closed = async || -> Result<()> {
+impl Exchange for FrameConnection {
+    async fn connect(address: &str) -> Result<Self> {
+        Self::connect(address).await
+    }
+
+    async fn exchange(
+        &mut self,
+        requests: &mut mpsc::Receiver<(u64, Bytes)>,
+        pending: &Pending,
+        place: &Place,
+    ) -> Result<()> {
+        let mut batch = Vec::new();
         loop {
             tokio::select! {
-                taken = requests.recv_many(&mut batch, DEPTH.default), if connection.unwritten() == 0 => {
+                taken = requests.recv_many(&mut batch, DEPTH.default), if self.unwritten() == 0 => {
                     if taken == 0 {
                         return Ok(());
                     }
                     for (id, body) in batch.drain(..) {
-                        connection.put(&[&id.to_be_bytes(), &body])?;
+                        self.put(&[&id.to_be_bytes(), &body])?;
                     }
                 }
                 // Waiting for an event writes what was put.
-                event = connection.event() => match event? {
+                event = self.event() => match event? {
                     ConnectionEvent::Written => {}
                     ConnectionEvent::Frame(mut body) => {
-                        pending.hand_out_or_skip(body.try_get_u64().ok(), body, &place);
+                        pending.hand_out_or_skip(body.try_get_u64().ok(), body, place);
                     }
-                    ConnectionEvent::Closed => bail!("the responder has closed the connection"),
+                    ConnectionEvent::Closed => return Err(responder_has_closed()),
                 },
             }
         }
-    };
-    if until_closed().await.is_err() {
-        pending.close();
     }
 }
 

@@ -11,11 +11,12 @@
 //!
 //! Survives: a requester that gives up: its identifier is forgotten, and the late reply is dropped.
 //! A requester that dies, breaks the protocol, or reads no replies and keeps the responder's memory
-//! full: it is disconnected, and the others notice nothing. No connection is made again.
+//! full: it is disconnected, and the others notice nothing. A cut connection, and a restart of a
+//! responder: it is connected again, and the others get the requests meanwhile.
 //!
-//! Loses: the requests that a responder had when it died, of which it may have done some. Every
-//! open `ask` of a requester that was connected to it then ends with an error at once, whichever
-//! responder had it, and so does each later one.
+//! Loses: the requests that a responder had when it died, of which it may have done some. Each
+//! `ask` that waited for that responder ends with `ConnectionLost` at once; those that wait for
+//! others do not.
 //!
 //! Run it with `just lab reqrep-unix`. Watch it: `ss -xp`, columns Recv-Q and Send-Q.
 
@@ -23,7 +24,7 @@ use anyhow::Result;
 
 use super::tcp::{DEPTH, FrameRequester, FrameResponder};
 use super::{Matching, RequestReply};
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::wire::frames::FrameListener;
 use crate::wire::sockets::Bound;
 
@@ -39,6 +40,7 @@ impl Lab for Unix {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[DEPTH];
 
     async fn open(place: &Place) -> Result<Self> {

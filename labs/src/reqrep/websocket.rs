@@ -11,23 +11,24 @@
 //!
 //! Survives: a requester that gives up: a reply that nobody waits for any more is dropped. A
 //! requester that dies, or breaks the protocol and is disconnected; a requester that reads no
-//! replies is not read either while 1 MiB of them wait. No connection is made again.
+//! replies is not read either while 1 MiB of them wait. A cut connection, and a restart of a
+//! responder: it is connected again, and the others get the requests meanwhile.
 //!
-//! Loses: when a connection breaks, its requests, also those that wait at a slow responder. Every
-//! open `ask` of that requester then ends with an error at once, whichever responder had it, and so
-//! does each later one.
+//! Loses: when a connection breaks, its requests, also those that wait at a slow responder. Each
+//! `ask` that waited for that responder ends with `ConnectionLost` at once; those that wait for
+//! others do not.
 //!
 //! Run it with `just lab reqrep-websocket`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{Command, Document, Matching, RequestReply, Requester, Responder};
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::reqrep::correlation::Pending;
+use crate::wire::responders::{Exchange, Responders, responder_has_closed};
 use crate::wire::sockets::ConnectionId;
 use crate::wire::websocket::{self, WsConnection, WsEvent, WsListener};
 
@@ -46,6 +47,7 @@ impl Lab for WebSocket {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[DEPTH];
 
     async fn open(place: &Place) -> Result<Self> {
@@ -63,14 +65,7 @@ impl RequestReply for WebSocket {
     type Responder = WsResponder;
 
     async fn requester(&self) -> Result<WsRequester> {
-        let (pending, mut connections, mut tasks) = (Pending::default(), Vec::new(), JoinSet::new());
-        for address in self.place.peers().await? {
-            let connection = WsConnection::connect(&address).await?;
-            let (requests, to_write) = mpsc::channel(self.depth);
-            tasks.spawn(write_and_read(connection, to_write, pending.clone(), self.place.clone()));
-            connections.push(requests);
-        }
-        Ok(WsRequester { connections, pending, _tasks: tasks })
+        Responders::connect::<WsConnection>(&self.place, self.depth).await.map(WsRequester)
     }
 
     async fn responder(&self) -> Result<WsResponder> {
@@ -78,54 +73,46 @@ impl RequestReply for WebSocket {
     }
 }
 
-/// The asking end. Each connection has a task of its own that writes and reads.
-pub struct WsRequester {
-    /// The way to each connection's task.
-    connections: Vec<mpsc::Sender<Message>>,
-    pending: Pending,
-    _tasks: JoinSet<()>,
-}
+/// The asking end.
+pub struct WsRequester(Responders);
 
 impl Requester for WsRequester {
     async fn ask(&self, request: Command) -> Result<Document> {
-        let ticket = self.pending.register()?;
-        let connection = &self.connections[ticket.id() as usize % self.connections.len()];
-        connection.send(message(ticket.id(), &request)).await.context("the responder has left")?;
-        Ok(Document(ticket.reply().await?))
+        websocket::check_size(8 + request.len())?;
+        self.0.ask(request.0).await.map(Document)
     }
 }
 
-/// Takes requests, when all before them are written, and gives each reply to the `ask`
-/// that waits for its identifier.
-async fn write_and_read(
-    mut connection: WsConnection,
-    mut requests: mpsc::Receiver<Message>,
-    pending: Pending,
-    place: Place,
-) {
-    let mut batch = Vec::new();
-    let mut until_closed = async || -> Result<()> {
+impl Exchange for WsConnection {
+    async fn connect(address: &str) -> Result<Self> {
+        Self::connect(address).await
+    }
+
+    async fn exchange(
+        &mut self,
+        requests: &mut mpsc::Receiver<(u64, Bytes)>,
+        pending: &Pending,
+        place: &Place,
+    ) -> Result<()> {
+        let mut batch = Vec::new();
         loop {
             tokio::select! {
-                taken = requests.recv_many(&mut batch, DEPTH.default), if connection.is_flushed() => {
+                taken = requests.recv_many(&mut batch, DEPTH.default), if self.is_flushed() => {
                     if taken == 0 {
                         return Ok(());
                     }
-                    batch.drain(..).try_for_each(|request| connection.put(request))?;
+                    batch.drain(..).try_for_each(|(id, request)| self.put(message(id, &request)))?;
                 }
                 // Waiting for an event writes what was put.
-                event = connection.event() => match event? {
+                event = self.event() => match event? {
                     WsEvent::Written => {}
                     WsEvent::Message(mut body) => {
-                        pending.hand_out_or_skip(body.try_get_u64().ok(), body, &place);
+                        pending.hand_out_or_skip(body.try_get_u64().ok(), body, place);
                     }
-                    WsEvent::Closed => bail!("the responder has closed the connection"),
+                    WsEvent::Closed => return Err(responder_has_closed()),
                 }
             }
         }
-    };
-    if until_closed().await.is_err() {
-        pending.close();
     }
 }
 

@@ -14,17 +14,19 @@
 //! responder that was started again at its address.
 //!
 //! Loses: requests and replies that are on their way, or wait in a socket, when a process dies. If
-//! it was the responder, `ask` ends with an error when the connection breaks, and the next one
-//! tries to connect for up to 30 seconds.
+//! it was the responder, `ask` ends with `ConnectionLost` when the connection breaks, and the next
+//! one connects again to every responder that is there. One that comes back later gets requests
+//! after the next loss.
 //!
 //! Run it with `just lab reqrep-zeromq`, and compare `reqrep-zeromq-dealer`. Watch it: `ss -tnp`.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use tokio::sync::Mutex;
 use zeromq::{RepSocket, ReqSocket, Socket, SocketRecv, SocketSend};
 
 use super::{Command, Document, Matching, RequestReply, Requester, Responder};
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place, Recovery};
+use crate::recovery::ConnectionLost;
 use crate::wire::zmq::{self, Accepting};
 
 /// `reqrep-zeromq`.
@@ -36,6 +38,7 @@ impl Lab for ZeroMq {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self(place.clone()))
@@ -52,7 +55,7 @@ impl RequestReply for ZeroMq {
     type Responder = ZeroMqResponder;
 
     async fn requester(&self) -> Result<ZeroMqRequester> {
-        let turn = Turn { socket: connected(&self.0).await?, unanswered: false };
+        let turn = Turn { socket: connected(&self.0).await?, unanswered: false, lost: None };
         Ok(ZeroMqRequester { place: self.0.clone(), turn: Mutex::new(turn) })
     }
 
@@ -71,8 +74,8 @@ impl RequestReply for ZeroMq {
 
 async fn connected(place: &Place) -> Result<ReqSocket> {
     let mut socket = ReqSocket::new();
-    zmq::connect(&mut socket, place).await?;
-    Ok(socket)
+    // Without its events: REQ tells a loss when it waits for the reply.
+    zmq::connect(&mut socket, place).await.map(|_| socket)
 }
 
 /// The asking end. Those who ask at once take turns at the mutex.
@@ -85,6 +88,8 @@ struct Turn {
     socket: ReqSocket,
     /// A request went out whose reply nobody has taken.
     unanswered: bool,
+    /// How the loss of the connection was noticed, until there is a new one.
+    lost: Option<String>,
 }
 
 impl Requester for ZeroMqRequester {
@@ -93,10 +98,21 @@ impl Requester for ZeroMqRequester {
         if turn.unanswered {
             // The caller before gave up. Closing the old socket also discards the late reply.
             turn.socket = connected(&self.place).await?;
+            if let Some(why) = turn.lost.take() {
+                self.place.reconnected(format_args!("the connection was lost ({why}); a new socket is open"));
+            }
         }
         turn.unanswered = true;
         turn.socket.send(zmq::check(request.0)?.into()).await.context("the request could not be sent")?;
-        let reply = turn.socket.recv().await.context("the responder has left")?;
+        // REQ has chosen one responder, and its loss is an error. The next request connects anew.
+        let reply = match turn.socket.recv().await {
+            Ok(reply) => reply,
+            Err(error) => {
+                self.place.connection_lost(&error);
+                turn.lost = Some(error.to_string());
+                return Err(Error::new(error).context(ConnectionLost));
+            }
+        };
         turn.unanswered = false;
         zmq::single(reply, &self.place).map(Document).context("the reply is not one frame")
     }

@@ -11,11 +11,13 @@
 //!
 //! Survives: a requester that gives up: a reply that comes late is dropped. A requester that reads
 //! no replies: when its queue is full for five seconds, it is disconnected, and the others are
-//! answered. DEALER does not connect again.
+//! answered. A cut connection, and a restart of a responder: DEALER does not connect again, so the
+//! requester opens a new socket, to every responder that is there. One that comes back later gets
+//! requests after the next loss.
 //!
 //! Loses: requests and replies that are queued in a socket, or on their way, when a process dies.
-//! DEALER does not say that a responder has gone: an `ask` that it had may wait until its caller
-//! gives up.
+//! DEALER does not say which responder a request went to: when it loses one, every open `ask` ends
+//! with `ConnectionLost`.
 //!
 //! Run it with `just lab reqrep-zeromq-dealer`. Watch it: `ss -tnp`.
 
@@ -26,15 +28,13 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use tokio::task::{JoinSet, unconstrained};
 use tokio::time::timeout;
-use zeromq::{
-    DealerRecvHalf, DealerSendHalf, DealerSocket, RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage,
-};
+use zeromq::{DealerRecvHalf, DealerSendHalf, DealerSocket, RouterSocket, Socket, SocketSend, ZmqMessage};
 
 use super::{Command, Document, Matching, RequestReply, Requester, Responder};
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place, Recovery};
 use crate::reqrep::correlation::Pending;
 use crate::wire::sockets::PATIENCE;
-use crate::wire::zmq::{self, Accepting};
+use crate::wire::zmq::{self, Accepting, PeerLoss};
 
 /// `reqrep-zeromq-dealer`.
 pub struct ZeroMqDealer(Place);
@@ -46,6 +46,7 @@ impl Lab for ZeroMqDealer {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self(place.clone()))
@@ -63,10 +64,10 @@ impl RequestReply for ZeroMqDealer {
 
     async fn requester(&self) -> Result<DealerRequester> {
         let mut socket = DealerSocket::new();
-        zmq::connect(&mut socket, &self.0).await?;
+        let loss = zmq::connect(&mut socket, &self.0).await?;
         let (send, recv) = socket.split();
         let (pending, mut reader) = (Pending::default(), JoinSet::new());
-        reader.spawn(hand_out(recv, pending.clone(), self.0.clone()));
+        reader.spawn(hand_out(recv, loss, pending.clone(), self.0.clone()));
         Ok(DealerRequester { send: tokio::sync::Mutex::new(send), pending, _reader: reader })
     }
 
@@ -95,15 +96,19 @@ impl Requester for DealerRequester {
 }
 
 /// Gives each reply to the one who waits for it; a late one to nobody.
-async fn hand_out(mut replies: DealerRecvHalf, pending: Pending, place: Place) {
-    while let Ok(reply) = replies.recv().await {
+async fn hand_out(mut replies: DealerRecvHalf, mut loss: PeerLoss, pending: Pending, place: Place) {
+    let why = loop {
+        let reply = match loss.receive(&mut replies).await {
+            Ok(reply) => reply,
+            Err(error) => break error,
+        };
         let (id, body) = match &reply.into_vec()[..] {
             [id, _, body] => (<[u8; 8]>::try_from(&id[..]).ok(), body.clone()),
             _ => (None, Bytes::new()),
         };
         pending.hand_out_or_skip(id.map(u64::from_be_bytes), body, &place);
-    }
-    pending.close();
+    };
+    pending.close_because(&format!("{why:#}"));
 }
 
 /// The answering end: a ROUTER socket.

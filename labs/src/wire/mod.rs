@@ -12,6 +12,7 @@ pub(crate) mod nats;
 pub mod peer_queue;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+pub(crate) mod responders;
 pub mod sockets;
 pub mod stage_end;
 #[cfg(feature = "stomp")]

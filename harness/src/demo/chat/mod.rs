@@ -197,7 +197,7 @@ async fn run(args: &ChatArgs, over: Over, source: Option<Source>, ports: Vec<u16
         if source.is_private() {
             errln!("· starting a private {which} …");
         }
-        let options = Options { durable: true, dir: &guard::session_dir() };
+        let options = Options { durable: true, dir: &guard::session_dir(), settings: &[] };
         let started = match interruptible(Server::start(which, source, &options)).await {
             Some(started) => started?,
             None => return Ok(()),

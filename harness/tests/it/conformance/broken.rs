@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use labs::catalog::Pattern;
 use labs::durable::redis_stream::RedisStream;
-use labs::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use labs::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use labs::oneway::{self as way, OneWay};
 use labs::queue::redis::RedisList;
 use libtest_mimic::Trial;
@@ -320,6 +320,7 @@ impl Lab for Litter {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Nobody;
 
     async fn open(place: &Place) -> Result<Self> {
         way::redis::RedisList::open(place).await.map(Self)

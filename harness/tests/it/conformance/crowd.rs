@@ -67,7 +67,7 @@ fn crowd(handle: &Handle, knobs: BTreeMap<String, usize>, drain: f64) -> Result<
         let mut server = None;
         if let (Some(broker), Some(address)) = (handle.entry.broker, site.init(name, Kind::Sender, 0).address)
         {
-            let options = Options { durable: true, dir: &guard::session_dir() };
+            let options = Options { durable: true, dir: &guard::session_dir(), settings: &[] };
             server = Some(Server::start(broker, &Source::Url(address), &options).await?);
         }
         trial::run(&spec, server.as_mut(), 0, 0, |_| {}).await

@@ -99,6 +99,7 @@ impl Site {
             bind: BTreeMap::new(),
             filter: None,
             measure: None,
+            restarted: false,
         }
     }
 
@@ -158,7 +159,9 @@ pub(crate) fn program(broker: Broker) -> Result<Source, broker::Missing> {
 /// A broker of one's own, to be killed or looked into; its folder goes with the second.
 pub(crate) async fn own(broker: Broker, durable: bool) -> Result<(Server, TempDir)> {
     let dir = tempfile::tempdir().context("no folder for a broker")?;
-    let server = Server::start(broker, &program(broker)?, &Options { durable, dir: dir.path() }).await?;
+    let server =
+        Server::start(broker, &program(broker)?, &Options { durable, dir: dir.path(), settings: &[] })
+            .await?;
     Ok((server, dir))
 }
 

@@ -10,10 +10,10 @@
 //!
 //! Survives: kill -9 of a subscriber: one that comes back takes over what it had not acked
 //! (`XAUTOCLAIM`), and reads on; acks that were not flushed are lost, and these events come again.
-//! Kill -9 of Redis with `appendonly yes`, unless `appendfsync` is `everysec`; all ends get an
-//! error then, and have to join again. An absence of any length: all events since then stay in
-//! memory, until the subscriber is forgotten (`XGROUP DESTROY`). The publisher removes what every
-//! group has acked, and keeps the newest `trim-every` events for plain subscribers (`trim.rs`).
+//! Kill -9 of Redis with `appendonly yes`, unless `appendfsync` is `everysec`; all ends connect and
+//! join again. An absence of any length: all events since then stay in memory, until the subscriber
+//! is forgotten (`XGROUP DESTROY`). The publisher removes what every group has acked, and keeps the
+//! newest `trim-every` events for plain subscribers (`trim.rs`).
 //!
 //! Loses: events that were not confirmed when the publisher or Redis died.
 //!
@@ -29,7 +29,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
 
 use crate::durable::DurablePubSub;
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::pubsub::redis_stream::{REPLAY, RedisStream as Log, StreamSubscriber, event};
 use crate::pubsub::{Event, PubSub, Publisher};
 use crate::queue::{Consumer, Delivery};
@@ -59,6 +59,7 @@ impl Lab for RedisStream {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] =
         &[PREFETCH, TRIM_EVERY, REPLAY, stream::BATCH, group::CLAIM_MS, group::LOOK_MS];
 

@@ -13,8 +13,8 @@
 //!
 //! Survives: kill -9 of a consumer, at once: the broker gives what is in its session to no other,
 //! so another consumer takes the session over, and publishes again what is in it (`sessions.rs`).
-//! Some messages may come twice. When the broker dies, all ends get an error, and have to join
-//! again.
+//! Some messages may come twice. A cut connection, and a restart of the broker: all ends connect
+//! and join again.
 //!
 //! Loses: with kill -9 of Mosquitto, what it had confirmed and not yet saved, since it confirms at
 //! once and saves only from time to time; what was not confirmed when the producer died.
@@ -24,7 +24,7 @@
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place, Recovery};
 use crate::queue::{Consumer, Delivery, Producer, Queue};
 use crate::wire::mqtt::packet::Publish;
 use crate::wire::mqtt::{MqttConnection, QoS, UnackedLimit};
@@ -46,6 +46,7 @@ impl Lab for Mqtt {
     const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
 
     /// Makes sure that there is a session for what is published before a consumer is there.
     async fn open(place: &Place) -> Result<Self> {
@@ -108,6 +109,8 @@ pub struct SessionConsumer {
     /// The session's name.
     id: String,
     watch: SessionWatch,
+    /// Closed in order: the session is listed as free.
+    closed: bool,
 }
 
 impl SessionConsumer {
@@ -116,10 +119,29 @@ impl SessionConsumer {
         let connection = connect(place, &id, prefetch).await?;
         let mut takeover = sessions::Takeover::join(place, &id, qos).await?;
         connection.client.subscribe(&shared_filter(place), qos).await?;
+        takeover.free_abandoned().await?;
         // Only now: the messages of a session that is taken over go to the shared subscription.
         takeover.take_over_free().await?;
         let (place, unacked) = (place.clone(), UnackedLimit::new(prefetch));
-        Ok(Self { connection, unacked, place, qos, skipped: None, id, watch: takeover.watch() })
+        Ok(Self {
+            connection,
+            unacked,
+            place,
+            qos,
+            skipped: None,
+            id,
+            watch: takeover.watch(),
+            closed: false,
+        })
+    }
+}
+
+impl Drop for SessionConsumer {
+    /// The will frees the session, unless the broker has died and could not publish it.
+    fn drop(&mut self) {
+        if !self.closed {
+            sessions::abandon(&self.place, std::mem::take(&mut self.id));
+        }
     }
 }
 
@@ -137,7 +159,11 @@ impl Consumer for SessionConsumer {
                 self.skipped = None;
             }
             self.unacked.room().await;
-            let message = self.connection.incoming.next().await?;
+            let message = tokio::select! {
+                biased;
+                message = self.connection.incoming.next() => message?,
+                failed = self.watch.failed() => return Err(failed),
+            };
             if let Some(attempt) = attempt(&message) {
                 self.unacked.add();
                 let item = message.payload.clone();
@@ -170,7 +196,9 @@ impl Consumer for SessionConsumer {
     async fn close(mut self) -> Result<()> {
         self.flush().await?;
         self.watch.stop().await?;
-        layout::list(&self.place, &self.connection.client, &self.id, FREE).await
+        layout::list(&self.place, &self.connection.client, &self.id, FREE).await?;
+        self.closed = true;
+        Ok(())
         // The connection is dropped without DISCONNECT: the will says once more that it is free.
     }
 }

@@ -10,9 +10,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -21,6 +22,7 @@ use super::layout::{
     FREE, HELD, attempt, connect, entry, id_of, list, publication, session, shared_filter, skip,
 };
 use crate::lab::Place;
+use crate::recovery::disconnected;
 use crate::wire::mqtt::{ConnectSettings, MqttConnection, Publication, QoS, end_session, topic};
 
 /// The session that holds messages until the first consumer is there.
@@ -82,6 +84,21 @@ pub(super) fn new_id() -> String {
     format!("{:016x}", RandomState::new().hash_one(std::process::id()))
 }
 
+/// Sessions of this process whose consumers were dropped without closing, as after a lost connection.
+#[derive(Default)]
+struct Abandoned(Mutex<Vec<String>>);
+
+impl Abandoned {
+    fn list(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Notes that nobody holds this session any more.
+pub(super) fn abandon(place: &Place, id: String) {
+    place.registered(Abandoned::default).list().push(id);
+}
+
 /// Takes over the sessions that other consumers leave, for one consumer.
 pub(super) struct Takeover {
     place: Place,
@@ -105,6 +122,20 @@ impl Takeover {
             takeover.next_change().await?;
         }
         Ok(takeover)
+    }
+
+    /// Lists as free what this process has abandoned: a broker that was restarted has published no
+    /// will, and the messages in such a session would wait for ever.
+    pub(super) async fn free_abandoned(&mut self) -> Result<()> {
+        let abandoned = std::mem::take(&mut *self.place.registered(Abandoned::default).list());
+        for id in abandoned {
+            // One that was taken over already is not there any more.
+            if self.listed.contains_key(&id) {
+                list(&self.place, &self.connection.client, &id, FREE).await?;
+                self.listed.insert(id, false);
+            }
+        }
+        Ok(())
     }
 
     /// Goes on in a task of its own.
@@ -177,8 +208,20 @@ pub(super) struct SessionWatch {
 }
 
 impl SessionWatch {
+    /// Returns when the task has ended by itself, with the reason: its connection was lost.
+    /// Cancel-safe.
+    pub(super) async fn failed(&mut self) -> Error {
+        let Some(task) = &mut self.task else { return std::future::pending().await };
+        let ended = task.await;
+        self.task = None;
+        match ended {
+            Ok(Err(error)) => error.context("the session takeover has ended"),
+            _ => disconnected("the session takeover has ended"),
+        }
+    }
+
     /// Ends the task; a takeover that has begun is finished first.
-    pub(super) async fn stop(mut self) -> Result<()> {
+    pub(super) async fn stop(&mut self) -> Result<()> {
         drop(self.stop.take());
         match self.task.take() {
             Some(task) => task.await.context("the session takeover has panicked")?,

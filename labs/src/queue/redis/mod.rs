@@ -11,7 +11,7 @@
 //! Survives: kill -9 of a consumer: its items are back after `lease-ms`. Kill -9 of Redis with
 //! `appendonly yes`, unless `appendfsync` is `everysec`, the default: that puts off writing while
 //! the disk is busy, and loses what was confirmed meanwhile. A power cut with `appendfsync always`.
-//! All ends get an error when Redis dies, and have to join again. An item that comes again has
+//! All ends connect and join again then, as after a cut connection. An item that comes again has
 //! attempt 2, however often; the items of a consumer that stalls for longer than its lease are
 //! handled twice.
 //!
@@ -29,7 +29,7 @@ use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisResult};
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::queue::{Consumer, Delivery, Producer, Queue};
 use crate::wire::redis::{self as wire, Pipelines, Redis, ResumableRequest};
 pub(crate) use lease::queue;
@@ -59,6 +59,7 @@ impl Lab for RedisList {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[LEASE_MS, WAIT_MS];
 
     async fn open(place: &Place) -> Result<Self> {

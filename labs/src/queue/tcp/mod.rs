@@ -47,7 +47,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 
 use super::{Confirmed, Producer, Queue};
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::wire::frames::FrameConnection;
 use crate::wire::peer_queue::{ConnectionEnd, MultiConsumer, ProducerTask, QueueFrame, heartbeat};
 use outbox::Outbox;
@@ -79,6 +79,7 @@ impl Lab for Tcp {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[FSYNC, LEASE_MS, LINGER_MS];
 
     async fn open(place: &Place) -> Result<Self> {

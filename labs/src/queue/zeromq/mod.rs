@@ -40,7 +40,7 @@ use tokio::time::Instant;
 use zeromq::{DealerSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
 
 use super::{Confirmed, Producer, Queue};
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::wire::peer_queue::{ConnectionEnd, MultiConsumer, ProducerTask, QueueFrame, heartbeat};
 use crate::wire::zmq;
 use memory::MemoryQueue;
@@ -67,6 +67,7 @@ impl Lab for ZeroMq {
     const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[HIGH_WATER, LEASE_MS, LINGER_MS];
 
     async fn open(place: &Place) -> Result<Self> {

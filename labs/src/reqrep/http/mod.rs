@@ -14,9 +14,9 @@
 //! five seconds; a requester does not use one that has been idle for half of that), or is started
 //! again at its address: connections are made when they are needed.
 //!
-//! Loses: requests that a responder had when it died. Their requesters get an error at once, and
-//! cannot know whether they were done. While it is away, requests that would connect to it fail,
-//! too.
+//! Loses: requests that a responder had when it died. Each `ask` ends with `ConnectionLost` at
+//! once, and cannot know whether the work was done. While a responder is away, the others get the
+//! requests; without any, `ask` waits for up to 30 s.
 //!
 //! Run it with `just lab reqrep-http`. Watch it: `curl -v -d body URL`.
 
@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
@@ -43,10 +43,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{Command, Document, Matching, RequestReply, Requester, Responder};
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
+use crate::recovery::{ConnectionLost, Delays, Retry, is_transient};
 use crate::wire::frames::MAX_FRAME;
 use crate::wire::sockets::{Bound, PATIENCE, Socket, serve_each};
 
@@ -75,6 +76,7 @@ impl Lab for Http {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Ours;
     const KNOBS: &'static [Knob] = &[CONNECTIONS];
 
     async fn open(place: &Place) -> Result<Self> {
@@ -95,10 +97,17 @@ impl RequestReply for Http {
         let addresses = self.place.peers().await?;
         let mut idle = VecDeque::new();
         for address in &addresses {
-            idle.push_back(HttpConnection::connect(address).await?);
+            idle.push_back(HttpConnection::connect(address, idle.len()).await?);
         }
         let turns = Semaphore::new(self.connections.max(addresses.len()));
-        Ok(HttpRequester { addresses, turns, idle: Mutex::new(idle), dialled: AtomicUsize::new(0) })
+        let servers = addresses.into_iter().map(|address| Server { address, lost: Mutex::default() });
+        Ok(HttpRequester {
+            servers: servers.collect(),
+            turns,
+            idle: Mutex::new(idle),
+            dialled: AtomicUsize::new(0),
+            place: self.place.clone(),
+        })
     }
 
     async fn responder(&self) -> Result<HttpResponder> {
@@ -120,11 +129,19 @@ impl RequestReply for Http {
 
 /// The asking end. Connections are made when they are needed.
 pub struct HttpRequester {
-    addresses: Vec<String>,
+    servers: Vec<Server>,
     turns: Semaphore,
     /// Connections without a request.
     idle: Mutex<VecDeque<HttpConnection>>,
     dialled: AtomicUsize,
+    place: Place,
+}
+
+/// A responder, as its requester sees it.
+struct Server {
+    address: String,
+    /// How its loss was noticed, while it is away.
+    lost: Mutex<Option<String>>,
 }
 
 impl HttpRequester {
@@ -139,19 +156,68 @@ impl HttpRequester {
                 return Ok(connection);
             }
         }
-        let next = self.dialled.fetch_add(1, Ordering::Relaxed);
-        HttpConnection::connect(&self.addresses[next % self.addresses.len()]).await
+        let limit = Delays::default().limit;
+        let (mut retry, until) = (Retry::new(Delays::default()), Instant::now() + limit);
+        loop {
+            sleep(retry.delay()).await;
+            // The next server that is here. One that was killed refuses at once.
+            let mut latest = anyhow!("this requester has no responder");
+            for _ in 0..self.servers.len() {
+                let at = self.dialled.fetch_add(1, Ordering::Relaxed) % self.servers.len();
+                match HttpConnection::connect(&self.servers[at].address, at).await {
+                    Ok(connection) => {
+                        if let Some(why) = self.servers[at].lost().take() {
+                            self.place.reconnected(retry.reopened(&why));
+                        }
+                        return Ok(connection);
+                    }
+                    Err(error) => {
+                        self.notice(at, &error);
+                        latest = error;
+                    }
+                }
+            }
+            if Instant::now() > until {
+                bail!("no responder has answered for {limit:?}: {latest:#}");
+            }
+        }
+    }
+
+    /// Notes that a server is away; it is told once.
+    fn notice(&self, server: usize, error: &Error) {
+        let mut lost = self.servers[server].lost();
+        if lost.is_none() {
+            let why = format!("{error:#}");
+            self.place.connection_lost(&why);
+            *lost = Some(why);
+        }
+    }
+}
+
+impl Server {
+    fn lost(&self) -> MutexGuard<'_, Option<String>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Requester for HttpRequester {
     async fn ask(&self, request: Command) -> Result<Document> {
+        let len = request.len();
+        ensure!(len <= MAX_BODY, "a request of {len} bytes is too long; at most {MAX_BODY} are possible");
         let _turn = self.turns.acquire().await.context("this requester has left")?;
         let mut connection = self.connection().await?;
         // A caller that gives up here drops the connection with the answer to come.
-        let reply = connection.post(request.0).await?;
-        self.idle().push_back(connection);
-        Ok(Document(reply))
+        match connection.post(request.0).await {
+            Ok(reply) => {
+                self.idle().push_back(connection);
+                Ok(Document(reply))
+            }
+            Err(error) if is_transient(&error) => {
+                self.notice(connection.server, &error);
+                Err(error.context(ConnectionLost))
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -160,19 +226,21 @@ impl Requester for HttpRequester {
 struct HttpConnection {
     requests: SendRequest<Full<Bytes>>,
     host: String,
+    /// Which server it is.
+    server: usize,
     /// Until when its server keeps it open for certain, without a request.
     usable_until: Instant,
 }
 
 impl HttpConnection {
     /// Connects to a server that has announced itself.
-    async fn connect(address: &str) -> Result<Self> {
+    async fn connect(address: &str, server: usize) -> Result<Self> {
         let (stream, _) = Socket::connect(address).await?.into_tcp()?;
         let (requests, connection) = handshake(TokioIo::new(stream)).await?;
         // Ends when `requests` is dropped. What breaks it breaks the request as well.
         tokio::spawn(connection);
         let host = address.trim_start_matches(SCHEME).trim_end_matches('/').to_owned();
-        Ok(Self { requests, host, usable_until: Instant::now() + PATIENCE / 2 })
+        Ok(Self { requests, host, server, usable_until: Instant::now() + PATIENCE / 2 })
     }
 
     /// Whether another request can be made, once the last is answered. A server closes a

@@ -17,13 +17,13 @@ async fn server(name: &str) -> (JoinSet<()>, String) {
 #[tokio::test]
 async fn a_status_is_an_error_and_the_connection_stays() {
     let (_server, address) = server("status").await;
-    let mut connection = HttpConnection::connect(&address).await.expect("it listens");
+    let mut connection = HttpConnection::connect(&address, 0).await.expect("it listens");
     let error = connection.post("no".into()).await.expect_err("unavailable");
     assert!(error.to_string().contains("503"), "{error}");
     let error = connection.post(vec![0; MAX_BODY + 1].into()).await.expect_err("too long");
     let refused = error.to_string().contains("413") || !connection.is_open().await;
     assert!(refused, "{error}");
-    let mut connection = HttpConnection::connect(&address).await.expect("it listens");
+    let mut connection = HttpConnection::connect(&address, 0).await.expect("it listens");
     for body in ["yes", "yes again", ""] {
         assert!(connection.is_open().await);
         assert_eq!(connection.post(body.into()).await.expect("an answer"), body);

@@ -30,6 +30,7 @@ use lapin::options::{BasicQosOptions, ExchangeDeleteOptions, QueueDeleteOptions}
 use lapin::{Channel, Confirmation, Connection, ConnectionProperties, Consumer};
 
 use crate::lab::Place;
+use crate::recovery::{Disconnected, disconnected};
 use crate::wire::window::Window;
 pub(crate) use acks::Acks;
 
@@ -38,6 +39,10 @@ pub(crate) use acks::Acks;
 const IN_FLIGHT: usize = 1024;
 /// And at most so many bytes of them.
 const BYTES_IN_FLIGHT: usize = 4 * 1024 * 1024;
+
+/// Both sides send a frame at least this often, seconds, when there is nothing else to send. A link
+/// that is silent for two of them counts as lost.
+const HEARTBEAT: u16 = 4;
 
 /// A connection with one channel on it. RabbitMQ stops reading from a connection that
 /// publishes too fast, its acks included, so every end of a lab has its own.
@@ -53,7 +58,10 @@ impl AmqpConnection {
     pub(crate) async fn open(place: &Place) -> Result<Self> {
         let address = place.broker()?;
         let properties = ConnectionProperties::default().with_connection_name(place.role().into());
-        let connection = Connection::connect_uri(address.amqp_uri()?, properties)
+        let mut uri = address.amqp_uri()?;
+        // One that the user has set in the address stays.
+        uri.query.heartbeat.get_or_insert(HEARTBEAT);
+        let connection = Connection::connect_uri(uri, properties)
             .await
             .with_context(|| format!("cannot connect to RabbitMQ at {address}"))?;
         let channel = Rc::new(connection.create_channel().await.context("cannot open a channel")?);
@@ -82,7 +90,8 @@ pub(crate) const fn window() -> Window {
 /// The next delivery of a consumer; an error when there cannot be another one.
 pub(crate) async fn next(consumer: &mut Consumer) -> Result<Delivery> {
     let next = consumer.next().await;
-    next.context("RabbitMQ has cancelled this consumer")?.context("lost the connection to RabbitMQ")
+    next.context(Disconnected::new("RabbitMQ has cancelled this consumer"))?
+        .context("lost the connection to RabbitMQ")
 }
 
 /// An error unless the message is stored: an ack says that every queue that wants the message
@@ -90,8 +99,13 @@ pub(crate) async fn next(consumer: &mut Consumer) -> Result<Delivery> {
 pub(crate) fn stored(confirmation: Confirmation) -> Result<()> {
     match confirmation {
         Confirmation::Ack(None) => Ok(()),
-        Confirmation::Ack(Some(_)) => bail!("RabbitMQ returned the message: its queue is gone"),
-        Confirmation::Nack(_) | Confirmation::NotRequested => bail!("RabbitMQ did not take the message"),
+        // The queue is declared anew when the connection is.
+        Confirmation::Ack(Some(_)) => {
+            Err(disconnected("RabbitMQ returned the message: its queue is gone, or not there yet"))
+        }
+        // A quorum queue without a leader, say.
+        Confirmation::Nack(_) => Err(disconnected("RabbitMQ did not take the message")),
+        Confirmation::NotRequested => bail!("RabbitMQ did not take the message"),
     }
 }
 

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use anyhow::{Context as _, Result, bail};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use crate::recovery::disconnected;
 use crate::wire::sockets::Socket;
 
 /// Longest frame, bytes. A length above it is a broken or hostile peer.
@@ -133,7 +134,10 @@ impl FrameConnection {
     pub(super) fn end(&self) -> Result<Option<Bytes>> {
         match self.input.len() {
             0 => Ok(None),
-            some => bail!("the peer closed in the middle of a frame, after {some} bytes of it"),
+            some => {
+                let why = format!("the peer closed in the middle of a frame, after {some} bytes of it");
+                Err(disconnected(why))
+            }
         }
     }
 

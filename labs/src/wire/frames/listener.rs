@@ -118,10 +118,13 @@ impl FrameListener {
     }
 
     /// The next frame of any connection. What was put is written while this waits.
-    /// `None` when all connections have ended, and a frame had come over one. Cancel-safe.
+    /// `None` when all connections have ended, and a frame had come over one; the call after that
+    /// waits for others. Cancel-safe.
     pub async fn next(&mut self) -> Option<(ConnectionId, Bytes)> {
         self.closed.clear();
-        poll_fn(|cx| self.poll_next(cx)).await
+        let next = poll_fn(|cx| self.poll_next(cx)).await;
+        self.heard &= next.is_some();
+        next
     }
 
     /// As [`FrameListener::next`], and says which connections have ended; waits while
@@ -154,7 +157,7 @@ impl FrameListener {
     }
 
     /// Whether somebody was here, and all have left.
-    pub fn all_have_left(&self) -> bool {
+    fn all_have_left(&self) -> bool {
         self.heard && self.connections.is_empty()
     }
 

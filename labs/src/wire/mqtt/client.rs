@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::in_flight::{Confirmation, ConfirmationSender, InFlight};
+use crate::recovery::Disconnected;
 
 /// What a PUBLISH packet is made of.
 #[derive(Default)]
@@ -66,13 +67,17 @@ impl MqttClient {
             }
             None => self.0.client.try_publish(topic, qos, retain, body),
         };
-        handed.ok().context("the client does not take the message")
+        handed.ok().context(Disconnected::new("the client does not take the message"))
     }
 
     /// PUBACK (at QoS 1) or PUBREC (at QoS 2): accepts the acknowledgement of a message.
     pub(crate) async fn ack(&self, message: &Publish) -> Result<()> {
         self.0.in_flight.room_for_ack().await?;
-        self.0.client.try_ack(message).ok().context("the client does not take the acknowledgement")
+        self.0
+            .client
+            .try_ack(message)
+            .ok()
+            .context(Disconnected::new("the client does not take the acknowledgement"))
     }
 
     /// Returns when all that was accepted is written, and above QoS 0 confirmed.
@@ -92,7 +97,7 @@ impl MqttClient {
         let (sender, confirmation) = ConfirmationSender::pair();
         self.0.in_flight.request(sender);
         let handed = self.0.client.try_subscribe(filter, qos);
-        handed.ok().with_context(|| format!("the client does not take a subscription to {filter}"))?;
+        handed.ok().context(Disconnected::new("the client does not take a subscription"))?;
         confirmation.wait().await.with_context(|| format!("cannot subscribe to {filter}"))
     }
 
@@ -100,14 +105,22 @@ impl MqttClient {
     pub(crate) async fn unsubscribe(&self, filter: &str) -> Result<()> {
         let (sender, confirmation) = ConfirmationSender::pair();
         self.0.in_flight.request(sender);
-        self.0.client.try_unsubscribe(filter).ok().context("the client does not take it")?;
+        self.0
+            .client
+            .try_unsubscribe(filter)
+            .ok()
+            .context(Disconnected::new("the client does not take it"))?;
         confirmation.wait().await.with_context(|| format!("cannot end the subscription to {filter}"))
     }
 
     /// DISCONNECT, after a flush: the broker publishes no will. What still comes in is dropped.
     pub(super) async fn disconnect(self, mut incoming: IncomingMessages) -> Result<()> {
         self.flush().await?;
-        self.0.client.try_disconnect().ok().context("the client does not take DISCONNECT")?;
+        self.0
+            .client
+            .try_disconnect()
+            .ok()
+            .context(Disconnected::new("the client does not take DISCONNECT"))?;
         while incoming.messages.recv().await.is_some() {}
         Ok(())
     }

@@ -13,6 +13,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::answer::{puback, pubcomp, pubrec, suback};
 use super::in_flight::InFlight;
+use crate::recovery::disconnected;
 
 /// Connects, and returns what the broker says to that.
 pub(super) async fn connack(events: &mut EventLoop) -> Result<ConnAck> {
@@ -53,12 +54,12 @@ pub(super) async fn run(
                 Packet::Publish(message) if drops => match incoming.try_send(message) {
                     Ok(()) => {}
                     Err(TrySendError::Full(_)) => in_flight.dropped(),
-                    Err(TrySendError::Closed(_)) => break "nobody reads any more".to_owned(),
+                    Err(TrySendError::Closed(_)) => break disconnected("nobody reads any more"),
                 },
                 Packet::Publish(message) => {
                     let taken = incoming.send(message).await;
                     if taken.is_err() {
-                        break "nobody reads any more".to_owned();
+                        break disconnected("nobody reads any more");
                     }
                 }
                 Packet::PubAck(ack) => in_flight.confirmed(ack.pkid, puback(ack.reason)),
@@ -72,7 +73,7 @@ pub(super) async fn run(
                 _ => {}
             },
             Ok(Event::Outgoing(_)) => {}
-            Err(error) => break error.to_string(),
+            Err(error) => break error.into(),
         }
     };
     in_flight.end(&why);

@@ -10,6 +10,7 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::answer::{Answer, Refusal};
+use crate::recovery::{Disconnected, disconnected, is_transient};
 
 /// Messages in flight at once; one of more than `UNIT` bytes counts as several, so that they are
 /// 4 MiB at most.
@@ -38,8 +39,8 @@ struct State {
     requests: VecDeque<ConfirmationSender>,
     /// The first refusal of a message whose confirmation nobody awaits.
     refused: Option<Refusal>,
-    /// Why the connection has ended.
-    ended: Option<String>,
+    /// Why the connection has ended, and whether a new one may help.
+    ended: Option<(String, bool)>,
 }
 
 struct Entry {
@@ -77,7 +78,11 @@ impl InFlight {
 
     /// Notes down a message that is handed over now.
     pub(super) fn accept(&self, room: usize, confirm: Option<ConfirmationSender>) {
-        self.lock().unwritten.push_back(Entry { room, confirm });
+        let mut state = self.lock();
+        // After the end nobody would confirm it: dropped, it is answered at once.
+        if state.ended.is_none() {
+            state.unwritten.push_back(Entry { room, confirm });
+        }
     }
 
     /// Notes down a SUBSCRIBE or UNSUBSCRIBE that is handed over now.
@@ -132,9 +137,9 @@ impl InFlight {
     }
 
     /// The connection has ended: everyone who waits gets an error.
-    pub(super) fn end(&self, why: &str) {
+    pub(super) fn end(&self, why: &Error) {
         let mut state = self.lock();
-        state.ended.get_or_insert_with(|| why.to_owned());
+        state.ended.get_or_insert_with(|| (format!("{why:#}"), is_transient(why)));
         state.unwritten.clear();
         state.unconfirmed.clear();
         state.requests.clear();
@@ -145,8 +150,8 @@ impl InFlight {
     /// Why the connection has ended.
     pub(super) fn why(&self) -> Error {
         match &self.lock().ended {
-            Some(why) => anyhow!("the connection has ended: {why}"),
-            None => anyhow!("the connection has been given up"),
+            Some(ended) => ended_because(ended),
+            None => disconnected("the connection has been given up"),
         }
     }
 
@@ -159,8 +164,8 @@ impl InFlight {
             changed.as_mut().enable();
             {
                 let mut state = self.lock();
-                if let Some(why) = &state.ended {
-                    bail!("the connection has ended: {why}");
+                if let Some(ended) = &state.ended {
+                    return Err(ended_because(ended));
                 }
                 if let Some(Refusal::Because(why)) = state.refused.take() {
                     bail!("the broker did not take a message: {why}");
@@ -193,6 +198,11 @@ impl InFlight {
     }
 }
 
+fn ended_because((why, transient): &(String, bool)) -> Error {
+    let text = format!("the connection has ended: {why}");
+    if *transient { disconnected(text) } else { anyhow!(text) }
+}
+
 /// Tells whoever awaits the confirmation what became of a message or a request.
 pub(super) struct ConfirmationSender(oneshot::Sender<Answer>);
 
@@ -215,9 +225,16 @@ pub(crate) struct Confirmation(oneshot::Receiver<Answer>);
 impl Confirmation {
     /// Returns when the broker has accepted it; an error when it has refused.
     pub(crate) async fn wait(self) -> Result<()> {
-        match self.0.await.context("the connection ended before the broker had answered")? {
+        match self
+            .0
+            .await
+            .context(Disconnected::new("the connection ended before the broker had answered"))?
+        {
             Ok(()) => Ok(()),
-            Err(Refusal::Nobody) => bail!("the broker has dropped the message: nobody has subscribed"),
+            // A broker that was restarted may have lost the sessions: they are made when it is joined.
+            Err(Refusal::Nobody) => {
+                Err(disconnected("the broker has dropped the message: nobody has subscribed"))
+            }
             Err(Refusal::Because(why)) => bail!("the broker refused: {why}"),
         }
     }
@@ -302,7 +319,7 @@ mod tests {
         let in_flight = InFlight::default();
         let (unwritten, (asked, answer)) = (send(&in_flight), ConfirmationSender::pair());
         in_flight.request(asked);
-        in_flight.end("broken pipe");
+        in_flight.end(&disconnected("broken pipe"));
         assert!(told(unwritten).expect("at once").is_err());
         assert!(told(answer).expect("at once").is_err());
         for error in

@@ -5,7 +5,9 @@
 //! What became of a message is read off the loop's events: when it is written, the loop names
 //! its packet identifier; when the broker confirms it, that identifier comes again.
 //!
-//! - [`MqttConnection`] connects as [`ConnectSettings`] say. It is not resumed when it is lost.
+//! - [`MqttConnection`] connects as [`ConnectSettings`] say. `rumqttc` would resume it and could not
+//!   say what was lost: when it is lost, every call returns an error, and [`crate::recovery`] makes
+//!   a new one. A session continues there.
 //! - [`MqttClient`] sends packets: PUBLISH, SUBSCRIBE, UNSUBSCRIBE, acknowledgements.
 //! - [`IncomingMessages`] are read no faster than they are taken, or dropped and counted.
 //! - `event_loop` is the task that polls the client; `in_flight` has what was handed over and
@@ -56,8 +58,8 @@ const LARGEST: u32 = 268_435_455;
 /// cannot answer heartbeats then, and is to be cut off for that as late as possible.
 const LONGEST_KEEP_ALIVE: u64 = 65_535;
 /// The keep-alive of a client that always reads, in seconds: the broker notices after one and a
-/// half of it that the client's host has vanished.
-const KEEP_ALIVE: u64 = 30;
+/// half of it that the link is silent, the client after two.
+const KEEP_ALIVE: u64 = 5;
 /// A session that never expires.
 const NEVER: u32 = u32::MAX;
 

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{self, ContextBuilder};
 use async_nats::jetstream::stream;
@@ -17,14 +17,15 @@ use futures_util::{FutureExt, StreamExt};
 
 use super::NatsConnection;
 use crate::lab::Place;
+use crate::recovery::disconnected;
 use crate::wire::window::Window;
 
 /// Messages that are published and not yet confirmed, at most.
 const IN_FLIGHT: usize = 1024;
 /// The same in bytes.
 const IN_FLIGHT_BYTES: usize = 4 * 1024 * 1024;
-/// The client's default of five seconds fails a busy server, not a dead one.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// How long an answer may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often to try to create a stream, and how long to wait in between. nats-server 2.9 does
 /// two things not in one step. With the last stream it removes the folder of all streams, also
@@ -114,7 +115,9 @@ impl JetStreamDelivery {
                 Ok(Some(Self { message, attempt, stream_sequence, consumer_sequence }))
             }
             (None, Some(status)) => {
-                bail!("JetStream says {status}: {}", message.description.unwrap_or_default())
+                // The consumer is gone, or the server is being stopped: joining again makes a new one.
+                let said = message.description.unwrap_or_default();
+                Err(disconnected(format!("JetStream says {status}: {said}")))
             }
             (None, None) => {
                 place.message_skipped("a message that JetStream did not deliver");

@@ -2,8 +2,8 @@
 //! and acknowledge; here is what is the same for all of them and is not their mechanism.
 //!
 //! - [`NatsConnection`]: a connection that is never resumed. `async-nats` reconnects by itself
-//!   and cannot say what was missed in between, so here a lost connection is final, and every
-//!   call that waits returns an error. It also hands commands over to the client's task and
+//!   and cannot say what was missed in between. So here every call that waits returns an error
+//!   when the connection is lost, and [`crate::recovery`] makes a new one. It also hands commands over to the client's task and
 //!   makes round trips.
 //! - [`CountedSubscription`]: the only subscription of a connection. It reports at its end how
 //!   many messages the client has dropped. For NATS core, where a slow reader loses messages.
@@ -21,13 +21,14 @@ use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use async_nats::{Client, ConnectOptions, Message, Request, Subscriber};
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
 use tokio::task::unconstrained;
 
 use crate::lab::{Knob, Login, Place};
+use crate::recovery::{Disconnected, disconnected};
 
 pub(crate) mod jetstream;
 pub(crate) mod subjects;
@@ -38,6 +39,11 @@ pub(crate) const HIGH_WATER: Knob = Knob::new(
     262_144,
     "Messages that wait in a subscription before the client drops new ones.",
 );
+/// The client sends a PING so often, and gives the connection up when two of them were not answered:
+/// a silent link is noticed within 6 s.
+const PING: Duration = Duration::from_secs(2);
+/// Connecting may take so long.
+const CONNECT: Duration = Duration::from_secs(5);
 /// Commands that wait for the client's own task, which writes them to the socket.
 const COMMANDS: usize = 4096;
 
@@ -69,6 +75,8 @@ impl NatsConnection {
             .name(place.role())
             .subscription_capacity(place.knob(HIGH_WATER).max(1))
             .client_capacity(COMMANDS)
+            .ping_interval(PING)
+            .connection_timeout(CONNECT)
             // A caller who cannot wait for ever has a timeout of its own.
             .request_timeout(None)
             // Names of places and topics have only characters that a subject may have.
@@ -98,7 +106,11 @@ impl NatsConnection {
         let mut lost = self.lost.clone();
         tokio::select! {
             biased;
-            done = action => done.context("NATS did not do it"),
+            done = action => done.map_err(|error| {
+                let error = anyhow::Error::new(error).context("NATS did not do it");
+                // It may say nothing of the connection.
+                if *self.lost.borrow() { error.context(Disconnected::new("lost the connection to NATS")) } else { error }
+            }),
             _ = lost.wait_for(|lost| *lost) => connection_lost(),
         }
     }
@@ -127,14 +139,14 @@ impl NatsConnection {
     pub(crate) async fn next(&mut self, messages: &mut Subscriber) -> Result<Message> {
         tokio::select! {
             biased;
-            message = messages.next() => message.context("NATS has ended the subscription"),
+            message = messages.next() => message.context(Disconnected::new("NATS has ended the subscription")),
             _ = self.lost.wait_for(|lost| *lost) => connection_lost(),
         }
     }
 }
 
 fn connection_lost<T>() -> Result<T> {
-    bail!("NATS has closed the connection: this end fell too far behind, or NATS stopped")
+    Err(disconnected("NATS has closed the connection: this end fell too far behind, or NATS stopped"))
 }
 
 /// The only subscription of a connection, which counts what the client drops.

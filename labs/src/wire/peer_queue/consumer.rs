@@ -67,6 +67,9 @@ pub struct MultiConsumer {
     /// The way to each producer's connection.
     to_write: Vec<mpsc::Sender<QueueFrame>>,
     batch: usize,
+    /// Of each producer, whether its connection is lost at present.
+    lost: Vec<bool>,
+    place: Place,
     _tasks: JoinSet<()>,
 }
 
@@ -102,7 +105,8 @@ impl MultiConsumer {
         let unacked = UnackedDeliveries::new(ways.len(), prefetch);
         // Half of what may be held: the producer delivers on while acks are on their way.
         let batch = (limit / 2).clamp(1, ACKS);
-        let mut joined = Self { unacked, events, to_write: ways, batch, _tasks: tasks };
+        let (lost, place) = (vec![false; ways.len()], place.clone());
+        let mut joined = Self { unacked, events, to_write: ways, batch, lost, place, _tasks: tasks };
         while !(0..joined.unacked.producers()).all(|producer| joined.unacked.is_connected(producer)) {
             joined.event().await?;
         }
@@ -117,8 +121,19 @@ impl MultiConsumer {
 
     fn handle(&mut self, (producer, event): (usize, Event)) -> Result<()> {
         match event {
-            Event::Received(frame) => self.unacked.received(producer, frame),
-            Event::Disconnected => self.unacked.disconnected(producer),
+            Event::Received(frame) => {
+                self.unacked.received(producer, frame);
+                if self.lost[producer] && self.unacked.is_connected(producer) {
+                    self.lost[producer] = false;
+                    self.place.reconnected(format_args!("producer {producer} is back"));
+                }
+            }
+            Event::Disconnected => {
+                self.unacked.disconnected(producer);
+                if !std::mem::replace(&mut self.lost[producer], true) {
+                    self.place.connection_lost(format_args!("producer {producer} is away"));
+                }
+            }
             Event::Failed(error) => return Err(error),
         }
         Ok(())

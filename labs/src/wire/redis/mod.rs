@@ -14,6 +14,9 @@
 //! - [`RedisSocket`]: a plain TCP or Unix socket, for labs that speak the protocol themselves.
 //! - [`remove_keys`]: how a lab removes what it made.
 //!
+//! A link that is silent is noticed: an answer takes at most 5 s, one that waits for messages 1 s
+//! longer, and a subscriber that hears nothing for 3 s sends a PING.
+//!
 //! It promises that commands of one connection are written in order while fewer than
 //! 16,384 of them wait for their answer, and that an error in an answer comes out of the next call that waits.
 //!
@@ -34,15 +37,19 @@ use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{AsyncConnectionConfig, Client};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
 use crate::lab::{BrokerAddress, Login, Place};
 pub(crate) use pipelines::{CommandBatch, PIPELINE_BYTES, Pipelines};
 pub(crate) use resumable::ResumableRequest;
 pub(crate) use socket::RedisSocket;
 
-/// How long an answer may take. The crate's default of half a second fails a server that is
-/// busy, not one that is dead.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// How long an answer may take: then the link is silent, and the connection counts as lost. The
+/// crate's default of half a second fails a server that is busy, not one that is dead.
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How long a command waits for messages before it is given again. An answer that takes longer than
+/// this and [`ANSWER_WITHIN`] does not come any more.
+pub(crate) const WAIT: Duration = Duration::from_secs(1);
 
 /// Commands of one connection that may wait to be written. When so many wait, further ones
 /// queue up for a place, and the crate lets a new one overtake those that have just got theirs:
@@ -70,13 +77,13 @@ impl Redis {
 
     /// A connection for commands that are answered at once.
     pub(crate) async fn connect(&self) -> Result<MultiplexedConnection> {
-        self.connection(Some(ANSWER_WITHIN)).await
+        self.connection(ANSWER_WITHIN).await
     }
 
-    /// A connection for commands that wait: `BLMPOP` may take for ever. What is written behind
-    /// such a command waits with it, so it has a connection of its own.
+    /// A connection for commands that wait, for at most [`WAIT`]: `BLMPOP`, say. What is written
+    /// behind such a command waits with it, so it has a connection of its own.
     pub(crate) async fn connect_to_wait(&self) -> Result<MultiplexedConnection> {
-        self.connection(None).await
+        self.connection(WAIT + ANSWER_WITHIN).await
     }
 
     /// A plain socket, after login, for labs that write and read Redis's protocol themselves.
@@ -91,16 +98,18 @@ impl Redis {
             }
             socket.write_all(&auth.arg(password).get_packed_command()).await?;
             let mut answer = [0; 5];
-            socket.read_exact(&mut answer).await.context("Redis did not answer to AUTH")?;
+            timeout(ANSWER_WITHIN, socket.read_exact(&mut answer))
+                .await?
+                .context("Redis did not answer to AUTH")?;
             ensure!(&answer == b"+OK\r\n", "Redis refused the login");
         }
         Ok(socket)
     }
 
-    async fn connection(&self, answer_within: Option<Duration>) -> Result<MultiplexedConnection> {
+    async fn connection(&self, answer_within: Duration) -> Result<MultiplexedConnection> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(ANSWER_WITHIN))
-            .set_response_timeout(answer_within)
+            .set_response_timeout(Some(answer_within))
             .set_pipeline_buffer_size(WAITING);
         let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
         connecting.await.with_context(|| format!("cannot connect to Redis at {}", self.address))

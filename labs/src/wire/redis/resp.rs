@@ -7,16 +7,23 @@
 //! subscriber.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
-use super::RedisSocket;
+use super::{ANSWER_WITHIN, RedisSocket};
+use crate::recovery::disconnected;
 
 /// Longest string Redis itself allows (`proto-max-bulk-len`).
 const LONGEST: usize = 512 << 20;
 
+/// A subscriber that hears nothing for so long asks whether Redis is there, and waits as long for
+/// the answer.
+const QUIET: Duration = Duration::from_secs(3);
+const LOST: &str = "lost the connection to Redis";
 /// How much is read at once.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -60,7 +67,7 @@ impl RespWriter {
     /// The answers must be read, or Redis would in the end no longer read our commands.
     pub(crate) async fn write(&mut self, left: usize) -> Result<()> {
         self.answered(left).await?;
-        self.socket.write_all(&self.buffer).await.context("lost the connection to Redis")?;
+        timeout(ANSWER_WITHIN, self.socket.write_all(&self.buffer)).await?.context(LOST)?;
         self.buffer.clear();
         self.unanswered += std::mem::take(&mut self.unwritten);
         Ok(())
@@ -69,8 +76,10 @@ impl RespWriter {
     /// Waits until at most `left` commands are not answered.
     pub(crate) async fn answered(&mut self, left: usize) -> Result<()> {
         while self.unanswered > left {
-            let read = self.socket.read_buf(&mut self.answers).await;
-            ensure!(read.context("lost the connection to Redis")? > 0, "Redis has closed the connection");
+            let read = timeout(ANSWER_WITHIN, self.socket.read_buf(&mut self.answers)).await?;
+            if read.context(LOST)? == 0 {
+                return Err(disconnected("Redis has closed the connection"));
+            }
             // An answer is `:NUMBER`, on a line of its own.
             while let Some((_, _, end)) = header(&self.answers, 0)? {
                 self.answers.advance(end);
@@ -86,28 +95,44 @@ impl RespWriter {
 pub(crate) struct RespReader {
     socket: RedisSocket,
     unread: BytesMut,
+    /// Nothing has come since a PING.
+    pinged: bool,
 }
 
 impl RespReader {
     pub(crate) fn of(socket: RedisSocket) -> Self {
-        Self { socket, unread: BytesMut::new() }
+        Self { socket, unread: BytesMut::new(), pinged: false }
     }
 
     /// The last two parts of the next reply: a message's channel and body. Cancel-safe.
     pub(crate) async fn last_two(&mut self) -> Result<(Bytes, Bytes)> {
         loop {
-            if let Some(parts) = split_reply(&mut self.unread)? {
-                return Ok(parts);
+            if let Some((channel, body)) = split_reply(&mut self.unread)? {
+                if channel == "pong" && body.is_empty() {
+                    continue;
+                }
+                return Ok((channel, body));
             }
             if self.unread.capacity() - self.unread.len() < READ_BYTES / 8 {
                 self.unread.reserve(READ_BYTES);
             }
-            let read =
-                self.socket.read_buf(&mut self.unread).await.context("lost the connection to Redis")?;
-            ensure!(
-                read > 0,
-                "Redis has closed the connection: this end fell too far behind, or Redis stopped"
-            );
+            let read = match timeout(QUIET, self.socket.read_buf(&mut self.unread)).await {
+                Ok(read) => read.context(LOST)?,
+                // Nothing is published, or the link is silent: Redis answers to a PING.
+                Err(_) if !std::mem::replace(&mut self.pinged, true) => {
+                    timeout(ANSWER_WITHIN, self.socket.write_all(b"*1\r\n$4\r\nPING\r\n"))
+                        .await?
+                        .context(LOST)?;
+                    continue;
+                }
+                Err(_) => return Err(disconnected("Redis has not answered to a PING")),
+            };
+            self.pinged = false;
+            if read == 0 {
+                return Err(disconnected(
+                    "Redis has closed the connection: this end fell too far behind, or Redis stopped",
+                ));
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::lab::BrokerAddress;
+use crate::wire::sockets::keep_alive;
 
 /// A connection to Redis, without a client library.
 pub(crate) enum RedisSocket {
@@ -25,6 +26,7 @@ impl RedisSocket {
         let endpoint = address.endpoint("redis")?;
         let socket = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.with_context(about)?;
         socket.set_nodelay(true)?;
+        keep_alive(&socket);
         Ok(Self::Tcp(socket))
     }
 }

@@ -15,6 +15,9 @@
 //! - [`Subscription`] is a subscriber as its publisher sees it, where there is no broker to keep
 //!   filters.
 //!
+//! The kernel probes an idle TCP connection (`keepalive`): one whose link is silent is lost after
+//! 5 s. On a Unix socket there is no link.
+//!
 //! Anybody who reaches the address can connect, so a peer that breaks the protocol is expected.
 //! It costs its own connection, which is counted at the place
 //! ([`Place::peer_disconnected`]), and nothing else: a listener has at most [`MAX_CONNECTIONS`],
@@ -24,6 +27,7 @@
 mod acceptor;
 mod connections;
 mod file;
+mod keepalive;
 mod room;
 #[cfg(any(feature = "apps", feature = "zeromq"))]
 mod stream;
@@ -43,6 +47,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use bytes::{BufMut as _, BytesMut};
 pub use connections::{ConnectionId, Connections};
 use file::SocketFile;
+pub(crate) use keepalive::keep_alive;
 pub use room::{Room, Share};
 #[cfg(any(feature = "apps", feature = "zeromq"))]
 pub(crate) use stream::PeerStream;
@@ -97,6 +102,7 @@ macro_rules! either {
 impl Stream {
     fn tcp(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
+        keep_alive(&stream);
         Ok(Self::Tcp(stream))
     }
 }

@@ -8,6 +8,8 @@ use anyhow::{Context as _, Error, Result, bail, ensure};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
+use crate::recovery::disconnected;
+
 /// Longest command and headers together, bytes. Somebody's message may come with as many headers
 /// as one frame of AMQP has room for, 128 KiB, and with escapes they become twice as long.
 pub const MAX_HEAD: usize = 512 << 10;
@@ -209,6 +211,8 @@ pub struct Codec {
     /// The frame whose body is not there yet, with its length where it was announced.
     begun: Option<(Frame, Option<usize>)>,
     looked_at: usize,
+    /// How often something has come, heart-beats included.
+    heard: u64,
 }
 
 impl Encoder<Outgoing<'_>> for Codec {
@@ -224,6 +228,7 @@ impl Decoder for Codec {
     type Error = Error;
 
     fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Frame>> {
+        self.heard += 1;
         if self.begun.is_none() {
             let Some(end) = self.end_of_head(input)? else { return Ok(None) };
             self.looked_at = 0;
@@ -253,9 +258,23 @@ impl Decoder for Codec {
         self.looked_at = 0;
         Ok(self.begun.take().map(|(frame, _)| Frame { body, ..frame }))
     }
+
+    fn decode_eof(&mut self, input: &mut BytesMut) -> Result<Option<Frame>> {
+        match self.decode(input)? {
+            None if !input.is_empty() || self.begun.is_some() => {
+                Err(disconnected("RabbitMQ has closed the connection in the middle of a frame"))
+            }
+            frame => Ok(frame),
+        }
+    }
 }
 
 impl Codec {
+    /// Grows whenever something comes, be it a heart-beat.
+    pub(super) fn heard(&self) -> u64 {
+        self.heard
+    }
+
     /// Where the empty line behind the headers ends. Line ends between frames, which may be
     /// heart-beats, are skipped.
     fn end_of_head(&mut self, input: &mut BytesMut) -> Result<Option<usize>> {

@@ -12,7 +12,7 @@ use tokio::task::unconstrained;
 use tokio_util::codec::Framed;
 
 use super::codec::{Codec, Command, Frame, Outgoing, encode};
-use super::{connect, refusal};
+use super::{CLOSED, connect, next_frame, refusal};
 use crate::lab::Place;
 
 /// A connection with one subscription. It is read when somebody wants a message: what a slow
@@ -61,7 +61,7 @@ impl ConsumerConnection {
                     if !self.messages.is_empty() {
                         continue;
                     }
-                    self.frames.next().await
+                    Some(next_frame(&mut self.frames, |frames| frames.codec().heard()).await)
                 }
             };
             self.take(frame)?;
@@ -116,8 +116,8 @@ impl ConsumerConnection {
     async fn answer(&mut self) -> Result<()> {
         self.write().await?;
         while self.answered < self.asked {
-            let frame = self.frames.next().await;
-            self.take(frame)?;
+            let frame = next_frame(&mut self.frames, |frames| frames.codec().heard()).await;
+            self.take(Some(frame))?;
         }
         Ok(())
     }
@@ -141,7 +141,7 @@ impl ConsumerConnection {
     }
 
     fn take(&mut self, frame: Option<Result<Frame>>) -> Result<()> {
-        let frame = frame.context("RabbitMQ has closed the connection")??;
+        let frame = frame.context(CLOSED)??;
         match frame.command {
             Command::Message => self.messages.push_back(frame),
             Command::Receipt => self.answered += 1,

@@ -22,13 +22,18 @@ pub mod codec;
 mod consumer;
 mod producer;
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Error, Result, anyhow};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{SinkExt, Stream, StreamExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_util::codec::Framed;
 
 use crate::lab::Place;
 use crate::printable::printable_bytes;
+use crate::recovery::{Disconnected, disconnected};
+use crate::wire::sockets::keep_alive;
 use codec::{Codec, Outgoing};
 pub(crate) use codec::{Command, Frame};
 pub(crate) use consumer::ConsumerConnection;
@@ -37,35 +42,62 @@ pub(crate) use producer::ProducerConnection;
 /// How much is read at once.
 const READ_BYTES: usize = 64 << 10;
 
-/// Connects, and logs in at the virtual host of the broker's address. No
-/// heart-beats are asked for: the kernel tells when a local peer has gone.
+/// RabbitMQ sends something at least so often: a heart-beat when there is nothing else.
+const HEART_BEAT_MS: &str = "0,3000";
+/// A link is silent when nothing has come for so long: two heart-beats, and a second.
+const SILENT: Duration = Duration::from_secs(7);
+
+/// Connects, and logs in at the virtual host of the broker's address. Asks for heart-beats, and
+/// promises none: RabbitMQ notices by itself that a client's host has gone, or never.
 async fn connect(place: &Place) -> Result<Framed<TcpStream, Codec>> {
     let endpoint = place.endpoint("stomp")?;
     let socket = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.with_context(|| {
         format!("cannot connect to RabbitMQ's STOMP plugin at {endpoint}; is it enabled?")
     })?;
     socket.set_nodelay(true)?;
+    keep_alive(&socket);
     let (user, password) = endpoint.login.as_ref().map_or(("", ""), |(user, password)| (user, password));
     let mut frames = Framed::with_capacity(socket, Codec::default(), READ_BYTES);
     let headers = [
         ("accept-version", "1.2"),
         ("host", place.broker()?.vhost()),
-        ("heart-beat", "0,0"),
+        ("heart-beat", HEART_BEAT_MS),
         ("login", user),
         ("passcode", password),
     ];
     frames.send(Outgoing { command: Command::Connect, headers: &headers, body: b"" }).await?;
-    let answer = frames.next().await.context("RabbitMQ has closed the connection")??;
+    let answer = next_frame(&mut frames, |frames| frames.codec().heard()).await?;
     match answer.command {
         Command::Connected => Ok(frames),
         _ => Err(refusal(&answer)),
     }
 }
 
+/// The next frame. An error when the connection has ended, or when the link is silent. `heard`
+/// counts what has come. Cancel-safe.
+async fn next_frame<S>(frames: &mut S, heard: impl Fn(&S) -> u64) -> Result<Frame>
+where
+    S: Stream<Item = Result<Frame>> + Unpin,
+{
+    loop {
+        let before = heard(frames);
+        match timeout(SILENT, frames.next()).await {
+            Ok(frame) => return frame.context(CLOSED)?,
+            Err(_) if heard(frames) != before => {}
+            Err(_) => return Err(disconnected("RabbitMQ has sent nothing for 7 s, not even a heart-beat")),
+        }
+    }
+}
+
+const CLOSED: Disconnected = Disconnected::new("RabbitMQ has closed the connection");
+
 /// The error that an ERROR frame reports. RabbitMQ closes the connection after some of them.
 fn refusal(frame: &Frame) -> Error {
     let message = frame.header("message").unwrap_or_default();
-    anyhow!("RabbitMQ says {}: {}", printable_bytes(message.as_bytes()), printable_bytes(&frame.body))
+    let (title, body) = (printable_bytes(message.as_bytes()), printable_bytes(&frame.body));
+    let text = format!("RabbitMQ says {title}: {body}");
+    // It cancels a subscription whose queue has gone, or whose node is stopping.
+    if message.contains("cancelled") { disconnected(text) } else { anyhow!(text) }
 }
 
 /// The destination that is this place's queue. RabbitMQ declares it, durable,

@@ -2,9 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context as _, Error, Result, anyhow, bail};
+use anyhow::{Context as _, Error, Result, anyhow};
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
@@ -12,8 +11,9 @@ use tokio::task::JoinHandle;
 use tokio_util::codec::FramedRead;
 
 use super::codec::{Codec, Command, Frame, Outgoing, encode};
-use super::{READ_BYTES, connect, refusal};
+use super::{READ_BYTES, connect, next_frame, refusal};
 use crate::lab::Place;
+use crate::recovery::{disconnected, is_transient};
 use crate::reqrep::correlation::Pending;
 use crate::wire::window::Window;
 
@@ -47,8 +47,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     unwritten: BytesMut,
-    /// Why nothing can be sent any more.
-    ended: Option<String>,
+    /// Why nothing can be sent any more, and whether a new connection may help.
+    ended: Option<(String, bool)>,
 }
 
 impl ProducerConnection {
@@ -76,8 +76,8 @@ impl ProducerConnection {
     /// [`ProducerConnection::write`].
     pub(crate) fn put(&self, command: Command, headers: &[(&str, &str)], body: &[u8]) -> Result<()> {
         let mut state = self.shared.lock();
-        if let Some(why) = &state.ended {
-            bail!("{why}");
+        if let Some(ended) = &state.ended {
+            return Err(ended_because(ended));
         }
         encode(Outgoing { command, headers, body }, &mut state.unwritten)?;
         if state.unwritten.len() >= WRITE_AT {
@@ -166,14 +166,21 @@ impl Shared {
     fn check(&self) -> Result<usize> {
         let state = self.lock();
         match &state.ended {
-            Some(why) => bail!("{why}"),
+            Some(ended) => Err(ended_because(ended)),
             None => Ok(state.unwritten.len()),
         }
     }
 
     fn why(&self) -> Error {
-        anyhow!(self.lock().ended.clone().unwrap_or_else(|| "the connection is closed".to_owned()))
+        match &self.lock().ended {
+            Some(ended) => ended_because(ended),
+            None => disconnected("the connection is closed"),
+        }
     }
+}
+
+fn ended_because((why, transient): &(String, bool)) -> Error {
+    if *transient { disconnected(why.clone()) } else { anyhow!("{why}") }
 }
 
 /// Writes and reads until the connection ends. Then everybody who waits gets the reason.
@@ -186,7 +193,7 @@ async fn carry(
 ) {
     let reading = async {
         loop {
-            let frame = read.next().await.context("RabbitMQ has closed the connection")??;
+            let frame = next_frame(&mut read, |read| read.decoder().heard()).await?;
             match frame.command {
                 Command::Receipt => {
                     let id = frame.header("receipt-id").and_then(|id| id.parse().ok());
@@ -211,7 +218,7 @@ async fn carry(
     // Reading comes first: an ERROR frame says why, before a write notices that the connection is
     // closed.
     let ended = tokio::select! { biased; ended = reading => ended, ended = writing => ended };
-    shared.lock().ended = ended.err().map(|error| format!("{error:#}"));
+    shared.lock().ended = ended.err().map(|error| (format!("{error:#}"), is_transient(&error)));
     receipts.close();
     shared.written.notify_waiters();
 }

@@ -36,9 +36,12 @@ impl WsListener {
     }
 
     /// The next message of any connection. What was put is written while this waits.
-    /// `None` when all connections have ended, and a message had come over one. Cancel-safe.
+    /// `None` when all connections have ended, and a message had come over one; the call after that
+    /// waits for others. Cancel-safe.
     pub async fn next(&mut self) -> Option<(ConnectionId, Bytes)> {
-        poll_fn(|cx| self.poll_next(cx)).await
+        let next = poll_fn(|cx| self.poll_next(cx)).await;
+        self.heard &= next.is_some();
+        next
     }
 
     /// Accepts a message for a connection. A peer that has left misses it.

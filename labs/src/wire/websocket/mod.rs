@@ -52,7 +52,11 @@ pub async fn bind(place: &Place) -> Result<Bound> {
 
 /// An error if the message is too long.
 pub fn check(message: &Message) -> Result<()> {
-    let size = message.len();
+    check_size(message.len())
+}
+
+/// An error if a message of so many bytes is too long.
+pub fn check_size(size: usize) -> Result<()> {
     ensure!(size <= MAX_MESSAGE, "a message of {size} bytes is too long; at most {MAX_MESSAGE} are possible");
     Ok(())
 }

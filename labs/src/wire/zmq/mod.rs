@@ -18,16 +18,19 @@ mod listener;
 
 use std::fmt::Display;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Error, Result, ensure};
 use bytes::Bytes;
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
 pub use gauge::Gauge;
 pub use listener::Accepting;
+use tokio::net::TcpStream;
 use zeromq::util::PeerIdentity;
-use zeromq::{RouterSocket, Socket, SocketRecv, ZmqError, ZmqMessage};
+use zeromq::{RouterSocket, Socket, SocketEvent, SocketRecv, ZmqError, ZmqMessage};
 
 use super::frames::MAX_FRAME;
 use super::sockets::Bound;
 use crate::lab::Place;
+use crate::recovery::{Disconnected, disconnected};
 
 /// Binds a free port of the loopback device (or the one this role had before), and announces it.
 /// Keep what this returns as long as the socket.
@@ -62,16 +65,65 @@ pub async fn receive(socket: &mut impl SocketRecv) -> Result<ZmqMessage> {
     }
 }
 
-/// Connects to every binder that has announced itself.
-pub async fn connect(socket: &mut impl Socket, place: &Place) -> Result<()> {
-    for address in place.peers().await? {
-        let address = format!("tcp://{}", address.trim_start_matches("tcp://"));
-        socket
-            .connect(&address)
-            .await
-            .with_context(|| format!("cannot connect to {address}; is the other side running?"))?;
+/// Connects to every binder that has announced itself; an error if none of them can be reached. What
+/// is returned tells when the socket loses one of them. One that is away is left out until the
+/// socket is made anew.
+pub async fn connect(socket: &mut impl Socket, place: &Place) -> Result<PeerLoss> {
+    let events = PeerLoss(Box::new(socket.monitor()));
+    let addresses = place.peers().await?;
+    let (mut connected, mut latest) = (0, None);
+    for address in &addresses {
+        let host = address.trim_start_matches("tcp://");
+        let about = || format!("cannot connect to {host}; is the other side running?");
+        // The crate tries for half a minute: the others must not wait for one that is away.
+        let is_here = match addresses.len() {
+            1 => Ok(()),
+            _ => TcpStream::connect(host).await.map(drop),
+        };
+        match is_here.with_context(about) {
+            Ok(()) => {
+                socket.connect(&format!("tcp://{host}")).await.with_context(about)?;
+                connected += 1;
+            }
+            Err(error) => latest = Some(error),
+        }
     }
-    Ok(())
+    match latest {
+        Some(error) if connected == 0 => Err(error),
+        _ => Ok(events),
+    }
+}
+
+/// Says when a socket that connects has lost a peer: the crate does not connect again, and a socket
+/// without peers is silent.
+pub struct PeerLoss(Box<dyn Stream<Item = SocketEvent> + Send + Unpin>);
+
+impl PeerLoss {
+    /// Returns when a peer is lost, with the error that says so. Cancel-safe.
+    pub async fn lost(&mut self) -> Error {
+        loop {
+            match self.0.next().await {
+                Some(SocketEvent::Disconnected(_)) => return disconnected("the other side has left"),
+                Some(_) => {}
+                // Some sockets tell nothing: their calls return errors.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// As [`PeerLoss::lost`], if that is so already.
+    pub fn is_lost(&mut self) -> Option<Error> {
+        self.lost().now_or_never()
+    }
+
+    /// The next message of a socket that connects. Cancel-safe.
+    pub async fn receive(&mut self, socket: &mut impl SocketRecv) -> Result<ZmqMessage> {
+        tokio::select! {
+            biased;
+            message = socket.recv() => message.context(Disconnected::new("the ØMQ connection broke")),
+            lost = self.lost() => Err(lost),
+        }
+    }
 }
 
 /// The only frame of a message. `None` for a message of several frames, or of none, which is

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use labs::catalog::{Pattern, Visitor as _};
-use labs::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use labs::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 
 use super::transport::{KNOB, SimulatedTransport};
 use super::wire::Wire;
@@ -41,6 +41,7 @@ impl Lab for SimulatedLab {
     const OVERLOAD: Overload = Overload::Stores;
     const KNOBS: &'static [Knob] = &[KNOB];
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Nobody;
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone() })

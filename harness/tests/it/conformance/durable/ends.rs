@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use labs::durable::DurablePubSub;
-use labs::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use labs::lab::{Broker, Guarantee, Join, Lab, Overload, Place, Recovery};
 use labs::pubsub::{Event, Publisher};
 use labs::queue::{Consumer, Delivery};
 use labs::topic::{Filter, Topic};
@@ -23,6 +23,7 @@ impl<L: DurablePubSub> Lab for Kept<L> {
     const GUARANTEE: Guarantee = L::GUARANTEE;
     const OVERLOAD: Overload = L::OVERLOAD;
     const JOIN: Join = L::JOIN;
+    const RECOVERY: Recovery = L::RECOVERY;
 
     async fn open(place: &Place) -> Result<Self> {
         L::open(place).await.map(Self)

@@ -14,7 +14,7 @@ use std::sync::{Arc, LazyLock};
 
 use anyhow::{Result, bail, ensure};
 use bytes::Bytes;
-use labs::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place};
+use labs::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use labs::oneway::{OneWay, Receiver, Sender};
 use labs::pipeline::{Pipeline, Sharing, Stage};
 use labs::queue::{Consumer, Delivery, Producer, Queue};
@@ -47,8 +47,7 @@ pub(super) mod fault {
         TWICE NEVER_AGAIN UNFAIR
         CONFIRMS_EARLY IGNORES_PREFETCH ACKED_AGAIN UNMARKED KEEPS
         MISSES BACKWARDS NEVER_FORGETS
-        DROPS_EARLY DROPS_ON
-        TURNS_AWAY
+        DROPS_EARLY DROPS_ON TURNS_AWAY
         ENDS_AT_FOREIGN IGNORES_FOREIGN FOREIGN_AGAIN
     }
 }
@@ -95,6 +94,7 @@ impl<const SAYS: u8> Lab for Faulty<SAYS> {
         _ => Overload::Waits,
     };
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Nobody;
     const KNOBS: &'static [Knob] = &[FAULT, HIGH_WATER, durable::PREFETCH];
 
     async fn open(place: &Place) -> Result<Self> {

@@ -5,7 +5,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use harness::roles::{Handle, Handles};
 use labs::catalog::Visitor as _;
-use labs::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use labs::lab::{Broker, Guarantee, Join, Lab, Overload, Place, Recovery};
 use labs::queue::tcp::Tcp;
 use labs::queue::{Confirmed, Consumer, Delivery, Queue};
 
@@ -40,6 +40,7 @@ impl<const FAULT: u8> Lab for Outbox<FAULT> {
     const GUARANTEE: Guarantee = Guarantee::Durable;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Nobody;
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone(), whole: Tcp::open(place).await? })

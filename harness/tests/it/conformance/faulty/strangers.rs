@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use labs::lab::{Broker, Guarantee, Join, Lab, Overload, Place};
+use labs::lab::{Broker, Guarantee, Join, Lab, Overload, Place, Recovery};
 use labs::oneway::{OneWay, Receiver, Sender};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -27,6 +27,7 @@ impl<const FAULT: u8> Lab for Listening<FAULT> {
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
+    const RECOVERY: Recovery = Recovery::Nobody;
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self(place.clone()))
