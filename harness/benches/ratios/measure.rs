@@ -63,7 +63,7 @@ impl Stand {
         if let Some((broker, durable)) = broker {
             let source = broker::find(broker, &BTreeMap::new())?;
             self.durable = durable;
-            let options = Options { durable, dir: &guard::session_dir() };
+            let options = Options { durable, dir: &guard::session_dir(), settings: &[] };
             self.server = Some(self.runtime.block_on(Server::start(broker, &source, &options))?);
         }
         Ok(())

@@ -28,7 +28,7 @@ pub use choice::{Choice, Choices, address, for_another_terminal};
 pub use find::{Missing, find, find_on, version_of};
 pub use install::install;
 pub use ports::free as free_port;
-pub use private_options::Options;
+pub use private_options::{Options, check_setting};
 pub use requirements::Needs;
 pub use server::Server;
 pub use source::Source;

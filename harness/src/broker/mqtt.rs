@@ -54,7 +54,11 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
     if rustix::process::geteuid().is_root() {
         config.push_str("user root\n");
     }
-    for (name, value) in SETTINGS {
+    let own = |name: &str| options.settings.iter().any(|(own, _)| own == name);
+    for (name, value) in SETTINGS.into_iter().filter(|(name, _)| !own(name)) {
+        config.push_str(&format!("{name} {value}\n"));
+    }
+    for (name, value) in options.settings {
         config.push_str(&format!("{name} {value}\n"));
     }
     let file = dir.path().join("mosquitto.conf");

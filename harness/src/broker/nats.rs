@@ -23,10 +23,13 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
     let port = ports::free()?;
     let path = dir.path().display().to_string();
     let name = dir.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let config = format!(
+    let mut config = format!(
         "server_name: {name:?}\nlisten: \"127.0.0.1:{port}\"\nmax_payload: {MAX_PAYLOAD}\n\
          jetstream {{ store_dir: {path:?} }}\n"
     );
+    for (name, value) in options.settings {
+        config.push_str(&format!("{name}: {value}\n"));
+    }
     let file = dir.path().join("nats.conf");
     std::fs::write(&file, config)
         .with_context(|| format!("cannot write {}; is the disk full?", file.display()))?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use labs::lab::Guarantee;
 use tempfile::TempDir;
 
@@ -14,6 +14,56 @@ pub struct Options<'a> {
     pub durable: bool,
     /// The folder in which it gets one of its own.
     pub dir: &'a Path,
+    /// Settings of its own, each with its value, which [`check_setting`] has let through.
+    pub settings: &'a [(String, String)],
+}
+
+/// Settings that decide where a private broker listens and writes, and who may come in.
+const OURS: [&str; 21] = [
+    "port",
+    "bind",
+    "unixsocket",
+    "dir",
+    "daemonize",
+    "protected-mode",
+    "include",
+    "loadmodule",
+    "pidfile",
+    "logfile",
+    "listener",
+    "persistence_location",
+    "allow_anonymous",
+    "user",
+    "plugin",
+    "include_dir",
+    "log_dest",
+    "server_name",
+    "listen",
+    "default_user",
+    "default_pass",
+];
+
+/// Refuses what is no setting that can be given to a private broker.
+///
+/// # Errors
+/// When its name or value cannot stand in a configuration file, or it is one that `lab` sets itself.
+pub fn check_setting(name: &str, value: &str) -> Result<()> {
+    let in_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let in_value = |c: char| c.is_ascii_graphic() && !"'\"`#\\;{}".contains(c) || c == ' ';
+    ensure!(
+        !name.is_empty() && name.len() <= 100 && name.chars().all(in_name),
+        "`{name}` is not the name of a setting"
+    );
+    ensure!(
+        !value.is_empty() && value.len() <= 200 && value.chars().all(in_value),
+        "`{value}` is not a value that `{name}` can have here"
+    );
+    let base = name.split('.').next().unwrap_or(name);
+    ensure!(
+        !OURS.contains(&base) && !["listeners", "stomp", "mqtt", "management"].contains(&base),
+        "`{name}` is set by lab itself for a private broker"
+    );
+    Ok(())
 }
 
 /// A broker's answer about itself.

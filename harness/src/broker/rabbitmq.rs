@@ -50,12 +50,13 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
         std::fs::write(dir.path().join(name), text)
             .with_context(|| format!("cannot write {}; is the disk full?", inside(name)))
     };
+    let own: String = options.settings.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
     write(
         "rabbitmq.conf",
         &format!(
             "listeners.tcp.1 = 127.0.0.1:{amqp}\ndefault_user = lab\ndefault_pass = {password}\n\
              stomp.listeners.tcp.1 = 127.0.0.1:{stomp}\nmqtt.listeners.tcp.1 = 127.0.0.1:{mqtt}\n\
-             log.console = true\nlog.console.level = info\nlog.file = false\n"
+             log.console = true\nlog.console.level = info\nlog.file = false\n{own}"
         ),
     )?;
     write("enabled_plugins", "[rabbitmq_mqtt,rabbitmq_stomp].\n")?;

@@ -26,7 +26,7 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
     let path = dir.path().display().to_string();
     let append = if options.durable { "yes" } else { "no" };
     // Everything sits on the command line: no file of the system's is read.
-    let args: Vec<String> = [
+    let mut args: Vec<String> = [
         ["--port", &port],
         ["--bind", "127.0.0.1"],
         ["--protected-mode", "yes"],
@@ -44,6 +44,8 @@ pub(super) fn launch(program: &Path, options: &Options<'_>) -> Result<Private> {
     .into_iter()
     .map(str::to_owned)
     .collect();
+    // The last of two counts.
+    args.extend(options.settings.iter().flat_map(|(name, value)| [format!("--{name}"), value.clone()]));
     let env = vec![
         ("PATH".to_owned(), super::private_options::system_path()),
         ("HOME".to_owned(), path),

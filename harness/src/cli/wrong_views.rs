@@ -320,8 +320,12 @@ impl EventRecorder<'_> {
         source: &Source,
         brokers: &mut BTreeMap<String, String>,
     ) -> Result<Server> {
-        let server =
-            Server::start(broker, source, &Options { durable: false, dir: &guard::session_dir() }).await?;
+        let server = Server::start(
+            broker,
+            source,
+            &Options { durable: false, dir: &guard::session_dir(), settings: &[] },
+        )
+        .await?;
         brokers.insert(broker.to_string(), server.version().to_owned());
         Ok(server)
     }

@@ -146,7 +146,7 @@ async fn look(broker: Broker, choices: &Choices) -> Found {
         Source::Url(address) => {
             found.place = Some(address.to_string());
             let dir = guard::session_dir();
-            let options = Options { durable: false, dir: &dir };
+            let options = Options { durable: false, dir: &dir, settings: &[] };
             Server::start(broker, &source, &options).await.map(|server| {
                 found.left_out = left_out(&source, &server);
                 server.version().to_owned()

@@ -10,15 +10,23 @@ use labs::topic::Topic;
 use super::send_loop::MessageSink;
 
 /// A sender as a sink.
-pub(super) struct SenderSink<S>(pub(super) S);
+pub(super) struct SenderSink<S> {
+    pub(super) sender: S,
+    /// A flush confirms what was sent, and that is noted.
+    pub(super) confirms: bool,
+}
 
 impl<S: Sender> MessageSink for SenderSink<S> {
     #[inline]
+    fn confirms(&self) -> bool {
+        self.confirms
+    }
+    #[inline]
     async fn put(&mut self, body: Bytes) -> Result<()> {
-        self.0.send(body).await
+        self.sender.send(body).await
     }
     async fn flush(&mut self) -> Result<()> {
-        self.0.flush().await
+        self.sender.flush().await
     }
 }
 

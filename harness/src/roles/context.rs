@@ -1,6 +1,8 @@
 //! The context of a measured role: its instructions, its account, and its line to the
 //! supervisor.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use labs::lab::{Knob, Place};
 use tokio::sync::{mpsc, watch};
@@ -17,6 +19,9 @@ use crate::stats;
 
 /// The time that a role has to end after `stop`, ns.
 pub const LEAVE: u64 = 5 * clock::SECOND;
+
+/// Between two looks for peers, where all have left.
+const NEWCOMERS: Duration = Duration::from_millis(5);
 
 /// The context of a running role.
 pub(super) struct RoleContext {
@@ -78,8 +83,9 @@ impl RoleContext {
         Ok(self.measure()?.load.messages.filter(|_| self.is_backlog().is_ok_and(|yes| yes)).map(share))
     }
 
-    /// When this sender's messages are due, at a rate; `None` for other loads.
-    pub(super) fn schedule(&self) -> Result<Option<Schedule>> {
+    /// When this sender's messages are due behind the first `sent`, at a rate; `None` for other
+    /// loads. One that is started again is late with what was due meanwhile.
+    pub(super) fn schedule(&self, sent: u64) -> Result<Option<Schedule>> {
         let measure = self.measure()?;
         let share = Share {
             seed: measure.seed,
@@ -87,7 +93,13 @@ impl RoleContext {
             senders: self.init.senders,
             length_ns: measure.warmup_ns + measure.measure_ns,
         };
-        Ok(Schedule::new(&measure.load, share))
+        let mut schedule = Schedule::new(&measure.load, share);
+        if let Some(schedule) = &mut schedule {
+            for _ in 0..sent {
+                let _ = schedule.next();
+            }
+        }
+        Ok(schedule)
     }
 
     /// How many messages were due in each interval: the schedule says it again,
@@ -96,7 +108,7 @@ impl RoleContext {
         let measure = self.measure()?;
         let length = measure.warmup_ns + measure.measure_ns;
         let mut series = Vec::new();
-        for due in self.schedule()?.into_iter().flatten().take_while(|due| *due < length) {
+        for due in self.schedule(0)?.into_iter().flatten().take_while(|due| *due < length) {
             let at = (due / INTERVAL) as usize;
             series.resize(series.len().max(at + 1), Interval::default());
             series[at].offered += 1;
@@ -110,6 +122,16 @@ impl RoleContext {
         async move {
             // An error means that the supervisor has ended, which is a stop as well.
             let _ = stopped.wait_for(|stop| *stop).await;
+        }
+    }
+
+    /// All peers have left: waits a moment, then others may have come. `false`: the supervisor
+    /// says stop.
+    pub(super) async fn await_newcomers(stop: &mut (impl Future<Output = ()> + Unpin)) -> bool {
+        tokio::select! {
+            biased;
+            () = stop => false,
+            () = tokio::time::sleep(NEWCOMERS) => true,
         }
     }
 

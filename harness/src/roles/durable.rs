@@ -51,7 +51,10 @@ pub(super) async fn run<L: DurablePubSub, R: Recording>(context: RoleContext) ->
 struct Confirmed<P>(TopicSink<P>);
 
 impl<P: Publisher> MessageSink for Confirmed<P> {
-    const CONFIRMS: bool = true;
+    #[inline]
+    fn confirms(&self) -> bool {
+        true
+    }
     #[inline]
     async fn put(&mut self, body: Bytes) -> Result<()> {
         self.0.put(body).await

@@ -115,11 +115,26 @@ async fn listen(mut inbox: mpsc::UnboundedReceiver<ToRole>, directory: Arc<Direc
 /// Shows what others did wrong: in the account of a role that is measured, else as an event.
 async fn note_incidents(place: Place, counters: Option<Arc<Counters>>, outbox: Outbox) {
     let mut incidents = place.incidents().watch();
+    let mut told = IncidentCounts::default();
     while incidents.changed().await.is_ok() {
         let counts = incidents.borrow_and_update().clone();
+        let latest = counts.latest.clone().unwrap_or_default();
+        // The times of these count. They come no faster than the role tries to connect.
+        let lost = counts.connections_lost > told.connections_lost;
+        let back = counts.reconnects > told.reconnects;
+        if counters.is_some() && lost {
+            outbox(FromRole::Event(Event::new(What::ConnectionLost, latest.clone())));
+        }
+        if counters.is_some() && back {
+            outbox(FromRole::Event(Event::new(What::Reconnected, latest)));
+        }
         match &counters {
             Some(counters) => note(counters, &counts),
             None => outbox(FromRole::Event(Event::new(What::Incident, counts.to_string()))),
+        }
+        told = counts;
+        if lost || back {
+            continue;
         }
         // A flood of incidents is told a few times a second.
         tokio::time::sleep(INCIDENT_PAUSE).await;

@@ -2,6 +2,8 @@
 //! role fails.
 
 use anyhow::Result;
+use labs::recovery::ConnectionLost;
+use labs::reqrep::NoResponder;
 
 /// For errors that come one after the other: the first few are refusals, then
 /// it is a failure.
@@ -19,6 +21,11 @@ impl ErrorBudget {
     }
 
     pub(super) fn failure(&mut self, error: anyhow::Error) -> Result<()> {
+        // All requests that were open fail with their connection, and it is opened again; if it
+        // cannot be, the lab says so. A responder that was killed may come back.
+        if error.is::<ConnectionLost>() || error.is::<NoResponder>() {
+            return Ok(());
+        }
         self.0 += 1;
         if self.0 >= Self::LIMIT {
             return Err(error.context(format!("{} messages in a row were refused", self.0)));

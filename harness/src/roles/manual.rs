@@ -58,7 +58,7 @@ impl RoleContext {
 
 /// A sender or a ventilator.
 pub(super) async fn sender(mut context: RoleContext, sender: AnySender) -> Result<()> {
-    let mut way = SenderSink(sender);
+    let mut way = SenderSink { sender, confirms: false };
     context.ready();
     while let Some(act) = context.act().await {
         match act {
@@ -71,7 +71,7 @@ pub(super) async fn sender(mut context: RoleContext, sender: AnySender) -> Resul
             other => context.cannot(&other),
         }
     }
-    way.0.close().await
+    way.sender.close().await
 }
 
 /// A publisher.
@@ -269,7 +269,7 @@ pub(super) async fn worker(
 ) -> Result<()> {
     let outbox = context.outbox.clone();
     tokio::select! {
-        ended = settle(&mut context, tasks, Some(SenderSink(results))) => return ended,
+        ended = settle(&mut context, tasks, Some(SenderSink { sender: results, confirms: false })) => return ended,
         stop = heard_stop(&mut orders) => stop?,
     }
     outbox(FromRole::Event(Event::new(What::Ended, STOP)));

@@ -30,10 +30,10 @@ async fn send<L: OneWay, R: Recording>(context: &RoleContext, sender: L::Sender)
     let mut in_flight_window =
         InFlightWindow::open(context, &["receiver-0".to_owned()], Progress::Highest, lossy::<L>())?;
     let mut sends = context.sender_recorder::<R>(window)?;
-    let mut sink = SenderSink(sender);
+    let mut sink = SenderSink { sender, confirms: false };
     send_loop::drive(context, &mut sink, &mut sends, &mut in_flight_window, window).await?;
     send_loop::mark(context, &mut sink, &mut sends).await?;
-    sink.0.close().await?;
+    sink.sender.close().await?;
     context.report(Some((sends, in_flight_window.cost())), None, meter).await
 }
 
@@ -56,7 +56,12 @@ async fn receive<R: Recording>(context: &RoleContext, mut receiver: impl Receive
                 () = &mut stop => break,
             },
         };
-        let Some(body) = body else { break stop.await };
+        let Some(body) = body else {
+            if RoleContext::await_newcomers(&mut stop).await {
+                continue;
+            }
+            break;
+        };
         receipts.take(&body, false);
     }
     context.report(None, Some(receipts), meter).await

@@ -4,7 +4,7 @@
 
 use anyhow::{Context as _, Result};
 use futures_util::FutureExt;
-use labs::lab::{Knob, Lab as _};
+use labs::lab::{Guarantee, Knob, Lab as _};
 use labs::oneway::Sender;
 use labs::pipeline::{Pipeline, Stage as PipelineStage};
 use labs::pubsub::PubSub as _;
@@ -77,10 +77,12 @@ async fn ventilate<L: Pipeline, R: Recording>(context: &RoleContext, tasks: L::P
     let mut in_flight_window =
         InFlightWindow::open(context, &["sink-0".to_owned()], Progress::Count, lossy::<L>())?;
     let mut sends = context.sender_recorder::<R>(window)?;
-    let mut sink = SenderSink(tasks);
+    // In a run under faults each confirmation counts; else a pipeline is measured end to end.
+    let confirms = context.measure()?.record && L::GUARANTEE > Guarantee::AtMostOnce;
+    let mut sink = SenderSink { sender: tasks, confirms };
     send_loop::drive(context, &mut sink, &mut sends, &mut in_flight_window, window).await?;
     context.stop().await;
-    sink.0.close().await?;
+    sink.sender.close().await?;
     context.report(Some((sends, in_flight_window.cost())), None, meter).await
 }
 
@@ -110,7 +112,12 @@ async fn work<C: Consumer<Item = bytes::Bytes>, R: Recording>(
                 }
             }
         };
-        let Some(task) = task else { break stop.await };
+        let Some(task) = task else {
+            if RoleContext::await_newcomers(&mut stop).await {
+                continue;
+            }
+            break;
+        };
         workbench.work(&task.item).await?;
         results.send(task.item).await?;
         settled.push(task.receipt);

@@ -63,8 +63,10 @@ pub(super) fn filter<L: PubSub>(asked: Option<&str>, measured: bool) -> Result<F
 async fn publish<L: PubSub, R: Recording>(context: &RoleContext, publisher: L::Publisher) -> Result<()> {
     let mut sink = TopicSink { publisher, topic: topic()? };
     context.ready();
-    let window =
-        if L::JOIN == Join::Probed { probe::<R>(context, &mut sink).await? } else { context.go().await? };
+    let window = match probes::<L>(context) {
+        true => probe::<R>(context, &mut sink).await?,
+        false => context.go().await?,
+    };
     let meter = context.meter(window)?;
     let listeners: Vec<String> =
         (0..context.init.receivers).map(|index| format!("subscriber-{index}")).collect();
@@ -74,6 +76,12 @@ async fn publish<L: PubSub, R: Recording>(context: &RoleContext, publisher: L::P
     send_loop::mark(context, &mut sink, &mut sends).await?;
     sink.publisher.close().await?;
     context.report(Some((sends, in_flight_window.cost())), None, meter).await
+}
+
+/// Whether subscribers learn from probes that they have joined. The others of a role that is
+/// started again are in the middle of the run and send none.
+fn probes<L: PubSub>(context: &RoleContext) -> bool {
+    L::JOIN == Join::Probed && !context.init.restarted
 }
 
 /// Publishes probes until every subscriber has reported one to the supervisor.
@@ -94,7 +102,7 @@ async fn probe<R: Recording>(context: &RoleContext, sink: &mut impl MessageSink)
 }
 
 async fn listen<L: PubSub, R: Recording>(context: &RoleContext, mut subscriber: L::Subscriber) -> Result<()> {
-    if L::JOIN == Join::Probed {
+    if probes::<L>(context) {
         await_probes::<R>(context, &mut subscriber).await?;
     }
     context.ready();
@@ -105,7 +113,7 @@ async fn listen<L: PubSub, R: Recording>(context: &RoleContext, mut subscriber: 
             tokio::select! {
                 biased;
                 window = &mut go => break window?,
-                event = subscriber.next(), if L::JOIN == Join::Probed => drop(event?),
+                event = subscriber.next(), if probes::<L>(context) => drop(event?),
             }
         }
     };
@@ -125,7 +133,12 @@ async fn listen<L: PubSub, R: Recording>(context: &RoleContext, mut subscriber: 
                 () = &mut stop => break,
             },
         };
-        let Some(event) = event else { break stop.await };
+        let Some(event) = event else {
+            if RoleContext::await_newcomers(&mut stop).await {
+                continue;
+            }
+            break;
+        };
         receipts.take(&event.body, false);
     }
     context.report(None, Some(receipts), meter).await

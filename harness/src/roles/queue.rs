@@ -65,7 +65,7 @@ async fn produce<R: Recording>(context: &RoleContext, producer: impl Producer) -
         (0..context.init.receivers).map(|index| format!("consumer-{index}")).collect();
     let mut in_flight_window = InFlightWindow::open(context, &consumers, Progress::Count, false)?;
     let mut sends = context.sender_recorder::<R>(window)?;
-    let mut schedule = context.schedule()?;
+    let mut schedule = context.schedule(sends.sent())?;
     let quota = context.quota()?.unwrap_or(u64::MAX);
     let limit = match measure.load.kind {
         LoadKind::Rate => IN_FLIGHT_OPEN,
@@ -173,7 +173,12 @@ where
                 }
             }
         };
-        let Some(delivery) = delivery else { break stop.await };
+        let Some(delivery) = delivery else {
+            if RoleContext::await_newcomers(&mut stop).await {
+                continue;
+            }
+            break;
+        };
         receipts.take(&delivery.item, delivery.attempt > 1);
         consumer.ack(delivery.receipt).await?;
         receipts.acked();

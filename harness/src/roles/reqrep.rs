@@ -40,7 +40,7 @@ async fn ask<R: Recording>(context: &RoleContext, requester: impl Requester) -> 
     let measure = context.measure()?;
     let (mut sends, mut receipts) =
         (context.sender_recorder::<R>(window)?, context.receiver_recorder::<R>(Progress::Count, window)?);
-    let mut schedule = context.schedule()?;
+    let mut schedule = context.schedule(sends.sent())?;
     let limit = match measure.load.kind {
         LoadKind::Rate => IN_FLIGHT_OPEN,
         _ => {
@@ -119,7 +119,8 @@ async fn answer<R: Recording>(context: &RoleContext, mut responder: impl Respond
             biased;
             request = responder.next() => match request? {
                 Some((request, to)) => responder.reply(to, request.0.into()).await?,
-                None => break stop.await,
+                None if RoleContext::await_newcomers(&mut stop).await => {}
+                None => break,
             },
             () = &mut stop => break,
         }

@@ -23,7 +23,10 @@ const MARK: u64 = 20_000_000;
 /// What takes messages one way.
 pub(super) trait MessageSink {
     /// What was flushed is confirmed, and the account says so.
-    const CONFIRMS: bool = false;
+    #[inline]
+    fn confirms(&self) -> bool {
+        false
+    }
     async fn put(&mut self, body: Bytes) -> Result<()>;
     async fn flush(&mut self) -> Result<()>;
 }
@@ -39,8 +42,11 @@ pub(super) async fn drive<R: Recording>(
     let pacer = Pacer::new()?;
     in_flight_window.calibrate(&pacer).await?;
     pacer.sleep_until(window.start).await?;
-    let mut send_loop = SendLoop { sink, sends, error_budget: ErrorBudget::new(), unconfirmed: Vec::new() };
-    match context.schedule()? {
+    let schedule = context.schedule(sends.sent())?;
+    let confirms = sink.confirms();
+    let mut send_loop =
+        SendLoop { sink, confirms, sends, error_budget: ErrorBudget::new(), unconfirmed: Vec::new() };
+    match schedule {
         None => closed(context, &mut send_loop, in_flight_window, &pacer, window).await?,
         Some(schedule) if context.measure()?.lockstep => {
             lockstep(&mut send_loop, schedule, in_flight_window, Clock { pacer: &pacer, window }).await?;
@@ -55,6 +61,7 @@ pub(super) async fn drive<R: Recording>(
 
 struct SendLoop<'a, O, R> {
     sink: &'a mut O,
+    confirms: bool,
     sends: &'a mut SenderRecorder<R>,
     error_budget: ErrorBudget,
     /// Sequence and time of what was accepted since the last flush, where a flush confirms.
@@ -79,7 +86,7 @@ impl<O: MessageSink, R: Recording> SendLoop<'_, O, R> {
         match put {
             Ok(()) => {
                 self.error_budget.success();
-                if O::CONFIRMS {
+                if self.confirms {
                     self.unconfirmed.push((sequence, now));
                 }
             }

@@ -36,7 +36,7 @@ pub(super) async fn available(
         match broker::find(broker, choices) {
             Ok(source) => {
                 if let Source::Url(_) = &source {
-                    let options = Options { durable: false, dir: &guard::session_dir() };
+                    let options = Options { durable: false, dir: &guard::session_dir(), settings: &[] };
                     match Server::start(broker, &source, &options).await {
                         Ok(server) => drop(asked.insert(broker, server)),
                         Err(why) => drop(missing.insert(broker, format!("{why:#}"))),

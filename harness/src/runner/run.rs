@@ -171,7 +171,7 @@ impl<P: Progress> Work<'_, P> {
 
     async fn start(&mut self, (broker, durable): (Broker, bool)) -> Result<Server> {
         self.progress.broker(broker);
-        let options = Options { durable, dir: &guard::session_dir() };
+        let options = Options { durable, dir: &guard::session_dir(), settings: &[] };
         let server = Server::start(broker, &self.sources[&broker], &options).await?;
         let variant = if durable { " (durable)" } else { "" };
         let (then, now) = (self.run.versions.brokers.get(broker.as_str()), server.version());

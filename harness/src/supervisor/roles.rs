@@ -31,6 +31,8 @@ pub struct Role {
     pub kind: Kind,
     /// The addresses it bound, by namespace.
     pub bound: BTreeMap<String, String>,
+    /// What the others are told in their place: see [`Roles::reach_through`].
+    reached: BTreeMap<String, String>,
     /// It has said that it is ready.
     pub ready: bool,
     /// It has said that it is done.
@@ -68,7 +70,11 @@ pub struct Roles {
     /// There is no broker between the peers.
     direct: bool,
     measured: bool,
+    via: Option<Via>,
 }
+
+/// What stands in front of an address that a role has bound.
+type Via = Box<dyn Fn(&str) -> Result<String> + Send>;
 
 impl Roles {
     /// Starts all roles before any is awaited.
@@ -84,7 +90,8 @@ impl Roles {
         let binds = direct && !placement.threads;
         let measured = inits.iter().any(|init| init.measure.is_some());
         let registry = Arc::default();
-        let mut roles = Self { all: Vec::new(), heard, mouth, placement, registry, binds, direct, measured };
+        let mut roles =
+            Self { all: Vec::new(), heard, mouth, placement, registry, binds, direct, measured, via: None };
         let missing = inits.into_iter().find_map(|init| roles.add(handle, init).err());
         (roles, missing)
     }
@@ -106,6 +113,7 @@ impl Roles {
             name,
             kind,
             bound: BTreeMap::new(),
+            reached: BTreeMap::new(),
             ready: false,
             done: false,
             left: false,
@@ -139,6 +147,9 @@ impl Roles {
         let role = &mut self.all[number];
         match &heard {
             Heard::Line(FromRole::Bound { namespace, address }) => {
+                let reached = self.via.as_ref().map_or_else(|| Ok(address.clone()), |via| via(address));
+                let reached = reached.unwrap_or_else(|_| address.clone());
+                role.reached.insert(namespace.clone(), reached);
                 role.bound.insert(namespace.clone(), address.clone());
                 self.introduce();
             }
@@ -160,7 +171,7 @@ impl Roles {
         let mut peers = Peers::new();
         for role in &self.all {
             for namespace in role.kind.binds(self.measured) {
-                match role.bound.get(*namespace) {
+                match role.reached.get(*namespace) {
                     Some(address) => {
                         let there: &mut Vec<String> = peers.entry((*namespace).to_owned()).or_default();
                         // One that was started again is at the address it had before.
@@ -223,6 +234,11 @@ impl Roles {
             crashed_role.name,
             crashed_role.crashed.as_deref().unwrap_or_default()
         ))
+    }
+
+    /// From now on the others reach a role that binds through what `via` makes of its address.
+    pub fn reach_through(&mut self, via: impl Fn(&str) -> Result<String> + Send + 'static) {
+        self.via = Some(Box::new(via));
     }
 
     /// Kills a role's process with SIGKILL.

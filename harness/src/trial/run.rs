@@ -1,7 +1,6 @@
 //! Runs one trial: starts its roles, gives the common start, watches the accounts
 //! until every message has arrived, and hands what was seen to [`super::evaluate`].
 
-use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::path::Path;
 use std::time::Duration;
@@ -9,12 +8,12 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use super::evaluate::{TrialInputs, evaluate};
+use super::inits::inits;
 use super::leftovers::{self, remove};
 use super::pause::{self, Begin};
 use super::pipeline_work::work;
 use super::reconcile::{Ending, nothing_is_missing, reconcile};
 use super::recording::recording;
-use super::role_counts::role_counts;
 use super::second_look;
 use super::spec::{Outcome, Spec};
 use super::watch::{Accounts, Watch};
@@ -25,7 +24,7 @@ use crate::measure::cost::{Usage, process_cpu};
 use crate::measure::noise::Meter;
 use crate::results::{LoadKind, Paused};
 use crate::roles::LEAVE;
-use crate::roles::protocol::{FromRole, Init, Kind, Measure, ToRole, kinds};
+use crate::roles::protocol::{FromRole, Init, Kind, ToRole, kinds};
 use crate::supervisor::{Heard, Roles};
 
 /// How long roles may take to join. A cold client and a busy machine included.
@@ -58,35 +57,7 @@ pub async fn run(
     let run = run_number();
     let name = format!("lab-{run:08x}");
     let address = broker.as_ref().map(|server| server.address().clone());
-    let measure = Measure {
-        accounts: accounts.path().to_owned(),
-        load: spec.load.clone(),
-        size: spec.size,
-        seed: spec.seed,
-        warmup_ns: clock::seconds(spec.warmup),
-        measure_ns: clock::seconds(spec.seconds),
-        window: spec.window,
-        threads: spec.placement.threads,
-        record: spec.options.record,
-        lockstep: spec.options.lockstep,
-    };
-    let mut inits = Vec::new();
-    for (kind, count) in role_counts(spec.handle.entry.pattern, spec.senders, spec.receivers) {
-        inits.extend((0..count).map(|index| Init {
-            lab: spec.handle.entry.name.clone(),
-            kind,
-            index,
-            senders: spec.senders,
-            receivers: spec.receivers,
-            run,
-            name: name.clone(),
-            address: address.clone(),
-            knobs: spec.knobs.clone(),
-            bind: BTreeMap::new(),
-            filter: None,
-            measure: Some(measure.clone()),
-        }));
-    }
+    let inits = inits(spec, run, &name, address.as_ref(), accounts.path());
     // What is in a private broker goes with it.
     let own = address.as_ref().filter(|_| broker.as_ref().is_some_and(|server| !server.is_private()));
     let subscribers = inits.iter().filter(|init| init.kind == Kind::Subscriber).map(Init::role).collect();

@@ -25,7 +25,7 @@ const QUIET: u64 = 4 * clock::SECOND;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Whether messages of this trial can wait in a store that outlives its roles.
-pub(super) fn has_store(spec: &Spec) -> bool {
+pub(crate) fn has_store(spec: &Spec) -> bool {
     let entry = &spec.handle.entry;
     matches!(entry.pattern, Pattern::Queue | Pattern::Durable)
         && spec.handle.accounts
@@ -37,7 +37,7 @@ pub(super) fn has_store(spec: &Spec) -> bool {
 ///
 /// # Errors
 /// When they cannot join or go on: then nothing is known of the store.
-pub(super) async fn look_again(spec: &Spec, inits: &[Init], accounts: &Path) -> Result<u64> {
+pub(crate) async fn look_again(spec: &Spec, inits: &[Init], accounts: &Path) -> Result<u64> {
     let (kind, all) = receivers(spec);
     // Consumers share the messages: one of them gets all. Each subscriber has its own.
     let count = if spec.handle.entry.pattern == Pattern::Queue { 1 } else { all };

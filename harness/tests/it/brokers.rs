@@ -67,7 +67,7 @@ fn block_on(test: impl Future<Output = Result<()>>) -> Result<()> {
 
 async fn start(broker: Broker, durable: bool, dir: &TempDir) -> Result<Server> {
     let source = broker::find(broker, &BTreeMap::new())?;
-    Server::start(broker, &source, &Options { durable, dir: dir.path() }).await
+    Server::start(broker, &source, &Options { durable, dir: dir.path(), settings: &[] }).await
 }
 
 /// Nothing but loopback addresses listen, and something does.
@@ -104,7 +104,7 @@ async fn pauses(broker: Broker) -> Result<()> {
     let pid = server.pids().context("no pids")?[0];
     let state = || Ok::<_, anyhow::Error>(procfs::process::Process::new(pid as i32)?.stat()?.state);
     let again = Source::Url(server.address().clone());
-    let options = Options { durable: false, dir: dir.path() };
+    let options = Options { durable: false, dir: dir.path(), settings: &[] };
     server.pause()?;
     wait_until("it stands still", || Ok(state()? == 'T'))?;
     let asked = Server::start(broker, &again, &options);
@@ -138,7 +138,13 @@ fn failed_start() -> Result<()> {
     let (bin, dir) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let source = fake(bin.path(), "echo 'no such luck' >&2; exit 1")?;
     block_on(async {
-        match Server::start(Broker::Redis, &source, &Options { durable: false, dir: dir.path() }).await {
+        match Server::start(
+            Broker::Redis,
+            &source,
+            &Options { durable: false, dir: dir.path(), settings: &[] },
+        )
+        .await
+        {
             Ok(_) => bail!("a program that ends at once was taken for a broker"),
             Err(error) => {
                 let text = format!("{error:#}");
@@ -169,8 +175,12 @@ fn taken_port() -> Result<()> {
     );
     let source = fake(bin.path(), &script)?;
     block_on(async {
-        let server =
-            Server::start(Broker::Redis, &source, &Options { durable: false, dir: dir.path() }).await?;
+        let server = Server::start(
+            Broker::Redis,
+            &source,
+            &Options { durable: false, dir: dir.path(), settings: &[] },
+        )
+        .await?;
         ensure!(mark.exists(), "the first attempt was not made");
         let _: String = ::redis::cmd("PING").query_async(&mut redis::client(&server).await?).await?;
         server.stop().await
@@ -204,7 +214,7 @@ fn another() -> Result<()> {
         }
         Ok(clients)
     });
-    let options = Options { durable: false, dir: dir.path() };
+    let options = Options { durable: false, dir: dir.path(), settings: &[] };
     let source = Source::Program(program);
     let begun = block_on(async { Server::start(Broker::Mqtt, &source, &options).await.map(drop) });
     let clients = somebody.join().map_err(|_| anyhow::anyhow!("somebody else panicked"))??;

@@ -42,7 +42,7 @@ fn redis(live: &Live) -> Result<u32> {
     found.first().copied().context("no Redis runs below the benchmark")
 }
 
-/// Every trial of a result_set with its cell, in the order made.
+/// Every trial of a result set with its cell, in the order made.
 fn made(dir: &Path) -> Result<Vec<(Cell, Result_)>> {
     let run = read(&dir.join("result_set"))?;
     ensure!(run.complete, "the run did not go on to its end");

@@ -175,7 +175,7 @@ pub async fn run(
         for (broker, labs) in blocks(setup, &mut lots) {
             let mut server = match broker {
                 Some((broker, durable)) => {
-                    let options = Options { durable, dir: &guard::session_dir() };
+                    let options = Options { durable, dir: &guard::session_dir(), settings: &[] };
                     Some(Server::start(broker, &setup.sources[&broker], &options).await?)
                 }
                 None => None,

@@ -13,7 +13,7 @@ use crate::measure::account::{Bitmap, Collected, Counter, Counters, MAX_MESSAGES
 use crate::measure::cached_clock::CachedClock;
 use crate::measure::clock;
 use crate::measure::header::{Header, MARKER, PROBE};
-use crate::measure::trace::{Subject, TraceFile, key};
+use crate::measure::trace::{MARKED, Subject, TraceFile, key};
 use crate::results::Interval;
 use crate::stats;
 
@@ -54,6 +54,8 @@ pub struct ReceiverRecorder<R = Full> {
     latencies: bool,
     /// Every single receipt, where the trial is recorded.
     trace_file: Option<TraceFile>,
+    /// Every single acknowledgement, likewise, and the key of the last receipt.
+    acks: Option<(TraceFile, u64)>,
     /// Messages received for the first time in the measured window.
     pub measured: u64,
     /// From due to received.
@@ -96,19 +98,23 @@ impl<R: Recording> ReceiverRecorder<R> {
         window: Window,
     ) -> Result<Self> {
         ensure!(!producers.is_empty(), "a receiver needs a producer");
+        let counters = Counters::open(dir, role)?;
         let state = |producer| -> Result<ProducerState> {
             let received = Bitmap::open(dir, role, Set::Received, producer)?;
-            Ok(ProducerState { received, count: 0, next: 0, marker: false })
+            // One that is started again goes on from what it has accounted for.
+            let seen = counters.progress(producer);
+            Ok(ProducerState { received, count: seen, next: seen, marker: false })
         };
         Ok(Self {
-            counters: Counters::open(dir, role)?,
             run,
             // Numbers below the range belong to others: a requester hears only itself.
             producers: (0..producers.end).map(state).collect::<Result<_>>()?,
+            counters,
             progress,
             window,
             latencies,
             trace_file: None,
+            acks: None,
             measured: 0,
             response: stats::new_histogram(),
             service: stats::new_histogram(),
@@ -151,6 +157,7 @@ impl<R: Recording> ReceiverRecorder<R> {
     /// Notes every receipt from now on, duplicates included; see [`crate::measure::trace`].
     pub fn keep(&mut self, dir: &Path, role: &str) -> Result<()> {
         self.trace_file = Some(TraceFile::open(dir, role, Subject::Receipts)?);
+        self.acks = Some((TraceFile::open(dir, role, Subject::Acks)?, 0));
         Ok(())
     }
 
@@ -214,7 +221,11 @@ impl<R: Recording> ReceiverRecorder<R> {
         }
         if let Some(trace_file) = &self.trace_file {
             let message = key(header.producer, header.sequence);
-            trace_file.note((message, now.saturating_sub(self.window.start)));
+            let mark = if redelivered { MARKED } else { 0 };
+            trace_file.note((message | mark, now.saturating_sub(self.window.start)));
+            if let Some((_, last)) = &mut self.acks {
+                *last = message;
+            }
         }
         if !state.received.insert(header.sequence) {
             self.counters.add(Counter::Duplicated, 1);
@@ -269,10 +280,13 @@ impl<R: Recording> ReceiverRecorder<R> {
         }
     }
 
-    /// Counts a message as acknowledged.
+    /// Counts the message that was taken last as acknowledged.
     #[inline]
     pub fn acked(&mut self) {
         self.counters.add(Counter::Acked, 1);
+        if let Some((acks, last)) = &self.acks {
+            acks.note((*last, clock::now().saturating_sub(self.window.start)));
+        }
     }
 
     /// Counts a message that came to the wrong one.

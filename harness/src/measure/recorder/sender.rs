@@ -30,6 +30,8 @@ pub struct SenderRecorder<R = Full> {
     window: Window,
     /// Every single message, where the trial is recorded.
     trace_file: Option<TraceFile>,
+    /// Every single confirmation, likewise.
+    confirms: Option<TraceFile>,
     /// What is sent over and over where messages are only counted.
     same: Bytes,
     recording: PhantomData<R>,
@@ -45,7 +47,8 @@ pub struct SenderRecorder<R = Full> {
 }
 
 impl<R: Recording> SenderRecorder<R> {
-    /// The account of producer `producer`, called `role`.
+    /// The account of producer `producer`, called `role`. A role that is started again goes on
+    /// behind the last message that it has accounted for.
     pub fn open(
         dir: &Path,
         role: &str,
@@ -54,17 +57,19 @@ impl<R: Recording> SenderRecorder<R> {
         size: usize,
         window: Window,
     ) -> Result<Self> {
+        let counters = Counters::open(dir, role)?;
         let mut own = Self {
-            counters: Counters::open(dir, role)?,
             run,
             producer: u32::try_from(producer)?,
-            sequence: 0,
-            refusals: 0,
+            sequence: counters.get(Counter::Sent),
+            refusals: counters.get(Counter::Refused),
+            counters,
             builder: MessageBuilder::new(size),
             refused: Bitmap::open(dir, role, Set::Refused, producer)?,
             confirmed: Bitmap::open(dir, role, Set::Confirmed, producer)?,
             window,
             trace_file: None,
+            confirms: None,
             same: Bytes::new(),
             recording: PhantomData,
             cached_clock: CachedClock::every(if R::ACCOUNTS { 1 } else { UNINSTRUMENTED_LOOK }),
@@ -79,7 +84,13 @@ impl<R: Recording> SenderRecorder<R> {
 
     /// Notes every message from now on; see [`crate::measure::trace`].
     pub fn keep(&mut self, dir: &Path, role: &str) -> Result<()> {
-        self.trace_file = Some(TraceFile::open(dir, role, Subject::Sends)?);
+        let sends = TraceFile::open(dir, role, Subject::Sends)?;
+        // A role that was killed may have counted a message and not noted it.
+        while sends.count() < self.sequence {
+            sends.note((0, 0));
+        }
+        self.trace_file = Some(sends);
+        self.confirms = Some(TraceFile::open(dir, role, Subject::Confirms)?);
         Ok(())
     }
 
@@ -177,6 +188,9 @@ impl<R: Recording> SenderRecorder<R> {
         }
         if self.confirmed.insert(sequence) {
             self.counters.add(Counter::Confirmed, 1);
+            if let Some(confirms) = &self.confirms {
+                confirms.note((sequence, at.saturating_sub(self.window.start)));
+            }
         }
         if self.window.holds(sent) {
             self.confirm.saturating_record(at.saturating_sub(sent));

@@ -20,6 +20,10 @@ pub enum Subject {
     Sends,
     /// Which message was received, and when, in the order received.
     Receipts,
+    /// The sequence number of each message that was confirmed, and when.
+    Confirms,
+    /// Which message was acknowledged, and when.
+    Acks,
 }
 
 /// A role's notes, two numbers each. It has one writer.
@@ -67,7 +71,7 @@ impl TraceFile {
     }
 
     /// How many were noted, those without room included.
-    fn count(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.0.iter(0, 1).next().unwrap_or(0)
     }
 }
@@ -79,15 +83,20 @@ pub const fn key(producer: u32, sequence: u64) -> u64 {
     (producer as u64) << 32 | sequence
 }
 
-/// The producer and the sequence number in a [`key`].
-pub(super) const fn of_key(key: u64) -> (u32, u64) {
-    ((key >> 32) as u32, key & 0xffff_ffff)
+/// In the key of a receipt: the transport has marked the message as delivered again.
+pub const MARKED: u64 = 1 << 63;
+
+/// The producer and the sequence number in a [`key`], marked or not.
+pub const fn of_key(key: u64) -> (u32, u64) {
+    (((key & !MARKED) >> 32) as u32, key & 0xffff_ffff)
 }
 
 fn path(dir: &Path, role: &str, subject: Subject) -> PathBuf {
     let subject = match subject {
         Subject::Sends => "sends",
         Subject::Receipts => "receipts",
+        Subject::Confirms => "confirms",
+        Subject::Acks => "acks",
     };
     dir.join(format!("{role}.{subject}"))
 }

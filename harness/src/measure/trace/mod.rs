@@ -15,8 +15,7 @@ use crate::measure::account::{Bitmap, Set};
 
 mod file;
 
-use file::of_key;
-pub use file::{MOST_ENTRIES, Subject, TraceFile, key};
+pub use file::{MARKED, MOST_ENTRIES, Subject, TraceFile, key, of_key};
 
 /// The first line of a recording.
 const HEADER: &str = "receiver,producer,sequence,due_ns,sent_ns,received_ns";

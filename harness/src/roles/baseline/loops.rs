@@ -83,7 +83,7 @@ async fn send(context: &RoleContext, baseline: &Baseline) -> Result<()> {
     };
     let pacer = Pacer::new()?;
     pacer.sleep_until(window.start).await?;
-    match context.schedule()? {
+    match context.schedule(0)? {
         Some(schedule) => mouth.open(schedule, &pacer, window).await?,
         None => mouth.closed(context, baseline.answered(), &pacer, window).await?,
     }

@@ -20,7 +20,7 @@ mod stomp;
 mod wire;
 
 use labs::catalog::{Entry, Particular, Pattern};
-use labs::lab::{Guarantee, Join, Overload};
+use labs::lab::{Guarantee, Join, Overload, Recovery};
 
 use super::handle::Handle;
 use list::{BASELINES, Baseline};
@@ -50,6 +50,7 @@ fn handle(baseline: &Baseline) -> Handle {
         guarantee: Guarantee::AtMostOnce,
         overload: Overload::Waits,
         join: Join::Confirmed,
+        recovery: Recovery::Nobody,
         knobs: &[],
         source: "harness/src/roles/baseline/mod.rs".to_owned(),
         particular: Particular::None,

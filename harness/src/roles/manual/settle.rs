@@ -85,7 +85,7 @@ pub(super) async fn settle(
     }
     consumer.close().await.context("while leaving")?;
     match results {
-        Some(results) => results.0.close().await,
+        Some(results) => results.sender.close().await,
         None => Ok(()),
     }
 }

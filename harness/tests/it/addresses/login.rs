@@ -165,7 +165,7 @@ impl Node {
     fn start() -> Result<Self> {
         let (runtime, dir) = (harness::roles::runtime(0)?, tempfile::tempdir()?);
         let source = broker::find(Broker::RabbitMq, &Default::default())?;
-        let options = Options { durable: true, dir: dir.path() };
+        let options = Options { durable: true, dir: dir.path(), settings: &[] };
         let server = Some(runtime.block_on(Server::start(Broker::RabbitMq, &source, &options))?);
         Ok(Self { server, runtime, _dir: dir })
     }

@@ -15,7 +15,7 @@ pub(super) async fn lives() -> Result<()> {
     ensure!(source == Source::Embedded, "{source:?}");
     let why = source.refuses(Guarantee::Durable).context("durable labs would run over it")?;
     ensure!(why.contains("in memory") && source.refuses(Guarantee::AtLeastOnce).is_none(), "{why}");
-    let options = Options { durable: false, dir: dir.path() };
+    let options = Options { durable: false, dir: dir.path(), settings: &[] };
     let mut server = Server::start(Broker::Mqtt, &source, &options).await?;
     ensure!(server.version().contains("rumqttd"), "{}", server.version());
     ensure!(server.settings().get("source").is_some_and(|source| source == "embedded"));

@@ -69,7 +69,7 @@ fn saved(dir: &tempfile::TempDir, text: &str) -> bool {
 pub(super) async fn by_url() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let own = start(Broker::Mqtt, true, &dir).await?;
-    let options = Options { durable: true, dir: dir.path() };
+    let options = Options { durable: true, dir: dir.path(), settings: &[] };
     // Anonymous clients are let in there, and so is anybody with a name.
     for url in [own.address().reveal().to_owned(), own.address().reveal().replace("//", "//me:secret@")] {
         let mut server = Server::start(Broker::Mqtt, &super::own(Broker::Mqtt, &url)?, &options).await?;
@@ -108,7 +108,7 @@ async fn with_login(dir: &tempfile::TempDir) -> Result<()> {
     command.arg("-c").arg(&config).stderr(std::process::Stdio::null()).process_group(0);
     harness::process::die_with_parent(&mut command);
     let mut broker = command.spawn()?;
-    let options = Options { durable: false, dir: dir.path() };
+    let options = Options { durable: false, dir: dir.path(), settings: &[] };
     wait_until("it listens", || Ok(TcpStream::connect(("127.0.0.1", port)).is_ok()))?;
     let right = super::own(Broker::Mqtt, &format!("mqtt://me:secret@127.0.0.1:{port}"))?;
     let right = Server::start(Broker::Mqtt, &right, &options).await;

@@ -68,7 +68,7 @@ pub(super) async fn restarts() -> Result<()> {
 pub(super) async fn by_url() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let own = start(Broker::Nats, true, &dir).await?;
-    let options = Options { durable: true, dir: dir.path() };
+    let options = Options { durable: true, dir: dir.path(), settings: &[] };
     let source = Source::Url(own.address().clone());
     let mut server = Server::start(Broker::Nats, &source, &options).await?;
     ensure!(server.guarantee_limit().is_none() && server.pids().is_none(), "not taken for what it is");
@@ -95,7 +95,7 @@ async fn with_login(dir: &tempfile::TempDir, args: &[&str], right: &str, wrong: 
     command.stderr(std::process::Stdio::null()).process_group(0);
     harness::process::die_with_parent(&mut command);
     let mut server = command.spawn()?;
-    let options = Options { durable: false, dir: dir.path() };
+    let options = Options { durable: false, dir: dir.path(), settings: &[] };
     wait_until("it listens", || Ok(TcpStream::connect(("127.0.0.1", port)).is_ok()))?;
     let url = |login: &str| format!("nats://{login}127.0.0.1:{port}");
     let good = Server::start(Broker::Nats, &super::own(Broker::Nats, &url(right))?, &options).await;

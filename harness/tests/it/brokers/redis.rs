@@ -85,7 +85,7 @@ pub(super) async fn by_url() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let own = start(Broker::Redis, true, &dir).await?;
     let source = Source::Url(own.address().clone());
-    let options = Options { durable: true, dir: dir.path() };
+    let options = Options { durable: true, dir: dir.path(), settings: &[] };
     let mut server = Server::start(Broker::Redis, &source, &options).await?;
     ensure!(server.guarantee_limit().is_none() && server.pids().is_none(), "it is not taken for what it is");
     ensure!(server.kill().is_err() && server.pause().is_err(), "the user's own broker can be killed");
