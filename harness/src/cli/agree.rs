@@ -54,7 +54,7 @@ pub(super) fn main(args: &AgreeArgs) -> Result<ExitCode> {
 }
 
 fn print(agreement: &Agreement) -> Result<()> {
-    outln!("{}: {}\n", agreement.host, agreement.bundles.join(", "))?;
+    outln!("{}: {}\n", agreement.host, agreement.result_sets.join(", "))?;
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::TableStyle::new());
     table.set_header(["FIGURE", "PAIRS", "INTERVALS OVERLAP", "FACTOR NEEDED"]);

@@ -16,6 +16,7 @@ use crate::roles;
 
 mod agree;
 mod bench;
+mod break_lab;
 mod history;
 mod list;
 mod progress;
@@ -70,6 +71,8 @@ enum Command {
     Crack(Box<crack::CrackArgs>),
     /// Measure labs and write a result set with plots and a report
     Bench(Box<bench::BenchArgs>),
+    /// Do something to a lab under load (kill, pause, cut), and say what became of its messages
+    Break(Box<break_lab::BreakArgs>),
     /// Play one role by hand, against another role in a second terminal
     Play(play::PlayArgs),
     /// Compare two commits or programs in alternating runs, and give a verdict
@@ -213,6 +216,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::StatusWorker(args) => status::worker(&args),
         Command::Crack(args) => crack::main(&args),
         Command::Bench(args) => bench::main(&args, &handles),
+        Command::Break(args) => break_lab::main(&args, &handles),
         Command::Play(args) => play::main(&args, &handles),
         Command::Regress(args) => regress::main(&args, &handles),
         Command::Agree(args) => agree::main(&args),

@@ -7,6 +7,8 @@
 //! file to `raw/`, and packed into `raw.tar` when the run is over.
 
 mod archive;
+mod fault;
+mod fault_store;
 mod file;
 mod load;
 mod machine;
@@ -19,6 +21,12 @@ mod summary;
 mod trial;
 
 pub use archive::ARCHIVE;
+pub use fault::{
+    EventKind, FAULT_INTERVAL_NS, FAULT_SCHEMA, FaultCounts, FaultEvent, FaultInterval, FaultRun, FaultSet,
+    FaultTimes, Injected, MOST_MESSAGES, MessageFate, Positions, Received, SCORED_FAULTS, Verdict, Witness,
+    WitnessStep,
+};
+pub use fault_store::{FAULTS, write_file};
 pub use file::{MOST_RECORD, read, read_text};
 pub use load::{Arrivals, Load, LoadKind};
 pub use machine::{Host, Noise, Versions};

@@ -14,7 +14,7 @@ const IGNORE: &str = ".gitignore";
 const IGNORED: &str = "# Your own run. Once it is published (report --publish), git sees it.\n*\n";
 
 /// What a folder of results must have one of: the record that the rest is drawn from.
-const RECORDS: [&str; 4] = ["run.json", "regress.json", "views.json", "history.json"];
+const RECORDS: [&str; 5] = ["run.json", "regress.json", "views.json", "history.json", "faults.json"];
 
 /// Makes a folder for results, and the folders above it. A new one below `results/`
 /// is ignored by git; one that is there already stays as it is.

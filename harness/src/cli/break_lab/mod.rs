@@ -1,0 +1,207 @@
+//! `lab break`: does something to a lab under steady load, and says what became of its messages.
+
+mod args;
+mod jobs;
+mod show;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use labs::lab::Broker;
+
+use crate::broker::{self, Choices, Source};
+use crate::command::{Usage, interruptible, tell_leftovers, usage};
+use crate::fault::campaign::{self, Brokers, Job};
+use crate::measure::host;
+use crate::process::guard;
+use crate::report::scorecard;
+use crate::results::{self, FAULT_SCHEMA, FaultSet, Verdict};
+use crate::roles::{self, Handle};
+use crate::{hint, plan, runner};
+pub(super) use args::BreakArgs;
+use args::BreakCommand;
+use jobs::jobs;
+use show::{detail, list, print};
+
+/// Messages in the event record of a run with --all; a broken promise has all of its own.
+const MESSAGES: usize = 10;
+/// Exit code where nothing can be said.
+const CANNOT_TELL: u8 = 3;
+
+pub(super) fn main(args: &BreakArgs, handles: &[Handle]) -> Result<ExitCode> {
+    if let Some(BreakCommand::List { lab, json }) = &args.list {
+        return list(lab.as_deref(), *json, handles);
+    }
+    let choices = args.brokers.choices()?;
+    let settings = usage(settings(args))?;
+    let wanted = wanted(args, handles)?;
+    let sources = sources(&wanted, &choices, args.all)?;
+    let jobs = usage(jobs(args, &wanted, &sources))?;
+    let out = match (&args.out, args.all) {
+        (Some(out), _) => Some(out.clone()),
+        (None, true) => Some(runner::default_out("faults", &host::host())?),
+        (None, false) => None,
+    };
+    guard::enter()?;
+    let mut set = FaultSet {
+        schema: FAULT_SCHEMA,
+        host: host::host(),
+        versions: host::versions(BTreeMap::new()),
+        runs: Vec::new(),
+    };
+    if let Some(out) = &out {
+        match FaultSet::open(out) {
+            Ok(before) => set = before,
+            Err(error) if out.join(results::FAULTS).exists() => return Err(error),
+            Err(_) => results::private::create(out)?,
+        }
+    }
+    let sources = sources.into_iter().filter_map(|(broker, source)| Some((broker, source.ok()?))).collect();
+    let mut breaking =
+        Breaking { args, out, set, brokers: Brokers::new(sources, settings), verdicts: Vec::new() };
+    let runtime = roles::runtime(0)?;
+    let done = runtime.block_on(interruptible(breaking.all(&jobs)));
+    if done.is_none() {
+        tell_leftovers(&runtime);
+    }
+    let closed = runtime.block_on(breaking.brokers.close());
+    runtime.shutdown_background();
+    let Some(done) = done else {
+        if let Some(out) = &breaking.out {
+            errln!("\ninterrupted; {} keeps what was done, and the same command goes on", out.display());
+        }
+        return Ok(ExitCode::from(130));
+    };
+    done.and(closed)?;
+    let all = &breaking.verdicts;
+    let code = match () {
+        () if all.contains(&Verdict::Broke) => 1,
+        () if all.contains(&Verdict::CannotTell) && !args.all => CANNOT_TELL,
+        () => 0,
+    };
+    Ok(ExitCode::from(code))
+}
+
+/// The labs that were asked for.
+fn wanted(args: &BreakArgs, handles: &[Handle]) -> Result<Vec<Handle>> {
+    if args.all {
+        return usage(plan::select(handles, &args.labs));
+    }
+    let [name] = args.labs.as_slice() else {
+        let command = hint::command(&["break", "queue-redis", "--fault", "receiver-kill"]);
+        return Err(Usage(format!("name one lab, as in `{command}`, or give --all")).into());
+    };
+    Ok(vec![crate::command::lab(handles, name)?.clone()])
+}
+
+fn settings(args: &BreakArgs) -> Result<Vec<(String, String)>> {
+    let read = |text: &String| {
+        let (name, value) = text
+            .split_once('=')
+            .with_context(|| format!("`{text}` is not NAME=VALUE, as in `appendfsync=everysec`"))?;
+        broker::check_setting(name, value)?;
+        Ok((name.to_owned(), value.to_owned()))
+    };
+    args.broker_set.iter().map(read).collect()
+}
+
+/// Where the brokers of these labs come from, or why there is none.
+fn sources(
+    wanted: &[Handle],
+    choices: &Choices,
+    all: bool,
+) -> Result<BTreeMap<Broker, Result<Source, String>>> {
+    let mut sources = BTreeMap::new();
+    for handle in wanted {
+        let Some(broker) = handle.entry.broker else { continue };
+        if all {
+            let found = broker::find(broker, choices).map_err(|error| format!("{error:#}"));
+            sources.insert(broker, found);
+        } else {
+            sources.insert(broker, Ok(crate::command::source(handle, broker, choices)?));
+        }
+    }
+    Ok(sources)
+}
+
+/// All runs of one command.
+struct Breaking<'a> {
+    args: &'a BreakArgs,
+    out: Option<PathBuf>,
+    set: FaultSet,
+    brokers: Brokers,
+    verdicts: Vec<Verdict>,
+}
+
+impl Breaking<'_> {
+    async fn all(&mut self, jobs: &[Job]) -> Result<()> {
+        for (number, job) in (1..).zip(jobs) {
+            let faults: Vec<String> =
+                job.injections.iter().map(|injection| injection.fault.to_string()).collect();
+            let faults = faults.join("+");
+            if self.args.all
+                && let Some(before) = self.set.find(&job.handle.entry.name, &faults, job.seed)
+            {
+                self.verdicts.push(before.verdict);
+                continue;
+            }
+            let many = jobs.len() > 1;
+            let counted = if many { format!("[{number}/{}] ", jobs.len()) } else { String::new() };
+            let quiet = many || self.args.json;
+            if !many && !self.args.json {
+                errln!(
+                    "{} under {faults}: {} messages a second for {} s …",
+                    job.handle.entry.name,
+                    job.rate,
+                    job.seconds
+                );
+            }
+            let mut tell = |text: &str| {
+                if !quiet {
+                    errln!("  {text}");
+                }
+            };
+            let mut run = match campaign::make(job, &mut self.brokers, &mut tell).await {
+                Ok(run) => run,
+                Err(error) if many => {
+                    errln!("{counted}{} {faults}: {error:#}", job.handle.entry.name);
+                    self.verdicts.push(Verdict::CannotTell);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            self.verdicts.push(run.verdict);
+            if let Some((broker, version)) = self.brokers.version() {
+                self.set.versions.brokers.insert(broker, version);
+            }
+            if self.args.json {
+                outln!("{}", serde_json::to_string(&run)?)?;
+            } else if many {
+                outln!("{counted}{:<24} {:<18} {}{}", run.lab, run.fault(), run.verdict, detail(&run))?;
+            } else {
+                print(&run)?;
+            }
+            if let Some(out) = &self.out {
+                if self.args.all {
+                    run.keep_nearest(MESSAGES);
+                }
+                self.set.put(run);
+                self.set.save(out)?;
+            }
+        }
+        if let Some(out) = &self.out {
+            report(&self.set, out)?;
+        }
+        Ok(())
+    }
+}
+
+/// Draws the table, the picture and the page of a set.
+fn report(set: &FaultSet, out: &Path) -> Result<()> {
+    for path in scorecard::write(set, out)? {
+        errln!("{}", path.display());
+    }
+    Ok(())
+}
