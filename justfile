@@ -59,6 +59,10 @@ compare *ARGS:
 bench *ARGS:
     @"{{ run }}" bench "$@"
 
+# Break a lab under load: just break queue-redis --fault broker-restart
+break *ARGS:
+    @"{{ run }}" break "$@"
+
 # Draw the plots and the report of a result set again
 report *ARGS:
     @"{{ run }}" report "$@"

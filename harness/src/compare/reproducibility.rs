@@ -172,7 +172,8 @@ pub struct Agreement {
     /// The machine.
     pub host: String,
     /// The result sets.
-    pub bundles: Vec<String>,
+    #[serde(rename = "bundles")]
+    pub result_sets: Vec<String>,
     /// The pairs whose own intervals overlap.
     pub agreed: Share,
     /// The same, figure by figure.
@@ -205,7 +206,7 @@ pub struct Apart {
     pub cell: String,
     /// Which figure of it.
     pub figure: Figure,
-    /// The two result sets, by their index in [`Agreement::bundles`].
+    /// The two result sets, by their index in [`Agreement::result_sets`].
     pub runs: [usize; 2],
     /// Their values.
     pub estimates: [Estimate; 2],
@@ -254,7 +255,7 @@ pub fn compare(runs: &[Measured]) -> Result<Agreement> {
     let reached = all.iter().filter(|pair| stats::stretch(pair) <= factor).count();
     Ok(Agreement {
         host: runs.first().map(|run| run.host.clone()).unwrap_or_default(),
-        bundles: runs.iter().map(|run| run.name.clone()).collect(),
+        result_sets: runs.iter().map(|run| run.name.clone()).collect(),
         agreed: before,
         figures: figures.collect(),
         apart,

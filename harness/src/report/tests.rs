@@ -84,13 +84,13 @@ fn a_run_of_every_kind_of_load_draws_all_of_it() {
 }
 
 #[test]
-fn the_same_bundle_gives_the_same_files() {
+fn the_same_result_set_gives_the_same_files() {
     let make = |dir: &Path| small(dir, |_| {});
     assert_eq!(drawn(make), drawn(make));
 }
 
 #[test]
-fn a_damaged_bundle_names_the_file_and_the_remedy() {
+fn a_damaged_result_set_names_the_file_and_the_remedy() {
     let check = |make: &dyn Fn(&Path), expected: &[&str]| {
         let error = failure(make);
         for part in expected {

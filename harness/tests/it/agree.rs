@@ -1,4 +1,4 @@
-//! `lab agree` over bundles whose differences are known, and what `lab bench`
+//! `lab agree` over result sets whose differences are known, and what `lab bench`
 //! makes of them.
 
 use std::fs;
@@ -18,13 +18,13 @@ use crate::trial;
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("agree::known_differences_are_counted_and_named", known),
-        trial("agree::unlike_bundles_are_refused", refused),
+        trial("agree::unlike_result_sets_are_refused", refused),
         trial("agree::saved_widening_is_applied_and_told", applied),
         trial("agree::too_few_pairs_are_not_saved", too_few),
     ]
 }
 
-/// A result_set made by hand, small enough for a test: the labs whose names begin like
+/// A result set made by hand, small enough for a test: the labs whose names begin like
 /// this, with what a test changes in it.
 fn result_set(dir: &Path, name: &str, labs: &str, change: impl Fn(&mut Value)) -> Result<PathBuf> {
     let from = dir.join("all-transports");
@@ -116,7 +116,7 @@ fn known() -> Result<()> {
     let (again, once_more) = (again?, once_more?);
     let args = ["agree", text(&one)?, text(&again)?, text(&once_more)?, "--json"];
     let same: Value = serde_json::from_str(&run(&args)?.expect(0)?.out)?;
-    ensure!(same["agreed"]["of"].as_u64() == Some(3 * of), "three bundles are three pairs: {same:#}");
+    ensure!(same["agreed"]["of"].as_u64() == Some(3 * of), "three result sets are three pairs: {same:#}");
     ensure!(same["apart"].as_array().is_some_and(Vec::is_empty), "{same:#}");
     let ran = run(&["agree", text(&one)?, text(&two)?])?.expect(0)?;
     for word in ["pubsub-tcp.", "throughput at max", "5.00", "widened by"] {

@@ -1,4 +1,4 @@
-//! `lab history` over bundles whose past is known.
+//! `lab history` over result sets whose past is known.
 
 use std::fs;
 use std::path::Path;
@@ -16,9 +16,9 @@ use crate::trial;
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("history::change_is_found_with_what_else_changed", change),
-        trial("history::too_few_bundles_are_called_that", too_few),
+        trial("history::too_few_result_sets_are_called_that", too_few),
         trial("history::hosts_are_kept_apart", hosts),
-        trial("history::folder_without_bundles", empty),
+        trial("history::folder_without_result_sets", empty),
     ]
 }
 

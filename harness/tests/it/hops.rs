@@ -10,7 +10,7 @@ use crate::trial;
 
 /// Every trial of this file.
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("hops::bundle_says_where_the_time_went_and_who_did_the_work", result_set)]
+    vec![trial("hops::result_set_says_where_the_time_went_and_who_did_the_work", result_set)]
 }
 
 fn result_set() -> Result<()> {

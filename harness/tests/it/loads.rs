@@ -46,7 +46,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials
 }
 
-/// A result_set made with these words.
+/// A result set made with these words.
 fn made(words: &[&str]) -> Result<(TempDir, PathBuf, Run)> {
     let dir = tempfile::tempdir()?;
     let out = dir.path().join("result_set");

@@ -2,10 +2,10 @@
 
 mod addresses;
 mod agree;
+mod breaking;
 mod bridge;
 mod brokers;
 mod browser;
-mod bundles;
 mod chat;
 mod checked;
 mod cli;
@@ -30,6 +30,7 @@ mod publish;
 mod recipes;
 mod regress;
 mod report;
+mod result_sets;
 mod resume;
 mod return_address;
 mod selftest;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         resume::trials(),
         chat::trials(),
         story::trials(),
+        breaking::trials(),
         failures::trials(),
         bridge::trials(),
         return_address::trials(),
@@ -90,7 +92,7 @@ fn main() -> ExitCode {
         cli::trials(),
         guard::trials(),
         correlation::trials(),
-        bundles::trials(),
+        result_sets::trials(),
         publish::trials(),
         regress::trials(),
         shell::trials(),

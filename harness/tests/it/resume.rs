@@ -8,8 +8,8 @@ use libtest_mimic::Trial;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::bundles::tiny;
 use crate::program::{Live, bench, read, run, text};
+use crate::result_sets::tiny;
 use crate::trial;
 
 pub(crate) fn trials() -> Vec<Trial> {

@@ -14,6 +14,7 @@ use crate::trial;
 
 mod circles;
 mod headers;
+mod scorecard;
 
 /// Every trial of this file.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -30,6 +31,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("tidy::every_knob_is_explained", knobs),
         trial("tidy::what_is_absent_is_named_once_and_no_lab", absent),
         trial("tidy::commands_are_suggested_by_one_module", hints),
+        trial("tidy::labs_promise_no_more_than_the_scorecard_shows", scorecard::constants_promise_no_more),
+        trial("tidy::broken_promise_in_the_scorecard_is_found", scorecard::broken_promise_is_found),
         trial("tidy::links_lead_somewhere", links),
         trial("tidy::committed_schema_is_the_current_one", schema),
         trial("tidy::exceptions_are_expected_not_allowed", no_allow),

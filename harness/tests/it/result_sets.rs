@@ -25,20 +25,20 @@ use crate::{lab, trial, wait_until};
 /// Every trial of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("bundles::counts_add_up_and_reports_redraw", counts_and_redraw),
-        trial("bundles::plan_file_is_followed", plan_file),
-        trial("bundles::damaged_run_json_is_refused", damaged),
-        trial("bundles::other_schema_is_refused", other_schema),
-        trial("bundles::lost_recording_is_named", lost_recording),
-        trial("bundles::older_schemas_are_read_and_packed", older_schemas),
-        trial("bundles::interrupted_run_keeps_its_trials_and_resumes", interrupted),
-        needs(Broker::Redis, "bundles::killed_run_leaves_no_process", killed),
-        needs(Broker::Redis, "bundles::own_broker_is_used_judged_and_left_clean", own_broker),
-        trial("bundles::own_broker_that_does_not_answer", deaf_broker),
+        trial("result_sets::counts_add_up_and_reports_redraw", counts_and_redraw),
+        trial("result_sets::plan_file_is_followed", plan_file),
+        trial("result_sets::damaged_run_json_is_refused", damaged),
+        trial("result_sets::other_schema_is_refused", other_schema),
+        trial("result_sets::lost_recording_is_named", lost_recording),
+        trial("result_sets::older_schemas_are_read_and_packed", older_schemas),
+        trial("result_sets::interrupted_run_keeps_its_trials_and_resumes", interrupted),
+        needs(Broker::Redis, "result_sets::killed_run_leaves_no_process", killed),
+        needs(Broker::Redis, "result_sets::own_broker_is_used_judged_and_left_clean", own_broker),
+        trial("result_sets::own_broker_that_does_not_answer", deaf_broker),
     ]
 }
 
-/// A result_set as short as one can be.
+/// A result set as short as one can be.
 pub(crate) fn tiny(labs: &[&str], more: &[&str]) -> Result<(TempDir, PathBuf)> {
     let dir = tempfile::tempdir()?;
     let out = dir.path().join("tiny");
@@ -261,14 +261,14 @@ fn marked(mark: &str) -> Vec<u32> {
 }
 
 /// A Redis as a user has one; nothing of the harness starts or stops it.
-struct Redis {
-    child: Child,
-    url: String,
+pub(crate) struct Redis {
+    pub(crate) child: Child,
+    pub(crate) url: String,
     _dir: TempDir,
 }
 
 impl Redis {
-    fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         let Source::Program(program) = broker::find(Broker::Redis, &BTreeMap::new())? else {
             bail!("no program")
         };
@@ -300,7 +300,7 @@ impl Redis {
         bail!("five ports were taken one after the other")
     }
 
-    fn keys(&self) -> Result<u64> {
+    pub(crate) fn keys(&self) -> Result<u64> {
         let mut redis = redis::Client::open(self.url.as_str())?.get_connection()?;
         Ok(redis::cmd("DBSIZE").query(&mut redis)?)
     }
