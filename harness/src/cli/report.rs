@@ -8,8 +8,8 @@ use clap::Args;
 
 use crate::command::usage;
 use crate::compare::reproducibility;
-use crate::report;
-use crate::results::{ResultSet, private};
+use crate::report::{self, scorecard};
+use crate::results::{FAULTS, ResultSet, private};
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
@@ -44,8 +44,14 @@ pub(super) fn main(args: &ReportArgs) -> Result<ExitCode> {
 }
 
 fn one(dir: &Path, args: &ReportArgs) -> Result<()> {
+    let faults = dir.join(FAULTS).is_file();
+    if faults {
+        for path in scorecard::draw(dir)? {
+            outln!("{}", path.display())?;
+        }
+    }
     // Comparisons, views and histories have no report but their own.
-    let result_set = !args.publish || dir.join("run.json").is_file();
+    let result_set = !args.publish && !faults || dir.join("run.json").is_file();
     if result_set {
         let (raw, run) = ResultSet::open(dir)?;
         reproducibility::verify(&raw, &run)?;

@@ -375,18 +375,6 @@ impl FaultRun {
         self.faults.iter().map(|injected| injected.fault.as_str()).collect::<Vec<_>>().join("+")
     }
 
-    /// Keeps at most `most` messages of the event record: those that were due nearest to the begin of
-    /// the first fault. A broken promise keeps all its evidence.
-    pub fn keep_nearest(&mut self, most: usize) {
-        if self.verdict == Verdict::Broke || self.messages.len() <= most {
-            return;
-        }
-        let began = self.faults.first().map_or(0, |fault| fault.began_ns);
-        self.messages.sort_by_key(|message| message.due.abs_diff(began));
-        self.messages.truncate(most);
-        self.messages.sort_by_key(|message| (message.due, message.producer, message.sequence));
-    }
-
     /// Its anchor in the report of its set: `queue-redis.link-cut.7`.
     pub fn id(&self) -> String {
         format!("{}.{}.{}", self.lab, self.fault(), self.seed)

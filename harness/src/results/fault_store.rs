@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::fault::{FAULT_SCHEMA, FaultSet};
+use super::fault::{FAULT_SCHEMA, FaultRun, FaultSet, Verdict};
 use super::file::{MOST_RECORD, read_text, replace};
 
 /// The file of a result folder.
@@ -39,6 +39,20 @@ impl FaultSet {
         let text = read_text(&path, MOST_RECORD)
             .with_context(|| format!("{} has no runs under faults", dir.display()))?;
         read(&text, &path)
+    }
+}
+
+impl FaultRun {
+    /// Keeps at most `most` messages of the event record: those that were due nearest to the begin of
+    /// the first fault. A broken promise keeps all its evidence.
+    pub fn keep_nearest(&mut self, most: usize) {
+        if self.verdict == Verdict::Broke || self.messages.len() <= most {
+            return;
+        }
+        let began = self.faults.first().map_or(0, |fault| fault.began_ns);
+        self.messages.sort_by_key(|message| message.due.abs_diff(began));
+        self.messages.truncate(most);
+        self.messages.sort_by_key(|message| (message.due, message.producer, message.sequence));
     }
 }
 
