@@ -182,9 +182,11 @@ impl Positions {
     }
 }
 
-/// What 50 ms saw: numbers of messages (receipts, for `received`).
+/// What 50 ms saw: numbers of messages (receipts, for `received`). Written as `[sent, confirmed,
+/// received]`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(from = "[u64; 3]", into = "[u64; 3]")]
 pub struct FaultInterval {
     /// Handed to the client.
     pub sent: u64,

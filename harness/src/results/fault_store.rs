@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::fault::{FAULT_SCHEMA, FaultRun, FaultSet, Verdict};
+use super::fault::{FAULT_SCHEMA, FaultInterval, FaultRun, FaultSet, Verdict};
 use super::file::{MOST_RECORD, read_text, replace};
 
 /// The file of a result folder.
@@ -39,6 +39,18 @@ impl FaultSet {
         let text = read_text(&path, MOST_RECORD)
             .with_context(|| format!("{} has no runs under faults", dir.display()))?;
         read(&text, &path)
+    }
+}
+
+impl From<[u64; 3]> for FaultInterval {
+    fn from([sent, confirmed, received]: [u64; 3]) -> Self {
+        Self { sent, confirmed, received }
+    }
+}
+
+impl From<FaultInterval> for [u64; 3] {
+    fn from(interval: FaultInterval) -> Self {
+        [interval.sent, interval.confirmed, interval.received]
     }
 }
 

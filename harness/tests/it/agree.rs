@@ -10,6 +10,7 @@ use harness::stats;
 use libtest_mimic::Trial;
 use serde_json::Value;
 
+use crate::needs::proof;
 use crate::program::{bench_in, read, run, run_in, text};
 use crate::report::fixture;
 use crate::trial;
@@ -17,9 +18,9 @@ use crate::trial;
 /// Every trial of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("agree::known_differences_are_counted_and_named", known),
+        proof(trial("agree::known_differences_are_counted_and_named", known)),
         trial("agree::unlike_result_sets_are_refused", refused),
-        trial("agree::saved_widening_is_applied_and_told", applied),
+        proof(trial("agree::saved_widening_is_applied_and_told", applied)),
         trial("agree::too_few_pairs_are_not_saved", too_few),
     ]
 }

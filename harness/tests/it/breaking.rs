@@ -8,6 +8,7 @@ use harness::roles::handles;
 use labs::lab::{Broker, Guarantee};
 use libtest_mimic::Trial;
 
+use crate::conformance::shared;
 use crate::needs::needs;
 use crate::program::{Ran, run};
 use crate::result_sets::Redis;
@@ -37,7 +38,8 @@ pub(crate) fn trials() -> Vec<Trial> {
                 continue;
             }
             let (lab, name) = (entry.name.clone(), format!("breaking::{}::{fault}", entry.name));
-            let held = move || kept(&lab, fault);
+            let broker = entry.broker;
+            let held = move || kept(&lab, fault, broker);
             trials.push(match entry.broker {
                 Some(broker) => needs(broker, &name, held),
                 None => trial(&name, held),
@@ -53,9 +55,15 @@ fn account(ran: &Ran) -> Result<FaultRun> {
 }
 
 /// A broken promise is a failure. Too little said on a busy machine is not: it is tried again.
-fn kept(lab: &str, fault: Fault) -> Result<()> {
+/// `over` is the broker that tests share, where the fault leaves it alone.
+fn kept(lab: &str, fault: Fault, over: Option<Broker>) -> Result<()> {
+    let fault = fault.to_string();
+    let url = over.map(|broker| Ok::<_, anyhow::Error>(format!("{broker}={}", shared(broker)?.reveal())));
+    let url = url.transpose()?;
     for seed in ["1", "2", "3"] {
-        let ran = run(&["break", lab, "--fault", &fault.to_string(), "--seed", seed, "--json"])?;
+        let mut words = vec!["break", lab, "--fault", &fault, "--seed", seed, "--json"];
+        words.extend(url.iter().flat_map(|url| ["--url", url.as_str()]));
+        let ran = run(&words)?;
         let found = account(&ran)?;
         let words = serde_json::to_string_pretty(&found.witness)?;
         ensure!(found.verdict != Verdict::Broke, "{lab} broke its promise: {}\n{words}", found.why);
@@ -147,8 +155,8 @@ fn plan_file() -> Result<()> {
 }
 
 fn restarted() -> Result<()> {
-    kept("queue-redis", "broker-restart".parse()?)?;
-    kept("durable-redis-stream", "sender-restart".parse()?)
+    kept("queue-redis", "broker-restart".parse()?, None)?;
+    kept("durable-redis-stream", "sender-restart".parse()?, None)
 }
 
 /// Its links can be broken; it itself is not touched.

@@ -59,8 +59,14 @@ pub(super) fn main(args: &BreakArgs, handles: &[Handle]) -> Result<ExitCode> {
         }
     }
     let sources = sources.into_iter().filter_map(|(broker, source)| Some((broker, source.ok()?))).collect();
-    let mut breaking =
-        Breaking { args, out, set, brokers: Brokers::new(sources, settings), verdicts: Vec::new() };
+    let mut breaking = Breaking {
+        args,
+        out,
+        set,
+        brokers: Brokers::new(sources, settings),
+        verdicts: Vec::new(),
+        failed: false,
+    };
     let runtime = roles::runtime(0)?;
     let done = runtime.block_on(interruptible(breaking.all(&jobs)));
     if done.is_none() {
@@ -70,14 +76,14 @@ pub(super) fn main(args: &BreakArgs, handles: &[Handle]) -> Result<ExitCode> {
     runtime.shutdown_background();
     let Some(done) = done else {
         if let Some(out) = &breaking.out {
-            errln!("\ninterrupted; {} keeps what was done, and the same command goes on", out.display());
+            errln!("\ninterrupted; {0} keeps what was done; give `--out {0}` to go on there", out.display());
         }
         return Ok(ExitCode::from(130));
     };
     done.and(closed)?;
     let all = &breaking.verdicts;
     let code = match () {
-        () if all.contains(&Verdict::Broke) => 1,
+        () if breaking.failed || all.contains(&Verdict::Broke) => 1,
         () if all.contains(&Verdict::CannotTell) && !args.all => CANNOT_TELL,
         () => 0,
     };
@@ -133,6 +139,8 @@ struct Breaking<'a> {
     set: FaultSet,
     brokers: Brokers,
     verdicts: Vec<Verdict>,
+    /// A run could not be made.
+    failed: bool,
 }
 
 impl Breaking<'_> {
@@ -167,7 +175,7 @@ impl Breaking<'_> {
                 Ok(run) => run,
                 Err(error) if many => {
                     errln!("{counted}{} {faults}: {error:#}", job.handle.entry.name);
-                    self.verdicts.push(Verdict::CannotTell);
+                    self.failed = true;
                     continue;
                 }
                 Err(error) => return Err(error),

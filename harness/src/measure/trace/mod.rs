@@ -7,9 +7,11 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
+use flate2::read::GzDecoder;
 
 use crate::measure::account::{Bitmap, Set};
 
@@ -17,6 +19,8 @@ mod file;
 
 pub use file::{MARKED, MOST_ENTRIES, Subject, TraceFile, key, of_key};
 
+/// The most bytes of a recording that is decompressed: those of [`MOST_ENTRIES`] messages.
+const MOST_BYTES: u64 = 512 << 20;
 /// The first line of a recording.
 const HEADER: &str = "receiver,producer,sequence,due_ns,sent_ns,received_ns";
 /// How the line before it begins where a role had no room for everything.
@@ -160,13 +164,22 @@ impl MessageTrace {
         Ok(recording)
     }
 
-    /// Reads a file.
+    /// Reads a file; one whose name ends with `.gz` is decompressed.
     ///
     /// # Errors
     /// When it cannot be read, or is no recording; file and line are named.
     pub fn read(path: &Path) -> Result<Self> {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let cannot = || format!("cannot read {}", path.display());
+        let text = if path.extension().is_some_and(|ending| ending == "gz") {
+            let mut text = String::new();
+            let file = std::fs::File::open(path).with_context(cannot)?;
+            let read = GzDecoder::new(file).take(MOST_BYTES + 1).read_to_string(&mut text);
+            let read = read.with_context(cannot)?;
+            ensure!(read as u64 <= MOST_BYTES, "{} has more than {MOST_BYTES} bytes", path.display());
+            text
+        } else {
+            std::fs::read_to_string(path).with_context(cannot)?
+        };
         Self::parse(&text).with_context(|| format!("{}", path.display()))
     }
 }
@@ -223,6 +236,23 @@ mod tests {
                         0,0,0,0,1,16\n1,0,0,0,1,\n0,0,1,10,11,15\n1,0,1,10,11,14\n\
                         0,0,2,20,21,\n1,0,2,20,21,\n0,1,0,5,6,9\n1,1,0,5,6,\n";
         assert_eq!(copied.csv(), expected);
+    }
+
+    #[test]
+    fn a_compressed_file_is_read_like_a_plain_one() {
+        let dir = account::new_dir().expect("a folder");
+        let text = format!("{HEADER}\n0,0,0,10,20,30\n");
+        let [plain, packed] = ["a.csv", "a.csv.gz"].map(|name| dir.path().join(name));
+        std::fs::write(&plain, &text).expect("written");
+        let file = std::fs::File::create(&packed).expect("a file");
+        let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::default());
+        std::io::Write::write_all(&mut encoder, text.as_bytes()).expect("packed");
+        encoder.finish().expect("packed");
+        let trace = MessageTrace::read(&packed).expect("it reads");
+        assert_eq!((trace.records.len(), &trace), (1, &MessageTrace::read(&plain).expect("it reads")));
+        std::fs::write(&packed, "no gzip").expect("written");
+        let error = format!("{:#}", MessageTrace::read(&packed).expect_err("damaged"));
+        assert!(error.contains("a.csv.gz"), "{error}");
     }
 
     #[test]

@@ -15,6 +15,8 @@ use crate::results::{FaultRun, FaultSet, Verdict};
 
 /// The page of a set, in its folder.
 pub const PAGE: &str = "faults.html";
+/// With more cells than this, those whose promise was kept have no plot: the page would be too large.
+const PLOTS: usize = 60;
 /// The table as Markdown.
 const TABLE: &str = "scorecard.md";
 /// The picture.
@@ -217,6 +219,8 @@ fn groups(grid: &Grid<'_>) -> Vec<GroupText> {
 /// Each lab in the order of the table, with its runs in the order of columns.
 fn labs(grid: &Grid<'_>, set: &FaultSet) -> Result<Vec<LabText>> {
     let mut labs = Vec::new();
+    let rows = || grid.groups.iter().flat_map(|group| &group.rows);
+    let cells = rows().flat_map(|row| row.cells.iter().flatten()).count();
     for group in &grid.groups {
         for row in &group.rows {
             let mut own: Vec<&FaultRun> = set.runs.iter().filter(|run| run.lab == row.lab).collect();
@@ -227,7 +231,8 @@ fn labs(grid: &Grid<'_>, set: &FaultSet) -> Result<Vec<LabText>> {
             let evidence: Vec<&FaultRun> = row.cells.iter().flatten().map(|cell| cell.evidence).collect();
             let runs = ran.iter().map(|run| {
                 // One plot a cell: with many seeds the page would be too large to send.
-                let plot = evidence.iter().any(|shown| std::ptr::eq(*shown, *run));
+                let few = cells <= PLOTS || run.verdict != Verdict::Kept;
+                let plot = few && evidence.iter().any(|shown| std::ptr::eq(*shown, *run));
                 run_text(run, plot).with_context(|| format!("cannot show the run {}", run.id()))
             });
             let absent = absent.iter().map(|run| Absent {

@@ -53,7 +53,7 @@ use libtest_mimic::Trial;
 use tokio::task::unconstrained;
 
 use crate::needs::{Need, Needs, needs, proof};
-pub(crate) use place::{Site, end, own};
+pub(crate) use place::{Site, end, own, shared};
 pub(crate) use stream::nothing_left;
 
 /// No check takes this long, on however slow a machine.

@@ -173,7 +173,7 @@ struct Shared {
 static SHARED: [OnceLock<Shared>; Broker::ALL.len()] = [const { OnceLock::new() }; Broker::ALL.len()];
 
 /// The address of the broker that tests share; the first to ask starts it.
-fn shared(broker: Broker) -> Result<BrokerAddress> {
+pub(crate) fn shared(broker: Broker) -> Result<BrokerAddress> {
     let slot = Broker::ALL.iter().position(|other| *other == broker).context("an unknown broker")?;
     SHARED[slot].get_or_init(|| start(broker)).address.clone().map_err(|error| anyhow!(error))
 }
