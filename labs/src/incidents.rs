@@ -2,7 +2,7 @@
 //! skipped, connections that were lost and opened again.
 //!
 //! An error of a peer ends that peer's connection, a message that no lab wrote is skipped, and a
-//! lost connection is opened again ([`crate::recovery`]). All of these are counted here, and whoever
+//! lost connection is opened again ([`crate::recovery`]). They are counted here, and the code that
 //! runs the role shows the counts.
 
 use std::fmt::{self, Write as _};

@@ -208,7 +208,7 @@ pub enum Verdict {
     /// Too little happened to say.
     #[default]
     CannotTell,
-    /// The guarantee does not cover this fault. It was measured all the same.
+    /// The guarantee does not cover this fault. It was measured too.
     NotPromised,
     /// The lab has nothing that this fault could hit. Nothing ran.
     DoesNotApply,

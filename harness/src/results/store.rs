@@ -37,6 +37,25 @@ pub struct ResultSet {
     archive: OnceCell<Option<Archive>>,
 }
 
+impl Lock {
+    /// Keeps other runs from writing to this folder of results, until the lock is dropped; also a
+    /// killed process gives it up.
+    ///
+    /// # Errors
+    /// When another process has it, or there is no such folder; it is named.
+    pub fn of(dir: &Path) -> Result<Self> {
+        let folder = fs::File::open(dir).with_context(|| format!("cannot open {}", dir.display()))?;
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self(folder)),
+            Err(Errno::WOULDBLOCK) => {
+                bail!("another `lab` is writing to {} now; wait for it, or give another --out", dir.display())
+            }
+            // A file system without locks: nothing is gained by refusing to work there.
+            Err(_) => Ok(Self(folder)),
+        }
+    }
+}
+
 impl ResultSet {
     fn at(dir: &Path) -> Self {
         Self { dir: dir.to_owned(), archive: OnceCell::new() }
@@ -56,20 +75,9 @@ impl ResultSet {
         Ok(Self::at(dir))
     }
 
-    /// Keeps other runs from writing to this result set, until the returned lock is dropped; also
-    /// a killed process gives it up.
+    /// As [`Lock::of`].
     pub fn lock(&self) -> Result<Lock> {
-        let folder =
-            fs::File::open(&self.dir).with_context(|| format!("cannot open {}", self.dir.display()))?;
-        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Lock(folder)),
-            Err(Errno::WOULDBLOCK) => bail!(
-                "another `lab` is writing to {} now; wait for it, or give another --out",
-                self.dir.display()
-            ),
-            // A file system without locks: nothing is gained by refusing to work there.
-            Err(_) => Ok(Lock(folder)),
-        }
+        Lock::of(&self.dir)
     }
 
     /// Opens a result set that exists and reads its run.

@@ -97,22 +97,28 @@ fn said(sources: &BTreeMap<Broker, Source>) -> BTreeMap<String, String> {
     sources.iter().map(|(broker, source)| (broker.to_string(), said(source))).collect()
 }
 
-/// Refuses to mix what cannot be compared: another program, another machine, another broker.
-fn same_conditions(run: &Run, sources: &BTreeMap<Broker, Source>) -> Result<()> {
+/// Refuses to continue what another program has made, or another machine.
+///
+/// # Errors
+/// What differs, then and now.
+pub(crate) fn same_program_and_machine(then: &Versions, made_on: &Host) -> Result<()> {
     let differs = |what: &str, then: &str, now: &str| {
         format!("it was made with {what} {then}, and this is {now}; begin a new one with a new --out")
     };
-    let (then, now) = (&run.versions, host::versions(BTreeMap::new()));
+    let now = host::versions(BTreeMap::new());
     let program = |versions: &Versions| {
         format!("{} ({}, {})", versions.lab, versions.git.as_deref().unwrap_or("no commit"), versions.profile)
     };
     ensure!(program(then) == program(&now), differs("lab", &program(then), &program(&now)));
     let host = host::host();
     let machine = |host: &Host| format!("{}, {} CPUs, {}", host.name, host.cores, host.cpu);
-    ensure!(
-        machine(&run.host) == machine(&host),
-        differs("the machine", &machine(&run.host), &machine(&host))
-    );
+    ensure!(machine(made_on) == machine(&host), differs("the machine", &machine(made_on), &machine(&host)));
+    Ok(())
+}
+
+/// Refuses to mix what cannot be compared: another program, another machine, another broker.
+fn same_conditions(run: &Run, sources: &BTreeMap<Broker, Source>) -> Result<()> {
+    same_program_and_machine(&run.versions, &run.host)?;
     for (broker, now) in said(sources) {
         if let Some(then) = run.sources.get(&broker).filter(|then| **then != now) {
             bail!(

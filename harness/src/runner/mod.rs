@@ -11,6 +11,7 @@ mod run;
 mod schedule;
 mod search;
 
+pub(crate) use cases::same_program_and_machine;
 pub use progress::{Next, Progress};
 pub use request::{Request, default_out};
 pub use run::{check, run};

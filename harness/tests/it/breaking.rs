@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use harness::fault::{BrokerSource, Covered, Fault, covered, why_not};
-use harness::results::{FaultRun, FaultSet, Verdict};
+use harness::results::{FaultRun, FaultSet, Lock, Verdict};
 use harness::roles::handles;
 use labs::lab::{Broker, Guarantee};
 use libtest_mimic::Trial;
@@ -97,6 +97,8 @@ fn refused() -> Result<()> {
         (vec!["oneway-tcp", "--fault", "link-cut", "--rate", "0"], "0 messages a second"),
         (vec!["oneway-tcp", "--fault", "link-cut", "--size", "1"], "1 bytes"),
         (vec!["oneway-tcp", "--fault", "link-cut", "--seeds", "0"], "0 runs"),
+        (vec!["oneway-tcp", "--fault", "link-cut", "--seeds", "1000000000"], "give 1 to 1000"),
+        (vec!["oneway-tcp", "--fault", "link-cut", "--broker-set", "a=b"], "oneway-tcp has no broker"),
         (vec!["oneway-tcp", "--plan", "/nowhere/x.toml"], "/nowhere/x.toml"),
         (vec!["queue-redis", "--fault", "link-cut", "--broker-set", "appendfsync"], "NAME=VALUE"),
         (vec!["queue-redis", "--fault", "link-cut", "--broker-set", "port=1"], "`port` is set by lab"),
@@ -134,6 +136,17 @@ fn resumed() -> Result<()> {
     ensure!(!ran.out.contains("link-cut"), "it was done again: {}", ran.out);
     let more = FaultSet::open(&out)?;
     ensure!(more.runs.len() == 2 && more.runs[0] == set.runs[0], "the first run is as it was");
+    // Runs with other settings are not taken for these, and another program's are not mixed with ours.
+    run(&[some.as_slice(), &["--rate", "400"]].concat())?.expect(1)?.told(&["give the same options"])?;
+    let mut other = more.clone();
+    other.versions.lab = "0.0.1".to_owned();
+    other.save(&out)?;
+    run(&some)?.expect(1)?.told(&["cannot be continued", "0.0.1"])?;
+    more.save(&out)?;
+    // One that writes keeps others out.
+    let lock = Lock::of(&out)?;
+    run(&some)?.expect(1)?.told(&["another `lab` is writing"])?;
+    drop(lock);
     Ok(())
 }
 
@@ -142,7 +155,7 @@ fn plan_file() -> Result<()> {
     let file = dir.path().join("plan.toml");
     std::fs::write(
         &file,
-        "[[fault]]\nname = 'link-cut'\nat_s = 0.5\n[[fault]]\nname = 'receiver-pause'\nat_s = 1\nfor_s = 0.25\n",
+        "heal_s = 3\n[[fault]]\nname = 'link-cut'\nat_s = 0.5\n[[fault]]\nname = 'receiver-pause'\nat_s = 1\nfor_s = 0.25\n",
     )?;
     let ran = run(&["break", "oneway-unix", "--plan", file.to_str().context("a path")?, "--json"])?;
     let found = account(&ran)?;
@@ -151,6 +164,8 @@ fn plan_file() -> Result<()> {
     ensure!(cut.asked_ns == 500_000_000 && cut.began_ns >= cut.asked_ns, "{cut:?}");
     ensure!(pause.healed_ns >= pause.began_ns + 200_000_000, "{pause:?}");
     ensure!(found.events.iter().any(|event| event.detail == "link-cut"), "{:?}", found.events);
+    // 500 a second until 3 s after the last fault, which ends after 1.25 s, and half a second more.
+    ensure!(found.counts.sent == 2_375, "{} sent", found.counts.sent);
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use crate::{hint, plan, units};
 pub(super) fn jobs(
     args: &BreakArgs,
     wanted: &[Handle],
-    sources: &BTreeMap<Broker, Result<Source, String>>,
+    sources: &BTreeMap<Broker, Source>,
 ) -> Result<Vec<Job>> {
     ensure!(
         args.rate > 0.0 && args.rate <= 20_000.0,
@@ -25,56 +25,52 @@ pub(super) fn jobs(
     );
     ensure!((32..=1 << 20).contains(&args.size), "{} bytes are out of range; give 32 to 1 MiB", args.size);
     let seeds: Vec<u64> = match (args.seeds, args.seed) {
-        (Some(0), _) => bail!("0 runs are out of range; give at least 1"),
-        (Some(seeds), _) => (1..=seeds).collect(),
+        (Some(seeds @ 1..=MOST_SEEDS), _) => (1..=seeds).collect(),
+        (Some(seeds), _) => bail!("{seeds} runs are out of range; give 1 to {MOST_SEEDS}"),
         (None, seed) => vec![seed.unwrap_or(1)],
     };
     let faults: Vec<Fault> =
         args.fault.iter().map(|name| Ok(name.parse::<Fault>()?)).collect::<Result<_>>()?;
     let knobs = knobs(args, wanted)?;
+    let plan = args.plan.as_deref().map(FaultPlan::load).transpose()?;
     let mut jobs = Vec::new();
     for handle in wanted {
         let entry = &handle.entry;
-        let source = match entry.broker.and_then(|broker| sources.get(&broker)) {
-            Some(Ok(source)) => match source {
-                Source::Url(_) => BrokerSource::Url,
-                Source::Embedded => BrokerSource::Embedded,
-                _ => BrokerSource::Private,
-            },
-            Some(Err(why)) => {
-                errln!("{} is left out: {why}", entry.name);
-                continue;
-            }
-            None => BrokerSource::Private,
+        let source = entry.broker.and_then(|broker| sources.get(&broker));
+        settings_apply(args, handle, source)?;
+        let kind = match source {
+            Some(Source::Url(_)) => BrokerSource::Url,
+            Some(Source::Embedded) => BrokerSource::Embedded,
+            _ => BrokerSource::Private,
+        };
+        let job = |injections: Vec<Injection>, seed: u64| {
+            let usual = FaultPlan { steady_s: STEADY_S, heal_s: AFTER, drain_s: DRAIN_S, injections };
+            let plan = plan.clone().unwrap_or(usual);
+            job(args, handle, source, &knobs, plan, seed)
         };
         if args.all {
             let chosen = if faults.is_empty() { SCORED.to_vec() } else { faults.clone() };
-            for fault in chosen.into_iter().filter(|fault| fault::why_not(*fault, entry, source).is_none()) {
+            for fault in chosen.into_iter().filter(|fault| fault::why_not(*fault, entry, kind).is_none()) {
                 for &seed in &seeds {
-                    jobs.push(job(args, handle, &knobs, vec![one(args, fault, Some(seed))], seed)?);
+                    jobs.push(job(vec![one(args, fault, Some(seed))], seed)?);
                 }
             }
             continue;
         }
-        for fault in &faults {
-            fault::check_applies(*fault, entry, source)?;
+        let planned = plan.iter().flat_map(|plan| &plan.injections).map(|injection| injection.fault);
+        for fault in faults.iter().copied().chain(planned) {
+            fault::check_applies(fault, entry, kind)?;
         }
         for &seed in &seeds {
-            let injections = match &args.plan {
-                Some(file) => {
-                    let plan = FaultPlan::load(file)?;
-                    for injection in &plan.injections {
-                        fault::check_applies(injection.fault, entry, source)?;
-                    }
-                    plan.injections
-                }
+            let injections = match &plan {
+                Some(plan) => plan.injections.clone(),
                 None if faults.is_empty() => {
                     ensure!(
                         args.seed.is_some() || args.seeds.is_some(),
                         "name a fault, as in `--fault link-cut`, or give --seed N for a random one; `{}` shows them",
                         hint::command(&["break", "list", &entry.name])
                     );
-                    let fault = random(seed, &fault::applicable(entry, source));
+                    let fault = random(seed, &fault::applicable(entry, kind));
                     let fault = fault.with_context(|| format!("no fault applies to {}", entry.name))?;
                     vec![one(args, fault, Some(seed))]
                 }
@@ -83,7 +79,7 @@ pub(super) fn jobs(
                     faults.iter().map(|fault| one(args, *fault, moment)).collect()
                 }
             };
-            jobs.push(job(args, handle, &knobs, injections, seed)?);
+            jobs.push(job(injections, seed)?);
         }
     }
     Ok(jobs)
@@ -104,6 +100,22 @@ fn knobs(args: &BreakArgs, wanted: &[Handle]) -> Result<BTreeMap<String, usize>>
     args.set.iter().map(read).collect()
 }
 
+/// Refuses settings for a broker that does not get them.
+fn settings_apply(args: &BreakArgs, handle: &Handle, source: Option<&Source>) -> Result<()> {
+    let Some(setting) = args.broker_set.first() else { return Ok(()) };
+    let lab = &handle.entry.name;
+    match source {
+        None => bail!("`--broker-set {setting}`: {lab} has no broker"),
+        Some(Source::Url(address)) => {
+            bail!("`--broker-set {setting}`: the broker at {address} is your own; set it there")
+        }
+        Some(Source::Embedded) => bail!("`--broker-set {setting}`: the embedded broker takes no settings"),
+        Some(Source::Program(_) | Source::Wheel(_)) => Ok(()),
+    }
+}
+
+/// The most seeds of one command.
+const MOST_SEEDS: u64 = 1000;
 /// Load after the last fault, seconds.
 const AFTER: f64 = 2.0;
 /// How long RabbitMQ takes to start again, seconds; the others need less than one.
@@ -130,13 +142,13 @@ fn random(seed: u64, faults: &[Fault]) -> Option<Fault> {
 fn job(
     args: &BreakArgs,
     handle: &Handle,
+    source: Option<&Source>,
     knobs: &BTreeMap<String, usize>,
-    mut injections: Vec<Injection>,
+    plan: FaultPlan,
     seed: u64,
 ) -> Result<Job> {
-    let plan =
-        FaultPlan { steady_s: STEADY_S, heal_s: AFTER, drain_s: DRAIN_S, injections: injections.clone() };
     plan.check()?;
+    let FaultPlan { heal_s, drain_s, mut injections, .. } = plan;
     injections.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
     let entry = &handle.entry;
     let slow = |injection: &Injection| {
@@ -152,20 +164,26 @@ fn job(
     Ok(Job {
         handle: handle.clone(),
         knobs: knobs.clone(),
-        command: command(args, &entry.name, &injections, seed),
+        command: command(args, &entry.name, source, &injections, seed),
         injections,
         seed,
         rate: args.rate,
         size: args.size as usize,
         senders,
         receivers,
-        seconds: ends + AFTER,
-        drain: DRAIN_S,
+        seconds: ends + heal_s,
+        drain: drain_s,
     })
 }
 
 /// The command that makes this run again.
-fn command(args: &BreakArgs, lab: &str, injections: &[Injection], seed: u64) -> String {
+fn command(
+    args: &BreakArgs,
+    lab: &str,
+    source: Option<&Source>,
+    injections: &[Injection],
+    seed: u64,
+) -> String {
     let (seed, rate, size) = (seed.to_string(), args.rate.to_string(), args.size.to_string());
     let mut words = vec!["break".to_owned(), lab.to_owned()];
     let mut add = |name: &str, value: &str| words.extend([name.to_owned(), value.to_owned()]);
@@ -192,6 +210,10 @@ fn command(args: &BreakArgs, lab: &str, injections: &[Injection], seed: u64) -> 
     }
     args.set.iter().for_each(|knob| add("--set", knob));
     args.broker_set.iter().for_each(|setting| add("--broker-set", setting));
+    // Its login is masked, and has to be typed again.
+    if let Some(Source::Url(address)) = source {
+        add("--url", &format!("{}={address}", address.broker()));
+    }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     hint::command(&words)
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail, ensure};
 use labs::lab::Broker;
 
 use crate::broker::{self, Choices, Source};
@@ -17,7 +17,7 @@ use crate::fault::campaign::{self, Brokers, Job};
 use crate::measure::host;
 use crate::process::guard;
 use crate::report::scorecard;
-use crate::results::{self, FAULT_SCHEMA, FaultSet, Verdict};
+use crate::results::{self, FAULT_SCHEMA, FaultSet, Lock, Verdict};
 use crate::roles::{self, Handle};
 use crate::{hint, plan, runner};
 pub(super) use args::BreakArgs;
@@ -37,7 +37,7 @@ pub(super) fn main(args: &BreakArgs, handles: &[Handle]) -> Result<ExitCode> {
     let choices = args.brokers.choices()?;
     let settings = usage(settings(args))?;
     let wanted = wanted(args, handles)?;
-    let sources = sources(&wanted, &choices, args.all)?;
+    let (wanted, sources) = available(wanted, &choices, args.all)?;
     let jobs = usage(jobs(args, &wanted, &sources))?;
     let out = match (&args.out, args.all) {
         (Some(out), _) => Some(out.clone()),
@@ -51,14 +51,18 @@ pub(super) fn main(args: &BreakArgs, handles: &[Handle]) -> Result<ExitCode> {
         versions: host::versions(BTreeMap::new()),
         runs: Vec::new(),
     };
+    let mut lock = None;
     if let Some(out) = &out {
-        match FaultSet::open(out) {
-            Ok(before) => set = before,
-            Err(error) if out.join(results::FAULTS).exists() => return Err(error),
-            Err(_) => results::private::create(out)?,
+        if !out.join(results::FAULTS).exists() {
+            results::private::create(out)?;
+            set.save(out)?;
         }
+        lock = Some(Lock::of(out)?);
+        // Only now: another process may have written to it until a moment ago.
+        set = FaultSet::open(out)?;
+        let same = runner::same_program_and_machine(&set.versions, &set.host);
+        same.with_context(|| format!("{} cannot be continued", out.display()))?;
     }
-    let sources = sources.into_iter().filter_map(|(broker, source)| Some((broker, source.ok()?))).collect();
     let mut breaking = Breaking {
         args,
         out,
@@ -74,6 +78,7 @@ pub(super) fn main(args: &BreakArgs, handles: &[Handle]) -> Result<ExitCode> {
     }
     let closed = runtime.block_on(breaking.brokers.close());
     runtime.shutdown_background();
+    drop(lock);
     let Some(done) = done else {
         if let Some(out) = &breaking.out {
             errln!("\ninterrupted; {0} keeps what was done; give `--out {0}` to go on there", out.display());
@@ -113,23 +118,30 @@ fn settings(args: &BreakArgs) -> Result<Vec<(String, String)>> {
     args.broker_set.iter().map(read).collect()
 }
 
-/// Where the brokers of these labs come from, or why there is none.
-fn sources(
-    wanted: &[Handle],
+/// The labs that can run here, and where their brokers come from. One that was named must be able
+/// to; with --all, others are left out and named, except in continuous integration.
+fn available(
+    wanted: Vec<Handle>,
     choices: &Choices,
     all: bool,
-) -> Result<BTreeMap<Broker, Result<Source, String>>> {
-    let mut sources = BTreeMap::new();
+) -> Result<(Vec<Handle>, BTreeMap<Broker, Source>)> {
+    let strict = !all || std::env::var("CI").is_ok_and(|ci| ci == "true");
+    let (mut handles, mut sources) = (Vec::new(), BTreeMap::new());
     for handle in wanted {
-        let Some(broker) = handle.entry.broker else { continue };
-        if all {
-            let found = broker::find(broker, choices).map_err(|error| format!("{error:#}"));
-            sources.insert(broker, found);
-        } else {
-            sources.insert(broker, Ok(crate::command::source(handle, broker, choices)?));
+        if let Some(broker) = handle.entry.broker {
+            match crate::command::source(&handle, broker, choices) {
+                Ok(source) => drop(sources.insert(broker, source)),
+                Err(why) if strict => return Err(why),
+                Err(why) => {
+                    errln!("{} is left out: {why:#}", handle.entry.name);
+                    continue;
+                }
+            }
         }
+        handles.push(handle);
     }
-    Ok(sources)
+    ensure!(!handles.is_empty(), "none of these labs can run here");
+    Ok((handles, sources))
 }
 
 /// All runs of one command.
@@ -152,6 +164,13 @@ impl Breaking<'_> {
             if self.args.all
                 && let Some(before) = self.set.find(&job.handle.entry.name, &faults, job.seed)
             {
+                if arguments(&before.command) != arguments(&job.command) {
+                    bail!(
+                        "{} under {faults} was run as `{}` before; give the same options, or a new --out",
+                        before.lab,
+                        before.command
+                    );
+                }
                 self.verdicts.push(before.verdict);
                 continue;
             }
@@ -204,6 +223,11 @@ impl Breaking<'_> {
         }
         Ok(())
     }
+}
+
+/// A command without the word that calls the program, which may be `lab` or `./run`.
+fn arguments(command: &str) -> &str {
+    command.split_once(" break ").map_or(command, |(_, arguments)| arguments)
 }
 
 /// Draws the table, the picture and the page of a set.

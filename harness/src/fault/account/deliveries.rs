@@ -72,7 +72,7 @@ impl Delivery<'_> {
 }
 
 /// Every delivery that is expected, in the order of messages. Of a subscriber that was killed nothing
-/// is expected; what it has received is here all the same.
+/// is expected; what it has received is listed too.
 pub(super) fn deliveries(observed: &Observed) -> Vec<Delivery<'_>> {
     let mut all = Vec::new();
     for message in &observed.messages {

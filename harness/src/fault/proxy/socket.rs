@@ -43,7 +43,7 @@ impl Socket for TcpStream {
     }
 
     fn reset(self) {
-        // With no time to linger, closing sends RST. If that cannot be set, it is closed all the same.
+        // With no time to linger, closing sends RST. If that cannot be set, it is closed without.
         let _ = self.set_zero_linger();
     }
 }

@@ -69,7 +69,7 @@ async fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// What becomes of a connection that was open before the fault, of a new one, and of one after it.
+/// What happens to a connection that was open before the fault, to a new one, and to one after it.
 /// `None`: it is reset. A time: a round trip takes at least that long.
 #[tokio::test]
 async fn each_fault_does_what_its_name_says() {

@@ -55,8 +55,8 @@ pub(super) struct FaultSpec {
 /// Runs it. What goes wrong with the lab is in what was observed.
 ///
 /// # Errors
-/// For what is no result: roles that never joined, a broker that cannot be started again, files
-/// that cannot be read.
+/// When there is nothing to judge: roles never joined, a broker cannot be started again, a file
+/// cannot be read.
 pub(super) async fn run(
     spec: &FaultSpec,
     mut server: Option<&mut Server>,
