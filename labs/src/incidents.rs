@@ -123,6 +123,7 @@ impl fmt::Write for Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::{Broker, BrokerAddress};
     use crate::place::Place;
 
     #[test]
@@ -134,6 +135,14 @@ mod tests {
             "the connection was lost: the broker closed it (so far: 0 peers disconnected, 0 messages \
              skipped, 1 connection lost, 0 opened again)"
         );
+        let address = BrokerAddress::parse(Broker::Redis, "redis://u:s3cret%2Fword@127.0.0.1").expect("one");
+        let known = Place::new("p", Some(&address));
+        for secret in ["s3cret/word", "s3cret%2Fword", address.reveal()] {
+            known.connection_lost(format_args!("it said `{secret}`"));
+            known.reconnected(format_args!("it had said `{secret}`"));
+            let latest = known.incidents().counts().latest.expect("a reason");
+            assert!(!latest.contains("s3cret"), "{latest}");
+        }
         place.reconnected("reopened after 2 attempts");
         let counts = place.incidents().counts();
         assert_eq!((counts.connections_lost, counts.reconnects), (1, 1));

@@ -207,13 +207,19 @@ impl Place {
     /// The connection to the broker or the peer was lost, and will be opened again; `why` says how
     /// it was noticed, for people.
     pub fn connection_lost(&self, why: impl fmt::Display) {
-        self.incidents.add(Incident::ConnectionLost, &why);
+        self.incidents.add(Incident::ConnectionLost, &self.masked(why));
     }
 
     /// A lost connection is open again, and the role has joined again; `why` says what it took,
     /// for people.
     pub fn reconnected(&self, why: impl fmt::Display) {
-        self.incidents.add(Incident::Reconnected, &why);
+        self.incidents.add(Incident::Reconnected, &self.masked(why));
+    }
+
+    /// A reason without the password of the broker's address: a broker may have repeated it.
+    fn masked(&self, why: impl fmt::Display) -> String {
+        let why = why.to_string();
+        self.address.as_ref().map_or_else(|| why.clone(), |address| address.without_secrets(&why))
     }
 
     /// How many peers this role has disconnected, and how many messages it has skipped.

@@ -28,7 +28,7 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use crate::broker::Broker;
 pub use login::{Endpoint, Login};
 use parts::Parts;
-use percent::{decode, encode, encode_except};
+use percent::{decode, encode, encode_except, upper_escapes};
 
 /// RabbitMQ's own defaults.
 const GUEST: &str = "guest";
@@ -276,7 +276,7 @@ impl BrokerAddress {
             return text.to_owned();
         }
         let mut masked = text.replace(self.reveal(), &self.to_string());
-        for secret in [secret.to_owned(), encode(secret)] {
+        for secret in [secret.to_owned(), encode(secret), upper_escapes(&encode(secret))] {
             masked = replace_word(&masked, &secret);
         }
         masked

@@ -35,6 +35,17 @@ pub(super) fn encode(text: &str) -> String {
     encode_except(text, "")
 }
 
+/// An encoded text with its escapes in capital letters, as others write them: `%2F` for `%2f`.
+pub(super) fn upper_escapes(encoded: &str) -> String {
+    let mut parts = encoded.split('%');
+    let mut upper = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (escape, rest) = part.split_at(part.len().min(2));
+        upper.extend(["%", &escape.to_ascii_uppercase(), rest]);
+    }
+    upper
+}
+
 /// The same, with further characters left as they are.
 pub(super) fn encode_except(text: &str, plain: &str) -> String {
     let mut encoded = String::with_capacity(text.len());

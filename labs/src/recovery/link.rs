@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::backoff::{Backoff, Delays};
 use super::transient::{disconnected, is_refused_login, is_transient};
 use crate::lab::{Guarantee, Lab, Place, Recovery};
+use crate::printable::causes;
 
 /// How an end of the lab `L` is joined.
 pub trait Joins: Clone + 'static {
@@ -171,7 +172,7 @@ impl<J: Joins> Link<J> {
         if !recovers::<J>() || !is_transient(&error) {
             return Err(error);
         }
-        let why = format!("{error:#}");
+        let why = causes(&error);
         self.joins.place().connection_lost(&why);
         self.lost(why);
         Ok(())

@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use super::backoff::{Backoff, Delays};
 use super::link::{Joins, Reopening, recovers, reopening};
 use super::transient::is_transient;
+use crate::printable::causes;
 
 /// An end that many calls use at once. All of them share one reopening: the first that needs the
 /// end opens it again, the others wait, and if that call is dropped, the next one goes on with the
@@ -82,7 +83,7 @@ impl<J: Joins> Shared<J> {
         if !recovers::<J>() || !is_transient(&error) {
             return Err(error);
         }
-        let why = format!("{error:#}");
+        let why = causes(&error);
         if generation == self.generation.get() && self.current.take().is_some() {
             self.generation.set(generation + 1);
             self.joins.place().connection_lost(&why);

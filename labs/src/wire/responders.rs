@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::lab::Place;
+use crate::printable::causes;
 use crate::recovery::{ConnectionLost, Delays, Retry, disconnected, is_transient};
 use crate::reqrep::correlation::{Pending, Ticket};
 
@@ -129,7 +130,7 @@ async fn stay_connected<E: Exchange>(
     reopened: watch::Sender<()>,
 ) {
     while let Err(error) = connection.exchange(&mut requests, &pending, &place).await {
-        let why = format!("{error:#}");
+        let why = causes(&error);
         place.connection_lost(&why);
         pending.close_because(&why);
         let mut retry = Retry::new(Delays::default());

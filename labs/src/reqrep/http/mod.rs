@@ -47,6 +47,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
+use crate::printable::causes;
 use crate::recovery::{ConnectionLost, Delays, Retry, is_transient};
 use crate::wire::frames::MAX_FRAME;
 use crate::wire::sockets::{Bound, PATIENCE, Socket, serve_each};
@@ -187,7 +188,7 @@ impl HttpRequester {
     fn notice(&self, server: usize, error: &Error) {
         let mut lost = self.servers[server].lost();
         if lost.is_none() {
-            let why = format!("{error:#}");
+            let why = causes(error);
             self.place.connection_lost(&why);
             *lost = Some(why);
         }

@@ -13,6 +13,7 @@ use tokio_util::codec::FramedRead;
 use super::codec::{Codec, Command, Frame, Outgoing, encode};
 use super::{READ_BYTES, connect, next_frame, refusal};
 use crate::lab::Place;
+use crate::printable::causes;
 use crate::recovery::{disconnected, is_transient};
 use crate::reqrep::correlation::Pending;
 use crate::wire::window::Window;
@@ -218,7 +219,7 @@ async fn carry(
     // Reading comes first: an ERROR frame says why, before a write notices that the connection is
     // closed.
     let ended = tokio::select! { biased; ended = reading => ended, ended = writing => ended };
-    shared.lock().ended = ended.err().map(|error| (format!("{error:#}"), is_transient(&error)));
+    shared.lock().ended = ended.err().map(|error| (causes(&error), is_transient(&error)));
     receipts.close();
     shared.written.notify_waiters();
 }
