@@ -1,6 +1,6 @@
 //! Docs generator: writes the tables of the documentation between markers in its pages
 //! (`<!-- labs: matrix -->` … `<!-- end -->`), from the catalog, and the page on
-//! measurement pitfalls from the recordings in `results/`. A test compares the pages with
+//! measurement pitfalls and the tables of runs under faults from what is in `results/`. A test compares the pages with
 //! it.
 
 use std::fs;
@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use labs::catalog::{self, ABSENT, Entry, Particular, Pattern, entries};
 
+use crate::report::scorecard;
+use crate::results::{FAULTS, FaultSet};
 use crate::validate::pitfalls::{self, Views};
 
 const BEGIN: &str = "<!-- labs: ";
@@ -125,13 +127,14 @@ fn table(root: &Path, what: &str, up: &str) -> Result<String> {
         Some(("pattern", name)) => {
             let own = of(&|lab| lab.pattern.as_str() == name);
             ensure!(!own.is_empty(), "there is no pattern `{name}`");
-            Ok(rows(&own, up) + &absent(|absent| absent.starts_with(&format!("{name}-"))))
+            let absent = absent(|absent| absent.starts_with(&format!("{name}-")));
+            Ok(rows(&own, up) + &absent + &under_faults(root, &own, up)?)
         }
         Some(("transport", name)) => {
             let own = of(&|lab| lab.transport == name);
             ensure!(!own.is_empty(), "there is no transport `{name}`");
-            Ok(rows(&own, up)
-                + &absent(|absent| absent.split_once('-').is_some_and(|(_, rest)| rest == name)))
+            let absent = absent(|absent| absent.split_once('-').is_some_and(|(_, rest)| rest == name));
+            Ok(rows(&own, up) + &absent + &under_faults(root, &own, up)?)
         }
         Some(("example", name)) => {
             let path = format!("labs/examples/{name}.rs");
@@ -195,6 +198,40 @@ fn rows(labs: &[Entry], up: &str) -> String {
         ));
     }
     text
+}
+
+/// Those rows of the newest scorecard in `results/` that these labs have, each cell with a link to its
+/// evidence; nothing where it has none of them.
+fn under_faults(root: &Path, labs: &[Entry], up: &str) -> Result<String> {
+    let Some(newest) = fault_sets(root)?.pop() else { return Ok(String::new()) };
+    let mut set = FaultSet::open(&root.join("results").join(&newest))?;
+    set.runs.retain(|run| labs.iter().any(|lab| lab.name == run.lab));
+    if set.runs.is_empty() {
+        return Ok(String::new());
+    }
+    let folder = format!("{up}results/{newest}");
+    let table = scorecard::table(&set, &format!("{folder}/{}", scorecard::PAGE))?;
+    Ok(format!(
+        "\nWhat became of these guarantees when something failed ([what the words mean]({up}docs/faults.md#what-each-guarantee-covers), \
+         [all labs]({folder}/scorecard.md)):\n\n{table}"
+    ))
+}
+
+/// The names of the folders in `results/` that have runs under faults, the newest last.
+///
+/// # Errors
+/// When `results/` cannot be read.
+pub fn fault_sets(root: &Path) -> Result<Vec<String>> {
+    let results = root.join("results");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&results).with_context(|| format!("cannot read {}", results.display()))? {
+        let entry = entry?;
+        if entry.path().join(FAULTS).exists() {
+            found.extend(entry.file_name().into_string());
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// The reasons why these labs do not exist.

@@ -35,8 +35,11 @@ pub(crate) fn trials() -> Vec<Trial> {
         needs(Broker::Redis, "logins_of_redis_work_everywhere", login::redis),
         needs(Broker::Redis, "unix_sockets_and_databases_of_redis_work", login::redis_socket),
         needs(Broker::Mqtt, "logins_of_mqtt_work_everywhere", login::mqtt),
-        needs(Broker::RabbitMq, "logins_and_vhosts_of_rabbitmq_work_everywhere", login::rabbitmq),
-        needs(Broker::RabbitMq, "an_alarm_of_rabbitmq_is_heard", login::alarm),
+        needs(
+            Broker::RabbitMq,
+            "logins_vhosts_and_an_alarm_of_rabbitmq_are_told_everywhere",
+            login::rabbitmq,
+        ),
         needs(Broker::Redis, "ipv6_is_dialled", reach::ipv6),
         needs(Broker::Redis, "a_cluster_node_is_told_before_a_trial", reach::cluster),
         needs(Broker::Nats, "mqtt_without_version_5_is_told_before_a_trial", reach::mqtt_311),

@@ -2,14 +2,15 @@
 //! a fault that it covers.
 
 use anyhow::{Context as _, Result, ensure};
-use harness::fault::{BrokerSource, Covered, Fault, covered, why_not};
+use harness::fault::campaign::{Brokers, Job, make};
+use harness::fault::{BrokerSource, Covered, Fault, Injection, covered, why_not};
 use harness::results::{FaultRun, FaultSet, Lock, Verdict};
 use harness::roles::handles;
 use labs::lab::{Broker, Guarantee};
 use libtest_mimic::Trial;
 
 use crate::conformance::shared;
-use crate::needs::needs;
+use crate::needs::{needs, proof};
 use crate::program::{Ran, run};
 use crate::result_sets::Redis;
 use crate::trial;
@@ -18,12 +19,24 @@ use crate::trial;
 /// and restarts, and `lab break --all` has all.
 const HELD: [&str; 1] = ["link-cut"];
 
+/// The labs over brokers that every run of the tests breaks, one for each client; `./run prove` has
+/// the others.
+const ALWAYS: [&str; 6] = [
+    "queue-redis",
+    "pipeline-redis-stream",
+    "queue-rabbitmq",
+    "durable-stomp",
+    "queue-mqtt",
+    "queue-jetstream",
+];
+
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = vec![
         trial("breaking::what_cannot_be_done_is_refused_by_name", refused),
         trial("breaking::faults_are_listed", listed),
         trial("breaking::several_runs_are_kept_and_go_on", resumed),
         trial("breaking::plan_file_is_followed", plan_file),
+        trial("broken::recovery", broken),
         needs(Broker::Redis, "breaking::broker_restart_is_survived", restarted),
         needs(Broker::Redis, "breaking::own_broker_is_left_alone", own_broker),
     ];
@@ -40,10 +53,12 @@ pub(crate) fn trials() -> Vec<Trial> {
             let (lab, name) = (entry.name.clone(), format!("breaking::{}::{fault}", entry.name));
             let broker = entry.broker;
             let held = move || kept(&lab, fault, broker);
-            trials.push(match entry.broker {
+            let trial = match entry.broker {
                 Some(broker) => needs(broker, &name, held),
                 None => trial(&name, held),
-            });
+            };
+            let always = entry.broker.is_none() || ALWAYS.contains(&entry.name.as_str());
+            trials.push(if always { trial } else { proof(trial) });
         }
     }
     trials
@@ -79,6 +94,46 @@ fn kept(lab: &str, fault: Fault, over: Option<Broker>) -> Result<()> {
         }
     }
     anyhow::bail!("three times nobody could tell whether {lab} keeps its promise under {fault}")
+}
+
+/// Queues that break their promise are told from one that keeps it. (Nobody can look into the store
+/// of a producer, so that what it has lost is *cannot tell* here.)
+fn broken() -> Result<()> {
+    // While its consumer stands still, a producer stores what a restart must not lose.
+    let stored = [("receiver-pause", 1.0), ("sender-restart", 1.3)];
+    for (lab, faults, keeps) in [
+        // Its log is removed at each start.
+        ("queue-starts-anew", &stored[..], false),
+        ("queue-tcp", &stored, true),
+        // Nobody opens its connection again.
+        ("queue-acks-at-once", &[("link-cut", 1.0)], false),
+        ("queue-tcp", &[("link-cut", 1.0)], true),
+    ] {
+        let handle = crate::conformance::handles().into_iter().find(|handle| handle.entry.name == lab);
+        let handle = handle.with_context(|| format!("there is no {lab}"))?;
+        let injections = faults.iter().map(|(name, at)| Ok(Injection::new(name.parse()?, *at)));
+        let injections = injections.collect::<Result<Vec<_>>>()?;
+        let job = Job {
+            handle,
+            knobs: [("prefetch".to_owned(), 4)].into(),
+            seconds: injections.iter().map(Injection::end_s).fold(0.0, f64::max) + 2.5,
+            injections,
+            seed: 1,
+            rate: 200.0,
+            size: 64,
+            senders: 1,
+            receivers: 1,
+            drain: 10.0,
+            command: String::new(),
+        };
+        let mut brokers = Brokers::new(Default::default(), Vec::new());
+        let run = harness::roles::runtime(0)?.block_on(make(&job, &mut brokers, &mut |_| {}));
+        let run = run.with_context(|| format!("{lab} under {faults:?}"))?;
+        let (verdict, why) = (run.verdict, run.why);
+        ensure!((verdict == Verdict::Kept) == keeps, "{lab} under {faults:?}: {verdict}, {why}");
+        ensure!(run.counts.confirmed > 0, "{lab} under {faults:?}: {:?}", run.counts);
+    }
+    Ok(())
 }
 
 fn refused() -> Result<()> {

@@ -17,6 +17,7 @@ use labs::lab::{Broker, BrokerAddress};
 use libtest_mimic::Trial;
 use tempfile::TempDir;
 
+use crate::needs::proof;
 use crate::{trial, wait_until};
 
 #[cfg(feature = "embedded-mqtt")]
@@ -33,7 +34,11 @@ pub(crate) fn trials() -> Vec<Trial> {
         needs(Broker::Redis, "durable_redis_keeps_data_over_a_restart", redis::restarts),
         needs(Broker::Redis, "redis_pauses_and_resumes", redis::pauses),
         needs(Broker::Redis, "url_is_checked_and_its_guarantee_read", redis::by_url),
-        needs(Broker::RabbitMq, "rabbitmq_pair_keeps_apart_restarts_and_leaves_nothing", rabbitmq::pair),
+        proof(needs(
+            Broker::RabbitMq,
+            "rabbitmq_pair_keeps_apart_restarts_and_leaves_nothing",
+            rabbitmq::pair,
+        )),
         needs(Broker::Mqtt, "mosquitto_lives_and_leaves_nothing", mqtt::lives),
         needs(Broker::Mqtt, "mosquitto_keeps_data_over_a_restart", mqtt::restarts),
         needs(Broker::Mqtt, "mosquitto_pauses_and_resumes", || pauses(Broker::Mqtt)),

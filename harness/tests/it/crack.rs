@@ -49,7 +49,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let (name, entry) =
                 (format!("crack::a_worker_is_killed_over_{}", entry.transport), entry.clone());
             // The others are left to `./run prove`: they differ from these in their transport alone.
-            let often = ["tcp", "redis", "rabbitmq"].contains(&entry.transport);
+            let often = ["tcp", "redis"].contains(&entry.transport);
             let killed = needs(broker, &name, move || killed(&entry));
             trials.push(if often { killed } else { proof(killed) });
         }

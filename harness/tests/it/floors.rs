@@ -15,7 +15,7 @@ use crate::trial;
 /// Every trial of this file: the baselines of each broker in one run.
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = vec![
-        trial("floors::without_a_broker", || measured(None)),
+        proof(trial("floors::without_a_broker", || measured(None))),
         trial("floors::every_floor_lies_beneath_a_lab", none_is_idle),
         trial("floors::can_be_left_out", left_out),
     ];

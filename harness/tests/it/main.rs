@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     let mut args = Arguments::from_args();
     // Most tests wait for a broker or a process most of their time.
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    args.test_threads.get_or_insert(3 * cores);
+    args.test_threads.get_or_insert(4 * cores);
     // What takes longest begins first.
     let trials = [
         brokers::trials(),

@@ -115,8 +115,12 @@ fn stays_ignored(name: &str, signal: Signal) -> Result<()> {
     let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
     args.extend(["--out", text(&out)?]);
     let mut live = Live::spawn(after(&format!("trap '' {name}"), &args))?;
-    live.until_at_work("sender-0", 0)?;
-    live.signal_group(signal)?;
+    live.until_said("to run")?;
+    // Again and again, so that each of its processes gets it.
+    while !live.has_ended()? {
+        live.signal_group(signal)?;
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
     let ran = live.end()?;
     ensure!(ran.code != 128 + signal.as_raw(), "it has ended by the signal:\n{}", ran.err);
     ensure!(read(&out)?.complete, "it was not finished:\n{}", ran.err);

@@ -156,9 +156,11 @@ pub(super) fn talks() -> Result<()> {
             Broker::Nats => (b"INFO {\"version\":\"2.9.0\",\"max_payload\":1048576}\r\n", b"PING\r\n"),
         };
         stream.write_all(first)?;
-        let many = again.repeat(4096);
+        let many = again.repeat(512);
         loop {
             stream.write_all(&many)?;
+            // Slowly, for the sake of other tests: `endless` is the flood.
+            std::thread::sleep(Duration::from_millis(5));
         }
     })
 }

@@ -226,11 +226,11 @@ pub(super) fn rabbitmq() -> Result<()> {
         bench(&named, &["oneway-rabbitmq"], &["--no-floor"])?.expect(1)?.told(&[said])?;
     }
     refused(Broker::RabbitMq, &url(&format!("me:{SECRET}"), "/my%20vhost"), "oneway-rabbitmq")?;
+    alarm(&node)?;
     node.stop()
 }
 
-pub(super) fn alarm() -> Result<()> {
-    let node = Node::start()?;
+fn alarm(node: &Node) -> Result<()> {
     node.control(&["set_vm_memory_high_watermark", "0.00001"])?;
     let named = format!("rabbitmq={}", node.server()?.address().reveal());
     let blocked = "RabbitMQ has blocked publishers: low on memory";
@@ -238,6 +238,5 @@ pub(super) fn alarm() -> Result<()> {
     ensure!(ran.out.contains(blocked), "{}", ran.out);
     bench(&named, &["oneway-rabbitmq", "oneway-stomp"], &["--no-floor"])?.expect(1)?.told(&[blocked])?;
     node.control(&["set_vm_memory_high_watermark", "0.6"])?;
-    run(&["doctor", "rabbitmq", "--url", &named])?.expect(0)?;
-    node.stop()
+    run(&["doctor", "rabbitmq", "--url", &named])?.expect(0).map(drop)
 }

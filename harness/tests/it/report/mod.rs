@@ -12,12 +12,12 @@ use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-use crate::needs::{Need, needs};
+use crate::needs::{Need, needs, proof};
 use page::Page;
 
 /// Every trial of this file.
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![needs(Need::Browser, "report::in_a_browser", || page::with(all))]
+    vec![proof(needs(Need::Browser, "report::in_a_browser", || page::with(all)))]
 }
 
 /// In one browser, which takes longer to start than to answer.

@@ -90,9 +90,17 @@ impl Page {
 
     /// Prints, and counts the pages.
     pub(super) async fn print(&self) -> Result<usize> {
-        let setup = PrintConfigurationBuilder::default().orientation(PrintOrientation::Landscape).build();
-        let setup = setup.map_err(|error| anyhow!("cannot print so: {error:?}"))?;
-        let paper = self.client.print(setup).await?;
+        let deadline = Instant::now() + PATIENCE;
+        let paper = loop {
+            let setup = PrintConfigurationBuilder::default().orientation(PrintOrientation::Landscape).build();
+            let setup = setup.map_err(|error| anyhow!("cannot print so: {error:?}"))?;
+            match self.client.print(setup).await {
+                Ok(paper) => break paper,
+                // The driver waits 10 s for it, whatever it is told, which is short on a busy machine.
+                Err(error) if error.to_string().contains("timeout") && Instant::now() < deadline => {}
+                Err(error) => return Err(error.into()),
+            }
+        };
         keep("report.pdf", &paper)?;
         // Chromium leaves the dictionaries of pages readable.
         let text = String::from_utf8_lossy(&paper);

@@ -1,26 +1,11 @@
 //! What labs promise, held against what the committed runs under faults have found.
 
-use std::fs;
-use std::path::PathBuf;
-
 use anyhow::{Context as _, Result, ensure};
-use harness::results::{FAULTS, FaultSet, Verdict};
+use harness::book::fault_sets;
+use harness::results::{FaultSet, Verdict};
 use labs::catalog::{self, Entry};
 
 use super::root;
-
-/// The folders in `results/` that have runs under faults.
-fn committed() -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(root().join("results"))? {
-        let folder = entry?.path();
-        if folder.join(FAULTS).exists() {
-            found.push(folder);
-        }
-    }
-    found.sort();
-    Ok(found)
-}
 
 /// The runs in which a lab broke what its constant promises today.
 fn more_than_shown(set: &FaultSet, labs: &[Entry]) -> Vec<String> {
@@ -38,11 +23,11 @@ fn more_than_shown(set: &FaultSet, labs: &[Entry]) -> Vec<String> {
 
 /// The newest set counts: older ones may be of a lab that has been mended since.
 pub(super) fn constants_promise_no_more() -> Result<()> {
-    let Some(newest) = committed()?.pop() else { return Ok(()) };
-    let set = FaultSet::open(&newest)?;
-    ensure!(!set.runs.is_empty(), "{} has no run", newest.display());
+    let Some(newest) = fault_sets(&root())?.pop() else { return Ok(()) };
+    let set = FaultSet::open(&root().join("results").join(&newest))?;
+    ensure!(!set.runs.is_empty(), "{newest} has no run");
     let broken = more_than_shown(&set, &catalog::entries());
-    ensure!(broken.is_empty(), "{}:\n{}", newest.display(), broken.join("\n"));
+    ensure!(broken.is_empty(), "{newest}:\n{}", broken.join("\n"));
     Ok(())
 }
 
