@@ -51,6 +51,16 @@ struct Cli {
     command: Command,
 }
 
+/// What has a schema.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum Record {
+    /// `run.json`, of `lab bench`
+    #[default]
+    Run,
+    /// `faults.json`, of `lab break`
+    Faults,
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// List all labs: what each guarantees, and whether it can run here
@@ -89,8 +99,12 @@ enum Command {
     Selftest(selftest::SelftestArgs),
     /// Show what is installed, what is missing, and how noisy this machine is
     Doctor(DoctorArgs),
-    /// Print the JSON schema of `run.json`
-    Schema,
+    /// Print the JSON schema of `run.json`, or of `faults.json`
+    Schema {
+        /// Of which record
+        #[arg(value_enum, default_value_t)]
+        of: Record,
+    },
     /// Write the generated tables of README and docs from the catalog; run it in the project's folder
     #[command(hide = true)]
     Book,
@@ -244,8 +258,12 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             broker::embedded::host(args.port, behind)?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Schema => {
-            outln!("{}", crate::results::schema()?.trim_end())?;
+        Command::Schema { of } => {
+            let schema = match of {
+                Record::Run => crate::results::schema()?,
+                Record::Faults => crate::results::fault_schema()?,
+            };
+            outln!("{}", schema.trim_end())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Book => {

@@ -63,8 +63,9 @@ fn one(dir: &Path, args: &ReportArgs) -> Result<()> {
     if args.publish {
         private::publish(dir)?;
     }
-    let index =
-        (result_set && (args.publish || args.index)).then(|| report::index(&above(dir)?)).transpose()?;
+    let index = ((result_set || faults) && (args.publish || args.index))
+        .then(|| report::index(&above(dir)?))
+        .transpose()?;
     if args.publish {
         let mut words = vec![dir.to_path_buf()];
         words.extend(index);

@@ -25,7 +25,8 @@ use crate::{hint, roles, trial};
 /// Requests that may wait.
 const DEPTH: usize = 4;
 /// Deadlines: of those that wait for the connection, and of one that will not live to see it.
-const PATIENT: Duration = Duration::from_secs(60);
+/// Longer than a broker takes to start on a busy machine.
+const PATIENT: Duration = Duration::from_secs(300);
 const IMPATIENT: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! The index of the published result sets in a folder.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,10 +9,12 @@ use serde::Serialize;
 
 use super::model::{Comparison, comparisons, pattern_title};
 use super::{number, render};
-use crate::results::{ResultSet, Run, private};
+use crate::results::{FAULTS, FaultSet, Host, ResultSet, Run, Verdict, private};
 
 /// How many levels below the results folder result sets are searched.
 const DEPTH: usize = 3;
+/// The record of a measured run.
+const RUN: &str = "run.json";
 /// How an index begins.
 const TITLE: &str = "# Results\n";
 
@@ -36,7 +39,19 @@ struct Damaged {
 #[derive(Serialize)]
 struct Index {
     runs: Vec<Entry>,
+    fault_sets: Vec<FaultEntry>,
     damaged: Vec<Damaged>,
+}
+
+/// A folder with runs under faults.
+#[derive(Serialize)]
+struct FaultEntry {
+    link: String,
+    host: String,
+    labs: usize,
+    runs: usize,
+    /// How many of them broke a promise.
+    broke: usize,
 }
 
 /// Writes `README.md` in `results_dir`: every published result set below it, newest first, with
@@ -58,9 +73,20 @@ pub fn index(results_dir: &Path) -> Result<PathBuf> {
     let mut found = Vec::new();
     result_sets(results_dir, DEPTH, &mut found)
         .with_context(|| format!("cannot read the results folder {}", results_dir.display()))?;
-    let (mut runs, mut damaged) = (Vec::new(), Vec::new());
+    let (mut runs, mut fault_sets, mut damaged) = (Vec::new(), Vec::new(), Vec::new());
     for dir in found {
         let link = link(dir.strip_prefix(results_dir).unwrap_or(&dir));
+        if dir.join(FAULTS).exists() {
+            match FaultSet::open(&dir) {
+                Ok(set) => fault_sets.push(fault_entry(link.clone(), &set)),
+                Err(error) => {
+                    damaged.push(Damaged { link: link.clone(), reason: format!("{error:#}") });
+                }
+            }
+        }
+        if !dir.join(RUN).exists() {
+            continue;
+        }
         match ResultSet::open(&dir) {
             Ok((_, run)) => runs.push((instant(&run), entry(link, &dir, &run))),
             Err(error) => damaged.push(Damaged { link, reason: format!("{error:#}") }),
@@ -68,9 +94,10 @@ pub fn index(results_dir: &Path) -> Result<PathBuf> {
     }
     runs.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.link.cmp(&b.1.link)));
     let runs: Vec<Entry> = runs.into_iter().map(|(_, entry)| entry).collect();
+    fault_sets.sort_by(|a, b| b.link.cmp(&a.link));
     damaged.sort_by(|a, b| a.link.cmp(&b.link));
     let template = include_str!("templates/index.md");
-    let text = render::render("README.md", template, Index { runs, damaged })?;
+    let text = render::render("README.md", template, Index { runs, fault_sets, damaged })?;
     write(results_dir, &path, &text)?;
     Ok(path)
 }
@@ -96,13 +123,28 @@ fn result_sets(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::R
         if !path.is_dir() || path.is_symlink() || private::is_private(&path) {
             continue;
         }
-        if path.join("run.json").exists() {
+        if path.join(RUN).exists() || path.join(FAULTS).exists() {
             found.push(path);
         } else if depth > 1 {
             result_sets(&path, depth - 1, found)?;
         }
     }
     Ok(())
+}
+
+fn fault_entry(link: String, set: &FaultSet) -> FaultEntry {
+    let labs: BTreeSet<&str> = set.runs.iter().map(|run| run.lab.as_str()).collect();
+    FaultEntry {
+        link,
+        host: machine(&set.host),
+        labs: labs.len(),
+        runs: set.runs.len(),
+        broke: set.runs.iter().filter(|run| run.verdict == Verdict::Broke).count(),
+    }
+}
+
+fn machine(host: &Host) -> String {
+    format!("{}, {} × {}", host.name, host.cores, host.cpu)
 }
 
 /// When a run began, to sort by; one that cannot be read is the oldest.
@@ -119,7 +161,7 @@ fn entry(link: String, dir: &Path, run: &Run) -> Entry {
         link,
         date: run.created.chars().take(10).collect(),
         name: run.name.clone(),
-        host: format!("{}, {} × {}", run.host.name, run.host.cores, run.host.cpu),
+        host: machine(&run.host),
         labs: labs.len(),
         unfinished: !run.complete,
         report: dir.join("report.html").exists(),

@@ -31,7 +31,7 @@ pub use file::{MOST_RECORD, read, read_text};
 pub use load::{Arrivals, Load, LoadKind};
 pub use machine::{Host, Noise, Versions};
 pub use model::{Cell, FLOOR, Pause, Paused, Plan, Run, Skipped, Widening};
-pub use schema::{SCHEMA, schema};
+pub use schema::{SCHEMA, fault_schema, schema};
 pub use search::{Attempt, Capacity, Objective, Part, Point, Purpose, Step, Subject, Sweep};
 pub use store::{Lock, ResultSet};
 pub use summary::{Estimate, Flag, Summary};

@@ -1,7 +1,9 @@
-//! The version of the result format, and its JSON schema.
+//! The version of the result format, and the JSON schemas of its files.
 
 use anyhow::Result;
 
+#[cfg(feature = "schema")]
+use super::fault::FaultSet;
 #[cfg(feature = "schema")]
 use super::file::pretty;
 #[cfg(feature = "schema")]
@@ -20,4 +22,16 @@ pub fn schema() -> Result<String> {
 #[cfg(not(feature = "schema"))]
 pub fn schema() -> Result<String> {
     Ok(include_str!("../../../docs/schema.json").to_owned())
+}
+
+/// The JSON schema of `faults.json`, as that of `run.json`.
+#[cfg(feature = "schema")]
+pub fn fault_schema() -> Result<String> {
+    pretty(&schemars::schema_for!(FaultSet))
+}
+
+/// The JSON schema of `faults.json`, as it was generated and committed.
+#[cfg(not(feature = "schema"))]
+pub fn fault_schema() -> Result<String> {
+    Ok(include_str!("../../../docs/faults-schema.json").to_owned())
 }

@@ -357,9 +357,13 @@ fn anchors(text: &str) -> BTreeSet<String> {
 }
 
 fn schema() -> Result<()> {
-    let committed = fs::read_to_string(root().join("docs/schema.json"))?;
-    if committed != harness::results::schema()? {
-        bail!("docs/schema.json is out of date; run `lab schema > docs/schema.json`");
+    for (file, what, current) in [
+        ("docs/schema.json", "run", harness::results::schema()?),
+        ("docs/faults-schema.json", "faults", harness::results::fault_schema()?),
+    ] {
+        if fs::read_to_string(root().join(file))? != current {
+            bail!("{file} is out of date; run `lab schema {what} > {file}`");
+        }
     }
     Ok(())
 }

@@ -23,6 +23,25 @@ pub(super) struct Shared<J: Joins> {
     backoff: RefCell<Backoff>,
     why: RefCell<String>,
     opening: Mutex<Option<Reopening<J>>>,
+    /// How many calls wait for the end to be opened again. Those that come later queue behind them,
+    /// so that what waited is sent in its order.
+    waiting: Cell<usize>,
+}
+
+/// One of the calls that wait, for as long as it does.
+struct Waiting<'a>(&'a Cell<usize>);
+
+impl<'a> Waiting<'a> {
+    fn new(waiting: &'a Cell<usize>) -> Self {
+        waiting.set(waiting.get() + 1);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 impl<J: Joins> Shared<J> {
@@ -34,6 +53,7 @@ impl<J: Joins> Shared<J> {
             backoff: RefCell::new(Backoff::new(Delays::default())),
             why: RefCell::default(),
             opening: Mutex::default(),
+            waiting: Cell::new(0),
         }
     }
 
@@ -42,8 +62,8 @@ impl<J: Joins> Shared<J> {
     #[inline]
     pub(super) async fn end(&self) -> Result<(u64, Rc<J::End>)> {
         match self.here() {
-            Some(here) => Ok(here),
-            None => self.reopen().await,
+            Some(here) if self.waiting.get() == 0 => Ok(here),
+            _ => self.reopen().await,
         }
     }
 
@@ -54,6 +74,8 @@ impl<J: Joins> Shared<J> {
 
     #[cold]
     async fn reopen(&self) -> Result<(u64, Rc<J::End>)> {
+        let _waiting = Waiting::new(&self.waiting);
+        // Fair: who waits longest gets it first.
         let mut turn = self.opening.lock().await;
         // Another call may have opened it while this one waited for its turn.
         if let Some(here) = self.here() {

@@ -4,13 +4,16 @@ mod fake;
 mod proxy;
 
 use std::collections::BTreeSet;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::Result;
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, TryStreamExt as _};
 use tokio::time::Instant;
 use tokio::time::timeout;
 
@@ -81,6 +84,27 @@ async fn a_send_that_opens_and_is_dropped_leaves_the_opening_to_the_others() -> 
     second.await?;
     assert_eq!(server.state().taken, ["second"]);
     assert_eq!(server.state().opened, 6, "no attempt was made twice");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_send_does_not_overtake_those_that_wait() -> Result<()> {
+    let (place, server) = site(None);
+    let producer = AtLeastOnce::open(&place).await?.producer().await?;
+    server.cut();
+    server.state().down = 3;
+    // More than tokio lets one task do before others have their turn.
+    let mut bodies = bodies(300);
+    let waiting: FuturesUnordered<_> = bodies.iter().map(|body| producer.send(body.clone())).collect();
+    let late = async {
+        poll_fn(|_| if server.state().opened == 5 { Poll::Ready(()) } else { Poll::Pending }).await;
+        producer.send("late".into()).await
+    };
+    let (waited, late) = tokio::join!(waiting.try_collect::<()>(), late);
+    waited.and(late)?;
+    bodies.push("late".into());
+    assert_eq!(set(&server.state().taken), set(&bodies));
+    assert_eq!(server.state().taken.last(), bodies.last());
     Ok(())
 }
 
