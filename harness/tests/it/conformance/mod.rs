@@ -16,6 +16,7 @@ mod hops;
 mod hostile;
 mod in_flight;
 mod killed;
+mod leftovers;
 mod mqtt;
 mod nats;
 mod oneway;
@@ -53,8 +54,8 @@ use libtest_mimic::Trial;
 use tokio::task::unconstrained;
 
 use crate::needs::{Need, Needs, needs, proof};
+pub(crate) use leftovers::nothing_left;
 pub(crate) use place::{Site, end, own, shared};
-pub(crate) use stream::nothing_left;
 
 /// No check takes this long, on however slow a machine.
 const TOO_LONG: Duration = Duration::from_secs(600);
