@@ -1,7 +1,7 @@
 //! Docs generator: writes the tables of the documentation between markers in its pages
 //! (`<!-- labs: matrix -->` … `<!-- end -->`), from the catalog, and the page on
-//! measurement pitfalls and the tables of runs under faults from what is in `results/`. A test compares the pages with
-//! it.
+//! measurement pitfalls and the tables of runs under faults from what is in `results/`. A test
+//! compares the pages with it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use labs::catalog::{self, ABSENT, Entry, Particular, Pattern, entries};
 
 use crate::report::scorecard;
-use crate::results::{FAULTS, FaultSet};
+use crate::results::{FAULTS, FaultSet, private};
 use crate::validate::pitfalls::{self, Views};
 
 const BEGIN: &str = "<!-- labs: ";
@@ -217,7 +217,7 @@ fn under_faults(root: &Path, labs: &[Entry], up: &str) -> Result<String> {
     ))
 }
 
-/// The names of the folders in `results/` that have runs under faults, the newest last.
+/// The names of the published folders in `results/` that have runs under faults, the newest last.
 ///
 /// # Errors
 /// When `results/` cannot be read.
@@ -226,7 +226,7 @@ pub fn fault_sets(root: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(&results).with_context(|| format!("cannot read {}", results.display()))? {
         let entry = entry?;
-        if entry.path().join(FAULTS).exists() {
+        if entry.path().join(FAULTS).exists() && !private::is_private(&entry.path()) {
             found.extend(entry.file_name().into_string());
         }
     }
@@ -239,4 +239,29 @@ fn absent(keep: impl Fn(&str) -> bool) -> String {
     let own = ABSENT.iter().filter(|(name, _)| keep(name));
     let lines: String = own.map(|(name, why)| format!("- no `{name}`: {why}\n")).collect();
     if lines.is_empty() { lines } else { format!("\n{lines}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_published_sets_of_faults_are_shown() -> Result<()> {
+        let root = tempfile::tempdir()?;
+        let results = root.path().join("results");
+        for (name, file, ignored) in [
+            ("2026-01-02-vm-faults", FAULTS, false),
+            ("2026-01-01-vm-faults", FAULTS, false),
+            ("2026-01-03-mine-faults", FAULTS, true),
+            ("2026-01-04-vm-quick", "run.json", false),
+        ] {
+            fs::create_dir_all(results.join(name))?;
+            fs::write(results.join(name).join(file), "")?;
+            if ignored {
+                fs::write(results.join(name).join(".gitignore"), "*\n")?;
+            }
+        }
+        assert_eq!(fault_sets(root.path())?, ["2026-01-01-vm-faults", "2026-01-02-vm-faults"]);
+        Ok(())
+    }
 }
