@@ -10,7 +10,7 @@ use labs::lab::{Broker, Guarantee};
 use libtest_mimic::Trial;
 
 use crate::conformance::shared;
-use crate::needs::{needs, proof};
+use crate::needs::{needs, often};
 use crate::program::{Ran, run};
 use crate::result_sets::Redis;
 use crate::trial;
@@ -18,17 +18,6 @@ use crate::trial;
 /// The fault that every lab is held to in each run of the tests. Continuous integration adds kills
 /// and restarts, and `lab break --all` has all.
 const HELD: [&str; 1] = ["link-cut"];
-
-/// The labs over brokers that every run of the tests breaks, one for each client; `./run prove` has
-/// the others.
-const ALWAYS: [&str; 6] = [
-    "queue-redis",
-    "pipeline-redis-stream",
-    "queue-rabbitmq",
-    "durable-stomp",
-    "queue-mqtt",
-    "queue-jetstream",
-];
 
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = vec![
@@ -57,8 +46,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 Some(broker) => needs(broker, &name, held),
                 None => trial(&name, held),
             };
-            let always = entry.broker.is_none() || ALWAYS.contains(&entry.name.as_str());
-            trials.push(if always { trial } else { proof(trial) });
+            trials.push(often(&entry, trial));
         }
     }
     trials
@@ -96,10 +84,10 @@ fn kept(lab: &str, fault: Fault, over: Option<Broker>) -> Result<()> {
     anyhow::bail!("three times nobody could tell whether {lab} keeps its promise under {fault}")
 }
 
-/// Queues that break their promise are told from one that keeps it. (Nobody can look into the store
-/// of a producer, so that what it has lost is *cannot tell* here.)
+/// A queue that breaks its promise is never said to keep it. (The run ends with *cannot tell*: only
+/// the producer can look into its own store.)
 fn broken() -> Result<()> {
-    // While its consumer stands still, a producer stores what a restart must not lose.
+    // While the consumer is paused, messages wait in the producer's store.
     let stored = [("receiver-pause", 1.0), ("sender-restart", 1.3)];
     for (lab, faults, keeps) in [
         // Its log is removed at each start.

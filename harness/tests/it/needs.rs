@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use harness::broker::{self, Source};
+use labs::catalog::Entry;
 use labs::lab::Broker;
 use libtest_mimic::{Completion, Failed, Trial};
 
@@ -148,6 +149,36 @@ pub(crate) fn proof(trial: Trial) -> Trial {
     trial.with_ignored_flag(true)
 }
 
+/// The labs over brokers whose long tests come in every run: for each client at least one, of
+/// different patterns.
+const OFTEN: [&str; 9] = [
+    "pubsub-redis",
+    "queue-redis",
+    "queue-redis-stream",
+    "queue-rabbitmq",
+    "durable-stomp",
+    "pubsub-mqtt",
+    "queue-mqtt",
+    "reqrep-nats",
+    "queue-jetstream",
+];
+
+/// A long trial of a lab: over a broker, `./run prove` has it, unless the lab is one of [`OFTEN`].
+pub(crate) fn often(lab: &Entry, trial: Trial) -> Trial {
+    if lab.broker.is_none() || OFTEN.contains(&lab.name.as_str()) { trial } else { proof(trial) }
+}
+
+/// A name that no lab has would leave its tests to `./run prove`, and nobody would notice.
+fn often_exist() -> Result<()> {
+    let labs = labs::catalog::entries();
+    let known = OFTEN.map(|name| labs.iter().find(|lab| lab.name == name).context(name));
+    let brokers = known.into_iter().map(|lab| Ok(lab?.broker)).collect::<Result<Vec<_>>>()?;
+    for broker in Broker::ALL {
+        ensure!(brokers.contains(&Some(broker)), "no lab over {broker} is often tested");
+    }
+    Ok(())
+}
+
 fn on_ci() -> bool {
     std::env::var("CI").is_ok_and(|ci| !ci.is_empty() && ci != "false")
 }
@@ -246,6 +277,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         crate::trial("needs::the_last_line_says_what_was_not_tested", says),
         crate::trial("needs::there_is_no_other_way_to_leave_a_test_out", only_way),
+        crate::trial("needs::labs_that_are_often_tested_exist_for_each_broker", often_exist),
     ]
 }
 

@@ -18,18 +18,8 @@ use libtest_mimic::Trial;
 use super::Site;
 use super::faulty::fault::{DEAF, NONE};
 use super::faulty::{Faulty, SAYS_WAITS};
-use crate::needs;
+use crate::needs::often;
 
-/// The labs over brokers whose crowd comes in every run of the tests.
-const ALWAYS: [&str; 7] = [
-    "pubsub-redis",
-    "queue-redis-stream",
-    "queue-rabbitmq",
-    "pubsub-stomp",
-    "pubsub-mqtt",
-    "reqrep-nats",
-    "queue-jetstream",
-];
 /// Senders and receivers.
 const CROWD: usize = 8;
 
@@ -38,11 +28,9 @@ pub(super) fn trials() -> Vec<Trial> {
         .into_iter()
         .map(|handle| {
             let (name, broker) = (format!("conformance::{}::crowd", handle.entry.name), handle.entry.broker);
-            // Over a broker, one lab of each client; `./run prove` has the others. A crowd takes
-            // seventeen processes.
-            let always = broker.is_none() || ALWAYS.contains(&handle.entry.name.as_str());
-            let trial = super::trial(name, broker, move || crowd(&handle, BTreeMap::new(), 30.0));
-            if always { trial } else { needs::proof(trial) }
+            let entry = handle.entry.clone();
+            // A crowd takes seventeen processes.
+            often(&entry, super::trial(name, broker, move || crowd(&handle, BTreeMap::new(), 30.0)))
         })
         .collect();
     trials.push(super::trial("broken::oneway_crowd".to_owned(), None, proof));
