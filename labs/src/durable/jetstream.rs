@@ -12,12 +12,16 @@
 //!
 //! Survives: kill -9 of a subscriber. JetStream would deliver again what it held only after
 //! `claim-ms`, behind newer events; so whoever comes back under the identifier first publishes
-//! `-NAK` on its behalf. Kill -9 of the broker; all ends connect and join again. Some events may
-//! come twice. An absence of any length: all events since then stay in the stream's file, until the
-//! subscriber is forgotten.
+//! `-NAK` on its behalf. Kill -9 of NATS: confirmed events are in the stream's file. An absence of
+//! any length: all events since then stay in that file, until the subscriber is forgotten. A cut
+//! connection, and a restart of NATS: the recovery layer (`labs/src/recovery/`) connects and joins
+//! again.
 //!
-//! Loses: events that were not confirmed when the publisher or NATS died; with a power cut, what
-//! was written since the file was last synced.
+//! Loses: events that were not confirmed when the publisher died; with a power cut, what was
+//! written since the file was last synced. A cut connection loses nothing; what was not flushed or
+//! not acked then comes again, and may come twice. An event also comes again if it is not
+//! acknowledged within `claim-ms` of its delivery; the time in which it waits behind others counts,
+//! and nothing renews it.
 //!
 //! Run it: `just lab durable-jetstream`. Watch it: `nats consumer report`.
 

@@ -10,15 +10,19 @@
 //! whether the subscriber is there or not; `flush` waits for all of them.
 //!
 //! Survives: kill -9 of a subscriber: whoever comes back to its session gets what it had not
-//! acknowledged, flagged as a duplicate, then what it missed, in order. An absence of any length: a
-//! subscriber that stays away keeps all it misses in the broker's memory, until it is forgotten
-//! (here without a limit; by default, Mosquitto drops events beyond `max_queued_messages`, which is
-//! 1,000). A cut connection, and a restart of the broker: all ends connect and join again.
+//! acknowledged, flagged as a duplicate, then what it missed, in order. An absence of any length,
+//! if the broker sets no limit (the private one does not): all that a subscriber misses stays in
+//! the broker's memory until it is forgotten. A cut connection, and a restart of the broker: the
+//! recovery layer (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: with kill -9 of Mosquitto, what it had confirmed and not yet saved, since it confirms at
-//! once and saves only from time to time; what was not confirmed when the publisher died.
+//! Loses: with kill -9 of Mosquitto, what it had confirmed and not yet saved, new sessions
+//! included: it saves only from time to time (the private one every second, by default every half
+//! hour). On a broker of your own, events for an absent subscriber beyond `max_queued_messages` (by
+//! default 1,000). Events that were not confirmed when the publisher died. A cut connection loses
+//! nothing; what was not flushed or not acked then comes again, and may come twice. A session that
+//! is never forgotten stays, also after `remove`, and collects events.
 //!
-//! Run it: `just lab durable-mqtt`. Listen in: `mosquitto_sub -t 'PLACE/#' -v`.
+//! Run it: `just lab durable-mqtt`. Watch it: `mosquitto_sub -t 'PLACE/#' -v`.
 
 use std::collections::VecDeque;
 
@@ -51,6 +55,8 @@ impl Lab for Mqtt {
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
     const RECOVERY: Recovery = Recovery::Ours;
+    /// `RETAIN` and `HIGH_WATER` are knobs of `pubsub/mqtt.rs`; `HIGH_WATER` is that of plain
+    /// subscribers.
     const KNOBS: &'static [Knob] = &[PREFETCH, RETAIN, HIGH_WATER];
 
     /// A topic need not be created; this only finds out that the broker is there.
@@ -59,7 +65,8 @@ impl Lab for Mqtt {
         Ok(Self { place: place.clone() })
     }
 
-    /// Sessions end when they are forgotten: MQTT does not list them.
+    /// Removes retained events. A session stays until it is forgotten: MQTT cannot list sessions,
+    /// and these do not expire.
     async fn remove(place: &Place) -> Result<()> {
         Topics::remove(place).await
     }
@@ -95,7 +102,8 @@ impl Publisher for ConfirmedPublisher {
         self.connection.client.publish(Publication { topic, qos, retain, body, properties: None }).await
     }
 
-    /// The broker has confirmed all of it, and passed it on to plain subscribers.
+    /// First a round trip: the broker has sent all events to plain subscribers, whose QoS 0 has no
+    /// confirmations. Then the confirmation of each event (PUBACK).
     async fn flush(&mut self) -> Result<()> {
         self.connection.client.round_trip().await?;
         self.connection.client.flush().await
@@ -144,7 +152,8 @@ pub struct SessionSubscriber {
     events: LevelsReader,
     /// Nacked events, to be handed out again.
     nacked: VecDeque<UnackedEvent>,
-    /// A message that is not an event and is not yet acknowledged: it would come again.
+    /// A message that is not an event. It is acknowledged before the next one is read, so that it
+    /// does not come again.
     skipped: Option<Publish>,
 }
 

@@ -10,13 +10,15 @@
 //! Confirms: an event with its own receipt: it is on disk, for every durable subscriber that wants
 //! it. `flush` waits for all receipts.
 //!
-//! Survives: kill -9 of a subscriber: what it had not acked comes again, marked. Kill -9 of the
-//! broker; all ends connect and join again. An absence of any length: RabbitMQ puts events into the
-//! subscriber's queue meanwhile, on disk, until it is forgotten.
+//! Survives: kill -9 of a subscriber: what it had not acked comes again, marked. Kill -9 of
+//! RabbitMQ: confirmed events are on disk. An absence of any length: RabbitMQ puts events into the
+//! subscriber's queue meanwhile, on disk, until it is forgotten. A cut connection, and a restart of
+//! RabbitMQ: the recovery layer (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: events that were not confirmed when the publisher or RabbitMQ died. STOMP cannot unbind:
-//! a subscriber that comes back with another filter hears what either filter matches. It cannot
-//! keep a second subscriber away: two under one identifier share the events.
+//! Loses: events that were not confirmed when the publisher died. A cut connection loses nothing;
+//! what was not flushed or not acked then comes again, and may come twice. STOMP cannot unbind: a
+//! subscriber that comes back with another filter gets what either filter matches. It cannot keep a
+//! second subscriber away: two under one identifier share the events.
 //!
 //! Run it: `just lab durable-stomp`. Watch it: `rabbitmqctl list_queues name messages durable`.
 

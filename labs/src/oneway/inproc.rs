@@ -7,13 +7,14 @@
 //! Confirms: nothing. `send` returns when the channel has the message, and waits while `depth`
 //! messages are in it. `flush` and `close` have nothing left to do.
 //!
-//! Survives: the end of a sender; its messages stay in the channel. Nothing replaces the receiver:
-//! after its end, `send` returns an error.
+//! Survives: the end of a sender: its messages stay in the channel. There is no connection that
+//! could be cut.
 //!
 //! Loses: with the receiver, the messages in the channel and those of the batch that it has taken
-//! out (`batch`); with the process, everything.
+//! out (`batch`); no other receiver can join, and `send` returns an error from then on. With the
+//! process, everything.
 //!
-//! Run it with `just lab oneway-inproc`.
+//! Run it: `just lab oneway-inproc`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

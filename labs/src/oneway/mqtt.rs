@@ -4,21 +4,22 @@
 //! each on to the receiver, its only subscriber, in order for each sender. Packets have no
 //! identifier, and none is acknowledged.
 //!
-//! Confirms: no message. `send` returns when the client has it, and waits while 1,024 messages, or
-//! 4 MiB, are not written; `flush` returns when the broker has passed all on: an answer to a
-//! request behind them says so. `receiver` returns when the broker has agreed to the subscription
-//! (SUBACK).
+//! Confirms: nothing. `send` returns when the client has accepted the message, and waits while
+//! 1,024 messages, or 4 MiB, are not written. `flush` returns when the broker has passed all on: it
+//! has answered a request that came after them. `receiver` returns when the broker has confirmed
+//! the subscription (SUBACK).
 //!
 //! Survives: the death of a sender or a receiver, for the other side: a new receiver gets what is
-//! published from then on. A cut connection, and a restart of the broker: every end connects and
-//! joins again.
+//! published from then on. A cut connection, and a restart of the broker: the recovery layer
+//! (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: what is published while no receiver is there, since at QoS 0 the broker stores nothing
-//! for the absent; what was on its way when a connection broke. A client that stops reading cannot
-//! answer heartbeats, and the broker would take it for dead: so the receiver reads on, and drops
-//! new messages while `high-water` of them wait.
+//! Loses: what is published while no receiver is there, also while it joins again, because at QoS 0
+//! the broker stores nothing; what is on its way when a connection is cut, or when a side or the
+//! broker dies. Under overload, the client keeps `high-water` messages for a receiver that is too
+//! slow, and drops newer ones. (It has to read on: a client that stops reading sends no heartbeats
+//! either, and the broker would disconnect it.)
 //!
-//! Run it: `just lab oneway-mqtt`. Listen in: `mosquitto_sub -t 'PLACE/#' -v`.
+//! Run it: `just lab oneway-mqtt`. Watch it: `mosquitto_sub -t 'PLACE/#' -v`.
 
 use anyhow::Result;
 use bytes::Bytes;

@@ -4,20 +4,21 @@
 //! has subscribed to that subject at that moment (`SUB PLACE`), in order for each sender. NATS
 //! stores nothing and acknowledges nothing.
 //!
-//! Confirms: no message. `send` returns when the client has it, `flush` when all are written,
-//! `close` when NATS has read them. `receiver` returns when the subscription is in force: a message
-//! to itself, behind SUB, has come back.
+//! Confirms: nothing. `send` returns when the client has accepted the message, `flush` when all are
+//! written, `close` when NATS has read them. `receiver` returns when the subscription is in force:
+//! after SUB, the receiver sends itself a message and waits for it.
 //!
 //! Survives: the death of a sender or a receiver, for the other side: a new receiver gets what is
-//! published from then on. A cut connection, and a restart of NATS: every end connects and joins
-//! again.
+//! published from then on. A cut connection, and a restart of NATS: the recovery layer
+//! (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: what is published while nobody receives, and what is on its way when a side or NATS dies;
-//! what a slow receiver has no room for, since the client reads on and drops new messages while
-//! `high-water` of them wait. Where the client itself reads too slowly, NATS closes its connection
-//! (when 64 MB wait, or a write has taken ten seconds).
+//! Loses: what is published while no receiver is there, also while it joins again; what is on its
+//! way when a connection is cut, or when a side or NATS dies. Under overload, the client keeps
+//! `high-water` messages for a receiver that is too slow, and drops newer ones. If the client
+//! itself reads too slowly, NATS closes the connection (by default when 64 MB wait, or when a write
+//! takes ten seconds).
 //!
-//! Run it: `just lab oneway-nats`. Listen in: `nats sub '>'`.
+//! Run it: `just lab oneway-nats`. Watch it: `nats sub '>'`.
 
 use anyhow::{Context as _, Result};
 use async_nats::Subject;

@@ -1,21 +1,22 @@
 //! One-way over RabbitMQ: a queue of transient messages, without confirms and without acks.
 //!
 //! Wire: the sender publishes to the default exchange (`basic.publish`), which routes each message
-//! to the queue named by its routing key, `PLACE`: a durable
-//! one, because some brokers allow no transient queue that several connections use. The receiver consumes from that queue
-//! (`basic.consume` with `no_ack`), in order for each sender.
+//! to the queue named by its routing key, `PLACE`. The queue is durable, because some brokers allow
+//! no transient queue that several connections use. The receiver consumes from it (`basic.consume`
+//! with `no_ack`), in order for each sender.
 //!
-//! Confirms: nothing. `send` returns when the client has the message, and waits while 1,024 of
-//! them, or 4 MiB, are not written. `flush` returns when RabbitMQ has routed all messages: an
-//! answer to a request behind them says so.
+//! Confirms: nothing. `send` returns when the client has accepted the message, and waits while
+//! 1,024 of them, or 4 MiB, are not written. `flush` returns when RabbitMQ has routed all messages:
+//! it has answered a request that came after them.
 //!
 //! Survives: a receiver that is late or dies: what was not delivered waits in the queue. A cut
-//! connection, and a restart of RabbitMQ: every end connects and joins again.
+//! connection, and a restart of RabbitMQ: the recovery layer (`labs/src/recovery/`) connects and
+//! joins again.
 //!
-//! Loses: what is on its way when a side dies, because RabbitMQ forgets a message when it has
-//! written it; everything in the queue when RabbitMQ dies. Without acks there is no back-pressure:
-//! what a slow receiver has not handled waits in its own memory, without a limit, and is lost with
-//! it.
+//! Loses: what is on its way when a connection is cut or a side dies, because RabbitMQ forgets a
+//! message when it has written it; everything in the queue when RabbitMQ stops. Under overload
+//! nothing is dropped, but without acks there is no back-pressure: what a slow receiver has not
+//! handled waits in its own memory, without a limit, and is lost with its connection.
 //!
 //! Run it: `just lab oneway-rabbitmq`. Watch it: `rabbitmqctl list_queues`.
 

@@ -9,11 +9,12 @@
 //! waits itself while eight commands are not answered.
 //!
 //! Survives: a receiver that is late, is slow or dies: what it has not popped waits on the list. A
-//! cut connection, and a restart of Redis: every end connects and joins again.
+//! cut connection, and a restart of Redis: the recovery layer (`labs/src/recovery/`) connects and
+//! joins again.
 //!
-//! Loses: what was popped and not handled when the receiver dies, up to a batch; what a sender that
-//! dies had not flushed; everything on the list when Redis dies, unless it runs with
-//! `appendonly yes`.
+//! Loses: what a receiver had popped and not handled when it died or its connection was cut, up to
+//! a batch; what a sender had not flushed when it died or its connection was cut; everything on the
+//! list when Redis dies, unless it runs with `appendonly yes`.
 //!
 //! Run it: `just lab oneway-redis`. Watch it: `redis-cli LLEN PLACE:list`.
 

@@ -3,16 +3,19 @@
 //! Wire: the sender writes SEND frames with the destination `/queue/PLACE`, which RabbitMQ's STOMP
 //! plugin maps to an AMQP queue of that name. The receiver subscribes to it (SUBSCRIBE with
 //! `ack:auto`, which means without acks) and reads MESSAGE frames, in order for each sender.
+//! (`remove` deletes the queue over AMQP, because STOMP cannot.)
 //!
 //! Confirms: only that RabbitMQ has a message. The last SEND before a `flush` asks for a receipt;
 //! RabbitMQ serves a connection in order, so this receipt says that the queue has all messages, in
 //! memory. `send` returns when the frame is in a buffer, and waits while 256 KiB are not written.
 //!
 //! Survives: a receiver that is late, is slow or dies: what was not written to it waits in
-//! RabbitMQ. A cut connection, and a restart of RabbitMQ: every end connects and joins again.
+//! RabbitMQ. A cut connection, and a restart of RabbitMQ: the recovery layer (`labs/src/recovery/`)
+//! connects and joins again.
 //!
-//! Loses: what is on its way when a side dies, because RabbitMQ forgets a message when it has
-//! written it; everything in the queue when RabbitMQ dies, since the messages are not persistent.
+//! Loses: what is on its way when a connection is cut or a side dies, because RabbitMQ forgets a
+//! message when it has written it; everything in the queue when RabbitMQ stops, because the
+//! messages are not persistent.
 //!
 //! Run it: `just lab oneway-stomp`. Watch it: `rabbitmqctl list_queues`.
 
@@ -65,7 +68,7 @@ impl OneWay for Stomp {
     }
 }
 
-/// Sends to the queue of a place. Also the handing end of `pipeline/stomp.rs`.
+/// Sends to the queue of a place. Also the sending end of `pipeline/stomp.rs`.
 pub struct QueueSender {
     connection: ProducerConnection,
     queue: String,

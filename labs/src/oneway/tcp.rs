@@ -8,14 +8,14 @@
 //! wait while the receiver is slow: TCP closes the receiver's window.
 //!
 //! Survives: the death of a sender, and a sender that breaks the protocol and is disconnected: the
-//! receiver reads on from the others. A cut connection, and a restart of the receiver: its senders
-//! connect again.
+//! receiver reads on from the others. A cut connection, and a restart of the receiver: the recovery
+//! layer (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: when a connection breaks or the receiver dies, the messages in the buffers between the
+//! Loses: when a connection is cut or the receiver dies, the messages in the buffers between the
 //! two processes, and neither side can say how many these were; when a sender dies, what it had not
 //! written.
 //!
-//! Run it with `just lab oneway-tcp`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
+//! Run it: `just lab oneway-tcp`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
 use anyhow::Result;
 use bytes::Bytes;

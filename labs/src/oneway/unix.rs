@@ -1,4 +1,4 @@
-//! One-way over a Unix stream socket: the frames, the sender and the receiver of `tcp.rs`, and no
+//! One-way over a Unix stream socket: the code of `oneway/tcp.rs` and its frames, without a
 //! network.
 //!
 //! Wire: the receiver listens at a file, and each sender connects to it; who may enter the file's
@@ -11,12 +11,13 @@
 //! sender waits while its share of that queue is used up: a slow receiver slows it down.
 //!
 //! Survives: the death of a sender, and a sender that breaks the protocol and is disconnected: the
-//! receiver reads on from the others. A cut connection, and a restart of the receiver: its senders
-//! connect again.
+//! receiver reads on from the others. A cut connection, and a restart of the receiver: the recovery
+//! layer (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: what a receiver has not read when it dies, and what a sender that dies had in its buffer.
+//! Loses: when a connection is cut or the receiver dies, the messages that the receiver had not
+//! read; when a sender dies, what it had not written.
 //!
-//! Run it with `just lab oneway-unix`. Watch it: `ss -xp`, columns Recv-Q and Send-Q.
+//! Run it: `just lab oneway-unix`. Watch it: `ss -xp`, columns Recv-Q and Send-Q.
 
 use anyhow::Result;
 

@@ -9,13 +9,13 @@
 //! behind all of it, and does not wait for the answer.
 //!
 //! Survives: the death of a sender, and a sender that breaks the protocol and is disconnected: the
-//! receiver reads on from the others. A cut connection, and a restart of the receiver: its senders
-//! connect again.
+//! receiver reads on from the others. A cut connection, and a restart of the receiver: the recovery
+//! layer (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: when a connection breaks or the receiver dies, what was on its way; when a sender dies,
+//! Loses: when a connection is cut or the receiver dies, what was on its way; when a sender dies,
 //! what it had not written.
 //!
-//! Run it with `just lab oneway-websocket`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
+//! Run it: `just lab oneway-websocket`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
 use anyhow::Result;
 use bytes::Bytes;

@@ -4,18 +4,22 @@
 //! ØMQ (ZMTP 3 over TCP) delivers whole messages, not a stream of bytes: here a message is one
 //! frame, the body.
 //!
-//! Confirms: nothing. `send` returns when the message is in the socket's queue. The queue in the
-//! Rust crate is large, and its size cannot be set; so this lab adds the high-water mark that
-//! libzmq has (`high-water`), at which the sender waits. `flush` returns when the queue is empty,
-//! and `close` waits for that at most five seconds.
+//! Confirms: nothing. `send` returns when the message is in the socket's queue. The queue of the
+//! Rust crate is large, and its size cannot be set, so this lab adds a high-water mark
+//! (`high-water`): at the mark, the sender waits until the queue is empty, while libzmq waits only
+//! until there is room. `flush` returns when the queue is empty; up to 128 messages may still be in
+//! a write that has not ended. `close` waits for an empty queue for at most five seconds, and then
+//! fails and says how many messages are left.
 //!
 //! Survives: the death of a sender: the receiver reads on from the others. A cut connection, and a
-//! restart of the receiver: PUSH does not connect again, so a sender opens a new socket.
+//! restart of the receiver: the recovery layer (`labs/src/recovery/`) connects and joins again.
+//! (The crate's PUSH socket does not.)
 //!
-//! Loses: what is queued in a socket, or on its way, when its process dies or its connection
-//! breaks; nobody is told how much that was.
+//! Loses: what is queued in a socket, or on its way, when its process dies or its connection is
+//! cut. Nobody is told how much that was: a lost connection empties the queue, so that `close` does
+//! not count it.
 //!
-//! Run it with `just lab oneway-zeromq`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
+//! Run it: `just lab oneway-zeromq`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
 use std::time::Duration;
 
@@ -92,7 +96,8 @@ impl Sender for ZeroMqSender {
         self.socket.send(self.gauge.count(zmq::check(body)?).into()).await.context("the receiver has left")
     }
 
-    /// What was queued when the receiver left is gone from the queue, too.
+    /// An empty queue may also mean that the receiver has left and that the messages were dropped;
+    /// `loss` tells the two apart.
     async fn flush(&mut self) -> Result<()> {
         self.gauge.drained().await;
         self.loss.is_lost().map_or(Ok(()), Err)

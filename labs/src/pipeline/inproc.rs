@@ -1,17 +1,19 @@
-//! A pipeline inside one process: two bounded channels, from which any number of workers take.
+//! A pipeline inside one process: one bounded channel of tasks, from which any number of workers
+//! take, and one of results for the sink.
 //!
-//! Wire: none. A worker that is free takes the next task, so a slow worker gets less.
-//! `pubsub/inproc.rs` carries `stop`.
+//! Wire: none. A worker that is free takes the next task, so a slow worker gets less. The signal to
+//! stop the workers goes through `pubsub/inproc.rs`.
 //!
 //! Confirms: nothing. `send` returns when the channel has the message, and waits while `depth`
 //! messages are in it. `ack` does nothing, and `nack` is an error: a channel does not take a task
 //! back.
 //!
-//! Survives: a worker that ends: the tasks in the channel go to the others.
+//! Survives: a worker that ends: the tasks in the channel go to the others. Without any worker,
+//! `send` waits at a full channel until one comes. There is no connection that could be cut.
 //!
 //! Loses: the task that a worker has when it ends; with the process, everything.
 //!
-//! Run it with `just lab pipeline-inproc`.
+//! Run it: `just lab pipeline-inproc`.
 
 use std::sync::Arc;
 
@@ -80,7 +82,7 @@ impl Inproc {
     }
 }
 
-/// The end that hands on.
+/// The sending end.
 pub struct InprocPush(mpmc::Sender<Bytes>);
 
 impl Sender for InprocPush {
@@ -98,7 +100,7 @@ impl Sender for InprocPush {
     }
 }
 
-/// The end that takes.
+/// The receiving end. `next` never returns `None`: the place keeps both ends of the channel.
 pub struct InprocPull(mpmc::Receiver<Bytes>);
 
 impl Consumer for InprocPull {

@@ -2,19 +2,24 @@
 //! for the sink.
 //!
 //! Wire: a message is published to its stage's subject (`PUB PLACE.tasks INBOX`), and JetStream
-//! replies to the inbox. The taking ends are the consumers of `queue/jetstream.rs`: they ask for a
-//! batch of messages (`{"batch":N}`), and for more as they acknowledge them (`+ACK`), so a faster
-//! worker gets more. The stream of `pubsub/jetstream.rs` carries `stop`.
+//! replies to the inbox. The receiving ends are the consumers of `queue/jetstream.rs`: they ask for
+//! a batch of messages (`{"batch":N}`), and for more as they acknowledge them (`+ACK`), so a faster
+//! worker gets more. The signal to stop the workers goes through `pubsub/jetstream.rs`.
 //!
 //! Confirms: a task or a result when it is in the stream's file, which the reply to the inbox says;
-//! `flush` waits for all replies. A worker flushes a result before it acknowledges the task.
+//! `flush` waits for all replies. By the contract, a worker flushes its result before it acks the
+//! task.
 //!
 //! Survives: kill -9 of a worker or of the sink: what it held goes to another, or to its successor,
-//! after `claim-ms`. Kill -9 of nats-server; all ends connect and join again. Some tasks may be
-//! done twice, among them every task that is not acknowledged within `claim-ms`.
+//! after `claim-ms`. Kill -9 of NATS: confirmed messages are in the stream's file. A cut
+//! connection, and a restart of NATS: the recovery layer (`labs/src/recovery/`) connects and joins
+//! again.
 //!
 //! Loses: tasks and results that were not confirmed when their process died; with a power cut, what
-//! was written since the file was last synced.
+//! was written since the file was last synced. A cut connection loses nothing; what was not flushed
+//! or not acked then comes again, and may come twice. A task also comes again if it is not
+//! acknowledged within `claim-ms` of its delivery; the time in which it waits behind others counts,
+//! and nothing renews it.
 //!
 //! Run it: `just lab pipeline-jetstream`. Watch it: `nats consumer report`.
 

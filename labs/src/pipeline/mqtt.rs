@@ -3,23 +3,24 @@
 //!
 //! Wire: tasks are PUBLISH packets to `PLACE/tasks`, and workers share a subscription to that
 //! topic, `$share/workers/PLACE/tasks`: the broker sends each task to one of them, in turn. Results
-//! go to `PLACE/results`, to which the sink subscribes likewise, alone. The topics of
-//! `pubsub/mqtt.rs` carry `stop`.
+//! go to `PLACE/results`, to which the sink subscribes likewise, alone. The signal to stop the
+//! workers goes through `pubsub/mqtt.rs`.
 //!
-//! Confirms: no task and no result: at QoS 0 nothing is acknowledged. `send` returns when the
-//! client has the message, and waits while 1,024 of them, or 4 MiB, are not written; `flush`
-//! returns when the broker has passed all on. `pull` returns when the broker has agreed to the
-//! subscription (SUBACK).
+//! Confirms: nothing: at QoS 0 no message is acknowledged. `send` returns when the client has
+//! accepted the message, and waits while 1,024 of them, or 4 MiB, are not written; `flush` returns
+//! when the broker has passed all on. `pull` returns when the broker has confirmed the subscription
+//! (SUBACK).
 //!
 //! Survives: the death of a worker: the others get the next tasks. A slow worker gets its share
 //! whether it keeps up or not: what it has not read waits for it at the broker, and no other worker
-//! gets it. A cut connection, and a restart of the broker: every end connects and joins again.
+//! gets it. A cut connection, and a restart of the broker: the recovery layer
+//! (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: the tasks of a worker that dies, and what the sink had not read when it died; every task
-//! that is published before the first worker has subscribed; everything on its way when the broker
-//! dies.
+//! Loses: the tasks of a worker that dies or whose connection is cut; what the sink had not read
+//! when it died or its connection was cut; what is published before the first worker, or the sink,
+//! has subscribed, or while it joins again; everything on its way when the broker dies.
 //!
-//! Run it: `just lab pipeline-mqtt`. Listen in: `mosquitto_sub -t 'PLACE/#' -v`.
+//! Run it: `just lab pipeline-mqtt`. Watch it: `mosquitto_sub -t 'PLACE/#' -v`.
 
 use anyhow::{Result, bail};
 use bytes::Bytes;

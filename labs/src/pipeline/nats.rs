@@ -4,22 +4,22 @@
 //! Wire: tasks are published to one subject (`PUB PLACE.tasks`), to which the workers subscribe as
 //! a queue group (`SUB PLACE.tasks workers`); results are published to another
 //! (`PUB PLACE.results`), to which the sink subscribes likewise. NATS chooses a member of the group
-//! at random for every task, whether it keeps up or not. The subjects of `pubsub/nats.rs` carry
-//! `stop`.
+//! at random for every task, whether it keeps up or not. The signal to stop the workers goes
+//! through `pubsub/nats.rs`.
 //!
-//! Confirms: no task and no result: nothing is stored or acknowledged, and a `nack` has no effect.
-//! `send` returns when the client has the message, `flush` when all are written, `close` when NATS
-//! has read them. `pull` returns when the subscription is in force.
+//! Confirms: nothing: no message is stored or acknowledged. `send` returns when the client has
+//! accepted the message, `flush` when all are written, `close` when NATS has read them. `pull`
+//! returns when the subscription is in force.
 //!
 //! Survives: the death of a worker: the others get the next tasks. A cut connection, and a restart
-//! of NATS: every end connects and joins again.
+//! of NATS: the recovery layer (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: the tasks of a worker that dies; a task that was given back, since NATS has no nack;
-//! tasks that are published before the first worker is there; what a slow worker has no room for,
-//! since the client reads on and drops new tasks while `high-water` of them wait; everything on its
-//! way when NATS dies.
+//! Loses: the tasks of a worker that dies or whose connection is cut; a task that was given back,
+//! because NATS has no nack; what is published before the first worker, or the sink, is there, or
+//! while it joins again; everything on its way when NATS dies. Under overload, the client keeps
+//! `high-water` messages for a worker or a sink that is too slow, and drops newer ones.
 //!
-//! Run it: `just lab pipeline-nats`. Listen in: `nats sub 'PLACE.>'`.
+//! Run it: `just lab pipeline-nats`. Watch it: `nats sub 'PLACE.>'`.
 
 use anyhow::{Context as _, Result};
 use async_nats::Subject;

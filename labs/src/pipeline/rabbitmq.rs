@@ -1,22 +1,23 @@
 //! A pipeline over RabbitMQ: a queue of tasks that workers compete for, and a queue of results for
 //! the sink.
 //!
-//! Wire: the handing end publishes to the default exchange (`basic.publish`). The taking end is the
-//! consumer of `queue/rabbitmq.rs`: it consumes (`basic.consume`) with a prefetch and acks each
+//! Wire: the sending end publishes to the default exchange (`basic.publish`). The receiving end is
+//! the consumer of `queue/rabbitmq.rs`: it consumes (`basic.consume`) with a prefetch and acks each
 //! message (`basic.ack`). The prefetch shares tasks on demand: a worker with so many unacked tasks
-//! gets no more until it acks. The topic exchange of `pubsub/rabbitmq.rs` carries `stop`.
+//! gets no more until it acks. The signal to stop the workers goes through `pubsub/rabbitmq.rs`.
 //!
 //! Confirms: a task or a result when the queue has it (publisher confirms); `flush` waits for all
-//! confirms. A message whose queue is gone comes back (`mandatory`), and is an error. A worker
-//! flushes its result before it acks the task.
+//! confirms. A message whose queue is gone comes back (`mandatory`), and is an error. By the
+//! contract, a worker flushes its result before it acks the task.
 //!
 //! Survives: kill -9 of a worker or of the sink: what it held goes to another, or to its successor,
-//! at once. So no confirmed task is lost with a worker, and some may be done twice. A cut
-//! connection: every end connects and joins again, and what was not flushed is sent again.
+//! at once. A cut connection, and a restart of RabbitMQ: the recovery layer (`labs/src/recovery/`)
+//! connects and joins again.
 //!
-//! Loses: what was not confirmed when the ventilator died; everything when RabbitMQ dies, because
-//! messages are transient. (Queues are durable: some brokers allow no transient queue that several
-//! connections use.) A restart of the broker is survived without the messages.
+//! Loses: tasks and results that were not confirmed when their process died; everything when
+//! RabbitMQ stops, because messages are transient. (Queues are durable: some brokers allow no
+//! transient queue that several connections use.) A cut connection loses nothing; what was not
+//! flushed or not acked then comes again, and may come twice.
 //!
 //! Run it: `just lab pipeline-rabbitmq`. Watch it:
 //! `rabbitmqctl list_queues name messages_unacknowledged`.

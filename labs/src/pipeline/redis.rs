@@ -1,20 +1,22 @@
 //! A pipeline over Redis lists: a queue of tasks and a queue of results.
 //!
-//! Wire: the handing end pushes at the tail (`RPUSH`); it is the sender of `oneway/redis.rs`. The
-//! taking end is the consumer of `queue/redis/mod.rs`: it moves items to a list of its own
+//! Wire: the sending end pushes at the tail (`RPUSH`); it is the sender of `oneway/redis.rs`. The
+//! receiving end is the consumer of `queue/redis/mod.rs`: it moves items to a list of its own
 //! (`LMOVE`; `BLMOVE` waits), and an ack removes an item there (`LREM`). Tasks go to the worker
-//! that asks next, a few at a time (`prefetch`). The channel of `pubsub/redis.rs` carries `stop`.
+//! that asks next, a few at a time (`prefetch`). The signal to stop the workers goes through
+//! `pubsub/redis.rs`.
 //!
 //! Confirms: a task or a result when Redis has answered its `RPUSH`; `flush` waits for all answers.
-//! A worker flushes its result before it acks the task.
+//! By the contract, a worker flushes its result before it acks the task.
 //!
 //! Survives: kill -9 of a worker or of the sink: what it held goes to another, or to its successor,
-//! when its lease has expired (`lease-ms`). So no confirmed task is lost with a worker, and some
-//! may be done twice. A cut connection: every end connects and joins again, and what was not
-//! flushed is sent again.
+//! when its lease has expired (`lease-ms`). A cut connection, and a restart of Redis: the recovery
+//! layer (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: what the ventilator had not flushed when it died; everything when Redis dies, unless it
-//! runs with `appendonly yes`. A restart of the broker is survived without the messages.
+//! Loses: tasks and results that were not confirmed when their process died; everything when Redis
+//! dies, unless it runs with `appendonly yes`. A cut connection loses nothing; what was not flushed
+//! or not acked then comes again, and may come twice. The tasks of a worker that stalls for longer
+//! than its lease may be done twice, too.
 //!
 //! Run it: `just lab pipeline-redis`. Watch it: `redis-cli LLEN PLACE.tasks:queue`.
 

@@ -1,20 +1,26 @@
 //! A pipeline over Redis streams: a stream of tasks and a stream of results, each with one consumer
 //! group.
 //!
-//! Wire: the handing end appends (`XADD`, many in one pipeline). The taking end is the consumer of
-//! `queue/redis_stream.rs`: it reads (`XREADGROUP`), acks (`XACK` and `XDEL`), and takes over
+//! Wire: the sending end appends (`XADD`, many in one pipeline). The receiving end is the consumer
+//! of `queue/redis_stream.rs`: it reads (`XREADGROUP`), acks (`XACK` and `XDEL`), and takes over
 //! entries that have been pending for `claim-ms` (`XAUTOCLAIM`). Tasks go to the worker that asks
-//! next, a few at a time (`prefetch`). The log of `pubsub/redis_stream.rs` carries `stop`.
+//! next, a few at a time (`prefetch`). The signal to stop the workers goes through
+//! `pubsub/redis_stream.rs`.
 //!
 //! Confirms: a task or a result when Redis has answered its `XADD`; `flush` waits for all answers.
-//! A worker flushes its result before it acks the task.
+//! By the contract, a worker flushes its result before it acks the task.
 //!
 //! Survives: kill -9 of a worker or of the sink: what it held goes to another, or to its successor,
-//! after `claim-ms`. Some tasks may be done twice, among them every task that takes longer than
-//! `claim-ms`. Kill -9 of Redis with `appendonly yes`, unless `appendfsync` is `everysec`, the
-//! default; all ends connect and join again.
+//! after `claim-ms`. Kill -9 of Redis with `appendonly yes` and `appendfsync` `always` or `no`. A
+//! cut connection, and a restart of Redis: the recovery layer (`labs/src/recovery/`) connects and
+//! joins again.
 //!
-//! Loses: tasks and results that were not confirmed when their process or Redis died.
+//! Loses: tasks and results that were not confirmed when their process died. Without
+//! `appendonly yes`, everything when Redis dies; with `appendfsync everysec` (its default), what it
+//! confirmed while the disk was too busy to write it. A cut connection loses nothing; what was not
+//! flushed or not acked then comes again, and may come twice. A task also comes again if it is not
+//! acked within `claim-ms` of its delivery; the time in which it waits behind others counts, and
+//! nothing renews it.
 //!
 //! Run it: `just lab pipeline-redis-stream`. Watch it:
 //! `redis-cli XPENDING PLACE.tasks:stream consumers`.

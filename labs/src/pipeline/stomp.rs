@@ -1,21 +1,24 @@
 //! A pipeline over STOMP: a queue of tasks that workers compete for, and a queue of results for the
 //! sink.
 //!
-//! Wire: the handing end writes SEND frames to `/queue/PLACE.tasks` or `/queue/PLACE.results`; it
-//! is the sender of `oneway/stomp.rs`. The taking end is the consumer of `queue/stomp.rs`: it
+//! Wire: the sending end writes SEND frames to `/queue/PLACE.tasks` or `/queue/PLACE.results`; it
+//! is the sender of `oneway/stomp.rs`. The receiving end is the consumer of `queue/stomp.rs`: it
 //! subscribes with `ack:client-individual` and `prefetch-count`, and acks each MESSAGE (ACK).
 //! `prefetch-count` shares tasks on demand; without this header, RabbitMQ gives the first worker
-//! all tasks there are. The topics of `pubsub/stomp.rs` carry `stop`.
+//! all tasks there are. The signal to stop the workers goes through `pubsub/stomp.rs`. (`remove`
+//! deletes the queues over AMQP, because STOMP cannot.)
 //!
 //! Confirms: tasks and results at a `flush`: it asks for the receipt of the last SEND, and RabbitMQ
-//! has all messages then, in memory. A worker flushes its result before it acks the task.
+//! has all messages then, in memory. By the contract, a worker flushes its result before it acks
+//! the task.
 //!
 //! Survives: kill -9 of a worker or of the sink: what it held goes to another, or to its successor,
-//! at once. So no confirmed task is lost with a worker, and some may be done twice. A cut
-//! connection: every end connects and joins again, and what was not flushed is sent again.
+//! at once. A cut connection, and a restart of RabbitMQ: the recovery layer (`labs/src/recovery/`)
+//! connects and joins again.
 //!
-//! Loses: what the ventilator had not flushed when it died; everything when RabbitMQ dies, because
-//! the messages are not persistent. A restart of the broker is survived without the messages.
+//! Loses: tasks and results that were not confirmed when their process died; everything when
+//! RabbitMQ stops, because the messages are not persistent. A cut connection loses nothing; what
+//! was not flushed or not acked then comes again, and may come twice.
 //!
 //! Run it: `just lab pipeline-stomp`. Watch it:
 //! `rabbitmqctl list_queues name messages_unacknowledged`.

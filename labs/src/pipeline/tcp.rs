@@ -4,20 +4,23 @@
 //! big-endian, then as many bytes) holds a task or a result. In the other direction, a worker sends
 //! the ventilator its credit, four bytes, big-endian: how many more tasks it will take. It gives
 //! credit back as it finishes, so that a slow worker gets less; without credits the ventilator
-//! would fill the socket buffers of the slow one. `pubsub/tcp.rs` carries `stop`.
+//! would fill the socket buffers of the slow one. The signal to stop the workers goes through
+//! `pubsub/tcp.rs`.
 //!
 //! Confirms: nothing; an `ack` only gives credit back. `send` returns when the frame is in a
 //! buffer, which is written at `write-bytes` or a `flush`. The ventilator waits while no worker has
 //! credit, a worker while the sink is slow.
 //!
 //! Survives: the death of a worker: the others get the next tasks, and the sink reads on. A worker
-//! that breaks the protocol is disconnected. A cut connection, and a restart of ventilator or sink:
-//! workers connect again. Without any worker, `send` waits for one.
+//! that breaks the protocol is disconnected. Without any worker, `send` waits for one. A cut
+//! connection, and a restart of ventilator or sink: the recovery layer (`labs/src/recovery/`)
+//! connects and joins again.
 //!
-//! Loses: with a worker, the tasks that it was given (up to `credit`) and the results that it has
-//! not written; with the sink, what it has not read; with the ventilator, what it has not written.
+//! Loses: with a worker or its connection to the ventilator, the tasks that it was given (up to
+//! `credit`); with a worker or its connection to the sink, the results that were not read; with the
+//! sink, what it has not read; with the ventilator, what it has not written.
 //!
-//! Run it with `just lab pipeline-tcp`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
+//! Run it: `just lab pipeline-tcp`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
 use std::collections::BTreeMap;
 

@@ -1,24 +1,26 @@
-//! A pipeline over Unix stream sockets, with the frames, the ends and the credit-based flow control
-//! of `tcp.rs`: processes of one machine that share its CPUs, and no network.
+//! A pipeline over Unix stream sockets: the code of `pipeline/tcp.rs`, with its frames and its
+//! credit-based flow control, between processes of one machine that share its CPUs.
 //!
 //! Wire: ventilator and sink listen, each at a file of its own, and workers connect to both. A
 //! frame (four bytes of length, big-endian, then as many bytes) holds a task or a result. A worker
 //! writes its credit to the ventilator, four bytes, big-endian, and gives it back as it finishes:
-//! it gets no more tasks than it has given credit for, and a slow worker gets less.
-//! `pubsub/unix.rs` carries `stop`.
+//! it gets no more tasks than it has given credit for, and a slow worker gets less. The signal to
+//! stop the workers goes through `pubsub/unix.rs`.
 //!
 //! Confirms: nothing; an `ack` only gives credit back. `send` returns when the frame is in a
 //! buffer, which is written at `write-bytes` or a `flush`. The ventilator waits while no worker has
 //! credit, a worker while the sink is slow.
 //!
 //! Survives: the death of a worker: the others get the next tasks, and the sink reads on. A worker
-//! that breaks the protocol is disconnected. A cut connection, and a restart of ventilator or sink:
-//! workers connect again. Without any worker, `send` waits for one.
+//! that breaks the protocol is disconnected. Without any worker, `send` waits for one. A cut
+//! connection, and a restart of ventilator or sink: the recovery layer (`labs/src/recovery/`)
+//! connects and joins again.
 //!
-//! Loses: with a worker, the tasks that it was given (up to `credit`) and the results that it has
-//! not written; with the sink, what it has not read; with the ventilator, what it has not written.
+//! Loses: with a worker or its connection to the ventilator, the tasks that it was given (up to
+//! `credit`); with a worker or its connection to the sink, the results that were not read; with the
+//! sink, what it has not read; with the ventilator, what it has not written.
 //!
-//! Run it with `just lab pipeline-unix`. Watch it: `ss -xp`, columns Recv-Q and Send-Q.
+//! Run it: `just lab pipeline-unix`. Watch it: `ss -xp`, columns Recv-Q and Send-Q.
 
 use anyhow::Result;
 

@@ -2,21 +2,23 @@
 //!
 //! Wire: the ventilator's PUSH and the sink's PULL bind, and each worker connects a PULL and a PUSH
 //! to them. A message is one frame, the body. PUSH deals tasks out in turn to the workers that are
-//! connected, whether they keep up or not: a slow worker gets as many as a fast one.
-//! `pubsub/zeromq.rs` carries `stop`.
+//! connected, whether they keep up or not: a slow worker gets as many as a fast one. The signal to
+//! stop the workers goes through `pubsub/zeromq.rs`.
 //!
-//! Confirms: nothing. `send` returns when the message is in the socket's queue, and waits at
-//! `high-water`. `flush` returns when the queue is empty, and `close` waits for that at most five
-//! seconds. A ventilator that starts alone waits for the first worker, and that one may get the
-//! whole first batch.
+//! Confirms: nothing. `send` returns when the message is in the socket's queue; at `high-water` it
+//! waits until the queue is empty. `flush` returns when the queue is empty; up to 128 messages may
+//! still be in a write that has not ended. `close` waits for an empty queue for at most five
+//! seconds, and then fails. A ventilator that starts alone waits for the first worker, and that one
+//! may get the whole first batch.
 //!
 //! Survives: the death of a worker: the others get the next tasks. A cut connection, and a restart
-//! of ventilator or sink: PUSH and PULL do not connect again, so a worker opens new sockets.
+//! of ventilator or sink: the recovery layer (`labs/src/recovery/`) connects and joins again. (The
+//! crate's PUSH and PULL sockets do not.)
 //!
-//! Loses: what is queued in a socket, or for a worker, or on its way, when one of the two processes
-//! dies.
+//! Loses: what is queued in a socket, or on its way, when the connection is cut or one of the two
+//! processes dies; nobody is told how much that was.
 //!
-//! Run it with `just lab pipeline-zeromq`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
+//! Run it: `just lab pipeline-zeromq`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
 use std::time::Duration;
 
@@ -94,7 +96,7 @@ impl Pipeline for ZeroMq {
     }
 }
 
-/// The end that hands on: a PUSH socket.
+/// The sending end: a PUSH socket.
 pub struct ZeroMqPush {
     socket: PushSocket,
     peers: Peers,
@@ -133,7 +135,8 @@ impl Sender for ZeroMqPush {
         Ok(())
     }
 
-    /// What was queued for a peer that has left is gone from the queue, too.
+    /// An empty queue may also mean that a peer has left and that its messages were dropped; on the
+    /// way to the sink, `loss` tells the two apart.
     async fn flush(&mut self) -> Result<()> {
         self.gauge.drained().await;
         match &mut self.peers {
@@ -149,7 +152,7 @@ impl Sender for ZeroMqPush {
     }
 }
 
-/// The end that takes: a PULL socket.
+/// The receiving end: a PULL socket.
 pub struct ZeroMqPull {
     socket: PullSocket,
     place: Place,

@@ -8,12 +8,13 @@
 //! confirmed: `publish` returns when every channel has the event. It waits while `depth` events are
 //! in one of them, so a subscriber that stops reading stops all.
 //!
-//! Survives: a subscriber that leaves: the publisher and the others go on.
+//! Survives: a subscriber that leaves: the publisher and the others go on. There is no connection
+//! that could be cut.
 //!
 //! Loses: events that were published before a subscriber joined; with a subscriber, those in its
 //! channel; with the process, everything.
 //!
-//! Run it with `just lab pubsub-inproc`.
+//! Run it: `just lab pubsub-inproc`.
 
 use std::sync::Arc;
 

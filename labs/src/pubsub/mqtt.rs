@@ -6,19 +6,20 @@
 //! is one level, `#`, at the end, all that follow. Nothing is acknowledged; events keep their order
 //! for each publisher.
 //!
-//! Confirms: a subscription: `subscriber` returns when the broker has agreed (SUBACK). Events are
-//! not confirmed: `publish` returns when the client has the event, and waits while 1,024 of them,
-//! or 4 MiB, are not written; `flush` returns when the broker has passed all on.
+//! Confirms: a subscription: `subscriber` returns when the broker has confirmed it (SUBACK). Events
+//! are not confirmed: `publish` returns when the client has accepted the event, and waits while
+//! 1,024 of them, or 4 MiB, are not written; `flush` returns when the broker has passed all on.
 //!
 //! Survives: the death of a publisher or a subscriber: the others go on. A cut connection, and a
-//! restart of the broker: every end connects and joins again.
+//! restart of the broker: the recovery layer (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: what is published while nobody listens, except for retained events; what was on its way
-//! when a connection broke. A client that stops reading cannot answer heartbeats, and the broker
-//! would take it for dead: so a subscriber reads on, and drops new events while `high-water` of
-//! them wait.
+//! Loses: what is published while a subscriber is away, also while it joins again, except for
+//! retained events; what is on its way when a connection is cut, or when a side or the broker dies.
+//! Under overload, the client keeps `high-water` events for a subscriber that is too slow, and
+//! drops newer ones. (It has to read on: a client that stops reading sends no heartbeats either,
+//! and the broker would disconnect it.)
 //!
-//! Run it: `just lab pubsub-mqtt`. Listen in: `mosquitto_sub -t 'PLACE/#' -v`.
+//! Run it: `just lab pubsub-mqtt`. Watch it: `mosquitto_sub -t 'PLACE/#' -v`.
 
 use anyhow::Result;
 use bytes::Bytes;

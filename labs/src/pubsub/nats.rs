@@ -4,19 +4,20 @@
 //! every subscription that matches it at that moment (`SUB PLACE.>`), in order for each publisher.
 //! NATS stores nothing and acknowledges nothing.
 //!
-//! Confirms: a subscription: `subscriber` returns when it is in force, that is, when a message to
-//! itself, behind SUB, has come back. Events are not confirmed: `publish` returns when the client
-//! has the event, `flush` when all are written, `close` when NATS has read them.
+//! Confirms: a subscription: `subscriber` returns when it is in force: after SUB, the subscriber
+//! sends itself a message and waits for it. Events are not confirmed: `publish` returns when the
+//! client has accepted the event, `flush` when all are written, `close` when NATS has read them.
 //!
 //! Survives: the death of a publisher or a subscriber: the others go on. A cut connection, and a
-//! restart of NATS: every end connects and joins again.
+//! restart of NATS: the recovery layer (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: what is published while nobody listens, and what is on its way when a side or NATS dies;
-//! what a slow subscriber has no room for, since the client reads on and drops new events while
-//! `high-water` of them wait. Where the client itself reads too slowly, NATS closes its connection
-//! (when 64 MB wait, or a write has taken ten seconds).
+//! Loses: what is published while a subscriber is away, also while it joins again; what is on its
+//! way when a connection is cut, or when a side or NATS dies. Under overload, the client keeps
+//! `high-water` events for a subscriber that is too slow, and drops newer ones. If the client
+//! itself reads too slowly, NATS closes the connection (by default when 64 MB wait, or when a write
+//! takes ten seconds).
 //!
-//! Run it: `just lab pubsub-nats`. Listen in: `nats sub 'PLACE.>'`.
+//! Run it: `just lab pubsub-nats`. Watch it: `nats sub 'PLACE.>'`.
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;

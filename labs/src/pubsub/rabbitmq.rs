@@ -6,16 +6,17 @@
 //! binding, word by word, and puts a copy into each queue that matches, in order for each
 //! publisher.
 //!
-//! Confirms: a subscription: `subscriber` returns when RabbitMQ has answered the binding. Events
-//! are not confirmed: `publish` returns when the client has the event, and waits while 1,024 of
-//! them, or 4 MiB, are not written; `flush` returns when RabbitMQ has routed all events.
+//! Confirms: a subscription: `subscriber` returns when RabbitMQ has confirmed the binding. Events
+//! are not confirmed: `publish` returns when the client has accepted the event, and waits while
+//! 1,024 of them, or 4 MiB, are not written; `flush` returns when RabbitMQ has routed all events.
 //!
-//! Survives: the death of a publisher or a subscriber: the others go on. A slow subscriber loses
-//! nothing: its queue grows in RabbitMQ and, because nothing is acked, in its own memory. A cut
-//! connection, and a restart of RabbitMQ: every end connects and joins again.
+//! Survives: the death of a publisher or a subscriber: the others go on. A slow subscriber: its
+//! queue grows in RabbitMQ and, because nothing is acked, in its own memory. A cut connection, and
+//! a restart of RabbitMQ: the recovery layer (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: what is published while nobody is bound; what is on its way when a connection breaks; a
-//! subscriber's queue, which is deleted when it goes; everything when RabbitMQ dies.
+//! Loses: what is published while a subscriber is away, also while it joins again; its queue, which
+//! is deleted with its connection; what is on its way when a connection is cut or a side dies;
+//! everything when RabbitMQ stops.
 //!
 //! Run it: `just lab pubsub-rabbitmq`. Watch it: `rabbitmqctl list_bindings`.
 

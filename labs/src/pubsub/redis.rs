@@ -10,13 +10,14 @@
 //! written, and `close` when Redis has answered them, that is, has queued the copies.
 //!
 //! Survives: the death of a publisher or a subscriber: the others go on. A cut connection, and a
-//! restart of Redis: every end connects and joins again.
+//! restart of Redis: the recovery layer (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: what is published while nobody listens, and what is on its way when a side or Redis dies.
-//! A subscriber that falls behind by more than `client-output-buffer-limit pubsub` (by default 32
-//! MB, or 8 MB for a minute) is disconnected, and loses what waited for it.
+//! Loses: what is published while a subscriber is away, also while it joins again; what is on its
+//! way when a connection is cut, or when a side or Redis dies. Under overload, Redis disconnects a
+//! subscriber that falls behind by more than `client-output-buffer-limit pubsub` (by default 32 MB,
+//! or 8 MB for a minute), and what waited for it is lost.
 //!
-//! Run it: `just lab pubsub-redis`. Listen in: `redis-cli PSUBSCRIBE 'PLACE:*'`.
+//! Run it: `just lab pubsub-redis`. Watch it: `redis-cli PSUBSCRIBE 'PLACE:*'`.
 
 use anyhow::{Context, Result};
 use bytes::Bytes;

@@ -11,15 +11,18 @@
 //! from there.
 //!
 //! Survives: a slow subscriber, while it is behind by less than the length of the log. The death of
-//! a publisher or a subscriber: the log and the others go on. The log outlives kill -9 of Redis
-//! with `appendonly yes`, unless `appendfsync` is `everysec`; all ends connect again then, as after
-//! a cut connection.
+//! a publisher or a subscriber: the log and the others go on. Kill -9 of Redis with
+//! `appendonly yes` and `appendfsync` `always` or `no`. A cut connection, and a restart of Redis:
+//! the recovery layer (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: the oldest events when the log is longer than `high-water`, for every subscriber that has
-//! not read them; nobody is told. A subscriber that crashes loses its position, and what is
-//! published while it is away, unless it comes back with `replay`.
+//! Loses: the position of a subscriber that dies or whose connection is cut: it starts again at the
+//! end of the log. (With `replay` it starts there again, and gets events a second time.) What a
+//! publisher had not flushed then. Under overload, the oldest events when the log is longer than
+//! `high-water`, for every subscriber that has not read them; nobody is told. Without
+//! `appendonly yes`, the log when Redis dies; with `appendfsync everysec` (Redis's default), its
+//! newest entries.
 //!
-//! Run it: `just lab pubsub-redis-stream`. Look back: `redis-cli XRANGE PLACE:stream - + COUNT 10`.
+//! Run it: `just lab pubsub-redis-stream`. Watch it: `redis-cli XRANGE PLACE:stream - + COUNT 10`.
 
 use std::collections::VecDeque;
 

@@ -10,12 +10,13 @@
 //! RabbitMQ: the last SEND before a `flush` asks for a receipt, which says that all events have
 //! been put into the subscribers' queues. `publish` waits while 256 KiB are not written.
 //!
-//! Survives: the death of a publisher or a subscriber: the others go on. A slow subscriber loses
-//! nothing: its queue grows in RabbitMQ. A cut connection, and a restart of RabbitMQ: every end
-//! connects and joins again.
+//! Survives: the death of a publisher or a subscriber: the others go on. A slow subscriber: its
+//! queue grows in RabbitMQ. A cut connection, and a restart of RabbitMQ: the recovery layer
+//! (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: what is published while nobody is bound; what is on its way when a side dies, and a
-//! subscriber's queue with it; everything when RabbitMQ dies.
+//! Loses: what is published while a subscriber is away, also while it joins again; its queue, which
+//! is deleted with its connection; what is on its way when a connection is cut or a side dies;
+//! everything when RabbitMQ stops.
 //!
 //! Run it: `just lab pubsub-stomp`. Watch it: `rabbitmqctl list_bindings`.
 

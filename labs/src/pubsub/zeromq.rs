@@ -10,16 +10,16 @@
 //! at most five seconds.
 //!
 //! Survives: the death of a subscriber: the publisher and the others go on. A cut connection, and a
-//! publisher that is started again at its address: a subscriber opens a new socket, subscribes
-//! again, and has missed what was published meanwhile.
+//! restart of the publisher: the recovery layer (`labs/src/recovery/`) connects and joins again.
+//! (The crate's SUB socket does not.)
 //!
-//! Loses: what is published before a subscription has arrived; what is queued in a socket when its
-//! connection breaks; events beyond `high-water`, dropped silently while a subscriber does not keep
-//! up. The crate means to have such a mark and has none: it puts each message into a subscriber's
-//! queue through a new sender, and each has a slot of its own. So this lab has one, for all
-//! subscribers at once; libzmq has one for each.
+//! Loses: what is published before a subscription has arrived, also when a subscriber joins again;
+//! what is queued in a socket, or on its way, when its connection is cut or its process dies. Under
+//! overload, events beyond `high-water` are dropped, silently and for all subscribers at once.
+//! (libzmq has such a mark for each subscriber; that of the crate has no effect, so this lab has
+//! its own.)
 //!
-//! Run it with `just lab pubsub-zeromq`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
+//! Run it: `just lab pubsub-zeromq`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ use crate::wire::zmq::{self, Accepting, Gauge, PeerLoss};
 /// PUB never waits: without a pause it fills its queue and drops the rest.
 const BATCH: Knob =
     Knob::new("batch", 128, "Events accepted before the publisher lets the socket's own task run.");
+/// The crate's own limit has no effect: it puts each message into a subscriber's queue through a
+/// new sender, and each sender has a slot of its own.
 const HIGH_WATER: Knob = Knob::new(
     "high-water",
     100_000,

@@ -10,12 +10,15 @@
 //! Confirms: a message when it is in the stream's file, which the reply to the inbox says.
 //!
 //! Survives: kill -9 of a consumer: what it had not settled comes again after `claim-ms`, because
-//! JetStream does not watch the connections of those who asked. Kill -9 of the broker; all ends
-//! connect and join again. Some messages may come twice, also those that a consumer holds for
-//! longer than `claim-ms`.
+//! JetStream does not watch the connections of those who asked. Kill -9 of NATS: confirmed messages
+//! are in the stream's file. A cut connection, and a restart of NATS: the recovery layer
+//! (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: messages that were not confirmed when the producer or NATS died; with a power cut, what
-//! was written since the file was last synced, which happens every minute or two.
+//! Loses: messages that were not confirmed when the producer died; with a power cut, what was
+//! written since the file was last synced, which happens every minute or two. A cut connection
+//! loses nothing; what was not confirmed or not acked then comes again, and may come twice. A
+//! message also comes again if it is not acknowledged within `claim-ms` of its delivery; the time
+//! in which it waits behind others counts, and nothing renews it.
 //!
 //! Run it: `just lab queue-jetstream`. Watch it: `nats consumer report`.
 

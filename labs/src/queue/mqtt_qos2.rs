@@ -4,19 +4,22 @@
 //!
 //! Wire: producers publish to `PLACE/queue`, and consumers share a subscription to it, each with a
 //! session. Four packets take a message over a hop. PUBLISH: here it is. PUBREC: I have stored it.
-//! PUBREL: you may forget its identifier. PUBCOMP: I have forgotten it. A PUBLISH that is sent
-//! again after a broken connection is recognised as a duplicate.
+//! PUBREL: you may forget its identifier. PUBCOMP: I have forgotten it. Within a session, a PUBLISH
+//! that is sent again after a cut connection is recognised as a duplicate.
 //!
 //! Confirms: a message to its producer with PUBCOMP: it is in a session. A consumer acknowledges
 //! with PUBREC, and the client does the rest.
 //!
-//! Survives: kill -9 of a consumer, at once. Some messages come twice: one whose consumer died
-//! between its work and its PUBREC, as at QoS 1; one that was nacked, or left in the session of a
-//! dead consumer, is published again as a new message. A cut connection, and a restart of the
-//! broker: all ends connect and join again.
+//! Survives: kill -9 of a consumer, at once: another consumer takes its session over. A cut
+//! connection, and a restart of the broker: the recovery layer (`labs/src/recovery/`) connects and
+//! joins again.
 //!
-//! Loses: with kill -9 of Mosquitto, what it had confirmed and not yet saved. A producer that died
-//! before its message was confirmed does not know whether to publish it again.
+//! Loses: with kill -9 of Mosquitto, what it had confirmed and not yet saved, because it confirms
+//! at once and saves only from time to time; messages that were not confirmed when the producer
+//! died. Some messages come twice: one whose consumer died between its work and its PUBREC, as at
+//! QoS 1; one that was nacked, or left in the session of a consumer that has gone, is published
+//! again as a new message; and a producer, which has no session, publishes again after a cut
+//! connection what was not confirmed.
 //!
 //! Run it: `just lab queue-mqtt-qos2`, and beside it `just lab queue-mqtt`. Watch it:
 //! `mosquitto_sub -V 5 -t 'PLACE/sessions/#' -v`.

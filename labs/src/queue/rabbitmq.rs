@@ -6,14 +6,16 @@
 //! (`basic.ack`). RabbitMQ delivers at most `prefetch` unacked messages to a consumer.
 //!
 //! Confirms: a message when it is on disk. A message whose queue is gone comes back (`mandatory`),
-//! and is an error.
+//! and is an error. Acks are batched until a `flush` or until no delivery waits.
 //!
 //! Survives: kill -9 of a consumer: its unacked messages go to another at once, when its connection
-//! is gone. Kill -9 of the broker; all ends connect and join again. A power cut, if the disk really
-//! stores what it says it has stored. Some messages may come twice: one that was delivered before,
-//! or was nacked, is flagged as redelivered, and its attempt is 2.
+//! is gone. Kill -9 of RabbitMQ: confirmed messages are on disk. A power cut, if the disk really
+//! stores what it says it has stored. A cut connection, and a restart of RabbitMQ: the recovery
+//! layer (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: messages that were not confirmed when the producer or RabbitMQ died.
+//! Loses: messages that were not confirmed when the producer died. A cut connection loses nothing;
+//! what was not confirmed or not acked then comes again, and may come twice. A message that was
+//! delivered before, or was nacked, is flagged as redelivered, and its attempt is 2.
 //!
 //! Run it: `just lab queue-rabbitmq`. Watch it:
 //! `rabbitmqctl list_queues name messages_unacknowledged`.

@@ -6,15 +6,20 @@
 //! that finds an entry pending for `claim-ms` takes it over (`XAUTOCLAIM`), with Redis's own count
 //! of deliveries. A nack makes an entry look that old at once (`XCLAIM … IDLE`).
 //!
-//! Confirms: a message when Redis has answered its `XADD`.
+//! Confirms: a message when Redis has answered its `XADD`. Acks are batched, up to 128, until a
+//! `flush` or until no delivery waits.
 //!
 //! Survives: kill -9 of a consumer: its entries are delivered again after `claim-ms`. Kill -9 of
-//! Redis with `appendonly yes`, unless `appendfsync` is `everysec`, the default: that puts off
-//! writing while the disk is busy. A power cut with `appendfsync always`. All ends connect and join
-//! again then, as after a cut connection. An entry that is handled for longer than `claim-ms` is
-//! handled twice.
+//! Redis with `appendonly yes` and `appendfsync` `always` or `no`. A power cut with
+//! `appendfsync always`. A cut connection, and a restart of Redis: the recovery layer
+//! (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: messages that were not confirmed when the producer or Redis died.
+//! Loses: messages that were not confirmed when the producer died. Without `appendonly yes`,
+//! everything when Redis dies; with `appendfsync everysec` (its default), what it confirmed while
+//! the disk was too busy to write it. A cut connection loses nothing; what was not confirmed or not
+//! acked then comes again, and may come twice. An entry also comes again if it is not acked within
+//! `claim-ms` of its delivery; the time in which it waits behind others counts, and nothing renews
+//! it.
 //!
 //! Run it: `just lab queue-redis-stream`. Watch it: `redis-cli XINFO GROUPS PLACE:stream`.
 
@@ -114,7 +119,7 @@ pub struct StreamConsumer {
 }
 
 impl StreamConsumer {
-    /// Also the taking end of `pipeline/redis_stream.rs`.
+    /// Also the receiving end of `pipeline/redis_stream.rs`.
     pub(crate) async fn join(place: &Place, redis: &Redis, prefetch: u16) -> Result<Self> {
         let (mut connection, stream) = (redis.connect().await?, stream(place));
         // From `0`: a queue also delivers what came before its first consumer.

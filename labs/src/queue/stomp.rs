@@ -2,19 +2,21 @@
 //!
 //! Wire: the producer writes SEND frames to `/queue/PLACE` with `persistent:true` and `receipt`.
 //! The consumer subscribes with `ack:client-individual` and `prefetch-count`, which bounds its
-//! unacked deliveries, and answers each MESSAGE with ACK or NACK.
+//! unacked deliveries, and answers each MESSAGE with ACK or NACK. (`remove` deletes the queue over
+//! AMQP, because STOMP cannot.)
 //!
 //! Confirms: a message with the RECEIPT of its SEND, which comes when the message is on disk. Every
 //! SEND asks for its own receipt, because of two messages the later may be on disk first.
 //!
 //! Survives: kill -9 of a consumer: its unacked deliveries go to another at once, when its
-//! connection is gone. Kill -9 of the broker; all ends connect and join again. A power cut, if the
-//! disk really stores what it says it has stored. Some messages may come twice, with
-//! `redelivered:true`: their attempt is 2.
+//! connection is gone. Kill -9 of RabbitMQ: confirmed messages are on disk. A power cut, if the
+//! disk really stores what it says it has stored. A cut connection, and a restart of RabbitMQ: the
+//! recovery layer (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: messages that were not confirmed when the producer or RabbitMQ died, and a confirmed
-//! message whose queue somebody had deleted: STOMP has no `mandatory`, and the receipt comes even
-//! then.
+//! Loses: messages that were not confirmed when the producer died; a confirmed message whose queue
+//! somebody had deleted, because STOMP has no `mandatory`, and the receipt comes even then. A cut
+//! connection loses nothing; what was not confirmed or not acked then comes again, and may come
+//! twice. A message that comes again has `redelivered:true`, and its attempt is 2.
 //!
 //! Run it: `just lab queue-stomp`. Watch it: `rabbitmqctl list_stomp_connections`.
 
@@ -117,7 +119,7 @@ pub struct QueueConsumer {
 }
 
 impl QueueConsumer {
-    /// Also the taking end of `pipeline/stomp.rs`.
+    /// Also the receiving end of `pipeline/stomp.rs`.
     pub(crate) async fn join(place: &Place, prefetch: u16) -> Result<Self> {
         let prefetch = prefetch.max(1);
         let (queue, count) = (stomp::queue(place), prefetch.to_string());

@@ -8,12 +8,13 @@
 //! limit, and before that while `depth` requests wait for a responder.
 //!
 //! Survives: a requester that gives up: its reply reaches nobody. A responder that ends: requests
-//! that it had not taken go to the others, or wait for one.
+//! that it had not taken go to the others, or wait for one. There is no connection that could be
+//! cut.
 //!
 //! Loses: a request whose responder drops it; its `ask` ends with an error at once. With the
 //! process, everything.
 //!
-//! Run it with `just lab reqrep-inproc`.
+//! Run it: `just lab reqrep-inproc`.
 
 use std::sync::Arc;
 

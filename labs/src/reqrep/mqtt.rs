@@ -12,14 +12,16 @@
 //!
 //! Survives: a responder that dies: later requests go to the others. A slow one: it reads no
 //! further while 256 requests wait, and the rest wait at the broker. A requester that gives up: its
-//! reply reaches nobody. A cut connection, and a restart of the broker: every end connects and
-//! joins again.
+//! reply reaches nobody. A cut connection, and a restart of the broker: the recovery layer
+//! (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: a request whose responder dies, or that is published while there is none, and a reply
-//! whose requester has gone; such an `ask` waits for ever, unless the caller sets a timeout.
-//! Everything on its way when the broker dies; every open `ask` ends with `ConnectionLost` then.
+//! Loses: requests that a responder had, or that were on their way to it, when it died or its
+//! connection was cut; requests that are published while there is no responder. Their `ask` waits
+//! for ever, unless the caller sets a timeout. When a requester loses its connection, each open
+//! `ask` ends with `ConnectionLost`: the recovery layer does not ask again. Everything on its way
+//! when the broker dies.
 //!
-//! Run it: `just lab reqrep-mqtt`. Listen in: `mosquitto_sub -V 5 -t 'PLACE/#' -F '%t %R %D %p'`.
+//! Run it: `just lab reqrep-mqtt`. Watch it: `mosquitto_sub -V 5 -t 'PLACE/#' -F '%t %R %D %p'`.
 
 use std::hash::{BuildHasher, RandomState};
 

@@ -12,14 +12,16 @@
 //! ends with an error.
 //!
 //! Survives: a responder that dies: later requests go to the others. A requester that gives up: its
-//! reply reaches nobody. A cut connection, and a restart of NATS: every end connects and joins
-//! again.
+//! reply reaches nobody. A cut connection, and a restart of NATS: the recovery layer
+//! (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: a request whose responder dies or has no room for it (`high-water`), and a reply whose
-//! requester has gone; such an `ask` waits for ever, unless the caller sets a timeout. Everything
-//! on its way when NATS dies; every open `ask` ends with `ConnectionLost` then.
+//! Loses: requests that a responder had, or that were on their way to it, when it died or its
+//! connection was cut. Under overload, the client keeps `high-water` requests for a responder that
+//! is too slow, and drops newer ones. Their `ask` waits for ever, unless the caller sets a timeout.
+//! When a requester loses its connection, each open `ask` ends with `ConnectionLost`: the recovery
+//! layer does not ask again. Everything on its way when NATS dies.
 //!
-//! Run it: `just lab reqrep-nats`. Listen in: `nats sub '>'`.
+//! Run it: `just lab reqrep-nats`. Watch it: `nats sub '>'`.
 
 use anyhow::{Context as _, Result};
 use async_nats::Subject;

@@ -12,13 +12,14 @@
 //!
 //! Survives: a responder that is late or dies: requests that were not delivered to it wait for
 //! another. A requester that gives up: its reply reaches nobody. A cut connection, and a restart of
-//! RabbitMQ: every end connects and joins again.
+//! RabbitMQ: the recovery layer (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: the requests a responder had when it died, since nothing is acked, and the replies of a
-//! requester that has gone; the `ask` of such a request waits for ever, unless the caller sets a
-//! timeout. Everything in the queue when RabbitMQ dies (the queue is durable, because some brokers
-//! allow no transient queue that several connections use; its messages are not); every open `ask`
-//! ends with `ConnectionLost` then.
+//! Loses: requests that were delivered to a responder when it died or its connection was cut:
+//! nothing is acked, and a slow responder may have many, because RabbitMQ sends them without a
+//! limit. Their `ask` waits for ever, unless the caller sets a timeout. When a requester loses its
+//! connection, each open `ask` ends with `ConnectionLost`: the recovery layer does not ask again.
+//! Everything in the queue when RabbitMQ stops. (The queue is durable, because some brokers allow
+//! no transient queue that several connections use; its messages are not.)
 //!
 //! Run it: `just lab reqrep-rabbitmq`. Watch it: `rabbitmqctl list_queues name messages`.
 

@@ -3,20 +3,23 @@
 //!
 //! Wire: both lists are pushed at the tail (`RPUSH`) and popped at the head (`BLMPOP`). A line of
 //! text stands in front of the body. A request begins with its return address and its correlation
-//! identifier, `REPLY-LIST ID\n`; a reply begins with the identifier, `ID\n`. So `redis-cli` can
-//! take part: `RPUSH PLACE:requests "me 7\nhello"`, then `BLPOP me 0`.
+//! identifier, `REPLY-LIST ID\n`; a reply begins with the identifier, `ID\n`. So one can take part
+//! at the prompt of `redis-cli`: `RPUSH PLACE:requests "me 7\nhello"`, then `BLPOP me 0`.
 //!
 //! Confirms: a request by its reply; before that, Redis's answer to the `RPUSH` says only that the
 //! request is on the list. `ask` waits for the reply without a limit.
 //!
 //! Survives: a responder that is late, is slow or dies: requests that it has not popped wait for
 //! another. A requester that gives up or dies: its reply reaches nobody, and what is left on its
-//! list expires after `keep-ms`. A cut connection, and a restart of Redis: every end connects and
-//! joins again.
+//! list expires after `keep-ms`. A cut connection, and a restart of Redis: the recovery layer
+//! (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: the requests a responder had popped when it died, up to `batch` and those it was working
-//! on; each `ask` then waits for ever, unless the caller sets a timeout. Everything when Redis
-//! dies, unless it runs with `appendonly yes`; every open `ask` ends with `ConnectionLost` then.
+//! Loses: requests that a responder had popped when it died or its connection was cut, up to
+//! `batch` and those it was working on, and as many replies that it had not pushed. Their `ask`
+//! waits for ever, unless the caller sets a timeout. When a requester loses its connection, each
+//! open `ask` ends with `ConnectionLost`: the recovery layer does not ask again. Replies that a
+//! requester does not pop within `keep-ms`, for example because it stalls. Everything when Redis
+//! dies, unless it runs with `appendonly yes`.
 //!
 //! Run it: `just lab reqrep-redis`. Watch it: `redis-cli LLEN PLACE:requests`.
 
@@ -176,7 +179,7 @@ impl Responder for ListResponder {
         loop {
             while let Some(request) = self.popped.pop_front() {
                 match open_request(&request) {
-                    // Replies expire: among the requests, they would take these with them.
+                    // A reply that is pushed to the list of requests would make that list expire.
                     Some((to, body)) if !to.address.is_empty() && to.address != self.requests => {
                         return Ok(Some((Command(body), to)));
                     }

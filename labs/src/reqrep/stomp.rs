@@ -6,17 +6,21 @@
 //! reply as a SEND to the destination in `reply-to`, with the same `correlation-id`. For
 //! `reply-to:/temp-queue/replies`, RabbitMQ's STOMP plugin makes a queue that only this connection
 //! reads, subscribes the connection to it, and puts its name into the request, as `/reply-queue/…`.
+//! (`remove` deletes the queue over AMQP, because STOMP cannot.)
 //!
 //! Confirms: a request by its reply, and by nothing before: nothing is acked, and no receipt is
-//! asked for. `ask` waits for the reply without a limit.
+//! asked for a SEND. `ask` waits for the reply without a limit. `responder` returns with the
+//! receipt of its SUBSCRIBE.
 //!
-//! Survives: a responder that is late, is slow or dies: requests that were not written to it wait
-//! for another. A requester that gives up: its reply reaches nobody. A cut connection, and a
-//! restart of RabbitMQ: every end connects and joins again.
+//! Survives: a responder that is late or dies: requests that were not written to it wait for
+//! another. A requester that gives up: its reply reaches nobody. A cut connection, and a restart of
+//! RabbitMQ: the recovery layer (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: requests that were written to a responder that dies, and replies of a requester that
-//! dies; such an `ask` waits for ever, unless the caller sets a timeout. Everything when RabbitMQ
-//! dies; every open `ask` ends with `ConnectionLost` then.
+//! Loses: requests that were written to a responder when it died or its connection was cut; a slow
+//! one may have many, because RabbitMQ writes on until the socket is full. Their `ask` waits for
+//! ever, unless the caller sets a timeout. When a requester loses its connection, each open `ask`
+//! ends with `ConnectionLost`: the recovery layer does not ask again. Everything in the queue when
+//! RabbitMQ stops: the connections come back, the requests do not.
 //!
 //! Run it: `just lab reqrep-stomp`. Watch it: `rabbitmqctl list_queues name messages`.
 
@@ -72,8 +76,8 @@ impl RequestReply for Stomp {
     }
 
     async fn responder(&self) -> Result<QueueResponder> {
-        // Two connections: RabbitMQ stops reading from one that sends too fast, and requests are
-        // read only when they are wanted.
+        // Two connections: RabbitMQ stops reading from a connection that sends too fast, and the
+        // connection of the requests is read only when a request is wanted.
         let replies = ProducerConnection::open(&self.place).await?;
         let (queue, prefetch) = (stomp::queue(&self.place), 0);
         let mut requests = ConsumerConnection::open(&self.place, prefetch).await?;

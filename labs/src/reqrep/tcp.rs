@@ -11,13 +11,15 @@
 //! Survives: a requester that gives up: its identifier is forgotten, and the late reply is dropped.
 //! A requester that dies, breaks the protocol, or reads no replies and keeps the responder's memory
 //! full: it is disconnected, and the others notice nothing. A cut connection, and a restart of a
-//! responder: it is connected again, and the others get the requests meanwhile.
+//! responder: the requester itself (`wire/responders.rs`) connects again. Meanwhile the others get
+//! the requests.
 //!
-//! Loses: when a connection breaks, its requests, of which the responder may have done some. Each
-//! `ask` that waited for that responder ends with `ConnectionLost` at once; those that wait for
-//! others do not.
+//! Loses: when a connection is cut or a responder dies, the requests that this responder had, of
+//! which it may have done some. Each `ask` that waited for it ends with `ConnectionLost` at once;
+//! those that wait for others do not. While all responders are away, `ask` waits for up to 30 s,
+//! and then fails.
 //!
-//! Run it with `just lab reqrep-tcp`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
+//! Run it: `just lab reqrep-tcp`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
 use anyhow::{Result, ensure};
 use bytes::{Buf, Bytes};

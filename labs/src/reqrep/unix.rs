@@ -1,5 +1,5 @@
-//! Request/reply over a Unix stream socket, multiplexed: both ends of `tcp.rs`, and no network.
-//! This is how a client talks to a daemon on its own machine.
+//! Request/reply over a Unix stream socket, multiplexed: the code of `reqrep/tcp.rs`, without a
+//! network. This is how a client talks to a daemon on its own machine.
 //!
 //! Wire: each responder listens at a file, and the permissions of the folder around it say who may
 //! ask; a requester connects to all, and each gets a request in turn. A frame (four bytes of
@@ -12,13 +12,15 @@
 //! Survives: a requester that gives up: its identifier is forgotten, and the late reply is dropped.
 //! A requester that dies, breaks the protocol, or reads no replies and keeps the responder's memory
 //! full: it is disconnected, and the others notice nothing. A cut connection, and a restart of a
-//! responder: it is connected again, and the others get the requests meanwhile.
+//! responder: the requester itself (`wire/responders.rs`) connects again. Meanwhile the others get
+//! the requests.
 //!
-//! Loses: the requests that a responder had when it died, of which it may have done some. Each
-//! `ask` that waited for that responder ends with `ConnectionLost` at once; those that wait for
-//! others do not.
+//! Loses: when a connection is cut or a responder dies, the requests that this responder had, of
+//! which it may have done some. Each `ask` that waited for it ends with `ConnectionLost` at once;
+//! those that wait for others do not. While all responders are away, `ask` waits for up to 30 s,
+//! and then fails.
 //!
-//! Run it with `just lab reqrep-unix`. Watch it: `ss -xp`, columns Recv-Q and Send-Q.
+//! Run it: `just lab reqrep-unix`. Watch it: `ss -xp`, columns Recv-Q and Send-Q.
 
 use anyhow::Result;
 

@@ -12,13 +12,15 @@
 //! Survives: a requester that gives up: a reply that nobody waits for any more is dropped. A
 //! requester that dies, or breaks the protocol and is disconnected; a requester that reads no
 //! replies is not read either while 1 MiB of them wait. A cut connection, and a restart of a
-//! responder: it is connected again, and the others get the requests meanwhile.
+//! responder: the requester itself (`wire/responders.rs`) connects again. Meanwhile the others get
+//! the requests.
 //!
-//! Loses: when a connection breaks, its requests, also those that wait at a slow responder. Each
-//! `ask` that waited for that responder ends with `ConnectionLost` at once; those that wait for
-//! others do not.
+//! Loses: when a connection is cut or a responder dies, the requests that this responder had, of
+//! which it may have done some. Each `ask` that waited for it ends with `ConnectionLost` at once;
+//! those that wait for others do not. While all responders are away, `ask` waits for up to 30 s,
+//! and then fails.
 //!
-//! Run it with `just lab reqrep-websocket`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
+//! Run it: `just lab reqrep-websocket`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
 use anyhow::{Context, Result};
 use bytes::{Buf, BufMut, Bytes, BytesMut};

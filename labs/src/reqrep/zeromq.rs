@@ -8,17 +8,17 @@
 //! Confirms: a request by its reply, and by nothing before. Calls of `ask` at the same time take
 //! turns, and each waits without a limit.
 //!
-//! Survives: a caller that gives up: a missing reply would block the socket for good, so it is
-//! thrown away, and the next request opens a new one. (The ØMQ guide's "Lazy Pirate" does that, and
-//! sends the request again; here the caller decides.) In the same way the next request reaches a
-//! responder that was started again at its address.
+//! Survives: a caller that gives up: a missing reply would block the socket for good, so the next
+//! request opens a new one. (The ØMQ guide's "Lazy Pirate" does that, and sends the request again;
+//! here the caller decides.) A cut connection, and a restart of a responder: the requester itself
+//! (`connected` below) connects again. It does so for the next request.
 //!
-//! Loses: requests and replies that are on their way, or wait in a socket, when a process dies. If
-//! it was the responder, `ask` ends with `ConnectionLost` when the connection breaks, and the next
-//! one connects again to every responder that is there. One that comes back later gets requests
-//! after the next loss.
+//! Loses: requests and replies that are on their way, or wait in a socket, when a connection is cut
+//! or a process dies. If it was that of the responder, `ask` ends with `ConnectionLost`. The next
+//! one connects again to every responder that is there; one that comes back later gets requests
+//! only after the next loss.
 //!
-//! Run it with `just lab reqrep-zeromq`, and compare `reqrep-zeromq-dealer`. Watch it: `ss -tnp`.
+//! Run it: `just lab reqrep-zeromq`, and compare `reqrep-zeromq-dealer`. Watch it: `ss -tnp`.
 
 use anyhow::{Context, Error, Result, ensure};
 use tokio::sync::Mutex;

@@ -11,15 +11,16 @@
 //!
 //! Survives: a requester that gives up: a reply that comes late is dropped. A requester that reads
 //! no replies: when its queue is full for five seconds, it is disconnected, and the others are
-//! answered. A cut connection, and a restart of a responder: DEALER does not connect again, so the
-//! requester opens a new socket, to every responder that is there. One that comes back later gets
-//! requests after the next loss.
+//! answered. A cut connection, and a restart of a responder: the recovery layer
+//! (`labs/src/recovery/`) connects and joins again. (The crate's DEALER does not.) The new socket
+//! connects to every responder that is there; one that comes back later gets requests only after
+//! the next loss.
 //!
-//! Loses: requests and replies that are queued in a socket, or on their way, when a process dies.
-//! DEALER does not say which responder a request went to: when it loses one, every open `ask` ends
-//! with `ConnectionLost`.
+//! Loses: requests and replies that are queued in a socket, or on their way, when a connection is
+//! cut or a process dies. DEALER does not say which responder a request went to: when it loses one,
+//! every open `ask` ends with `ConnectionLost`.
 //!
-//! Run it with `just lab reqrep-zeromq-dealer`. Watch it: `ss -tnp`.
+//! Run it: `just lab reqrep-zeromq-dealer`. Watch it: `ss -tnp`.
 
 use std::pin::pin;
 

@@ -9,13 +9,18 @@
 //! Confirms: an event when Redis has answered its `XADD`; `flush` waits for all answers.
 //!
 //! Survives: kill -9 of a subscriber: one that comes back takes over what it had not acked
-//! (`XAUTOCLAIM`), and reads on; acks that were not flushed are lost, and these events come again.
-//! Kill -9 of Redis with `appendonly yes`, unless `appendfsync` is `everysec`; all ends connect and
-//! join again. An absence of any length: all events since then stay in memory, until the subscriber
-//! is forgotten (`XGROUP DESTROY`). The publisher removes what every group has acked, and keeps the
-//! newest `trim-every` events for plain subscribers (`trim.rs`).
+//! (`XAUTOCLAIM`), and reads on. Kill -9 of Redis with `appendonly yes` and `appendfsync` `always`
+//! or `no`. An absence of any length: all events since then stay in memory, until the subscriber is
+//! forgotten (`XGROUP DESTROY`). The publisher removes what every group has acked, and keeps the
+//! newest `trim-every` events for plain subscribers (`trim.rs`). A cut connection, and a restart of
+//! Redis: the recovery layer (`labs/src/recovery/`) connects and joins again.
 //!
-//! Loses: events that were not confirmed when the publisher or Redis died.
+//! Loses: events that were not confirmed when the publisher died. Without `appendonly yes`,
+//! everything when Redis dies; with `appendfsync everysec` (its default), what it confirmed while
+//! the disk was too busy to write it. A cut connection loses nothing; what was not flushed or not
+//! acked then comes again, and may come twice. An event also comes again if it is not acked within
+//! `claim-ms` of its delivery; the time in which it waits behind others counts, and nothing renews
+//! it.
 //!
 //! Run it: `just lab durable-redis-stream`. Watch it: `redis-cli XINFO GROUPS PLACE:stream`.
 

@@ -12,12 +12,14 @@
 //! there or not. Without any session, the broker drops the message and says so, which is an error.
 //!
 //! Survives: kill -9 of a consumer, at once: the broker gives what is in its session to no other,
-//! so another consumer takes the session over, and publishes again what is in it (`sessions.rs`).
-//! Some messages may come twice. A cut connection, and a restart of the broker: all ends connect
-//! and join again.
+//! so another consumer takes the session over, and publishes again what is in it (`sessions.rs`). A
+//! cut connection, and a restart of the broker: the recovery layer (`labs/src/recovery/`) connects
+//! and joins again.
 //!
-//! Loses: with kill -9 of Mosquitto, what it had confirmed and not yet saved, since it confirms at
-//! once and saves only from time to time; what was not confirmed when the producer died.
+//! Loses: with kill -9 of Mosquitto, what it had confirmed and not yet saved, because it confirms
+//! at once and saves only from time to time; messages that were not confirmed when the producer
+//! died. A cut connection loses nothing; what was not confirmed or not acked then comes again, and
+//! may come twice.
 //!
 //! Run it: `just lab queue-mqtt`. Watch it: `mosquitto_sub -V 5 -t 'PLACE/sessions/#' -v`.
 
@@ -104,7 +106,8 @@ pub struct SessionConsumer {
     unacked: UnackedLimit,
     place: Place,
     qos: QoS,
-    /// A message that cannot be handed out and is not yet acknowledged: it would come again.
+    /// A message that cannot be handed out. It is acknowledged before the next one is read, so that
+    /// it does not come again.
     skipped: Option<Publish>,
     /// The session's name.
     id: String,

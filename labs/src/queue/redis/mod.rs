@@ -6,16 +6,19 @@
 //! other consumers move the items of that consumer to a second list, of items to be delivered
 //! again; a nack moves an item there, too.
 //!
-//! Confirms: a message when Redis has answered its `RPUSH`.
+//! Confirms: a message when Redis has answered its `RPUSH`. Acks are batched, up to 128 commands,
+//! until a `flush` or until no delivery waits.
 //!
 //! Survives: kill -9 of a consumer: its items are back after `lease-ms`. Kill -9 of Redis with
-//! `appendonly yes`, unless `appendfsync` is `everysec`, the default: that puts off writing while
-//! the disk is busy, and loses what was confirmed meanwhile. A power cut with `appendfsync always`.
-//! All ends connect and join again then, as after a cut connection. An item that comes again has
-//! attempt 2, however often; the items of a consumer that stalls for longer than its lease are
-//! handled twice.
+//! `appendonly yes` and `appendfsync` `always` or `no`. A power cut with `appendfsync always`. A
+//! cut connection, and a restart of Redis: the recovery layer (`labs/src/recovery/`) connects and
+//! joins again.
 //!
-//! Loses: messages that were not confirmed when the producer or Redis died.
+//! Loses: messages that were not confirmed when the producer died. Without `appendonly yes`,
+//! everything when Redis dies; with `appendfsync everysec` (its default), what it confirmed while
+//! the disk was too busy to write it. A cut connection loses nothing; what was not confirmed or not
+//! acked then comes again, and may come twice. An item that comes again has attempt 2, however
+//! often. The items of a consumer that stalls for longer than its lease may be handled twice, too.
 //!
 //! Run it: `just lab queue-redis`. Watch it: `redis-cli LLEN PLACE:queue`.
 
@@ -35,7 +38,7 @@ use crate::wire::redis::{self as wire, Pipelines, Redis, ResumableRequest};
 pub(crate) use lease::queue;
 use lease::{Lease, Lists};
 
-/// Acks in one pipeline.
+/// Commands that settle items, in one pipeline: an ack is one command, a nack is two.
 const ACKS: usize = 128;
 
 pub(crate) const LEASE_MS: Knob = Knob::new(

@@ -25,17 +25,17 @@
 //!
 //! Survives: kill -9 of a consumer: one whose connection has gone, or that has sent nothing for
 //! `lease-ms`, gives back what it held. Kill -9 of the producer: started again, with its log and at
-//! its address, it goes on where it died, and consumers connect again; until then its messages are
-//! out of reach. A power cut, if `fsync` is 1. Some messages come twice, marked as attempt 2: the
-//! producer does not know what had been delivered. A consumer drops what it has acked before;
-//! another consumer cannot know.
+//! its address, it goes on where it died; until then its messages are out of reach. A power cut, if
+//! `fsync` is 1. A cut connection, and a restart of the producer: the consumer itself
+//! (`stay_connected` below) connects again.
 //!
 //! Loses: messages that were not confirmed when the producer died; with `fsync` 0, after a power
-//! cut, possibly the whole log. A consumer that does not read gets no more, and one that sends
-//! heartbeats and never settles keeps what it holds, at most 4,096 messages: it cannot be told from
-//! one that works for long.
+//! cut, possibly the whole log. After a cut connection or a restart, some messages come twice,
+//! marked as attempt 2: the producer does not know what had been handled. A consumer drops what it
+//! has acked before; another one cannot know. A consumer that sends heartbeats and never settles
+//! keeps what it holds, at most 4,096 messages: it cannot be told from one that works for long.
 //!
-//! Run it with `just lab queue-tcp`. Watch it: `ss -tnp`, and the size of the log below
+//! Run it: `just lab queue-tcp`. Watch it: `ss -tnp`, and the size of the log below
 //! `~/.local/state/messaging-lab` (`lab bench` and `lab run`: in a folder that goes with them).
 
 mod log;

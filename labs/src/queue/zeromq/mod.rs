@@ -21,14 +21,16 @@
 //! waits up to `linger-ms`, and says how many were not acked.
 //!
 //! Survives: kill -9 of a consumer: one that was silent for `lease-ms`, or that leaves, gives back
-//! what it held; other consumers get it, with the next attempt number, and may do it a second time.
-//! Consumers connect again to a producer that is started again at its address.
+//! what it held, and other consumers get it, with the next attempt number. A cut connection, and a
+//! restart of the producer: the consumer itself (`stay_connected` below) connects again. It notices
+//! the loss when no heartbeat comes for `lease-ms`.
 //!
-//! Loses: with the producer, everything that was not confirmed: it is in memory only. A consumer
-//! that sends heartbeats and never settles keeps what it holds, at most 4,096 messages: it cannot
-//! be told from one that works for long.
+//! Loses: with the producer, everything that was not confirmed: it is in memory only. A cut
+//! connection loses nothing, but what was not acked comes again after `lease-ms`, and may be done
+//! twice. A consumer that sends heartbeats and never settles keeps what it holds, at most 4,096
+//! messages: it cannot be told from one that works for long.
 //!
-//! Run it with `just lab queue-zeromq`. Watch it: `ss -tnp`.
+//! Run it: `just lab queue-zeromq`. Watch it: `ss -tnp`.
 
 mod memory;
 

@@ -9,16 +9,16 @@
 //! `ask`. The requester has no timeout. A responder gives a request's head five seconds to come,
 //! and its body one more for each MiB.
 //!
-//! Survives: a requester that gives up: it closes its connection, otherwise the late answer would
-//! be taken for the answer to the next request. A responder that closes an idle connection (after
-//! five seconds; a requester does not use one that has been idle for half of that), or is started
-//! again at its address: connections are made when they are needed.
+//! Survives: a requester that gives up: it closes its connection, because the late answer would be
+//! taken for the answer to the next request. A responder that closes an idle connection (after five
+//! seconds; a requester does not use one that has been idle for half of that). A cut connection,
+//! and a restart of a responder: the requester itself (`HttpRequester` below) connects again.
 //!
-//! Loses: requests that a responder had when it died. Each `ask` ends with `ConnectionLost` at
-//! once, and cannot know whether the work was done. While a responder is away, the others get the
-//! requests; without any, `ask` waits for up to 30 s.
+//! Loses: requests that a responder had when it died or their connection was cut. Each `ask` ends
+//! with `ConnectionLost` at once, and cannot know whether the work was done. While a responder is
+//! away, the others get the requests; without any, `ask` waits for up to 30 s, and then fails.
 //!
-//! Run it with `just lab reqrep-http`. Watch it: `curl -v -d body URL`.
+//! Run it: `just lab reqrep-http`. Watch it: `curl -v -d body URL`.
 
 #[cfg(test)]
 mod tests;
