@@ -4,7 +4,7 @@
 //! This crate distinguishes four words: a message is *accepted* when the
 //! client took it, *written* when it left the process, *confirmed* when the
 //! other side took responsibility for it, and *received* when the far role has it.
-//! A client that cannot tell when it has written says so.
+//! Some clients cannot tell when a message is written; their labs say so.
 //!
 //! What `GUARANTEE`, `OVERLOAD` and `JOIN` mean for a pattern is written in its contract, for
 //! example [`crate::queue`].
@@ -36,21 +36,24 @@ pub trait Lab: Sized + 'static {
     const JOIN: Join;
     /// Who opens a connection again that was lost; see [`crate::recovery`].
     const RECOVERY: Recovery;
-    /// The settings of this lab: all knobs that it reads with [`Place::knob`]. A pipeline's control channel has its own lab's knobs.
+    /// The settings of this lab: all knobs that it reads with [`Place::knob`]. The channel that
+    /// carries a pipeline's signal to stop is a publish/subscribe lab with knobs of its own.
     const KNOBS: &'static [Knob] = &[];
 
     /// Connects to the place. Nothing is sent or subscribed yet.
     async fn open(place: &Place) -> Result<Self>;
 
-    /// Removes everything of the place from the broker. Called once, after all roles have left.
-    /// It is not an error if there is nothing to remove.
+    /// Removes what the place has left on the broker, as far as the protocol can list it: the
+    /// session of a durable subscriber over MQTT stays until it is forgotten. Called once, after
+    /// all roles have left. It is not an error if there is nothing to remove.
     async fn remove(place: &Place) -> Result<()>;
 }
 
 /// What a lab promises about a message it has taken responsibility for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Guarantee {
-    /// Each message arrives once or not at all. In steady state none is lost.
+    /// Each message arrives once or not at all. None is lost while nothing fails, unless the lab
+    /// drops messages under overload ([`Overload::Drops`]).
     AtMostOnce,
     /// A confirmed message arrives at least once while the broker (or the peer
     /// that holds it) lives; a crash of the consumer loses none.
@@ -116,12 +119,15 @@ impl Join {
     }
 }
 
-/// Who opens a connection again that was lost, and joins again.
+/// Who opens a connection again that was lost, and joins again. The table in [`crate::recovery`]
+/// says what is sent again then, and what is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Recovery {
-    /// The client library, by itself.
+    /// The client library, by itself. No lab uses it at present: the clients' own reconnecting is
+    /// off.
     Client,
-    /// [`Recovering`](crate::recovery::Recovering), which wraps the lab.
+    /// This crate: the recovery layer, [`Recovering`](crate::recovery::Recovering), which wraps the
+    /// lab, or the lab itself where its header says so.
     Ours,
     /// Nobody: there is no connection that could be lost.
     Nobody,

@@ -27,8 +27,13 @@
 //! returns the last error. Nothing here costs anything while the connection holds: an end is
 //! checked for presence, and a message of an at-least-once publisher is counted by reference.
 //!
-//! Who connects, connects again to the same addresses. Who listens goes on listening: a peer that
-//! leaves is not an error there.
+//! An end that connects, connects again to the same addresses. An end that listens goes on
+//! listening: there, a peer that leaves is not an error.
+//!
+//! Some labs without a broker connect again by themselves, because they hold several connections
+//! and lose one at a time: the requesters of `reqrep-tcp`, `reqrep-unix`, `reqrep-websocket`,
+//! `reqrep-http` and `reqrep-zeromq`, and the consumers of `queue-tcp` and `queue-zeromq`. The
+//! table holds for them, too.
 
 use anyhow::Result;
 
