@@ -56,6 +56,7 @@ pub struct Place {
     knobs: Arc<Knobs>,
     registry: Arc<Registry>,
     incidents: Arc<Incidents>,
+    joined_before: bool,
 }
 
 impl Place {
@@ -75,7 +76,18 @@ impl Place {
             knobs: Arc::default(),
             registry: Arc::default(),
             incidents: Arc::default(),
+            joined_before: false,
         }
+    }
+
+    /// The same place, for a role that has lost its connection and joins again.
+    pub fn joining_again(&self) -> Self {
+        Self { joined_before: true, ..self.clone() }
+    }
+
+    /// Whether the role has joined before: it was given what was there then.
+    pub fn joined_before(&self) -> bool {
+        self.joined_before
     }
 
     /// Uses `directory` for announcements and peers.

@@ -137,7 +137,7 @@ impl<P: Progress> Work<'_, P> {
         if let (None, None, Some(need)) = (&slot.server, &slot.unstartable, slot.need) {
             match self.start(need).await {
                 Ok(started) => slot.server = Some(started),
-                Err(error) => slot.unstartable = Some(format!("{} does not start: {error:#}", need.0)),
+                Err(error) => slot.unstartable = Some(self.unavailable(need.0, &error)),
             }
         }
         if let Some(server) = &slot.server {
@@ -181,6 +181,14 @@ impl<P: Progress> Work<'_, P> {
         self.run.versions.settings.insert(format!("{broker}{variant}"), server.settings().clone());
         self.run.versions.brokers.insert(broker.to_string(), server.version().to_owned());
         Ok(server)
+    }
+
+    /// Why nothing runs over a broker: a private one is started, the user's own is asked.
+    fn unavailable(&self, broker: Broker, error: &anyhow::Error) -> String {
+        match &self.sources[&broker] {
+            Source::Url(_) => format!("{broker} cannot be used: {error:#}"),
+            _ => format!("{broker} does not start: {error:#}"),
+        }
     }
 
     /// Makes one trial; whether it was good.

@@ -87,7 +87,7 @@ pub struct InprocPush(mpmc::Sender<Bytes>);
 
 impl Sender for InprocPush {
     async fn send(&mut self, body: Bytes) -> Result<()> {
-        self.0.send(body).await.context("the other side has left")
+        self.0.send(body).await.context("this place was removed")
     }
 
     /// The channel is the wire: what was accepted is written.

@@ -46,6 +46,10 @@ pub mod unix;
 #[cfg(feature = "zeromq")]
 pub mod zeromq;
 
+/// Results that a sink has and has not acknowledged, at most. There is one sink, which shares with
+/// nobody.
+pub const RESULTS_UNACKED: usize = 1024;
+
 /// Which of the two stages an end belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stage {

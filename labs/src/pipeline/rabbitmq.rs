@@ -30,7 +30,7 @@ use lapin::types::{FieldTable, ShortString};
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::oneway::Sender;
-use crate::pipeline::{Pipeline, Sharing, Stage};
+use crate::pipeline::{Pipeline, RESULTS_UNACKED, Sharing, Stage};
 use crate::pubsub;
 use crate::queue::rabbitmq::QueueConsumer;
 use crate::wire::amqp::{self, AmqpConnection};
@@ -93,8 +93,7 @@ impl Pipeline for RabbitMq {
     async fn pull(&self, stage: Stage) -> Result<QueueConsumer> {
         let prefetch = match stage {
             Stage::Tasks => self.place.knob(PREFETCH),
-            // There is one sink, and nobody to share with.
-            Stage::Results => 1024,
+            Stage::Results => RESULTS_UNACKED,
         };
         let prefetch = u16::try_from(prefetch).unwrap_or(u16::MAX);
         let place = self.place.namespace(stage.namespace());

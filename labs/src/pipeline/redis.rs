@@ -24,7 +24,7 @@ use anyhow::Result;
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::oneway::redis::{BATCH, ListSender};
-use crate::pipeline::{Pipeline, Sharing, Stage};
+use crate::pipeline::{Pipeline, RESULTS_UNACKED, Sharing, Stage};
 use crate::pubsub::redis::RedisChannels;
 use crate::queue::redis::{LEASE_MS, ListConsumer, WAIT_MS, queue};
 use crate::wire::redis::{self as wire, Redis};
@@ -77,8 +77,7 @@ impl Pipeline for RedisLists {
     async fn pull(&self, stage: Stage) -> Result<ListConsumer> {
         let prefetch = match stage {
             Stage::Tasks => self.place.knob(PREFETCH),
-            // There is one sink, and nobody to share with.
-            Stage::Results => 1024,
+            Stage::Results => RESULTS_UNACKED,
         };
         let prefetch = u16::try_from(prefetch).unwrap_or(u16::MAX);
         ListConsumer::join(&self.place.namespace(stage.namespace()), &self.redis, prefetch).await

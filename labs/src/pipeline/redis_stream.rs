@@ -30,7 +30,7 @@ use bytes::Bytes;
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::oneway::Sender;
-use crate::pipeline::{Pipeline, Sharing, Stage};
+use crate::pipeline::{Pipeline, RESULTS_UNACKED, Sharing, Stage};
 use crate::pubsub;
 use crate::queue::redis_stream::StreamConsumer;
 use crate::wire::redis::stream::{self, stream};
@@ -85,8 +85,7 @@ impl Pipeline for RedisStream {
     async fn pull(&self, stage: Stage) -> Result<StreamConsumer> {
         let prefetch = match stage {
             Stage::Tasks => self.place.knob(PREFETCH),
-            // There is one sink, and nobody to share with.
-            Stage::Results => 1024,
+            Stage::Results => RESULTS_UNACKED,
         };
         let prefetch = u16::try_from(prefetch).unwrap_or(u16::MAX);
         StreamConsumer::join(&self.place.namespace(stage.namespace()), &self.redis, prefetch).await

@@ -27,7 +27,7 @@ use anyhow::Result;
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::oneway::stomp::QueueSender;
-use crate::pipeline::{Pipeline, Sharing, Stage};
+use crate::pipeline::{Pipeline, RESULTS_UNACKED, Sharing, Stage};
 use crate::pubsub;
 use crate::queue::stomp::QueueConsumer;
 use crate::wire::amqp;
@@ -75,8 +75,7 @@ impl Pipeline for Stomp {
     async fn pull(&self, stage: Stage) -> Result<QueueConsumer> {
         let prefetch = match stage {
             Stage::Tasks => self.place.knob(PREFETCH),
-            // There is one sink, and nobody to share with.
-            Stage::Results => 1024,
+            Stage::Results => RESULTS_UNACKED,
         };
         let prefetch = u16::try_from(prefetch).unwrap_or(u16::MAX);
         QueueConsumer::join(&self.place.namespace(stage.namespace()), prefetch).await

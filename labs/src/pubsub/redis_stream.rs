@@ -16,8 +16,8 @@
 //! the recovery layer (`labs/src/recovery/`) connects and joins again.
 //!
 //! Loses: the position of a subscriber that dies or whose connection is cut: it starts again at the
-//! end of the log. (With `replay` it starts there again, and gets events a second time.) What a
-//! publisher had not flushed then. Under overload, the oldest events when the log is longer than
+//! end of the log, and with `replay` only one that is started again replays. What a publisher had
+//! not flushed then. Under overload, the oldest events when the log is longer than
 //! `high-water`, for every subscriber that has not read them; nobody is told. Without
 //! `appendonly yes`, the log when Redis dies; with `appendfsync everysec` (Redis's default), its
 //! newest entries.
@@ -138,7 +138,8 @@ impl StreamSubscriber {
     pub(crate) async fn join(place: &Place, redis: &Redis, filter: &Filter) -> Result<Self> {
         let (mut connection, stream) = (redis.connect_to_wait().await?, stream(place));
         let position = match place.knob(REPLAY) {
-            0 => {
+            // One that joins again has replayed already: at most once is promised.
+            since if since == 0 || place.joined_before() => {
                 let mut last = redis::cmd("XREVRANGE");
                 last.arg(&stream).arg("+").arg("-").arg("COUNT").arg(1);
                 let last: Value = last.query_async(&mut connection).await?;

@@ -9,14 +9,14 @@
 //! Confirms: a subscription, with `ok`: after it a subscriber misses nothing. Events are not
 //! confirmed: `publish` returns when they are in a buffer for each subscriber. A buffer is written
 //! at `write-bytes` or a `flush`, and waits for its subscriber: so all of them wait for the
-//! slowest.
+//! slowest. One that takes nothing for `stalled-ms` is disconnected.
 //!
 //! Survives: the death of a subscriber, and one that breaks the protocol: the publisher and the
-//! others go on. A cut connection, and a restart of the publisher: its subscribers connect and
-//! subscribe again.
+//! others go on. A cut connection, and a restart of the publisher: the recovery layer
+//! (`labs/src/recovery`) connects and subscribes again.
 //!
-//! Loses: what was on its way to a subscriber when its connection broke; what is published while
-//! nobody is there; what a publisher that dies had not written.
+//! Loses: what was on its way to a subscriber when its connection broke, and what is published
+//! until it has subscribed again; what a publisher that dies had not written.
 //!
 //! Run it with `just lab pubsub-tcp`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
@@ -27,9 +27,11 @@ use super::{Event, PubSub, Publisher, Subscriber};
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
 use crate::wire::frames::FrameConnection;
-use crate::wire::sockets::{Acceptor, Bound, Joined, Socket, Subscription, check_answer, read_filter};
+use crate::wire::sockets::{
+    Acceptor, Bound, Joined, STALLED, Socket, StallLimit, Subscription, check_answer, read_filter,
+};
 
-const WRITE: Knob = Knob::new(
+pub(super) const WRITE: Knob = Knob::new(
     "write-bytes",
     64 << 10,
     "Bytes collected for one subscriber before they are written without a flush.",
@@ -38,7 +40,6 @@ const WRITE: Knob = Knob::new(
 /// `pubsub-tcp`.
 pub struct Tcp {
     place: Place,
-    write: usize,
 }
 
 impl Lab for Tcp {
@@ -48,10 +49,10 @@ impl Lab for Tcp {
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
     const RECOVERY: Recovery = Recovery::Ours;
-    const KNOBS: &'static [Knob] = &[WRITE];
+    const KNOBS: &'static [Knob] = &[WRITE, STALLED];
 
     async fn open(place: &Place) -> Result<Self> {
-        Ok(Self { place: place.clone(), write: place.knob(WRITE) })
+        Ok(Self { place: place.clone() })
     }
 
     async fn remove(_: &Place) -> Result<()> {
@@ -66,7 +67,7 @@ impl PubSub for Tcp {
     type Subscriber = FrameSubscriber;
 
     async fn publisher(&self) -> Result<FramePublisher> {
-        Ok(FramePublisher::new(Bound::tcp(&self.place).await?, self.write))
+        Ok(FramePublisher::new(Bound::tcp(&self.place).await?))
     }
 
     async fn subscriber(&self, filter: &Filter) -> Result<FrameSubscriber> {
@@ -81,11 +82,13 @@ pub struct FramePublisher {
     acceptor: Acceptor<Subscription<FrameConnection>>,
     subscriptions: Vec<Subscription<FrameConnection>>,
     write: usize,
+    stall: StallLimit,
 }
 
 impl FramePublisher {
-    pub(crate) fn new(bound: Bound, write: usize) -> Self {
-        Self { acceptor: Acceptor::start(bound, accept), subscriptions: Vec::new(), write }
+    pub(crate) fn new(bound: Bound) -> Self {
+        let (write, stall) = (bound.place().knob(WRITE), StallLimit::at(bound.place()));
+        Self { acceptor: Acceptor::start(bound, accept), subscriptions: Vec::new(), write, stall }
     }
 }
 
@@ -119,7 +122,10 @@ impl Publisher for FramePublisher {
         for (at, Subscription { filter, connection }) in self.subscriptions.iter_mut().enumerate() {
             if filter.matches(topic) {
                 connection.put(&[&[length], name, &body])?;
-                if connection.unwritten() >= self.write && connection.flush().await.is_err() {
+                if connection.unwritten() >= self.write
+                    && let Err(error) = connection.flush_within(&mut self.stall).await
+                {
+                    self.acceptor.write_failed(&error);
                     gone.push(at);
                 }
             }
@@ -133,8 +139,9 @@ impl Publisher for FramePublisher {
     async fn flush(&mut self) -> Result<()> {
         for mut subscription in std::mem::take(&mut self.subscriptions) {
             // A connection that breaks is a subscriber that has left.
-            if subscription.connection.flush().await.is_ok() {
-                self.subscriptions.push(subscription);
+            match subscription.connection.flush_within(&mut self.stall).await {
+                Ok(()) => self.subscriptions.push(subscription),
+                Err(error) => self.acceptor.write_failed(&error),
             }
         }
         Ok(())

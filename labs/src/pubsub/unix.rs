@@ -9,35 +9,28 @@
 //! Confirms: a subscription, with `ok`: after it a subscriber misses nothing. Events are not
 //! confirmed: `publish` returns when they are in a buffer for each subscriber. A buffer is written
 //! at `write-bytes` or a `flush`, and waits for its subscriber: so all of them wait for the
-//! slowest.
+//! slowest. One that takes nothing for `stalled-ms` is disconnected.
 //!
 //! Survives: the death of a subscriber, and one that breaks the protocol: the publisher and the
-//! others go on. A cut connection, and a restart of the publisher: its subscribers connect and
-//! subscribe again.
+//! others go on. A cut connection, and a restart of the publisher: the recovery layer
+//! (`labs/src/recovery`) connects and subscribes again.
 //!
-//! Loses: what a subscriber has not read when it dies; what is published while nobody is there;
-//! what a publisher that dies had not written.
+//! Loses: what was on its way to a subscriber when its connection broke, and what is published
+//! until it has subscribed again; what a publisher that dies had not written.
 //!
 //! Run it with `just lab pubsub-unix`. Watch it: `ss -xp`, columns Recv-Q and Send-Q.
 
 use anyhow::Result;
 
 use super::PubSub;
-use super::tcp::{FramePublisher, FrameSubscriber};
+use super::tcp::{FramePublisher, FrameSubscriber, WRITE};
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::topic::{Filter, FilterKind};
-use crate::wire::sockets::Bound;
-
-const WRITE: Knob = Knob::new(
-    "write-bytes",
-    64 << 10,
-    "Bytes collected for one subscriber before they are written without a flush.",
-);
+use crate::wire::sockets::{Bound, STALLED};
 
 /// `pubsub-unix`.
 pub struct Unix {
     place: Place,
-    write: usize,
 }
 
 impl Lab for Unix {
@@ -47,10 +40,10 @@ impl Lab for Unix {
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
     const RECOVERY: Recovery = Recovery::Ours;
-    const KNOBS: &'static [Knob] = &[WRITE];
+    const KNOBS: &'static [Knob] = &[WRITE, STALLED];
 
     async fn open(place: &Place) -> Result<Self> {
-        Ok(Self { place: place.clone(), write: place.knob(WRITE) })
+        Ok(Self { place: place.clone() })
     }
 
     /// A socket's file outlives a process that was killed.
@@ -67,7 +60,7 @@ impl PubSub for Unix {
     type Subscriber = FrameSubscriber;
 
     async fn publisher(&self) -> Result<FramePublisher> {
-        Ok(FramePublisher::new(Bound::unix(&self.place).await?, self.write))
+        Ok(FramePublisher::new(Bound::unix(&self.place).await?))
     }
 
     async fn subscriber(&self, filter: &Filter) -> Result<FrameSubscriber> {

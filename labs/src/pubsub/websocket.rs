@@ -7,14 +7,15 @@
 //!
 //! Confirms: a subscription, with `ok`: from then on a subscriber misses nothing. Events are not
 //! confirmed: `publish` returns when they are in a buffer for each subscriber. A buffer is written
-//! at 128 KiB or a `flush`, and waits for its subscriber: so all of them wait for the slowest.
+//! at 128 KiB or a `flush`, and waits for its subscriber: so all of them wait for the slowest. One
+//! that takes nothing for `stalled-ms` is disconnected.
 //!
 //! Survives: the death of a subscriber, and one that breaks the protocol: the publisher and the
-//! others go on. A cut connection, and a restart of the publisher: `next` returns `None` when its
-//! side was closed, and the call after that connects and subscribes again.
+//! others go on. A cut connection, and a restart of the publisher: the recovery layer
+//! (`labs/src/recovery`) connects and subscribes again.
 //!
-//! Loses: what was on its way to a subscriber when its connection broke; what is published while
-//! nobody is there; what a publisher that dies had not written.
+//! Loses: what was on its way to a subscriber when its connection broke, and what is published
+//! until it has subscribed again; what a publisher that dies had not written.
 //!
 //! Run it with `just lab pubsub-websocket`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
@@ -25,9 +26,11 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{Event, PubSub, Publisher, Subscriber};
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place, Recovery};
+use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::topic::{Filter, FilterKind, Topic, TopicReader};
-use crate::wire::sockets::{Acceptor, Joined, Room, Socket, Subscription, check_answer, read_filter};
+use crate::wire::sockets::{
+    Acceptor, Joined, Room, STALLED, Socket, StallLimit, Subscription, check_answer, read_filter,
+};
 use crate::wire::websocket::{self, WsConnection, WsWriter};
 
 /// `pubsub-websocket`.
@@ -42,6 +45,7 @@ impl Lab for WebSocket {
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
     const RECOVERY: Recovery = Recovery::Ours;
+    const KNOBS: &'static [Knob] = &[STALLED];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone() })
@@ -60,8 +64,10 @@ impl PubSub for WebSocket {
 
     async fn publisher(&self) -> Result<WsPublisher> {
         let (bound, room) = (websocket::bind(&self.place).await?, Room::new());
-        let acceptor =
-            Acceptor::start(bound, move |socket, joined| accept(socket, Arc::clone(&room), joined));
+        let place = self.place.clone();
+        let acceptor = Acceptor::start(bound, move |socket, joined| {
+            accept(socket, Arc::clone(&room), StallLimit::at(&place), joined)
+        });
         Ok(WsPublisher { acceptor, subscriptions: Vec::new() })
     }
 
@@ -83,7 +89,12 @@ pub struct WsPublisher {
 }
 
 /// The publisher's side of the handshake: reads the filter and answers.
-async fn accept(socket: Socket, room: Arc<Room>, joined: Joined<Subscription<WsWriter>>) -> Result<()> {
+async fn accept(
+    socket: Socket,
+    room: Arc<Room>,
+    stall: StallLimit,
+    joined: Joined<Subscription<WsWriter>>,
+) -> Result<()> {
     let Some(mut connection) = WsConnection::accept(socket, &room).await? else { return Ok(()) };
     // A peer that leaves before it has sent anything has only looked in.
     let Some(text) = connection.next().await? else { return Ok(()) };
@@ -94,7 +105,7 @@ async fn accept(socket: Socket, room: Arc<Room>, joined: Joined<Subscription<WsW
     connection.put(Message::text(answer))?;
     connection.flush().await?;
     if let Some(filter) = filter {
-        place.send(Subscription { filter, connection: WsWriter::new(connection) });
+        place.send(Subscription { filter, connection: WsWriter::new(connection).within(stall) });
     }
     Ok(())
 }
@@ -116,7 +127,10 @@ impl Publisher for WsPublisher {
         let mut at = 0;
         while let Some(Subscription { filter, connection }) = self.subscriptions.get_mut(at) {
             // A connection that breaks is a subscriber that has left.
-            if filter.matches(topic) && connection.put(event.clone()).await.is_err() {
+            if filter.matches(topic)
+                && let Err(error) = connection.put(event.clone()).await
+            {
+                self.acceptor.write_failed(&error);
                 self.subscriptions.swap_remove(at);
             } else {
                 at += 1;
@@ -128,7 +142,8 @@ impl Publisher for WsPublisher {
     async fn flush(&mut self) -> Result<()> {
         let mut at = 0;
         while let Some(subscription) = self.subscriptions.get_mut(at) {
-            if subscription.connection.flush().await.is_err() {
+            if let Err(error) = subscription.connection.flush().await {
+                self.acceptor.write_failed(&error);
                 self.subscriptions.swap_remove(at);
             } else {
                 at += 1;

@@ -10,14 +10,15 @@
 //! Confirms: a message when most of the queue's nodes have written it. A message whose queue is
 //! gone comes back (`mandatory`), and is an error.
 //!
-//! Survives: kill -9 of a consumer, whose messages are delivered again at once. It is not promised
-//! to survive kill -9 of the broker on one node: every confirmed message is still on disk, but
-//! RabbitMQ 3.10 sometimes elects no leader when it starts again (rabbitmq-server, issue 10070).
-//! The queue then neither takes nor delivers until somebody repairs it by hand. A cut connection:
-//! every end connects and joins again.
+//! Survives: kill -9 of a consumer, whose messages are delivered again at once. A cut connection:
+//! the recovery layer (`labs/src/recovery`) connects and joins again, and sends again what was not
+//! confirmed, so a message may come twice.
 //!
 //! Loses: messages that were not confirmed when the producer or RabbitMQ died; with
-//! `delivery-limit`, a message after so many redeliveries.
+//! `delivery-limit`, a message after so many redeliveries. A kill of the broker is not promised to
+//! be survived on one node: every confirmed message is still on disk, but RabbitMQ 3.10 sometimes
+//! elects no leader when it starts again (rabbitmq-server, issue 10070). The queue then neither
+//! takes nor delivers until somebody repairs it by hand.
 //!
 //! Run it: `just lab queue-rabbitmq-quorum`. Watch it:
 //! `rabbitmqctl list_queues name type messages`.
@@ -37,6 +38,10 @@ use crate::wire::amqp::{self, AmqpConnection};
 const DELIVERY_LIMIT: Knob =
     Knob::new("delivery-limit", 0, "Redeliveries after which a message is dropped; 0: never.");
 
+/// So often that it never comes to it. RabbitMQ 4 drops a message after 20 redeliveries where a
+/// queue has no limit. Its word for no limit, -1, makes RabbitMQ 3.10 drop the first redelivery.
+const NEVER: i32 = i32::MAX;
+
 /// A quorum queue behind the default exchange.
 pub struct RabbitMqQuorum {
     place: Place,
@@ -55,10 +60,11 @@ impl Lab for RabbitMqQuorum {
     async fn open(place: &Place) -> Result<Self> {
         let mut arguments = FieldTable::default();
         arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-        let limit = place.knob(DELIVERY_LIMIT);
-        if limit > 0 {
-            arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(limit.try_into()?));
-        }
+        let limit = match place.knob(DELIVERY_LIMIT) {
+            0 => NEVER.into(),
+            limit => limit.try_into()?,
+        };
+        arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(limit));
         let connection = AmqpConnection::open(place).await?;
         let (queue, options) = (place.name(), QueueDeclareOptions { durable: true, ..Default::default() });
         let declare = connection.channel.queue_declare(queue.as_str().into(), options, arguments);

@@ -48,7 +48,7 @@ impl<L: PubSub> Joins for Role<L, AsSubscriber> {
         &self.place
     }
     async fn join(&self) -> Result<L::Subscriber> {
-        L::open(&self.place).await?.subscriber(&self.kind.filter).await
+        L::open(&self.place.joining_again()).await?.subscriber(&self.kind.filter).await
     }
 }
 

@@ -81,7 +81,7 @@ pub struct InprocRequester(mpmc::Sender<Request>);
 impl Requester for InprocRequester {
     async fn ask(&self, request: Command) -> Result<Document> {
         let (address, reply) = oneshot::channel();
-        self.0.send((request, address)).await.context("all responders have left")?;
+        self.0.send((request, address)).await.context("this place was removed")?;
         reply.await.context("the responder dropped the request without a reply")
     }
 }

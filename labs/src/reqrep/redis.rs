@@ -104,7 +104,7 @@ impl RequestReply for RedisLists {
             pop: ResumableRequest::none(),
             pipelines: Pipelines::new(self.redis.connect().await?),
             replies: Vec::new(),
-            keep_ms: self.place.knob(KEEP_MS),
+            keep_ms: self.place.knob(KEEP_MS).max(1),
             place: self.place.clone(),
         })
     }

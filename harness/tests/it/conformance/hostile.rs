@@ -10,8 +10,6 @@ use futures_util::FutureExt as _;
 use futures_util::future::try_join_all;
 use labs::lab::{Lab, Place};
 use labs::pipeline::Stage;
-use labs::queue::tcp::Tcp;
-use labs::queue::{Consumer as _, Producer as _, Queue};
 use labs::reqrep::RequestReply;
 use libtest_mimic::Trial;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -48,11 +46,11 @@ pub(super) struct Listener {
 }
 
 /// One way to break a protocol.
-struct Attack {
+pub(super) struct Attack {
     what: &'static str,
     /// What is sent first, and answered.
-    first: Vec<u8>,
-    bytes: Vec<u8>,
+    pub(super) first: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     /// Whether the listener ends the connection by itself; otherwise the stranger leaves.
     ends: bool,
 }
@@ -104,7 +102,7 @@ fn frames() -> Vec<Attack> {
     ]
 }
 
-fn upgraded(what: &'static str, bytes: &[u8]) -> Attack {
+pub(super) fn upgraded(what: &'static str, bytes: &[u8]) -> Attack {
     let first = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
                  sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     Attack { first: first.to_vec(), ..ends(what, bytes) }
@@ -146,7 +144,7 @@ fn greeting() -> Vec<u8> {
 }
 
 /// What a ØMQ socket of this type sends before its first message.
-fn joined(socket: &[u8]) -> Vec<u8> {
+pub(super) fn joined(socket: &[u8]) -> Vec<u8> {
     let property = [&[11][..], b"Socket-Type", &(socket.len() as u32).to_be_bytes(), socket].concat();
     let command = [&[5][..], b"READY", &property].concat();
     [&greeting()[..], &[4, command.len() as u8], &command].concat()
@@ -178,10 +176,10 @@ fn zeromq(socket: &[u8]) -> Vec<Attack> {
     attacks
 }
 
-trait Connection: AsyncRead + AsyncWrite + Unpin {}
+pub(super) trait Connection: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Connection for T {}
 
-async fn connect(address: &str) -> Result<Box<dyn Connection>> {
+pub(super) async fn connect(address: &str) -> Result<Box<dyn Connection>> {
     if let Some(path) = address.strip_prefix("unix:") {
         return Ok(Box::new(UnixStream::connect(path).await?));
     }
@@ -246,7 +244,7 @@ async fn throw_all(site: &Site, place: &Place, transport: &str, listener: Listen
     Ok(())
 }
 
-fn addresses(place: &Place) -> Vec<String> {
+pub(super) fn addresses(place: &Place) -> Vec<String> {
     let stages = [Stage::Tasks, Stage::Results].map(|stage| place.namespace(stage.namespace()));
     let known = |place: &Place| place.peers().now_or_never().and_then(Result::ok).unwrap_or_default();
     [place.clone()].iter().chain(&stages).flat_map(known).collect()
@@ -320,41 +318,6 @@ async fn join_at<L: RequestReply>(site: &Site) -> Result<(Place, (L::Requester, 
     Ok((place, joined))
 }
 
-/// A consumer that joins with the largest credit and never reads or settles anything keeps a part of
-/// the messages from the others, and gives it back when it is silent for too long.
-pub(super) async fn deaf<L: Queue>(site: Site) -> Result<()> {
-    const MESSAGES: u64 = 2_000;
-    let place = site.place();
-    let lab = L::open(&place).await?;
-    let producer = lab.producer().await?;
-    let address = addresses(&place).pop().context("nothing listens")?;
-    let mut deaf = connect(&address).await?;
-    let join = [&[b'J'][..], &u32::MAX.to_be_bytes()].concat();
-    if L::TRANSPORT == "zeromq" {
-        deaf.write_all(&[&joined(b"DEALER")[..], &[0, 5], &join].concat()).await?;
-    } else {
-        deaf.write_all(&framed(&join)).await?;
-    }
-    // It is there when it has been answered.
-    ensure!(deaf.read(&mut [0; 64]).await? > 0, "no answer to a consumer that joins");
-    let body = |number| message(number, 1_000);
-    let send = try_join_all((0..MESSAGES).map(|number| producer.send(body(number))));
-    let receive = async {
-        let mut consumer = lab.consumer(16).await?;
-        let mut came = std::collections::BTreeSet::new();
-        while (came.len() as u64) < MESSAGES {
-            let delivery = consumer.next().await?.context("nothing can come any more")?;
-            came.insert(super::stream::number(&delivery.item)?);
-            consumer.ack(delivery.receipt).await?;
-        }
-        consumer.close().await
-    };
-    site.soon("what a deaf consumer was sent comes to another", async { tokio::try_join!(send, receive) })
-        .await?;
-    drop(deaf);
-    site.soon("the producer leaves", producer.close()).await
-}
-
 /// For each fault a lab that has it, and fails.
 pub(super) fn trials() -> Vec<Trial> {
     fn strangers<const FAULT: u8>() -> Promise {
@@ -362,9 +325,6 @@ pub(super) fn trials() -> Vec<Trial> {
         Promise::of::<Listening<FAULT>, _>("hostile", |site| {
             stream::<oneway::Way<Listening<FAULT>>>(site, LISTENER)
         })
-    }
-    fn never_silent() -> Promise {
-        Promise::of::<Tcp, _>("deaf", |site| deaf::<Tcp>(site.with(&[("lease-ms", 0)])))
     }
     vec![
         trial("conformance::listeners_go_on_with_few_files".to_owned(), None, super::few_files::few_files),
@@ -374,6 +334,5 @@ pub(super) fn trials() -> Vec<Trial> {
         fault("hostile_dies", strangers::<DIES>(), "a frame of 4294967295 bytes"),
         fault("hostile_is_not_counted", strangers::<UNCOUNTED>(), "it is counted that somebody sent"),
         fault("hostile_stays", strangers::<KEEPS_OPEN>(), "the listener ends the connection of one"),
-        fault("queue_deaf", never_silent(), "what a deaf consumer was sent comes to another: not within"),
     ]
 }

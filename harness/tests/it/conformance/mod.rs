@@ -8,6 +8,7 @@
 
 mod broken;
 mod crowd;
+mod deaf;
 mod durable;
 mod faulty;
 mod few_files;
@@ -120,6 +121,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     suite.0.extend(crowd::trials());
     suite.0.extend(hops::trials());
     suite.0.extend(hostile::trials());
+    suite.0.extend(deaf::trials());
     suite.0.extend(redis_stream::trials());
     suite.0.extend(stomp::trials());
     suite.0.extend(mqtt::trials());

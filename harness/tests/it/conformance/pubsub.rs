@@ -11,6 +11,7 @@ use labs::lab::{Join, Place};
 use labs::pubsub::{Event, PubSub, Publisher, Subscriber};
 use labs::topic::{Filter, FilterKind, Topic};
 
+use super::deaf;
 use super::hostile::{self, Listener};
 use super::place::Site;
 use super::stream::{self, END, Rx, Stream, Tx, each_once, message, number, take};
@@ -106,6 +107,7 @@ pub(super) fn promises<L: PubSub>() -> Vec<Promise> {
     if hostile::listens::<L>() {
         const LISTENER: Listener = Listener { foreign: b"", socket: b"SUB" };
         promises.push(Promise::of::<L, _>("hostile", |site| hostile::stream::<Channel<L>>(site, LISTENER)));
+        promises.extend(deaf::pub_sub::<L>());
     }
     promises
 }

@@ -14,6 +14,7 @@ use labs::lab::{Guarantee, Place};
 use labs::queue::{Confirmed, Consumer, Delivery, Producer, Queue};
 use tokio::task::unconstrained;
 
+use super::deaf;
 use super::hostile::{self, Listener};
 use super::in_flight::in_flight;
 use super::killed::{consumer_killed, producer_killed};
@@ -37,7 +38,7 @@ pub(super) fn promises<L: Queue>() -> Vec<Promise> {
     if hostile::listens::<L>() {
         const LISTENER: Listener = Listener { foreign: b"Zzz", socket: b"DEALER" };
         promises.push(Promise::of::<L, _>("hostile", |site| hostile::stream::<Line<L>>(site, LISTENER)));
-        promises.push(Promise::of::<L, _>("deaf", |site| hostile::deaf::<L>(site.claiming_soon())));
+        promises.push(Promise::of::<L, _>("deaf", |site| deaf::consumer::<L>(site.claiming_soon())));
     }
     match (L::BROKER, L::GUARANTEE) {
         (Some(_), Guarantee::Durable) => promises.extend(promises![L: durable]),

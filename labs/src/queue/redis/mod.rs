@@ -44,10 +44,10 @@ const ACKS: usize = 128;
 pub(crate) const LEASE_MS: Knob = Knob::new(
     "lease-ms",
     2_000,
-    "Milliseconds without a sign of life after which a consumer loses its items.",
+    "After so long without a sign of life, a consumer loses its items to the others, ms.",
 );
 pub(crate) const WAIT_MS: Knob =
-    Knob::new("wait-ms", 100, "Milliseconds between looks for items to deliver again, at an empty queue.");
+    Knob::new("wait-ms", 100, "Pause between looks for items to deliver again, at an empty queue, ms.");
 
 /// A list, and one more for every consumer.
 pub struct RedisList {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::recovery::disconnected;
-use crate::wire::sockets::Socket;
+use crate::wire::sockets::{Socket, StallLimit};
 
 /// Longest frame, bytes. A length above it is a broken or hostile peer.
 pub const MAX_FRAME: usize = 16 << 20;
@@ -92,6 +92,16 @@ impl FrameConnection {
     /// Writes all that was accepted.
     pub async fn flush(&mut self) -> Result<()> {
         poll_fn(|cx| self.poll_flush(cx)).await.context("the connection broke while writing")
+    }
+
+    /// As [`FrameConnection::flush`]; a peer that takes nothing for too long is an error.
+    pub async fn flush_within(&mut self, stall: &mut StallLimit) -> Result<()> {
+        stall.begin();
+        poll_fn(|cx| match self.poll_flush(cx) {
+            Poll::Ready(done) => Poll::Ready(done.context("the connection broke while writing")),
+            Poll::Pending => stall.poll_stalled(self.written, cx).map(Err),
+        })
+        .await
     }
 
     /// The next frame; `None` after the peer has closed. Cancel-safe.

@@ -17,9 +17,13 @@ use tokio::time::Instant;
 use super::stream::Entry;
 use crate::lab::{Knob, Place};
 
-pub(crate) const CLAIM_MS: Knob =
-    Knob::new("claim-ms", 3_000, "Milliseconds after which a pending entry goes to another consumer.");
-pub(crate) const LOOK_MS: Knob = Knob::new("look-ms", 100, "Milliseconds between looks for such entries.");
+pub(crate) const CLAIM_MS: Knob = Knob::new(
+    "claim-ms",
+    3_000,
+    "After so long, an entry that was delivered and not acknowledged goes to another consumer, ms.",
+);
+pub(crate) const LOOK_MS: Knob =
+    Knob::new("look-ms", 100, "Pause between looks for entries that were not acknowledged, ms.");
 /// Acks in one command.
 pub(crate) const ACKS: usize = 128;
 

@@ -4,12 +4,12 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{Bound, MAX_CONNECTIONS, PATIENCE, Socket};
+use super::{Bound, MAX_CONNECTIONS, PATIENCE, Socket, Stalled};
 use crate::lab::Place;
 
 /// Where a handshake puts a peer that has joined.
@@ -60,6 +60,14 @@ impl<P: Send + 'static> Acceptor<P> {
             self.disconnected(format_args!("{error:#}"));
         }
         ended.is_none()
+    }
+
+    /// A peer could not be written to. It has left, which is no error; or it takes nothing, and is
+    /// counted.
+    pub fn write_failed(&self, error: &Error) {
+        if error.is::<Stalled>() {
+            self.disconnected(format_args!("{error:#}"));
+        }
     }
 
     /// Counts a peer that had joined, and broke the protocol.

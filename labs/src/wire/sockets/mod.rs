@@ -12,6 +12,7 @@
 //!   that is slow to speak does not hold up the others or the lab.
 //! - [`Connections`] keeps the connections of a listener that reads from all of them in turn.
 //! - [`Room`] bounds what a listener buffers of long messages that are not complete.
+//! - [`StallLimit`] bounds how long a publisher waits for a subscriber that takes nothing.
 //! - [`Subscription`] is a subscriber as its publisher sees it, where there is no broker to keep
 //!   filters.
 //!
@@ -29,6 +30,7 @@ mod connections;
 mod file;
 mod keepalive;
 mod room;
+mod stall_limit;
 #[cfg(any(feature = "apps", feature = "zeromq"))]
 mod stream;
 mod subscription;
@@ -49,6 +51,8 @@ pub use connections::{ConnectionId, Connections};
 use file::SocketFile;
 pub(crate) use keepalive::keep_alive;
 pub use room::{Room, Share};
+pub use stall_limit::StallLimit;
+pub(crate) use stall_limit::{STALLED, Stalled};
 #[cfg(any(feature = "apps", feature = "zeromq"))]
 pub(crate) use stream::PeerStream;
 pub use subscription::Subscription;

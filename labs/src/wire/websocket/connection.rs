@@ -64,6 +64,11 @@ impl WsConnection {
         self.stream.start_send_unpin(message).context("the connection broke while writing")
     }
 
+    /// Bytes that the kernel has taken so far.
+    pub(super) fn written(&self) -> u64 {
+        self.stream.get_ref().written()
+    }
+
     /// Waits until there is room for another message in the output.
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.stream.poll_ready_unpin(cx).map(|room| room.context("the peer has left"))

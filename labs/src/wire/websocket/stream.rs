@@ -20,6 +20,8 @@ pub(super) struct MeteredStream {
     stream: TcpStream,
     /// Bytes that were read since the last message was complete.
     unfinished: usize,
+    /// Bytes that the kernel has taken so far.
+    written: u64,
     /// At the side that binds.
     share: Option<Share>,
     _slot: Option<Slot>,
@@ -28,12 +30,17 @@ pub(super) struct MeteredStream {
 impl MeteredStream {
     pub(super) fn new(socket: Socket, share: Option<Share>) -> Result<Self> {
         let (stream, _slot) = socket.into_tcp()?;
-        Ok(Self { stream, unfinished: 0, share, _slot })
+        Ok(Self { stream, unfinished: 0, written: 0, share, _slot })
     }
 
     /// Waits until the peer has sent something, or closed the connection without.
     pub(super) async fn is_closed(&self) -> bool {
         matches!(self.stream.peek(&mut [0]).await, Ok(0) | Err(_))
+    }
+
+    /// Bytes that the kernel has taken so far.
+    pub(super) fn written(&self) -> u64 {
+        self.written
     }
 
     /// A message is complete.
@@ -82,7 +89,9 @@ impl AsyncRead for MeteredStream {
 
 impl AsyncWrite for MeteredStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+        self.written += written as u64;
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

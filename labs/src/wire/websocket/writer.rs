@@ -2,6 +2,8 @@
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use anyhow::Result;
 use tokio::task::JoinSet;
@@ -10,12 +12,14 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::WsConnection;
+use crate::wire::sockets::StallLimit;
 
 /// A connection on which a lab only writes. Beside it a task reads: it answers pings, and
 /// notices that the peer has left.
 pub struct WsWriter {
     ws: Arc<Mutex<WsConnection>>,
     reading: JoinSet<Result<()>>,
+    stall: StallLimit,
 }
 
 impl WsWriter {
@@ -28,7 +32,12 @@ impl WsWriter {
             while poll_fn(|cx| lock(&connection).poll_read(cx)).await?.is_some() {}
             Ok(())
         });
-        Self { ws, reading }
+        Self { ws, reading, stall: StallLimit::new(Duration::ZERO) }
+    }
+
+    /// The same; from now on a peer that takes nothing for too long is an error.
+    pub fn within(self, stall: StallLimit) -> Self {
+        Self { stall, ..self }
     }
 
     /// Whether the connection has ended; an error if the peer broke the protocol.
@@ -38,13 +47,29 @@ impl WsWriter {
 
     /// Accepts a message; waits while what came before cannot be written.
     pub async fn put(&mut self, message: Message) -> Result<()> {
-        poll_fn(|cx| lock(&self.ws).poll_room(cx)).await?;
+        self.wait(WsConnection::poll_room).await?;
         lock(&self.ws).put(message)
     }
 
     /// Writes all that was put.
     pub async fn flush(&mut self) -> Result<()> {
-        poll_fn(|cx| lock(&self.ws).poll_flush(cx)).await
+        self.wait(WsConnection::poll_flush).await
+    }
+
+    async fn wait(
+        &mut self,
+        poll: impl Fn(&mut WsConnection, &mut Context<'_>) -> Poll<Result<()>>,
+    ) -> Result<()> {
+        let (ws, stall) = (&self.ws, &mut self.stall);
+        stall.begin();
+        poll_fn(|cx| {
+            let mut ws = lock(ws);
+            match poll(&mut ws, cx) {
+                Poll::Ready(done) => Poll::Ready(done),
+                Poll::Pending => stall.poll_stalled(ws.written(), cx).map(Err),
+            }
+        })
+        .await
     }
 
     /// Says good-bye behind all that was put. The peer reads in order, and so
