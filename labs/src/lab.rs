@@ -28,6 +28,8 @@ pub trait Lab: Sized + 'static {
     const BROKER: Option<Broker>;
     /// The oldest version of the broker that has all commands of the lab, as in `(7, 0)`.
     const BROKER_SINCE: Option<(u32, u32)> = None;
+    /// What the lab needs of its broker that not every broker of this protocol has.
+    const BROKER_FEATURES: &'static [BrokerFeature] = &[];
     /// What the lab promises about a message when something fails.
     const GUARANTEE: Guarantee;
     /// What happens to new messages when the receiving side is too slow.
@@ -47,6 +49,25 @@ pub trait Lab: Sized + 'static {
     /// session of a durable subscriber over MQTT stays until it is forgotten. Called once, after
     /// all roles have left. It is not an error if there is nothing to remove.
     async fn remove(place: &Place) -> Result<()>;
+}
+
+/// What one broker of a protocol has and another lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BrokerFeature {
+    /// MQTT: several clients share a subscription, and each message goes to one of them.
+    SharedSubscriptions,
+    /// MQTT: messages at QoS 2.
+    QualityOfService2,
+}
+
+impl BrokerFeature {
+    /// Its name, for people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SharedSubscriptions => "shared subscriptions",
+            Self::QualityOfService2 => "QoS 2",
+        }
+    }
 }
 
 /// What a lab promises about a message it has taken responsibility for.

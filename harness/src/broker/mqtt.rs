@@ -128,7 +128,7 @@ pub(super) async fn ask(address: &BrokerAddress, private: Option<&Private>) -> R
             "the maximum packet size, less 256 bytes for topic and properties",
         )
     });
-    Ok(About { version, settings, limit, largest, ..About::default() })
+    Ok(About { version, lacks: limits.lacking(), settings, limit, largest, ..About::default() })
 }
 
 /// What Mosquitto says its version is. The retained answer comes with the

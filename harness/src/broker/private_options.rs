@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use labs::lab::Guarantee;
+use labs::lab::{BrokerFeature, Guarantee};
 use tempfile::TempDir;
 
 /// How a private broker is started.
@@ -72,6 +72,8 @@ pub(super) struct About {
     pub(super) version: String,
     /// The version as numbers, of brokers in which it decides which labs can run.
     pub(super) release: Option<(u32, u32)>,
+    /// Features that labs need and it does not have.
+    pub(super) lacks: Vec<BrokerFeature>,
     pub(super) settings: BTreeMap<String, String>,
     pub(super) limit: Option<(Guarantee, String)>,
     /// The largest message that it takes, bytes, and the name that it has for this limit.

@@ -1,6 +1,7 @@
 //! The reasons why a lab cannot run over a broker.
 
-use labs::lab::{Broker, Guarantee};
+use labs::catalog::Entry;
+use labs::lab::{Broker, BrokerFeature, Guarantee};
 
 use super::embedded;
 use super::plugins;
@@ -11,8 +12,17 @@ use super::source::Source;
 pub struct Needs {
     /// The oldest version that has all its commands.
     pub since: Option<(u32, u32)>,
+    /// What not every broker of its protocol has.
+    pub features: &'static [BrokerFeature],
     /// The size of its messages, bytes.
     pub size: u64,
+}
+
+impl Needs {
+    /// What a lab needs, whatever the size of its messages.
+    pub fn of(lab: &Entry) -> Self {
+        Self { since: lab.broker_since, features: lab.broker_features, size: 0 }
+    }
 }
 
 impl Source {

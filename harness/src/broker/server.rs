@@ -82,7 +82,8 @@ impl Server {
         self.about.limit.clone()
     }
 
-    /// Why a lab cannot run over this broker as it is: it is too old, or takes no messages of this size.
+    /// Why a lab cannot run over this broker as it is: it is too old, lacks a
+    /// feature, or takes no messages of this size.
     pub fn why_not(&self, needs: Needs) -> Option<String> {
         let broker = self.broker();
         if let (Some((major, minor)), Some(release)) = (needs.since, self.about.release)
@@ -92,6 +93,9 @@ impl Server {
                 "it needs {broker} {major}.{minor}, and this one is {}",
                 self.about.version
             ));
+        }
+        if let Some(lacking) = needs.features.iter().find(|feature| self.about.lacks.contains(feature)) {
+            return Some(format!("it needs {}, which this {broker} broker does not have", lacking.as_str()));
         }
         let (most, name) = self.about.largest.filter(|(most, _)| needs.size > *most)?;
         Some(format!(

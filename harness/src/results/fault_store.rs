@@ -105,7 +105,7 @@ fn read(text: &str, path: &Path) -> Result<FaultSet> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::file::pretty;
+    use crate::results::json::pretty;
     use crate::results::{
         EventKind, FaultEvent, FaultRun, Injected, MessageFate, Received, Verdict, Witness,
     };

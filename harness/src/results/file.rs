@@ -6,7 +6,6 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use serde::Serialize;
 
 /// Reads a file that may come from anybody: a regular one, and no more than `most` bytes; `None`
 /// where there is none.
@@ -78,11 +77,4 @@ pub(super) fn replace(path: &Path, content: impl FnOnce(&mut fs::File) -> Result
         )),
         false => error,
     })
-}
-
-/// JSON as it stands in a file of a result set.
-pub(super) fn pretty<T: Serialize>(value: &T) -> Result<String> {
-    let mut text = serde_json::to_string_pretty(value)?;
-    text.push('\n');
-    Ok(text)
 }

@@ -10,6 +10,7 @@ mod archive;
 mod fault;
 mod fault_store;
 mod file;
+mod json;
 mod load;
 mod machine;
 mod model;

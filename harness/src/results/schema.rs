@@ -5,8 +5,6 @@ use anyhow::Result;
 #[cfg(feature = "schema")]
 use super::fault::FaultSet;
 #[cfg(feature = "schema")]
-use super::file::pretty;
-#[cfg(feature = "schema")]
 use super::model::Run;
 
 /// The version of the result format; older ones are read, newer ones refused.
@@ -15,7 +13,7 @@ pub const SCHEMA: u32 = 3;
 /// The JSON schema of `run.json`, generated from the types above.
 #[cfg(feature = "schema")]
 pub fn schema() -> Result<String> {
-    pretty(&schemars::schema_for!(Run))
+    Ok(serde_json::to_string_pretty(&schemars::schema_for!(Run))? + "\n")
 }
 
 /// The JSON schema of `run.json`, as it was generated and committed: CI holds it to the types.
@@ -27,7 +25,7 @@ pub fn schema() -> Result<String> {
 /// The JSON schema of `faults.json`, as that of `run.json`.
 #[cfg(feature = "schema")]
 pub fn fault_schema() -> Result<String> {
-    pretty(&schemars::schema_for!(FaultSet))
+    Ok(serde_json::to_string_pretty(&schemars::schema_for!(FaultSet))? + "\n")
 }
 
 /// The JSON schema of `faults.json`, as it was generated and committed.

@@ -14,7 +14,8 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::archive::{ARCHIVE, Archive, FOLDER, is_plain};
-use super::file::{MOST_RECORD, pretty, read_text, replace};
+use super::file::{MOST_RECORD, read_text, replace};
+use super::json::pretty;
 use super::model::Run;
 use super::private;
 use super::schema::SCHEMA;

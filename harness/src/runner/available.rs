@@ -62,7 +62,7 @@ pub(super) async fn available(
             source.why_not(broker, entry.guarantee, entry.transport)
         });
         if let (None, Some(server)) = (&reason, server) {
-            reason = server.why_not(Needs { since: entry.broker_since, size: 0 });
+            reason = server.why_not(Needs::of(entry));
         }
         match reason {
             Some(reason) if strict => bail!("{} cannot run: {reason}", entry.name),
@@ -74,7 +74,7 @@ pub(super) async fn available(
         }
         if let Some(server) = server {
             for &size in sizes {
-                let mut why = server.why_not(Needs { since: None, size });
+                let mut why = server.why_not(Needs { size, ..Needs::default() });
                 if why.is_none() && entry.transport == "stomp" {
                     let known = match over_stomp.entry(size) {
                         Entry::Occupied(known) => known.into_mut(),

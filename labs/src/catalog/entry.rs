@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Recovery};
+use crate::lab::{Broker, BrokerFeature, Guarantee, Join, Knob, Lab, Overload, Recovery};
 use crate::pipeline::Sharing;
 use crate::queue::Confirmed;
 use crate::reqrep::Matching;
@@ -74,6 +74,8 @@ pub struct Entry {
     pub broker: Option<Broker>,
     /// The oldest version of the broker that has what the lab needs.
     pub broker_since: Option<(u32, u32)>,
+    /// What it needs that not every broker of this protocol has.
+    pub broker_features: &'static [BrokerFeature],
     /// What survives.
     pub guarantee: Guarantee,
     /// What happens when the receiver is too slow.
@@ -132,6 +134,7 @@ impl Entry {
             variant: L::VARIANT,
             broker: L::BROKER,
             broker_since: L::BROKER_SINCE,
+            broker_features: L::BROKER_FEATURES,
             guarantee: L::GUARANTEE,
             overload: L::OVERLOAD,
             join: L::JOIN,

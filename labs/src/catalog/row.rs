@@ -1,7 +1,7 @@
 //! A row of `table.rs`, and how it is written.
 
 use super::entry::{Entry, Particular, Pattern};
-use crate::lab::{Broker, Guarantee, Join, Knob, Overload, Recovery};
+use crate::lab::{Broker, BrokerFeature, Guarantee, Join, Knob, Overload, Recovery};
 
 /// An [`Entry`] as a constant.
 pub(super) struct Row {
@@ -11,6 +11,7 @@ pub(super) struct Row {
     pub(super) variant: Option<&'static str>,
     pub(super) broker: Option<Broker>,
     pub(super) broker_since: Option<(u32, u32)>,
+    pub(super) broker_features: &'static [BrokerFeature],
     pub(super) guarantee: Guarantee,
     pub(super) overload: Overload,
     pub(super) join: Join,
@@ -30,6 +31,7 @@ impl Row {
             variant: self.variant,
             broker: self.broker,
             broker_since: self.broker_since,
+            broker_features: self.broker_features,
             guarantee: self.guarantee,
             overload: self.overload,
             join: self.join,
@@ -59,7 +61,7 @@ pub(super) fn source(entries: &[Entry]) -> String {
         "//! The labs as a build without their transports lists them. Written by `lab book`; a test compares \
          it with the labs.\n\n\
          use super::entry::{{Particular, Pattern}};\nuse super::row::Row;\n\
-         use crate::lab::{{Broker, Guarantee, Join, Knob, Overload, Recovery}};\nuse crate::pipeline::Sharing;\n\
+         use crate::lab::{{Broker, BrokerFeature, Guarantee, Join, Knob, Overload, Recovery}};\nuse crate::pipeline::Sharing;\n\
          use crate::queue::Confirmed;\nuse crate::reqrep::Matching;\nuse crate::topic::FilterKind;\n\n\
          #[rustfmt::skip]\npub(super) const TABLE: [Row; {}] = [\n",
         entries.len()
@@ -67,16 +69,19 @@ pub(super) fn source(entries: &[Entry]) -> String {
     for entry in entries {
         let knob = |knob: &Knob| format!("Knob::new({:?}, {}, {:?})", knob.name, knob.default, knob.meaning);
         let knobs: Vec<String> = entry.knobs.iter().map(knob).collect();
+        let feature = |feature: &BrokerFeature| format!("BrokerFeature::{feature:?}");
+        let features: Vec<String> = entry.broker_features.iter().map(feature).collect();
         let broker = entry.broker.map_or("None".to_owned(), |broker| format!("Some(Broker::{broker:?})"));
         text.push_str(&format!(
             "    Row {{ name: {:?}, pattern: Pattern::{:?}, transport: {:?}, variant: {:?}, broker: {broker}, broker_since: {:?}, \
-             guarantee: Guarantee::{:?}, overload: Overload::{:?}, join: Join::{:?}, recovery: Recovery::{:?}, knobs: &[{}], source: {:?}, \
+             broker_features: &[{}], guarantee: Guarantee::{:?}, overload: Overload::{:?}, join: Join::{:?}, recovery: Recovery::{:?}, knobs: &[{}], source: {:?}, \
              particular: Particular::{} }},\n",
             entry.name,
             entry.pattern,
             entry.transport,
             entry.variant,
             entry.broker_since,
+            features.join(", "),
             entry.guarantee,
             entry.overload,
             entry.join,

@@ -25,7 +25,7 @@
 use anyhow::{Result, bail};
 use bytes::Bytes;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place, Recovery};
+use crate::lab::{Broker, BrokerFeature, Guarantee, Join, Lab, Overload, Place, Recovery};
 use crate::oneway::Sender;
 use crate::pipeline::{Pipeline, Sharing, Stage};
 use crate::pubsub;
@@ -40,6 +40,7 @@ pub struct Mqtt {
 impl Lab for Mqtt {
     const TRANSPORT: &'static str = "mqtt";
     const BROKER: Option<Broker> = Some(Broker::Mqtt);
+    const BROKER_FEATURES: &'static [BrokerFeature] = &[BrokerFeature::SharedSubscriptions];
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;

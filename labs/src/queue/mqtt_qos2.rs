@@ -26,7 +26,7 @@
 
 use anyhow::Result;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place, Recovery};
+use crate::lab::{Broker, BrokerFeature, Guarantee, Join, Lab, Overload, Place, Recovery};
 use crate::queue::Queue;
 use crate::queue::mqtt::{SessionConsumer, TopicProducer, sessions};
 use crate::wire::mqtt::QoS;
@@ -40,6 +40,8 @@ impl Lab for MqttQos2 {
     const TRANSPORT: &'static str = "mqtt";
     const VARIANT: Option<&'static str> = Some("qos2");
     const BROKER: Option<Broker> = Some(Broker::Mqtt);
+    const BROKER_FEATURES: &'static [BrokerFeature] =
+        &[BrokerFeature::SharedSubscriptions, BrokerFeature::QualityOfService2];
     const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;

@@ -37,7 +37,7 @@
 
 use anyhow::Result;
 
-use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
+use crate::lab::{Broker, BrokerFeature, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 
 mod backoff;
 mod link;
@@ -68,6 +68,7 @@ impl<L: Lab> Lab for Recovering<L> {
     const VARIANT: Option<&'static str> = L::VARIANT;
     const BROKER: Option<Broker> = L::BROKER;
     const BROKER_SINCE: Option<(u32, u32)> = L::BROKER_SINCE;
+    const BROKER_FEATURES: &'static [BrokerFeature] = L::BROKER_FEATURES;
     const GUARANTEE: Guarantee = L::GUARANTEE;
     const OVERLOAD: Overload = L::OVERLOAD;
     const JOIN: Join = L::JOIN;

@@ -29,7 +29,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place, Recovery};
+use crate::lab::{Broker, BrokerFeature, Guarantee, Join, Lab, Overload, Place, Recovery};
 use crate::reqrep::correlation::Pending;
 use crate::reqrep::return_address::ReturnAddress;
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
@@ -44,6 +44,7 @@ pub struct Mqtt {
 impl Lab for Mqtt {
     const TRANSPORT: &'static str = "mqtt";
     const BROKER: Option<Broker> = Some(Broker::Mqtt);
+    const BROKER_FEATURES: &'static [BrokerFeature] = &[BrokerFeature::SharedSubscriptions];
     const GUARANTEE: Guarantee = Guarantee::AtMostOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;

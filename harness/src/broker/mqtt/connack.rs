@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use labs::lab::BrokerFeature;
 use labs::printable::printable_bytes;
 
 use crate::broker::conversation::Conversation;
@@ -23,6 +24,13 @@ pub(super) struct Limits {
 }
 
 impl Limits {
+    /// What labs need and it does not have.
+    pub(super) fn lacking(&self) -> Vec<BrokerFeature> {
+        let shared = BrokerFeature::SharedSubscriptions;
+        let shared = self.lacks.contains(&shared.as_str()).then_some(shared);
+        shared.into_iter().chain((self.most_qos < 2).then_some(BrokerFeature::QualityOfService2)).collect()
+    }
+
     /// As settings of the broker.
     pub(super) fn settings(&self) -> BTreeMap<String, String> {
         let mut settings = BTreeMap::from([("maximum QoS".to_owned(), self.most_qos.to_string())]);
@@ -95,7 +103,7 @@ fn read(body: &[u8]) -> Result<Limits> {
             (0x24, [most]) => limits.most_qos = *most,
             (0x25, [0]) => limits.lacks.push("retained messages"),
             (0x28, [0]) => limits.lacks.push("wildcards"),
-            (0x2a, [0]) => limits.lacks.push("shared subscriptions"),
+            (0x2a, [0]) => limits.lacks.push(BrokerFeature::SharedSubscriptions.as_str()),
             (0x27, &[a, b, c, d]) => limits.largest_packet = Some(u32::from_be_bytes([a, b, c, d])),
             _ => {}
         }
@@ -141,6 +149,9 @@ mod tests {
         let limits = read(small).expect("read");
         assert_eq!((limits.most_qos, limits.largest_packet), (1, Some(4096)));
         assert_eq!(limits.settings()["lacks"], "retained messages, shared subscriptions");
+        let lacking = [BrokerFeature::SharedSubscriptions, BrokerFeature::QualityOfService2];
+        assert_eq!(limits.lacking(), lacking);
+        assert_eq!(read(mosquitto).expect("read").lacking(), []);
         for (body, said) in [
             (&b"\0\x01"[..], "does not speak MQTT 5"),
             (b"\0\x84\0", "does not speak MQTT 5"),

@@ -203,8 +203,7 @@ async fn run(args: &ChatArgs, over: Over, source: Option<Source>, ports: Vec<u16
             None => return Ok(()),
         };
         let labs = catalog::entries().into_iter().filter(|lab| over.labs.contains(&lab.name));
-        let since = labs.filter_map(|lab| lab.broker_since).max();
-        if let Some(why) = started.why_not(Needs { since, size: 0 }) {
+        if let Some(why) = labs.into_iter().find_map(|lab| started.why_not(Needs::of(&lab))) {
             bail!("a chat over {} cannot run over {}: {why}", over.name, started.address());
         }
         server = Some(started);

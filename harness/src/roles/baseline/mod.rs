@@ -47,6 +47,7 @@ fn handle(baseline: &Baseline) -> Handle {
         variant: None,
         broker: baseline.broker,
         broker_since: None,
+        broker_features: &[],
         guarantee: Guarantee::AtMostOnce,
         overload: Overload::Waits,
         join: Join::Confirmed,

@@ -26,7 +26,7 @@
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 
-use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place, Recovery};
+use crate::lab::{Broker, BrokerFeature, Guarantee, Join, Lab, Overload, Place, Recovery};
 use crate::queue::{Consumer, Delivery, Producer, Queue};
 use crate::wire::mqtt::packet::Publish;
 use crate::wire::mqtt::{MqttConnection, QoS, UnackedLimit};
@@ -45,6 +45,7 @@ pub struct Mqtt {
 impl Lab for Mqtt {
     const TRANSPORT: &'static str = "mqtt";
     const BROKER: Option<Broker> = Some(Broker::Mqtt);
+    const BROKER_FEATURES: &'static [BrokerFeature] = &[BrokerFeature::SharedSubscriptions];
     const GUARANTEE: Guarantee = Guarantee::AtLeastOnce;
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
