@@ -1,6 +1,5 @@
 //! The reasons why a lab cannot run over a broker.
 
-use labs::catalog::Entry;
 use labs::lab::{Broker, BrokerFeature, Guarantee};
 
 use super::embedded;
@@ -19,9 +18,9 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// What a lab needs, whatever the size of its messages.
-    pub fn of(lab: &Entry) -> Self {
-        Self { since: lab.broker_since, features: lab.broker_features, size: 0 }
+    /// Those of a lab, whatever the size of its messages.
+    pub fn of(since: Option<(u32, u32)>, features: &'static [BrokerFeature]) -> Self {
+        Self { since, features, size: 0 }
     }
 }
 

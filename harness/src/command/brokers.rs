@@ -83,7 +83,7 @@ pub(crate) fn source(handle: &Handle, broker: Broker, choices: &Choices) -> Resu
 pub(crate) async fn start(entry: &Entry, broker: Broker, source: &Source, durable: bool) -> Result<Server> {
     let options = Options { durable, dir: &guard::session_dir(), settings: &[] };
     let server = Server::start(broker, source, &options).await?;
-    match server.why_not(Needs::of(entry)) {
+    match server.why_not(Needs::of(entry.broker_since, entry.broker_features)) {
         Some(why) => bail!("{} cannot run over {}: {why}", entry.name, server.address()),
         None => Ok(server),
     }

@@ -181,7 +181,7 @@ fn left_out(source: &Source, server: &Server) -> BTreeMap<String, Vec<String>> {
     let broker = server.broker();
     for lab in catalog::entries().into_iter().filter(|lab| lab.broker == Some(broker)) {
         let plugin = source.why_not(broker, lab.guarantee, lab.transport);
-        let why = plugin.or_else(|| server.why_not(Needs::of(&lab)));
+        let why = plugin.or_else(|| server.why_not(Needs::of(lab.broker_since, lab.broker_features)));
         if let Some(why) = why {
             left_out.entry(why).or_default().push(lab.name);
         }

@@ -82,7 +82,7 @@ impl Brokers {
             let source = self.sources.get(&broker).with_context(|| format!("there is no {broker}"))?;
             let options = Options { durable, dir: &guard::session_dir(), settings: &self.settings };
             let server = Server::start(broker, source, &options).await?;
-            if let Some(why) = server.why_not(Needs::of(entry)) {
+            if let Some(why) = server.why_not(Needs::of(entry.broker_since, entry.broker_features)) {
                 anyhow::bail!("{} cannot run over {}: {why}", entry.name, server.address());
             }
             self.server = Some((server, durable));

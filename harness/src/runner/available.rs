@@ -62,7 +62,7 @@ pub(super) async fn available(
             source.why_not(broker, entry.guarantee, entry.transport)
         });
         if let (None, Some(server)) = (&reason, server) {
-            reason = server.why_not(Needs::of(entry));
+            reason = server.why_not(Needs::of(entry.broker_since, entry.broker_features));
         }
         match reason {
             Some(reason) if strict => bail!("{} cannot run: {reason}", entry.name),

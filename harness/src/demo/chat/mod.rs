@@ -203,7 +203,9 @@ async fn run(args: &ChatArgs, over: Over, source: Option<Source>, ports: Vec<u16
             None => return Ok(()),
         };
         let labs = catalog::entries().into_iter().filter(|lab| over.labs.contains(&lab.name));
-        if let Some(why) = labs.into_iter().find_map(|lab| started.why_not(Needs::of(&lab))) {
+        if let Some(why) =
+            labs.into_iter().find_map(|lab| started.why_not(Needs::of(lab.broker_since, lab.broker_features)))
+        {
             bail!("a chat over {} cannot run over {}: {why}", over.name, started.address());
         }
         server = Some(started);

@@ -41,11 +41,8 @@ use lease::{Lease, Lists};
 /// Commands that settle items, in one pipeline: an ack is one command, a nack is two.
 const ACKS: usize = 128;
 
-pub(crate) const LEASE_MS: Knob = Knob::new(
-    "lease-ms",
-    2_000,
-    "After so long without a sign of life, a consumer loses its items to the others, ms.",
-);
+pub(crate) const LEASE_MS: Knob =
+    Knob::new("lease-ms", 2_000, "A consumer without a sign of life for so long loses its items, ms.");
 pub(crate) const WAIT_MS: Knob =
     Knob::new("wait-ms", 100, "Pause between looks for items to deliver again, at an empty queue, ms.");
 

@@ -17,13 +17,10 @@ use tokio::time::Instant;
 use super::stream::Entry;
 use crate::lab::{Knob, Place};
 
-pub(crate) const CLAIM_MS: Knob = Knob::new(
-    "claim-ms",
-    3_000,
-    "After so long, an entry that was delivered and not acknowledged goes to another consumer, ms.",
-);
+pub(crate) const CLAIM_MS: Knob =
+    Knob::new("claim-ms", 3_000, "An entry that is not acked for so long goes to another consumer, ms.");
 pub(crate) const LOOK_MS: Knob =
-    Knob::new("look-ms", 100, "Pause between looks for entries that were not acknowledged, ms.");
+    Knob::new("look-ms", 100, "Pause between looks for entries that were not acked, ms.");
 /// Acks in one command.
 pub(crate) const ACKS: usize = 128;
 
