@@ -12,12 +12,12 @@
 //!
 //! Survives: the death of a subscriber, and one that breaks the protocol: the publisher and the
 //! others go on. A cut connection, and a restart of the publisher: the recovery layer
-//! (`labs/src/recovery`) connects and subscribes again.
+//! (`labs/src/recovery/`) connects and joins again.
 //!
 //! Loses: what was on its way to a subscriber when its connection broke, and what is published
 //! until it has subscribed again; what a publisher that dies had not written.
 //!
-//! Run it with `just lab pubsub-websocket`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
+//! Run it: `just lab pubsub-websocket`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
 use std::sync::Arc;
 

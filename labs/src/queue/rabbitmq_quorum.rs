@@ -11,7 +11,7 @@
 //! gone comes back (`mandatory`), and is an error.
 //!
 //! Survives: kill -9 of a consumer, whose messages are delivered again at once. A cut connection:
-//! the recovery layer (`labs/src/recovery`) connects and joins again, and sends again what was not
+//! the recovery layer (`labs/src/recovery/`) connects and joins again, and sends again what was not
 //! confirmed, so a message may come twice.
 //!
 //! Loses: messages that were not confirmed when the producer or RabbitMQ died; with

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_takes_a_little_is_waited_for() {
+    async fn a_slow_subscriber_is_waited_for() {
         let mut stall = StallLimit::new(LIMIT);
         for taken in 0..5 {
             assert!(!stalled(&mut stall, taken));
