@@ -182,6 +182,11 @@ impl Place {
         }
     }
 
+    /// The addresses of the binders, if they are known now.
+    pub fn known_peers(&self) -> Option<Vec<String>> {
+        self.directory.told.borrow().get(&self.namespace).cloned()
+    }
+
     /// The value of a knob: what was set from outside, else its default.
     /// Whatever a lab reads here is recorded with the result, and stands in the
     /// lab's [`Lab::KNOBS`](crate::lab::Lab::KNOBS).

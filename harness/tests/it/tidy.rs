@@ -257,9 +257,10 @@ fn absent() -> Result<()> {
 }
 
 /// Commands that messages suggested with fixed words, before one module wrote them.
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "run",
     "play",
+    "dead",
     "bench",
     "list",
     "report",

@@ -3,12 +3,16 @@
 use anyhow::Result;
 use futures_util::FutureExt as _;
 
-use super::{AnyConsumer, AnyPublisher, AnyRequester, AnyResponder, AnySender, AnySubscriber, Soon};
+use super::{
+    AnyConsumer, AnyDeadLetters, AnyProducer, AnyPublisher, AnyRequester, AnyResponder, AnySender,
+    AnySubscriber, Soon,
+};
 use crate::durable::DurablePubSub;
 use crate::lab::{Guarantee, Lab as _, Place};
 use crate::message::Event;
 use crate::pipeline::{Pipeline, Stage};
 use crate::pubsub::PubSub;
+use crate::queue::Queue;
 use crate::recovery::Recovering;
 use crate::reqrep::RequestReply;
 use crate::topic::{Filter, FilterKind};
@@ -177,6 +181,56 @@ impl PipelineLab {
 
     /// Removes everything of the lab from the broker; the control channel has a `remove` of its
     /// own.
+    pub async fn remove(&self, place: &Place) -> Result<()> {
+        (self.remove)(place).await
+    }
+}
+
+/// A queue lab.
+#[derive(Clone, Copy)]
+pub struct QueueLab {
+    producer: fn(&Place) -> Soon<'_, AnyProducer>,
+    consumer: fn(&Place, u16) -> Soon<'_, AnyConsumer>,
+    dead_letters: fn(&Place) -> Soon<'_, AnyDeadLetters>,
+    remove: Remove,
+}
+
+impl QueueLab {
+    /// Erases a lab.
+    pub fn of<L: Queue>() -> Self {
+        Self {
+            producer: |place| {
+                async move { Ok(AnyProducer::new(Recovering::<L>::open(place).await?.producer().await?)) }
+                    .boxed_local()
+            },
+            consumer: |place, prefetch| {
+                async move { Ok(AnyConsumer::new(Recovering::<L>::open(place).await?.consumer(prefetch).await?)) }
+                    .boxed_local()
+            },
+            dead_letters: |place| {
+                async move { Ok(AnyDeadLetters::new(Recovering::<L>::open(place).await?.dead_letters().await?)) }
+                    .boxed_local()
+            },
+            remove: |place| L::remove(place).boxed_local(),
+        }
+    }
+
+    /// Opens the lab for a producer.
+    pub async fn producer(&self, place: &Place) -> Result<AnyProducer> {
+        (self.producer)(place).await
+    }
+
+    /// Opens the lab for a consumer with at most `prefetch` unsettled deliveries.
+    pub async fn consumer(&self, place: &Place, prefetch: u16) -> Result<AnyConsumer> {
+        (self.consumer)(place, prefetch).await
+    }
+
+    /// Opens the lab's dead letters.
+    pub async fn dead_letters(&self, place: &Place) -> Result<AnyDeadLetters> {
+        (self.dead_letters)(place).await
+    }
+
+    /// Removes everything of the lab from the broker.
     pub async fn remove(&self, place: &Place) -> Result<()> {
         (self.remove)(place).await
     }

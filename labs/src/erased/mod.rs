@@ -16,13 +16,13 @@ use futures_util::future::LocalBoxFuture;
 use crate::message::Event;
 use crate::oneway::{Receiver, Sender};
 use crate::pubsub::{Publisher, Subscriber};
-use crate::queue::{Consumer, Delivery, Producer};
+use crate::queue::{Consumer, DeadLetter, DeadLetters, Delivery, Producer};
 use crate::reqrep::{Command, Document, Requester, Responder};
 use crate::topic::Topic;
 
 mod labs;
 
-pub use labs::{DurableLab, PipelineLab, PubSubLab, RequestReplyLab};
+pub use labs::{DurableLab, PipelineLab, PubSubLab, QueueLab, RequestReplyLab};
 
 /// The future of a call.
 type Soon<'a, T> = LocalBoxFuture<'a, Result<T>>;
@@ -81,7 +81,8 @@ erase!("A producer of any lab." AnyProducer(DynProducer): Producer {
     send(&, body: Bytes) -> ();
 } close close);
 
-// A publisher borrows its topic, and responders and consumers have types of their own.
+// A publisher borrows its topic and dead letters their id; responders and consumers have types of
+// their own.
 
 trait DynPublisher {
     fn publish<'a>(&'a mut self, topic: &'a Topic, body: Bytes) -> Soon<'a, ()>;
@@ -229,5 +230,45 @@ impl<Item> Consumer for AnyConsumer<Item> {
     }
     async fn close(self) -> Result<()> {
         self.0.close().await
+    }
+}
+
+trait DynDeadLetters {
+    fn list(&mut self, most: usize) -> Soon<'_, Vec<DeadLetter>>;
+    fn give_back<'a>(&'a mut self, id: &'a str) -> Soon<'a, bool>;
+    fn discard<'a>(&'a mut self, id: &'a str) -> Soon<'a, bool>;
+}
+
+impl<T: DeadLetters + 'static> DynDeadLetters for T {
+    fn list(&mut self, most: usize) -> Soon<'_, Vec<DeadLetter>> {
+        DeadLetters::list(self, most).boxed_local()
+    }
+    fn give_back<'a>(&'a mut self, id: &'a str) -> Soon<'a, bool> {
+        DeadLetters::give_back(self, id).boxed_local()
+    }
+    fn discard<'a>(&'a mut self, id: &'a str) -> Soon<'a, bool> {
+        DeadLetters::discard(self, id).boxed_local()
+    }
+}
+
+/// The dead letters of any queue lab.
+pub struct AnyDeadLetters(Box<dyn DynDeadLetters>);
+
+impl AnyDeadLetters {
+    /// Erases them.
+    pub fn new(letters: impl DeadLetters + 'static) -> Self {
+        Self(Box::new(letters))
+    }
+}
+
+impl DeadLetters for AnyDeadLetters {
+    async fn list(&mut self, most: usize) -> Result<Vec<DeadLetter>> {
+        self.0.list(most).await
+    }
+    async fn give_back(&mut self, id: &str) -> Result<bool> {
+        self.0.give_back(id).await
+    }
+    async fn discard(&mut self, id: &str) -> Result<bool> {
+        self.0.discard(id).await
     }
 }

@@ -33,6 +33,7 @@ use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::oneway::Sender;
 use crate::pipeline::{Pipeline, RESULTS_UNACKED, Sharing, Stage};
 use crate::pubsub;
+use crate::queue::AttemptLimit;
 use crate::queue::jetstream::{CLAIM_MS, StreamConsumer, create_stream};
 use crate::wire::nats;
 use crate::wire::nats::jetstream::{self, JetStreamConnection};
@@ -88,7 +89,7 @@ impl Pipeline for JetStream {
             Stage::Results => RESULTS_UNACKED,
         };
         let prefetch = u16::try_from(prefetch).unwrap_or(u16::MAX);
-        StreamConsumer::join(&self.place.namespace(stage.namespace()), prefetch).await
+        StreamConsumer::join(&self.place.namespace(stage.namespace()), prefetch, AttemptLimit::NEVER).await
     }
 }
 

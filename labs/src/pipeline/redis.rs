@@ -26,6 +26,7 @@ use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::oneway::redis::{BATCH, ListSender};
 use crate::pipeline::{Pipeline, RESULTS_UNACKED, Sharing, Stage};
 use crate::pubsub::redis::RedisChannels;
+use crate::queue::AttemptLimit;
 use crate::queue::redis::{LEASE_MS, ListConsumer, WAIT_MS, queue};
 use crate::wire::redis::{self as wire, Redis};
 
@@ -80,6 +81,7 @@ impl Pipeline for RedisLists {
             Stage::Results => RESULTS_UNACKED,
         };
         let prefetch = u16::try_from(prefetch).unwrap_or(u16::MAX);
-        ListConsumer::join(&self.place.namespace(stage.namespace()), &self.redis, prefetch).await
+        let place = self.place.namespace(stage.namespace());
+        ListConsumer::join(&place, &self.redis, prefetch, AttemptLimit::NEVER).await
     }
 }

@@ -32,6 +32,7 @@ use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::oneway::Sender;
 use crate::pipeline::{Pipeline, RESULTS_UNACKED, Sharing, Stage};
 use crate::pubsub;
+use crate::queue::AttemptLimit;
 use crate::queue::redis_stream::StreamConsumer;
 use crate::wire::redis::stream::{self, stream};
 use crate::wire::redis::{self as wire, CommandBatch, Redis, group};
@@ -88,7 +89,8 @@ impl Pipeline for RedisStream {
             Stage::Results => RESULTS_UNACKED,
         };
         let prefetch = u16::try_from(prefetch).unwrap_or(u16::MAX);
-        StreamConsumer::join(&self.place.namespace(stage.namespace()), &self.redis, prefetch).await
+        let place = self.place.namespace(stage.namespace());
+        StreamConsumer::join(&place, &self.redis, prefetch, AttemptLimit::NEVER).await
     }
 }
 

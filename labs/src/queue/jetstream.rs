@@ -5,7 +5,8 @@
 //! the inbox. A consumer asks for as many deliveries as it has room for
 //! (`PUB $JS.API.CONSUMER.MSG.NEXT.…`, `{"batch":N}`), and publishes `+ACK` or `-NAK` to the reply
 //! subject of each; after `-NAK` the message comes again at once. Each delivery says which attempt
-//! it is.
+//! it is. After `max-attempts` of them (`max_deliver`) JetStream delivers it no more, and says so in
+//! an advisory, which a second stream keeps (`jetstream/dead.rs`).
 //!
 //! Confirms: a message when it is in the stream's file, which the reply to the inbox says.
 //!
@@ -33,9 +34,12 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
-use crate::queue::{Consumer, Delivery, Producer, Queue};
+use crate::queue::{AttemptLimit, Consumer, Delivery, MAX_ATTEMPTS, Producer, Queue};
 use crate::wire::nats::jetstream::{self, JetStreamConnection, JetStreamDelivery, PullWindow};
 use crate::wire::nats::{self, NatsConnection};
+pub use dead::AdvisedLetters;
+
+mod dead;
 
 pub(crate) const CLAIM_MS: Knob =
     Knob::new("claim-ms", 5_000, "Milliseconds after which an unsettled delivery goes to another consumer.");
@@ -54,21 +58,24 @@ impl Lab for JetStream {
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
     const RECOVERY: Recovery = Recovery::Ours;
-    const KNOBS: &'static [Knob] = &[CLAIM_MS, nats::HIGH_WATER];
+    const KNOBS: &'static [Knob] = &[CLAIM_MS, MAX_ATTEMPTS, nats::HIGH_WATER];
 
     async fn open(place: &Place) -> Result<Self> {
         create_stream(place).await?;
+        dead::keep_advisories(&JetStreamConnection::connect(place).await?, CONSUMERS).await?;
         Ok(Self { place: place.clone() })
     }
 
     async fn remove(place: &Place) -> Result<()> {
-        jetstream::delete_stream(place).await
+        jetstream::delete_stream(place).await?;
+        dead::forget_advisories(place).await
     }
 }
 
 impl Queue for JetStream {
     type Producer = StreamProducer;
     type Consumer = StreamConsumer;
+    type DeadLetters = AdvisedLetters;
 
     async fn producer(&self) -> Result<StreamProducer> {
         let js = JetStreamConnection::connect(&self.place).await?;
@@ -76,7 +83,11 @@ impl Queue for JetStream {
     }
 
     async fn consumer(&self, prefetch: u16) -> Result<StreamConsumer> {
-        StreamConsumer::join(&self.place, prefetch).await
+        StreamConsumer::join(&self.place, prefetch, AttemptLimit::of(&self.place)).await
+    }
+
+    async fn dead_letters(&self) -> Result<AdvisedLetters> {
+        AdvisedLetters::open(&self.place).await
     }
 }
 
@@ -132,7 +143,8 @@ pub struct StreamConsumer {
 }
 
 impl StreamConsumer {
-    pub(crate) async fn join(place: &Place, prefetch: u16) -> Result<Self> {
+    /// Also the receiving end of `pipeline/jetstream.rs`.
+    pub(crate) async fn join(place: &Place, prefetch: u16, limit: AttemptLimit) -> Result<Self> {
         let js = JetStreamConnection::connect(place).await?;
         let shared = pull::Config {
             durable_name: Some(CONSUMERS.to_owned()),
@@ -140,6 +152,7 @@ impl StreamConsumer {
             ack_wait: Duration::from_millis(place.knob(CLAIM_MS) as u64),
             // What each may hold is its prefetch; all together have no limit.
             max_ack_pending: -1,
+            max_deliver: limit.get().map_or(-1, i64::from),
             ..Default::default()
         };
         // Whoever comes first creates it.

@@ -13,6 +13,9 @@
 //! - `JOIN` is confirmed in every lab: when `consumer` returns, the consumer can receive
 //!   deliveries.
 //!
+//! A message whose handling fails again and again becomes a *dead letter* ([`DeadLetters`]) after
+//! [`MAX_ATTEMPTS`] failed attempts.
+//!
 //! An error is *transient* if a new connection may mend it: the connection is gone, or the broker is
 //! starting. [`crate::recovery`] does that. All others are *final*. Each operation says which it has.
 
@@ -23,6 +26,7 @@ use bytes::Bytes;
 
 use crate::lab::Lab;
 
+mod dead;
 #[cfg(feature = "nats")]
 pub mod jetstream;
 #[cfg(feature = "mqtt")]
@@ -43,6 +47,8 @@ pub mod stomp;
 pub mod tcp;
 #[cfg(feature = "zeromq")]
 pub mod zeromq;
+
+pub use dead::{AttemptLimit, DeadLetter, DeadLetters, MAX_ATTEMPTS, NACKED, UNSETTLED};
 
 /// The meaning of a confirmation: who is responsible for the message afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,8 +87,9 @@ pub trait Producer {
 pub struct Delivery<Item, Receipt> {
     /// The message.
     pub item: Item,
-    /// 1 for the first delivery. Above 1 the transport has marked it as a
-    /// redelivery; if it does not count redeliveries, 2 means two or more.
+    /// Which attempt this is: 1 for the first delivery, and one more for each that has failed before.
+    /// Every queue lab counts them, by its broker's count or by one of its own. A durable subscriber
+    /// or a pipeline may only know that it is a redelivery: there, 2 means two or more.
     pub attempt: u32,
     /// Settles the delivery, once.
     pub receipt: Receipt,
@@ -102,7 +109,8 @@ pub trait Consumer {
     /// Acknowledges the delivery: the work is done. May be batched until [`Consumer::flush`].
     /// Transient: the connection was lost; the delivery comes again. Final: it was settled before.
     async fn ack(&mut self, receipt: Self::Receipt) -> Result<()>;
-    /// Returns the delivery, to be delivered again. May be batched, too. Transient: the connection was
+    /// Returns the delivery: the attempt has failed, and the message is delivered again, or becomes a
+    /// dead letter. May be batched, too. Transient: the connection was
     /// lost; the delivery comes again in any case. Final: it was settled before, or the transport
     /// cannot take it back.
     async fn nack(&mut self, receipt: Self::Receipt) -> Result<()>;
@@ -122,9 +130,13 @@ pub trait Queue: Lab {
     type Producer: Producer + 'static;
     /// The consuming end.
     type Consumer: Consumer<Item = Bytes> + 'static;
+    /// The messages that were put aside.
+    type DeadLetters: DeadLetters + 'static;
     /// Joins as a producer.
     async fn producer(&self) -> Result<Self::Producer>;
     /// Joins as a consumer with at most `prefetch` unsettled deliveries. Several consumers
     /// compete for the messages.
     async fn consumer(&self, prefetch: u16) -> Result<Self::Consumer>;
+    /// Opens the queue's dead letters.
+    async fn dead_letters(&self) -> Result<Self::DeadLetters>;
 }

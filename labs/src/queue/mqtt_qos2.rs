@@ -26,9 +26,9 @@
 
 use anyhow::Result;
 
-use crate::lab::{Broker, BrokerFeature, Guarantee, Join, Lab, Overload, Place, Recovery};
-use crate::queue::Queue;
-use crate::queue::mqtt::{SessionConsumer, TopicProducer, sessions};
+use crate::lab::{Broker, BrokerFeature, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
+use crate::queue::mqtt::{RetainedLetters, SessionConsumer, TopicProducer, sessions};
+use crate::queue::{MAX_ATTEMPTS, Queue};
 use crate::wire::mqtt::QoS;
 
 /// A topic, and a session for each consumer.
@@ -46,6 +46,7 @@ impl Lab for MqttQos2 {
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
     const RECOVERY: Recovery = Recovery::Ours;
+    const KNOBS: &'static [Knob] = &[MAX_ATTEMPTS];
 
     async fn open(place: &Place) -> Result<Self> {
         sessions::create_store(place, QoS::ExactlyOnce).await?;
@@ -60,6 +61,7 @@ impl Lab for MqttQos2 {
 impl Queue for MqttQos2 {
     type Producer = TopicProducer;
     type Consumer = SessionConsumer;
+    type DeadLetters = RetainedLetters;
 
     async fn producer(&self) -> Result<TopicProducer> {
         TopicProducer::connect(&self.place, QoS::ExactlyOnce).await
@@ -67,5 +69,9 @@ impl Queue for MqttQos2 {
 
     async fn consumer(&self, prefetch: u16) -> Result<SessionConsumer> {
         SessionConsumer::join(&self.place, prefetch, QoS::ExactlyOnce).await
+    }
+
+    async fn dead_letters(&self) -> Result<RetainedLetters> {
+        Ok(RetainedLetters::open(&self.place, QoS::ExactlyOnce))
     }
 }

@@ -3,7 +3,9 @@
 //!
 //! Wire: the producer publishes to the queue `PLACE` through the default exchange
 //! (`basic.publish`), and the consumer consumes from it (`basic.consume`) and acks each delivery
-//! (`basic.ack`). RabbitMQ delivers at most `prefetch` unacked messages to a consumer.
+//! (`basic.ack`). RabbitMQ delivers at most `prefetch` unacked messages to a consumer. One that has
+//! failed is published again, behind the others, with a count of its own (`rabbitmq/retry.rs`); after
+//! `max-attempts` failures it goes to the queue `PLACE.dead` instead.
 //!
 //! Confirms: a message when it is on disk. A message whose queue is gone comes back (`mandatory`),
 //! and is an error. Acks are batched until a `flush` or until no delivery waits.
@@ -14,26 +16,27 @@
 //! layer (`labs/src/recovery/`) connects and joins again.
 //!
 //! Loses: messages that were not confirmed when the producer died. A cut connection loses nothing;
-//! what was not confirmed or not acked then comes again, and may come twice. A message that was
-//! delivered before, or was nacked, is flagged as redelivered, and its attempt is 2.
+//! what was not confirmed or not acked then comes again, and may come twice.
 //!
 //! Run it: `just lab queue-rabbitmq`. Watch it:
 //! `rabbitmqctl list_queues name messages_unacknowledged`.
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use lapin::BasicProperties;
-use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicPublishOptions,
-    BasicQosOptions, ConfirmSelectOptions, QueueDeclareOptions,
-};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::FieldTable;
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
-use crate::queue::{Consumer, Delivery, Producer, Queue};
-use crate::wire::amqp::{self, Acks, AmqpConnection};
-use crate::wire::window::Window;
+use crate::queue::{MAX_ATTEMPTS, Producer, Queue};
+use crate::wire::amqp::{self, AmqpConnection};
+pub use consumer::QueueConsumer;
+pub use dead::DeadQueue;
+pub use retry::{RetryConsumer, UnsettledMessage};
+
+mod consumer;
+pub(crate) mod dead;
+mod retry;
 
 const DELIVERY_MODE: Knob = Knob::new(
     "delivery-mode",
@@ -53,27 +56,27 @@ impl Lab for RabbitMq {
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
     const RECOVERY: Recovery = Recovery::Ours;
-    const KNOBS: &'static [Knob] = &[DELIVERY_MODE];
+    const KNOBS: &'static [Knob] = &[DELIVERY_MODE, MAX_ATTEMPTS];
 
     async fn open(place: &Place) -> Result<Self> {
         let connection = AmqpConnection::open(place).await?;
-        // The first role to declare the queue creates it. A durable queue survives a restart of
-        // the broker, and so do its persistent messages.
-        let (queue, options) = (place.name(), QueueDeclareOptions { durable: true, ..Default::default() });
-        let declare = connection.channel.queue_declare(queue.as_str().into(), options, FieldTable::default());
-        declare.await.with_context(|| format!("cannot declare the queue {queue}"))?;
+        for queue in [place.name(), dead::dead(place)] {
+            amqp::declare_queue(&connection.channel, &queue, FieldTable::default()).await?;
+        }
         connection.close().await?;
         Ok(Self { place: place.clone() })
     }
 
     async fn remove(place: &Place) -> Result<()> {
-        amqp::delete_queue(place, &place.name()).await
+        amqp::delete_queue(place, &place.name()).await?;
+        amqp::delete_queue(place, &dead::dead(place)).await
     }
 }
 
 impl Queue for RabbitMq {
     type Producer = QueueProducer;
-    type Consumer = QueueConsumer;
+    type Consumer = RetryConsumer;
+    type DeadLetters = DeadQueue;
 
     async fn producer(&self) -> Result<QueueProducer> {
         // Delivery mode 2: persistent.
@@ -81,8 +84,12 @@ impl Queue for RabbitMq {
         QueueProducer::join(&self.place, BasicProperties::default().with_delivery_mode(mode)).await
     }
 
-    async fn consumer(&self, prefetch: u16) -> Result<QueueConsumer> {
-        QueueConsumer::join(AmqpConnection::open(&self.place).await?, &self.place.name(), prefetch).await
+    async fn consumer(&self, prefetch: u16) -> Result<RetryConsumer> {
+        RetryConsumer::join(&self.place, prefetch).await
+    }
+
+    async fn dead_letters(&self) -> Result<DeadQueue> {
+        DeadQueue::open(&self.place, 0).await
     }
 }
 
@@ -116,99 +123,6 @@ impl Producer for QueueProducer {
     }
 
     async fn close(self) -> Result<()> {
-        self.connection.close().await
-    }
-}
-
-/// Consumes from the queue; a receipt is the delivery's tag.
-pub struct QueueConsumer {
-    connection: AmqpConnection,
-    consumer: lapin::Consumer,
-    acks: Acks,
-    in_flight: Window,
-}
-
-impl QueueConsumer {
-    pub(crate) async fn join(connection: AmqpConnection, queue: &str, prefetch: u16) -> Result<Self> {
-        let prefetch = prefetch.max(1);
-        // Before consuming, or the first deliveries would come without a limit.
-        let limit = connection.channel.basic_qos(prefetch, BasicQosOptions::default());
-        limit.await.context("cannot set the prefetch")?;
-        // Without `no_ack`: RabbitMQ keeps each delivery until it is acked.
-        let options = BasicConsumeOptions::default();
-        let consume =
-            connection.channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
-        let consumer = consume.await.with_context(|| format!("cannot consume from {queue}"))?;
-        Ok(Self { connection, consumer, acks: Acks::of(prefetch), in_flight: amqp::window() })
-    }
-
-    /// The next delivery, as the client has it, and which attempt it is; acks that wait are
-    /// written before this waits. Cancel-safe.
-    pub(crate) async fn delivery(&mut self) -> Result<(lapin::message::Delivery, u32)> {
-        loop {
-            let delivery = match amqp::next(&mut self.consumer).now_or_never() {
-                Some(delivery) => delivery?,
-                None => {
-                    self.write_acks().await?;
-                    amqp::next(&mut self.consumer).await?
-                }
-            };
-            if let Some(attempt) = amqp::attempt(&delivery) {
-                return Ok((delivery, attempt));
-            }
-            // Nobody can say which attempt it is: it is skipped, and acked, or it would come again.
-            self.connection.place.message_skipped("the header `x-delivery-count` is not a count");
-            self.ack(delivery.delivery_tag).await?;
-        }
-    }
-
-    /// Writes the acks that wait. `multiple` acks this delivery and all before it.
-    async fn write_acks(&mut self) -> Result<()> {
-        self.in_flight.room().await?;
-        for (tag, multiple) in self.acks.due() {
-            let channel = self.connection.channel.clone();
-            self.in_flight.put(0, async move {
-                channel.basic_ack(tag, BasicAckOptions { multiple }).await.context("cannot ack")
-            })?;
-        }
-        Ok(())
-    }
-}
-
-impl Consumer for QueueConsumer {
-    type Item = Bytes;
-    type Receipt = u64;
-
-    async fn next(&mut self) -> Result<Option<Delivery<Bytes, u64>>> {
-        let (delivery, attempt) = self.delivery().await?;
-        Ok(Some(Delivery { item: delivery.data.into(), attempt, receipt: delivery.delivery_tag }))
-    }
-
-    async fn ack(&mut self, receipt: u64) -> Result<()> {
-        if self.acks.ack(receipt) { self.write_acks().await } else { Ok(()) }
-    }
-
-    async fn nack(&mut self, receipt: u64) -> Result<()> {
-        self.in_flight.room().await?;
-        self.acks.nacked(receipt);
-        let channel = self.connection.channel.clone();
-        self.in_flight.put(0, async move {
-            let options = BasicNackOptions { requeue: true, ..Default::default() };
-            channel.basic_nack(receipt, options).await.context("cannot nack")
-        })
-    }
-
-    async fn flush(&mut self) -> Result<()> {
-        self.write_acks().await?;
-        self.in_flight.drain().await?;
-        self.connection.barrier().await
-    }
-
-    /// What was delivered here and not acked goes back to the queue.
-    async fn close(mut self) -> Result<()> {
-        self.flush().await?;
-        let cancel = self.connection.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default());
-        cancel.await.context("cannot cancel")?;
         self.connection.close().await
     }
 }

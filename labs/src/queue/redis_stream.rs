@@ -4,7 +4,8 @@
 //! consumers (`XREADGROUP`) and remembers who has it (the *pending entries list*), until that
 //! consumer acks it (`XACK`); `XDEL` right after the ack keeps the stream from growing. A consumer
 //! that finds an entry pending for `claim-ms` takes it over (`XAUTOCLAIM`), with Redis's own count
-//! of deliveries. A nack makes an entry look that old at once (`XCLAIM … IDLE`).
+//! of deliveries. A nack makes an entry look that old at once (`XCLAIM … IDLE`). An entry that has
+//! failed `max-attempts` times goes to the stream `PLACE:dead` instead (`XADD`, in one transaction).
 //!
 //! Confirms: a message when Redis has answered its `XADD`. Acks are batched, up to 128, until a
 //! `flush` or until no delivery waits.
@@ -17,9 +18,8 @@
 //! Loses: messages that were not confirmed when the producer died. Without `appendonly yes`,
 //! everything when Redis dies; with `appendfsync everysec` (its default), what it confirmed while
 //! the disk was too busy to write it. A cut connection loses nothing; what was not confirmed or not
-//! acked then comes again, and may come twice. An entry also comes again if it is not acked within
-//! `claim-ms` of its delivery; the time in which it waits behind others counts, and nothing renews
-//! it.
+//! acked then comes again, and may come twice. So does an entry that is not acked within `claim-ms`
+//! of its delivery; the time in which it waits behind others counts, and nothing renews it.
 //!
 //! Run it: `just lab queue-redis-stream`. Watch it: `redis-cli XINFO GROUPS PLACE:stream`.
 
@@ -31,7 +31,8 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
-use crate::queue::{Consumer, Delivery, Producer, Queue};
+use crate::queue::redis::dead::{self, DeadStream};
+use crate::queue::{AttemptLimit, Consumer, Delivery, MAX_ATTEMPTS, NACKED, Producer, Queue, UNSETTLED};
 use crate::wire::redis::group::{self, ACKS, Group, LookTimer};
 use crate::wire::redis::stream::{Entry, stream};
 use crate::wire::redis::{self as wire, Pipelines, Redis, ResumableRequest};
@@ -52,7 +53,7 @@ impl Lab for RedisStream {
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
     const RECOVERY: Recovery = Recovery::Ours;
-    const KNOBS: &'static [Knob] = &[group::CLAIM_MS, group::LOOK_MS];
+    const KNOBS: &'static [Knob] = &[group::CLAIM_MS, group::LOOK_MS, MAX_ATTEMPTS];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone(), redis: Redis::at(place).await? })
@@ -66,13 +67,22 @@ impl Lab for RedisStream {
 impl Queue for RedisStream {
     type Producer = StreamProducer;
     type Consumer = StreamConsumer;
+    type DeadLetters = DeadStream;
 
     async fn producer(&self) -> Result<StreamProducer> {
         Ok(StreamProducer { connection: self.redis.connect().await?, stream: stream(&self.place) })
     }
 
     async fn consumer(&self, prefetch: u16) -> Result<StreamConsumer> {
-        StreamConsumer::join(&self.place, &self.redis, prefetch).await
+        StreamConsumer::join(&self.place, &self.redis, prefetch, AttemptLimit::of(&self.place)).await
+    }
+
+    async fn dead_letters(&self) -> Result<DeadStream> {
+        let stream = stream(&self.place);
+        DeadStream::open(&self.place, &self.redis, move |transaction, body| {
+            transaction.cmd("XADD").arg(&stream).arg("*").arg("body").arg(body);
+        })
+        .await
     }
 }
 
@@ -97,7 +107,15 @@ impl Producer for StreamProducer {
     }
 }
 
-/// One consumer of the group; a receipt is the entry's identifier.
+/// An entry that was handed out and is not settled.
+#[derive(Clone)]
+pub struct PendingEntry {
+    id: String,
+    body: Bytes,
+    attempt: u32,
+}
+
+/// One consumer of the group; a receipt is the entry.
 pub struct StreamConsumer {
     group: Group,
     /// For `XREADGROUP`, which waits: a connection of its own.
@@ -107,6 +125,9 @@ pub struct StreamConsumer {
     /// Identifiers that wait to be acked or nacked together.
     acked: Vec<String>,
     nacked: Vec<String>,
+    /// Entries that wait to be put aside, each with the reason.
+    dead: Vec<(PendingEntry, &'static str)>,
+    limit: AttemptLimit,
     /// Entries that were read and not handed out yet, each with its attempt.
     taken: VecDeque<(Entry, u32)>,
     /// The request for more entries.
@@ -120,7 +141,12 @@ pub struct StreamConsumer {
 
 impl StreamConsumer {
     /// Also the receiving end of `pipeline/redis_stream.rs`.
-    pub(crate) async fn join(place: &Place, redis: &Redis, prefetch: u16) -> Result<Self> {
+    pub(crate) async fn join(
+        place: &Place,
+        redis: &Redis,
+        prefetch: u16,
+        limit: AttemptLimit,
+    ) -> Result<Self> {
         let (mut connection, stream) = (redis.connect().await?, stream(place));
         // From `0`: a queue also delivers what came before its first consumer.
         let mut create = redis::cmd("XGROUP");
@@ -134,6 +160,8 @@ impl StreamConsumer {
             acks: Pipelines::new(connection),
             acked: Vec::new(),
             nacked: Vec::new(),
+            dead: Vec::new(),
+            limit,
             taken: VecDeque::new(),
             request: ResumableRequest::none(),
             held: 0,
@@ -158,7 +186,24 @@ impl StreamConsumer {
             let claim = pipeline.cmd("XCLAIM").arg(stream).arg(GROUP).arg(consumer).arg(0);
             claim.arg(std::mem::take(&mut self.nacked)).arg("IDLE").arg(*claim_ms).arg("JUSTID");
         }
+        if !self.dead.is_empty() {
+            // All or nothing: no entry may vanish in between, nor stay in both streams.
+            pipeline.atomic();
+            let dead = dead::dead(&self.place);
+            for (entry, reason) in self.dead.drain(..) {
+                dead::bury(&mut pipeline, &dead, &entry.body, entry.attempt, reason);
+                pipeline.cmd("XACK").arg(stream).arg(GROUP).arg(&entry.id);
+                pipeline.cmd("XDEL").arg(stream).arg(&entry.id);
+            }
+        }
         if pipeline.is_empty() { Ok(()) } else { self.acks.put(pipeline) }
+    }
+
+    /// An entry that has failed too often.
+    async fn put_aside(&mut self, entry: PendingEntry, reason: &'static str) -> Result<()> {
+        self.held -= 1;
+        self.dead.push((entry, reason));
+        if self.dead.len() >= ACKS { self.write_acks().await } else { Ok(()) }
     }
 }
 
@@ -189,18 +234,25 @@ async fn take(
 
 impl Consumer for StreamConsumer {
     type Item = Bytes;
-    type Receipt = String;
+    type Receipt = PendingEntry;
 
-    async fn next(&mut self) -> Result<Option<Delivery<Bytes, String>>> {
+    async fn next(&mut self) -> Result<Option<Delivery<Bytes, PendingEntry>>> {
         loop {
             if let Some((mut entry, attempt)) = self.taken.pop_front() {
-                if let Some(item) = entry.take("body") {
-                    return Ok(Some(Delivery { item, attempt, receipt: entry.id }));
+                if let Some(body) = entry.take("body") {
+                    let failed = attempt.saturating_sub(1);
+                    let pending = PendingEntry { id: entry.id, body: body.clone(), attempt };
+                    if self.limit.is_reached(failed) {
+                        // Its last consumer has gone. (A nack would have put it aside.)
+                        self.put_aside(PendingEntry { attempt: failed, ..pending }, UNSETTLED).await?;
+                        continue;
+                    }
+                    return Ok(Some(Delivery { item: body, attempt, receipt: pending }));
                 }
                 // Another program appended it, or somebody deleted it: there is nothing to deliver,
                 // and it would come again.
                 self.place.message_skipped("an entry without the field `body`");
-                self.ack(entry.id).await?;
+                self.ack(PendingEntry { id: entry.id, body: Bytes::new(), attempt }).await?;
                 continue;
             }
             self.write_acks().await?;
@@ -216,15 +268,18 @@ impl Consumer for StreamConsumer {
         }
     }
 
-    async fn ack(&mut self, receipt: String) -> Result<()> {
+    async fn ack(&mut self, receipt: PendingEntry) -> Result<()> {
         self.held -= 1;
-        self.acked.push(receipt);
+        self.acked.push(receipt.id);
         if self.acked.len() >= ACKS { self.write_acks().await } else { Ok(()) }
     }
 
-    async fn nack(&mut self, receipt: String) -> Result<()> {
+    async fn nack(&mut self, receipt: PendingEntry) -> Result<()> {
+        if self.limit.is_reached(receipt.attempt) {
+            return self.put_aside(receipt, NACKED).await;
+        }
         self.held -= 1;
-        self.nacked.push(receipt);
+        self.nacked.push(receipt.id);
         if self.nacked.len() >= ACKS { self.write_acks().await } else { Ok(()) }
     }
 

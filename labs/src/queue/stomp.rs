@@ -2,8 +2,10 @@
 //!
 //! Wire: the producer writes SEND frames to `/queue/PLACE` with `persistent:true` and `receipt`.
 //! The consumer subscribes with `ack:client-individual` and `prefetch-count`, which bounds its
-//! unacked deliveries, and answers each MESSAGE with ACK or NACK. (`remove` deletes the queue over
-//! AMQP, because STOMP cannot.)
+//! unacked deliveries, and answers each MESSAGE with ACK. One that has failed is sent again, behind
+//! the others, with a count of its own (`stomp/retry.rs`); after `max-attempts` failures it goes to
+//! `/queue/PLACE.dead` instead. (Deleting a queue, and reading the dead letters without taking them,
+//! is done over AMQP, because STOMP cannot.)
 //!
 //! Confirms: a message with the RECEIPT of its SEND, which comes when the message is on disk. Every
 //! SEND asks for its own receipt, because of two messages the later may be on disk first.
@@ -16,18 +18,26 @@
 //! Loses: messages that were not confirmed when the producer died; a confirmed message whose queue
 //! somebody had deleted, because STOMP has no `mandatory`, and the receipt comes even then. A cut
 //! connection loses nothing; what was not confirmed or not acked then comes again, and may come
-//! twice. A message that comes again has `redelivered:true`, and its attempt is 2.
+//! twice.
 //!
 //! Run it: `just lab queue-stomp`. Watch it: `rabbitmqctl list_stomp_connections`.
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
+use lapin::types::FieldTable;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
-use crate::queue::{Consumer, Delivery, Producer, Queue};
-use crate::wire::amqp;
-use crate::wire::stomp::{self, Command, ConsumerConnection, Frame, ProducerConnection};
+use crate::queue::rabbitmq::dead::{self, DeadQueue};
+use crate::queue::{MAX_ATTEMPTS, Producer, Queue};
+use crate::wire::amqp::{self, AmqpConnection};
+use crate::wire::stomp::{self, Command, ProducerConnection};
+pub use consumer::QueueConsumer;
+pub(crate) use consumer::attempt_and_receipt;
+pub use retry::{RetryConsumer, UnsettledMessage};
+
+mod consumer;
+mod retry;
 
 /// 0 leaves the header out: `persistent:false` would ask for a queue that is not durable.
 const PERSISTENT: Knob = Knob::new(
@@ -53,7 +63,7 @@ impl Lab for Stomp {
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
     const RECOVERY: Recovery = Recovery::Ours;
-    const KNOBS: &'static [Knob] = &[PERSISTENT, IN_FLIGHT];
+    const KNOBS: &'static [Knob] = &[PERSISTENT, IN_FLIGHT, MAX_ATTEMPTS];
 
     /// STOMP cannot declare a queue: RabbitMQ creates it for the first who sends or subscribes.
     async fn open(place: &Place) -> Result<Self> {
@@ -62,13 +72,15 @@ impl Lab for Stomp {
 
     /// Over AMQP: STOMP cannot delete a queue.
     async fn remove(place: &Place) -> Result<()> {
-        amqp::delete_queue(place, &place.name()).await
+        amqp::delete_queue(place, &place.name()).await?;
+        amqp::delete_queue(place, &dead::dead(place)).await
     }
 }
 
 impl Queue for Stomp {
     type Producer = QueueProducer;
-    type Consumer = QueueConsumer;
+    type Consumer = RetryConsumer;
+    type DeadLetters = DeadQueue;
 
     async fn producer(&self) -> Result<QueueProducer> {
         Ok(QueueProducer {
@@ -80,8 +92,16 @@ impl Queue for Stomp {
         })
     }
 
-    async fn consumer(&self, prefetch: u16) -> Result<QueueConsumer> {
-        QueueConsumer::join(&self.place, prefetch).await
+    async fn consumer(&self, prefetch: u16) -> Result<RetryConsumer> {
+        RetryConsumer::join(&self.place, prefetch, self.place.knob(PERSISTENT) > 0).await
+    }
+
+    /// Over AMQP, which can read a message and put it back. A message that is returned needs its queue.
+    async fn dead_letters(&self) -> Result<DeadQueue> {
+        let connection = AmqpConnection::open(&self.place).await?;
+        amqp::declare_queue(&connection.channel, &self.place.name(), FieldTable::default()).await?;
+        connection.close().await?;
+        DeadQueue::open(&self.place, 0).await
     }
 }
 
@@ -111,60 +131,4 @@ impl Producer for QueueProducer {
     async fn close(self) -> Result<()> {
         self.connection.close().await
     }
-}
-
-/// Subscribed with acks; a receipt is the MESSAGE's `ack` header.
-pub struct QueueConsumer {
-    connection: ConsumerConnection,
-}
-
-impl QueueConsumer {
-    /// Also the receiving end of `pipeline/stomp.rs`.
-    pub(crate) async fn join(place: &Place, prefetch: u16) -> Result<Self> {
-        let prefetch = prefetch.max(1);
-        let (queue, count) = (stomp::queue(place), prefetch.to_string());
-        let mut connection = ConsumerConnection::open(place, prefetch).await?;
-        let subscribe = [
-            ("destination", queue.as_str()),
-            ("ack", "client-individual"),
-            ("prefetch-count", &count),
-            ("id", "0"),
-        ];
-        connection.request(Command::Subscribe, &subscribe).await.context("cannot subscribe")?;
-        Ok(Self { connection })
-    }
-}
-
-impl Consumer for QueueConsumer {
-    type Item = Bytes;
-    type Receipt = String;
-
-    async fn next(&mut self) -> Result<Option<Delivery<Bytes, String>>> {
-        let message = self.connection.next().await?;
-        let (attempt, receipt) = attempt_and_receipt(&message)?;
-        Ok(Some(Delivery { item: message.body, attempt, receipt }))
-    }
-
-    async fn ack(&mut self, receipt: String) -> Result<()> {
-        self.connection.settle(Command::Ack, receipt).await
-    }
-
-    async fn nack(&mut self, receipt: String) -> Result<()> {
-        self.connection.settle(Command::Nack, receipt).await
-    }
-
-    async fn flush(&mut self) -> Result<()> {
-        self.connection.flush().await
-    }
-
-    async fn close(self) -> Result<()> {
-        self.connection.close().await
-    }
-}
-
-/// Which attempt a MESSAGE is, and the receipt that settles it: its `ack` header.
-pub(crate) fn attempt_and_receipt(message: &Frame) -> Result<(u32, String)> {
-    let redelivered = message.header("redelivered").is_some_and(|redelivered| redelivered == "true");
-    let receipt = message.header("ack").context("a MESSAGE that cannot be acked")?;
-    Ok((if redelivered { 2 } else { 1 }, receipt.into_owned()))
 }

@@ -77,6 +77,7 @@ impl<L: Queue> Queue for Recovering<L> {
     const CONFIRMED: Confirmed = L::CONFIRMED;
     type Producer = RecoveringProducer<L>;
     type Consumer = RecoveringConsumer<Role<L, AsConsumer>>;
+    type DeadLetters = L::DeadLetters;
 
     async fn producer(&self) -> Result<RecoveringProducer<L>> {
         let end = self.lab.producer().await?;
@@ -86,6 +87,11 @@ impl<L: Queue> Queue for Recovering<L> {
     async fn consumer(&self, prefetch: u16) -> Result<Self::Consumer> {
         let end = self.lab.consumer(prefetch).await?;
         Ok(RecoveringConsumer::new(Role::new(&self.place, AsConsumer { prefetch }), end))
+    }
+
+    /// The lab's own: whoever looks at them by hand can look again.
+    async fn dead_letters(&self) -> Result<L::DeadLetters> {
+        self.lab.dead_letters().await
     }
 }
 

@@ -41,7 +41,8 @@ pub(super) async fn no_queues_and_exchanges(site: &Site) -> Result<()> {
     let place = site.place();
     let parts = ["tasks", "results", "control"].map(|part| place.namespace(part).name());
     let subscribers = durable::IDS.map(|id| format!("{}.{id}", place.name()));
-    for name in std::iter::once(place.name()).chain(parts).chain(subscribers) {
+    let dead = format!("{}.dead", place.name());
+    for name in [place.name(), dead].into_iter().chain(parts).chain(subscribers) {
         let passive = QueueDeclareOptions { passive: true, ..Default::default() };
         // A failed question closes its channel.
         let channel = connection.create_channel().await?;

@@ -28,6 +28,7 @@ mod pipeline;
 mod place;
 mod pubsub;
 mod queue;
+mod queue_dead;
 mod queue_kept;
 mod redis_stream;
 mod reqrep;

@@ -19,6 +19,7 @@ use super::hostile::{self, Listener};
 use super::in_flight::in_flight;
 use super::killed::{consumer_killed, producer_killed};
 use super::place::Site;
+use super::queue_dead::dead;
 use super::queue_kept::durable;
 use super::stream::{self, END, Rx, Stream, Tx, each_once, message, number};
 use super::{Promise, foreign, promises};
@@ -33,7 +34,8 @@ const NOTHING: Duration = Duration::from_millis(250);
 
 pub(super) fn promises<L: Queue>() -> Vec<Promise> {
     let mut promises = stream::promises::<Line<L>>("");
-    promises.extend(promises![L: in_flight, confirmed, once, prefetch, ack, nack, redelivered, returns]);
+    promises
+        .extend(promises![L: in_flight, confirmed, once, prefetch, ack, nack, redelivered, returns, dead]);
     promises.extend(foreign::queue::<L>());
     if hostile::listens::<L>() {
         const LISTENER: Listener = Listener { foreign: b"Zzz", socket: b"DEALER" };

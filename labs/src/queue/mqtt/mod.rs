@@ -6,7 +6,8 @@
 //! broker puts each message into one session, sends a consumer at most its *receive maximum* of
 //! unacknowledged messages, and deletes a message when the consumer acknowledges it (PUBACK). MQTT
 //! has no nack: the consumer publishes the message again, with its attempt in a user property, and
-//! then acknowledges it.
+//! then acknowledges it. A message that has failed `max-attempts` times becomes a retained one at
+//! `PLACE/dead/ID` instead (`dead.rs`).
 //!
 //! Confirms: a message when the broker has put it into a session (PUBACK), whether its consumer is
 //! there or not. Without any session, the broker drops the message and says so, which is an error.
@@ -26,14 +27,17 @@
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 
-use crate::lab::{Broker, BrokerFeature, Guarantee, Join, Lab, Overload, Place, Recovery};
-use crate::queue::{Consumer, Delivery, Producer, Queue};
+use crate::lab::{Broker, BrokerFeature, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
+use crate::queue::{AttemptLimit, Consumer, Delivery, MAX_ATTEMPTS, NACKED, Producer, Queue, UNSETTLED};
 use crate::wire::mqtt::packet::Publish;
 use crate::wire::mqtt::{MqttConnection, QoS, UnackedLimit};
 
+mod dead;
 mod layout;
 pub(super) mod sessions;
 
+pub use dead::RetainedLetters;
+use dead::put_aside;
 use layout::{FREE, attempt, connect, publication, shared_filter, skip};
 use sessions::SessionWatch;
 
@@ -50,6 +54,7 @@ impl Lab for Mqtt {
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
     const RECOVERY: Recovery = Recovery::Ours;
+    const KNOBS: &'static [Knob] = &[MAX_ATTEMPTS];
 
     /// Makes sure that there is a session for what is published before a consumer is there.
     async fn open(place: &Place) -> Result<Self> {
@@ -65,6 +70,7 @@ impl Lab for Mqtt {
 impl Queue for Mqtt {
     type Producer = TopicProducer;
     type Consumer = SessionConsumer;
+    type DeadLetters = RetainedLetters;
 
     async fn producer(&self) -> Result<TopicProducer> {
         TopicProducer::connect(&self.place, QoS::AtLeastOnce).await
@@ -72,6 +78,10 @@ impl Queue for Mqtt {
 
     async fn consumer(&self, prefetch: u16) -> Result<SessionConsumer> {
         SessionConsumer::join(&self.place, prefetch, QoS::AtLeastOnce).await
+    }
+
+    async fn dead_letters(&self) -> Result<RetainedLetters> {
+        Ok(RetainedLetters::open(&self.place, QoS::AtLeastOnce))
     }
 }
 
@@ -110,6 +120,12 @@ pub struct SessionConsumer {
     /// A message that cannot be handed out. It is acknowledged before the next one is read, so that
     /// it does not come again.
     skipped: Option<Publish>,
+    /// A message that has failed too often, and how often. It is put aside and acknowledged before the
+    /// next one is read.
+    dead: Option<(Publish, u32)>,
+    /// How many were put aside: the next one's number.
+    buried: u64,
+    limit: AttemptLimit,
     /// The session's name.
     id: String,
     watch: SessionWatch,
@@ -126,17 +142,34 @@ impl SessionConsumer {
         takeover.free_abandoned().await?;
         // Only now: the messages of a session that is taken over go to the shared subscription.
         takeover.take_over_free().await?;
-        let (place, unacked) = (place.clone(), UnackedLimit::new(prefetch));
+        let (limit, place, unacked) = (AttemptLimit::of(place), place.clone(), UnackedLimit::new(prefetch));
         Ok(Self {
             connection,
             unacked,
             place,
             qos,
             skipped: None,
+            dead: None,
+            buried: 0,
+            limit,
             id,
             watch: takeover.watch(),
             closed: false,
         })
+    }
+}
+
+impl SessionConsumer {
+    /// Puts aside what has failed too often. Cancel-safe: what is not finished is done again, under
+    /// the same id.
+    async fn bury(&mut self) -> Result<()> {
+        let Some((message, failed)) = &self.dead else { return Ok(()) };
+        let (client, id) = (&self.connection.client, format!("{}-{:06}", self.id, self.buried));
+        put_aside(&self.place, client, &id, message.payload.clone(), (*failed, UNSETTLED)).await?;
+        client.ack(message).await?;
+        self.buried += 1;
+        self.dead = None;
+        Ok(())
     }
 }
 
@@ -162,6 +195,7 @@ impl Consumer for SessionConsumer {
                 self.connection.client.ack(message).await?;
                 self.skipped = None;
             }
+            self.bury().await?;
             self.unacked.room().await;
             let message = tokio::select! {
                 biased;
@@ -169,6 +203,10 @@ impl Consumer for SessionConsumer {
                 failed = self.watch.failed() => return Err(failed),
             };
             if let Some(attempt) = attempt(&message) {
+                if self.limit.is_reached(attempt - 1) {
+                    self.dead = Some((message, attempt - 1));
+                    continue;
+                }
                 self.unacked.add();
                 let item = message.payload.clone();
                 return Ok(Some(Delivery { item, attempt, receipt: UnackedMessage(message, attempt) }));
@@ -185,8 +223,15 @@ impl Consumer for SessionConsumer {
 
     /// Published again, then acknowledged: a crash in between doubles it.
     async fn nack(&mut self, UnackedMessage(message, attempt): UnackedMessage) -> Result<()> {
-        let again = publication(&self.place, self.qos, message.payload.clone(), attempt.saturating_add(1));
-        self.connection.client.publish_confirmed(again).await.context("cannot give it back")?;
+        let (client, body) = (&self.connection.client, message.payload.clone());
+        if self.limit.is_reached(attempt) {
+            let id = format!("{}-{:06}", self.id, self.buried);
+            self.buried += 1;
+            put_aside(&self.place, client, &id, body, (attempt, NACKED)).await?;
+        } else {
+            let again = publication(&self.place, self.qos, body, attempt.saturating_add(1));
+            client.publish_confirmed(again).await.context("cannot give it back")?;
+        }
         self.unacked.remove();
         self.connection.client.ack(&message).await
     }

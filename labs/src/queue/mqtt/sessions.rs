@@ -18,10 +18,12 @@ use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::dead;
 use super::layout::{
     FREE, HELD, attempt, connect, entry, id_of, list, publication, session, shared_filter, skip,
 };
 use crate::lab::Place;
+use crate::queue::{AttemptLimit, UNSETTLED};
 use crate::recovery::disconnected;
 use crate::wire::mqtt::{ConnectSettings, MqttConnection, Publication, QoS, end_session, topic};
 
@@ -66,7 +68,7 @@ pub(in crate::queue) async fn remove(place: &Place) -> Result<()> {
     loop {
         let listed = listed(place).await?;
         if listed.is_empty() {
-            return Ok(());
+            return dead::clear_all(place).await;
         }
         let connection = MqttConnection::connect(place).await?;
         for id in listed {
@@ -240,7 +242,7 @@ impl Drop for SessionWatch {
 
 /// Publishes again all that waits in a session, and ends it.
 async fn take_over(place: &Place, id: &str, qos: QoS) -> Result<()> {
-    let mut old = connect(place, id, MOVING).await?;
+    let (limit, mut old) = (AttemptLimit::of(place), connect(place, id, MOVING).await?);
     list(place, &old.client, id, HELD).await?;
     if old.resumed {
         old.client.unsubscribe(&shared_filter(place)).await?;
@@ -262,6 +264,13 @@ async fn take_over(place: &Place, id: &str, qos: QoS) -> Result<()> {
                     ended = true;
                     old.client.ack(&waited).await?;
                 } else if let Some(attempt) = attempt(&waited) {
+                    if limit.is_reached(attempt - 1) {
+                        // Its consumer has gone at the last attempt.
+                        let (body, why) = (waited.payload.clone(), (attempt - 1, UNSETTLED));
+                        dead::put_aside(place, &old.client, &new_id(), body, why).await?;
+                        old.client.ack(&waited).await?;
+                        continue;
+                    }
                     let again = publication(place, qos, waited.payload.clone(), attempt);
                     moving.push_back((old.client.publish_to_confirm(again).await?, waited));
                 } else {

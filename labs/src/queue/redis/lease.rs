@@ -1,19 +1,66 @@
 //! The lists of a queue on Redis, and the lease by which a consumer keeps its
 //! own: a key that expires unless it is renewed. Whoever finds a consumer
-//! without one puts the items of that consumer back.
+//! without one puts the items of that consumer back, or aside: their attempt has failed.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use tokio::task::JoinHandle;
 
+use super::dead::dead;
 use crate::lab::Place;
+use crate::queue::{AttemptLimit, UNSETTLED};
+
+/// Moves up to 256 items from a consumer's list to those to be delivered again, in their order,
+/// each with its next attempt in front; one that has failed too often goes to the dead letters. A
+/// script, because `LMOVE` cannot change an item on its way: Redis runs it whole or not at all, and
+/// several may do this at once. Returns how many items it has moved.
+///
+/// `KEYS`: the list, those to be delivered again, the dead letters. `ARGV`: 1 where the list's items
+/// have their attempt in front; the limit, 0 for none; the reason.
+const PUT_BACK: &str = "
+local moved = 0
+while moved < 256 do
+    local item = redis.call('RPOP', KEYS[1])
+    if not item then break end
+    local attempt, body = 1, item
+    if ARGV[1] == '1' then
+        local space = string.find(item, ' ', 1, true)
+        attempt = space and tonumber(string.sub(item, 1, space - 1))
+        body = space and string.sub(item, space + 1)
+    end
+    local limit = tonumber(ARGV[2])
+    if not attempt then
+        redis.call('LPUSH', KEYS[2], item)
+    elseif limit > 0 and attempt >= limit then
+        redis.call('XADD', KEYS[3], '*', 'body', body, 'attempts', attempt, 'reason', ARGV[3])
+    else
+        redis.call('LPUSH', KEYS[2], (attempt + 1) .. ' ' .. body)
+    end
+    moved = moved + 1
+end
+return moved
+";
 
 /// The list of items not yet taken.
 pub(crate) fn queue(place: &Place) -> String {
     format!("{}:queue", place.name())
+}
+
+/// An item as it is on the list of those to be delivered again: which attempt the next one is, a
+/// space, the body.
+pub(super) fn to_deliver_again(attempt: u32, body: &[u8]) -> Vec<u8> {
+    [attempt.to_string().as_bytes(), b" ", body].concat()
+}
+
+/// The attempt and the body of such an item. `None` if no lab wrote it.
+pub(super) fn without_attempt(entry: &Bytes) -> Option<(u32, Bytes)> {
+    let space = entry.iter().position(|byte| *byte == b' ')?;
+    let attempt = std::str::from_utf8(&entry[..space]).ok()?.parse().ok().filter(|attempt| *attempt > 1)?;
+    Some((attempt, entry.slice(space + 1..)))
 }
 
 /// The keys of a queue, as one consumer sees them.
@@ -22,11 +69,16 @@ pub(crate) struct Lists {
     place: String,
     me: String,
     /// Items not yet taken.
-    pub(crate) queue: String,
-    /// Items to be delivered again.
-    pub(crate) again: String,
-    /// Items this consumer has taken and not settled.
-    pub(crate) own: String,
+    pub(super) queue: String,
+    /// Items to be delivered again, each with its attempt in front.
+    pub(super) again: String,
+    /// Items this consumer has taken from the queue and not settled.
+    pub(super) own: String,
+    /// Items that it has taken from those to be delivered again, and not settled.
+    pub(super) own_again: String,
+    /// The dead letters.
+    pub(super) dead: String,
+    pub(super) limit: AttemptLimit,
 }
 
 impl Lists {
@@ -34,6 +86,7 @@ impl Lists {
     pub(crate) async fn join(
         place: &Place,
         lease: Duration,
+        limit: AttemptLimit,
         mut redis: MultiplexedConnection,
     ) -> Result<(Self, Lease)> {
         let name = place.name();
@@ -43,7 +96,10 @@ impl Lists {
         let lists = Self {
             queue: queue(place),
             again: format!("{name}:again"),
-            own: format!("{name}:held:{number}"),
+            own: held(&name, number, ""),
+            own_again: held(&name, number, AGAIN),
+            dead: dead(place),
+            limit,
             me: number.to_string(),
             place: name,
         };
@@ -85,16 +141,15 @@ impl Lists {
         Ok(())
     }
 
-    /// Moves, in their order, the items on a consumer's list to those to be
-    /// delivered again. Several may do this at once: each item moves once.
+    /// Puts back the items on a consumer's lists. Several may do this at once: each item moves once.
     async fn put_back(&self, redis: &mut MultiplexedConnection, consumer: &str) -> RedisResult<()> {
-        let held = format!("{}:held:{consumer}", self.place);
-        loop {
-            let mut back = redis::cmd("LMOVE");
-            back.arg(&held).arg(&self.again).arg("RIGHT").arg("LEFT");
-            if back.query_async::<Option<Vec<u8>>>(redis).await?.is_none() {
-                break;
-            }
+        let limit = self.limit.get().unwrap_or(0);
+        // Those that were redeliveries already come first, as they did before.
+        for (suffix, counted) in [("", 0), (AGAIN, 1)] {
+            let mut back = redis::cmd("EVAL");
+            back.arg(PUT_BACK).arg(3).arg(held(&self.place, consumer, suffix)).arg(&self.again);
+            back.arg(&self.dead).arg(counted).arg(limit).arg(UNSETTLED);
+            while back.query_async::<usize>(redis).await? > 0 {}
         }
         let mut pipeline = redis::pipe();
         pipeline.cmd("DEL").arg(self.alive(consumer));
@@ -111,11 +166,35 @@ impl Lists {
     }
 }
 
+/// How the name of the list ends that a consumer's redeliveries are on.
+const AGAIN: &str = ":again";
+
+/// The list of a consumer's items.
+fn held(place: &str, consumer: impl std::fmt::Display, suffix: &str) -> String {
+    format!("{place}:held:{consumer}{suffix}")
+}
+
 /// Renewed until it is dropped; the items stay the consumer's until it expires.
 pub(crate) struct Lease(JoinHandle<()>);
 
 impl Drop for Lease {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_has_its_attempt_in_front() {
+        for (attempt, body) in [(2, &b"task"[..]), (u32::MAX, b" 3 \0\xff"), (7, b"")] {
+            let item = Bytes::from(to_deliver_again(attempt, body));
+            assert_eq!(without_attempt(&item), Some((attempt, Bytes::from(body))));
+        }
+        for foreign in ["", "task", "many tasks", "1 task", "-2 task", "4294967296 task", " task"] {
+            assert_eq!(without_attempt(&Bytes::from(foreign)), None, "{foreign}");
+        }
     }
 }

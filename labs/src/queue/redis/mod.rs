@@ -4,7 +4,8 @@
 //! head of the queue to a list of its own in one step (`LMOVE`; `BLMOVE` waits), and an ack removes
 //! it there (`LREM`). Each consumer renews a key that expires: its lease. When the key is gone, the
 //! other consumers move the items of that consumer to a second list, of items to be delivered
-//! again; a nack moves an item there, too.
+//! again; a nack moves an item there, too. There an item has its next attempt in front (`2 task`).
+//! One that has failed `max-attempts` times goes to the stream `PLACE:dead` instead (`XADD`).
 //!
 //! Confirms: a message when Redis has answered its `RPUSH`. Acks are batched, up to 128 commands,
 //! until a `flush` or until no delivery waits.
@@ -17,11 +18,12 @@
 //! Loses: messages that were not confirmed when the producer died. Without `appendonly yes`,
 //! everything when Redis dies; with `appendfsync everysec` (its default), what it confirmed while
 //! the disk was too busy to write it. A cut connection loses nothing; what was not confirmed or not
-//! acked then comes again, and may come twice. An item that comes again has attempt 2, however
-//! often. The items of a consumer that stalls for longer than its lease may be handled twice, too.
+//! acked then comes again, and may come twice. The items of a consumer that stalls for longer than
+//! its lease may be handled twice, too.
 //!
 //! Run it: `just lab queue-redis`. Watch it: `redis-cli LLEN PLACE:queue`.
 
+pub(crate) mod dead;
 mod lease;
 
 use std::collections::VecDeque;
@@ -33,10 +35,11 @@ use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisResult};
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
-use crate::queue::{Consumer, Delivery, Producer, Queue};
+use crate::queue::{AttemptLimit, Consumer, Delivery, MAX_ATTEMPTS, NACKED, Producer, Queue};
 use crate::wire::redis::{self as wire, Pipelines, Redis, ResumableRequest};
+pub use dead::DeadStream;
 pub(crate) use lease::queue;
-use lease::{Lease, Lists};
+use lease::{Lease, Lists, to_deliver_again, without_attempt};
 
 /// Commands that settle items, in one pipeline: an ack is one command, a nack is two.
 const ACKS: usize = 128;
@@ -60,7 +63,7 @@ impl Lab for RedisList {
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
     const RECOVERY: Recovery = Recovery::Ours;
-    const KNOBS: &'static [Knob] = &[LEASE_MS, WAIT_MS];
+    const KNOBS: &'static [Knob] = &[LEASE_MS, WAIT_MS, MAX_ATTEMPTS];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self { place: place.clone(), redis: Redis::at(place).await? })
@@ -74,13 +77,22 @@ impl Lab for RedisList {
 impl Queue for RedisList {
     type Producer = ListProducer;
     type Consumer = ListConsumer;
+    type DeadLetters = DeadStream;
 
     async fn producer(&self) -> Result<ListProducer> {
         Ok(ListProducer { connection: self.redis.connect().await?, queue: lease::queue(&self.place) })
     }
 
     async fn consumer(&self, prefetch: u16) -> Result<ListConsumer> {
-        ListConsumer::join(&self.place, &self.redis, prefetch).await
+        ListConsumer::join(&self.place, &self.redis, prefetch, AttemptLimit::of(&self.place)).await
+    }
+
+    async fn dead_letters(&self) -> Result<DeadStream> {
+        let queue = lease::queue(&self.place);
+        DeadStream::open(&self.place, &self.redis, move |transaction, body| {
+            transaction.cmd("RPUSH").arg(&queue).arg(body);
+        })
+        .await
     }
 }
 
@@ -105,8 +117,16 @@ impl Producer for ListProducer {
     }
 }
 
-/// Moves items to a list of its own, and removes each when it is acked; a receipt is the item's
-/// body.
+/// An item that was taken and is not settled.
+#[derive(Clone)]
+pub struct TakenItem {
+    /// As it is on our list: of a redelivery, with its attempt in front.
+    entry: Bytes,
+    body: Bytes,
+    attempt: u32,
+}
+
+/// Moves items to a list of its own, and removes each when it is acked; a receipt is the item.
 pub struct ListConsumer {
     lists: Lists,
     /// For `BLMOVE`, which waits: a connection of its own.
@@ -115,24 +135,31 @@ pub struct ListConsumer {
     acks: Pipelines,
     /// Acks that wait to be sent together.
     settled: Pipeline,
-    /// Items on our list that were not handed out yet, with their attempt.
-    taken: VecDeque<(Vec<u8>, u32)>,
+    /// Items on our lists that were not handed out yet, and whether each is a redelivery.
+    taken: VecDeque<(Vec<u8>, bool)>,
     /// The request for more items.
-    request: ResumableRequest<Vec<(Vec<u8>, u32)>>,
-    /// Items on our list: handed out and unsettled, or about to be.
+    request: ResumableRequest<Vec<(Vec<u8>, bool)>>,
+    /// Items on our lists: handed out and unsettled, or about to be.
     held: usize,
     prefetch: usize,
     /// How many items came the last time: a quiet queue is not asked for hundreds.
     came: usize,
     wait: Duration,
     lease: Lease,
+    place: Place,
 }
 
 impl ListConsumer {
-    pub(crate) async fn join(place: &Place, redis: &Redis, prefetch: u16) -> Result<Self> {
+    /// Also the receiving end of `pipeline/redis.rs`.
+    pub(crate) async fn join(
+        place: &Place,
+        redis: &Redis,
+        prefetch: u16,
+        limit: AttemptLimit,
+    ) -> Result<Self> {
         let ms = |knob| Duration::from_millis(place.knob(knob).max(1) as u64);
         let shared = redis.connect().await?;
-        let (lists, lease) = Lists::join(place, ms(LEASE_MS), shared.clone()).await?;
+        let (lists, lease) = Lists::join(place, ms(LEASE_MS), limit, shared.clone()).await?;
         Ok(Self {
             lists,
             connection: redis.connect_to_wait().await?,
@@ -145,7 +172,15 @@ impl ListConsumer {
             came: 0,
             wait: ms(WAIT_MS),
             lease,
+            place: place.clone(),
         })
+    }
+
+    /// The commands that remove an item from our list.
+    fn remove(&mut self, entry: &[u8], again: bool) {
+        let own = if again { &self.lists.own_again } else { &self.lists.own };
+        // `LREM` removes the first item with this body: of two alike, either will do.
+        self.settled.cmd("LREM").arg(own).arg(1).arg(entry);
     }
 
     async fn write_acks(&mut self) -> Result<()> {
@@ -157,40 +192,53 @@ impl ListConsumer {
     }
 }
 
-/// Up to `count` items, each with its attempt: first one of those to be delivered again, then
-/// new ones, in one pipeline; waits only for new ones.
+/// Up to `count` items: first one of those to be delivered again (`true`), then new ones, in one
+/// pipeline; waits only for new ones.
 async fn take(
     mut redis: MultiplexedConnection,
     lists: Lists,
     count: usize,
     wait: Duration,
-) -> RedisResult<Vec<(Vec<u8>, u32)>> {
+) -> RedisResult<Vec<(Vec<u8>, bool)>> {
     let mut moves = redis::pipe();
-    for from in std::iter::once(&lists.again).chain(std::iter::repeat_n(&lists.queue, count - 1)) {
-        moves.cmd("LMOVE").arg(from).arg(&lists.own).arg("LEFT").arg("RIGHT");
+    moves.cmd("LMOVE").arg(&lists.again).arg(&lists.own_again).arg("LEFT").arg("RIGHT");
+    for _ in 1..count {
+        moves.cmd("LMOVE").arg(&lists.queue).arg(&lists.own).arg("LEFT").arg("RIGHT");
     }
     let moved: Vec<Option<Vec<u8>>> = moves.query_async(&mut redis).await?;
-    let attempts = std::iter::once(2).chain(std::iter::repeat(1));
+    let again = std::iter::once(true).chain(std::iter::repeat(false));
     let mut taken: Vec<_> =
-        moved.into_iter().zip(attempts).filter_map(|(item, n)| Some((item?, n))).collect();
+        moved.into_iter().zip(again).filter_map(|(item, again)| Some((item?, again))).collect();
     if taken.is_empty() {
         let mut next = redis::cmd("BLMOVE");
         next.arg(&lists.queue).arg(&lists.own).arg("LEFT").arg("RIGHT").arg(wait.as_secs_f64());
         let item: Option<Vec<u8>> = next.query_async(&mut redis).await?;
-        taken.extend(item.map(|item| (item, 1)));
+        taken.extend(item.map(|item| (item, false)));
     }
     Ok(taken)
 }
 
 impl Consumer for ListConsumer {
     type Item = Bytes;
-    type Receipt = Bytes;
+    type Receipt = TakenItem;
 
-    async fn next(&mut self) -> Result<Option<Delivery<Bytes, Bytes>>> {
+    async fn next(&mut self) -> Result<Option<Delivery<Bytes, TakenItem>>> {
         loop {
-            if let Some((item, attempt)) = self.taken.pop_front() {
-                let item = Bytes::from(item);
-                return Ok(Some(Delivery { receipt: item.clone(), item, attempt }));
+            if let Some((entry, again)) = self.taken.pop_front() {
+                let entry = Bytes::from(entry);
+                let (attempt, body) = match again.then(|| without_attempt(&entry)) {
+                    None => (1, entry.clone()),
+                    Some(Some((attempt, body))) => (attempt, body),
+                    Some(None) => {
+                        // Another program pushed it there. It would come again.
+                        self.place.message_skipped("an item to be delivered again without its attempt");
+                        self.held -= 1;
+                        self.remove(&entry, again);
+                        continue;
+                    }
+                };
+                let receipt = TakenItem { entry, body: body.clone(), attempt };
+                return Ok(Some(Delivery { item: body, attempt, receipt }));
             }
             self.write_acks().await?;
             // One of them is asked of the list of redeliveries, which is mostly empty.
@@ -207,20 +255,24 @@ impl Consumer for ListConsumer {
         }
     }
 
-    /// `LREM` removes the first item with this body: of two alike, either will do.
-    async fn ack(&mut self, receipt: Bytes) -> Result<()> {
+    async fn ack(&mut self, TakenItem { entry, attempt, .. }: TakenItem) -> Result<()> {
         self.held -= 1;
-        self.settled.cmd("LREM").arg(&self.lists.own).arg(1).arg(&receipt[..]);
+        self.remove(&entry, attempt > 1);
         if self.settled.len() >= ACKS { self.write_acks().await } else { Ok(()) }
     }
 
-    /// Back to the list of those to be delivered again.
-    async fn nack(&mut self, receipt: Bytes) -> Result<()> {
+    /// Back to the list of those to be delivered again, or to the dead letters.
+    async fn nack(&mut self, TakenItem { entry, body, attempt }: TakenItem) -> Result<()> {
         self.held -= 1;
         // Both or neither: the item may not vanish in between, nor double.
         self.settled.atomic();
-        self.settled.cmd("LREM").arg(&self.lists.own).arg(1).arg(&receipt[..]);
-        self.settled.cmd("RPUSH").arg(&self.lists.again).arg(&receipt[..]);
+        self.remove(&entry, attempt > 1);
+        if self.lists.limit.is_reached(attempt) {
+            dead::bury(&mut self.settled, &self.lists.dead, &body, attempt, NACKED);
+        } else {
+            let again = to_deliver_again(attempt.saturating_add(1), &body);
+            self.settled.cmd("RPUSH").arg(&self.lists.again).arg(again);
+        }
         if self.settled.len() >= ACKS { self.write_acks().await } else { Ok(()) }
     }
 
@@ -232,7 +284,7 @@ impl Consumer for ListConsumer {
     /// Puts back what is unsettled.
     async fn close(mut self) -> Result<()> {
         self.flush().await?;
-        // What was asked for may still come onto our list: wait, it is not long.
+        // What was asked for may still come onto our lists: wait, it is not long.
         if self.request.is_open() {
             self.request.resume_or(|| std::future::ready(Ok(Vec::new()))).await?;
         }

@@ -7,7 +7,7 @@
 //! the disk, which a power cut asks for, is up to `fsync`; if it does, it waits
 //! on a thread of its own, and the producer goes on delivering.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -21,9 +21,14 @@ use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefin
 
 use crate::lab::Place;
 use crate::place::state_folder;
+use crate::wire::peer_queue::Failure;
 
 const MESSAGES: TableDefinition<u64, &[u8]> = TableDefinition::new("messages");
+/// Messages that have failed: how often, and why the last time; of one that is not dead, no reason.
+const FAILED: TableDefinition<u64, (u32, &str)> = TableDefinition::new("failed");
 const ABOUT: TableDefinition<&str, u64> = TableDefinition::new("about");
+/// The name of a log's file.
+const LOG: &str = "log.redb";
 /// Pages kept in memory, bytes.
 const CACHE: usize = 32 << 20;
 /// Bodies kept until they are first asked for, bytes; others are read back.
@@ -37,29 +42,55 @@ pub(super) struct Log {
     pub(super) identity: u64,
     /// The number of the next message; none is used twice.
     pub(super) next: u64,
+    /// What the table of failures says: of dead letters, and of messages that are delivered again.
+    pub(super) failed: BTreeMap<u64, Failed>,
     fresh: HashMap<u64, Bytes>,
     fresh_bytes: usize,
 }
 
+/// A message that has failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failed {
+    pub(super) attempts: u32,
+    /// Of a dead letter.
+    pub(super) reason: Option<String>,
+}
+
+/// What one commit changes.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// Messages that get the next numbers.
+    pub(super) new: Vec<Bytes>,
+    /// Numbers of messages that are forgotten.
+    pub(super) settled: Vec<u64>,
+    /// Messages that have failed once more.
+    pub(super) failed: Vec<Failure>,
+}
+
 impl Log {
     /// Opens the role's log, or begins one; with the numbers of the messages
-    /// that are left in it.
+    /// that are left in it, without the dead letters.
     pub(super) fn open(place: &Place, fsync: bool) -> Result<(Self, Vec<u64>)> {
-        let folder = folder(place).join(plain(place.role()));
+        Self::open_in(&folder(place).join(plain(place.role())), fsync)
+    }
+
+    /// Opens the log in a folder, or begins one.
+    pub(super) fn open_in(folder: &Path, fsync: bool) -> Result<(Self, Vec<u64>)> {
         let about = || format!("cannot open the log in {}", folder.display());
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).with_context(about)?;
-        let path = folder.join("log.redb");
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(about)?;
+        let path = folder.join(LOG);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let file = file.with_context(about)?;
         file.try_lock().with_context(|| format!("{} is in use by another producer", path.display()))?;
         // A new file is only found after a power cut if its folder is on disk.
-        File::open(&folder).and_then(|folder| folder.sync_all()).with_context(about)?;
+        File::open(folder).and_then(|folder| folder.sync_all()).with_context(about)?;
         let store = Database::builder()
             .set_cache_size(CACHE)
             .create_with_backend(Disk { file, fsync })
             .with_context(about)?;
         let store = Arc::new(store);
-        let mut log = Self { store, fsync, identity: 0, next: 1, fresh: HashMap::new(), fresh_bytes: 0 };
+        let (failed, fresh) = (BTreeMap::new(), HashMap::new());
+        let mut log = Self { store, fsync, identity: 0, next: 1, failed, fresh, fresh_bytes: 0 };
         let left = log.read_what_is_left().with_context(about)?;
         Ok((log, left))
     }
@@ -72,23 +103,36 @@ impl Log {
             self.identity = identity.unwrap_or_else(|| RandomState::new().hash_one("a log"));
             about.insert("identity", self.identity)?;
             self.next = about.get("next")?.map_or(1, |value| value.value());
+            for row in writing.open_table(FAILED)?.iter()? {
+                let (id, failed) = row?;
+                let (attempts, reason) = failed.value();
+                let reason = (!reason.is_empty()).then(|| reason.to_owned());
+                self.failed.insert(id.value(), Failed { attempts, reason });
+            }
             let messages = writing.open_table(MESSAGES)?;
-            messages.iter()?.map(|row| Ok(row?.0.value())).collect::<Result<_>>()?
+            let ids = messages.iter()?.map(|row| Ok(row?.0.value())).collect::<Result<Vec<u64>>>()?;
+            ids.into_iter().filter(|id| self.dead(*id).is_none()).collect()
         };
         writing.commit()?;
         Ok(left)
     }
 
-    /// Appends messages, which get the next numbers, and forgets settled ones:
-    /// all of it, or, after an error, nothing. One commit at a time, and
+    /// What is noted of a dead letter.
+    pub(super) fn dead(&self, id: u64) -> Option<&Failed> {
+        self.failed.get(&id).filter(|failed| failed.reason.is_some())
+    }
+
+    /// Makes the changes: all of them, or, after an error, none. One commit at a time, and
     /// [`Log::wrote`] after it.
-    pub(super) fn commit(
-        &self,
-        new: Vec<Bytes>,
-        settled: Vec<u64>,
-    ) -> impl Future<Output = Result<()>> + Send + use<> {
+    pub(super) fn commit(&mut self, changes: Changes) -> impl Future<Output = Result<()>> + Send + use<> {
+        for Failure { id, attempts, reason, dead } in &changes.failed {
+            let reason = dead.then(|| (*reason).to_owned());
+            self.failed.insert(*id, Failed { attempts: *attempts, reason });
+        }
+        // Of most messages nothing is noted.
+        let noted = changes.settled.iter().copied().filter(|id| self.failed.remove(id).is_some()).collect();
         let (store, first, fsync) = (Arc::clone(&self.store), self.next, self.fsync);
-        let write = move || write(&store, first, &new, &settled).context("the log cannot be written");
+        let write = move || write(&store, first, &changes, noted).context("the log cannot be written");
         async move { if fsync { tokio::task::spawn_blocking(write).await? } else { write() } }
     }
 
@@ -115,21 +159,43 @@ impl Log {
     }
 }
 
-fn write(store: &Database, first: u64, new: &[Bytes], settled: &[u64]) -> Result<()> {
+fn write(store: &Database, first: u64, changes: &Changes, noted: Vec<u64>) -> Result<()> {
     let writing = store.begin_write()?;
     {
         let mut messages = writing.open_table(MESSAGES)?;
-        for (id, body) in (first..).zip(new) {
+        for (id, body) in (first..).zip(&changes.new) {
             messages.insert(id, &body[..])?;
         }
-        for id in settled {
+        for id in &changes.settled {
             messages.remove(id)?;
         }
-        if !new.is_empty() {
-            writing.open_table(ABOUT)?.insert("next", first + new.len() as u64)?;
+        if !changes.new.is_empty() {
+            writing.open_table(ABOUT)?.insert("next", first + changes.new.len() as u64)?;
+        }
+        if !changes.failed.is_empty() || !noted.is_empty() {
+            let mut failed = writing.open_table(FAILED)?;
+            for Failure { id, attempts, reason, dead } in &changes.failed {
+                failed.insert(id, (*attempts, if *dead { *reason } else { "" }))?;
+            }
+            for id in noted {
+                failed.remove(id)?;
+            }
         }
     }
     Ok(writing.commit()?)
+}
+
+/// The folders of the logs that a place has.
+pub(super) fn folders(place: &Place) -> Result<Vec<PathBuf>> {
+    let folder = folder(place);
+    let entries = match std::fs::read_dir(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(|| format!("cannot read {}", folder.display()))?,
+    };
+    let mut folders = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    folders.retain(|folder| folder.join(LOG).is_file());
+    folders.sort();
+    Ok(folders)
 }
 
 /// Removes the logs of every role of a place.
@@ -195,7 +261,8 @@ mod tests {
     fn commit(log: &mut Log, new: &[&'static str], settled: &[u64]) -> Result<()> {
         let new: Vec<Bytes> = new.iter().map(|body| Bytes::from(*body)).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        runtime.block_on(log.commit(new.clone(), settled.to_vec()))?;
+        let changes = Changes { new: new.clone(), settled: settled.to_vec(), failed: Vec::new() };
+        runtime.block_on(log.commit(changes))?;
         log.wrote(new);
         Ok(())
     }
@@ -225,6 +292,32 @@ mod tests {
         assert!(!folder(&place).exists());
         let (log, _) = Log::open(&place, false)?;
         assert_ne!(log.identity, identity);
+        remove(&place)
+    }
+
+    #[test]
+    fn what_has_failed_is_known_after_a_restart() -> Result<()> {
+        let place = Place::new(&format!("log-failed-{}", std::process::id()), None);
+        let (mut log, _) = Log::open(&place, false)?;
+        commit(&mut log, &["one", "two", "three"], &[])?;
+        let failed = [(1, 2, false), (2, 5, true), (3, 1, false)];
+        let failure = |(id, attempts, dead)| Failure { id, attempts, reason: "nacked", dead };
+        let changes = Changes { failed: failed.map(failure).to_vec(), ..Changes::default() };
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        runtime.block_on(log.commit(changes))?;
+        commit(&mut log, &[], &[3])?;
+        drop(log);
+
+        let (mut log, left) = Log::open(&place, false)?;
+        assert_eq!(left, [1], "a dead letter is delivered again");
+        let dead = Failed { attempts: 5, reason: Some("nacked".to_owned()) };
+        assert_eq!(log.failed, [(1, Failed { attempts: 2, reason: None }), (2, dead)].into());
+        assert_eq!(log.body(2)?, "two");
+        commit(&mut log, &[], &[2])?;
+        drop(log);
+        let (log, _) = Log::open(&place, false)?;
+        assert!(log.dead(2).is_none() && log.failed.len() == 1);
+        drop(log);
         remove(&place)
     }
 

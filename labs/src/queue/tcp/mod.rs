@@ -4,7 +4,8 @@
 //!
 //! Wire: producers listen, and a consumer connects to all of them. Each line is a frame: four bytes
 //! of length, then a letter, numbers, all big-endian, a body. A token is the consumer's number for
-//! one frame, so that an answer names what it answers.
+//! one frame, so that an answer names what it answers. A message that has failed `max-attempts` times
+//! stays in the log as a dead letter; other frames show and return those (`peer_queue/frame.rs`).
 //!
 //! ```text
 //! producer: send → commit to the log → confirm → deliver
@@ -38,6 +39,7 @@
 //! Run it: `just lab queue-tcp`. Watch it: `ss -tnp`, and the size of the log below
 //! `~/.local/state/messaging-lab` (`lab bench` and `lab run`: in a folder that goes with them).
 
+mod dead;
 mod log;
 mod outbox;
 
@@ -46,10 +48,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 
-use super::{Confirmed, Producer, Queue};
+use super::{Confirmed, MAX_ATTEMPTS, Producer, Queue};
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::wire::frames::FrameConnection;
 use crate::wire::peer_queue::{ConnectionEnd, MultiConsumer, ProducerTask, QueueFrame, heartbeat};
+pub use dead::TcpLetters;
 use outbox::Outbox;
 
 /// With 0, messages survive kill -9 of the producer, but a power cut can destroy the log.
@@ -80,7 +83,7 @@ impl Lab for Tcp {
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
     const RECOVERY: Recovery = Recovery::Ours;
-    const KNOBS: &'static [Knob] = &[FSYNC, LEASE_MS, LINGER_MS];
+    const KNOBS: &'static [Knob] = &[FSYNC, LEASE_MS, LINGER_MS, MAX_ATTEMPTS];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self(place.clone()))
@@ -103,6 +106,7 @@ impl Queue for Tcp {
     const CONFIRMED: Confirmed = Confirmed::Stored;
     type Producer = TcpProducer;
     type Consumer = MultiConsumer;
+    type DeadLetters = TcpLetters;
 
     async fn producer(&self) -> Result<TcpProducer> {
         let linger = Duration::from_millis(self.0.knob(LINGER_MS) as u64);
@@ -113,6 +117,10 @@ impl Queue for Tcp {
     async fn consumer(&self, prefetch: u16) -> Result<MultiConsumer> {
         let lease = self.lease();
         MultiConsumer::join(&self.0, prefetch, |address, end| stay_connected(address, lease, end)).await
+    }
+
+    async fn dead_letters(&self) -> Result<TcpLetters> {
+        TcpLetters::open(&self.0)
     }
 }
 

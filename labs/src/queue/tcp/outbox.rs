@@ -6,20 +6,26 @@ use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::task::unconstrained;
 use tokio::time::Instant;
 use tokio::time::MissedTickBehavior;
 
-use super::log::Log;
+use super::log::{Changes, Log};
 use crate::lab::Place;
+use crate::queue::AttemptLimit;
 use crate::wire::frames::{FrameEvent, FrameListener};
-use crate::wire::peer_queue::{MAX_HELD, PendingSend, PendingSends, QueueFrame, QueueState, heartbeat};
+use crate::wire::peer_queue::{
+    Failure, MAX_HELD, PeerLetter, PendingSend, PendingSends, QueueFrame, QueueState, heartbeat,
+};
 use crate::wire::sockets::{Bound, ConnectionId};
 
 /// Messages in one commit, at most.
 const GROUP: usize = 512;
+/// Bytes of dead letters in one answer, about.
+const ANSWER: usize = 1 << 20;
 /// How long an ack waits for others to be logged with.
 const SETTLE: Duration = Duration::from_millis(20);
 
@@ -40,6 +46,16 @@ struct Settled {
     ids: Vec<u64>,
     /// Consumers that hear `Durable` with their token.
     answers: Vec<(ConnectionId, u64)>,
+    /// Messages that have failed.
+    failed: Vec<Failure>,
+    /// Dead letters that are sent again, or discarded (no body), and who is told then.
+    returned: Vec<(ConnectionId, Option<Bytes>)>,
+}
+
+impl Settled {
+    fn is_empty(&self) -> bool {
+        self.ids.is_empty() && self.failed.is_empty()
+    }
 }
 
 /// A commit that has ended: what was in it, and what came of it.
@@ -50,7 +66,8 @@ impl Outbox {
     /// is taken to be gone.
     pub(super) async fn open(place: &Place, fsync: bool, lease: Option<Duration>) -> Result<Self> {
         let (log, left) = Log::open(place, fsync)?;
-        let queue = QueueState::new(log.next, left);
+        let mut queue = QueueState::new(log.next, left).with_limit(AttemptLimit::of(place));
+        log.failed.iter().for_each(|(id, failed)| queue.has_failed(*id, failed.attempts));
         let listener = FrameListener::new(Bound::tcp(place).await?);
         Ok(Self { listener, log, queue, alive: HashMap::new(), lease, settled: Settled::default() })
     }
@@ -77,7 +94,7 @@ impl Outbox {
                     }
                 }
                 Some(committed) = commit.next() => self.committed(committed)?,
-                _ = late.tick(), if !self.settled.ids.is_empty() && commit.is_empty() => due = true,
+                _ = late.tick(), if !self.settled.is_empty() && commit.is_empty() => due = true,
                 _ = check.tick(), if self.lease.is_some() => look = true,
                 () = &mut deadline, if closing => break,
             }
@@ -89,14 +106,15 @@ impl Outbox {
             if look {
                 self.disconnect_the_silent();
             }
+            self.settled.failed.extend(self.queue.take_failures());
             if commit.is_empty() {
                 while group.len() < GROUP
                     && let Ok(send) = sends.try_recv()
                 {
                     group.push(send);
                 }
-                due |= closing || self.settled.ids.len() >= GROUP;
-                if !group.is_empty() || (due && !self.settled.ids.is_empty()) {
+                due |= closing || self.settled.ids.len() >= GROUP || !self.settled.returned.is_empty();
+                if !group.is_empty() || (due && !self.settled.is_empty()) {
                     commit.push(self.commit(std::mem::take(&mut group)));
                 } else if closing && (self.queue.is_empty() || !self.queue.has_consumers()) {
                     // What nobody has fetched stays in the log for the next time.
@@ -136,8 +154,44 @@ impl Outbox {
                 self.queue.leave(&consumer);
                 self.put(consumer, &QueueFrame::Known(token));
             }
+            Ok(QueueFrame::Inspect(after)) => self.show_dead(consumer, after),
+            Ok(QueueFrame::Return(log, id)) => self.take_dead(consumer, log, id, true),
+            Ok(QueueFrame::Discard(log, id)) => self.take_dead(consumer, log, id, false),
             Ok(other) => self.listener.disconnect(consumer, format_args!("a consumer that says {other:?}")),
             Err(error) => self.listener.disconnect(consumer, error),
+        }
+    }
+
+    /// Answers with some of the dead letters that have higher numbers.
+    fn show_dead(&mut self, whom: ConnectionId, after: u64) {
+        let (log, mut bytes) = (self.log.identity, 0);
+        let dead = self
+            .log
+            .failed
+            .range(after.saturating_add(1)..)
+            .filter_map(|(id, failed)| Some((*id, failed.attempts, failed.reason.clone()?)));
+        for (id, attempts, reason) in dead.collect::<Vec<_>>() {
+            // One that is in no commit yet, or cannot be read, is left out.
+            let Ok(body) = self.log.body(id) else { continue };
+            bytes += body.len() + reason.len();
+            self.put(whom, &QueueFrame::Dead(PeerLetter { log, id, attempts, reason, body }));
+            if bytes >= ANSWER {
+                break;
+            }
+        }
+        self.put(whom, &QueueFrame::Found(bytes > 0));
+    }
+
+    /// Takes a dead letter out of the log with the next commit, and puts it in again as a new message
+    /// if it is returned.
+    fn take_dead(&mut self, whom: ConnectionId, log: u64, id: u64, returned: bool) {
+        let dead = log == self.log.identity && self.log.dead(id).is_some() && !self.settled.ids.contains(&id);
+        match dead.then(|| self.log.body(id)) {
+            Some(Ok(body)) => {
+                self.settled.ids.push(id);
+                self.settled.returned.push((whom, returned.then_some(body)));
+            }
+            _ => self.put(whom, &QueueFrame::Found(false)),
         }
     }
 
@@ -156,8 +210,9 @@ impl Outbox {
     /// Writes messages to the log, and takes what is settled out of it.
     fn commit(&mut self, group: Vec<PendingSend>) -> impl Future<Output = Committed> + Send + use<> {
         let settled = std::mem::take(&mut self.settled);
-        let bodies = group.iter().map(|send| send.body.clone()).collect();
-        let written = self.log.commit(bodies, settled.ids.clone());
+        let new = bodies(&group, &settled).cloned().collect();
+        let (ids, failed) = (settled.ids.clone(), settled.failed.clone());
+        let written = self.log.commit(Changes { new, settled: ids, failed });
         async move { (group, settled, written.await) }
     }
 
@@ -170,10 +225,15 @@ impl Outbox {
             group.into_iter().for_each(refuse);
             return Err(error);
         }
-        self.log.wrote(group.iter().map(|send| send.body.clone()));
-        for send in group {
+        self.log.wrote(bodies(&group, &settled).cloned());
+        for _ in bodies(&group, &settled) {
             self.queue.add();
+        }
+        for send in group {
             drop(send.confirm.send(Ok(())));
+        }
+        for (whom, _) in settled.returned {
+            self.put(whom, &QueueFrame::Found(true));
         }
         for (consumer, token) in settled.answers {
             self.put(consumer, &QueueFrame::Durable(token));
@@ -197,4 +257,10 @@ impl Outbox {
             self.listener.disconnect(consumer, error);
         }
     }
+}
+
+/// The new messages of a commit: what was sent, and dead letters that are sent again.
+fn bodies<'a>(group: &'a [PendingSend], settled: &'a Settled) -> impl Iterator<Item = &'a Bytes> {
+    let returned = settled.returned.iter().filter_map(|(_, body)| body.as_ref());
+    group.iter().map(|send| &send.body).chain(returned)
 }

@@ -1,7 +1,7 @@
 //! The producer's side: each message is kept in memory, delivered over a ROUTER socket
 //! to a consumer that is alive, and confirmed when it is acked.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -9,16 +9,23 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use bytes::Bytes;
 use futures_util::FutureExt;
+use tokio::sync::oneshot;
 use tokio::task::unconstrained;
 use tokio::time::Instant;
 use zeromq::{RouterSocket, Socket, SocketSend, ZmqMessage};
 
 use crate::lab::Place;
-use crate::wire::peer_queue::{MAX_HELD, PendingSend, PendingSends, QueueFrame, QueueState};
+use crate::queue::AttemptLimit;
+use crate::wire::peer_queue::{
+    Failure, MAX_HELD, PeerLetter, PendingSend, PendingSends, QueueFrame, QueueState,
+};
 use crate::wire::zmq::{self, Accepting, Gauge};
 
 /// Messages taken note of at once.
 const GROUP: usize = 1024;
+
+/// Dead letters in one answer.
+const SHOWN: usize = 64;
 
 /// Frames that wait for one consumer: all that it may hold, and answers to what it says.
 const MAX_UNWRITTEN: usize = 2 * MAX_HELD as usize;
@@ -30,6 +37,8 @@ pub(super) struct MemoryQueue {
     queue: QueueState<Bytes>,
     /// The messages, by number, and whom to confirm them to.
     unconfirmed: HashMap<u64, PendingSend>,
+    /// The dead letters, by number.
+    dead: BTreeMap<u64, PeerLetter>,
     /// The consumers that have sent something lately.
     alive: HashMap<Bytes, Alive>,
     identity: u64,
@@ -54,8 +63,9 @@ impl MemoryQueue {
         let accepting = zmq::bind(&mut socket, place).await?;
         Ok(Self {
             socket,
-            queue: QueueState::new(1, []),
+            queue: QueueState::new(1, []).with_limit(AttemptLimit::of(place)),
             unconfirmed: HashMap::new(),
+            dead: BTreeMap::new(),
             alive: HashMap::new(),
             identity: RandomState::new().hash_one("a queue"),
             lease,
@@ -77,7 +87,7 @@ impl MemoryQueue {
         loop {
             tokio::select! {
                 message = zmq::receive(&mut self.socket) => self.handle(message?).await,
-                count = sends.recv_many(&mut group, GROUP), if self.queue.len() < high_water => {
+                count = sends.recv_many(&mut group, GROUP), if self.queue.len() + self.dead.len() < high_water => {
                     if count == 0 {
                         break;
                     }
@@ -138,9 +148,53 @@ impl MemoryQueue {
                 self.queue.leave(&consumer);
                 self.send(consumer, QueueFrame::Known(token)).await;
             }
+            Ok(QueueFrame::Inspect(after)) => self.show_dead(consumer, after).await,
+            Ok(QueueFrame::Return(log, id)) => {
+                let letter = self.take_dead(log, id);
+                let found = letter.is_some();
+                if let Some(PeerLetter { body, .. }) = letter {
+                    // Its sender has been told that it is dead, and waits no more.
+                    self.unconfirmed
+                        .insert(self.queue.add(), PendingSend { body, confirm: oneshot::channel().0 });
+                }
+                self.send(consumer, QueueFrame::Found(found)).await;
+            }
+            Ok(QueueFrame::Discard(log, id)) => {
+                let found = self.take_dead(log, id).is_some();
+                self.send(consumer, QueueFrame::Found(found)).await;
+            }
             // What sends anything else does not speak this protocol.
             Ok(other) => self.disconnect(&consumer, format_args!("a consumer that says {other:?}")),
             Err(error) => self.disconnect(&consumer, error),
+        }
+    }
+
+    /// Answers with some of the dead letters that have higher numbers.
+    async fn show_dead(&mut self, whom: Bytes, after: u64) {
+        let higher = self.dead.range(after.saturating_add(1)..).take(SHOWN);
+        let letters: Vec<PeerLetter> = higher.map(|(_, letter)| letter.clone()).collect();
+        let found = !letters.is_empty();
+        for letter in letters {
+            self.send(whom.clone(), QueueFrame::Dead(letter)).await;
+        }
+        self.send(whom, QueueFrame::Found(found)).await;
+    }
+
+    fn take_dead(&mut self, log: u64, id: u64) -> Option<PeerLetter> {
+        if log == self.identity { self.dead.remove(&id) } else { None }
+    }
+
+    /// Puts aside what has failed too often: its sender is told.
+    fn bury(&mut self) {
+        for Failure { id, attempts, reason, dead } in self.queue.take_failures() {
+            if !dead {
+                continue;
+            }
+            let Some(PendingSend { body, confirm }) = self.unconfirmed.remove(&id) else { continue };
+            let why = anyhow!("no consumer could handle it: {attempts} attempts have failed ({reason})");
+            let _ = confirm.send(Err(why));
+            let (log, reason) = (self.identity, reason.to_owned());
+            self.dead.insert(id, PeerLetter { log, id, attempts, reason, body });
         }
     }
 
@@ -150,6 +204,7 @@ impl MemoryQueue {
             let Some(message) = unconstrained(zmq::receive(&mut self.socket)).now_or_never() else { break };
             self.handle(message?).await;
         }
+        self.bury();
         while let Some(offer) = self.queue.offer() {
             let body = self.unconfirmed.get(&offer.id).map(|send| send.body.clone()).unwrap_or_default();
             self.send(offer.consumer, QueueFrame::Message(offer.id, offer.attempt, body)).await;
@@ -166,7 +221,7 @@ impl MemoryQueue {
         }
         let mut message = ZmqMessage::from(consumer.clone());
         message.push_back(head);
-        if let QueueFrame::Message(_, _, body) = frame {
+        if let QueueFrame::Message(_, _, body) | QueueFrame::Dead(PeerLetter { body, .. }) = frame {
             message.push_back(body);
         }
         if self.socket.send(message).await.is_err() {

@@ -4,7 +4,8 @@
 //! nobody is told.
 //!
 //! Wire: producers bind a ROUTER, and a consumer connects a DEALER to each of them. Numbers are
-//! big-endian.
+//! big-endian. A message that has failed `max-attempts` times becomes a dead letter in the producer's
+//! memory; other frames show and return those (`peer_queue/frame.rs`).
 //!
 //! ```text
 //! producer: send → keep in memory → deliver → confirm when acked
@@ -17,15 +18,16 @@
 //! ```
 //!
 //! Confirms: a message when a consumer has acked it; only then has another process answered for it.
-//! `send` waits for that, and for room while the producer holds `high-water` messages. `close`
-//! waits up to `linger-ms`, and says how many were not acked.
+//! `send` waits for that, and for room while the producer holds `high-water` messages; of a dead letter
+//! it is an error. `close` waits up to `linger-ms`, and says how many were not acked.
 //!
 //! Survives: kill -9 of a consumer: one that was silent for `lease-ms`, or that leaves, gives back
 //! what it held, and other consumers get it, with the next attempt number. A cut connection, and a
 //! restart of the producer: the consumer itself (`stay_connected` below) connects again. It notices
 //! the loss when no heartbeat comes for `lease-ms`.
 //!
-//! Loses: with the producer, everything that was not confirmed: it is in memory only. A cut
+//! Loses: with the producer, everything that was not confirmed, and its dead letters: they are in
+//! memory only. A cut
 //! connection loses nothing, but what was not acked comes again after `lease-ms`, and may be done
 //! twice. A consumer that sends heartbeats and never settles keeps what it holds, at most 4,096
 //! messages: it cannot be told from one that works for long.
@@ -38,12 +40,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 use zeromq::{DealerSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
 
-use super::{Confirmed, Producer, Queue};
+use super::{Confirmed, MAX_ATTEMPTS, Producer, Queue};
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
-use crate::wire::peer_queue::{ConnectionEnd, MultiConsumer, ProducerTask, QueueFrame, heartbeat};
+use crate::wire::peer_queue::{
+    ConnectionEnd, MultiConsumer, PeerLetter, PeerLetters, ProducerTask, QueueFrame, heartbeat,
+};
 use crate::wire::zmq;
 use memory::MemoryQueue;
 
@@ -57,6 +62,8 @@ const LEASE_MS: Knob = Knob::new(
 const LINGER_MS: Knob =
     Knob::new("linger-ms", 5_000, "Milliseconds that closing waits for the connected consumers.");
 
+/// How long a producer that is asked about its dead letters may take to answer.
+const ANSWER: Duration = Duration::from_secs(10);
 /// How long a consumer waits before it connects again.
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -70,7 +77,7 @@ impl Lab for ZeroMq {
     const OVERLOAD: Overload = Overload::Waits;
     const JOIN: Join = Join::Confirmed;
     const RECOVERY: Recovery = Recovery::Ours;
-    const KNOBS: &'static [Knob] = &[HIGH_WATER, LEASE_MS, LINGER_MS];
+    const KNOBS: &'static [Knob] = &[HIGH_WATER, LEASE_MS, LINGER_MS, MAX_ATTEMPTS];
 
     async fn open(place: &Place) -> Result<Self> {
         Ok(Self(place.clone()))
@@ -91,6 +98,7 @@ impl Queue for ZeroMq {
     const CONFIRMED: Confirmed = Confirmed::Acked;
     type Producer = ZeroMqProducer;
     type Consumer = MultiConsumer;
+    type DeadLetters = PeerLetters;
 
     async fn producer(&self) -> Result<ZeroMqProducer> {
         let high_water = self.0.knob(HIGH_WATER).max(1);
@@ -102,6 +110,13 @@ impl Queue for ZeroMq {
     async fn consumer(&self, prefetch: u16) -> Result<MultiConsumer> {
         let lease = self.lease();
         MultiConsumer::join(&self.0, prefetch, |address, end| stay_connected(address, lease, end)).await
+    }
+
+    async fn dead_letters(&self) -> Result<PeerLetters> {
+        let producers = self.0.known_peers().context(
+            "the dead letters of queue-zeromq are in the memory of their producer: give its address",
+        )?;
+        Ok(PeerLetters::of(producers, |address, question| ask(address, question).boxed_local()))
     }
 }
 
@@ -137,6 +152,21 @@ async fn stay_connected(address: String, lease: Duration, mut end: ConnectionEnd
         };
     }
     Ok(())
+}
+
+/// Asks a producer about its dead letters.
+async fn ask(address: String, question: QueueFrame) -> Result<Vec<QueueFrame>> {
+    let asking = async {
+        let mut socket = connect(&address).await?;
+        socket.send(ZmqMessage::from(question.head())).await?;
+        let mut answers = Vec::new();
+        while !matches!(answers.last(), Some(QueueFrame::Found(_))) {
+            answers.push(decode(socket.recv().await?)?);
+        }
+        Ok(answers)
+    };
+    let answered = tokio::time::timeout(ANSWER, asking).await;
+    answered.unwrap_or_else(|_| bail!("the producer at {address} does not answer"))
 }
 
 async fn connect(address: &str) -> Result<DealerSocket> {
@@ -187,7 +217,7 @@ async fn take_deliveries(socket: &mut DealerSocket, lease: Duration, end: &mut C
 fn decode(message: ZmqMessage) -> Result<QueueFrame> {
     let mut parts = message.into_vec().into_iter();
     let mut frame = QueueFrame::decode(parts.next().unwrap_or_default())?;
-    if let QueueFrame::Message(_, _, body) = &mut frame {
+    if let QueueFrame::Message(_, _, body) | QueueFrame::Dead(PeerLetter { body, .. }) = &mut frame {
         *body = parts.next().context("a message without a body")?;
     }
     Ok(frame)

@@ -12,7 +12,7 @@ use crate::lab::{Broker, Guarantee, Join, Lab, Overload, Place, Recovery};
 use crate::message::Event;
 use crate::oneway::{OneWay, Receiver, Sender};
 use crate::pubsub::{PubSub, Publisher, Subscriber};
-use crate::queue::{Consumer, Delivery, Producer, Queue};
+use crate::queue::{Consumer, DeadLetter, DeadLetters, Delivery, Producer, Queue};
 use crate::recovery::disconnected;
 use crate::reqrep::{Command, Document, Matching, RequestReply, Requester, Responder};
 use crate::topic::{Filter, FilterKind, Topic};
@@ -186,11 +186,30 @@ impl<const KEEPS: bool> OneWay for Fake<KEEPS> {
 impl<const KEEPS: bool> Queue for Fake<KEEPS> {
     type Producer = Connection;
     type Consumer = Connection;
+    type DeadLetters = NoDeadLetters;
     async fn producer(&self) -> Result<Connection> {
         Connection::open(&self.0)
     }
     async fn consumer(&self, _: u16) -> Result<Connection> {
         Connection::open(&self.0)
+    }
+    async fn dead_letters(&self) -> Result<NoDeadLetters> {
+        Ok(NoDeadLetters)
+    }
+}
+
+/// It gives up no message.
+pub(super) struct NoDeadLetters;
+
+impl DeadLetters for NoDeadLetters {
+    async fn list(&mut self, _: usize) -> Result<Vec<DeadLetter>> {
+        Ok(Vec::new())
+    }
+    async fn give_back(&mut self, _: &str) -> Result<bool> {
+        Ok(false)
+    }
+    async fn discard(&mut self, _: &str) -> Result<bool> {
+        Ok(false)
     }
 }
 

@@ -8,7 +8,7 @@
 //! - [`window`]: how many publishes may be in flight at once.
 //! - [`next`], [`stored`], [`attempt`]: how to read a delivery and a confirmation.
 //! - [`Acks`]: which `basic.ack` frames settle many deliveries at once.
-//! - [`delete_queue`], [`delete_exchange`]: how a lab removes what it made. The
+//! - [`declare_queue`], [`delete_queue`], [`delete_exchange`]: how a lab removes what it made. The
 //!   STOMP labs use them as well, because STOMP cannot delete a queue.
 //!
 //! It promises nothing of its own: without `confirm_select` a publish is only
@@ -26,7 +26,10 @@ use std::rc::Rc;
 use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
 use lapin::message::Delivery;
-use lapin::options::{BasicQosOptions, ExchangeDeleteOptions, QueueDeleteOptions};
+use lapin::options::{
+    BasicQosOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::FieldTable;
 use lapin::{Channel, Confirmation, Connection, ConnectionProperties, Consumer};
 
 use crate::lab::Place;
@@ -66,6 +69,14 @@ impl AmqpConnection {
             .with_context(|| format!("cannot connect to RabbitMQ at {address}"))?;
         let channel = Rc::new(connection.create_channel().await.context("cannot open a channel")?);
         Ok(Self { channel, place: place.clone(), connection })
+    }
+
+    /// Another channel on the same connection, on which RabbitMQ confirms what is published.
+    pub(crate) async fn confirming_channel(&self) -> Result<Rc<Channel>> {
+        let channel = self.connection.create_channel().await.context("cannot open a channel")?;
+        let select = channel.confirm_select(ConfirmSelectOptions::default());
+        select.await.context("RabbitMQ will not confirm")?;
+        Ok(Rc::new(channel))
     }
 
     /// Returns when RabbitMQ has handled everything that was written on this channel before:
@@ -109,16 +120,28 @@ pub(crate) fn stored(confirmation: Confirmation) -> Result<()> {
     }
 }
 
+/// The header in which a quorum queue counts the deliveries that have failed. Where the queue is a
+/// classic one, the lab that publishes a message again writes it.
+pub(crate) const DELIVERY_COUNT: &str = "x-delivery-count";
+
 /// How often a message was delivered, this time included. A quorum queue counts deliveries; a
 /// classic queue only flags a redelivery, for which 2 stands for two or more. `None` where the
 /// header is not a count: a publisher can set it to anything.
 pub(crate) fn attempt(delivery: &Delivery) -> Option<u32> {
     let headers = delivery.properties.headers().as_ref();
-    let before = match headers.and_then(|headers| headers.inner().get("x-delivery-count")) {
+    let before = match headers.and_then(|headers| headers.inner().get(DELIVERY_COUNT)) {
         Some(count) => u32::try_from(count.as_long_long_int()?).ok()?,
         None => u32::from(delivery.redelivered),
     };
     before.checked_add(1)
+}
+
+/// Declares a durable queue: the first to declare it creates it. It survives a restart of the
+/// broker, and so do its persistent messages.
+pub(crate) async fn declare_queue(channel: &Channel, queue: &str, arguments: FieldTable) -> Result<()> {
+    let options = QueueDeclareOptions { durable: true, ..Default::default() };
+    let declared = channel.queue_declare(queue.into(), options, arguments).await;
+    declared.map(drop).with_context(|| format!("cannot declare the queue {queue}"))
 }
 
 /// Deletes a queue and the messages in it. RabbitMQ reports no error if the queue never existed.

@@ -78,9 +78,14 @@ impl JetStreamConnection {
 /// Deletes the stream of a place, with its consumers and messages; an absent one is no error.
 pub(crate) async fn delete_stream(place: &Place) -> Result<()> {
     let js = JetStreamConnection::connect(place).await?;
-    match js.context.delete_stream(&js.stream).await {
+    delete_stream_named(&js, &js.stream).await
+}
+
+/// Deletes a stream; an absent one is no error.
+pub(crate) async fn delete_stream_named(js: &JetStreamConnection, name: &str) -> Result<()> {
+    match js.context.delete_stream(name).await {
         Err(error) if is_absent(error.kind()) => Ok(()),
-        deleted => deleted.map(drop).with_context(|| format!("cannot delete the stream {}", js.stream)),
+        deleted => deleted.map(drop).with_context(|| format!("cannot delete the stream {name}")),
     }
 }
 

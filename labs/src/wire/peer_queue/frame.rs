@@ -1,7 +1,7 @@
 //! The protocol between the producer and the consumers of a queue without a broker.
 //! A frame is a letter, then numbers, big-endian; a message ends with its body.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// One frame of the protocol.
@@ -23,10 +23,36 @@ pub enum QueueFrame {
     Known(u64),
     /// `D token(8)`, from the producer: and a producer that is started again will know it.
     Durable(u64),
+    /// `Q after(8)`, from anybody: which dead letters are there with a higher number? Answered by some
+    /// of them, and `F`: whether there were any.
+    Inspect(u64),
+    /// `X log(8) id(8) attempts(4) length(1) reason body`, from the producer: a dead letter.
+    Dead(PeerLetter),
+    /// `R log(8) id(8)`, from anybody: return this dead letter to the queue. Answered by `F`.
+    Return(u64, u64),
+    /// `C log(8) id(8)`, from anybody: discard this dead letter. Answered by `F`.
+    Discard(u64, u64),
+    /// `F found(1)`, from the producer: whether that was there.
+    Found(bool),
+}
+
+/// A dead letter of one producer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerLetter {
+    /// The log in which its number counts.
+    pub log: u64,
+    /// Its number.
+    pub id: u64,
+    /// How many attempts have failed.
+    pub attempts: u32,
+    /// Why the last one has, in at most 255 bytes.
+    pub reason: String,
+    /// The message.
+    pub body: Bytes,
 }
 
 impl QueueFrame {
-    /// The frame as bytes; of a message, what comes before its body.
+    /// The frame as bytes; of a message or a dead letter, what comes before its body.
     pub fn head(&self) -> Bytes {
         let mut head = BytesMut::with_capacity(16);
         let mut put = |letter: u8, numbers: &[u64]| {
@@ -51,20 +77,34 @@ impl QueueFrame {
             }
             Self::Known(token) => put(b'K', &[*token]),
             Self::Durable(token) => put(b'D', &[*token]),
+            Self::Inspect(after) => put(b'Q', &[*after]),
+            Self::Dead(letter) => {
+                put(b'X', &[letter.log, letter.id]);
+                head.put_u32(letter.attempts);
+                let reason = &letter.reason.as_bytes()[..letter.reason.len().min(255)];
+                head.put_u8(reason.len() as u8);
+                head.put_slice(reason);
+            }
+            Self::Return(log, id) => put(b'R', &[*log, *id]),
+            Self::Discard(log, id) => put(b'C', &[*log, *id]),
+            Self::Found(found) => {
+                put(b'F', &[]);
+                head.put_u8(u8::from(*found));
+            }
         }
         head.freeze()
     }
 
-    /// The body of a message; of other frames, nothing.
+    /// The body of a message or a dead letter; of other frames, nothing.
     pub fn body(&self) -> &Bytes {
         static NOTHING: Bytes = Bytes::new();
         match self {
-            Self::Message(_, _, body) => body,
+            Self::Message(_, _, body) | Self::Dead(PeerLetter { body, .. }) => body,
             _ => &NOTHING,
         }
     }
 
-    /// Decodes a frame; the body of a message is what follows its head.
+    /// Decodes a frame; the body is what follows the head.
     pub fn decode(mut frame: Bytes) -> Result<Self> {
         let short = "a frame that is too short";
         let letter = frame.try_get_u8().context(short)?;
@@ -80,6 +120,19 @@ impl QueueFrame {
             }
             b'K' => Self::Known(frame.try_get_u64().context(short)?),
             b'D' => Self::Durable(frame.try_get_u64().context(short)?),
+            b'Q' => Self::Inspect(frame.try_get_u64().context(short)?),
+            b'X' => {
+                let (log, id) = (frame.try_get_u64().context(short)?, frame.try_get_u64().context(short)?);
+                let attempts = frame.try_get_u32().context(short)?;
+                let length = usize::from(frame.try_get_u8().context(short)?);
+                ensure!(frame.len() >= length, short);
+                let reason = String::from_utf8(frame.split_to(length).into());
+                let reason = reason.context("a reason that is not text")?;
+                Self::Dead(PeerLetter { log, id, attempts, reason, body: frame })
+            }
+            b'R' => Self::Return(frame.try_get_u64().context(short)?, frame.try_get_u64().context(short)?),
+            b'C' => Self::Discard(frame.try_get_u64().context(short)?, frame.try_get_u64().context(short)?),
+            b'F' => Self::Found(frame.try_get_u8().context(short)? > 0),
             other => bail!("a frame that begins with {other:#04x}, which none does"),
         })
     }
@@ -100,20 +153,32 @@ mod tests {
 
     fn frame() -> impl Strategy<Value = QueueFrame> {
         let ids = || proptest::collection::vec(any::<u64>(), 0..20);
-        let body = proptest::collection::vec(any::<u8>(), 0..50);
+        let body = || proptest::collection::vec(any::<u8>(), 0..50);
+        let letter = (any::<u64>(), any::<u64>(), any::<u32>(), "[ -~]{0,60}", body());
         prop_oneof![
             any::<u32>().prop_map(QueueFrame::Join),
             (any::<u64>(), ids()).prop_map(|(token, ids)| QueueFrame::Acked(token, ids)),
             ids().prop_map(QueueFrame::Nacked),
             any::<u64>().prop_map(QueueFrame::Leave),
             any::<u64>().prop_map(QueueFrame::Welcome),
-            (any::<u64>(), any::<u32>(), body).prop_map(|(id, n, body)| QueueFrame::Message(
+            (any::<u64>(), any::<u32>(), body()).prop_map(|(id, n, body)| QueueFrame::Message(
                 id,
                 n,
                 body.into()
             )),
             any::<u64>().prop_map(QueueFrame::Known),
             any::<u64>().prop_map(QueueFrame::Durable),
+            any::<u64>().prop_map(QueueFrame::Inspect),
+            letter.prop_map(|(log, id, attempts, reason, body)| QueueFrame::Dead(PeerLetter {
+                log,
+                id,
+                attempts,
+                reason,
+                body: body.into()
+            })),
+            any::<(u64, u64)>().prop_map(|(log, id)| QueueFrame::Return(log, id)),
+            any::<(u64, u64)>().prop_map(|(log, id)| QueueFrame::Discard(log, id)),
+            any::<bool>().prop_map(QueueFrame::Found),
         ]
     }
 
@@ -137,6 +202,17 @@ mod tests {
             QueueFrame::Message(6, 1, Bytes::from_static(b"body")),
             QueueFrame::Known(7),
             QueueFrame::Durable(8),
+            QueueFrame::Inspect(9),
+            QueueFrame::Dead(PeerLetter {
+                log: 1,
+                id: 2,
+                attempts: 5,
+                reason: "nacked".to_owned(),
+                body: Bytes::from_static(b"body"),
+            }),
+            QueueFrame::Return(1, 2),
+            QueueFrame::Discard(1, 2),
+            QueueFrame::Found(true),
         ];
         fuzz::Target::new("queue_frames").seeds(frames.iter().map(wire)).run(|input| {
             let Ok(frame) = QueueFrame::decode(Bytes::copy_from_slice(input)) else { return false };

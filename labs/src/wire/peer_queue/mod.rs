@@ -10,6 +10,7 @@
 //! - `ProducerTask` hands sends to a task of the producer, which keeps the queue and confirms.
 //! - [`MultiConsumer`] is the consumer: a task for each producer keeps the connection to it, and
 //!   makes it again when it breaks. `ConnectionEnd` is what such a task holds.
+//! - [`PeerLetters`] asks producers for their dead letters.
 //! - [`UnackedDeliveries`] is the consumer's account: deliveries that wait, those that are being
 //!   worked on, and settlements that a producer may not know yet. No I/O.
 //!
@@ -18,6 +19,7 @@
 //! which crash, and when a message is confirmed, is for each lab to say.
 
 mod consumer;
+mod dead;
 mod frame;
 mod producer_task;
 mod state;
@@ -27,9 +29,12 @@ use std::time::Duration;
 
 pub(crate) use consumer::ConnectionEnd;
 pub use consumer::MultiConsumer;
-pub use frame::QueueFrame;
+pub use dead::PeerLetters;
+#[cfg(feature = "outbox")]
+pub(crate) use dead::{id_of, log_and_number};
+pub use frame::{PeerLetter, QueueFrame};
 pub(crate) use producer_task::{PendingSend, PendingSends, ProducerTask};
-pub use state::{Offer, QueueState};
+pub use state::{Failure, Offer, QueueState};
 use tokio::time::Interval;
 pub use unacked::{Receipt, UnackedDeliveries};
 

@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
+use crate::queue::{AttemptLimit, NACKED, UNSETTLED};
+
 /// One message for one consumer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer<C> {
@@ -16,7 +18,20 @@ pub struct Offer<C> {
     pub attempt: u32,
 }
 
-/// The messages that are not settled. Its memory grows with what consumers hold, not
+/// A delivery that has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// The message.
+    pub id: u64,
+    /// How many of its attempts have failed.
+    pub attempts: u32,
+    /// Why this one has.
+    pub reason: &'static str,
+    /// It is not delivered any more.
+    pub dead: bool,
+}
+
+/// The messages that are not settled, and not dead. Its memory grows with what consumers hold, not
 /// with what waits: messages that were never delivered are a range of numbers.
 #[derive(Debug)]
 pub struct QueueState<C> {
@@ -29,6 +44,9 @@ pub struct QueueState<C> {
     consumers: BTreeMap<C, Holding>,
     /// Who got the last one.
     last: Option<C>,
+    limit: AttemptLimit,
+    /// Since they were taken last.
+    failures: Vec<Failure>,
 }
 
 #[derive(Debug)]
@@ -41,8 +59,39 @@ impl<C: Clone + Ord> QueueState<C> {
     /// An empty queue whose next message is `next`. What is `left` from an
     /// earlier life may have been delivered then: it counts as tried once.
     pub fn new(next: u64, left: impl IntoIterator<Item = u64>) -> Self {
-        let again = left.into_iter().map(|id| (id, 1)).collect();
-        Self { fresh: next..next, again, held: HashMap::new(), consumers: BTreeMap::new(), last: None }
+        Self {
+            fresh: next..next,
+            again: left.into_iter().map(|id| (id, 1)).collect(),
+            held: HashMap::new(),
+            consumers: BTreeMap::new(),
+            last: None,
+            limit: AttemptLimit::NEVER,
+            failures: Vec::new(),
+        }
+    }
+
+    /// The same queue, in which a message dies at this limit.
+    #[must_use]
+    pub fn with_limit(self, limit: AttemptLimit) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// A message that is left from an earlier life has failed so often there.
+    pub fn has_failed(&mut self, id: u64, attempts: u32) {
+        self.again.entry(id).and_modify(|before| *before = attempts.max(*before));
+    }
+
+    /// The deliveries that have failed since this was asked last.
+    pub fn take_failures(&mut self) -> Vec<Failure> {
+        std::mem::take(&mut self.failures)
+    }
+
+    fn failed(&mut self, id: u64, attempts: u32, reason: &'static str) {
+        let dead = self.limit.is_reached(attempts);
+        if !dead {
+            self.again.insert(id, attempts);
+        }
+        self.failures.push(Failure { id, attempts, reason, dead });
     }
 
     /// Adds the next message; its number.
@@ -77,7 +126,7 @@ impl<C: Clone + Ord> QueueState<C> {
     pub fn leave(&mut self, consumer: &C) {
         for id in self.consumers.remove(consumer).into_iter().flat_map(|holding| holding.ids) {
             if let Some((_, attempt)) = self.held.remove(&id) {
-                self.again.insert(id, attempt);
+                self.failed(id, attempt, UNSETTLED);
             }
         }
     }
@@ -130,7 +179,7 @@ impl<C: Clone + Ord> QueueState<C> {
         if holding.ids.remove(&id)
             && let Some((_, attempt)) = self.held.remove(&id)
         {
-            self.again.insert(id, attempt);
+            self.failed(id, attempt, NACKED);
         }
     }
 }
@@ -138,6 +187,7 @@ impl<C: Clone + Ord> QueueState<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::Place;
     use proptest::prelude::*;
 
     #[derive(Debug, Clone)]
@@ -241,5 +291,34 @@ mod tests {
         queue.add();
         let offers = std::iter::from_fn(|| queue.offer()).map(|offer| (offer.id, offer.attempt));
         assert_eq!(offers.collect::<Vec<_>>(), [(3, 2), (7, 2), (10, 1)]);
+    }
+
+    #[test]
+    fn a_message_dies_when_it_has_failed_as_often_as_it_may() {
+        let limit =
+            AttemptLimit::of(&Place::new("state", None).with_knobs([("max-attempts".into(), 3)].into()));
+        let mut queue = QueueState::new(1, []).with_limit(limit);
+        let (id, failure) = (queue.add(), |attempts, reason, dead| Failure { id: 1, attempts, reason, dead });
+        for (attempts, reason) in [(1, NACKED), (2, UNSETTLED), (3, NACKED)] {
+            queue.join("a", 1);
+            assert_eq!(queue.offer(), Some(Offer { consumer: "a", id, attempt: attempts }));
+            if reason == NACKED {
+                queue.give_back(&"a", id);
+            } else {
+                queue.leave(&"a");
+            }
+            assert_eq!(queue.take_failures(), [failure(attempts, reason, attempts == 3)]);
+        }
+        assert!(queue.is_empty() && queue.offer().is_none() && !queue.settle(id));
+    }
+
+    #[test]
+    fn failures_of_an_earlier_life_are_counted() {
+        let mut queue = QueueState::new(10, [3, 7]);
+        queue.has_failed(7, 4);
+        queue.has_failed(8, 2);
+        queue.join("a", 9);
+        let offers = std::iter::from_fn(|| queue.offer()).map(|offer| (offer.id, offer.attempt));
+        assert_eq!(offers.collect::<Vec<_>>(), [(3, 2), (7, 5)]);
     }
 }

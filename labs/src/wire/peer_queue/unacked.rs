@@ -93,7 +93,8 @@ impl UnackedDeliveries {
                     }
                 }
             }
-            QueueFrame::Join(_) | QueueFrame::Acked(..) | QueueFrame::Nacked(_) | QueueFrame::Leave(_) => {}
+            // What consumers say, and what is for those who look at dead letters.
+            _ => {}
         }
     }
 

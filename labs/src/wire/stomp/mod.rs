@@ -103,7 +103,12 @@ fn refusal(frame: &Frame) -> Error {
 /// The destination that is this place's queue. RabbitMQ declares it, durable,
 /// when it is first sent or subscribed to.
 pub(crate) fn queue(place: &Place) -> String {
-    format!("/queue/{}", literally(&place.name()))
+    queue_named(&place.name())
+}
+
+/// The destination that is the queue of this name.
+pub(crate) fn queue_named(name: &str) -> String {
+    format!("/queue/{}", literally(name))
 }
 
 /// The beginning of the destinations of this place's topics. What follows `/topic/` is a routing

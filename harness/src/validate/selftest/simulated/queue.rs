@@ -8,7 +8,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use labs::oneway::Sender;
 use labs::pipeline::{Pipeline, Sharing, Stage};
-use labs::queue::{Consumer, Delivery, Producer, Queue};
+use labs::queue::{Consumer, DeadLetter, DeadLetters, Delivery, Producer, Queue};
 
 use super::SimulatedLab;
 use crate::validate::selftest::transport::{Entrance, Exit};
@@ -16,6 +16,7 @@ use crate::validate::selftest::transport::{Entrance, Exit};
 impl Queue for SimulatedLab {
     type Producer = Entrance;
     type Consumer = Taking;
+    type DeadLetters = NoDeadLetters;
 
     async fn producer(&self) -> Result<Entrance> {
         Entrance::to(self.transport()?, vec![self.wire("")])
@@ -24,6 +25,27 @@ impl Queue for SimulatedLab {
     async fn consumer(&self, _: u16) -> Result<Taking> {
         let number = self.place.registered(AtomicUsize::default).fetch_add(1, Ordering::Relaxed);
         Ok(Taking { exit: Exit::of(self.transport()?, self.wire(""), number)?, noted: true })
+    }
+
+    async fn dead_letters(&self) -> Result<NoDeadLetters> {
+        Ok(NoDeadLetters)
+    }
+}
+
+/// Nothing is given back, so nothing is put aside.
+pub(in crate::validate::selftest) struct NoDeadLetters;
+
+impl DeadLetters for NoDeadLetters {
+    async fn list(&mut self, _: usize) -> Result<Vec<DeadLetter>> {
+        Ok(Vec::new())
+    }
+
+    async fn give_back(&mut self, _: &str) -> Result<bool> {
+        Ok(false)
+    }
+
+    async fn discard(&mut self, _: &str) -> Result<bool> {
+        Ok(false)
     }
 }
 

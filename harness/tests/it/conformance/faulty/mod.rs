@@ -3,6 +3,8 @@
 
 mod durable;
 mod foreign;
+mod hand;
+mod letters;
 mod pubsub;
 pub(super) mod queue;
 mod reqrep;
@@ -12,16 +14,17 @@ mod tank;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use bytes::Bytes;
 use labs::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
-use labs::oneway::{OneWay, Receiver, Sender};
+use labs::oneway::{OneWay, Sender};
 use labs::pipeline::{Pipeline, Sharing, Stage};
-use labs::queue::{Consumer, Delivery, Producer, Queue};
+use labs::queue::{AttemptLimit, MAX_ATTEMPTS, Producer, Queue};
 
 pub(super) use foreign::FOREIGN;
-use foreign::skips;
+use hand::Hand;
 use harness::roles::Handle;
+use letters::Letters;
 use tank::{Tank, pause};
 
 /// The broken labs whose roles can be processes.
@@ -49,6 +52,7 @@ pub(super) mod fault {
         MISSES BACKWARDS NEVER_FORGETS
         DROPS_EARLY DROPS_ON TURNS_AWAY
         ENDS_AT_FOREIGN IGNORES_FOREIGN FOREIGN_AGAIN
+        NEVER_DEAD DEAD_TWICE TWO_FOR_EVER
     }
 }
 use fault::*;
@@ -95,7 +99,7 @@ impl<const SAYS: u8> Lab for Faulty<SAYS> {
     };
     const JOIN: Join = Join::Confirmed;
     const RECOVERY: Recovery = Recovery::Nobody;
-    const KNOBS: &'static [Knob] = &[FAULT, HIGH_WATER, durable::PREFETCH];
+    const KNOBS: &'static [Knob] = &[FAULT, HIGH_WATER, durable::PREFETCH, MAX_ATTEMPTS];
 
     async fn open(place: &Place) -> Result<Self> {
         let fault = place.knob(FAULT);
@@ -138,11 +142,17 @@ impl<const SAYS: u8> OneWay for Faulty<SAYS> {
 impl Queue for Faulty<SAYS_WAITS> {
     type Producer = Push;
     type Consumer = Hand;
+    type DeadLetters = Letters;
     async fn producer(&self) -> Result<Push> {
         Ok(Push::into(self.registered(), self.fault))
     }
     async fn consumer(&self, prefetch: u16) -> Result<Hand> {
-        Ok(Hand::of(self.registered(), &self.place, usize::from(prefetch), self.fault))
+        let mut hand = Hand::of(self.registered(), &self.place, usize::from(prefetch), self.fault);
+        hand.limit = AttemptLimit::of(&self.place);
+        Ok(hand)
+    }
+    async fn dead_letters(&self) -> Result<Letters> {
+        Ok(Letters(self.registered()))
     }
 }
 
@@ -281,120 +291,5 @@ impl Producer for Push {
 
     async fn close(self) -> Result<()> {
         Ok(())
-    }
-}
-
-/// Takes out of the tank; what is not acked goes back when it goes.
-pub(super) struct Hand {
-    tank: Arc<Tank>,
-    place: Place,
-    fault: usize,
-    number: u64,
-    most: usize,
-    held: Vec<tank::Item>,
-    acked: Vec<tank::Item>,
-}
-
-impl Hand {
-    fn of(tank: Arc<Tank>, place: &Place, most: usize, fault: usize) -> Self {
-        let number = tank.lock().another_receiver();
-        Self { tank, place: place.clone(), fault, number, most, held: Vec::new(), acked: Vec::new() }
-    }
-
-    async fn take(&mut self) -> tank::Item {
-        loop {
-            let room = self.held.len() < self.most || matches!(self.fault, IGNORES_PREFETCH | UNFAIR);
-            let own = (self.fault == UNFAIR).then_some(self.number);
-            let item = room.then(|| self.tank.lock().take(own)).flatten();
-            if let Some(item) = item {
-                if self.fault == DROPS_TAKEN {
-                    // Given up here, the item is gone.
-                    tokio::task::yield_now().await;
-                }
-                return item;
-            }
-            pause().await;
-        }
-    }
-
-    fn give_back(&mut self) {
-        let mut tank = self.tank.lock();
-        if self.fault == ACKED_AGAIN {
-            self.held.append(&mut self.acked);
-        }
-        if self.fault == NEVER_AGAIN {
-            self.held.clear();
-        }
-        for mut item in self.held.drain(..).rev() {
-            item.attempt += u32::from(self.fault != UNMARKED);
-            tank.ready.push_front(item);
-        }
-    }
-}
-
-impl Receiver for Hand {
-    async fn recv(&mut self) -> Result<Option<Bytes>> {
-        loop {
-            let item = self.take().await;
-            if !skips(&item.body, &self.place, self.fault)? {
-                return Ok(Some(item.body));
-            }
-        }
-    }
-}
-
-impl Consumer for Hand {
-    type Item = Bytes;
-    type Receipt = u64;
-
-    async fn next(&mut self) -> Result<Option<Delivery<Bytes, u64>>> {
-        loop {
-            let item = self.take().await;
-            let foreign = item.body.ends_with(FOREIGN);
-            if !foreign || self.fault == FOREIGN_AGAIN {
-                self.held.push(item.clone());
-            }
-            if !foreign || !skips(FOREIGN, &self.place, self.fault)? {
-                return Ok(Some(Delivery { item: item.body, attempt: item.attempt, receipt: item.number }));
-            }
-        }
-    }
-
-    async fn ack(&mut self, receipt: u64) -> Result<()> {
-        let Some(at) = self.held.iter().position(|item| item.number == receipt) else {
-            bail!("no delivery {receipt} is open");
-        };
-        let item = self.held.remove(at);
-        self.acked.push(item);
-        Ok(())
-    }
-
-    async fn nack(&mut self, receipt: u64) -> Result<()> {
-        self.ack(receipt).await?;
-        if self.fault == NEVER_AGAIN {
-            return Ok(());
-        }
-        if let Some(mut item) = self.acked.pop() {
-            item.attempt += u32::from(self.fault != UNMARKED);
-            self.tank.lock().ready.push_back(item);
-        }
-        Ok(())
-    }
-
-    async fn flush(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    async fn close(mut self) -> Result<()> {
-        if self.fault == KEEPS {
-            self.held.clear();
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Hand {
-    fn drop(&mut self) {
-        self.give_back();
     }
 }

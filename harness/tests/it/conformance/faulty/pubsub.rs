@@ -10,8 +10,9 @@ use labs::topic::{Filter, FilterKind, Topic};
 
 use super::durable::Kept;
 use super::fault::*;
+use super::foreign::skips;
 use super::tank::{Tank, pause};
-use super::{Faulty, SAYS_WAITS, skips};
+use super::{Faulty, SAYS_WAITS};
 
 #[derive(Default)]
 pub(super) struct Exchange(Mutex<State>);

@@ -58,6 +58,7 @@ impl<const FAULT: u8> Queue for Outbox<FAULT> {
     };
     type Producer = <Tcp as Queue>::Producer;
     type Consumer = Taker<FAULT>;
+    type DeadLetters = <Tcp as Queue>::DeadLetters;
 
     async fn producer(&self) -> Result<Self::Producer> {
         if FAULT == STARTS_ANEW {
@@ -68,6 +69,10 @@ impl<const FAULT: u8> Queue for Outbox<FAULT> {
 
     async fn consumer(&self, prefetch: u16) -> Result<Taker<FAULT>> {
         Ok(Taker(self.whole.consumer(prefetch).await?))
+    }
+
+    async fn dead_letters(&self) -> Result<Self::DeadLetters> {
+        self.whole.dead_letters().await
     }
 }
 

@@ -9,8 +9,9 @@ use labs::reqrep::{Command, Document, Matching, RequestReply, Requester, Respond
 use tokio::sync::oneshot;
 
 use super::fault::*;
+use super::foreign::skips;
 use super::tank::pause;
-use super::{Faulty, SAYS_WAITS, skips};
+use super::{Faulty, SAYS_WAITS};
 
 /// Requests that may be open where those given up are never forgotten.
 const SLOTS: u64 = 100;

@@ -5,6 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use labs::queue::{AttemptLimit, DeadLetter};
+
+use super::fault::*;
 
 /// Holds messages between a sending end and its receiving ends.
 #[derive(Default)]
@@ -29,9 +32,38 @@ pub(super) struct Held {
     put: u64,
     senders: usize,
     receivers: u64,
+    pub(super) dead: Vec<DeadLetter>,
 }
 
 impl Held {
+    /// An attempt has failed: the item as it is to be delivered again, unless it is put aside.
+    pub(super) fn failed(
+        &mut self,
+        mut item: Item,
+        limit: AttemptLimit,
+        reason: &str,
+        fault: usize,
+    ) -> Option<Item> {
+        if limit.is_reached(item.attempt) && fault != NEVER_DEAD {
+            let copies = if fault == DEAD_TWICE { 2 } else { 1 };
+            for copy in 0..copies {
+                self.dead.push(DeadLetter {
+                    id: format!("{}-{copy}", item.number),
+                    body: item.body.clone(),
+                    attempts: item.attempt,
+                    reason: reason.to_owned(),
+                });
+            }
+            return None;
+        }
+        item.attempt = match fault {
+            UNMARKED => item.attempt,
+            TWO_FOR_EVER => 2,
+            _ => item.attempt + 1,
+        };
+        Some(item)
+    }
+
     pub(super) fn put(&mut self, body: Bytes) {
         self.ready.push_back(Item { number: self.put, attempt: 1, body });
         self.put += 1;

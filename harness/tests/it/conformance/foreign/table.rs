@@ -170,6 +170,7 @@ pub(super) fn replies(transport: &str, place: &str) -> Vec<Put> {
 /// Entries of a queue that cannot be delivered: without a body, or with a broken count of attempts.
 pub(super) fn entries(transport: &str, place: &str) -> Vec<Put> {
     match transport {
+        "redis" => vec![redis([b"RPUSH", format!("{place}:again").as_bytes(), b"many tasks"])],
         "redis-stream" => {
             vec![redis([b"XADD", format!("{place}:stream").as_bytes(), b"*", b"hello", b"world"])]
         }
@@ -186,6 +187,11 @@ pub(super) fn entries(transport: &str, place: &str) -> Vec<Put> {
             Put::Amqp(String::new(), place.to_owned(), properties)
         })
         .into(),
+        "stomp" => ["many", "0", "-1", "4294967296"]
+            .map(|count| {
+                Put::Stomp(format!("destination:/queue/{place}\nattempt:{count}\n\nforeign\0").into_bytes())
+            })
+            .into(),
         "mqtt" => ["many", "", "0", "-1", "4294967296"]
             .map(|count| {
                 let user_properties = vec![("attempt".to_owned(), count.to_owned())];
