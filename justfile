@@ -19,6 +19,10 @@ lab *ARGS:
 play *ARGS:
     @"{{ run }}" play "$@"
 
+# Show or return what a queue has given up: dead queue-redis --url …
+dead *ARGS:
+    @"{{ run }}" dead "$@"
+
 # Run a pattern's whole program: example oneway tcp
 example *ARGS:
     @"{{ run }}" example "$@"

@@ -32,9 +32,9 @@ mod wrong_views;
 
 #[cfg(all(feature = "apps", feature = "rabbitmq", feature = "mqtt", feature = "stomp"))]
 use crate::demo::bridge;
-use crate::demo::play;
 #[cfg(feature = "apps")]
 use crate::demo::{chat, correlation, crack, preinit, scatter_gather as status};
+use crate::demo::{dead, play};
 #[cfg(not(all(feature = "apps", feature = "rabbitmq", feature = "mqtt", feature = "stomp")))]
 use without::bridge;
 #[cfg(not(feature = "apps"))]
@@ -85,6 +85,8 @@ enum Command {
     Break(Box<break_lab::BreakArgs>),
     /// Play one role by hand, against another role in a second terminal
     Play(play::PlayArgs),
+    /// Show, return or discard the messages that a queue has given up delivering
+    Dead(Box<dead::DeadArgs>),
     /// Compare two commits or programs in alternating runs, and give a verdict
     Regress(Box<regress::RegressArgs>),
     /// Compare runs of the same plan: how often do their intervals overlap?
@@ -232,6 +234,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Bench(args) => bench::main(&args, &handles),
         Command::Break(args) => break_lab::main(&args, &handles),
         Command::Play(args) => play::main(&args, &handles),
+        Command::Dead(args) => dead::main(&args, &handles),
         Command::Regress(args) => regress::main(&args, &handles),
         Command::Agree(args) => agree::main(&args),
         Command::History(args) => history::main(&args, &handles),

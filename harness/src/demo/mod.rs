@@ -10,8 +10,10 @@ pub(crate) mod chat;
 pub(crate) mod correlation;
 #[cfg(feature = "apps")]
 pub(crate) mod crack;
+pub(crate) mod dead;
 #[cfg(feature = "apps")]
 mod incidents;
+mod place;
 pub(crate) mod play;
 #[cfg(feature = "apps")]
 pub(crate) mod preinit;

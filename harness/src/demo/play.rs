@@ -13,6 +13,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use labs::catalog::Pattern;
 
+use super::place::place_name;
 use crate::broker::{self, Choice, Choices, Server};
 use crate::command::{BrokerArgs, Given, Usage, interruptible, lab, source, start};
 use crate::process::guard;
@@ -23,9 +24,6 @@ use crate::{hint, plan, trial};
 use parts::{binders, by_part, parts};
 use typed::{Open, Typed};
 
-/// How the names of places begin where those who play meet; the pattern follows, because roles of
-/// different patterns use a broker in different ways.
-const PLACE: &str = "lab-play";
 /// How long a role may take to leave when it is interrupted.
 const LEAVING: Duration = Duration::from_secs(1);
 
@@ -53,22 +51,6 @@ pub(crate) struct PlayArgs {
     place: Option<String>,
     #[command(flatten)]
     brokers: BrokerArgs,
-}
-
-impl PlayArgs {
-    /// The name of the place: a word, because brokers use it in subjects, topics and keys.
-    fn place(&self, handle: &Handle) -> Result<String> {
-        let Some(place) = &self.place else {
-            // Variants of a lab use a broker in different ways, too.
-            let variant = handle.entry.variant.map(|variant| format!("-{variant}")).unwrap_or_default();
-            return Ok(format!("{PLACE}-{}{variant}", handle.entry.pattern));
-        };
-        let word = |c: u8| c.is_ascii_alphanumeric() || b"_-".contains(&c);
-        if place.is_empty() || place.len() > 64 || !place.bytes().all(word) {
-            bail!(Usage(format!("--place `{place}` is not a name: use 1 to 64 letters, digits, `_` or `-`")));
-        }
-        Ok(place.clone())
-    }
 }
 
 pub(crate) fn main(args: &PlayArgs, handles: &[Handle]) -> Result<ExitCode> {
@@ -107,7 +89,7 @@ pub(crate) fn main(args: &PlayArgs, handles: &[Handle]) -> Result<ExitCode> {
         let address = broker::address(which, &text).map_err(|error| Usage(format!("--at: {error:#}")))?;
         choices.insert(which, Choice::Address(address));
     }
-    let place = args.place(handle)?;
+    let place = place_name(handle, args.place.as_deref())?;
     // What a producer has confirmed is delivered by the next one, after days as well.
     guard::enter_and_keep_logs()?;
     let runtime = roles::runtime(0)?;
