@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use labs::catalog::{self, Particular, Pattern, Visitor};
 use labs::erased::{AnyDeadLetters, QueueLab};
-use labs::lab::{BrokerAddress, Directory, Place};
+use labs::lab::{BrokerAddress, Directory, Guarantee, Place};
 use labs::printable::{printable, printable_bytes};
 use labs::queue::{DeadLetter, DeadLetters as _, Queue};
 use serde_json::json;
@@ -100,6 +100,12 @@ pub(crate) fn main(args: &DeadArgs, handles: &[Handle]) -> Result<ExitCode> {
     let directory = Directory::supervised();
     if handle.entry.broker.is_none() && !args.at.is_empty() {
         directory.tell("", args.at.iter().map(|Given(at)| at.clone()).collect());
+    } else if handle.entry.broker.is_none() && handle.entry.guarantee != Guarantee::Durable {
+        bail!(Usage(format!(
+            "the dead letters of {} are in the memory of its producer: give the --at that `{}` shows",
+            args.lab,
+            hint::command(&["play", &args.lab, "producer"])
+        )));
     }
     let there = Place::new(&place, address.as_ref()).with_role("dead").with_directory(Arc::new(directory));
     guard::enter_and_keep_logs()?;
@@ -247,12 +253,10 @@ impl Dead<'_> {
     }
 
     fn unknown(&self, id: &str) {
-        let list = hint::command(&["dead", &self.args.lab]);
+        let (lab, place) = (&self.args.lab, self.place);
         errln!(
-            "· {} has no dead letter `{}` at `{}`; `{list}` lists them",
-            self.args.lab,
-            printable(id),
-            self.place
+            "· {lab} has no dead letter `{}` at `{place}`; without an action, all are listed",
+            printable(id)
         );
     }
 }

@@ -13,6 +13,7 @@ mod conformance;
 mod correlation;
 mod costs;
 mod crack;
+mod dead;
 mod examples;
 mod failures;
 mod floors;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         views::trials(),
         agree::trials(),
         crack::trials(),
+        dead::trials(),
         conformance::trials(),
         interop::trials(),
         examples::trials(),

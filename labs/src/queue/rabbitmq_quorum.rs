@@ -16,9 +16,9 @@
 //! confirmed, so a message may come twice.
 //!
 //! Loses: messages that were not confirmed when the producer or RabbitMQ died. A kill of the broker
-//! is not promised to be survived on one node: every confirmed message is still on disk, but RabbitMQ 3.10 sometimes
-//! elects no leader when it starts again (rabbitmq-server, issue 10070). The queue then neither
-//! takes nor delivers until somebody repairs it by hand.
+//! is not promised to be survived on one node: every confirmed message is still on disk, but RabbitMQ
+//! 3.10 sometimes elects no leader when it starts again (rabbitmq-server, issue 10070). The queue then
+//! neither takes nor delivers until somebody repairs it by hand.
 //!
 //! Run it: `just lab queue-rabbitmq-quorum`. Watch it:
 //! `rabbitmqctl list_queues name type messages`.

@@ -19,7 +19,8 @@ use crate::lab::Place;
 use crate::queue::{DeadLetter, DeadLetters};
 use crate::wire::nats::jetstream::{self, JetStreamConnection};
 
-const REASON: &str = "delivered as often as the consumer allows (max_deliver)";
+/// The limit that JetStream has applied.
+const REASON: &str = "max_deliver";
 
 /// The stream of advisories: a namespace of the place would be named like this, and none is `dead`.
 fn advisories(js: &JetStreamConnection) -> String {

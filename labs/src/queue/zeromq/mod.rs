@@ -113,9 +113,8 @@ impl Queue for ZeroMq {
     }
 
     async fn dead_letters(&self) -> Result<PeerLetters> {
-        let producers = self.0.known_peers().context(
-            "the dead letters of queue-zeromq are in the memory of their producer: give its address",
-        )?;
+        // Nobody else has them.
+        let producers = self.0.known_peers().context("no producer is known that holds dead letters")?;
         Ok(PeerLetters::of(producers, |address, question| ask(address, question).boxed_local()))
     }
 }
