@@ -26,12 +26,14 @@ pub(crate) fn bury(transaction: &mut Pipeline, dead: &str, body: &[u8], attempts
     add.arg("attempts").arg(attempts).arg("reason").arg(reason);
 }
 
+/// Adds a body at the tail of a queue, as a command of a transaction.
+type SendBack = dyn Fn(&mut Pipeline, &[u8]);
+
 /// Dead letters in a stream.
 pub struct DeadStream {
     redis: MultiplexedConnection,
     dead: String,
-    /// Adds a body at the tail of the queue, as a command of a transaction.
-    send: Box<dyn Fn(&mut Pipeline, &[u8])>,
+    send: Box<SendBack>,
 }
 
 impl DeadStream {

@@ -2,7 +2,7 @@
 //! attempts and the reason. A producer that runs is asked over its socket; the log of one that does
 //! not run is read here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use futures_util::FutureExt as _;
@@ -46,7 +46,7 @@ async fn ask(address: String, question: QueueFrame) -> Result<Vec<QueueFrame>> {
 }
 
 /// Opens a log. It is locked by a producer that runs.
-fn open(folder: &PathBuf) -> Result<Log> {
+fn open(folder: &Path) -> Result<Log> {
     let log = Log::open_in(folder, true).map(|(log, _)| log);
     log.context("cannot read the dead letters; if their producer runs, ask it at its address")
 }
