@@ -32,7 +32,7 @@
 //!
 //! Loses: messages that were not confirmed when the producer died; with `fsync` 0, after a power
 //! cut, possibly the whole log. After a cut connection or a restart, some messages come twice,
-//! marked as attempt 2: the producer does not know what had been handled. A consumer drops what it
+//! marked as redeliveries: the producer does not know what had been handled. A consumer drops what it
 //! has acked before; another one cannot know. A consumer that sends heartbeats and never settles
 //! keeps what it holds, at most 4,096 messages: it cannot be told from one that works for long.
 //!
