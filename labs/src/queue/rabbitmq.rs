@@ -16,7 +16,8 @@
 //! layer (`labs/src/recovery/`) connects and joins again.
 //!
 //! Loses: messages that were not confirmed when the producer died. A cut connection loses nothing;
-//! what was not confirmed or not acked then comes again, and may come twice.
+//! what was not confirmed or not acked then comes again, and may come twice. After a kill -9, RabbitMQ
+//! flags all that it had as redelivered: it comes behind what is sent then, and counts as failed once.
 //!
 //! Run it: `just lab queue-rabbitmq`. Watch it:
 //! `rabbitmqctl list_queues name messages_unacknowledged`.

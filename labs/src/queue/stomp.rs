@@ -18,7 +18,8 @@
 //! Loses: messages that were not confirmed when the producer died; a confirmed message whose queue
 //! somebody had deleted, because STOMP has no `mandatory`, and the receipt comes even then. A cut
 //! connection loses nothing; what was not confirmed or not acked then comes again, and may come
-//! twice.
+//! twice. After a kill -9, RabbitMQ flags all that it had as redelivered: it comes behind what is sent
+//! then, and counts as failed once.
 //!
 //! Run it: `just lab queue-stomp`. Watch it: `rabbitmqctl list_stomp_connections`.
 
