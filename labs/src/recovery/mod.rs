@@ -34,6 +34,9 @@
 //! and lose one at a time: the requesters of `reqrep-tcp`, `reqrep-unix`, `reqrep-websocket`,
 //! `reqrep-http` and `reqrep-zeromq`, and the consumers of `queue-tcp` and `queue-zeromq`. The
 //! table holds for them, too.
+//!
+//! What is sent again may come twice. [`Remembered`] is what a receiver needs to be *idempotent*: to do
+//! once what comes twice.
 
 use anyhow::Result;
 
@@ -46,6 +49,7 @@ mod outgoing;
 mod pipeline;
 mod pubsub;
 mod queue;
+mod remembered;
 mod reqrep;
 mod shared;
 mod transient;
@@ -54,6 +58,7 @@ mod transient;
 mod tests;
 
 pub use backoff::{Delays, Retry};
+pub use remembered::Remembered;
 pub use transient::{ConnectionLost, Disconnected, disconnected, is_transient};
 
 /// The lab `L`, whose lost connections are opened again where `L::RECOVERY` is

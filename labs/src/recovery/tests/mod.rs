@@ -2,6 +2,7 @@
 
 mod fake;
 mod proxy;
+mod remembered;
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
