@@ -210,7 +210,7 @@ fn under_faults(root: &Path, labs: &[Entry], up: &str) -> Result<String> {
         return Ok(String::new());
     }
     let folder = format!("{up}results/{newest}");
-    let table = scorecard::table(&set, &format!("{folder}/{}", scorecard::PAGE))?;
+    let table = scorecard::table(&set, &format!("{folder}/{}", scorecard::PAGE), &format!("{up}docs"))?;
     Ok(format!(
         "\nWhat became of these guarantees when something failed ([what the words mean]({up}docs/faults.md#what-each-guarantee-covers), \
          [all labs]({folder}/scorecard.md)):\n\n{table}"

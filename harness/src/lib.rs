@@ -3,7 +3,8 @@
 //! In reading order: what a run writes ([`results`]), how time and messages are marked,
 //! accounted for and recorded ([`measure`]), the measured loops ([`roles`]) and the
 //! processes they run in ([`process`], [`supervisor`]), one trial ([`trial`]), all trials
-//! of a plan ([`plan`], [`runner`]), brokers ([`broker`]), faults ([`fault`]), statistics and reports
+//! of a plan ([`plan`], [`runner`]), brokers ([`broker`]), faults ([`fault`]) and lessons about
+//! failures ([`failure`]), statistics and reports
 //! ([`stats`], [`report`]), comparisons of programs and runs ([`compare`]), and checks of
 //! the harness itself ([`validate`]). [`book`] writes the tables of the documentation.
 
@@ -27,6 +28,7 @@ pub mod runner;
 
 pub mod broker;
 pub mod doctor;
+pub mod failure;
 pub mod fault;
 
 pub mod report;

@@ -1,18 +1,17 @@
 //! `lab dead`: the dead letters of a queue. It lists them, shows one, returns them to the queue, or
 //! discards them.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
-use labs::catalog::{self, Particular, Pattern, Visitor};
-use labs::erased::{AnyDeadLetters, QueueLab};
+use labs::catalog::Pattern;
+use labs::erased::AnyDeadLetters;
 use labs::lab::{BrokerAddress, Directory, Guarantee, Place};
 use labs::printable::{printable, printable_bytes};
-use labs::queue::{DeadLetter, DeadLetters as _, Queue};
+use labs::queue::{DeadLetter, DeadLetters as _};
 use serde_json::json;
 
 use super::place::place_name;
@@ -72,22 +71,9 @@ pub(crate) struct DeadArgs {
     brokers: BrokerArgs,
 }
 
-/// The queue labs of this build, by name.
-#[derive(Default)]
-struct Queues(BTreeMap<String, QueueLab>);
-
-impl Visitor for Queues {
-    fn queue<L: Queue>(&mut self) {
-        let entry = catalog::Entry::of::<L>(Pattern::Queue, Particular::Confirmed(L::CONFIRMED));
-        self.0.insert(entry.name, QueueLab::of::<L>());
-    }
-}
-
 pub(crate) fn main(args: &DeadArgs, handles: &[Handle]) -> Result<ExitCode> {
     let handle = lab(handles, &args.lab)?;
-    let mut queues = Queues::default();
-    catalog::visit(&mut queues);
-    let Some(queue) = queues.0.get(&handle.entry.name) else {
+    let Some(queue) = &handle.queue else {
         let known = handles.iter().filter(|other| other.entry.pattern == Pattern::Queue);
         let known: Vec<&str> = known.map(|other| other.entry.name.as_str()).collect();
         let near = plan::nearest(&args.lab, known.iter().copied());

@@ -155,6 +155,7 @@ async fn play(played: Played<'_>) -> Result<ExitCode> {
         bind,
         filter: args.filter.clone(),
         measure: None,
+        brief: false,
         restarted: false,
     };
     // A thread: this process is the role, and ends with it.

@@ -13,7 +13,7 @@ use super::proxy::{Address, Proxy};
 
 /// All proxies of a run. They begin as they are needed, and end with the last copy of this.
 #[derive(Clone, Default)]
-pub(super) struct Links(Arc<Mutex<BTreeMap<String, Proxy>>>);
+pub(crate) struct Links(Arc<Mutex<BTreeMap<String, Proxy>>>);
 
 impl Links {
     fn proxies(&self) -> MutexGuard<'_, BTreeMap<String, Proxy>> {
@@ -25,7 +25,7 @@ impl Links {
     ///
     /// # Errors
     /// When a proxy cannot listen.
-    pub(super) fn broker(&self, address: &BrokerAddress) -> Result<BrokerAddress> {
+    pub(crate) fn broker(&self, address: &BrokerAddress) -> Result<BrokerAddress> {
         address.behind(
             |upstream| {
                 let through = self.through(upstream)?;
@@ -44,7 +44,7 @@ impl Links {
     ///
     /// # Errors
     /// When it cannot listen.
-    pub(super) fn through(&self, upstream: &str) -> Result<String> {
+    pub(crate) fn through(&self, upstream: &str) -> Result<String> {
         let mut proxies = self.proxies();
         let (scheme, bare) = match upstream.split_once("://") {
             Some((scheme, bare)) => (format!("{scheme}://"), bare),
@@ -64,7 +64,7 @@ impl Links {
     }
 
     /// Does something to all links.
-    pub(super) fn all(&self, act: impl Fn(&Proxy)) {
+    pub(crate) fn all(&self, act: impl Fn(&Proxy)) {
         self.proxies().values().for_each(act);
     }
 }

@@ -8,7 +8,7 @@
 pub mod account;
 mod applies;
 pub mod campaign;
-mod links;
+pub(crate) mod links;
 mod messages;
 mod name;
 mod plan;

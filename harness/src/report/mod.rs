@@ -12,6 +12,7 @@ pub(crate) mod palette;
 mod plots;
 pub(crate) mod render;
 pub(crate) mod scale;
+pub mod scenario;
 pub mod scorecard;
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,8 @@ mod load;
 mod machine;
 mod model;
 pub mod private;
+mod scenario;
+mod scenario_store;
 mod schema;
 mod search;
 mod store;
@@ -32,6 +34,12 @@ pub use file::{MOST_RECORD, read, read_text};
 pub use load::{Arrivals, Load, LoadKind};
 pub use machine::{Host, Noise, Versions};
 pub use model::{Cell, FLOOR, Pause, Paused, Plan, Run, Skipped, Widening};
+pub use scenario::Part as ScenarioPart;
+pub use scenario::{
+    Check, Fact, MOST_EVENTS, Outcome, SCENARIO_SCHEMA, SCENARIOS, ScenarioEvent, ScenarioRun, Series,
+    together,
+};
+pub use scenario_store::ScenarioSet;
 pub use schema::{SCHEMA, fault_schema, schema};
 pub use search::{Attempt, Capacity, Objective, Part, Point, Purpose, Step, Subject, Sweep};
 pub use store::{Lock, ResultSet};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use labs::catalog;
+use labs::erased::QueueLab;
 use labs::lab::{Place, Registry};
 use tokio::sync::mpsc;
 
@@ -34,6 +35,8 @@ pub struct Handle {
     pub baseline: bool,
     /// Its roles keep an account of every message; else they only count.
     pub accounts: bool,
+    /// A queue lab, for those who look at its dead letters.
+    pub queue: Option<QueueLab>,
 }
 
 impl Handle {
@@ -44,7 +47,15 @@ impl Handle {
             outbox(FromRole::Failed { error: error.to_string() });
             Err(error)
         };
-        Self { entry, run, remove: |_, _| Ok(()), publishers: None, baseline: false, accounts: true }
+        Self {
+            entry,
+            run,
+            remove: |_, _| Ok(()),
+            publishers: None,
+            baseline: false,
+            accounts: true,
+            queue: None,
+        }
     }
 }
 

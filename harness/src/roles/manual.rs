@@ -2,6 +2,7 @@
 //! `lab run` use them. The ends of a lab are erased before they get here, because these
 //! loops measure nothing and should be compiled once.
 
+mod burst;
 mod settle;
 
 use std::collections::VecDeque;
@@ -14,14 +15,16 @@ use futures_util::stream::FuturesUnordered;
 use labs::oneway::{Receiver, Sender};
 use labs::pubsub::{Publisher, Subscriber};
 use labs::queue::{Consumer, Producer};
-use labs::reqrep::{Requester, Responder};
+use labs::reqrep::{Document, Requester, Responder};
 use labs::topic::Topic;
+use tokio::time::error::Elapsed;
 
 use super::adapters::SenderSink;
 use super::context::RoleContext;
 use super::message_text::MessageText;
-use super::protocol::{Event, FromRole, RoleCommand, What};
+use super::protocol::{Event, FromRole, RoleCommand, What, Work};
 use super::send_loop::MessageSink;
+use burst::{confirm, shown, tell, work, write};
 use labs::erased::{
     AnyConsumer, AnyProducer, AnyPublisher, AnyReceiver, AnyRequester, AnyResponder, AnySender, AnySubscriber,
 };
@@ -68,6 +71,17 @@ pub(super) async fn sender(mut context: RoleContext, sender: AnySender) -> Resul
                 way.flush().await?;
                 context.event(written);
             }
+            RoleCommand::Burst(burst) => {
+                let stop = context.stop();
+                let writing = write(&context, &burst, async |body, flush| {
+                    way.put(body).await?;
+                    if flush { way.flush().await } else { Ok(()) }
+                });
+                tokio::select! {
+                    written = writing => written?,
+                    () = stop => break,
+                }
+            }
             other => context.cannot(&other),
         }
     }
@@ -88,6 +102,18 @@ pub(super) async fn publisher(mut context: RoleContext, mut publisher: AnyPublis
                 }
                 Err(error) => context.say(What::Failed, error.to_string()),
             },
+            RoleCommand::Burst(burst) => {
+                let topic = Topic::new(burst.topic.as_deref().unwrap_or(TOPIC))?;
+                let stop = context.stop();
+                let writing = write(&context, &burst, async |body, flush| {
+                    publisher.publish(&topic, body).await?;
+                    if flush { publisher.flush().await } else { Ok(()) }
+                });
+                tokio::select! {
+                    written = writing => written?,
+                    () = stop => break,
+                }
+            }
             other => context.cannot(&other),
         }
     }
@@ -104,7 +130,7 @@ pub(super) async fn receiver(context: RoleContext, mut receiver: AnyReceiver) ->
             body = receiver.recv() => match body? {
                 Some(body) => {
                     all_left = false;
-                    context.say(What::Received, &body);
+                    context.say(What::Received, shown(&context, &body));
                 }
                 None => {
                     if !std::mem::replace(&mut all_left, true) {
@@ -128,7 +154,7 @@ pub(super) async fn subscriber(context: RoleContext, mut subscriber: AnySubscrib
             event = subscriber.next() => match event? {
                 Some(event) => context.event(Event {
                     topic: Some(event.topic.to_string()),
-                    ..Event::new(What::Received, &event.body)
+                    ..Event::new(What::Received, shown(&context, &event.body))
                 }),
                 None => {
                     context.say(What::Ended, "every publisher has closed");
@@ -147,23 +173,32 @@ pub(super) async fn requester(mut context: RoleContext, requester: AnyRequester)
     let asking = &requester;
     let mut open = FuturesUnordered::new();
     loop {
-        tokio::select! {
+        let (question, patience) = tokio::select! {
             act = context.act() => match act {
                 None => return Ok(()),
-                Some(RoleCommand::Say { text: question, .. }) => {
-                    context.say(What::Requested, question.clone());
-                    open.push(async move { (question.clone(), asking.ask(question.bytes().clone().into()).await) });
+                Some(RoleCommand::Say { text, .. }) => (text, Duration::MAX),
+                Some(RoleCommand::Ask { text, timeout_ms }) => (text, Duration::from_millis(timeout_ms)),
+                Some(other) => {
+                    context.cannot(&other);
+                    continue;
                 }
-                Some(other) => context.cannot(&other),
             },
             Some((question, reply)) = open.next() => {
+                let (question, reply): (MessageText, Result<Result<Document>, Elapsed>) = (question, reply);
                 let event = match reply {
-                    Ok(reply) => Event::new(What::Replied, &*reply),
-                    Err(error) => Event::new(What::Failed, format!("{error:#}")),
+                    Ok(Ok(reply)) => Event::new(What::Replied, shown(&context, &reply)),
+                    Ok(Err(error)) => Event::new(What::Failed, format!("{error:#}")),
+                    Err(_) => Event::new(What::Failed, "no reply in time: the request is given up"),
                 };
                 context.event(Event { about: Some(question.to_string()), ..event });
+                continue;
             }
-        }
+        };
+        context.say(What::Requested, question.clone());
+        open.push(async move {
+            let reply = asking.ask(question.bytes().clone().into());
+            (question, tokio::time::timeout(patience, reply).await)
+        });
     }
 }
 
@@ -183,13 +218,17 @@ pub(super) async fn responder(mut context: RoleContext, mut responder: AnyRespon
                     }
                     None => context.say(What::Failed, "no request waits for a reply"),
                 },
-                Some(RoleCommand::Auto { work_ms }) => {
-                    let work = Duration::from_millis(work_ms);
-                    auto = Some(work);
+                Some(act @ (RoleCommand::Auto { .. } | RoleCommand::Work(_))) => {
+                    let rule = match act {
+                        RoleCommand::Work(rule) => rule,
+                        RoleCommand::Auto { work_ms } => Work { work_ms, ..Work::default() },
+                        _ => Work::default(),
+                    };
                     // A request may have been quicker than the word to answer by oneself.
                     for (question, to) in open.drain(..) {
-                        answer(&context, &mut responder, work, question, to).await?;
+                        answer(&context, &mut responder, &rule, question, to).await?;
                     }
+                    auto = Some(rule);
                 }
                 Some(other) => context.cannot(&other),
             },
@@ -199,13 +238,14 @@ pub(super) async fn responder(mut context: RoleContext, mut responder: AnyRespon
                     context.stop().await;
                     return Ok(());
                 };
-                context.say(What::Requested, &*request);
-                let question = String::from_utf8_lossy(&request).into_owned();
-                let Some(work) = auto else {
+                let request = shown(&context, &request);
+                context.say(What::Requested, request.clone());
+                let question = request.to_string();
+                let Some(rule) = &auto else {
                     open.push_back((question, to));
                     continue;
                 };
-                answer(&context, &mut responder, work, question, to).await?;
+                answer(&context, &mut responder, rule, question, to).await?;
             }
         }
     }
@@ -215,11 +255,12 @@ pub(super) async fn responder(mut context: RoleContext, mut responder: AnyRespon
 async fn answer(
     context: &RoleContext,
     responder: &mut AnyResponder,
-    work: Duration,
+    rule: &Work,
     question: String,
     to: <AnyResponder as Responder>::ReplyTo,
 ) -> Result<()> {
-    tokio::time::sleep(work).await;
+    let slow = rule.slow.as_ref().filter(|(marker, _)| question.contains(marker));
+    work(slow.map_or(rule.work_ms, |(_, work_ms)| *work_ms)).await;
     let reply = format!("{} heard: {question}", context.init.role());
     let replied = Event::new(What::Replied, reply.clone());
     responder.reply(to, reply.into()).await?;
@@ -239,15 +280,16 @@ pub(super) async fn producer(mut context: RoleContext, producer: AnyProducer) ->
                 Some(RoleCommand::Say { text, .. }) => {
                     open.push(async move { (text.clone(), sending.send(text.bytes().clone()).await) });
                 }
+                Some(RoleCommand::Burst(burst)) => {
+                    let stop = context.stop();
+                    tokio::select! {
+                        sent = confirm(&context, &burst, sending) => sent?,
+                        () = stop => break,
+                    }
+                }
                 Some(other) => context.cannot(&other),
             },
-            Some((text, confirmed)) = open.next() => match confirmed {
-                Ok(()) => context.say(What::Confirmed, text),
-                Err(error) => context.event(Event {
-                    about: Some(text.to_string()),
-                    ..Event::new(What::Failed, format!("{error:#}"))
-                }),
-            },
+            Some((text, confirmed)) = open.next() => tell(&context, text, confirmed),
         }
     }
     drop(open);
@@ -319,7 +361,7 @@ pub(super) async fn sink(
                     continue;
                 };
                 all_left = false;
-                let event = Event::new(What::Received, &result.item);
+                let event = Event::new(What::Received, shown(&context, &result.item));
                 context.event(Event { attempt: Some(result.attempt), ..event });
                 results.ack(result.receipt).await?;
                 results.flush().await?;

@@ -1,6 +1,8 @@
 //! The lines between the supervisor and a role: one JSON object a line, on the
 //! role's stdin and stdout. Nothing in them ties a role to this host.
 
+mod by_hand;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -14,6 +16,7 @@ use super::open_address;
 use crate::measure::clock;
 use crate::measure::cost::Usage;
 use crate::results::{Interval, Load};
+pub use by_hand::{AckWhen, Burst, Work};
 
 /// The kind of a role in its pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -129,6 +132,9 @@ pub struct Init {
     pub filter: Option<String>,
     /// The measurement; `None` for a role played by hand.
     pub measure: Option<Measure>,
+    /// A role played by hand reports bodies without the spaces at their end.
+    #[serde(default)]
+    pub brief: bool,
     /// The role was killed and is started again: it goes on with the account that it has, and
     /// sends no probes, nor waits for them.
     #[serde(default)]
@@ -220,6 +226,17 @@ pub enum RoleCommand {
         /// Work on each message, milliseconds.
         work_ms: u64,
     },
+    /// The same, with more to say of how.
+    Work(Work),
+    /// Send many messages by itself.
+    Burst(Burst),
+    /// Ask, and give up when no reply has come in time.
+    Ask {
+        /// The request.
+        text: MessageText,
+        /// How long to wait, milliseconds.
+        timeout_ms: u64,
+    },
 }
 
 /// A line from a role to the supervisor.
@@ -282,7 +299,7 @@ impl Event {
 }
 
 /// The kinds of events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the words are those of `labs::lab`")]
 pub enum What {
@@ -295,6 +312,12 @@ pub enum What {
     Nacked,
     /// Done with, over a transport that acknowledges nothing.
     Finished,
+    /// A producer has begun to send it.
+    Sent,
+    /// The work on it is done: its effect is there.
+    Effect,
+    /// It had its effect before, and gets no second one.
+    Again,
     /// It could not be done; the text says why.
     Failed,
     /// A peer was disconnected or a message skipped; the text says why.

@@ -7,6 +7,7 @@ use anyhow::Result;
 use futures_util::FutureExt as _;
 use labs::catalog::{self, Particular, Pattern, Visitor};
 use labs::durable::DurablePubSub;
+use labs::erased::QueueLab;
 use labs::lab::{Knob, Lab, Place};
 use labs::oneway::OneWay;
 use labs::pipeline::Pipeline;
@@ -72,7 +73,7 @@ impl<R: Recording> Handles<R> {
             entry.name.insert_str(0, UNINSTRUMENTED);
         }
         let (remove, accounts) = (remove::<L>, R::ACCOUNTS);
-        self.0.push(Handle { entry, run, remove, publishers: None, baseline: false, accounts });
+        self.0.push(Handle { entry, run, remove, publishers: None, baseline: false, accounts, queue: None });
     }
 }
 
@@ -119,6 +120,9 @@ impl<R: Recording> Visitor for Handles<R> {
                 start_role(init, inbox, outbox, registry, queue::run::<Recovering<L>, R>)
             },
         );
+        if let Some(handle) = self.0.last_mut() {
+            handle.queue = Some(QueueLab::of::<L>());
+        }
     }
     fn durable<L: DurablePubSub>(&mut self) {
         self.push::<L>(Pattern::Durable, Particular::Filters(L::FILTERS), |init, inbox, outbox, registry| {

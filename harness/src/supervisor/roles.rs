@@ -1,6 +1,6 @@
 //! All roles of one run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ pub struct Role {
     pub name: String,
     /// Its kind.
     pub kind: Kind,
+    /// The name of its place: roles at different places do not hear of each other.
+    place: String,
     /// The addresses it bound, by namespace.
     pub bound: BTreeMap<String, String>,
     /// What the others are told in their place: see [`Roles::reach_through`].
@@ -98,7 +100,7 @@ impl Roles {
 
     /// One more role; its number is its place in [`Roles::all`].
     pub fn add(&mut self, handle: &Handle, init: Init) -> Result<usize> {
-        let (number, name, kind) = (self.all.len(), init.role(), init.kind);
+        let (number, name, kind, place) = (self.all.len(), init.role(), init.kind, init.name.clone());
         let (lines, inbox) = mpsc::unbounded_channel();
         let mouth = self.mouth.clone();
         let pid = if self.placement.threads {
@@ -112,6 +114,7 @@ impl Roles {
         self.all.push(Role {
             name,
             kind,
+            place,
             bound: BTreeMap::new(),
             reached: BTreeMap::new(),
             ready: false,
@@ -163,13 +166,25 @@ impl Roles {
         (number, heard)
     }
 
-    /// When all binders have announced their addresses, all roles get them.
+    /// When all binders of a place have announced their addresses, all roles there get them.
     fn introduce(&self) {
         if !self.binds {
             return;
         }
+        let places: BTreeSet<&str> = self.all.iter().map(|role| role.place.as_str()).collect();
+        for place in places {
+            if let Some(peers) = self.peers_at(place) {
+                for role in self.all.iter().filter(|role| role.place == place) {
+                    let _ = role.lines.send(ToRole::Peers { peers: peers.clone() });
+                }
+            }
+        }
+    }
+
+    /// The addresses of all binders at a place, once they are known.
+    fn peers_at(&self, place: &str) -> Option<Peers> {
         let mut peers = Peers::new();
-        for role in &self.all {
+        for role in self.all.iter().filter(|role| role.place == place) {
             for namespace in role.kind.binds(self.measured) {
                 match role.reached.get(*namespace) {
                     Some(address) => {
@@ -181,11 +196,11 @@ impl Roles {
                     }
                     // A binder that left will not announce itself any more.
                     None if role.left => {}
-                    None => return,
+                    None => return None,
                 }
             }
         }
-        self.tell_all(&ToRole::Peers { peers });
+        Some(peers)
     }
 
     /// The names of those who are not ready.

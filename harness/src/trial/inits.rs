@@ -46,6 +46,7 @@ pub(crate) fn inits(
             bind: BTreeMap::new(),
             filter: None,
             measure: Some(measure.clone()),
+            brief: false,
             restarted: false,
         }));
     }

@@ -34,6 +34,7 @@ mod report;
 mod result_sets;
 mod resume;
 mod return_address;
+mod scenarios;
 mod selftest;
 mod shell;
 mod status;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         chat::trials(),
         story::trials(),
         breaking::trials(),
+        scenarios::trials(),
         failures::trials(),
         bridge::trials(),
         return_address::trials(),

@@ -18,7 +18,8 @@
 //! Loses: what is queued in a socket, or on its way, when the connection is cut or one of the two
 //! processes dies; nobody is told how much that was.
 //!
-//! Run it: `just lab pipeline-zeromq`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
+//! Run it: `just lab pipeline-zeromq`. Break it: `just break run ventilator-first`. Watch it:
+//! `ss -tnp`, columns Recv-Q and Send-Q.
 
 use std::time::Duration;
 

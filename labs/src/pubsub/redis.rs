@@ -17,7 +17,8 @@
 //! subscriber that falls behind by more than `client-output-buffer-limit pubsub` (by default 32 MB,
 //! or 8 MB for a minute), and what waited for it is lost.
 //!
-//! Run it: `just lab pubsub-redis`. Watch it: `redis-cli PSUBSCRIBE 'PLACE:*'`.
+//! Run it: `just lab pubsub-redis`. Break it: `just break run late-subscriber`. Watch it:
+//! `redis-cli PSUBSCRIBE 'PLACE:*'`.
 
 use anyhow::{Context, Result};
 use bytes::Bytes;

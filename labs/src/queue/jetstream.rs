@@ -21,7 +21,8 @@
 //! message also comes again if it is not acknowledged within `claim-ms` of its delivery; the time
 //! in which it waits behind others counts, and nothing renews it.
 //!
-//! Run it: `just lab queue-jetstream`. Watch it: `nats consumer report`.
+//! Run it: `just lab queue-jetstream`. Break it: `just break run unfair-dispatch`. Watch it:
+//! `nats consumer report`.
 
 use std::time::Duration;
 

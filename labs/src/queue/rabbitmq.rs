@@ -25,7 +25,7 @@
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use lapin::BasicProperties;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
@@ -39,6 +39,8 @@ mod consumer;
 pub(crate) mod dead;
 mod retry;
 
+const DURABLE_QUEUE: Knob =
+    Knob::new("durable-queue", 1, "1: the queue survives a restart of RabbitMQ; 0: it does not.");
 const DELIVERY_MODE: Knob = Knob::new(
     "delivery-mode",
     2,
@@ -57,12 +59,18 @@ impl Lab for RabbitMq {
     const OVERLOAD: Overload = Overload::Stores;
     const JOIN: Join = Join::Confirmed;
     const RECOVERY: Recovery = Recovery::Ours;
-    const KNOBS: &'static [Knob] = &[DELIVERY_MODE, MAX_ATTEMPTS];
+    const KNOBS: &'static [Knob] = &[DELIVERY_MODE, DURABLE_QUEUE, MAX_ATTEMPTS];
 
     async fn open(place: &Place) -> Result<Self> {
         let connection = AmqpConnection::open(place).await?;
-        for queue in [place.name(), dead::dead(place)] {
-            amqp::declare_queue(&connection.channel, &queue, FieldTable::default()).await?;
+        // The first role to declare a queue creates it. A durable queue survives a restart of the
+        // broker, and so do its persistent messages.
+        let durable = place.knob(DURABLE_QUEUE) != 0;
+        for (queue, durable) in [(place.name(), durable), (dead::dead(place), true)] {
+            let options = QueueDeclareOptions { durable, ..Default::default() };
+            let declare =
+                connection.channel.queue_declare(queue.as_str().into(), options, FieldTable::default());
+            declare.await.with_context(|| format!("cannot declare the queue {queue}"))?;
         }
         connection.close().await?;
         Ok(Self { place: place.clone() })

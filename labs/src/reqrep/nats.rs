@@ -21,7 +21,7 @@
 //! When a requester loses its connection, each open `ask` ends with `ConnectionLost`: the recovery
 //! layer does not ask again. Everything on its way when NATS dies.
 //!
-//! Run it: `just lab reqrep-nats`. Watch it: `nats sub '>'`.
+//! Run it: `just lab reqrep-nats`. Break it: `just break run late-reply`. Watch it: `nats sub '>'`.
 
 use anyhow::{Context as _, Result};
 use async_nats::Subject;

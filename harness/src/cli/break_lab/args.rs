@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::scenario::ScenarioArgs;
 use crate::command::BrokerArgs;
 use crate::units;
 
@@ -11,7 +12,7 @@ use crate::units;
 #[command(args_conflicts_with_subcommands = true)]
 pub(in crate::cli) struct BreakArgs {
     #[command(subcommand)]
-    pub(super) list: Option<BreakCommand>,
+    pub(super) command: Option<BreakCommand>,
     /// The lab, as in `queue-redis`; with --all: names, globs (quoted: 'queue-*') or patterns
     pub(super) labs: Vec<String>,
     /// The fault, as in `receiver-kill`; several with commas: one run has them all, and --all takes one
@@ -63,11 +64,13 @@ pub(in crate::cli) struct BreakArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum BreakCommand {
-    /// Show all faults, or those that apply to a lab and whether its guarantee covers them
+    /// Play a scenario: one thing that goes wrong with messages, and what follows from it
+    Run(Box<ScenarioArgs>),
+    /// Show all scenarios and faults, or the faults that apply to a lab and whether its guarantee covers them
     List {
         /// The lab
         lab: Option<String>,
-        /// Print a JSON array
+        /// Print JSON: an object with scenarios and faults; for a lab, an array of faults
         #[arg(long)]
         json: bool,
     },

@@ -6,11 +6,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use labs::lab::Broker;
 
 use super::args::BreakArgs;
+use super::knobs::knobs;
 use crate::broker::Source;
 use crate::fault::campaign::Job;
 use crate::fault::{self, BrokerSource, DRAIN_S, Fault, FaultPlan, Injection, SCORED, STEADY_S};
+use crate::hint;
 use crate::roles::Handle;
-use crate::{hint, plan, units};
 
 /// What has to be run.
 pub(super) fn jobs(
@@ -31,7 +32,7 @@ pub(super) fn jobs(
     };
     let faults: Vec<Fault> =
         args.fault.iter().map(|name| Ok(name.parse::<Fault>()?)).collect::<Result<_>>()?;
-    let knobs = knobs(args, wanted)?;
+    let knobs = knobs(&args.set, wanted)?;
     let plan = args.plan.as_deref().map(FaultPlan::load).transpose()?;
     let mut jobs = Vec::new();
     for handle in wanted {
@@ -83,21 +84,6 @@ pub(super) fn jobs(
         }
     }
     Ok(jobs)
-}
-
-/// The knobs that are set from outside.
-fn knobs(args: &BreakArgs, wanted: &[Handle]) -> Result<BTreeMap<String, usize>> {
-    let labs = || wanted.iter().map(|handle| &handle.entry);
-    let mut known = plan::knobs_of_labs(labs());
-    known.extend(plan::knobs_of_loops(labs()));
-    let read = |text: &String| {
-        let (name, value) = text
-            .split_once('=')
-            .with_context(|| format!("`{text}` is not KNOB=VALUE, as in `delivery-mode=1`"))?;
-        plan::check_knobs([name], &known, labs().next())?;
-        Ok((name.to_owned(), units::knob(name, value)?))
-    };
-    args.set.iter().map(read).collect()
 }
 
 /// Refuses settings for a broker that does not get them.

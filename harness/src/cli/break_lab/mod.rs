@@ -1,7 +1,10 @@
-//! `lab break`: does something to a lab under steady load, and says what became of its messages.
+//! `lab break`: does something to a lab under steady load, and says what became of its messages; or
+//! plays a scenario, which teaches one thing that goes wrong.
 
 mod args;
 mod jobs;
+mod knobs;
+mod scenario;
 mod show;
 
 use std::collections::BTreeMap;
@@ -23,16 +26,16 @@ use crate::{hint, plan, runner};
 pub(super) use args::BreakArgs;
 use args::BreakCommand;
 use jobs::jobs;
-use show::{detail, list, print};
+use show::{CANNOT_TELL, detail, list, print};
 
 /// Messages in the event record of a run with --all; a broken promise has all of its own.
 const MESSAGES: usize = 10;
-/// Exit code where nothing can be said.
-const CANNOT_TELL: u8 = 3;
 
 pub(super) fn main(args: &BreakArgs, handles: &[Handle]) -> Result<ExitCode> {
-    if let Some(BreakCommand::List { lab, json }) = &args.list {
-        return list(lab.as_deref(), *json, handles);
+    match &args.command {
+        Some(BreakCommand::List { lab, json }) => return list(lab.as_deref(), *json, handles),
+        Some(BreakCommand::Run(args)) => return scenario::main(args, handles),
+        None => {}
     }
     let choices = args.brokers.choices()?;
     let settings = usage(settings(args))?;

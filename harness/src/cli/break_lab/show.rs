@@ -6,10 +6,14 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::command::usage;
+use crate::failure;
 use crate::fault::{self, BrokerSource};
 use crate::results::{FaultRun, Verdict};
 use crate::roles::Handle;
 use crate::{hint, plan};
+
+/// Exit code where nothing can be said.
+pub(super) const CANNOT_TELL: u8 = 3;
 
 /// What a line says behind the verdict, where it is no good one.
 pub(super) fn detail(run: &FaultRun) -> String {
@@ -64,7 +68,25 @@ pub(super) fn print(run: &FaultRun) -> Result<()> {
     Ok(())
 }
 
-/// All faults, or those of a lab.
+/// The scenarios, for scripts.
+fn scenarios(handles: &[Handle]) -> Vec<serde_json::Value> {
+    let entries: Vec<_> = handles.iter().map(|handle| handle.entry.clone()).collect();
+    let scenario = |scenario: &failure::Scenario| {
+        json!({
+            "scenario": scenario.name,
+            "title": scenario.title,
+            "pattern": scenario.pattern.as_str(),
+            "usual": scenario.usual,
+            "over": scenario.transports(&entries),
+            "question": scenario.question,
+            "lesson": scenario.lesson,
+            "page": format!("docs/{}", scenario.page()),
+        })
+    };
+    failure::ALL.iter().map(scenario).collect()
+}
+
+/// All scenarios and faults, or the faults of a lab.
 pub(super) fn list(lab: Option<&str>, json: bool, handles: &[Handle]) -> Result<ExitCode> {
     let handle = lab.map(|name| usage(plan::lab(handles, name))).transpose()?;
     let mut rows = Vec::new();
@@ -89,8 +111,19 @@ pub(super) fn list(lab: Option<&str>, json: bool, handles: &[Handle]) -> Result<
                 json!({ "fault": fault, "does": fault.does(), "why_not": why_not, "covered": covered })
             })
             .collect();
-        outln!("{}", serde_json::to_string_pretty(&rows)?)?;
+        let shown = match lab {
+            Some(_) => json!(rows),
+            None => json!({ "scenarios": scenarios(handles), "faults": rows }),
+        };
+        outln!("{}", serde_json::to_string_pretty(&shown)?)?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if lab.is_none() {
+        outln!("Scenarios: one thing that goes wrong, played and explained")?;
+        for scenario in failure::ALL {
+            outln!("  {:<21} {}", scenario.name, scenario.title)?;
+        }
+        outln!("\nFaults: done to any lab under load")?;
     }
     for (fault, why_not, covered) in rows {
         let said = match (why_not, covered) {
@@ -98,10 +131,12 @@ pub(super) fn list(lab: Option<&str>, json: bool, handles: &[Handle]) -> Result<
             (None, Some(covered)) => covered,
             (None, None) => fault.does().to_owned(),
         };
-        outln!("{:<18} {said}", fault.to_string())?;
+        let indent = if lab.is_none() { "  " } else { "" };
+        outln!("{indent}{:<21} {said}", fault.to_string())?;
     }
     if lab.is_none() {
-        outln!("\nWhat applies to a lab:   {}", hint::command(&["break", "list", "LAB"]))?;
+        outln!("\nPlay a scenario:         {}", hint::command(&["break", "run", "late-subscriber"]))?;
+        outln!("What applies to a lab:   {}", hint::command(&["break", "list", "LAB"]))?;
         outln!(
             "Do it:                   {}",
             hint::command(&["break", "queue-redis", "--fault", "receiver-kill"])

@@ -45,6 +45,7 @@ impl Scenario<'_> {
             bind: BTreeMap::new(),
             filter: filter.map(str::to_owned),
             measure: None,
+            brief: false,
             restarted: false,
         };
         self.roles.add(self.handle, init)

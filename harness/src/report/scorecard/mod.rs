@@ -1,6 +1,7 @@
 //! The scorecard: labs × faults, drawn from a set of fault runs alone, and a page with the evidence
 //! for each of its cells. Nothing here runs anything.
 
+mod explains;
 mod grid;
 mod page;
 mod picture;
@@ -8,4 +9,5 @@ mod picture;
 mod tests;
 mod timeline;
 
+pub use explains::explains;
 pub use page::{PAGE, draw, table, write};

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::super::figure::standalone;
 use super::super::model::pattern_title;
 use super::super::{number, render};
+use super::explains::explains;
 use super::grid::{Cell, Grid, anchor, grid};
 use super::picture::{class, picture, sign, style};
 use super::timeline::timeline;
@@ -55,6 +56,8 @@ struct CellText {
     sign: &'static str,
     class: &'static str,
     anchor: String,
+    /// The scenario that shows why, where the promise was not kept.
+    scenario: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -89,6 +92,8 @@ struct RunText {
     plot: Option<String>,
     witness: Option<WitnessText>,
     command: String,
+    /// The scenario that shows why.
+    scenario: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -128,7 +133,7 @@ pub fn draw(dir: &Path) -> Result<Vec<PathBuf>> {
 /// When a file cannot be written; it is named.
 pub fn write(set: &FaultSet, dir: &Path) -> Result<Vec<PathBuf>> {
     let (html, svg) = html(set)?;
-    let table = format!("# Scorecard\n\n{}", table(set, PAGE)?);
+    let table = format!("# Scorecard\n\n{}", table(set, PAGE, "../../docs")?);
     let mut written = Vec::new();
     for (name, content) in [(PAGE, html), (TABLE, table), (PICTURE, standalone(&svg))] {
         crate::results::write_file(dir, name, &content)?;
@@ -138,19 +143,21 @@ pub fn write(set: &FaultSet, dir: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The table as Markdown: labs × faults, grouped by guarantee. Each cell leads to its evidence in
-/// `page`, the address of the set's page as seen from where the table is to stand.
+/// `page`, the address of the set's page as seen from where the table is to stand; one whose promise
+/// broke, or does not cover the fault, also to the scenario that explains it, in the folder `docs`.
 ///
 /// # Errors
 /// Never for a set that was read.
-pub fn table(set: &FaultSet, page: &str) -> Result<String> {
+pub fn table(set: &FaultSet, page: &str, docs: &str) -> Result<String> {
     #[derive(Serialize)]
     struct Table<'a> {
         columns: &'a [String],
         groups: Vec<GroupText>,
         page: &'a str,
+        docs: &'a str,
     }
     let grid = grid(set);
-    let table = Table { columns: &grid.faults, groups: groups(&grid), page };
+    let table = Table { columns: &grid.faults, groups: groups(&grid), page, docs };
     render::render("scorecard.md", include_str!("scorecard.md"), &table)
 }
 
@@ -201,6 +208,7 @@ fn groups(grid: &Grid<'_>) -> Vec<GroupText> {
         sign: sign(cell.verdict),
         class: class(cell.verdict),
         anchor: anchor(cell.evidence),
+        scenario: explained(cell.evidence),
     };
     let group = grid.groups.iter().map(|group| GroupText {
         guarantee: group.guarantee.to_owned(),
@@ -283,7 +291,14 @@ fn run_text(run: &FaultRun, plot: bool) -> Result<RunText> {
                 .collect(),
         }),
         command: run.command.clone(),
+        scenario: explained(run),
     })
+}
+
+/// The scenario that shows why, where a promise broke or does not cover the fault.
+fn explained(run: &FaultRun) -> Option<&'static str> {
+    let asks = matches!(run.verdict, Verdict::Broke | Verdict::NotPromised);
+    if asks { explains(&run.fault(), &run.pattern) } else { None }
 }
 
 /// With a capital letter and a full stop.

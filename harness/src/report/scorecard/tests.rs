@@ -163,7 +163,7 @@ fn large() -> FaultSet {
 
 #[test]
 fn the_table_groups_labs_by_guarantee_and_leads_to_the_evidence() {
-    insta::assert_snapshot!(table(&small(), "../results/faults/faults.html").expect("a table"));
+    insta::assert_snapshot!(table(&small(), "../results/faults/faults.html", "../docs").expect("a table"));
 }
 
 /// Without the pictures and the style.
@@ -225,7 +225,7 @@ fn nothing_in_a_set_is_markup() {
     (set.host.name, set.host.cpu, set.versions.lab) = (evil.to_owned(), evil.to_owned(), evil.to_owned());
     set.versions.git = Some(evil.to_owned());
     let (html, svg) = html(&set).expect("a page");
-    let table = table(&set, "faults.html").expect("a table");
+    let table = table(&set, "faults.html", "../../docs").expect("a table");
     for text in [&html, &svg] {
         assert!(!text.contains("<script"), "markup of the set is in the page");
     }

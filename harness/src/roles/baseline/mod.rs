@@ -64,5 +64,6 @@ fn handle(baseline: &Baseline) -> Handle {
         publishers: None,
         baseline: true,
         accounts: false,
+        queue: None,
     }
 }

@@ -40,6 +40,7 @@ fn fuzz_role_lines() {
         bind: BTreeMap::new(),
         filter: Some("all".to_owned()),
         measure: Some(measure),
+        brief: false,
         restarted: true,
     };
     let text = "hello".into();

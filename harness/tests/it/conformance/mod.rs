@@ -131,7 +131,8 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 /// The labs whose roles this program plays: those of the catalog, and broken ones.
 pub(crate) fn handles() -> Vec<Handle> {
-    roles::handles().into_iter().chain(faulty::handles()).collect()
+    let broken = faulty::handles().into_iter().chain(crate::scenarios::broken_handles());
+    roles::handles().into_iter().chain(broken).collect()
 }
 
 /// Whatever was read is declared, with the default with which it was read.

@@ -99,6 +99,7 @@ impl Site {
             bind: BTreeMap::new(),
             filter: None,
             measure: None,
+            brief: false,
             restarted: false,
         }
     }

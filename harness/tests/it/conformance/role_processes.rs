@@ -44,6 +44,7 @@ async fn start() -> Result<Roles> {
         bind: BTreeMap::new(),
         filter: None,
         measure: None,
+        brief: false,
         restarted: false,
     });
     let mut roles = Roles::start(handle, inits.collect(), Placement::default())?;

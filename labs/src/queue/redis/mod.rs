@@ -21,7 +21,8 @@
 //! acked then comes again, and may come twice. The items of a consumer that stalls for longer than
 //! its lease may be handled twice, too.
 //!
-//! Run it: `just lab queue-redis`. Watch it: `redis-cli LLEN PLACE:queue`.
+//! Run it: `just lab queue-redis`. Break it: `just break run ack-too-early`. Watch it:
+//! `redis-cli LLEN PLACE:queue`.
 
 pub(crate) mod dead;
 mod lease;

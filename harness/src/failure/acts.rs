@@ -1,0 +1,111 @@
+//! What is done to the roles of a part, to their connections and to their broker, and who else can be
+//! asked.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use futures_util::FutureExt as _;
+use labs::lab::{Directory, Place};
+use labs::queue::{DeadLetter, DeadLetters as _};
+use rustix::process::Signal;
+
+use super::run::{LAB, MANY, PATIENCE, Run};
+use super::stranger;
+use crate::process;
+use crate::roles::block_on;
+use crate::roles::protocol::ToRole;
+
+impl Run<'_> {
+    /// kill -9; everything that the role had said before is heard.
+    pub(super) async fn kill(&mut self, number: usize) -> Result<()> {
+        let name = self.roles.all[number].name.clone();
+        self.note(LAB, "kills", &format!("{name} (SIGKILL)"));
+        self.killed.insert(number);
+        self.roles.kill(number)?;
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !self.roles.all[number].left {
+            tokio::time::timeout_at(deadline, self.hear()).await.context("a killed role does not end")?;
+        }
+        Ok(())
+    }
+
+    /// SIGSTOP, or SIGCONT.
+    pub(super) fn pause(&mut self, number: usize, pause: bool) -> Result<()> {
+        let (name, pid) = (self.roles.all[number].name.clone(), self.roles.all[number].pid());
+        let pid = pid.with_context(|| format!("{name} has no process of its own"))?;
+        let (signal, what) = if pause { (Signal::STOP, "stops") } else { (Signal::CONT, "resumes") };
+        self.note(LAB, what, &name);
+        process::tree(&[pid]).into_iter().for_each(|pid| process::signal(pid, signal));
+        Ok(())
+    }
+
+    /// A role leaves by its own will.
+    pub(super) async fn leave(&mut self, number: usize) -> Result<()> {
+        self.roles.tell(number, ToRole::Stop);
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !self.roles.all[number].left {
+            let heard = tokio::time::timeout_at(deadline, self.hear()).await;
+            heard.with_context(|| format!("{} does not leave", self.roles.all[number].name))?;
+        }
+        Ok(())
+    }
+
+    /// Resets every connection that goes through the proxy.
+    pub(super) fn cut(&mut self) {
+        self.note(LAB, "cuts", "every connection");
+        self.links.all(crate::fault::proxy::Proxy::cut);
+    }
+
+    /// kill -9 of the broker.
+    pub(super) fn kill_broker(&mut self) -> Result<()> {
+        let broker = self.server()?.broker();
+        self.note(LAB, "kills", &format!("{broker} (SIGKILL)"));
+        self.server()?.kill()
+    }
+
+    /// Starts the broker again on its data. What roles report meanwhile is heard afterwards.
+    pub(super) async fn restart_broker(&mut self) -> Result<()> {
+        let broker = self.server()?.broker();
+        self.note(LAB, "starts again", &broker.to_string());
+        self.server()?.restart().await
+    }
+
+    fn server(&mut self) -> Result<&mut crate::broker::Server> {
+        self.experiment.server.as_mut().context("there is no broker")
+    }
+
+    /// Another program sends something foreign to this place; how often.
+    pub(super) async fn strangers(&mut self, binder: usize) -> Result<usize> {
+        let address = self.experiment.server.as_ref().map(|server| server.address().clone());
+        let place = Place::new(&self.name, address.as_ref());
+        let bound = self.roles.all[binder].bound.values().next().cloned();
+        self.note(LAB, "sends", "a foreign message, as another program would");
+        stranger::send(self.handle.entry.transport, &place, bound.as_deref()).await?;
+        Ok(1)
+    }
+
+    /// The dead letters of the queue. Peer to peer, the producers have them.
+    pub(super) async fn dead_letters(&mut self) -> Result<Vec<DeadLetter>> {
+        let queue = self.handle.queue.context("this lab is not a queue")?;
+        let directory = Directory::supervised();
+        let bound =
+            self.roles.all.iter().filter(|role| !role.left).flat_map(|role| role.bound.values().cloned());
+        directory.tell("", bound.collect());
+        let address = self.experiment.server.as_ref().map(|server| server.address().clone());
+        let place = Place::new(&self.name, address.as_ref())
+            .with_role("dead")
+            .with_knobs(self.knobs.clone())
+            .with_directory(Arc::new(directory));
+        // Labs are opened on a thread of their own, as for their removal.
+        let reading = tokio::task::spawn_blocking(move || {
+            block_on(async move { queue.dead_letters(&place).await?.list(MANY).await }.boxed_local())
+        });
+        tokio::time::timeout(PATIENCE, reading).await.context("the dead letters cannot be read in time")??
+    }
+
+    /// The processes that hold messages: the broker's, or the one of this role.
+    pub(super) fn holders(&self, role: usize) -> Vec<u32> {
+        let broker = self.experiment.server.as_ref().and_then(crate::broker::Server::pids);
+        process::tree(&broker.unwrap_or_else(|| self.roles.all[role].pid().into_iter().collect()))
+    }
+}

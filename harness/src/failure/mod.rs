@@ -1,0 +1,21 @@
+//! Failure scenarios: what goes wrong with messages, as lessons that prove themselves.
+//!
+//! A scenario plays roles of a real lab by hand, does something to them, and checks what it claims
+//! from the events that the roles reported: [`Scenario`] says what is played and why, `run` holds
+//! the roles of one part of it, `log` answers questions about what they reported, `experiment`
+//! starts the broker and collects the checks, and `scenarios` has one file for each.
+
+mod acts;
+mod experiment;
+mod log;
+mod play;
+mod run;
+mod scenario;
+mod scenarios;
+mod stranger;
+mod thinned;
+
+pub use experiment::Sources;
+pub use play::run;
+pub use scenario::Scenario;
+pub use scenarios::ALL;
