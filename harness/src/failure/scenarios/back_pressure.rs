@@ -45,7 +45,10 @@ pub(super) const SCENARIO: Scenario = Scenario {
          and memory stay small, and the producer learns that it is too fast.",
         "A buffer is for bursts; for a lasting difference somebody has to slow down, to drop, or to add workers.",
     ],
-    why_not: |entry| one_process(entry).or_else(|| keeps_nothing(entry)),
+    why_not: |entry| {
+        let files = (entry.transport == "jetstream").then_some("it keeps messages in files, not in memory");
+        one_process(entry).or_else(|| keeps_nothing(entry)).or(files)
+    },
     play: |experiment| play(experiment).boxed_local(),
 };
 
