@@ -59,6 +59,8 @@ enum Record {
     Run,
     /// `faults.json`, of `lab break`
     Faults,
+    /// `scenarios.json`, of `lab break run`
+    Scenarios,
 }
 
 #[derive(Debug, Subcommand)]
@@ -265,6 +267,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             let schema = match of {
                 Record::Run => crate::results::schema()?,
                 Record::Faults => crate::results::fault_schema()?,
+                Record::Scenarios => crate::results::scenario_schema()?,
             };
             outln!("{}", schema.trim_end())?;
             Ok(ExitCode::SUCCESS)

@@ -143,20 +143,10 @@ async fn play(played: Played<'_>) -> Result<ExitCode> {
     let bind = addresses.iter().filter(|(part, _)| binds.contains(&part.as_str()));
     let bind = bind.map(|(part, address)| (part.clone(), address.clone())).collect();
     let init = Init {
-        lab: handle.entry.name.clone(),
-        kind,
-        index: args.index,
-        senders: 1,
-        receivers: 1,
-        run: 0,
-        name: place.clone(),
         address: server.as_ref().map(|server| server.address().clone()),
-        knobs: BTreeMap::new(),
         bind,
         filter: args.filter.clone(),
-        measure: None,
-        brief: false,
-        restarted: false,
+        ..Init::by_hand(&handle.entry.name, kind, args.index, place.clone())
     };
     // A thread: this process is the role, and ends with it.
     let mut roles = Roles::start(handle, vec![init], Placement { threads: true, cpus: Vec::new() })?;

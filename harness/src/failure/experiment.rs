@@ -107,10 +107,7 @@ impl Experiment {
 
     /// The same where the answer means something only when the fault has hit.
     pub(super) fn holds_if(&mut self, hit: bool, claim: &str, seen: impl Into<String>, holds: bool) {
-        match (hit, holds) {
-            (true, _) => self.holds(claim, seen, holds),
-            (false, _) => self.check(claim, seen, Outcome::CannotTell),
-        }
+        if hit { self.holds(claim, seen, holds) } else { self.check(claim, seen, Outcome::CannotTell) }
     }
 
     /// Notes a figure.

@@ -48,15 +48,11 @@ impl Log {
     }
 
     /// Each message it happened to, and when it first did.
-    pub(super) fn times(&self, who: &str, what: What) -> BTreeMap<&str, u64> {
+    pub(super) fn times<'a>(&'a self, who: &'a str, what: What) -> BTreeMap<&'a str, u64> {
         let mut times = BTreeMap::new();
-        for happened in self.0.iter().filter(|happened| happened.what == what) {
-            if happened.role == who
-                || happened.role.strip_prefix(who).is_some_and(|rest| rest.starts_with('-'))
-            {
-                let first = times.entry(happened.text.as_str()).or_insert(happened.at);
-                *first = happened.at.min(*first);
-            }
+        for happened in self.of(who, what) {
+            let first = times.entry(happened.text.as_str()).or_insert(happened.at);
+            *first = happened.at.min(*first);
         }
         times
     }

@@ -10,6 +10,7 @@ use labs::lab::{BrokerAddress, Guarantee, Join};
 use super::experiment::{Experiment, ms};
 use super::log::{Happened, Log};
 use super::thinned::thinned;
+use crate::broker::Server;
 use crate::fault::links::Links;
 use crate::measure::clock;
 use crate::results::{ScenarioEvent, ScenarioPart, Series};
@@ -89,7 +90,7 @@ impl<'e> Run<'e> {
             told: BTreeMap::new(),
             series: Vec::new(),
             start: clock::now(),
-            places: vec![name.clone()],
+            places: Vec::new(),
             killed: BTreeSet::new(),
             name,
         })
@@ -122,24 +123,15 @@ impl<'e> Run<'e> {
         let name = apart.map_or_else(|| self.name.clone(), |apart| format!("{}-{apart}", self.name));
         if !self.places.contains(&name) {
             self.places.push(name.clone());
+            // What is in a private broker goes with it.
+            let own = self.experiment.server.as_ref().filter(|server| !server.is_private());
+            trial::note(&self.handle, &name, own.map(Server::address), Vec::new());
         }
-        let address = self.experiment.server.as_ref().map(|server| server.address().clone());
-        trial::note(&self.handle, &name, address.as_ref().filter(|_| !self.private()), Vec::new());
         let init = Init {
-            lab: self.handle.entry.name.clone(),
-            kind,
-            index,
-            senders: 1,
-            receivers: 1,
-            run: 0,
-            name,
             address: self.address.clone(),
             knobs: self.knobs.clone(),
-            bind: BTreeMap::new(),
-            filter: None,
-            measure: None,
             brief: true,
-            restarted: false,
+            ..Init::by_hand(&self.handle.entry.name, kind, index, name)
         };
         let number = self.roles.add(&self.handle, init)?;
         let deadline = tokio::time::Instant::now() + JOIN;
@@ -155,15 +147,11 @@ impl<'e> Run<'e> {
         Ok(number)
     }
 
-    fn private(&self) -> bool {
-        self.experiment.server.as_ref().is_some_and(crate::broker::Server::is_private)
-    }
-
     fn last_words(&self, number: usize) -> String {
         let role = &self.roles.all[number];
         let said = self.events.iter().rev().find(|event| event.who == role.name && event.what == "failed");
         let said = said.map(|event| event.text.clone()).or_else(|| role.crashed.clone());
-        said.unwrap_or_else(|| "it left without a word".to_owned())
+        said.unwrap_or_else(|| "it left and reported no error".to_owned())
     }
 
     /// A subscriber that gets messages. Where it cannot tell that its subscription is in effect,
@@ -204,14 +192,14 @@ impl<'e> Run<'e> {
         self.tell(number, RoleCommand::Burst(burst));
     }
 
-    /// Listens until it is so; whether it became so in time.
+    /// Listens until `so` is true; returns whether that was in time.
     pub(super) async fn until(&mut self, patience: Duration, so: impl Fn(&Log) -> bool) -> bool {
         let deadline = tokio::time::Instant::now() + patience;
         while !so(&self.log) {
             if tokio::time::timeout_at(deadline, self.hear()).await.is_err() {
                 return false;
             }
-            // Whatever else was said meanwhile: the question may take longer than a line.
+            // Hear all that was reported meanwhile: `so` may take longer than one line.
             for _ in 0..MANY {
                 if self.hear().now_or_never().is_none() {
                     break;
@@ -270,7 +258,7 @@ impl<'e> Run<'e> {
             What::Replied if role.starts_with("requester") => "got the reply".to_owned(),
             what => format!("{what:?}").to_lowercase(),
         };
-        // What is not as usual is always told.
+        // Unusual events are always printed.
         let usual = !again && !matches!(happened.what, What::Failed | What::Again | What::Incident);
         let told = self.told.entry((role.to_owned(), happened.what)).or_default();
         *told += usize::from(usual);

@@ -6,9 +6,12 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::fault::{FAULT_SCHEMA, FaultInterval, FaultRun, FaultSet, Verdict};
 use super::file::{MOST_RECORD, read_text, replace};
+use super::machine::{Host, Versions};
 
 /// The file of a result folder.
 pub const FAULTS: &str = "faults.json";
@@ -20,13 +23,7 @@ impl FaultSet {
     /// # Errors
     /// When it cannot be written; it is named.
     pub fn save(&self, dir: &Path) -> Result<()> {
-        let lines = self.runs.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
-        let (host, versions) = (serde_json::to_string(&self.host)?, serde_json::to_string(&self.versions)?);
-        let text = format!(
-            "{{\n\"schema\":{},\n\"host\":{host},\n\"versions\":{versions},\n\"runs\":[\n{}\n]\n}}\n",
-            self.schema,
-            lines.join(",\n")
-        );
+        let text = set_text(self.schema, &self.host, &self.versions, &self.runs)?;
         write_file(dir, FAULTS, &text)
     }
 
@@ -76,22 +73,42 @@ pub fn write_file(dir: &Path, name: &str, content: &str) -> Result<()> {
     replace(&dir.join(name), |file| Ok(file.write_all(content.as_bytes())?))
 }
 
-/// The set in the text of a file; `path` is for messages.
-fn read(text: &str, path: &Path) -> Result<FaultSet> {
+/// A set of runs as text. Each run has a line of its own: one that is made again changes one line.
+pub(super) fn set_text(
+    schema: u32,
+    host: &Host,
+    versions: &Versions,
+    runs: &[impl Serialize],
+) -> Result<String> {
+    let lines = runs.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
+    let (host, versions) = (serde_json::to_string(host)?, serde_json::to_string(versions)?);
+    Ok(format!(
+        "{{\n\"schema\":{schema},\n\"host\":{host},\n\"versions\":{versions},\n\"runs\":[\n{}\n]\n}}\n",
+        lines.join(",\n")
+    ))
+}
+
+/// The set in the text of the file at `path`, of a schema up to `newest`.
+pub(super) fn set_of<T: DeserializeOwned>(text: &str, path: &Path, newest: u32) -> Result<T> {
     // The schema is looked at first: another version may not parse as this one.
     let value: serde_json::Value = serde_json::from_str(text)
         .with_context(|| format!("{} is damaged: it is not valid JSON", path.display()))?;
     match value.get("schema").and_then(serde_json::Value::as_u64) {
-        Some(found) if (1..=u64::from(FAULT_SCHEMA)).contains(&found) => {}
+        Some(found) if (1..=u64::from(newest)).contains(&found) => {}
         Some(found) => bail!(
-            "{} has schema {found}, and this program reads schemas up to {FAULT_SCHEMA}; use the version \
-             of `lab` that wrote it",
+            "{} has schema {found}, and this program reads schemas up to {newest}; use the version of `lab` \
+             that wrote it",
             path.display()
         ),
         None => bail!("{} has no `schema` field: it is not a result of this program", path.display()),
     }
-    let mut set: FaultSet = serde_json::from_value(value)
-        .with_context(|| format!("{} does not follow schema {FAULT_SCHEMA} of faults", path.display()))?;
+    serde_json::from_value(value)
+        .with_context(|| format!("{} does not follow schema {newest} of its kind", path.display()))
+}
+
+/// The set in the text of a file; `path` is for messages.
+fn read(text: &str, path: &Path) -> Result<FaultSet> {
+    let mut set: FaultSet = set_of(text, path, FAULT_SCHEMA)?;
     let mut known = BTreeSet::new();
     for run in &set.runs {
         let id = run.id();

@@ -40,7 +40,7 @@ pub use scenario::{
     together,
 };
 pub use scenario_store::ScenarioSet;
-pub use schema::{SCHEMA, fault_schema, schema};
+pub use schema::{SCHEMA, fault_schema, scenario_schema, schema};
 pub use search::{Attempt, Capacity, Objective, Part, Point, Purpose, Step, Subject, Sweep};
 pub use store::{Lock, ResultSet};
 pub use summary::{Estimate, Flag, Summary};

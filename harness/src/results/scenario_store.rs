@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::fault_store::write_file;
+use super::fault_store::{set_of, set_text, write_file};
 use super::file::{MOST_RECORD, read_text};
 use super::machine::{Host, Versions};
 use super::scenario::{SCENARIO_SCHEMA, SCENARIOS, ScenarioRun};
@@ -33,19 +33,11 @@ impl ScenarioSet {
     /// The set in this folder.
     ///
     /// # Errors
-    /// When it cannot be read, or is of another version.
+    /// When it is missing, too large, damaged, or of a newer schema; it is named.
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join(SCENARIOS);
         let text = read_text(&path, MOST_RECORD)?;
-        let set: Self = serde_json::from_str(&text)
-            .with_context(|| format!("{} is not a set of scenarios", path.display()))?;
-        ensure!(
-            set.schema == SCENARIO_SCHEMA,
-            "{} has schema {}, and this `lab` reads {SCENARIO_SCHEMA}",
-            path.display(),
-            set.schema
-        );
-        Ok(set)
+        set_of(&text, &path, SCENARIO_SCHEMA)
     }
 
     /// Keeps a run, in the place of an earlier one of the same scenario over the same lab.
@@ -59,13 +51,28 @@ impl ScenarioSet {
     /// # Errors
     /// When it cannot be written; it is named.
     pub fn save(&self, dir: &Path) -> Result<()> {
-        let lines = self.runs.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
-        let (host, versions) = (serde_json::to_string(&self.host)?, serde_json::to_string(&self.versions)?);
-        let text = format!(
-            "{{\n\"schema\":{},\n\"host\":{host},\n\"versions\":{versions},\n\"runs\":[\n{}\n]\n}}\n",
-            self.schema,
-            lines.join(",\n")
-        );
+        let text = set_text(self.schema, &self.host, &self.versions, &self.runs)?;
         write_file(dir, SCENARIOS, &text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_or_newer_file_is_named_with_what_is_wrong() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join(SCENARIOS);
+        for (text, says) in [
+            ("{\"schema\":1,", "is damaged"),
+            ("{\"schema\":99,\"new\":true}", "has schema 99"),
+            ("{\"runs\":[]}", "no `schema` field"),
+            ("{\"schema\":1,\"runs\":[7]}", "does not follow schema 1"),
+        ] {
+            std::fs::write(&file, text).expect("written");
+            let error = ScenarioSet::open(dir.path()).expect_err(text).to_string();
+            assert!(error.contains(says) && error.contains(SCENARIOS), "{error}");
+        }
     }
 }

@@ -103,7 +103,7 @@ pub(super) async fn publisher(mut context: RoleContext, mut publisher: AnyPublis
                 Err(error) => context.say(What::Failed, error.to_string()),
             },
             RoleCommand::Burst(burst) => {
-                let topic = Topic::new(burst.topic.as_deref().unwrap_or(TOPIC))?;
+                let topic = Topic::new(TOPIC)?;
                 let stop = context.stop();
                 let writing = write(&context, &burst, async |body, flush| {
                     publisher.publish(&topic, body).await?;

@@ -142,6 +142,26 @@ pub struct Init {
 }
 
 impl Init {
+    /// A role that is played by hand at the place `name`: the only one of its kind, as far as it knows.
+    pub fn by_hand(lab: &str, kind: Kind, index: usize, name: String) -> Self {
+        Self {
+            lab: lab.to_owned(),
+            kind,
+            index,
+            senders: 1,
+            receivers: 1,
+            run: 0,
+            name,
+            address: None,
+            knobs: BTreeMap::new(),
+            bind: BTreeMap::new(),
+            filter: None,
+            measure: None,
+            brief: false,
+            restarted: false,
+        }
+    }
+
     /// The role's name: `sender-0`. Its account is kept under it.
     pub fn role(&self) -> String {
         format!("{}-{}", self.kind, self.index)

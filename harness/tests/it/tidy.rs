@@ -361,6 +361,7 @@ fn schema() -> Result<()> {
     for (file, what, current) in [
         ("docs/schema.json", "run", harness::results::schema()?),
         ("docs/faults-schema.json", "faults", harness::results::fault_schema()?),
+        ("docs/scenarios-schema.json", "scenarios", harness::results::scenario_schema()?),
     ] {
         if fs::read_to_string(root().join(file))? != current {
             bail!("{file} is out of date; run `lab schema {what} > {file}`");

@@ -161,8 +161,17 @@ pub fn name<L: Lab>(pattern: Pattern) -> String {
 }
 
 /// Labs that need more than one file: each is a folder, whose `mod.rs` tells the mechanism.
-const FOLDERS: [&str; 6] =
-    ["durable/redis_stream", "queue/mqtt", "queue/redis", "queue/tcp", "queue/zeromq", "reqrep/http"];
+const FOLDERS: [&str; 9] = [
+    "durable/redis_stream",
+    "queue/jetstream",
+    "queue/mqtt",
+    "queue/rabbitmq",
+    "queue/redis",
+    "queue/stomp",
+    "queue/tcp",
+    "queue/zeromq",
+    "reqrep/http",
+];
 
 /// `labs::pubsub::redis::RedisChannels` is read in `labs/src/pubsub/redis.rs`.
 fn source<L: Lab>() -> String {

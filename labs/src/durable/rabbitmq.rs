@@ -4,7 +4,7 @@
 //! Wire: the publisher publishes persistent events to the durable exchange `PLACE`
 //! (`basic.publish`), as in `pubsub/rabbitmq.rs`. The queue `PLACE.ID` is bound to the exchange
 //! with the filter (`queue.bind`). The subscriber consumes with a prefetch (`basic.consume`) and
-//! acks each event (`basic.ack`), as a consumer of `queue/rabbitmq.rs` does.
+//! acks each event (`basic.ack`), as a consumer of `queue/rabbitmq/mod.rs` does.
 //!
 //! Confirms: an event when every durable queue that wants it has it on disk; `flush` waits for all
 //! confirms.
@@ -179,7 +179,7 @@ impl Publisher for ConfirmingPublisher {
     }
 }
 
-/// Consumes from the queue of its identifier, with the consumer of `queue/rabbitmq.rs`:
+/// Consumes from the queue of its identifier, with the consumer of `queue/rabbitmq/mod.rs`:
 /// `basic.qos`, `basic.consume`, `basic.ack`. A receipt is the delivery's tag.
 pub struct DurableSubscriber {
     queue: QueueConsumer,

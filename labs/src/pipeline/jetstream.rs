@@ -2,7 +2,7 @@
 //! for the sink.
 //!
 //! Wire: a message is published to its stage's subject (`PUB PLACE.tasks INBOX`), and JetStream
-//! replies to the inbox. The receiving ends are the consumers of `queue/jetstream.rs`: they ask for
+//! replies to the inbox. The receiving ends are the consumers of `queue/jetstream/mod.rs`: they ask for
 //! a batch of messages (`{"batch":N}`), and for more as they acknowledge them (`+ACK`), so a faster
 //! worker gets more. The signal to stop the workers goes through `pubsub/jetstream.rs`.
 //!

@@ -2,7 +2,7 @@
 //! the sink.
 //!
 //! Wire: the sending end publishes to the default exchange (`basic.publish`). The receiving end is
-//! the consumer of `queue/rabbitmq.rs`: it consumes (`basic.consume`) with a prefetch and acks each
+//! the consumer of `queue/rabbitmq/mod.rs`: it consumes (`basic.consume`) with a prefetch and acks each
 //! message (`basic.ack`). The prefetch shares tasks on demand: a worker with so many unacked tasks
 //! gets no more until it acks. The signal to stop the workers goes through `pubsub/rabbitmq.rs`.
 //!

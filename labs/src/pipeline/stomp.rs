@@ -2,7 +2,7 @@
 //! sink.
 //!
 //! Wire: the sending end writes SEND frames to `/queue/PLACE.tasks` or `/queue/PLACE.results`; it
-//! is the sender of `oneway/stomp.rs`. The receiving end is the consumer of `queue/stomp.rs`: it
+//! is the sender of `oneway/stomp.rs`. The receiving end is the consumer of `queue/stomp/mod.rs`: it
 //! subscribes with `ack:client-individual` and `prefetch-count`, and acks each MESSAGE (ACK).
 //! `prefetch-count` shares tasks on demand; without this header, RabbitMQ gives the first worker
 //! all tasks there are. The signal to stop the workers goes through `pubsub/stomp.rs`. (`remove`

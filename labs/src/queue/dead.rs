@@ -58,7 +58,7 @@ pub struct DeadLetter {
     pub body: Bytes,
     /// How many attempts have failed.
     pub attempts: u32,
-    /// Why the last one has failed, in the words of whoever has put it aside.
+    /// Why the last attempt failed, as the broker or the lab says it.
     pub reason: String,
 }
 

@@ -2,7 +2,7 @@
 //! (Raft). Here one node runs, and it is the whole quorum. So this lab shows what the log costs,
 //! but not what the queue is for: with three nodes, two go on when one dies.
 //!
-//! Wire: the declaration differs from `queue/rabbitmq.rs` (`x-queue-type: quorum`). The producer is
+//! Wire: the declaration differs from `queue/rabbitmq/mod.rs` (`x-queue-type: quorum`). The producer is
 //! that lab's (`basic.publish` with publisher confirms), and so is the consumer below its counting:
 //! `basic.consume` with a prefetch, `basic.ack`, `basic.nack`. RabbitMQ itself counts the deliveries
 //! of a quorum queue (`x-delivery-count`), and after `max-attempts` of them that failed it moves the

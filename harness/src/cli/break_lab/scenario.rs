@@ -146,7 +146,7 @@ pub(super) fn main(args: &ScenarioArgs, handles: &[Handle]) -> Result<ExitCode> 
                 let run = match play(args, wanted).await {
                     Ok(run) => run,
                     Err(error) if args.all => {
-                        // The others can be played all the same.
+                        // The other scenarios can still be played.
                         errln!("{}: {error:#}", wanted.scenario.name);
                         failed = true;
                         continue;
@@ -162,9 +162,8 @@ pub(super) fn main(args: &ScenarioArgs, handles: &[Handle]) -> Result<ExitCode> 
         }
         anyhow::Ok(())
     }));
-    if done.is_none() {
-        tell_leftovers(&runtime);
-    }
+    // Also what a scenario has left that ended with an error.
+    tell_leftovers(&runtime);
     runtime.shutdown_background();
     drop(lock);
     let Some(done) = done else {

@@ -1,6 +1,5 @@
 //! Plays the steps of a scenario with real roles, and notes what the roles report.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -33,20 +32,10 @@ pub(super) struct Scenario<'a> {
 impl Scenario<'_> {
     pub(super) fn start(&mut self, kind: Kind, index: usize, filter: Option<&str>) -> Result<usize> {
         let init = Init {
-            lab: self.handle.entry.name.clone(),
-            kind,
-            index,
-            senders: 1,
-            receivers: 1,
-            run: 0,
-            name: self.name.clone(),
             address: self.address.cloned(),
             knobs: ONE_AT_A_TIME.map(|knob| (knob.to_owned(), 1)).into(),
-            bind: BTreeMap::new(),
             filter: filter.map(str::to_owned),
-            measure: None,
-            brief: false,
-            restarted: false,
+            ..Init::by_hand(&self.handle.entry.name, kind, index, self.name.clone())
         };
         self.roles.add(self.handle, init)
     }

@@ -21,7 +21,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     title: "Acknowledged too early, a message is lost with its consumer",
     pattern: Pattern::Queue,
     usual: "redis",
-    question: "A consumer is killed in the middle of its work on a message. What becomes of the message if the \
+    question: "A consumer is killed in the middle of its work on a message. What happens to the message if the \
                consumer acknowledges before the work, and what if it acknowledges afterwards?",
     lesson: [
         "An acknowledgement says: I am done, forget it.",

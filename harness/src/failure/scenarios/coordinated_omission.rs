@@ -1,7 +1,5 @@
 //! The same pause, measured by a closed loop and by an open one.
 
-use std::collections::BTreeMap;
-
 use anyhow::Result;
 use futures_util::FutureExt as _;
 use labs::catalog::Pattern;
@@ -60,7 +58,7 @@ async fn play(experiment: &mut Experiment) -> Result<()> {
             seconds: SECONDS,
             drain: 5.0,
             window: None,
-            knobs: BTreeMap::new(),
+            knobs: experiment.knobs.clone(),
             seed: 1,
             placement: Placement::default(),
             null_rate: schedule::null_rate(SIZE)?,

@@ -1,4 +1,4 @@
-//! One slow message holds up all behind it, whoever they belong to.
+//! One slow message delays all messages behind it, also those of other customers.
 
 use anyhow::Result;
 use futures_util::FutureExt as _;

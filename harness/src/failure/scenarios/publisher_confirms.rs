@@ -48,8 +48,8 @@ async fn play(experiment: &mut Experiment) -> Result<()> {
     run.through_proxy()?;
     let producer = run.join(Kind::Producer, 0).await?;
     // Peer to peer, nothing is confirmed before somebody takes it.
-    let early = if kill { None } else { Some(run.join(Kind::Consumer, 0).await?) };
-    if let Some(consumer) = early {
+    if !kill {
+        let consumer = run.join(Kind::Consumer, 0).await?;
         run.work(consumer, Work::default());
     }
     let all = MESSAGES as usize;
@@ -72,18 +72,13 @@ async fn play(experiment: &mut Experiment) -> Result<()> {
     let answered =
         |log: &Log| log.count("producer-0", What::Confirmed) + log.count("producer-0", What::Failed);
     run.until(PATIENCE, |log| answered(log) == all).await;
-    let consumer = match early {
-        Some(consumer) => consumer,
-        None => {
-            let consumer = run.join(Kind::Consumer, 0).await?;
-            run.work(consumer, Work::default());
-            consumer
-        }
-    };
+    if kill {
+        let consumer = run.join(Kind::Consumer, 0).await?;
+        run.work(consumer, Work::default());
+    }
     let got = |log: &Log| log.different("consumer-0", What::Received, "m-");
     run.until(PATIENCE, |log| got(log) == all).await;
     run.until_quiet(Duration::from_millis(500), got).await;
-    let _ = consumer;
     let log = run.end().await?;
     let confirmed = log.times("producer-0", What::Confirmed);
     let received = log.times("consumer-0", What::Received);

@@ -53,7 +53,7 @@ async fn play(experiment: &mut Experiment) -> Result<()> {
     let fault = Fault { who: Who::Link, what: What::Refuse };
     let job = Job {
         handle: experiment.handle.clone(),
-        knobs: BTreeMap::new(),
+        knobs: experiment.knobs.clone(),
         injections: vec![Injection { for_s: FOR_S, ..Injection::new(fault, AT_S) }],
         seed: 1,
         rate: RATE,

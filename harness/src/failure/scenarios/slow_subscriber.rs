@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use futures_util::FutureExt as _;
 use labs::catalog::Pattern;
-use labs::lab::{Broker, Overload};
+use labs::lab::Overload;
 
 use super::shared::one_process;
 use crate::failure::experiment::Experiment;
@@ -25,13 +25,13 @@ const STEP: u32 = 100;
 /// lab, and in a private broker.
 const HELD: [(&str, usize); 1] = [("high-water", 800)];
 
-fn limits(broker: Option<Broker>) -> &'static [(&'static str, &'static str)] {
-    match broker {
-        Some(Broker::Redis) => &[("client-output-buffer-limit", "pubsub 2mb 2mb 60")],
+fn limits(transport: &str) -> &'static [(&'static str, &'static str)] {
+    match transport {
+        "redis" => &[("client-output-buffer-limit", "pubsub 2mb 2mb 60")],
         // NATS writes to subscribers in turn: one that does not read holds up all who publish to it
         // until this deadline, which is 10 s by default.
-        Some(Broker::Nats) => &[("max_pending", "10MB"), ("write_deadline", "300ms")],
-        Some(Broker::Mqtt) => &[("max_queued_messages", "200")],
+        "nats" => &[("max_pending", "10MB"), ("write_deadline", "300ms")],
+        "mqtt" => &[("max_queued_messages", "200")],
         _ => &[],
     }
 }
@@ -59,7 +59,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 
 async fn play(experiment: &mut Experiment) -> Result<()> {
     let policy = experiment.handle.entry.overload;
-    experiment.broker(false, limits(experiment.handle.entry.broker)).await?;
+    experiment.broker(false, limits(experiment.handle.entry.transport)).await?;
     let mut run = experiment.part("subscriber-1 stops reading", &HELD).await?;
     let publisher = run.join(Kind::Publisher, 0).await?;
     run.subscribe(0, publisher).await?;
@@ -80,7 +80,7 @@ async fn play(experiment: &mut Experiment) -> Result<()> {
         let last = format!("m-{:04}", so_far - 1);
         let came = |log: &Log| log.of("subscriber-0", What::Received).any(|received| received.text == last);
         if !run.until(QUIET, |log| written(log) >= so_far && came(log)).await {
-            // The publisher waits, or something was lost: the rest is sent all the same.
+            // The publisher waits, or a message was lost.
             run.until_quiet(QUIET, written).await;
         }
         if written(&run.log) < so_far {

@@ -56,7 +56,7 @@ pub(super) async fn write(
         let written = Event::new(What::Written, burst.text(number));
         let last = number + 1 == burst.numbers().end;
         put(due.body(number), last || !burst.flood).await?;
-        context.event(Event { topic: burst.topic.clone(), ..written });
+        context.event(written);
     }
     Ok(())
 }

@@ -51,7 +51,7 @@ pub(super) async fn settle(
 impl Settling<'_> {
     async fn run(&mut self) -> Result<()> {
         loop {
-            // Whatever is open is worked on, also what came before the word did.
+            // Deliveries that came before the rule are handled by it, too.
             if self.rule.is_some()
                 && let Some(delivery) = self.open.pop_front()
             {

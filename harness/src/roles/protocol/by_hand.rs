@@ -53,8 +53,6 @@ pub struct Burst {
     pub in_flight: usize,
     /// Messages belong in turn to so many keys, named `a`, `b` and so on: `PREFIX0000@a`; 0: to none.
     pub keys: u32,
-    /// The topic, for a publisher.
-    pub topic: Option<String>,
     /// A flush follows the last message alone, and not each.
     pub flood: bool,
 }

@@ -308,7 +308,7 @@ impl<L: RequestReply, const FAULT: u8> RequestReply for Broken<L, FAULT> {
     }
 }
 
-/// Whoever waits gets the next reply, to whatever question.
+/// The next reply goes to any caller that waits, whatever it asked.
 pub(super) struct Asks<R> {
     whole: Rc<R>,
     open: RefCell<FuturesUnordered<LocalBoxFuture<'static, Result<Document>>>>,
@@ -325,7 +325,7 @@ impl<R: Requester + 'static> Requester for Asks<R> {
 
 /// A consumer that is told to remember what it did, and does not.
 const FORGETFUL: &str = "queue-redis-forgetful";
-/// A sender at a rate that waits for each message all the same.
+/// A sender at a fixed rate that still waits for each message to arrive.
 const COORDINATED: &str = "pubsub-redis-coordinated";
 
 /// The lab of the catalog whose name a mutant's begins with.

@@ -23,7 +23,7 @@ use lapin::types::AMQPValue;
 use lapin::{BasicProperties, Channel};
 use tokio::task::unconstrained;
 
-use super::consumer::QueueConsumer;
+use super::QueueConsumer;
 use super::dead::{ATTEMPTS, REASON, dead};
 use crate::lab::Place;
 use crate::queue::{AttemptLimit, Consumer, Delivery, NACKED, UNSETTLED};

@@ -18,7 +18,7 @@ use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 
-use super::consumer::{QueueConsumer, attempt_and_receipt};
+use super::{QueueConsumer, attempt_and_receipt};
 use crate::lab::Place;
 use crate::queue::rabbitmq::dead::{ATTEMPTS, REASON, dead};
 use crate::queue::{AttemptLimit, Consumer, Delivery, NACKED, UNSETTLED};

@@ -30,14 +30,11 @@ use tokio::sync::{Mutex, Semaphore};
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::queue::rabbitmq::dead::{self, DeadQueue};
-use crate::queue::{MAX_ATTEMPTS, Producer, Queue};
+use crate::queue::{Consumer, Delivery, MAX_ATTEMPTS, Producer, Queue};
 use crate::wire::amqp::{self, AmqpConnection};
-use crate::wire::stomp::{self, Command, ProducerConnection};
-pub use consumer::QueueConsumer;
-pub(crate) use consumer::attempt_and_receipt;
+use crate::wire::stomp::{self, Command, ConsumerConnection, Frame, ProducerConnection};
 pub use retry::{RetryConsumer, UnsettledMessage};
 
-mod consumer;
 mod retry;
 
 /// 0 leaves the header out: `persistent:false` would ask for a queue that is not durable.
@@ -132,4 +129,61 @@ impl Producer for QueueProducer {
     async fn close(self) -> Result<()> {
         self.connection.close().await
     }
+}
+
+/// Subscribed with acks; a receipt is the MESSAGE's `ack` header. Of attempts it knows only whether this
+/// is the first; `retry.rs` counts them.
+pub struct QueueConsumer {
+    connection: ConsumerConnection,
+}
+
+impl QueueConsumer {
+    /// Also the receiving end of `pipeline/stomp.rs`.
+    pub(crate) async fn join(place: &Place, prefetch: u16) -> Result<Self> {
+        let prefetch = prefetch.max(1);
+        let (queue, count) = (stomp::queue(place), prefetch.to_string());
+        let mut connection = ConsumerConnection::open(place, prefetch).await?;
+        let subscribe = [
+            ("destination", queue.as_str()),
+            ("ack", "client-individual"),
+            ("prefetch-count", &count),
+            ("id", "0"),
+        ];
+        connection.request(Command::Subscribe, &subscribe).await.context("cannot subscribe")?;
+        Ok(Self { connection })
+    }
+}
+
+impl Consumer for QueueConsumer {
+    type Item = Bytes;
+    type Receipt = String;
+
+    async fn next(&mut self) -> Result<Option<Delivery<Bytes, String>>> {
+        let message = self.connection.next().await?;
+        let (attempt, receipt) = attempt_and_receipt(&message)?;
+        Ok(Some(Delivery { item: message.body, attempt, receipt }))
+    }
+
+    async fn ack(&mut self, receipt: String) -> Result<()> {
+        self.connection.settle(Command::Ack, receipt).await
+    }
+
+    async fn nack(&mut self, receipt: String) -> Result<()> {
+        self.connection.settle(Command::Nack, receipt).await
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        self.connection.flush().await
+    }
+
+    async fn close(self) -> Result<()> {
+        self.connection.close().await
+    }
+}
+
+/// Which attempt a MESSAGE is, and the receipt that settles it: its `ack` header.
+pub(crate) fn attempt_and_receipt(message: &Frame) -> Result<(u32, String)> {
+    let redelivered = message.header("redelivered").is_some_and(|redelivered| redelivered == "true");
+    let receipt = message.header("ack").context("a MESSAGE that cannot be acked")?;
+    Ok((if redelivered { 2 } else { 1 }, receipt.into_owned()))
 }
