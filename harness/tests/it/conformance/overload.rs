@@ -21,6 +21,8 @@ const STORED: u64 = 5_000;
 /// What a lab that drops gets: more than its buffer and those of the kernel on the way hold.
 const FLOOD: u64 = 40_000;
 const FLOOD_SIZE: usize = 1 << 10;
+/// So many floods are tried, until one of them is too much.
+const FLOODS: u64 = 4;
 /// What a lab that drops may hold.
 const HIGH_WATER: u64 = 2_000;
 /// Large messages that a lab gets that disconnects.
@@ -93,28 +95,16 @@ async fn drops<S: Stream>(site: Site) -> Result<()> {
         place.knobs_read().contains_key("high-water"),
         "the lab drops, and has no knob `high-water` that says what it holds before it does"
     );
-    let flood = async {
-        for number in 0..FLOOD {
-            tx.put(vec![message(number, FLOOD_SIZE)]).await?;
+    // A receiver that happens to read as fast as the flood comes shows nothing: then another flood.
+    let mut before = 0;
+    let came = loop {
+        let came = flood::<S>(&site, &mut tx, &mut rx, before).await?;
+        if (came.len() as u64) < FLOOD {
+            break came;
         }
-        Ok(())
+        before += FLOOD;
+        ensure!(before < FLOODS * FLOOD, "all {before} messages came: nothing was dropped");
     };
-    site.soon("the sender, who never waits, is done", flood).await?;
-    let ends = async {
-        loop {
-            tx.put(vec![message(END, 32)]).await?;
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let read = async {
-        tokio::select! {
-            biased;
-            came = take_all(&mut rx) => came,
-            ended = ends => ended,
-        }
-    };
-    let came = site.soon("newer messages come", read).await?;
-    ensure!((came.len() as u64) < FLOOD, "all {FLOOD} messages came: nothing was dropped");
     ensure!(came.windows(2).all(|pair| pair[0] < pair[1]), "what was not dropped came out of order");
     let oldest = came.iter().zip(0..).take_while(|(came, due)| **came == *due).count() as u64;
     let newest =
@@ -126,7 +116,7 @@ async fn drops<S: Stream>(site: Site) -> Result<()> {
     // Nobody is too slow any more, and so nothing may be dropped any more.
     let mut late = 0;
     while late < AFTER {
-        let bodies = (late..late + STEP).map(|number| message(FLOOD + number, FLOOD_SIZE)).collect();
+        let bodies = (late..late + STEP).map(|number| message(before + FLOOD + number, FLOOD_SIZE)).collect();
         let step = async {
             tx.put(bodies).await?;
             tx.flush().await
@@ -142,10 +132,48 @@ async fn drops<S: Stream>(site: Site) -> Result<()> {
         };
         let all = site.soon("all comes to a receiver that keeps up", read).await;
         all.with_context(|| format!("{} of {STEP}", came.len()))?;
-        each_once(&came, FLOOD + late..FLOOD + late + STEP).context("to a receiver that keeps up")?;
+        let first = before + FLOOD + late;
+        each_once(&came, first..first + STEP).context("to a receiver that keeps up")?;
         late += STEP;
     }
     Ok(())
+}
+
+/// Floods a receiver that does not read, and then reads: what comes of the flood, by its place in it.
+/// `before` messages were sent in earlier floods.
+async fn flood<S: Stream>(site: &Site, tx: &mut S::Tx, rx: &mut S::Rx, before: u64) -> Result<Vec<u64>> {
+    let send = async {
+        for number in before..before + FLOOD {
+            tx.put(vec![message(number, FLOOD_SIZE)]).await?;
+        }
+        Ok(())
+    };
+    site.soon("the sender, who never waits, is done", send).await?;
+    let ends = async {
+        loop {
+            tx.put(vec![message(END, 32)]).await?;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let all = async {
+        let mut came = Vec::new();
+        loop {
+            match take(rx).await? {
+                // A mark of an earlier flood may still be on its way.
+                END if came.is_empty() => {}
+                END => return Ok(came),
+                number => came.extend(number.checked_sub(before)),
+            }
+        }
+    };
+    let read = async {
+        tokio::select! {
+            biased;
+            came = all => came,
+            ended = ends => ended,
+        }
+    };
+    site.soon("newer messages come", read).await
 }
 
 /// The slow receiver is cut off, learns it, and may come again.
