@@ -57,6 +57,12 @@ impl Retry {
         Self { delays, attempts: 0 }
     }
 
+    /// After a loss that is noticed late, or by many at once: there is a wait before the first attempt,
+    /// too.
+    pub fn after_a_loss() -> Self {
+        Self { delays: Delays::default(), attempts: 1 }
+    }
+
     /// How long to wait before the next attempt, which this counts: not at all before the first.
     pub fn delay(&mut self) -> Duration {
         let delay = self.delays.before(self.attempts);

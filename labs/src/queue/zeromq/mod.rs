@@ -46,6 +46,7 @@ use zeromq::{DealerSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
 
 use super::{Confirmed, MAX_ATTEMPTS, Producer, Queue};
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
+use crate::recovery::{Delays, Retry};
 use crate::wire::peer_queue::{
     ConnectionEnd, MultiConsumer, PeerLetter, PeerLetters, ProducerTask, QueueFrame, heartbeat,
 };
@@ -64,8 +65,6 @@ const LINGER_MS: Knob =
 
 /// How long a producer that is asked about its dead letters may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);
-/// How long a consumer waits before it connects again.
-const RETRY: Duration = Duration::from_millis(50);
 
 /// `queue-zeromq`.
 pub struct ZeroMq(Place);
@@ -140,15 +139,22 @@ impl Producer for ZeroMqProducer {
 /// peer: only the heartbeats that do not come tell.
 async fn stay_connected(address: String, lease: Duration, mut end: ConnectionEnd) -> Result<()> {
     let mut socket = connect(&address).await?;
+    let mut retry = Retry::after_a_loss();
+    let mut steady = Instant::now() + Delays::default().steady;
     while take_deliveries(&mut socket, lease, &mut end).await.is_err() {
         end.disconnected().await;
+        // One that accepts and closes again is not back: the waits go on growing.
+        if Instant::now() > steady {
+            retry = Retry::after_a_loss();
+        }
         socket = loop {
-            tokio::time::sleep(RETRY).await;
+            tokio::time::sleep(retry.delay()).await;
             // The crate gives up connecting after 30 s: too long for one that comes back.
             if let Ok(Ok(socket)) = tokio::time::timeout(lease, connect(&address)).await {
                 break socket;
             }
         };
+        steady = Instant::now() + Delays::default().steady;
     }
     Ok(())
 }
