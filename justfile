@@ -19,6 +19,10 @@ lab *ARGS:
 play *ARGS:
     @"{{ run }}" play "$@"
 
+# Predict what a lab does, then see: predict pubsub-redis
+predict *ARGS:
+    @"{{ run }}" predict "$@"
+
 # Show or return what a queue has given up: dead queue-redis --url …
 dead *ARGS:
     @"{{ run }}" dead "$@"
@@ -54,6 +58,30 @@ status *ARGS:
 # Send requests before the connection exists: preinit rabbitmq
 preinit *ARGS:
     @"{{ run }}" preinit "$@"
+
+# List the exercises of the course, or begin one: exercises first-message
+exercises *ARGS:
+    @"{{ run }}" exercises "$@"
+
+# Check your program for an exercise
+check *ARGS:
+    @"{{ run }}" check "$@"
+
+# Check your program whenever you save it
+watch *ARGS:
+    @"{{ run }}" watch "$@"
+
+# Show the next hint for an exercise
+hint *ARGS:
+    @"{{ run }}" hint "$@"
+
+# Begin an exercise again; your program is kept
+reset *ARGS:
+    @"{{ run }}" reset "$@"
+
+# Show our solution after a pass, and measure yours beside it
+solution *ARGS:
+    @"{{ run }}" solution "$@"
 
 # Measure every lab, or those named, and write a report
 compare *ARGS:

@@ -4,7 +4,7 @@
 //! accounted for and recorded ([`measure`]), the measured loops ([`roles`]) and the
 //! processes they run in ([`process`], [`supervisor`]), one trial ([`trial`]), all trials
 //! of a plan ([`plan`], [`runner`]), brokers ([`broker`]), faults ([`fault`]) and lessons about
-//! failures ([`failure`]), statistics and reports
+//! failures ([`failure`]), the course ([`course`]), statistics and reports
 //! ([`stats`], [`report`]), comparisons of programs and runs ([`compare`]), and checks of
 //! the harness itself ([`validate`]). [`book`] writes the tables of the documentation.
 
@@ -30,6 +30,8 @@ pub mod broker;
 pub mod doctor;
 pub mod failure;
 pub mod fault;
+
+mod course;
 
 pub mod report;
 pub mod stats;

@@ -17,8 +17,10 @@ use crate::roles;
 mod agree;
 mod bench;
 mod break_lab;
+mod course;
 mod history;
 mod list;
+mod predict;
 mod progress;
 mod regress;
 mod report;
@@ -89,6 +91,20 @@ enum Command {
     Play(play::PlayArgs),
     /// Show, return or discard the messages that a queue has given up delivering
     Dead(Box<dead::DeadArgs>),
+    /// List the exercises of the course, or begin one
+    Exercises(course::ExercisesArgs),
+    /// Check your program for an exercise
+    Check(Box<course::CheckArgs>),
+    /// Check your program whenever you save it
+    Watch(course::WatchArgs),
+    /// Show the next hint for an exercise
+    Hint(course::HintArgs),
+    /// Begin an exercise again; your program is kept beside the starter
+    Reset(course::ResetArgs),
+    /// Show our solution after a pass, and measure your program beside it
+    Solution(course::SolutionArgs),
+    /// Ask what a lab will do before it does it, and explain the difference
+    Predict(Box<predict::PredictArgs>),
     /// Compare two commits or programs in alternating runs, and give a verdict
     Regress(Box<regress::RegressArgs>),
     /// Compare runs of the same plan: how often do their intervals overlap?
@@ -237,6 +253,13 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Break(args) => break_lab::main(&args, &handles),
         Command::Play(args) => play::main(&args, &handles),
         Command::Dead(args) => dead::main(&args, &handles),
+        Command::Exercises(args) => course::exercises(&args),
+        Command::Check(args) => course::check(&args),
+        Command::Watch(args) => course::watch(&args),
+        Command::Hint(args) => course::hint_main(&args),
+        Command::Reset(args) => course::reset(&args),
+        Command::Solution(args) => course::solution(&args),
+        Command::Predict(args) => predict::main(&args, &handles),
         Command::Regress(args) => regress::main(&args, &handles),
         Command::Agree(args) => agree::main(&args),
         Command::History(args) => history::main(&args, &handles),

@@ -121,18 +121,27 @@ impl<'e> Run<'e> {
     /// The same at a place of its own, for roles that are to be apart: a partition.
     pub(super) async fn join_at(&mut self, kind: Kind, index: usize, apart: Option<&str>) -> Result<usize> {
         let name = apart.map_or_else(|| self.name.clone(), |apart| format!("{}-{apart}", self.name));
+        let init = Init::by_hand(&self.handle.entry.name, kind, index, name);
+        self.start(init).await
+    }
+
+    /// Starts a role again that has left or was killed: under its name, and at the addresses that it
+    /// had bound.
+    pub(super) async fn again(&mut self, number: usize, index: usize) -> Result<usize> {
+        let (kind, bind) = (self.roles.all[number].kind, self.roles.all[number].bound.clone());
+        let init = Init::by_hand(&self.handle.entry.name, kind, index, self.name.clone());
+        self.start(Init { bind, ..init }).await
+    }
+
+    async fn start(&mut self, init: Init) -> Result<usize> {
+        let name = init.name.clone();
         if !self.places.contains(&name) {
             self.places.push(name.clone());
             // What is in a private broker goes with it.
             let own = self.experiment.server.as_ref().filter(|server| !server.is_private());
             trial::note(&self.handle, &name, own.map(Server::address), Vec::new());
         }
-        let init = Init {
-            address: self.address.clone(),
-            knobs: self.knobs.clone(),
-            brief: true,
-            ..Init::by_hand(&self.handle.entry.name, kind, index, name)
-        };
+        let init = Init { address: self.address.clone(), knobs: self.knobs.clone(), brief: true, ..init };
         let number = self.roles.add(&self.handle, init)?;
         let deadline = tokio::time::Instant::now() + JOIN;
         while !self.roles.all[number].ready {
@@ -162,13 +171,15 @@ impl<'e> Run<'e> {
             return Ok(number);
         }
         let name = self.roles.all[number].name.clone();
+        // It may have been here before, under the same name.
+        let before = self.log.count_of(&name, What::Received, PROBE);
         for probe in 0..100 {
             self.tell(
                 publisher,
                 RoleCommand::Say { text: format!("{PROBE}-{index}-{probe}").into(), topic: None },
             );
             if self
-                .until(Duration::from_millis(100), |log| log.count_of(&name, What::Received, PROBE) > 0)
+                .until(Duration::from_millis(100), |log| log.count_of(&name, What::Received, PROBE) > before)
                 .await
             {
                 return Ok(number);
@@ -329,11 +340,17 @@ impl<'e> Run<'e> {
 impl Experiment {
     /// Begins a part: roles of the lab at a place of their own.
     pub(super) async fn part(&mut self, name: &str, knobs: &[(&str, usize)]) -> Result<Run<'_>> {
-        if self.server.is_none() {
-            let durable = self.handle.entry.guarantee == Guarantee::Durable;
-            self.broker(durable, &[]).await?;
-        }
+        self.usual_broker().await?;
         let handle = self.handle.clone();
         Run::begin(self, handle, name, knobs)
+    }
+
+    /// Starts the broker as the lab's guarantee needs it, unless one runs.
+    pub(super) async fn usual_broker(&mut self) -> Result<()> {
+        if self.server.is_some() {
+            return Ok(());
+        }
+        let durable = self.handle.entry.guarantee == Guarantee::Durable;
+        self.broker(durable, &[]).await
     }
 }

@@ -12,6 +12,7 @@ mod cli;
 mod conformance;
 mod correlation;
 mod costs;
+mod course;
 mod crack;
 mod dead;
 mod examples;
@@ -25,6 +26,7 @@ mod live;
 mod loads;
 mod needs;
 mod play;
+mod predict;
 mod preinit;
 mod program;
 mod publish;
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         resume::trials(),
         chat::trials(),
         story::trials(),
+        course::trials(),
         breaking::trials(),
         scenarios::trials(),
         failures::trials(),
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         agree::trials(),
         crack::trials(),
         dead::trials(),
+        predict::trials(),
         conformance::trials(),
         interop::trials(),
         examples::trials(),

@@ -257,10 +257,11 @@ fn absent() -> Result<()> {
 }
 
 /// Commands that messages suggested with fixed words, before one module wrote them.
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "run",
     "play",
     "dead",
+    "predict",
     "bench",
     "list",
     "report",
