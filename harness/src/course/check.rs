@@ -77,7 +77,7 @@ const SMALL: [usize; 7] = [1, 2, 3, 4, 6, 8, 10];
 /// in some orders of events.
 const TRIES: u64 = 2;
 
-/// Searches the smallest run that breaks the same check: with fewer faults, then with fewer messages.
+/// Searches the smallest run that breaks the same check: with fewer messages, then with fewer faults.
 /// Returns it, and how many runs were made. `tell` hears of each step.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::json;
 
-use super::{Place, named, named_or_next, next};
+use super::{Place, named, named_or_next, next, take_hint};
 use crate::command::Usage;
 use crate::course::exercise::Exercise;
 use crate::course::exercises::ALL;
@@ -149,20 +149,9 @@ fn starter(exercise: &Exercise, language: Language) -> Result<String> {
 pub(crate) fn hint_main(args: &HintArgs) -> Result<ExitCode> {
     let workspace = args.place.workspace();
     let exercise = named_or_next(args.exercise.as_deref(), &workspace)?;
-    let hints = workspace::hints(exercise)?;
-    let taken = workspace.count(exercise, "hint");
-    let number = taken.min(hints.len().saturating_sub(1));
-    outln!(
-        "{}, hint {} of {}\n\n{}",
-        exercise.name,
-        number + 1,
-        hints.len(),
-        hints.get(number).map_or("", String::as_str)
-    )?;
-    if taken < hints.len() {
-        workspace.note("hint", exercise, &(number + 1).to_string())?;
-    }
-    if number + 1 < hints.len() {
+    let (number, all, text) = take_hint(&workspace, exercise)?;
+    outln!("{}, hint {number} of {all}\n\n{text}", exercise.name)?;
+    if number < all {
         outln!("\nthe next one:  {}", args.place.command("hint", exercise))?;
     } else {
         outln!("\nThat was the last one. The solution is shown after a pass.")?;

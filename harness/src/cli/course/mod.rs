@@ -13,7 +13,7 @@ use clap::Args;
 use crate::command::Usage;
 use crate::course::exercise::Exercise;
 use crate::course::exercises::ALL;
-use crate::course::workspace::{Language, Workspace};
+use crate::course::workspace::{self, Language, Workspace};
 use crate::{hint, plan};
 
 pub(super) use check::{CheckArgs, main as check};
@@ -83,6 +83,18 @@ fn named(name: &str) -> Result<&'static Exercise> {
     let near = plan::nearest(name, names.iter().copied());
     let hint = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
     bail!(Usage(format!("there is no exercise `{name}`; {hint}The exercises are {}", names.join(", "))))
+}
+
+/// The next hint of an exercise, which is noted: its number, how many there are, and its text. After
+/// the last one it is the last one again.
+fn take_hint(workspace: &Workspace, exercise: &Exercise) -> Result<(usize, usize, String)> {
+    let hints = workspace::hints(exercise)?;
+    let taken = workspace.count(exercise, "hint");
+    let at = taken.min(hints.len().saturating_sub(1));
+    if taken < hints.len() {
+        workspace.note("hint", exercise, &(at + 1).to_string())?;
+    }
+    Ok((at + 1, hints.len(), hints.get(at).cloned().unwrap_or_default()))
 }
 
 /// The first exercise that was not passed.

@@ -10,12 +10,12 @@ use clap::Args;
 use tokio::io::AsyncBufReadExt as _;
 
 use super::check::{Subject, judge};
-use super::{Place, named_or_next};
+use super::{Place, named_or_next, take_hint};
 use crate::command::interruptible;
 use crate::course::exercise::Exercise;
 use crate::course::nonce::random;
 use crate::course::start;
-use crate::course::workspace::{self, Language};
+use crate::course::workspace::Language;
 use crate::process::guard;
 use crate::roles;
 
@@ -113,14 +113,8 @@ async fn check(place: &Place, exercise: &'static Exercise, language: Language) -
 }
 
 fn hint(place: &Place, exercise: &Exercise) -> Result<()> {
-    let workspace = place.workspace();
-    let hints = workspace::hints(exercise)?;
-    let taken = workspace.count(exercise, "hint");
-    let number = taken.min(hints.len().saturating_sub(1));
-    if taken < hints.len() {
-        workspace.note("hint", exercise, &(number + 1).to_string())?;
-    }
-    outln!("\nhint {} of {}: {}", number + 1, hints.len(), hints.get(number).map_or("", String::as_str))?;
+    let (number, all, text) = take_hint(&place.workspace(), exercise)?;
+    outln!("\nhint {number} of {all}: {text}")?;
     Ok(())
 }
 

@@ -44,7 +44,7 @@ async fn play(session: &mut Session) -> anyhow::Result<()> {
     }
 
     session.begin("load");
-    // All at once for the program, which stands still meanwhile.
+    // The program is stopped while they are added, so that it finds all of them at once.
     session.hold(program, true);
     for _ in 0..messages {
         let body = session.body();

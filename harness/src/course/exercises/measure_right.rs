@@ -20,7 +20,7 @@ pub(super) static EXERCISE: Exercise = Exercise {
     minutes: 40,
     transport: Transport::Tcp,
     checks: &[
-        ("keeps-the-rate", "all requests are sent, also those that were due while the server stood still"),
+        ("keeps-the-rate", "all requests are sent, also those that were due while the server was stopped"),
         ("sees-the-stall", "p99 and max show how long requests waited from when they were due"),
         ("counts-deliveries", "`received` is what the server has answered"),
         ("honest-median", "p50 is the median, and not a mean that the stall has raised"),
@@ -34,7 +34,7 @@ pub(super) static EXERCISE: Exercise = Exercise {
 
 /// Requests a second.
 const RATE: usize = 200;
-/// How long the server stands still.
+/// How long the server is stopped.
 const STALL: Duration = Duration::from_millis(500);
 /// How many requests it never answers.
 const DROPS: usize = 5;

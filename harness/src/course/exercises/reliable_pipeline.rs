@@ -24,7 +24,7 @@ pub(super) static EXERCISE: Exercise = Exercise {
     transport: Transport::Redis,
     checks: &[
         ("result-before-ack", "no task is acknowledged before its result is in the results"),
-        ("every-task", "each task has a result, whoever was killed"),
+        ("every-task", "each task has a result, also one whose worker was killed"),
         ("right-value", "a result has the value that the sink gave for this task"),
         ("all-acked", "at the end every task is acknowledged"),
         ("not-claimed-early", "nobody takes a task over before it was idle for `claim_ms`"),
@@ -39,7 +39,7 @@ pub(super) static EXERCISE: Exercise = Exercise {
 const WORKERS: usize = 3;
 /// From then on an idle task is taken over.
 const CLAIM: Duration = Duration::from_millis(500);
-/// How long the paused worker stands still.
+/// How long the worker is paused.
 const PAUSE: Duration = Duration::from_millis(1_200);
 
 /// The values that were given out, by the body of the task: each effect has a value of its own.

@@ -95,8 +95,7 @@ impl Session {
             Transport::Tcp => (None, tcp.listen(events.clone()).await?),
             Transport::Redis => {
                 let server = start_redis().await?;
-                let address = server.address().to_string();
-                let upstream = address.trim_start_matches("redis://").trim_end_matches('/').to_owned();
+                let upstream = host_and_port(&server);
                 redis::spy(&upstream, own.clone(), events.clone()).await?;
                 (Some(server), upstream.parse().context("the private Redis has no address")?)
             }
@@ -169,8 +168,7 @@ impl Session {
     /// A connection of the checker to Redis, past the proxy.
     pub(crate) async fn redis(&self) -> Result<Redis> {
         let server = self.server.as_ref().context("this exercise has no broker")?;
-        let address = server.address().to_string();
-        Redis::connect(address.trim_start_matches("redis://").trim_end_matches('/'), &self.own).await
+        Redis::connect(&host_and_port(server), &self.own).await
     }
 
     // The record.
@@ -327,6 +325,10 @@ impl Session {
         });
         Ok(Ended { history, findings, unknown, trouble, elsewhere })
     }
+}
+
+fn host_and_port(server: &Server) -> String {
+    server.address().to_string().trim_start_matches("redis://").trim_end_matches('/').to_owned()
 }
 
 /// A private Redis: the one on PATH, or out of its wheel where that one is too old.

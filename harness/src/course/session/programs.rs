@@ -190,7 +190,7 @@ impl Session {
     }
 
     /// Tells a program to stop, and waits until it has left. What it does wrong then is written down:
-    /// its messages can be judged all the same.
+    /// its messages can still be judged.
     pub(crate) async fn stop(&mut self, number: usize) -> Result<()> {
         let slot = &mut self.programs[number];
         if slot.program.is_none() || slot.ended {

@@ -62,7 +62,7 @@ impl<const N: usize> Times<N> {
         file.is_some_and(|file| (first..first + N).any(|at| file.at(at).load(Ordering::Relaxed) != 0))
     }
 
-    /// All times of a message, out of the file: whoever reads reserves no memory.
+    /// All times of a message, read from the file: a reader reserves no memory.
     pub fn get(&self, (producer, sequence): (usize, u64)) -> [u64; N] {
         let file = self.files.get(producer).filter(|_| sequence < MAX_MESSAGES);
         let times = file.and_then(|file| file.read(sequence as usize * N, N).ok());
