@@ -3,6 +3,7 @@
 //! `CI=true` it fails instead. The last line of all says what was left out.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -61,28 +62,59 @@ impl From<Need> for Needs {
 /// How many tests were left out for lack of what.
 static LEFT_OUT: Mutex<BTreeMap<String, usize>> = Mutex::new(BTreeMap::new());
 
-/// Every test that was run: how long it took, its name, whether it passed.
-static TOOK: Mutex<Vec<(Duration, String, bool)>> = Mutex::new(Vec::new());
+/// A test that was run.
+#[derive(Debug, Clone)]
+struct Ran {
+    name: String,
+    took: Duration,
+    /// Why it failed, where it did.
+    failed: Option<String>,
+}
+
+/// Every test that was run.
+static RAN: Mutex<Vec<Ran>> = Mutex::new(Vec::new());
+
+fn ran() -> std::sync::MutexGuard<'static, Vec<Ran>> {
+    RAN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Runs a test, and notes how long it takes.
 pub(crate) fn timed(name: &str, test: impl FnOnce() -> Result<()>) -> Result<(), Failed> {
     let began = Instant::now();
-    let done = test();
-    TOOK.lock().unwrap_or_else(PoisonError::into_inner).push((
-        began.elapsed(),
-        name.to_owned(),
-        done.is_ok(),
-    ));
-    done.map_err(|error| Failed::from(format!("{error:#}")))
+    let failed = match catch_unwind(AssertUnwindSafe(test)) {
+        Ok(done) => done.err().map(|error| format!("{error:#}")),
+        Err(panic) => Some(format!("panicked: {}", said(&*panic))),
+    };
+    ran().push(Ran { name: name.to_owned(), took: began.elapsed(), failed: failed.clone() });
+    failed.map_or(Ok(()), |why| Err(Failed::from(why)))
+}
+
+fn said(panic: &(dyn std::any::Any + Send)) -> &str {
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
+}
+
+/// Most of a failure's reason that is shown again, bytes.
+const SHOWN: usize = 3000;
+
+/// The failures again, at the end of all output: what the tests print between may be long, and what
+/// keeps logs often keeps their end.
+fn tell_failures() {
+    for Ran { name, failed, .. } in ran().iter() {
+        let Some(why) = failed else { continue };
+        let end = why.floor_char_boundary(SHOWN);
+        let more = if end < why.len() { "…" } else { "" };
+        eprintln!("FAILED {name}: {}{more}\n", &why[..end]);
+    }
 }
 
 /// With `LAB_TEST_TIMES=N` in the environment, the N slowest tests.
 fn tell_times() {
     let Some(most) = std::env::var("LAB_TEST_TIMES").ok().and_then(|most| most.parse().ok()) else { return };
-    let mut took = TOOK.lock().unwrap_or_else(PoisonError::into_inner);
-    took.sort_by(|a, b| b.cmp(a));
-    for (time, name, _) in took.iter().take(most) {
-        eprintln!("{:6.1} s  {name}", time.as_secs_f64());
+    let mut ran = ran();
+    ran.sort_by_key(|test| std::cmp::Reverse(test.took));
+    for test in ran.iter().take(most) {
+        eprintln!("{:6.1} s  {}", test.took.as_secs_f64(), test.name);
     }
 }
 
@@ -90,8 +122,8 @@ fn tell_times() {
 /// run, with its result, as a page that can be committed. `took` is the whole run.
 pub(crate) fn tell_proofs(took: Duration) -> Result<()> {
     let Some(file) = std::env::var_os("LAB_PROOFS") else { return Ok(()) };
-    let mut tests = TOOK.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    tests.sort_by(|a, b| a.1.cmp(&b.1));
+    let mut tests = ran().clone();
+    tests.sort_by(|a, b| a.name.cmp(&b.name));
     let host = harness::measure::host::host();
     let git = |args: &[&str]| {
         let output = Command::new("git").args(args).stdin(Stdio::null()).output().ok()?;
@@ -108,13 +140,13 @@ pub(crate) fn tell_proofs(took: Duration) -> Result<()> {
         host.cores,
         host.cpu,
         host.kernel,
-        tests.iter().filter(|test| test.2).count(),
-        tests.iter().filter(|test| !test.2).count(),
+        tests.iter().filter(|test| test.failed.is_none()).count(),
+        tests.iter().filter(|test| test.failed.is_some()).count(),
         took.as_secs_f64(),
     );
-    for (time, name, passed) in &tests {
-        let result = if *passed { "passed" } else { "**failed**" };
-        page += &format!("| `{name}` | {:.1} | {result} |\n", time.as_secs_f64());
+    for test in &tests {
+        let result = if test.failed.is_none() { "passed" } else { "**failed**" };
+        page += &format!("| `{}` | {:.1} | {result} |\n", test.name, test.took.as_secs_f64());
     }
     let left_out = LEFT_OUT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(line) = line(&left_out, false, is_root()) {
@@ -247,6 +279,7 @@ pub(crate) fn tell(ignored: u64) -> Result<()> {
     if let Some(line) = &line {
         eprintln!("{line}");
     }
+    tell_failures();
     std::fs::write(&kept, line.map_or_else(String::new, |line| line + "\n"))
         .with_context(|| format!("cannot write {}", kept.display()))
 }

@@ -78,14 +78,13 @@ async fn play(session: &mut Session) -> anyhow::Result<()> {
     // All of them are on the list before the first is answered.
     let list = session.key("requests");
     let mut requests: Vec<Request> = Vec::new();
-    let deadline = session.now() + PATIENCE;
-    while requests.len() < asked.len() && session.now() < deadline {
-        let taken = redis.call(&["LPOP", &list]).await?.text();
-        match taken {
-            Some(taken) => requests.extend(read(&taken)),
-            None => session.listen(Duration::from_millis(5)).await?,
+    let taken = async || {
+        while let Some(taken) = redis.call(&["LPOP", &list]).await?.text() {
+            requests.extend(read(&taken));
         }
-    }
+        Ok(requests.len() >= asked.len())
+    };
+    session.ask_until(PATIENCE, taken).await?;
     let seen = asked.iter().filter(|ask| requests.iter().any(|request| request.body == ask.body)).count();
     session.check(
         "together",
@@ -151,8 +150,9 @@ async fn play(session: &mut Session) -> anyhow::Result<()> {
             Some(("ok", _)) => {}
             Some((_, fields)) if !ask.in_time => {
                 let took = took.unwrap_or_default();
-                if took < SHORT || took > SHORT + SLACK || text(fields, "reason") != "timeout" {
-                    let reason = text(fields, "reason");
+                let late = session.late(ask.at, ask.at + took, SHORT + SLACK);
+                let reason = text(fields, "reason");
+                if took < SHORT || late || reason != "timeout" {
                     untimely = untimely.or_else(|| {
                         Some(format!(
                             "`fail` with the reason `{reason}` after {} (time-out {})",

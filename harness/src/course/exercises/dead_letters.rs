@@ -98,13 +98,11 @@ async fn play(session: &mut Session) -> anyhow::Result<()> {
     session.until(Duration::from_secs(3), all).await?;
     let list = session.key("dead");
     let expected = poison + foreign.len();
-    for _ in 0..200 {
-        let settled = tasks.pending(&mut redis).await? == 0 && tasks.unread(&mut redis).await? == 0;
-        if settled && redis.call(&["XLEN", &list]).await?.number() as usize >= expected {
-            break;
-        }
-        session.listen(Duration::from_millis(10)).await?;
-    }
+    let settled = async || {
+        let read = tasks.pending(&mut redis).await? == 0 && tasks.unread(&mut redis).await? == 0;
+        Ok(read && redis.call(&["XLEN", &list]).await?.number() as usize >= expected)
+    };
+    session.ask_until(Duration::from_secs(2), settled).await?;
     session.stop(program).await?;
 
     session.begin("check");

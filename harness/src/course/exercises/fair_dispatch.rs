@@ -54,12 +54,11 @@ async fn play(session: &mut Session) -> anyhow::Result<()> {
     let prefix = session.key("worker:");
     let done = session.key("done");
     let mut busy: BTreeMap<usize, (String, Duration)> = BTreeMap::new();
-    let deadline = session.now() + Duration::from_secs(8);
-    let mut last = session.now();
+    let whole = session.patience(Duration::from_secs(8));
+    let mut next = session.patience(Duration::from_secs(3));
     let mut finished = 0;
     let mut done_at: BTreeMap<String, Duration> = BTreeMap::new();
-    while finished < tasks.len() && session.now() < deadline && session.now() < last + Duration::from_secs(3)
-    {
+    while finished < tasks.len() && !session.over(whole) && !session.over(next) {
         for worker in 0..WORKERS {
             if busy.contains_key(&worker) {
                 continue;
@@ -80,7 +79,7 @@ async fn play(session: &mut Session) -> anyhow::Result<()> {
                 done_at.insert(body, session.now());
                 redis.call(&["RPUSH", &done, &said]).await?;
                 finished += 1;
-                last = session.now();
+                next = session.patience(Duration::from_secs(3));
             }
         }
         session.listen(Duration::from_millis(2)).await?;
@@ -106,7 +105,10 @@ async fn play(session: &mut Session) -> anyhow::Result<()> {
             )
         }),
     );
-    let idle = idle(&given, tasks.len());
+    let idle = idle(&given, tasks.len())
+        .into_iter()
+        .find(|(_, from, to)| session.late(*from, *to, IDLE))
+        .map(|(worker, from, to)| (worker, to - from));
     session.check(
         "no-idle",
         idle.is_none(),
@@ -185,10 +187,11 @@ fn given(history: &History, prefix: &str, done: &str) -> Vec<Given> {
     given
 }
 
-/// A worker that was idle too long while tasks waited.
-fn idle(given: &[Given], tasks: usize) -> Option<(usize, Duration)> {
-    let start = given.first()?.at;
-    (0..WORKERS).find_map(|worker| {
+/// Workers that were idle too long while tasks waited: `(worker, from, to)`.
+fn idle(given: &[Given], tasks: usize) -> Vec<(usize, Duration, Duration)> {
+    let Some(start) = given.first().map(|event| event.at) else { return Vec::new() };
+    let mut idle = Vec::new();
+    for worker in 0..WORKERS {
         let mut since = Some(start);
         let mut handed = 0;
         for event in given {
@@ -196,13 +199,13 @@ fn idle(given: &[Given], tasks: usize) -> Option<(usize, Duration)> {
             if let Some(began) = since.filter(|_| handed < tasks)
                 && event.at.saturating_sub(began) > IDLE
             {
-                return Some((worker, event.at - began));
+                idle.push((worker, began, event.at));
             }
             handed += usize::from(event.gives);
             if event.worker == worker {
                 since = (!event.gives).then_some(event.at);
             }
         }
-        None
-    })
+    }
+    idle
 }

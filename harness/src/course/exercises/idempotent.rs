@@ -80,12 +80,8 @@ async fn play(session: &mut Session) -> anyhow::Result<()> {
     session.begin("drain");
     caught(session, ids.len()).await?;
     // Also the duplicates behind the last id.
-    for _ in 0..200 {
-        if tasks.pending(&mut redis).await? == 0 && tasks.unread(&mut redis).await? == 0 {
-            break;
-        }
-        session.listen(Duration::from_millis(10)).await?;
-    }
+    let settled = async || Ok(tasks.pending(&mut redis).await? == 0 && tasks.unread(&mut redis).await? == 0);
+    session.ask_until(Duration::from_secs(2), settled).await?;
     most = most.max(remembered(session, &mut redis).await?);
     session.stop(program).await?;
 

@@ -67,9 +67,10 @@ async fn play(session: &mut Session) -> anyhow::Result<()> {
         orders.push((op, body.clone()));
         let patience = if away { Duration::from_secs(1) } else { PATIENCE };
         let answered = session.until(patience, |history| history.answer(op).is_some()).await?;
-        let took = session.now().saturating_sub(at);
+        let answer = session.now();
+        let took = answer.saturating_sub(at);
         let ok = session.history.answer(op).is_some_and(|(_, kind, _)| kind == "ok");
-        if away && (!answered || !ok || took > Duration::from_secs(1)) {
+        if away && (!answered || !ok || session.late(at, answer, Duration::from_secs(1))) {
             slow = slow.or_else(|| {
                 Some(format!(
                     "the order {body} was {}",
@@ -107,18 +108,16 @@ async fn play(session: &mut Session) -> anyhow::Result<()> {
         .collect();
     let mut published = Vec::new();
     // A program may wait a while before it tries the broker again.
-    for _ in 0..300 {
+    let all = async || {
         published = redis.call(&["XRANGE", &stream, "-", "+"]).await?.entries();
         let there = |body: &String| {
             published
                 .iter()
                 .any(|(_, fields)| fields.iter().any(|(name, text)| name == "body" && text == body))
         };
-        if confirmed.iter().all(there) {
-            break;
-        }
-        session.listen(Duration::from_millis(10)).await?;
-    }
+        Ok(confirmed.iter().all(there))
+    };
+    session.ask_until(Duration::from_secs(3), all).await?;
     session.stop(program).await?;
 
     session.begin("check");

@@ -9,7 +9,7 @@ use crate::course::exercise::Exercise;
 use crate::course::history::text;
 use crate::course::plan::Transport;
 use crate::course::redis::object;
-use crate::course::session::Session;
+use crate::course::session::{PATIENCE, Session};
 
 pub(super) static EXERCISE: Exercise = Exercise {
     name: "return-address",
@@ -99,13 +99,11 @@ async fn play(session: &mut Session) -> anyhow::Result<()> {
     for list in requests.iter().map(|request| &request.to).collect::<std::collections::BTreeSet<_>>() {
         // EXPIRE is the command after RPUSH, and may be a moment late.
         let mut life = -1;
-        for _ in 0..50 {
+        let mortal = async || {
             life = redis.call(&["TTL", list]).await?.number();
-            if life != -1 {
-                break;
-            }
-            session.listen(Duration::from_millis(10)).await?;
-        }
+            Ok(life != -1)
+        };
+        session.ask_until(Duration::from_millis(500), mortal).await?;
         if life == -1 || life > LONGEST_LIFE {
             let life = if life == -1 { "for ever".to_owned() } else { format!("for {life} s") };
             immortal = Some(format!("the list {list} stays {life}"));
@@ -169,16 +167,13 @@ async fn play(session: &mut Session) -> anyhow::Result<()> {
 
 /// Waits until the broker has one waiting program less.
 async fn gone(session: &mut Session, redis: &mut crate::course::redis::Redis) -> anyhow::Result<()> {
-    for _ in 0..500 {
+    let fewer = async || {
         let info = redis.call(&["INFO", "clients"]).await?.text().unwrap_or_default();
         let blocked =
             info.lines().find_map(|line| line.trim().strip_prefix("blocked_clients:")?.parse().ok());
-        if blocked.unwrap_or(0_usize) < REPLIERS {
-            break;
-        }
-        session.listen(Duration::from_millis(10)).await?;
-    }
-    Ok(())
+        Ok(blocked.unwrap_or(0_usize) < REPLIERS)
+    };
+    session.ask_until(PATIENCE, fewer).await.map(drop)
 }
 
 /// Waits until there are as many replies as requests.
@@ -188,15 +183,12 @@ async fn wait(
     requests: &[Request],
 ) -> anyhow::Result<()> {
     let lists: std::collections::BTreeSet<&String> = requests.iter().map(|request| &request.to).collect();
-    for _ in 0..200 {
+    let all = async || {
         let mut replies = 0;
         for list in &lists {
             replies += redis.call(&["LLEN", list]).await?.number() as usize;
         }
-        if replies >= requests.len() {
-            break;
-        }
-        session.listen(Duration::from_millis(10)).await?;
-    }
-    Ok(())
+        Ok(replies >= requests.len())
+    };
+    session.ask_until(Duration::from_secs(2), all).await.map(drop)
 }

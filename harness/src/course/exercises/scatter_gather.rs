@@ -111,6 +111,7 @@ async fn play(session: &mut Session) -> anyhow::Result<()> {
             }
             _ => (String::new(), None),
         };
+        let slow = !silent && session.late(asked, asked + took, LONG / 2);
         let problem = if !answered {
             Some(format!("no answer within {} of the time-out", ms(SLACK)))
         } else if got != expected || said_missing != Some(absent as i64) {
@@ -120,7 +121,7 @@ async fn play(session: &mut Session) -> anyhow::Result<()> {
             ))
         } else if silent && took < SHORT {
             Some(format!("the answer came after {}, before the time-out of {}", ms(took), ms(SHORT)))
-        } else if !silent && took > LONG / 2 {
+        } else if slow {
             Some(format!("all replies were there, and the answer took {}", ms(took)))
         } else {
             None
@@ -132,7 +133,7 @@ async fn play(session: &mut Session) -> anyhow::Result<()> {
             () => (&mut full, 0),
         };
         judged[at] = true;
-        if !silent && took > LONG / 2 {
+        if slow {
             // A program that always waits would wait for each question.
             judged[0] = true;
             full = problem;

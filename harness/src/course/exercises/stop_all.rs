@@ -123,13 +123,17 @@ async fn round(session: &mut Session, redis: &mut Redis, empty: bool) -> anyhow:
     let mut busy = None;
     if let Some(stop) = stop {
         for worker in 0..WORKERS {
-            let later = session
+            let later: Vec<Duration> = session
                 .history
                 .effects()
                 .filter(|effect| effect.program == worker && effect.at > stop + ON_ITS_WAY)
-                .count();
-            if later > 1 {
-                busy = busy.or_else(|| Some(format!("worker {worker} began {later} tasks after the stop")));
+                .map(|effect| effect.at)
+                .collect();
+            if let [_, .., last] = later[..]
+                && session.late(stop, last, ON_ITS_WAY)
+            {
+                busy = busy
+                    .or_else(|| Some(format!("worker {worker} began {} tasks after the stop", later.len())));
             }
         }
     }

@@ -6,6 +6,8 @@
 
 mod programs;
 mod slot;
+mod waiting;
+mod waits;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -19,12 +21,13 @@ use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
+use waits::Waits;
 
 use crate::broker::{self, Choice, Choices, Needs, Options, Server};
 use crate::course::history::{Event, Fields, History, What};
 use crate::course::limits::Limits;
 use crate::course::nonce::nonce;
-use crate::course::plan::{Finding, LONGEST, Plan, Transport};
+use crate::course::plan::{Finding, Plan, Transport};
 use crate::course::program::{Events, Heard};
 use crate::course::redis::{self, Redis};
 use crate::course::sink::{Answer, Asked, Rule};
@@ -77,6 +80,7 @@ pub(crate) struct Session {
     bodies: usize,
     began: Instant,
     looked: Instant,
+    waits: Waits,
 }
 
 impl Session {
@@ -120,6 +124,7 @@ impl Session {
             bodies: 0,
             began: Instant::now(),
             looked: Instant::now(),
+            waits: Waits::default(),
             plan,
             name,
             tcp,
@@ -187,59 +192,6 @@ impl Session {
         self.history.0.push(Event { at: self.began.elapsed(), what });
     }
 
-    /// Waits until `so` is true of the record; returns whether that was in time.
-    ///
-    /// # Errors
-    /// [`Trouble`] when a program breaks the protocol or a limit, or ends unasked.
-    pub(crate) async fn until(&mut self, patience: Duration, so: impl Fn(&History) -> bool) -> Result<bool> {
-        let mut deadline = Instant::now() + patience;
-        loop {
-            while let Ok(heard) = self.arriving.try_recv() {
-                self.heard(heard)?;
-            }
-            if self.broken || self.trouble.is_some() && self.programs.iter().all(|slot| slot.ended) {
-                // Nobody is left who could make it true, or is heard.
-                deadline = deadline.min(Instant::now() + LOOK);
-            }
-            if so(&self.history) {
-                return Ok(true);
-            }
-            if self.began.elapsed() > LONGEST {
-                return Err(Trouble::new(
-                    format!("the check took longer than {} s{}", LONGEST.as_secs(), self.log(0)),
-                    "look for waits that come one after the other",
-                )
-                .into());
-            }
-            if self.looked.elapsed() > LOOK {
-                self.look()?;
-            }
-            let look = Instant::now() + LOOK;
-            match tokio::time::timeout_at(deadline.min(look), self.arriving.recv()).await {
-                Ok(Some(heard)) => self.heard(heard)?,
-                _ if Instant::now() >= deadline => return Ok(false),
-                _ => {}
-            }
-        }
-    }
-
-    /// Listens for a while.
-    pub(crate) async fn listen(&mut self, time: Duration) -> Result<()> {
-        self.until(time, |_| false).await.map(drop)
-    }
-
-    /// Waits until the spy has seen everything that Redis was given before.
-    pub(crate) async fn caught_up(&mut self, redis: &mut Redis) -> Result<()> {
-        let marker = format!("marker-{}", nonce());
-        redis.call(&["ECHO", &marker]).await?;
-        let seen = |history: &History| {
-            history.0.iter().rev().any(
-                |event| matches!(&event.what, What::Command { words, .. } if words.last() == Some(&marker)),
-            )
-        };
-        self.until(PATIENCE, seen).await.map(drop)
-    }
-
     fn heard(&mut self, heard: Heard) -> Result<()> {
         match heard {
             Heard::Trouble(trouble) => {
@@ -274,6 +226,9 @@ impl Session {
         self.looked = Instant::now();
         let pids: Vec<u32> =
             self.programs.iter().filter_map(|slot| Some(slot.program.as_ref()?.pid)).collect();
+        let server = self.server.as_ref().and_then(Server::pids).unwrap_or_default();
+        let all = pids.iter().copied().chain(server).chain([std::process::id()]);
+        self.waits.look(self.began.elapsed(), all);
         match self.limits.broken(&pids, self.folder.path()) {
             Some(trouble) => Err(trouble.into()),
             None => Ok(()),
