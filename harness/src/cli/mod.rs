@@ -103,6 +103,8 @@ enum Command {
     Reset(course::ResetArgs),
     /// Show our solution after a pass, and measure your program beside it
     Solution(course::SolutionArgs),
+    /// Grade a class: check every submission, and write marks and pages
+    Grade(Box<course::GradeArgs>),
     /// Ask what a lab will do before it does it, and explain the difference
     Predict(Box<predict::PredictArgs>),
     /// Compare two commits or programs in alternating runs, and give a verdict
@@ -259,6 +261,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Hint(args) => course::hint_main(&args),
         Command::Reset(args) => course::reset(&args),
         Command::Solution(args) => course::solution(&args),
+        Command::Grade(args) => course::grade(&args),
         Command::Predict(args) => predict::main(&args, &handles),
         Command::Regress(args) => regress::main(&args, &handles),
         Command::Agree(args) => agree::main(&args),

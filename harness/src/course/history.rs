@@ -3,6 +3,7 @@
 //! Nothing in it is a program's word about its own work, but for what it says on its control
 //! lines, and that is recorded as something that was said. All times are the checker's.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -88,16 +89,6 @@ impl History {
         })
     }
 
-    /// Whether an effect was answered, when, and whether it was accepted.
-    pub(crate) fn answered(&self, number: usize) -> Option<(Duration, bool)> {
-        self.0.iter().find_map(|event| match &event.what {
-            What::Answered { number: answered, accepted, .. } if *answered == number => {
-                Some((event.at, *accepted))
-            }
-            _ => None,
-        })
-    }
-
     /// The position in the record of the answer to an effect; positions compare with those of commands.
     pub(crate) fn answer_position(&self, number: usize) -> Option<usize> {
         self.0.iter().position(
@@ -107,7 +98,16 @@ impl History {
 
     /// The effects that were accepted, and whose answer went out.
     pub(crate) fn accepted(&self) -> impl Iterator<Item = EffectSeen<'_>> {
-        self.effects().filter(|effect| self.answered(effect.number).is_some_and(|(_, accepted)| accepted))
+        // Once for all effects: the record may be long.
+        let accepted: BTreeSet<usize> = self
+            .0
+            .iter()
+            .filter_map(|event| match event.what {
+                What::Answered { number, accepted: true, .. } => Some(number),
+                _ => None,
+            })
+            .collect();
+        self.effects().filter(move |effect| accepted.contains(&effect.number))
     }
 
     /// The commands that the programs gave to Redis, in Redis's order: `(position, at, words)`. The

@@ -4,7 +4,7 @@
 //! that runs ([`program`]) within [`limits`], where its effects go ([`sink`]), the checker's own ends
 //! of the transports ([`redis`], [`tcp`]), one run ([`session`]), its verdict and the search for a
 //! smaller one ([`check`]), the picture of it ([`witness`]), the exercises themselves
-//! ([`exercises`]), and the student's folder ([`workspace`]).
+//! ([`exercises`]), the student's folder ([`workspace`]), and a whole class ([`grade`]).
 //!
 //! The checker never takes a program's word. Bodies of messages are random and not derived from
 //! the seed; a spy sees what goes over the transport; effects go to the checker's own sink.
@@ -12,6 +12,7 @@
 pub(crate) mod check;
 pub(crate) mod exercise;
 pub(crate) mod exercises;
+pub(crate) mod grade;
 mod history;
 mod limits;
 pub(crate) mod nonce;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use labs::printable::printable;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::history::{Event, Fields, History, What, text};
 
@@ -20,7 +20,7 @@ const PLUMBING: [&str; 14] = [
 ];
 
 /// One row: a message from one lane to another, or something that happens at one lane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Row {
     /// Milliseconds since the run began.
     pub(crate) ms: u64,
@@ -31,7 +31,7 @@ pub(crate) struct Row {
 }
 
 /// A sequence diagram.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Diagram {
     pub(crate) lanes: Vec<String>,
     pub(crate) rows: Vec<Row>,

@@ -45,6 +45,12 @@ impl Language {
         }
     }
 
+    /// The language of a source file.
+    pub(crate) fn of(file: &Path) -> Option<Self> {
+        let extension = file.extension()?;
+        Self::ALL.into_iter().find(|language| extension == language.extension())
+    }
+
     /// Files that every program of the language needs, below its folder.
     const fn helpers(self) -> &'static [&'static str] {
         match self {
@@ -231,7 +237,7 @@ fn keep(path: &Path, text: &[u8]) -> Result<PathBuf> {
 }
 
 /// Writes a file as a whole: a reader sees the old one or the new one.
-fn write(path: &Path, text: &[u8]) -> Result<()> {
+pub(crate) fn write(path: &Path, text: &[u8]) -> Result<()> {
     let folder = path.parent().context("a file without a folder")?;
     let written = || -> std::io::Result<()> {
         fs::create_dir_all(folder)?;

@@ -1,6 +1,7 @@
 //! The course on the command line: `lab exercises`, `check`, `watch`, `hint`, `reset`, `solution`.
 
 mod check;
+mod grade;
 mod list;
 mod solution;
 mod watch;
@@ -17,6 +18,7 @@ use crate::course::workspace::{self, Language, Workspace};
 use crate::{hint, plan};
 
 pub(super) use check::{CheckArgs, main as check};
+pub(super) use grade::{GradeArgs, main as grade};
 pub(super) use list::{ExercisesArgs, HintArgs, ResetArgs, hint_main, main as exercises, reset};
 pub(super) use solution::{SolutionArgs, main as solution};
 pub(super) use watch::{WatchArgs, main as watch};

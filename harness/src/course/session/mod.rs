@@ -44,6 +44,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) const LEAVE: Duration = Duration::from_secs(5);
 /// The first Redis with all commands of the exercises (XAUTOCLAIM, LPOP with a count).
 const SINCE: (u32, u32) = (6, 2);
+/// Most events of a run.
+const MOST: usize = 300_000;
 /// How often the limits of the programs are looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -193,6 +195,13 @@ impl Session {
     }
 
     fn heard(&mut self, heard: Heard) -> Result<()> {
+        if self.history.0.len() > MOST {
+            return Err(Trouble::new(
+                format!("the program has done more than {MOST} things in one run"),
+                "look for a loop that asks the broker or the sink again and again without a pause",
+            )
+            .into());
+        }
         match heard {
             Heard::Trouble(trouble) => {
                 self.wrong(trouble);

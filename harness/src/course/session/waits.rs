@@ -29,36 +29,37 @@ impl Patience {
 /// What the processes of a run have waited for a processor, over time.
 #[derive(Debug, Default)]
 pub(super) struct Waits {
-    /// Of each process, when it was last looked at.
-    of: BTreeMap<u32, Duration>,
-    /// `(moment, all of them until then)`, in order.
-    samples: Vec<(Duration, Duration)>,
+    /// `(moment, what each process has waited until then)`, in order.
+    samples: Vec<(Duration, BTreeMap<u32, Duration>)>,
 }
 
 impl Waits {
     /// Looks at these processes.
     pub(super) fn look(&mut self, now: Duration, pids: impl IntoIterator<Item = u32>) {
+        let mut all = self.samples.last().map(|(_, all)| all.clone()).unwrap_or_default();
         for pid in pids {
             if let Some(waited) = waited(pid) {
                 // A thread that has ended takes its time with it.
-                let known = self.of.entry(pid).or_default();
+                let known = all.entry(pid).or_default();
                 *known = waited.max(*known);
             }
         }
-        self.samples.push((now, self.of.values().sum()));
+        self.samples.push((now, all));
     }
 
-    /// All of it until the last look.
+    /// All that all of them have waited, until the last look.
     pub(super) fn total(&self) -> Duration {
-        self.samples.last().map_or(Duration::ZERO, |(_, total)| *total)
+        self.samples.last().map_or(Duration::ZERO, |(_, all)| all.values().sum())
     }
 
-    /// What was waited between two moments, and a little around them: from the last look before the
-    /// first of them to the first look after the second.
+    /// What the process waited that waited most between two moments, and a little around them: from
+    /// the last look before the first of them to the first look after the second.
     pub(super) fn between(&self, from: Duration, to: Duration) -> Duration {
-        let before = self.samples.iter().rev().find(|(at, _)| *at <= from);
-        let after = self.samples.iter().find(|(at, _)| *at >= to).map_or(self.total(), |(_, total)| *total);
-        after.saturating_sub(before.map_or(Duration::ZERO, |(_, total)| *total))
+        let before = self.samples.iter().rev().find(|(at, _)| *at <= from).map(|(_, all)| all);
+        let after = self.samples.iter().find(|(at, _)| *at >= to).or(self.samples.last());
+        let Some((_, after)) = after else { return Duration::ZERO };
+        let known = |pid: &u32| before.and_then(|all| all.get(pid)).copied().unwrap_or_default();
+        after.iter().map(|(pid, waited)| waited.saturating_sub(known(pid))).max().unwrap_or_default()
     }
 }
 
@@ -91,11 +92,12 @@ mod tests {
 
     #[test]
     fn waits_between_two_moments_are_bounded_from_above() {
-        let waits = Waits {
-            of: BTreeMap::new(),
-            samples: [(0, 0), (100, 5), (200, 25), (300, 25)].map(|(at, all)| (ms(at), ms(all))).into(),
-        };
-        for (from, to, waited) in [(0, 100, 5), (110, 150, 20), (150, 250, 20), (210, 290, 0), (250, 900, 0)]
+        let look = |(at, one, two): (u64, u64, u64)| (ms(at), BTreeMap::from([(1, ms(one)), (2, ms(two))]));
+        let samples = [(0, 0, 0), (100, 5, 1), (200, 7, 21), (300, 7, 21)].map(look);
+        let waits = Waits { samples: samples.into() };
+        assert_eq!(waits.total(), ms(28));
+        for (from, to, waited) in
+            [(0, 100, 5), (0, 200, 21), (110, 150, 20), (150, 250, 20), (210, 290, 0), (250, 900, 0)]
         {
             assert_eq!(waits.between(ms(from), ms(to)), ms(waited), "from {from} to {to} ms");
         }
