@@ -83,6 +83,10 @@ reset *ARGS:
 solution *ARGS:
     @"{{ run }}" solution "$@"
 
+# Grade a class: marks, and a page for each student: grade submissions --exercise rooms --roster roster.csv
+grade *ARGS:
+    @"{{ run }}" grade "$@"
+
 # Measure every lab, or those named, and write a report
 compare *ARGS:
     @"{{ run }}" compare "$@"

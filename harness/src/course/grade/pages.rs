@@ -168,7 +168,8 @@ pub(crate) fn class(class: &[Graded<'_>], about: &About) -> Result<String> {
         class.iter().map(|student| student.marks.iter().map(|mark| mark.points).sum()).collect();
     let (mean, median) = middle(&totals);
     let lines = class.iter().map(|student| {
-        let failed = student.marks.iter().flat_map(|mark| &mark.checks).filter(|check| !check.holds);
+        let judged = student.marks.iter().filter(|mark| mark.outcome == Outcome::Failed);
+        let failed = judged.flat_map(|mark| &mark.checks).filter(|check| !check.holds);
         Line {
             id: student.id.to_owned(),
             name: student.name.to_owned(),
@@ -176,7 +177,9 @@ pub(crate) fn class(class: &[Graded<'_>], about: &About) -> Result<String> {
             of: sum(&student.marks, |mark| mark.of),
             outcomes: student.marks.iter().map(|mark| (mark.exercise.clone(), mark.outcome.name())).collect(),
             failed: failed.map(|check| check.name.as_str()).collect::<Vec<_>>().join(", "),
-            why: student.marks.iter().filter_map(|mark| mark.why.clone()).collect::<Vec<_>>().join("; "),
+            why: short(
+                &student.marks.iter().filter_map(|mark| mark.why.clone()).collect::<Vec<_>>().join("; "),
+            ),
         }
     });
     let outcomes = [
@@ -205,6 +208,16 @@ pub(crate) fn class(class: &[Graded<'_>], about: &About) -> Result<String> {
         same: same(class),
     };
     render("class.html", CLASS, page)
+}
+
+/// The longest text in a table of the class, characters. The whole text is on the student's page.
+const LONGEST: usize = 160;
+
+fn short(text: &str) -> String {
+    if text.chars().count() <= LONGEST {
+        return text.to_owned();
+    }
+    text.chars().take(LONGEST - 1).chain(['…']).collect()
 }
 
 /// Mean and median.

@@ -3,6 +3,7 @@
 
 mod bad;
 mod folder;
+mod grade;
 mod proof;
 mod screen;
 
@@ -10,5 +11,5 @@ use libtest_mimic::Trial;
 
 /// Every trial of this folder.
 pub(crate) fn trials() -> Vec<Trial> {
-    [proof::trials(), bad::trials(), screen::trials()].into_iter().flatten().collect()
+    [proof::trials(), bad::trials(), screen::trials(), grade::trials()].into_iter().flatten().collect()
 }
