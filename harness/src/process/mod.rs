@@ -69,6 +69,14 @@ pub(crate) fn stats() -> impl Iterator<Item = procfs::process::Stat> {
     procfs::process::all_processes().into_iter().flatten().filter_map(|process| process.ok()?.stat().ok())
 }
 
+/// How long these processes and all below them have used a processor.
+pub(crate) fn used(roots: &[u32]) -> Duration {
+    let tree: BTreeSet<i32> = tree(roots).into_iter().map(|pid| pid as i32).collect();
+    let ticks: u64 =
+        stats().filter(|stat| tree.contains(&stat.pid)).map(|stat| stat.utime + stat.stime).sum();
+    Duration::from_secs_f64(ticks as f64 / procfs::ticks_per_second().max(1) as f64)
+}
+
 /// Whether a process still runs; a zombie does not.
 pub fn runs(pid: u32) -> bool {
     procfs::process::Process::new(pid as i32)

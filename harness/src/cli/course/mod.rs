@@ -76,9 +76,14 @@ impl Place {
     }
 }
 
-/// The exercise of this name.
+/// The exercise of this name, or of this number in the list.
 fn named(name: &str) -> Result<&'static Exercise> {
     if let Some(exercise) = ALL.iter().find(|exercise| exercise.name == name) {
+        return Ok(exercise);
+    }
+    // As the list counts them.
+    let number = name.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+    if let Some(exercise) = number.and_then(|at| ALL.get(at)) {
         return Ok(exercise);
     }
     let names: Vec<&str> = ALL.iter().map(|exercise| exercise.name).collect();

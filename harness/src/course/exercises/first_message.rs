@@ -61,6 +61,7 @@ async fn play(session: &mut Session) -> anyhow::Result<()> {
             let inside = number == 0 || session.below(2) == 0;
             let cut = 1 + if inside { session.below(3) } else { session.below(stream.len() - 1) };
             let rest = stream.split_off(cut.min(stream.len()));
+            session.did(&format!("sends {} of it alone, and the rest 20 ms later", bytes(stream.len())));
             session.tcp.write(0, &stream).await;
             session.listen(Duration::from_millis(20)).await?;
             stream = rest;
@@ -117,4 +118,8 @@ async fn play(session: &mut Session) -> anyhow::Result<()> {
         }),
     );
     Ok(())
+}
+
+fn bytes(count: usize) -> String {
+    if count == 1 { "1 byte".to_owned() } else { format!("{count} bytes") }
 }

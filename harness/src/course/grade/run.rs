@@ -14,6 +14,7 @@ use super::submission::{Program, Submission, take};
 use crate::course::exercise::Exercise;
 use crate::course::plan::RUNS;
 use crate::course::witness::Diagram;
+use crate::course::workspace::{Language, materials};
 use crate::process::{self, guard};
 
 /// How long one check may take, with the build of the program and the search for a smaller run.
@@ -34,6 +35,8 @@ pub(crate) struct Runner {
     pub(crate) scheme: Scheme,
     /// In a network of its own; `false` where none can be made.
     pub(crate) apart: bool,
+    /// Whether the libraries of programs in Rust were fetched: a network of its own reaches no registry.
+    fetched: std::cell::OnceCell<()>,
     /// Folders for what programs in Rust are built into, one for each check that runs at once.
     targets: RefCell<Vec<PathBuf>>,
 }
@@ -68,7 +71,13 @@ struct SaidWitness {
 impl Runner {
     pub(crate) fn new(seeds: Vec<u64>, scheme: Scheme, jobs: usize) -> Self {
         let targets = (0..jobs).map(|job| guard::session_dir().join(format!("target-{job}"))).collect();
-        Self { seeds, scheme, apart: network::can(), targets: RefCell::new(targets) }
+        Self {
+            seeds,
+            scheme,
+            apart: network::can(),
+            fetched: std::cell::OnceCell::new(),
+            targets: RefCell::new(targets),
+        }
     }
 
     /// Takes what is at `from` into a folder of our own.
@@ -113,6 +122,9 @@ impl Runner {
                 return Ok(Mark::none(student, exercise, &self.scheme, Outcome::Refused, why));
             }
         };
+        if let (true, Program::In { language: Language::Rust, .. }) = (self.apart, &program) {
+            self.fetched.get_or_init(fetch);
+        }
         let mut all: Vec<Said> = Vec::new();
         let mut unknown = None;
         for &seed in &self.seeds {
@@ -248,6 +260,15 @@ impl Runner {
             }
         }
     }
+}
+
+/// Fetches the libraries that the course's programs in Rust need. Where that fails, they may be there
+/// already; otherwise the build says what it lacks.
+fn fetch() {
+    let Ok(materials) = materials() else { return };
+    let mut command = std::process::Command::new("cargo");
+    command.args(["fetch", "--quiet", "--locked", "--manifest-path"]).arg(materials.join("rust/Cargo.toml"));
+    let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
 }
 
 /// How `lab check` begins to say that a program does not build.

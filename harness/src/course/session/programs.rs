@@ -94,6 +94,8 @@ impl Session {
     /// Why a program has said nothing.
     async fn silent(&mut self, number: usize) -> Trouble {
         let heard = self.history.0.len();
+        let pid = self.programs.get(number).and_then(|slot| Some(slot.program.as_ref()?.pid));
+        let busy = pid.map_or(Duration::ZERO, |pid| process::used(&[pid]));
         self.tell(number, "stop", Fields::new()).await;
         if let Some(slot) = self.programs.get_mut(number) {
             slot.stopped = true;
@@ -112,6 +114,15 @@ impl Session {
             );
         }
         let log = self.log(number);
+        if busy > READY / 2 {
+            return Trouble::new(
+                format!(
+                    "the program did not say `ready` within {seconds} s, and used a processor for {:.1} s of it{log}",
+                    busy.as_secs_f64()
+                ),
+                "look for a loop that never ends before `ready`; and flush stdout after every line",
+            );
+        }
         if self.link.traffic().accepted == 0 {
             return Trouble::new(
                 format!(
