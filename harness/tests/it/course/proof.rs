@@ -13,7 +13,7 @@ use super::folder::{Folder, JAVASCRIPT, Language, PYTHON, RUST, check, exercises
 use crate::needs::{Need, Needs, needs, proof};
 
 /// How many checks run at once: they wait most of their time, and other tests run beside them.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 3;
 /// How often a check may be tried that can say nothing.
 const TRIES: usize = 4;
 /// Seeds of the long proof.
