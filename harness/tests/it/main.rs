@@ -15,6 +15,7 @@ mod costs;
 mod course;
 mod crack;
 mod dead;
+mod documented;
 mod examples;
 mod failures;
 mod floors;
@@ -97,6 +98,7 @@ fn main() -> ExitCode {
         examples::trials(),
         tidy::trials(),
         recipes::trials(),
+        documented::trials(),
         needs::trials(),
         cli::trials(),
         guard::trials(),
