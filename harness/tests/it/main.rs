@@ -43,6 +43,7 @@ mod shell;
 mod status;
 mod story;
 mod tidy;
+mod try_it;
 mod views;
 
 use std::process::ExitCode;
@@ -99,6 +100,7 @@ fn main() -> ExitCode {
         tidy::trials(),
         recipes::trials(),
         documented::trials(),
+        try_it::trials(),
         needs::trials(),
         cli::trials(),
         guard::trials(),
