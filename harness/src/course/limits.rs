@@ -2,7 +2,7 @@
 //!
 //! Memory and processes are limited by a control group where one may be written, version 2 or 1.
 //! Otherwise the limits of the process itself are used (`setrlimit`), and the checker looks at the
-//! program ten times a second. What that cannot hold is said: [`Limits::off`].
+//! program three times a second. What that cannot hold is said: [`Limits::off`].
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -67,10 +67,10 @@ impl Limits {
             limits.groups.push(group);
         }
         if !held.contains("memory") {
-            limits.off.push("memory is looked at ten times a second, not limited by the kernel");
+            limits.off.push("memory is looked at three times a second, not limited by the kernel");
         }
         if !held.contains("processes") && rustix::process::getuid().is_root() {
-            limits.off.push("processes are counted ten times a second, not limited by the kernel");
+            limits.off.push("processes are counted three times a second, not limited by the kernel");
         }
         limits
     }
@@ -108,13 +108,10 @@ impl Limits {
 
     /// What a program does too much of; `folder` is the one that it may write to.
     pub(crate) fn broken(&self, roots: &[u32], folder: &Path) -> Option<Trouble> {
-        let tree: BTreeSet<i32> = process::tree(roots).into_iter().map(|pid| pid as i32).collect();
         let page = rustix::param::page_size() as u64;
-        let (mut memory, mut processes) = (0, 0);
-        for stat in process::stats().filter(|stat| tree.contains(&stat.pid)) {
-            memory += stat.rss * page;
-            processes += 1;
-        }
+        let tree = process::tree_stats(roots);
+        let memory = tree.iter().map(|stat| stat.rss).sum::<u64>() * page;
+        let processes = tree.len();
         if processes > PROCESSES * 3 / 4 {
             return Some(Trouble::new(
                 format!("the program has started {processes} processes; at most {PROCESSES} are allowed"),

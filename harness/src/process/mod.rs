@@ -45,13 +45,14 @@ pub fn this_program() -> PathBuf {
 /// Every process below `roots`, and the roots themselves where they still run.
 /// Zombies are left out: nothing of them runs any more.
 pub fn tree(roots: &[u32]) -> Vec<u32> {
+    tree_stats(roots).into_iter().map(|stat| stat.pid as u32).collect()
+}
+
+/// `/proc/PID/stat` of all of these.
+pub(crate) fn tree_stats(roots: &[u32]) -> Vec<procfs::process::Stat> {
+    let mut all: BTreeMap<u32, procfs::process::Stat> = stats().map(|stat| (stat.pid as u32, stat)).collect();
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-    let mut running = BTreeSet::new();
-    for stat in stats() {
-        let pid = stat.pid as u32;
-        if !matches!(stat.state, 'Z' | 'X') {
-            running.insert(pid);
-        }
+    for (&pid, stat) in &all {
         children.entry(stat.ppid as u32).or_default().push(pid);
     }
     let mut seen = BTreeSet::new();
@@ -61,7 +62,8 @@ pub fn tree(roots: &[u32]) -> Vec<u32> {
             next.extend(children.get(&pid).into_iter().flatten());
         }
     }
-    seen.intersection(&running).copied().collect()
+    let runs = |stat: &procfs::process::Stat| !matches!(stat.state, 'Z' | 'X');
+    seen.into_iter().filter_map(|pid| all.remove(&pid)).filter(runs).collect()
 }
 
 /// `/proc/PID/stat` of all processes; one that ends meanwhile is left out.
@@ -71,9 +73,7 @@ pub(crate) fn stats() -> impl Iterator<Item = procfs::process::Stat> {
 
 /// How long these processes and all below them have used a processor.
 pub(crate) fn used(roots: &[u32]) -> Duration {
-    let tree: BTreeSet<i32> = tree(roots).into_iter().map(|pid| pid as i32).collect();
-    let ticks: u64 =
-        stats().filter(|stat| tree.contains(&stat.pid)).map(|stat| stat.utime + stat.stime).sum();
+    let ticks: u64 = tree_stats(roots).iter().map(|stat| stat.utime + stat.stime).sum();
     Duration::from_secs_f64(ticks as f64 / procfs::ticks_per_second().max(1) as f64)
 }
 

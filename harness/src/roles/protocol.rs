@@ -16,7 +16,7 @@ use super::open_address;
 use crate::measure::clock;
 use crate::measure::cost::Usage;
 use crate::results::{Interval, Load};
-pub use by_hand::{AckWhen, Burst, Work};
+pub use by_hand::{AckWhen, Burst, Flush, Work};
 
 /// The kind of a role in its pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -84,6 +84,10 @@ fn shown(text: &str) -> Vec<Vec<String>> {
 
 /// The words of a command, without what a shell does around it. A shell takes no part.
 fn words(line: &str) -> Option<Vec<String>> {
+    // What only a shell can fill in.
+    if line.contains("$(") || line.contains('`') {
+        return None;
+    }
     let all = shlex::split(line)?;
     let ends = |word: &String| ["|", "&&", "&", ">", "2>", ">>", "2>&1", "#"].contains(&word.as_str());
     let end = all.iter().position(ends).unwrap_or(all.len());
@@ -107,7 +111,9 @@ fn check(command: &[String], recipes: &BTreeSet<String>) -> Result<()> {
     };
     let mut words = vec![recipe];
     words.extend(rest.iter().map(String::as_str));
-    // All words in front of it are read first.
+    // All words in front of it are read first; what follows `--` is for another program.
+    let end = words.iter().position(|word| *word == "--").unwrap_or(words.len());
+    words.truncate(end);
     words.push("--help");
     let output = lab(&words).output()?;
     ensure!(code(output.status) == 0, "{}", String::from_utf8_lossy(&output.stderr).trim());

@@ -1,6 +1,8 @@
 //! `lab grade`: runs a class, and writes marks in the formats of other systems.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod points;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -15,7 +17,7 @@ use crate::broker::{self, Choices};
 use crate::command::{Usage, interruptible};
 use crate::course::exercise::Exercise;
 use crate::course::grade::format::{self, Format, Graded, Visibility};
-use crate::course::grade::mark::{Mark, Outcome, Scheme, points};
+use crate::course::grade::mark::{Mark, Outcome, points};
 use crate::course::grade::pages::{self, About};
 use crate::course::grade::roster::{self, Roster, Student};
 use crate::course::grade::run::Runner;
@@ -81,7 +83,7 @@ struct Task {
 
 pub(crate) fn main(args: &GradeArgs) -> Result<ExitCode> {
     let exercises: Vec<&'static Exercise> = distinct(&args.exercise)?;
-    let scheme = scheme(args, &exercises)?;
+    let scheme = points::scheme(args, &exercises)?;
     if args.seeds == 0 || args.seeds > MOST_SEEDS {
         bail!(Usage(format!("`--seeds {}`: give 1 to {MOST_SEEDS}", args.seeds)));
     }
@@ -160,44 +162,6 @@ fn distinct(names: &[String]) -> Result<Vec<&'static Exercise>> {
         exercises.push(exercise);
     }
     Ok(exercises)
-}
-
-/// How points are given, from the options.
-fn scheme(args: &GradeArgs, exercises: &[&Exercise]) -> Result<Scheme> {
-    if !(args.points.is_finite() && args.points > 0.0 && args.points <= 1e6) {
-        bail!(Usage(format!("`--points {}`: give a number above 0", args.points)));
-    }
-    let checks: BTreeSet<&str> =
-        exercises.iter().flat_map(|exercise| exercise.checks.iter().map(|(name, _)| *name)).collect();
-    let known = |name: &str| -> Result<String> {
-        if checks.contains(name) {
-            return Ok(name.to_owned());
-        }
-        let near = crate::plan::nearest(name, checks.iter().copied());
-        let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-        let all: Vec<&str> = checks.iter().copied().collect();
-        bail!(Usage(format!("there is no check `{name}`; {near}The checks are {}", all.join(", "))))
-    };
-    let mut weights = BTreeMap::new();
-    for weight in &args.weight {
-        let parsed =
-            weight.split_once('=').and_then(|(name, number)| Some((name, number.parse::<f64>().ok()?)));
-        let Some((name, number)) =
-            parsed.filter(|(_, number)| number.is_finite() && (0.0..=1e3).contains(number))
-        else {
-            bail!(Usage(format!("`--weight {weight}`: give a check and a number, as in `in-order=2`")));
-        };
-        weights.insert(known(name)?, number);
-    }
-    for exercise in exercises {
-        let sum: f64 =
-            exercise.checks.iter().map(|(name, _)| weights.get(*name).copied().unwrap_or(1.0)).sum();
-        if sum <= 0.0 {
-            bail!(Usage(format!("all checks of {} have the weight 0", exercise.name)));
-        }
-    }
-    let hidden = args.hidden.iter().map(|name| known(name)).collect::<Result<_>>()?;
-    Ok(Scheme { points: args.points, weights, hidden })
 }
 
 /// One submission, without a class.

@@ -30,9 +30,9 @@ pub(super) static EXERCISE: Exercise = Exercise {
 };
 
 const WORKERS: usize = 3;
-/// How long a task takes, and how long with the slow worker.
+/// How long a task takes, and how long with the slow worker: long beside what a busy machine adds.
 const WORK: Duration = Duration::from_millis(10);
-const SLOW: Duration = Duration::from_millis(400);
+const SLOW: Duration = Duration::from_millis(1_500);
 /// How long a worker may be idle while a task waits.
 const IDLE: Duration = Duration::from_millis(300);
 

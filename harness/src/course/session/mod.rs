@@ -46,8 +46,10 @@ pub(crate) const LEAVE: Duration = Duration::from_secs(5);
 const SINCE: (u32, u32) = (6, 2);
 /// Most events of a run.
 const MOST: usize = 300_000;
-/// How often the limits of the programs are looked at.
+/// How often the programs are looked at.
 const LOOK: Duration = Duration::from_millis(100);
+/// Every so many looks, their limits are looked at.
+const LIMITS_EVERY: u32 = 3;
 
 /// One run.
 pub(crate) struct Session {
@@ -82,6 +84,7 @@ pub(crate) struct Session {
     bodies: usize,
     began: Instant,
     looked: Instant,
+    looks: u32,
     waits: Waits,
 }
 
@@ -126,6 +129,7 @@ impl Session {
             bodies: 0,
             began: Instant::now(),
             looked: Instant::now(),
+            looks: 0,
             waits: Waits::default(),
             plan,
             name,
@@ -212,7 +216,7 @@ impl Session {
                 let slot = &self.programs[program];
                 if !slot.killed && !slot.stopped {
                     // What it did wrong may be a limit.
-                    self.look()?;
+                    self.check_limits()?;
                     let ready = self.history.said("ready").any(|(_, said, _)| said == program);
                     let when = if ready { "before it was told to stop" } else { "before it said `ready`" };
                     let cause = format!("the program ended {when}, with {how}{}", self.log(program));
@@ -231,13 +235,24 @@ impl Session {
         self.trouble.get_or_insert(trouble);
     }
 
+    /// The programs that run.
+    fn pids(&self) -> Vec<u32> {
+        self.programs.iter().filter_map(|slot| Some(slot.program.as_ref()?.pid)).collect()
+    }
+
     fn look(&mut self) -> Result<()> {
         self.looked = Instant::now();
-        let pids: Vec<u32> =
-            self.programs.iter().filter_map(|slot| Some(slot.program.as_ref()?.pid)).collect();
+        let pids = self.pids();
         let server = self.server.as_ref().and_then(Server::pids).unwrap_or_default();
         let all = pids.iter().copied().chain(server).chain([std::process::id()]);
         self.waits.look(self.began.elapsed(), all);
+        self.looks += 1;
+        if self.looks.is_multiple_of(LIMITS_EVERY) { self.check_limits() } else { Ok(()) }
+    }
+
+    /// Goes through all processes of the machine.
+    fn check_limits(&self) -> Result<()> {
+        let pids = self.pids();
         match self.limits.broken(&pids, self.folder.path()) {
             Some(trouble) => Err(trouble.into()),
             None => Ok(()),
@@ -270,9 +285,7 @@ impl Session {
     /// Ends all programs with all their children, and the broker.
     pub(crate) async fn end(mut self) -> Result<Ended> {
         let (accepted, endpoint) = (self.link.traffic().accepted, self.endpoint.clone());
-        let pids: Vec<u32> =
-            self.programs.iter().filter_map(|slot| Some(slot.program.as_ref()?.pid)).collect();
-        self.limits.end_all(&pids);
+        self.limits.end_all(&self.pids());
         // What a program has written may be large.
         let _ = std::fs::remove_dir_all(self.folder.path());
         if let Some(server) = self.server.take() {

@@ -12,7 +12,7 @@ use labs::queue::Producer as _;
 use crate::measure::clock::{self, Pacer};
 use crate::roles::context::RoleContext;
 use crate::roles::message_text::MessageText;
-use crate::roles::protocol::{Burst, Event, What};
+use crate::roles::protocol::{Burst, Event, Flush, What};
 
 /// The messages of a burst, each when it is due.
 pub(super) struct Due<'a> {
@@ -55,7 +55,8 @@ pub(super) async fn write(
         due.wait(number).await?;
         let written = Event::new(What::Written, burst.text(number));
         let last = number + 1 == burst.numbers().end;
-        put(due.body(number), last || !burst.flood).await?;
+        let flush = burst.flush == Flush::Each || last && burst.flush == Flush::Last;
+        put(due.body(number), flush).await?;
         context.event(written);
     }
     Ok(())

@@ -53,8 +53,21 @@ pub struct Burst {
     pub in_flight: usize,
     /// Messages belong in turn to so many keys, named `a`, `b` and so on: `PREFIX0000@a`; 0: to none.
     pub keys: u32,
-    /// A flush follows the last message alone, and not each.
-    pub flood: bool,
+    /// What a flush follows.
+    pub flush: Flush,
+}
+
+/// Which messages of a burst are followed by a flush.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Flush {
+    /// Every message.
+    #[default]
+    Each,
+    /// The last one.
+    Last,
+    /// None: it would wait for those that do not read.
+    Never,
 }
 
 impl Burst {

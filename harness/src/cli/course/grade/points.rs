@@ -1,0 +1,48 @@
+//! How points are given, from the options.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Result, bail};
+
+use super::GradeArgs;
+use crate::command::Usage;
+use crate::course::exercise::Exercise;
+use crate::course::grade::mark::Scheme;
+
+/// Checks the options against the exercises.
+pub(super) fn scheme(args: &GradeArgs, exercises: &[&Exercise]) -> Result<Scheme> {
+    if !(args.points.is_finite() && args.points > 0.0 && args.points <= 1e6) {
+        bail!(Usage(format!("`--points {}`: give a number above 0", args.points)));
+    }
+    let checks: BTreeSet<&str> =
+        exercises.iter().flat_map(|exercise| exercise.checks.iter().map(|(name, _)| *name)).collect();
+    let known = |name: &str| -> Result<String> {
+        if checks.contains(name) {
+            return Ok(name.to_owned());
+        }
+        let near = crate::plan::nearest(name, checks.iter().copied());
+        let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+        let all: Vec<&str> = checks.iter().copied().collect();
+        bail!(Usage(format!("there is no check `{name}`; {near}The checks are {}", all.join(", "))))
+    };
+    let mut weights = BTreeMap::new();
+    for weight in &args.weight {
+        let parsed =
+            weight.split_once('=').and_then(|(name, number)| Some((name, number.parse::<f64>().ok()?)));
+        let Some((name, number)) =
+            parsed.filter(|(_, number)| number.is_finite() && (0.0..=1e3).contains(number))
+        else {
+            bail!(Usage(format!("`--weight {weight}`: give a check and a number, as in `in-order=2`")));
+        };
+        weights.insert(known(name)?, number);
+    }
+    for exercise in exercises {
+        let sum: f64 =
+            exercise.checks.iter().map(|(name, _)| weights.get(*name).copied().unwrap_or(1.0)).sum();
+        if sum <= 0.0 {
+            bail!(Usage(format!("all checks of {} have the weight 0", exercise.name)));
+        }
+    }
+    let hidden = args.hidden.iter().map(|name| known(name)).collect::<Result<_>>()?;
+    Ok(Scheme { points: args.points, weights, hidden })
+}
