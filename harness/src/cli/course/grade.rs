@@ -83,7 +83,7 @@ struct Task {
 
 pub(crate) fn main(args: &GradeArgs) -> Result<ExitCode> {
     let exercises: Vec<&'static Exercise> = distinct(&args.exercise)?;
-    let scheme = points::scheme(args, &exercises)?;
+    let scheme = points::scheme(args.points, &args.weight, &args.hidden, &exercises)?;
     if args.seeds == 0 || args.seeds > MOST_SEEDS {
         bail!(Usage(format!("`--seeds {}`: give 1 to {MOST_SEEDS}", args.seeds)));
     }

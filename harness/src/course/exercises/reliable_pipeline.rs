@@ -206,7 +206,7 @@ fn claimed_early(session: &mut Session) -> Option<String> {
         }
     }
     // Redis itself waits for the time that a claim names.
-    let claims = session.history.program_commands().filter_map(|(_, _, words)| match &words[..] {
+    let claims = session.history.program_commands().filter_map(|(_, _, words)| match words {
         [name, _, _, _, idle, ..] if name == "XAUTOCLAIM" || name == "XCLAIM" => idle.parse().ok(),
         _ => None,
     });

@@ -125,7 +125,7 @@ impl Runner {
         if let (true, Program::In { language: Language::Rust, .. }) = (self.apart, &program) {
             self.fetched.get_or_init(fetch);
         }
-        let mut all: Vec<Said> = Vec::new();
+        let mut all: Vec<Box<Said>> = Vec::new();
         let mut unknown = None;
         for &seed in &self.seeds {
             let failed = all.iter().any(|said| said.verdict == "invalid");
@@ -245,7 +245,7 @@ impl Runner {
             bail!("the check took longer than {} s", LONGEST.as_secs());
         };
         let code = status.context("`lab check` has no end")?.code();
-        let said = out.lines().last().and_then(|line| serde_json::from_str::<Said>(line).ok());
+        let said = out.lines().last().and_then(|line| serde_json::from_str::<Box<Said>>(line).ok());
         match (code, said) {
             (Some(0 | WRONG | CANNOT_TELL), Some(said)) => Ok(Checked::Said(said)),
             (Some(WRONG), None) if err.contains(DOES_NOT_BUILD) => {
@@ -275,7 +275,7 @@ fn fetch() {
 const DOES_NOT_BUILD: &str = "the program does not build";
 
 enum Checked {
-    Said(Said),
+    Said(Box<Said>),
     /// The program cannot be started at all: the reason, for the student.
     Refused(String),
 }

@@ -4,15 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
 
-use super::GradeArgs;
 use crate::command::Usage;
 use crate::course::exercise::Exercise;
 use crate::course::grade::mark::Scheme;
 
 /// Checks the options against the exercises.
-pub(super) fn scheme(args: &GradeArgs, exercises: &[&Exercise]) -> Result<Scheme> {
-    if !(args.points.is_finite() && args.points > 0.0 && args.points <= 1e6) {
-        bail!(Usage(format!("`--points {}`: give a number above 0", args.points)));
+pub(super) fn scheme(
+    points: f64,
+    weight: &[String],
+    hidden: &[String],
+    exercises: &[&Exercise],
+) -> Result<Scheme> {
+    if !(points.is_finite() && points > 0.0 && points <= 1e6) {
+        bail!(Usage(format!("`--points {points}`: give a number above 0")));
     }
     let checks: BTreeSet<&str> =
         exercises.iter().flat_map(|exercise| exercise.checks.iter().map(|(name, _)| *name)).collect();
@@ -26,13 +30,12 @@ pub(super) fn scheme(args: &GradeArgs, exercises: &[&Exercise]) -> Result<Scheme
         bail!(Usage(format!("there is no check `{name}`; {near}The checks are {}", all.join(", "))))
     };
     let mut weights = BTreeMap::new();
-    for weight in &args.weight {
-        let parsed =
-            weight.split_once('=').and_then(|(name, number)| Some((name, number.parse::<f64>().ok()?)));
+    for one in weight {
+        let parsed = one.split_once('=').and_then(|(name, number)| Some((name, number.parse::<f64>().ok()?)));
         let Some((name, number)) =
             parsed.filter(|(_, number)| number.is_finite() && (0.0..=1e3).contains(number))
         else {
-            bail!(Usage(format!("`--weight {weight}`: give a check and a number, as in `in-order=2`")));
+            bail!(Usage(format!("`--weight {one}`: give a check and a number, as in `in-order=2`")));
         };
         weights.insert(known(name)?, number);
     }
@@ -43,6 +46,6 @@ pub(super) fn scheme(args: &GradeArgs, exercises: &[&Exercise]) -> Result<Scheme
             bail!(Usage(format!("all checks of {} have the weight 0", exercise.name)));
         }
     }
-    let hidden = args.hidden.iter().map(|name| known(name)).collect::<Result<_>>()?;
-    Ok(Scheme { points: args.points, weights, hidden })
+    let hidden = hidden.iter().map(|name| known(name)).collect::<Result<_>>()?;
+    Ok(Scheme { points, weights, hidden })
 }
