@@ -340,5 +340,5 @@ fn is_executable(file: &Path) -> bool {
     file.metadata().is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o100 != 0)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "wheels"))]
 mod tests;

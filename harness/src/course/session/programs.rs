@@ -114,7 +114,7 @@ impl Session {
             );
         }
         let log = self.log(number);
-        if busy > READY / 2 {
+        if busy > READY / 4 {
             return Trouble::new(
                 format!(
                     "the program did not say `ready` within {seconds} s, and used a processor for {:.1} s of it{log}",

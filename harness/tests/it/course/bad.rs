@@ -23,7 +23,7 @@ pub(super) fn trials() -> Vec<Trial> {
 }
 
 /// A program without the helper: its text, what the cause names, and what the next step names.
-const PROGRAMS: [(&str, &str, &str, &str); 10] = [
+const PROGRAMS: [(&str, &str, &str, &str); 11] = [
     ("ends at once", "raise SystemExit(3)", "before it said `ready`", "start it by hand"),
     ("fails", "import sys\nsys.exit('no such thing')", "no such thing", "look at its log"),
     (
@@ -39,6 +39,7 @@ const PROGRAMS: [(&str, &str, &str, &str); 10] = [
         "does not flush stdout",
         "flush after every line",
     ),
+    ("never ends to think", "while True: pass", "used a processor for", "a loop that never ends"),
     (
         "another kind of line",
         "print('{\"type\": \"redy\"}', flush=True)\nimport time\ntime.sleep(60)",
@@ -79,7 +80,7 @@ const PROGRAMS: [(&str, &str, &str, &str); 10] = [
 fn programs() -> Result<()> {
     for (name, program, cause, next) in PROGRAMS {
         let folder = Folder::with(PYTHON, "first-message", program)?;
-        let found = check(folder.path(), PYTHON, "first-message", &["--seed", "1"])?;
+        let found = check(folder.path(), PYTHON, "first-message", &["--seed", "1", "--no-shrink"])?;
         let trouble = &found.said["trouble"];
         let said = |field: &str| trouble[field].as_str().unwrap_or_default().to_owned();
         ensure!(found.code == 1 && found.broken().contains(&"runs"), "{name}: {}", found.about());
