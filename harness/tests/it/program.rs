@@ -145,8 +145,11 @@ impl Live {
     /// Waits until it has said this.
     pub(crate) fn until_said(&mut self, words: &str) -> Result<()> {
         wait_until(&format!("`{words}` is said"), || {
+            // In this order: its last words may still be on their way when it has ended.
+            let ended =
+                self.child.try_wait()?.is_some() && self.ear.as_ref().is_none_or(JoinHandle::is_finished);
             let there = self.said().contains(words);
-            ensure!(there || self.child.try_wait()?.is_none(), "it ended and said:\n{}", self.said());
+            ensure!(there || !ended, "it ended and said:\n{}", self.said());
             Ok(there)
         })
     }
