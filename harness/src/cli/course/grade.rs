@@ -169,6 +169,9 @@ fn one(path: &Path) -> Result<Task> {
     if !path.exists() {
         bail!(Usage(format!("there is no submission {}", path.display())));
     }
+    if path.is_dir() {
+        errln!("note: without --roster, {} is one submission", path.display());
+    }
     let student = Student { id: ONE.to_owned(), name: String::new(), submission: None };
     Ok(Task { student, from: Ok(Some(path.to_owned())) })
 }
@@ -191,20 +194,37 @@ fn class(folder: &Path, roster: Roster) -> Result<(Vec<Task>, Vec<String>)> {
     let mut used = BTreeSet::new();
     let mut tasks = Vec::new();
     for student in roster.students {
-        let found = submission::entry(&student, &entries);
-        // Both of two count as theirs.
-        used.extend(entries.iter().filter(|entry| submission::stem(entry) == student.id).cloned());
-        let from = match found {
-            Ok(entry) => {
+        let from = match (submission::entry(&student, &entries), &student.submission) {
+            (Ok(None), Some(named)) => {
+                let why =
+                    format!("the roster names the submission `{}`, and there is none", printable(named));
+                problems.push(format!("{}: {why}", student.id));
+                Err(why)
+            }
+            (Ok(entry), _) => {
                 used.extend(entry.cloned());
                 Ok(entry.map(|entry| folder.join(entry)))
             }
-            Err(error) => Err(format!("{error:#}")),
+            (Err(error), _) => {
+                // Both of two count as theirs.
+                used.extend(entries.iter().filter(|entry| submission::stem(entry) == student.id).cloned());
+                Err(format!("{error:#}"))
+            }
         };
         tasks.push(Task { student, from });
     }
+    if used.is_empty() {
+        bail!(Usage(format!(
+            "no entry of {} belongs to a student of the roster; entries have the ids of students as their names",
+            folder.display()
+        )));
+    }
     for entry in entries.iter().filter(|entry| !used.contains(*entry)) {
-        problems.push(format!("the submission `{}` belongs to nobody in the roster", printable(entry)));
+        let stem = submission::stem(entry);
+        let near = tasks.iter().find(|task| task.student.id.eq_ignore_ascii_case(stem));
+        let near = near.map(|task| format!("; did you mean `{}`? Capital letters count", task.student.id));
+        let near = near.unwrap_or_default();
+        problems.push(format!("the submission `{}` belongs to nobody in the roster{near}", printable(entry)));
     }
     Ok((tasks, problems))
 }
@@ -226,6 +246,7 @@ async fn grade(
     };
     // What was handed in is looked at first, so that a mark that stays costs nothing.
     let mut work = Vec::new();
+    let mut kept_before = 0;
     for task in tasks {
         let none = |exercise: &Exercise, outcome, why: &str| {
             Mark::none(&task.student.id, exercise, &runner.scheme, outcome, why.to_owned())
@@ -249,6 +270,7 @@ async fn grade(
                     match kept(store, task, exercise, &submission.digest) {
                         Some(mark) => {
                             done += 1;
+                            kept_before += 1;
                             marks.push(mark);
                         }
                         None => work.push((task, *exercise)),
@@ -257,8 +279,8 @@ async fn grade(
             }
         }
     }
-    if done > 0 && !work.is_empty() {
-        errln!("{done} of {all} need no run; {} are left", work.len());
+    if kept_before > 0 {
+        errln!("{kept_before} of {all} have a mark from before, which stays");
     }
     let mut running = futures_util::stream::iter(work)
         .map(|(task, exercise)| async move {
@@ -353,6 +375,11 @@ fn end(args: &GradeArgs, marks: &[Mark], about: &About) -> ExitCode {
     if about.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+fn formats(formats: &[Format]) -> String {
+    let names = formats.iter().filter_map(clap::ValueEnum::to_possible_value);
+    names.map(|value| value.get_name().to_owned()).collect::<Vec<_>>().join(",")
+}
+
 /// The command that grades the class in the same way.
 fn command(args: &GradeArgs, seeds: &[u64]) -> String {
     let (submissions, count) = (args.submissions.display().to_string(), seeds.len().to_string());
@@ -364,5 +391,7 @@ fn command(args: &GradeArgs, seeds: &[u64]) -> String {
     if let Some(roster) = &roster {
         words.extend(["--roster", roster]);
     }
+    let (formats, out) = (formats(&args.format), args.out.display().to_string());
+    words.extend(["--format", &formats, "--out", &out]);
     hint::command(&words)
 }

@@ -86,14 +86,15 @@ fn section(mark: &Mark) -> Section {
         let title = format!("{}: {check} fails ({messages}, {faults})", mark.exercise);
         (title.clone(), witness.diagram.svg(&title))
     });
+    let judged = matches!(mark.outcome, Outcome::Passed | Outcome::Failed);
     Section {
         exercise: mark.exercise.clone(),
         outcome: mark.outcome.name(),
         points: points(mark.points),
         of: points(mark.of),
         why: mark.why.clone(),
-        hidden: mark.checks.len() - shown.checks.len(),
-        rows: rows.collect(),
+        hidden: if judged { mark.checks.len() - shown.checks.len() } else { 0 },
+        rows: if judged { rows.collect() } else { Vec::new() },
         again: shown.again,
         witness,
     }
@@ -104,7 +105,8 @@ fn sum(marks: &[&Mark], value: fn(&Mark) -> f64) -> String {
 }
 
 fn listed(seeds: &[u64]) -> String {
-    seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+    let all = seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    format!("{} {all}", if seeds.len() == 1 { "seed" } else { "seeds" })
 }
 
 /// What a student gets.

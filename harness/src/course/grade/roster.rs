@@ -48,7 +48,11 @@ pub(crate) fn read(path: &Path) -> Result<Roster> {
 pub(crate) fn parse(text: &[u8]) -> Result<Roster> {
     // Spreadsheets write a mark of the byte order in front.
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(text);
+    // In many countries a spreadsheet writes semicolons.
+    let first = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let delimiter = if first.contains(&b';') && !first.contains(&b',') { b';' } else { b',' };
+    let mut reader =
+        csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).trim(csv::Trim::All).from_reader(text);
     let header = reader.byte_headers().context("it has no first line")?.clone();
     let columns: Vec<String> =
         header.iter().map(|name| String::from_utf8_lossy(name).to_lowercase()).collect();
@@ -56,8 +60,8 @@ pub(crate) fn parse(text: &[u8]) -> Result<Roster> {
     let Some(id) = column("id") else {
         bail!(
             "it has no column `id`; its first line is `{}`. Write a first line such as `id,name`, with the \
-             login of each student below `id`",
-            labs::printable::printable(&columns.join(","))
+             id of each student below `id`",
+            labs::printable::printable(String::from_utf8_lossy(first).trim())
         );
     };
     let (name, submission) = (column("name"), column("submission"));
@@ -145,6 +149,13 @@ mod tests {
         assert_eq!(roster.students[0].name, "Example, Ann");
         assert_eq!(roster.students[1].submission.as_deref(), Some("upload 17.zip"));
         insta::assert_snapshot!(roster.problems.join("\n"));
+    }
+
+    #[test]
+    fn semicolons_separate_where_there_are_no_commas() {
+        let roster = parse(b"id;name\r\nann;Ann Example\r\n").expect("it has an id");
+        assert_eq!(roster.students.len(), 1);
+        assert_eq!(roster.students[0].name, "Ann Example");
     }
 
     #[test]

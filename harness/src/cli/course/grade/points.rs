@@ -27,7 +27,7 @@ pub(super) fn scheme(
         let near = crate::plan::nearest(name, checks.iter().copied());
         let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
         let all: Vec<&str> = checks.iter().copied().collect();
-        bail!(Usage(format!("there is no check `{name}`; {near}The checks are {}", all.join(", "))))
+        bail!(Usage(format!("there is no check `{name}`; {near}the checks are {}", all.join(", "))))
     };
     let mut weights = BTreeMap::new();
     for one in weight {
