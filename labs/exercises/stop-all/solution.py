@@ -34,7 +34,7 @@ while not found.is_set() and not course.stopped():
     task = popped[1]
     answer = course.effect(task, task)
     if answer.get("match"):
-        # The result first: whoever hears "stop" may look for it at once.
+        # The result first: a program that hears "stop" may look for it at once.
         tasks.call("RPUSH", f"{name}:results", task)
         tasks.call("PUBLISH", f"{name}:control", "stop")
         break  # the own "stop" comes back, too, but there is no reason to wait for it

@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let Some((_, task)) = popped else { continue };
         let answer = course.effect(&task, &task)?;
         if answer.text("match") == "true" {
-            // The result first: whoever hears "stop" may look for it at once.
+            // The result first: a program that hears "stop" may look for it at once.
             redis::cmd("RPUSH").arg(&results).arg(&task).exec(&mut redis)?;
             redis::cmd("PUBLISH").arg(&control).arg("stop").exec(&mut redis)?;
             break; // the own "stop" comes back, too, but there is no reason to wait for it

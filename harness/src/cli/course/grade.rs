@@ -21,7 +21,7 @@ use crate::course::grade::mark::{Mark, Outcome, points};
 use crate::course::grade::pages::{self, About};
 use crate::course::grade::roster::{self, Roster, Student};
 use crate::course::grade::run::Runner;
-use crate::course::grade::store::{MARKS, Settings, Store};
+use crate::course::grade::store::{self, MARKS, Settings, Store};
 use crate::course::grade::submission;
 use crate::course::nonce::random;
 use crate::course::plan::Transport;
@@ -71,6 +71,8 @@ pub(crate) struct GradeArgs {
 
 /// The id of a submission without a class.
 const ONE: &str = "submission";
+/// Most submissions that are checked at once.
+const MOST_JOBS: usize = 16;
 /// Most seeds.
 const MOST_SEEDS: usize = 20;
 
@@ -93,6 +95,9 @@ pub(crate) fn main(args: &GradeArgs) -> Result<ExitCode> {
         }
         None => (vec![one(&args.submissions)?], Vec::new()),
     };
+    if let Some(jobs) = args.jobs.filter(|jobs| !(1..=MOST_JOBS).contains(jobs)) {
+        bail!(Usage(format!("`--jobs {jobs}`: give 1 to {MOST_JOBS}")));
+    }
     let jobs = args
         .jobs
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(4));
@@ -107,7 +112,7 @@ pub(crate) fn main(args: &GradeArgs) -> Result<ExitCode> {
     let settings = Settings::new(names, seeds, scheme);
     let mut store =
         Store::open(&args.out, settings, args.seed.is_some()).map_err(|error| Usage(format!("{error:#}")))?;
-    let runner = Runner::new(store.settings.seeds.clone(), store.settings.scheme.clone(), jobs.max(1));
+    let runner = Runner::new(store.settings.seeds.clone(), store.settings.scheme.clone(), jobs);
     let mut limits = BTreeSet::new();
     if !runner.apart {
         limits.insert(
@@ -118,10 +123,12 @@ pub(crate) fn main(args: &GradeArgs) -> Result<ExitCode> {
     for limit in &limits {
         errln!("note: {limit}");
     }
+    if args.roster.is_none() && args.submissions.is_dir() {
+        errln!("note: without --roster, {} is one submission", args.submissions.display());
+    }
     let runtime = roles::runtime(0)?;
     let local = tokio::task::LocalSet::new();
-    let done =
-        local.block_on(&runtime, interruptible(grade(&runner, &exercises, &tasks, &mut store, jobs.max(1))));
+    let done = local.block_on(&runtime, interruptible(grade(&runner, &exercises, &tasks, &mut store, jobs)));
     drop(local);
     runtime.shutdown_background();
     let marks = match done {
@@ -168,9 +175,6 @@ fn distinct(names: &[String]) -> Result<Vec<&'static Exercise>> {
 fn one(path: &Path) -> Result<Task> {
     if !path.exists() {
         bail!(Usage(format!("there is no submission {}", path.display())));
-    }
-    if path.is_dir() {
-        errln!("note: without --roster, {} is one submission", path.display());
     }
     let student = Student { id: ONE.to_owned(), name: String::new(), submission: None };
     Ok(Task { student, from: Ok(Some(path.to_owned())) })
@@ -237,72 +241,52 @@ async fn grade(
     store: &mut Store,
     jobs: usize,
 ) -> Result<Vec<Mark>> {
-    let all = tasks.len() * exercises.len();
-    let mut done = 0;
-    let mut marks = Vec::new();
     let began = std::time::Instant::now();
-    let kept = |store: &Store, task: &Task, exercise: &Exercise, digest: &str| {
-        store.kept(&task.student.id, exercise.name, Some(digest)).cloned()
-    };
-    // What was handed in is looked at first, so that a mark that stays costs nothing.
-    let mut work = Vec::new();
-    let mut kept_before = 0;
-    for task in tasks {
-        let none = |exercise: &Exercise, outcome, why: &str| {
-            Mark::none(&task.student.id, exercise, &runner.scheme, outcome, why.to_owned())
-        };
-        let taken = match &task.from {
-            Ok(None) => Err((Outcome::Missing, "nothing was handed in".to_owned())),
-            Err(why) => Err((Outcome::Refused, why.clone())),
-            Ok(Some(from)) => runner.take(from).map_err(|error| (Outcome::Refused, format!("{error:#}"))),
-        };
-        match taken {
-            Err((outcome, why)) => {
-                for exercise in exercises {
-                    let mark = none(exercise, outcome, &why);
-                    done += 1;
-                    tell(done, all, &mark);
-                    marks.push(mark);
-                }
-            }
-            Ok((_folder, submission)) => {
-                for exercise in exercises {
-                    match kept(store, task, exercise, &submission.digest) {
-                        Some(mark) => {
-                            done += 1;
-                            kept_before += 1;
-                            marks.push(mark);
-                        }
-                        None => work.push((task, *exercise)),
-                    }
-                }
-            }
-        }
-    }
-    if kept_before > 0 {
-        errln!("{kept_before} of {all} have a mark from before, which stays");
-    }
+    let before = store.marks().to_vec();
+    let each = |task| exercises.iter().map(move |exercise| (task, *exercise));
+    let work: Vec<(&Task, &Exercise)> = tasks.iter().flat_map(each).collect();
+    let all = work.len();
     let mut running = futures_util::stream::iter(work)
-        .map(|(task, exercise)| async move {
-            let from = task.from.as_ref().ok().and_then(Option::as_ref);
-            let taken = from.context("nothing was handed in").and_then(|from| runner.take(from));
-            match taken {
-                Ok((_folder, submission)) => runner.mark(&task.student.id, exercise, &submission).await,
-                Err(error) => {
-                    let (id, why) = (&task.student.id, format!("{error:#}"));
-                    Mark::none(id, exercise, &runner.scheme, Outcome::Refused, why)
-                }
-            }
-        })
+        .map(|(task, exercise)| graded(runner, &before, task, exercise))
         .buffer_unordered(jobs);
-    while let Some(mark) = running.next().await {
-        store.add(mark.clone())?;
-        done += 1;
-        tell(done, all, &mark);
+    let mut marks = Vec::new();
+    let mut kept = 0;
+    while let Some((mark, stays)) = running.next().await {
         marks.push(mark);
+        let Some(mark) = marks.last() else { continue };
+        if stays {
+            kept += 1;
+            continue;
+        }
+        // What was not handed in, or cannot be taken, costs nothing to look at again.
+        if mark.digest.is_some() {
+            store.add(mark.clone())?;
+        }
+        tell(marks.len(), all, mark);
+    }
+    if kept > 0 {
+        errln!("{kept} of {all} have a mark from before, which stays");
     }
     errln!("graded in {:.0} s", began.elapsed().as_secs_f64());
     Ok(marks)
+}
+
+/// The mark of one student for one exercise, and whether it is one from before.
+async fn graded(runner: &Runner, before: &[Mark], task: &Task, exercise: &Exercise) -> (Mark, bool) {
+    let id = &task.student.id;
+    let none = |outcome, why| (Mark::none(id, exercise, &runner.scheme, outcome, why), false);
+    let from = match &task.from {
+        Ok(None) => return none(Outcome::Missing, "nothing was handed in".to_owned()),
+        Err(why) => return none(Outcome::Refused, why.clone()),
+        Ok(Some(from)) => from,
+    };
+    match runner.take(from) {
+        Err(error) => none(Outcome::Refused, format!("{error:#}")),
+        Ok((_folder, submission)) => match store::kept(before, id, exercise.name, &submission.digest) {
+            Some(mark) => (mark.clone(), true),
+            None => (runner.mark(id, exercise, &submission).await, false),
+        },
+    }
 }
 
 fn tell(done: usize, all: usize, mark: &Mark) {

@@ -199,7 +199,6 @@ fn junit(class: &[Graded<'_>]) -> String {
                         format!("<error message=\"{}\"/>", xml(mark.why.as_deref().unwrap_or_default()))
                     }
                 };
-                suites.reserve(inside.len());
                 cases += &format!(
                     "    <testcase classname=\"{}.{}\" name=\"{}\">{inside}</testcase>\n",
                     xml(student.id),

@@ -21,8 +21,6 @@ use crate::process::{self, guard};
 const LONGEST: Duration = Duration::from_secs(240);
 /// How often a check is tried that can say nothing, or whose broker fails.
 const TRIES: usize = 3;
-/// After that time no further seed is tried for a program that has failed already.
-const ENOUGH: Duration = Duration::from_secs(45);
 /// Exit code of a check that found the program wrong, and of one that cannot tell.
 const WRONG: i32 = 1;
 const CANNOT_TELL: i32 = 3;
@@ -127,14 +125,12 @@ impl Runner {
         }
         let mut all: Vec<Box<Said>> = Vec::new();
         let mut unknown = None;
+        // All seeds, also for a program that has failed: otherwise points would depend on the time.
         for &seed in &self.seeds {
             let failed = all.iter().any(|said| said.verdict == "invalid");
-            if failed && began.elapsed() > ENOUGH {
-                break;
-            }
             // One picture is enough.
-            let said = self.check(exercise, &program, seed, !failed, target).await?;
-            match said {
+            let tried = Check { exercise, program: &program, seed, shrink: !failed, target };
+            match self.check(&tried).await? {
                 Checked::Said(said) if said.verdict == "unknown" => unknown = said.why.or(unknown),
                 Checked::Said(said) => all.push(said),
                 Checked::Refused(why) => {
@@ -145,13 +141,17 @@ impl Runner {
             }
         }
         let found: Vec<Vec<Found>> = all.iter().map(|said| said.checks.clone()).collect();
-        let checks = self.scheme.checks(exercise, &found);
+        let mut checks = self.scheme.checks(exercise, &found);
         let wrong = all.iter().position(|said| said.verdict == "invalid");
         let outcome = match (wrong, &unknown) {
             (Some(_), _) => Outcome::Failed,
             (None, Some(_)) => Outcome::Unknown,
             (None, None) => Outcome::Passed,
         };
+        if outcome == Outcome::Unknown {
+            // No mark yet.
+            checks.iter_mut().for_each(|check| check.points = 0.0);
+        }
         let limits_off = all.first().map(|said| said.limits_off.clone()).unwrap_or_default();
         let said = wrong.map(|at| all.swap_remove(at));
         let trouble = said.as_ref().and_then(|said| said.trouble.as_ref());
@@ -181,17 +181,10 @@ impl Runner {
     }
 
     /// One check, tried again when it can say nothing.
-    async fn check(
-        &self,
-        exercise: &Exercise,
-        program: &Program,
-        seed: u64,
-        shrink: bool,
-        target: Option<&Path>,
-    ) -> Result<Checked> {
+    async fn check(&self, check: &Check<'_>) -> Result<Checked> {
         let mut last = None;
         for _ in 0..TRIES {
-            let tried = self.try_check(exercise, program, seed, shrink, target).await;
+            let tried = self.try_check(check).await;
             let certain = matches!(&tried, Ok(Checked::Said(said)) if said.verdict != "unknown")
                 || matches!(tried, Ok(Checked::Refused(_)));
             last = Some(tried);
@@ -202,14 +195,8 @@ impl Runner {
         last.context("no try")?
     }
 
-    async fn try_check(
-        &self,
-        exercise: &Exercise,
-        program: &Program,
-        seed: u64,
-        shrink: bool,
-        target: Option<&Path>,
-    ) -> Result<Checked> {
+    async fn try_check(&self, check: &Check<'_>) -> Result<Checked> {
+        let Check { exercise, program, seed, shrink, target } = *check;
         let mut command = std::process::Command::new(process::this_program());
         command.args(["check", exercise.name, "--json", "--seed", &seed.to_string()]);
         match program {
@@ -269,6 +256,16 @@ fn fetch() {
     let mut command = std::process::Command::new("cargo");
     command.args(["fetch", "--quiet", "--locked", "--manifest-path"]).arg(materials.join("rust/Cargo.toml"));
     let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+}
+
+/// One run of `lab check`.
+struct Check<'a> {
+    exercise: &'a Exercise,
+    program: &'a Program,
+    seed: u64,
+    /// Search for a smaller run that shows the same.
+    shrink: bool,
+    target: Option<&'a Path>,
 }
 
 /// How `lab check` begins to say that a program does not build.

@@ -276,7 +276,7 @@ async fn queue(experiment: &mut Experiment) -> Result<Seen> {
         first + second,
         format!("consumer-0 got {first}, consumer-1 got {second}; {} reached both", many(both, "message")),
         format!(
-            "The consumers of a queue compete: each message goes to one of them, whoever is free. {} promises \
+            "The consumers of a queue compete: each message goes to one of them, which is free. {} promises \
              {}, and CONFIRMED means that {confirmed}: a second delivery comes only when the first is not \
              acknowledged.",
             entry.name, entry.guarantee

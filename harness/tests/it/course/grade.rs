@@ -176,6 +176,7 @@ fn a_class() -> Result<()> {
         (vec!["--weight", "whole=x"], ["whole=x", "in-order=2"]),
         (vec!["--seeds", "0"], ["--seeds 0", "give 1 to"]),
         (vec!["--points", "0"], ["--points 0", "above 0"]),
+        (vec!["--jobs", "0"], ["--jobs 0", "give 1 to"]),
     ] {
         let refused = class.grade("three", &more, None)?;
         let told = said(&refused);
