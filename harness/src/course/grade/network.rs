@@ -11,8 +11,8 @@ use std::process::{Command, Stdio};
 
 /// Whether a program can be started in a network of its own here.
 pub(crate) fn can() -> bool {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut command = Command::new("true");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     apart(&mut command);
     command.status().is_ok_and(|status| status.success())
 }
