@@ -19,6 +19,10 @@ lab *ARGS:
 play *ARGS:
     @"{{ run }}" play "$@"
 
+# Draw a running lab in the browser: view pubsub-redis
+view *ARGS:
+    @"{{ run }}" view "$@"
+
 # Predict what a lab does, then see: predict pubsub-redis
 predict *ARGS:
     @"{{ run }}" predict "$@"

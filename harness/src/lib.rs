@@ -19,6 +19,7 @@ pub mod results;
 pub mod measure;
 
 pub mod process;
+mod replay;
 pub mod roles;
 pub mod supervisor;
 pub mod trial;
@@ -41,6 +42,8 @@ pub mod validate;
 
 pub mod cli;
 mod demo;
+#[cfg(feature = "apps")]
+mod view;
 
 pub mod book;
 pub mod hint;

@@ -28,6 +28,8 @@ mod run;
 mod selftest;
 mod summary;
 mod table;
+#[cfg(feature = "apps")]
+mod view;
 #[cfg(not(all(feature = "apps", feature = "rabbitmq", feature = "mqtt", feature = "stomp")))]
 mod without;
 mod wrong_views;
@@ -40,7 +42,7 @@ use crate::demo::{dead, play};
 #[cfg(not(all(feature = "apps", feature = "rabbitmq", feature = "mqtt", feature = "stomp")))]
 use without::bridge;
 #[cfg(not(feature = "apps"))]
-use without::{chat, correlation, crack, preinit, status};
+use without::{chat, correlation, crack, preinit, status, view};
 
 /// Messaging patterns you can read, run, break and measure.
 ///
@@ -71,6 +73,8 @@ enum Command {
     List(list::ListArgs),
     /// Demonstrate a lab with real messages, then measure it for two seconds
     Run(run::RunArgs),
+    /// Draw a running lab in the browser: watch its messages, kill roles, cut its link
+    View(Box<view::ViewArgs>),
     /// Publish over MQTT, consume over AMQP and STOMP: what each leg guarantees
     Bridge(bridge::BridgeArgs),
     /// Chat in the browser, over any transport of publish/subscribe
@@ -239,6 +243,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::List(args) => list::main(&args, &handles),
         Command::Run(args) => run::main(&args, &handles),
+        Command::View(args) => view::main(&args, &handles),
         Command::Bridge(args) => bridge::main(&args),
         Command::Chat(args) => chat::main(&args),
         #[cfg(feature = "apps")]

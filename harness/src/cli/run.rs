@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
+use labs::catalog::{Entry, Pattern};
 use serde_json::json;
 
+use super::table;
 use crate::broker::{Choices, Server};
 use crate::command::thousands;
 use crate::command::{BrokerArgs, interruptible, lab, source, start, tell_leftovers};
@@ -51,7 +53,8 @@ pub(super) fn main(args: &RunArgs, handles: &[Handle]) -> Result<ExitCode> {
     let (pace, hold) = (pause("--pace", pace)?, pause("--hold", args.hold)?);
     guard::enter()?;
     let runtime = roles::runtime(0)?;
-    let output = OutputOptions { json: args.json, pace, hold };
+    let lanes = read_by_people.then(table::width);
+    let output = OutputOptions { json: args.json, pace, hold, lanes };
     let done = runtime.block_on(interruptible(run(handle, choices, &output, !args.no_measure)));
     if done.is_none() {
         tell_leftovers(&runtime);
@@ -93,10 +96,13 @@ async fn run(handle: &Handle, choices: Choices, output: &OutputOptions, measure:
         measured(handle, server.as_mut(), output).await?;
     }
     if output.json {
-        outln!("{}", json!({ "read": entry.source }))?;
+        let (page, attempt) = (page(entry.pattern), attempt(entry));
+        let attempt = json!({ "command": attempt.0, "why": attempt.1 });
+        outln!("{}", json!({ "read": entry.source, "page": page, "try": attempt }))?;
     } else {
         outln!("\n  guarantee: {}; when the receiver is too slow: {}", entry.guarantee, entry.overload)?;
         let pattern = entry.pattern;
+        outln!("  page:      {}", page(pattern))?;
         outln!("  read:      labs/examples/{pattern}.rs  (the pattern as a whole program), then")?;
         outln!("             {}  (the contract: labs/src/{pattern}/mod.rs)", entry.source)?;
         let optimised = if cfg!(debug_assertions) {
@@ -105,11 +111,31 @@ async fn run(handle: &Handle, choices: Choices, output: &OutputOptions, measure:
             ""
         };
         outln!("  measure:   {}{optimised}", hint::command(&["bench", &entry.name]))?;
+        let (command, why) = attempt(entry);
+        outln!("  try:       {command}\n             {why}")?;
     }
     if let Some(server) = server {
         server.stop().await?;
     }
     Ok(())
+}
+
+/// The page about a pattern.
+fn page(pattern: Pattern) -> String {
+    format!("docs/patterns/{pattern}.md")
+}
+
+/// One thing to try next, and what to look for.
+fn attempt(entry: &Entry) -> (String, &'static str) {
+    let view = hint::command(&["view", &entry.name]);
+    match entry.pattern {
+        Pattern::OneWay => (view, "kill the receiver: what becomes of what is sent meanwhile?"),
+        Pattern::RequestReply => (view, "slow one responder down: do the replies keep their order?"),
+        Pattern::PubSub => (view, "kill a subscriber and restart it: what did it miss?"),
+        Pattern::Pipeline => (view, "slow one worker down: does the other one get more tasks?"),
+        Pattern::Queue => (view, "slow a consumer down and kill it at work: who gets its message?"),
+        Pattern::Durable => (view, "kill a subscriber and restart it: does it get what it missed?"),
+    }
 }
 
 /// One second as fast as it goes, one second at a calm rate.

@@ -23,6 +23,7 @@ macro_rules! errln {
 mod brokers;
 mod format;
 mod interrupt;
+mod random;
 mod terminal;
 #[cfg(feature = "apps")]
 mod transport;
@@ -34,6 +35,7 @@ pub(crate) use format::{human, thousands};
 #[cfg(feature = "apps")]
 pub(crate) use interrupt::end_at_next;
 pub(crate) use interrupt::{interruptible, tell_leftovers};
+pub(crate) use random::{nonce, random};
 pub(crate) use terminal::live_terminal;
 #[cfg(feature = "apps")]
 pub(crate) use transport::{OverArgs, no_transport, transports};

@@ -15,7 +15,6 @@ pub(crate) mod exercises;
 pub(crate) mod grade;
 mod history;
 mod limits;
-pub(crate) mod nonce;
 pub(crate) mod plan;
 mod program;
 mod redis;

@@ -6,6 +6,7 @@ use labs::printable::printable;
 use serde::{Deserialize, Serialize};
 
 use super::history::{Event, Fields, History, What, text};
+use crate::replay::{Head, Lane, Lanes, Replay, ReplayEvent, ReplayWhat, Side};
 
 /// Most rows of a diagram; those in the middle are left out beyond that.
 const ROWS: usize = 60;
@@ -98,29 +99,41 @@ impl Diagram {
 
     /// For the terminal.
     pub(crate) fn text(&self) -> String {
-        let mut out = format!("{:9}", "");
-        for lane in &self.lanes {
-            let _ = write!(out, "{lane:^LANE$}");
-        }
-        out = out.trim_end().to_owned();
+        let lanes = Lanes::new(self.lanes.clone(), LANE);
+        let mut out = format!("{:9}{}", "", lanes.head()).trim_end().to_owned();
         for row in &self.rows {
-            let mut cells: Vec<char> = vec![' '; self.lanes.len() * LANE];
-            let middle = |lane: usize| lane * LANE + LANE / 2;
-            (0..self.lanes.len()).for_each(|lane| cells[middle(lane)] = '│');
-            let from = self.lane(&row.from);
-            match &row.to {
-                Some(to) => {
-                    let (from, to) = (middle(from), middle(self.lane(to)));
-                    let (left, right) = (from.min(to), from.max(to));
-                    cells[left + 1..right].fill('─');
-                    if from < to { cells[right - 1] = '>' } else { cells[left + 1] = '<' }
-                }
-                None => cells[middle(from)] = '●',
-            }
-            let line: String = cells.into_iter().collect();
+            let line = lanes.row(&row.from, row.to.as_deref(), '●');
             let _ = write!(out, "\n{:>6} ms {line} {}", row.ms, row.text);
         }
         out
+    }
+
+    /// As a page that replays it: each arrow is a message.
+    pub(crate) fn replay(&self, title: &str, exercise: &str, command: &str) -> Replay {
+        let (title, lab, command) = (title.to_owned(), exercise.to_owned(), command.to_owned());
+        let mut replay = Replay::new(Head { title, lab, command, ..Head::default() });
+        for lane in &self.lanes {
+            let place = match lane.as_str() {
+                CHECKER => Side::From,
+                REDIS => Side::Middle,
+                _ => Side::To,
+            };
+            let kind = if lane == REDIS { "broker" } else { lane };
+            replay.lane(Lane { name: lane.clone(), kind: kind.to_owned(), place });
+            replay.events.push(ReplayEvent::new(0, lane, ReplayWhat::Joined));
+        }
+        for (number, row) in self.rows.iter().enumerate() {
+            let at = row.ms * 1_000_000;
+            let Some(to) = &row.to else {
+                replay.events.push(ReplayEvent::new(at, &row.from, ReplayWhat::Note).saying(&row.text));
+                continue;
+            };
+            let message = (number + 1).to_string();
+            let event = |lane: &str, what| ReplayEvent::new(at, lane, what).about_message(&message);
+            replay.events.push(event(&row.from, ReplayWhat::Sent).saying(&row.text));
+            replay.events.push(event(to, ReplayWhat::Received));
+        }
+        replay
     }
 
     /// As a picture.
@@ -294,6 +307,17 @@ mod tests {
     #[test]
     fn a_run_is_drawn() {
         insta::assert_snapshot!(Diagram::of(&history()).text());
+    }
+
+    #[test]
+    fn each_arrow_is_a_message_of_the_replay() {
+        let diagram = Diagram::of(&history());
+        let replay = diagram.replay("late", "late-joiner", "lab check late-joiner --seed 7");
+        let of = |what| replay.events.iter().filter(|event| event.what == what).count();
+        let arrows = diagram.rows.iter().filter(|row| row.to.is_some()).count();
+        assert_eq!((of(ReplayWhat::Sent), of(ReplayWhat::Received)), (arrows, arrows));
+        assert_eq!(of(ReplayWhat::Note), diagram.rows.len() - arrows);
+        assert!(replay.lanes.iter().any(|lane| lane.kind == "broker"));
     }
 
     #[test]

@@ -6,49 +6,49 @@ use crate::roles::protocol::What;
 
 /// Something that happened to a message, or to a role.
 #[derive(Debug, Clone)]
-pub(super) struct Happened {
+pub(crate) struct Happened {
     /// ns of the clock.
-    pub(super) at: u64,
+    pub(crate) at: u64,
     /// The role.
-    pub(super) role: String,
-    pub(super) what: What,
+    pub(crate) role: String,
+    pub(crate) what: What,
     /// The message; for what failed, why.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// The request that a reply belongs to, the task that a result came from.
-    pub(super) about: String,
+    pub(crate) about: String,
     /// Which delivery it was; 0: nobody counts.
-    pub(super) attempt: u32,
+    pub(crate) attempt: u32,
 }
 
 /// All of them, in the order in which they were heard: of one role, that of time.
 #[derive(Debug, Default)]
-pub(super) struct Log(pub(super) Vec<Happened>);
+pub(crate) struct Log(pub(crate) Vec<Happened>);
 
 impl Log {
     /// What happened to a role (`consumer-1`), or to all of a kind (`consumer`).
-    pub(super) fn of<'a>(&'a self, who: &'a str, what: What) -> impl Iterator<Item = &'a Happened> + Clone {
+    pub(crate) fn of<'a>(&'a self, who: &'a str, what: What) -> impl Iterator<Item = &'a Happened> + Clone {
         let is =
             move |role: &str| role == who || role.strip_prefix(who).is_some_and(|rest| rest.starts_with('-'));
         self.0.iter().filter(move |happened| happened.what == what && is(&happened.role))
     }
 
     /// How often.
-    pub(super) fn count(&self, who: &str, what: What) -> usize {
+    pub(crate) fn count(&self, who: &str, what: What) -> usize {
         self.of(who, what).count()
     }
 
     /// How often to messages that begin like this.
-    pub(super) fn count_of(&self, who: &str, what: What, begin: &str) -> usize {
+    pub(crate) fn count_of(&self, who: &str, what: What, begin: &str) -> usize {
         self.of(who, what).filter(|happened| happened.text.starts_with(begin)).count()
     }
 
     /// How many different messages, of those that begin like this.
-    pub(super) fn different(&self, who: &str, what: What, begin: &str) -> usize {
+    pub(crate) fn different(&self, who: &str, what: What, begin: &str) -> usize {
         self.times(who, what).keys().filter(|text| text.starts_with(begin)).count()
     }
 
     /// Each message it happened to, and when it first did.
-    pub(super) fn times<'a>(&'a self, who: &'a str, what: What) -> BTreeMap<&'a str, u64> {
+    pub(crate) fn times<'a>(&'a self, who: &'a str, what: What) -> BTreeMap<&'a str, u64> {
         let mut times = BTreeMap::new();
         for happened in self.of(who, what) {
             let first = times.entry(happened.text.as_str()).or_insert(happened.at);
@@ -58,13 +58,13 @@ impl Log {
     }
 
     /// The last moment at which it happened to anything.
-    pub(super) fn last(&self, who: &str, what: What) -> Option<u64> {
+    pub(crate) fn last(&self, who: &str, what: What) -> Option<u64> {
         self.of(who, what).map(|happened| happened.at).max()
     }
 
     /// Messages of the same key (behind the `@`) to which it happened in another order than that of
     /// their numbers; and messages of whatever key.
-    pub(super) fn out_of_order(&self, who: &str, what: What) -> (usize, usize) {
+    pub(crate) fn out_of_order(&self, who: &str, what: What) -> (usize, usize) {
         let mut in_time: Vec<(u64, &str)> =
             self.times(who, what).into_iter().map(|(text, at)| (at, text)).collect();
         in_time.sort_unstable();

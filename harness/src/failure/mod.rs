@@ -18,7 +18,10 @@ mod stranger;
 mod thinned;
 
 pub use experiment::Sources;
+pub(crate) use experiment::{Experiment, Purpose};
+pub(crate) use play::recorded;
 pub use play::run;
 pub(crate) use predict::{Question, Seen, Session, questions};
+pub(crate) use run::{LAB, Run};
 pub use scenario::Scenario;
 pub use scenarios::ALL;

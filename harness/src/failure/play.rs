@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::experiment::{Experiment, Sources};
+use super::experiment::{Experiment, Purpose, Sources};
 use super::scenario::Scenario;
+use crate::replay::Replay;
 use crate::results::{ScenarioRun, together};
 use crate::roles::Handle;
 
@@ -22,16 +23,32 @@ pub async fn run(
     command: String,
     tell: Box<dyn FnMut(&str)>,
 ) -> Result<ScenarioRun> {
+    recorded(scenario, handle, knobs, sources, command, tell).await.map(|(run, _)| run)
+}
+
+/// The same, with replays of the parts in which messages can be drawn one by one.
+pub(crate) async fn recorded(
+    scenario: &Scenario,
+    handle: &Handle,
+    knobs: BTreeMap<String, usize>,
+    sources: Sources,
+    command: String,
+    tell: Box<dyn FnMut(&str)>,
+) -> Result<(ScenarioRun, Vec<Replay>)> {
     let began = Instant::now();
-    let mut experiment = Experiment::new(handle.clone(), knobs, sources, tell);
+    let mut experiment =
+        Experiment::new(handle.clone(), knobs, sources, Purpose::lesson(command.clone()), tell);
     let played = (scenario.play)(&mut experiment).await;
     let broker = experiment.server.as_ref().map(|server| format!("{} {}", server.broker(), server.version()));
     let broker = broker.or_else(|| experiment.over.take());
     let closed = experiment.close().await;
     played?;
     closed?;
-    let Experiment { checks, facts, parts, .. } = experiment;
-    Ok(ScenarioRun {
+    let Experiment { checks, facts, parts, mut replays, .. } = experiment;
+    for replay in &mut replays {
+        replay.head.title = format!("{}: {}", scenario.title, replay.head.title);
+    }
+    let run = ScenarioRun {
         scenario: scenario.name.to_owned(),
         title: scenario.title.to_owned(),
         lab: handle.entry.name.clone(),
@@ -42,5 +59,6 @@ pub async fn run(
         facts,
         parts,
         seconds: began.elapsed().as_secs_f64(),
-    })
+    };
+    Ok((run, replays))
 }

@@ -13,6 +13,7 @@ use super::thinned::thinned;
 use crate::broker::Server;
 use crate::fault::links::Links;
 use crate::measure::clock;
+use crate::replay::{Head, Lane, PROBE, Recorder, ReplayWhat};
 use crate::results::{ScenarioEvent, ScenarioPart, Series};
 use crate::roles::protocol::{Burst, Event, FromRole, Init, Kind, RoleCommand, ToRole, What, Work};
 use crate::roles::{Handle, knobs};
@@ -20,7 +21,7 @@ use crate::supervisor::{Heard, Placement, Roles};
 use crate::trial;
 
 /// How long a step may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long roles may take to join.
 const JOIN: Duration = Duration::from_secs(20);
 /// How long roles may take to leave.
@@ -28,35 +29,35 @@ const LEAVE: Duration = Duration::from_secs(2);
 /// Lines about the same thing, before the story goes on without them.
 const TOLD: usize = 6;
 /// Lines that are heard before a question is asked again.
-pub(super) const MANY: usize = 200;
+pub(crate) const MANY: usize = 200;
 /// Who does things from outside.
-pub(super) const LAB: &str = "lab";
-/// What a probe of a subscription begins with.
-const PROBE: &str = "probe";
+pub(crate) const LAB: &str = "lab";
 
 /// Roles at one place.
-pub(super) struct Run<'e> {
-    pub(super) experiment: &'e mut Experiment,
-    pub(super) handle: Handle,
-    pub(super) name: String,
-    pub(super) title: String,
-    pub(super) address: Option<BrokerAddress>,
-    pub(super) links: Links,
-    pub(super) knobs: BTreeMap<String, usize>,
-    pub(super) roles: Roles,
-    pub(super) log: Log,
+pub(crate) struct Run<'e> {
+    pub(crate) experiment: &'e mut Experiment,
+    pub(crate) handle: Handle,
+    pub(crate) name: String,
+    pub(crate) title: String,
+    pub(crate) address: Option<BrokerAddress>,
+    pub(crate) links: Links,
+    pub(crate) knobs: BTreeMap<String, usize>,
+    pub(crate) roles: Roles,
+    pub(crate) log: Log,
     events: Vec<ScenarioEvent>,
+    /// For pictures of the messages.
+    pub(crate) recorder: Recorder,
     told: BTreeMap<(String, What), usize>,
-    pub(super) series: Vec<Series>,
+    pub(crate) series: Vec<Series>,
     start: u64,
     /// Every namespace below the place that roles were given.
     places: Vec<String>,
     /// Roles that were killed on purpose.
-    pub(super) killed: BTreeSet<usize>,
+    pub(crate) killed: BTreeSet<usize>,
 }
 
 impl<'e> Run<'e> {
-    pub(super) fn begin(
+    pub(crate) fn begin(
         experiment: &'e mut Experiment,
         handle: Handle,
         title: &str,
@@ -76,7 +77,9 @@ impl<'e> Run<'e> {
             .collect();
         knobs.extend(experiment.knobs.clone());
         experiment.tell(&format!("\n  {title}"));
-        let name = format!("lab-break-{:08x}", trial::run_number());
+        let name = format!("{}-{:08x}", experiment.purpose.place, trial::run_number());
+        let start = clock::now();
+        let recorder = recorder(experiment, &handle, title, start);
         Ok(Self {
             experiment,
             handle,
@@ -87,9 +90,10 @@ impl<'e> Run<'e> {
             roles,
             log: Log::default(),
             events: Vec::new(),
+            recorder,
             told: BTreeMap::new(),
             series: Vec::new(),
-            start: clock::now(),
+            start,
             places: Vec::new(),
             killed: BTreeSet::new(),
             name,
@@ -97,7 +101,7 @@ impl<'e> Run<'e> {
     }
 
     /// From now on, roles that join reach the broker, or the peer that binds, through a proxy.
-    pub(super) fn through_proxy(&mut self) -> Result<()> {
+    pub(crate) fn through_proxy(&mut self) -> Result<()> {
         match &self.address {
             Some(address) => self.address = Some(self.links.broker(address)?),
             None => {
@@ -109,17 +113,17 @@ impl<'e> Run<'e> {
     }
 
     /// Sets knobs for the roles that join from now on.
-    pub(super) fn set(&mut self, knobs: &[(&str, usize)]) {
+    pub(crate) fn set(&mut self, knobs: &[(&str, usize)]) {
         self.knobs.extend(knobs.iter().map(|(name, value)| ((*name).to_owned(), *value)));
     }
 
     /// Starts a role, and waits until it has joined.
-    pub(super) async fn join(&mut self, kind: Kind, index: usize) -> Result<usize> {
+    pub(crate) async fn join(&mut self, kind: Kind, index: usize) -> Result<usize> {
         self.join_at(kind, index, None).await
     }
 
     /// The same at a place of its own, for roles that are to be apart: a partition.
-    pub(super) async fn join_at(&mut self, kind: Kind, index: usize, apart: Option<&str>) -> Result<usize> {
+    pub(crate) async fn join_at(&mut self, kind: Kind, index: usize, apart: Option<&str>) -> Result<usize> {
         let name = apart.map_or_else(|| self.name.clone(), |apart| format!("{}-{apart}", self.name));
         let init = Init::by_hand(&self.handle.entry.name, kind, index, name);
         self.start(init).await
@@ -127,22 +131,20 @@ impl<'e> Run<'e> {
 
     /// Starts a role again that has left or was killed: under its name, and at the addresses that it
     /// had bound.
-    pub(super) async fn again(&mut self, number: usize, index: usize) -> Result<usize> {
+    pub(crate) async fn again(&mut self, number: usize, index: usize) -> Result<usize> {
+        let init = self.init_again(number, index);
+        self.start(init).await
+    }
+
+    /// How such a role is started.
+    pub(crate) fn init_again(&self, number: usize, index: usize) -> Init {
         let (kind, bind) = (self.roles.all[number].kind, self.roles.all[number].bound.clone());
         let init = Init::by_hand(&self.handle.entry.name, kind, index, self.name.clone());
-        self.start(Init { bind, ..init }).await
+        Init { bind, ..init }
     }
 
     async fn start(&mut self, init: Init) -> Result<usize> {
-        let name = init.name.clone();
-        if !self.places.contains(&name) {
-            self.places.push(name.clone());
-            // What is in a private broker goes with it.
-            let own = self.experiment.server.as_ref().filter(|server| !server.is_private());
-            trial::note(&self.handle, &name, own.map(Server::address), Vec::new());
-        }
-        let init = Init { address: self.address.clone(), knobs: self.knobs.clone(), brief: true, ..init };
-        let number = self.roles.add(&self.handle, init)?;
+        let number = self.add(init)?;
         let deadline = tokio::time::Instant::now() + JOIN;
         while !self.roles.all[number].ready {
             let role = &self.roles.all[number];
@@ -156,6 +158,19 @@ impl<'e> Run<'e> {
         Ok(number)
     }
 
+    /// Starts a role and does not wait for it.
+    pub(crate) fn add(&mut self, init: Init) -> Result<usize> {
+        let name = init.name.clone();
+        if !self.places.contains(&name) {
+            self.places.push(name.clone());
+            // What is in a private broker goes with it.
+            let own = self.experiment.server.as_ref().filter(|server| !server.is_private());
+            trial::note(&self.handle, &name, own.map(Server::address), Vec::new());
+        }
+        let init = Init { address: self.address.clone(), knobs: self.knobs.clone(), brief: true, ..init };
+        self.roles.add(&self.handle, init)
+    }
+
     fn last_words(&self, number: usize) -> String {
         let role = &self.roles.all[number];
         let said = self.events.iter().rev().find(|event| event.who == role.name && event.what == "failed");
@@ -165,7 +180,7 @@ impl<'e> Run<'e> {
 
     /// A subscriber that gets messages. Where it cannot tell that its subscription is in effect,
     /// the publisher sends probes until one arrives.
-    pub(super) async fn subscribe(&mut self, index: usize, publisher: usize) -> Result<usize> {
+    pub(crate) async fn subscribe(&mut self, index: usize, publisher: usize) -> Result<usize> {
         let number = self.join(Kind::Subscriber, index).await?;
         if self.handle.entry.join == Join::Confirmed {
             return Ok(number);
@@ -189,22 +204,22 @@ impl<'e> Run<'e> {
     }
 
     /// Tells a role what to do.
-    pub(super) fn tell(&mut self, number: usize, command: RoleCommand) {
+    pub(crate) fn tell(&mut self, number: usize, command: RoleCommand) {
         self.roles.tell(number, ToRole::Command(command));
     }
 
     /// Tells a role to handle what comes.
-    pub(super) fn work(&mut self, number: usize, work: Work) {
+    pub(crate) fn work(&mut self, number: usize, work: Work) {
         self.tell(number, RoleCommand::Work(work));
     }
 
     /// Tells a role to send many messages.
-    pub(super) fn burst(&mut self, number: usize, burst: Burst) {
+    pub(crate) fn burst(&mut self, number: usize, burst: Burst) {
         self.tell(number, RoleCommand::Burst(burst));
     }
 
     /// Listens until `so` is true; returns whether that was in time.
-    pub(super) async fn until(&mut self, patience: Duration, so: impl Fn(&Log) -> bool) -> bool {
+    pub(crate) async fn until(&mut self, patience: Duration, so: impl Fn(&Log) -> bool) -> bool {
         let deadline = tokio::time::Instant::now() + patience;
         while !so(&self.log) {
             if tokio::time::timeout_at(deadline, self.hear()).await.is_err() {
@@ -221,7 +236,7 @@ impl<'e> Run<'e> {
     }
 
     /// Listens until this number has not changed for a while.
-    pub(super) async fn until_quiet(&mut self, quiet: Duration, number: impl Fn(&Log) -> usize) {
+    pub(crate) async fn until_quiet(&mut self, quiet: Duration, number: impl Fn(&Log) -> usize) {
         let end = tokio::time::Instant::now() + PATIENCE;
         let mut before = number(&self.log);
         while self.until(quiet, |log| number(log) != before).await && tokio::time::Instant::now() < end {
@@ -230,13 +245,25 @@ impl<'e> Run<'e> {
     }
 
     /// Listens for a while.
-    pub(super) async fn listen(&mut self, time: Duration) {
+    pub(crate) async fn listen(&mut self, time: Duration) {
         self.until(time, |_| false).await;
     }
 
-    pub(super) async fn hear(&mut self) {
+    pub(crate) async fn hear(&mut self) {
         let (number, heard) = self.roles.hear().await;
         let name = self.roles.all[number].name.clone();
+        match &heard {
+            Heard::Line(FromRole::Ready) => self.recorder.joined(clock::now(), &name),
+            Heard::Line(FromRole::Failed { error }) => {
+                self.recorder.add(clock::now(), &name, ReplayWhat::Failed, error);
+            }
+            Heard::Left(_) if self.killed.contains(&number) => {}
+            Heard::Left(why) => {
+                let why = why.as_deref().unwrap_or_default();
+                self.recorder.gone(clock::now(), &name, ReplayWhat::Left, why);
+            }
+            Heard::Line(_) => {}
+        }
         match heard {
             Heard::Line(FromRole::Ready) => self.note(&name, "joined", ""),
             Heard::Line(FromRole::Failed { error }) => self.note(&name, "failed", &error),
@@ -250,6 +277,7 @@ impl<'e> Run<'e> {
 
     fn heard(&mut self, role: &str, event: Event) {
         let at = event.at.unwrap_or_else(clock::now);
+        self.recorder.heard(at, role, &event);
         let happened = Happened {
             at,
             role: role.to_owned(),
@@ -301,7 +329,7 @@ impl<'e> Run<'e> {
     }
 
     /// Something that is seen from outside, or done.
-    pub(super) fn note(&mut self, who: &str, what: &str, text: &str) {
+    pub(crate) fn note(&mut self, who: &str, what: &str, text: &str) {
         let at = clock::now();
         self.print(at, who, what, text);
         let (who, what, text) = (who.to_owned(), what.to_owned(), text.to_owned());
@@ -309,7 +337,7 @@ impl<'e> Run<'e> {
     }
 
     /// Ends the part: all roles leave, and what they have left in the broker is removed.
-    pub(super) async fn end(mut self) -> Result<Log> {
+    pub(crate) async fn end(mut self) -> Result<Log> {
         self.links.all(crate::fault::proxy::Proxy::heal);
         let _ = self.roles.shut_down(LEAVE).await;
         let well = match &mut self.experiment.server {
@@ -324,6 +352,8 @@ impl<'e> Run<'e> {
             }
             trial::done(&name);
         }
+        self.recorder.release(clock::now(), true);
+        self.experiment.replays.push(self.recorder.replay());
         self.events.sort_by_key(|event| event.at);
         let (events, left_out) = thinned(self.events);
         let part = ScenarioPart { name: self.title, events, left_out, series: self.series };
@@ -332,21 +362,32 @@ impl<'e> Run<'e> {
     }
 
     /// When the part began, ns of the clock.
-    pub(super) const fn started(&self) -> u64 {
+    pub(crate) const fn started(&self) -> u64 {
         self.start
     }
 }
 
+fn recorder(experiment: &Experiment, handle: &Handle, title: &str, start: u64) -> Recorder {
+    let server = experiment.server.as_ref();
+    let broker = server.map(|server| format!("{} {}", server.broker(), server.version()));
+    let head = Head::of(&handle.entry, title.to_owned(), experiment.purpose.command.clone(), broker);
+    let mut recorder = Recorder::new(head, experiment.purpose.keep, handle.entry.join == Join::Probed, start);
+    if let Some(server) = server {
+        recorder.lane(Lane::of_broker(&server.broker().to_string()));
+    }
+    recorder
+}
+
 impl Experiment {
     /// Begins a part: roles of the lab at a place of their own.
-    pub(super) async fn part(&mut self, name: &str, knobs: &[(&str, usize)]) -> Result<Run<'_>> {
+    pub(crate) async fn part(&mut self, name: &str, knobs: &[(&str, usize)]) -> Result<Run<'_>> {
         self.usual_broker().await?;
         let handle = self.handle.clone();
         Run::begin(self, handle, name, knobs)
     }
 
     /// Starts the broker as the lab's guarantee needs it, unless one runs.
-    pub(super) async fn usual_broker(&mut self) -> Result<()> {
+    pub(crate) async fn usual_broker(&mut self) -> Result<()> {
         if self.server.is_some() {
             return Ok(());
         }

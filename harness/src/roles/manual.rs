@@ -278,6 +278,10 @@ pub(super) async fn producer(mut context: RoleContext, producer: AnyProducer) ->
             act = context.act() => match act {
                 None => break,
                 Some(RoleCommand::Say { text, .. }) => {
+                    // Who draws each message wants to know when it began.
+                    if context.init.brief {
+                        context.say(What::Sent, text.clone());
+                    }
                     open.push(async move { (text.clone(), sending.send(text.bytes().clone()).await) });
                 }
                 Some(RoleCommand::Burst(burst)) => {

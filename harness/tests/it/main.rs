@@ -44,6 +44,7 @@ mod status;
 mod story;
 mod tidy;
 mod try_it;
+mod view;
 mod views;
 
 use std::process::ExitCode;
@@ -114,6 +115,7 @@ fn main() -> ExitCode {
         history::trials(),
         hops::trials(),
         live::trials(),
+        view::trials(),
     ];
     let began = Instant::now();
     let conclusion = libtest_mimic::run(&args, trials.into_iter().flatten().collect());

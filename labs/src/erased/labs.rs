@@ -12,7 +12,7 @@ use crate::lab::{Guarantee, Lab as _, Place};
 use crate::message::Event;
 use crate::pipeline::{Pipeline, Stage};
 use crate::pubsub::PubSub;
-use crate::queue::Queue;
+use crate::queue::{Depth, Queue};
 use crate::recovery::Recovering;
 use crate::reqrep::RequestReply;
 use crate::topic::{Filter, FilterKind};
@@ -192,6 +192,7 @@ pub struct QueueLab {
     producer: fn(&Place) -> Soon<'_, AnyProducer>,
     consumer: fn(&Place, u16) -> Soon<'_, AnyConsumer>,
     dead_letters: fn(&Place) -> Soon<'_, AnyDeadLetters>,
+    depth: fn(&Place) -> Soon<'_, Option<Depth>>,
     remove: Remove,
 }
 
@@ -211,6 +212,7 @@ impl QueueLab {
                 async move { Ok(AnyDeadLetters::new(Recovering::<L>::open(place).await?.dead_letters().await?)) }
                     .boxed_local()
             },
+            depth: |place| async move { L::open(place).await?.depth().await }.boxed_local(),
             remove: |place| L::remove(place).boxed_local(),
         }
     }
@@ -223,6 +225,11 @@ impl QueueLab {
     /// Opens the lab for a consumer with at most `prefetch` unsettled deliveries.
     pub async fn consumer(&self, place: &Place, prefetch: u16) -> Result<AnyConsumer> {
         (self.consumer)(place, prefetch).await
+    }
+
+    /// How many messages the broker itself says that it holds.
+    pub async fn depth(&self, place: &Place) -> Result<Option<Depth>> {
+        (self.depth)(place).await
     }
 
     /// Opens the lab's dead letters.

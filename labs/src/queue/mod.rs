@@ -139,4 +139,17 @@ pub trait Queue: Lab {
     async fn consumer(&self, prefetch: u16) -> Result<Self::Consumer>;
     /// Opens the queue's dead letters.
     async fn dead_letters(&self) -> Result<Self::DeadLetters>;
+    /// How many messages the broker itself says that it holds. `None`: it cannot be asked.
+    async fn depth(&self) -> Result<Option<Depth>> {
+        Ok(None)
+    }
+}
+
+/// A broker's own count of the messages in a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depth {
+    /// Messages.
+    pub count: u64,
+    /// What the broker was asked, and what that counts.
+    pub asked: &'static str,
 }

@@ -30,7 +30,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::queue::rabbitmq::dead::{DeadQueue, dead};
 use crate::queue::rabbitmq::{QueueConsumer, QueueProducer};
-use crate::queue::{AttemptLimit, MAX_ATTEMPTS, Queue};
+use crate::queue::{AttemptLimit, Depth, MAX_ATTEMPTS, Queue};
 use crate::wire::amqp::{self, AmqpConnection};
 
 /// So often that it never comes to it. RabbitMQ 4 drops a message after 20 redeliveries where a
@@ -99,5 +99,9 @@ impl Queue for RabbitMqQuorum {
     /// RabbitMQ notes the reason, and not the number of attempts: that is the limit.
     async fn dead_letters(&self) -> Result<DeadQueue> {
         DeadQueue::open(&self.place, AttemptLimit::of(&self.place).get().unwrap_or(0)).await
+    }
+
+    async fn depth(&self) -> Result<Option<Depth>> {
+        amqp::depth(&self.place).await.map(Some)
     }
 }

@@ -32,7 +32,9 @@ use redis::{RedisResult, Value};
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::queue::redis::dead::{self, DeadStream};
-use crate::queue::{AttemptLimit, Consumer, Delivery, MAX_ATTEMPTS, NACKED, Producer, Queue, UNSETTLED};
+use crate::queue::{
+    AttemptLimit, Consumer, Delivery, Depth, MAX_ATTEMPTS, NACKED, Producer, Queue, UNSETTLED,
+};
 use crate::wire::redis::group::{self, ACKS, Group, LookTimer};
 use crate::wire::redis::stream::{Entry, stream};
 use crate::wire::redis::{self as wire, Pipelines, Redis, ResumableRequest};
@@ -83,6 +85,12 @@ impl Queue for RedisStream {
             transaction.cmd("XADD").arg(&stream).arg("*").arg("body").arg(body);
         })
         .await
+    }
+
+    async fn depth(&self) -> Result<Option<Depth>> {
+        let mut connection = self.redis.connect().await?;
+        let length = redis::cmd("XLEN").arg(stream(&self.place)).query_async(&mut connection).await;
+        Ok(Some(Depth { count: length.context("XLEN failed")?, asked: "XLEN: entries that are not settled" }))
     }
 }
 

@@ -17,7 +17,7 @@ use super::shared::Shared;
 use super::transient::is_transient;
 use crate::durable::DurablePubSub;
 use crate::lab::Place;
-use crate::queue::{Confirmed, Consumer, Delivery, Producer, Queue};
+use crate::queue::{Confirmed, Consumer, Delivery, Depth, Producer, Queue};
 use crate::topic::Filter;
 
 /// As a producer.
@@ -92,6 +92,10 @@ impl<L: Queue> Queue for Recovering<L> {
     /// The lab's own: whoever looks at them by hand can look again.
     async fn dead_letters(&self) -> Result<L::DeadLetters> {
         self.lab.dead_letters().await
+    }
+
+    async fn depth(&self) -> Result<Option<Depth>> {
+        self.lab.depth().await
     }
 }
 

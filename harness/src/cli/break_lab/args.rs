@@ -55,6 +55,10 @@ pub(in crate::cli) struct BreakArgs {
     /// Folder for the runs and the report; default: none for one run, a new folder below results/ with --all
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
+    /// A file for the replay of one run: .html (opens from disk), .log (for ShiViz) or .json (OpenTelemetry).
+    /// With --out, runs that broke a promise have one there
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "seeds"])]
+    pub(super) save: Option<PathBuf>,
     /// Print one JSON object per run
     #[arg(long)]
     pub(super) json: bool,

@@ -8,7 +8,7 @@ use crate::roles::Handle;
 use crate::{plan, units};
 
 /// The knobs that are set from outside.
-pub(super) fn knobs(set: &[String], wanted: &[Handle]) -> Result<BTreeMap<String, usize>> {
+pub(in crate::cli) fn knobs(set: &[String], wanted: &[Handle]) -> Result<BTreeMap<String, usize>> {
     let labs = || wanted.iter().map(|handle| &handle.entry);
     let mut known = plan::knobs_of_labs(labs());
     known.extend(plan::knobs_of_loops(labs()));

@@ -4,6 +4,7 @@
 mod args;
 mod jobs;
 mod knobs;
+pub(super) use knobs::knobs;
 mod scenario;
 mod show;
 
@@ -19,8 +20,9 @@ use crate::command::{Usage, interruptible, tell_leftovers, usage};
 use crate::fault::campaign::{self, Brokers, Job};
 use crate::measure::host;
 use crate::process::guard;
+use crate::replay;
 use crate::report::scorecard;
-use crate::results::{self, FAULT_SCHEMA, FaultSet, Lock, Verdict};
+use crate::results::{self, FAULT_SCHEMA, FaultRun, FaultSet, Lock, Verdict};
 use crate::roles::{self, Handle};
 use crate::{hint, plan, runner};
 pub(super) use args::BreakArgs;
@@ -213,6 +215,7 @@ impl Breaking<'_> {
             } else {
                 print(&run)?;
             }
+            self.save(job, &run)?;
             if let Some(out) = &self.out {
                 if self.args.all {
                     run.keep_nearest(MESSAGES);
@@ -223,6 +226,19 @@ impl Breaking<'_> {
         }
         if let Some(out) = &self.out {
             report(&self.set, out)?;
+        }
+        Ok(())
+    }
+}
+
+impl Breaking<'_> {
+    /// Writes the replay of a run: where it was asked for, and where a promise was broken.
+    fn save(&self, job: &Job, run: &FaultRun) -> Result<()> {
+        let witness = self.out.as_ref().filter(|_| run.witness.is_some());
+        let witness = witness.map(|out| out.join(format!("{}.html", run.id())));
+        for path in self.args.save.iter().chain(&witness) {
+            replay::save(&[replay::of_fault_run(run, &job.handle.entry)], path)?;
+            errln!("{}", path.display());
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use crate::command::{BrokerArgs, Usage, interruptible, source, tell_leftovers, u
 use crate::failure::{self, ALL, Scenario, Sources};
 use crate::measure::host;
 use crate::process::guard;
+use crate::replay::{self, Replay};
 use crate::report::scenario;
 use crate::results::{self, Lock, Outcome, ScenarioRun, ScenarioSet};
 use crate::roles::{self, Handle};
@@ -143,8 +144,8 @@ pub(super) fn main(args: &ScenarioArgs, handles: &[Handle]) -> Result<ExitCode> 
     let done = runtime.block_on(interruptible(async {
         for wanted in &wanted {
             for _ in 0..args.times {
-                let run = match play(args, wanted).await {
-                    Ok(run) => run,
+                let (run, replays) = match play(args, wanted).await {
+                    Ok(played) => played,
                     Err(error) if args.all => {
                         // The other scenarios can still be played.
                         errln!("{}: {error:#}", wanted.scenario.name);
@@ -155,6 +156,7 @@ pub(super) fn main(args: &ScenarioArgs, handles: &[Handle]) -> Result<ExitCode> 
                 };
                 outcomes.push(run.outcome);
                 if let Some(out) = &args.out {
+                    saved(&run, &replays, out)?;
                     set.put(run);
                     set.save(out)?;
                 }
@@ -181,6 +183,17 @@ pub(super) fn main(args: &ScenarioArgs, handles: &[Handle]) -> Result<ExitCode> 
     })
 }
 
+/// Writes what happened as a page that replays it.
+fn saved(run: &ScenarioRun, replays: &[Replay], out: &Path) -> Result<()> {
+    if replays.is_empty() {
+        return Ok(());
+    }
+    let path = out.join(scenario::picture_name(run)).with_extension("html");
+    replay::save(replays, &path)?;
+    errln!("{}", path.display());
+    Ok(())
+}
+
 fn tell_written(set: &ScenarioSet, out: &Path) -> Result<()> {
     for path in scenario::write(set, out)? {
         errln!("{}", path.display());
@@ -188,7 +201,7 @@ fn tell_written(set: &ScenarioSet, out: &Path) -> Result<()> {
     Ok(())
 }
 
-async fn play(args: &ScenarioArgs, wanted: &Wanted<'_>) -> Result<ScenarioRun> {
+async fn play(args: &ScenarioArgs, wanted: &Wanted<'_>) -> Result<(ScenarioRun, Vec<Replay>)> {
     let Wanted { scenario, handle, over, sources, knobs } = wanted;
     let mut words = vec!["break", "run", scenario.name, "--over", over];
     for set in &args.set {
@@ -205,10 +218,11 @@ async fn play(args: &ScenarioArgs, wanted: &Wanted<'_>) -> Result<ScenarioRun> {
             let _ = outln!("{line}");
         }
     });
-    let run = failure::run(scenario, handle, knobs.clone(), sources.clone(), command, tell).await?;
+    let (run, replays) =
+        failure::recorded(scenario, handle, knobs.clone(), sources.clone(), command, tell).await?;
     if args.json {
         outln!("{}", serde_json::to_string(&run)?)?;
-        return Ok(run);
+        return Ok((run, replays));
     }
     outln!("\n  What was seen")?;
     for check in &run.checks {
@@ -225,5 +239,5 @@ async fn play(args: &ScenarioArgs, wanted: &Wanted<'_>) -> Result<ScenarioRun> {
     outln!("\n  {}", scenario.lesson.join("\n  "))?;
     outln!("\n  read:  docs/{}", scenario.page())?;
     outln!("  again: {}\n", hint::command(&words))?;
-    Ok(run)
+    Ok((run, replays))
 }

@@ -8,15 +8,16 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{Place, named, named_or_next};
+use crate::command::random;
 use crate::command::{Usage, interruptible, live_terminal};
 use crate::course::check::{Run, once, shrink};
 use crate::course::exercise::Exercise;
-use crate::course::nonce::random;
 use crate::course::plan::{Finding, RUNS, Verdict};
 use crate::course::start;
 use crate::course::witness::Diagram;
 use crate::course::workspace::{self, Language};
 use crate::process::guard;
+use crate::replay;
 use crate::{roles, units};
 
 /// Exit code of a check that cannot tell.
@@ -307,6 +308,10 @@ fn show(subject: &Subject<'_>, run: &Run, runs: usize) -> Result<()> {
     if subject.program.is_none() {
         write_picture(&folder, &path, &diagram.svg(&title))?;
         outln!("\n  the same as a picture: {}", path.display())?;
+        let path = path.with_extension("html");
+        let again = subject.again(run.plan.seed);
+        replay::save(&[diagram.replay(&title, subject.exercise.name, &again)], &path)?;
+        outln!("  as a replay for the browser: {}", path.display())?;
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use labs::printable::printable;
 
 use super::named;
 use crate::broker::{self, Choices};
+use crate::command::random;
 use crate::command::{Usage, interruptible};
 use crate::course::exercise::Exercise;
 use crate::course::grade::format::{self, Format, Graded, Visibility};
@@ -23,7 +24,6 @@ use crate::course::grade::roster::{self, Roster, Student};
 use crate::course::grade::run::Runner;
 use crate::course::grade::store::{self, MARKS, Settings, Store};
 use crate::course::grade::submission;
-use crate::course::nonce::random;
 use crate::course::plan::Transport;
 use crate::course::workspace;
 use crate::process::guard;

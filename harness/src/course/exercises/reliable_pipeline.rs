@@ -9,9 +9,9 @@ use futures_util::FutureExt as _;
 use serde_json::json;
 
 use super::stream::Tasks;
+use crate::command::nonce;
 use crate::course::exercise::Exercise;
 use crate::course::history::{Fields, History, text};
-use crate::course::nonce::nonce;
 use crate::course::plan::Transport;
 use crate::course::redis::object;
 use crate::course::session::Session;

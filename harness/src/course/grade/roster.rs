@@ -32,6 +32,8 @@ pub(crate) struct Roster {
 
 /// The longest id: it becomes the name of files.
 const LONGEST_ID: usize = 64;
+/// The most lines that cannot be used and are named one by one; the others are counted.
+const MOST_PROBLEMS: usize = 100;
 /// Most lines.
 const MOST: usize = 10_000;
 
@@ -65,7 +67,7 @@ pub(crate) fn parse(text: &[u8]) -> Result<Roster> {
         );
     };
     let (name, submission) = (column("name"), column("submission"));
-    let mut roster = Roster::default();
+    let (mut roster, mut further) = (Roster::default(), 0_usize);
     let mut known = BTreeSet::new();
     for record in reader.byte_records() {
         let record = match record {
@@ -108,9 +110,13 @@ pub(crate) fn parse(text: &[u8]) -> Result<Roster> {
             None
         };
         match problem {
+            Some(_) if roster.problems.len() >= MOST_PROBLEMS => further += 1,
             Some(problem) => roster.problems.push(format!("line {line} of the roster {problem}")),
             None => roster.students.push(student),
         }
+    }
+    if further > 0 {
+        roster.problems.push(format!("{further} further lines of the roster cannot be used"));
     }
     Ok(roster)
 }

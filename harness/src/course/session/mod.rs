@@ -24,9 +24,9 @@ use tokio::time::Instant;
 use waits::Waits;
 
 use crate::broker::{self, Choice, Choices, Needs, Options, Server};
+use crate::command::nonce;
 use crate::course::history::{Event, Fields, History, What};
 use crate::course::limits::Limits;
-use crate::course::nonce::nonce;
 use crate::course::plan::{Finding, Plan, Transport};
 use crate::course::program::{Events, Heard};
 use crate::course::redis::{self, Redis};

@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use super::waits::Patience;
 use super::{LOOK, PATIENCE, Session};
+use crate::command::nonce;
 use crate::course::history::{History, What, ms};
-use crate::course::nonce::nonce;
 use crate::course::plan::LONGEST;
 use crate::course::redis::Redis;
 use crate::course::trouble::Trouble;

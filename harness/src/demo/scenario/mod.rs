@@ -3,6 +3,7 @@
 //! events take another course, the scenario says so. A scenario runs at full speed, and is
 //! printed when it has ended.
 
+mod drawn;
 mod durable;
 mod narrator;
 mod oneway;
@@ -52,7 +53,8 @@ pub(crate) async fn run(handle: &Handle, server: Option<&Server>, output: &Outpu
     let subscribers = scenario.roles.names(Kind::Subscriber);
     let removed = trial::remove(handle, &scenario.name, address, subscribers).await;
     trial::done(&scenario.name);
-    scenario.transcript.print(output).await;
+    let broker = server.map(|server| server.broker().to_string());
+    scenario.transcript.print(output, broker.as_deref()).await;
     removed?;
     played
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::drawn::Drawn;
 use crate::measure::clock;
 use crate::roles::protocol::{Event, What};
 
@@ -19,6 +20,8 @@ pub(crate) struct OutputOptions {
     /// Pause before each step of the scenario, whose lines are then printed as they come: for
     /// tests that interfere.
     pub(crate) hold: Duration,
+    /// The columns of the terminal, where lanes are drawn.
+    pub(crate) lanes: Option<usize>,
 }
 
 /// Everything that happened so far.
@@ -29,13 +32,13 @@ pub(super) struct Transcript {
     json: bool,
 }
 
-struct Line {
+pub(super) struct Line {
     /// ns of the clock.
-    at: u64,
-    content: Content,
+    pub(super) at: u64,
+    pub(super) content: Content,
 }
 
-enum Content {
+pub(super) enum Content {
     /// What a role reported, or what was seen of it.
     Report { role: String, what: String, text: String, event: Option<Event> },
     /// An instruction to a role, or an action on it; the role is empty where it is for all.
@@ -111,23 +114,30 @@ impl Transcript {
 
     /// Prints everything, unless it was printed live. A line that caused another is older than
     /// it: roles note when they begin to send, and when they have received.
-    pub(super) async fn print(mut self, output: &OutputOptions) {
+    pub(super) async fn print(mut self, output: &OutputOptions, broker: Option<&str>) {
         if self.live {
             return;
         }
         self.sort();
         let start = self.lines.first().map_or(0, |line| line.at);
+        let mut drawn = output.lanes.and_then(|columns| Drawn::of(&self.lines, broker, columns));
+        if let Some(drawn) = &drawn {
+            print(&drawn.head());
+        }
         for (number, line) in self.lines.iter().enumerate() {
             if number > 0 && !output.pace.is_zero() {
                 tokio::time::sleep(output.pace).await;
             }
-            print(&line.render(start, self.json));
+            print(&match &mut drawn {
+                Some(drawn) => drawn.line(line, start),
+                None => line.render(start, self.json),
+            });
         }
     }
 }
 
 impl Line {
-    fn render(&self, start: u64, json: bool) -> String {
+    pub(super) fn render(&self, start: u64, json: bool) -> String {
         let elapsed = self.at.saturating_sub(start);
         if json {
             let mut line = match &self.content {
@@ -155,7 +165,7 @@ impl Line {
 }
 
 /// `+1.2 ms`: the time since the first line.
-fn milliseconds(elapsed: u64) -> String {
+pub(super) fn milliseconds(elapsed: u64) -> String {
     format!("+{:.1} ms", elapsed as f64 / 1e6)
 }
 

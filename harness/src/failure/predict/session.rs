@@ -8,7 +8,8 @@ use labs::catalog::Entry;
 use super::question::{Question, Topic};
 use super::seen::Seen;
 use super::{factor, hears, lost};
-use crate::failure::experiment::{Experiment, Sources};
+use crate::failure::experiment::{Experiment, Purpose, Sources};
+use crate::hint;
 use crate::roles::Handle;
 
 /// The questions about a lab, chosen by its pattern and its constants.
@@ -24,7 +25,8 @@ pub(crate) struct Session {
 impl Session {
     /// `tell` gets what happens in the scenes, line by line.
     pub(crate) fn new(handle: &Handle, sources: Sources, tell: Box<dyn FnMut(&str)>) -> Self {
-        Self { experiment: Experiment::new(handle.clone(), BTreeMap::new(), sources, tell) }
+        let purpose = Purpose::lesson(hint::line(None, &["predict", &handle.entry.name]));
+        Self { experiment: Experiment::new(handle.clone(), BTreeMap::new(), sources, purpose, tell) }
     }
 
     /// Plays the scene of a question.

@@ -12,6 +12,7 @@ use crate::failure::experiment::{Experiment, ms};
 use crate::failure::scenario::Scenario;
 use crate::fault::campaign::{self, Brokers, Job};
 use crate::fault::{Fault, Injection, What, Who};
+use crate::replay::of_fault_run;
 use crate::results::{EventKind, Outcome, ScenarioEvent, ScenarioPart, Series, Verdict};
 
 /// Consumers, each in a process of its own.
@@ -77,6 +78,9 @@ async fn play(experiment: &mut Experiment) -> Result<()> {
     if lines.len() > 12 {
         experiment.tell(&format!("  … and {} more", lines.len() - 12));
     }
+    let mut replay = of_fault_run(&found, &experiment.handle.entry);
+    replay.head.command.clone_from(&experiment.purpose.command);
+    experiment.replays.push(replay);
     let healed = found.faults.iter().map(|fault| fault.healed_ns).max().unwrap_or(0);
     // The first connection after the end of the fault, of each client.
     let mut back: BTreeMap<&str, u64> = BTreeMap::new();

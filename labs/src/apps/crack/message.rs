@@ -96,7 +96,11 @@ impl Report {
         let done = |start: &str, count: &str, found: Option<&str>, rest: &[&str]| {
             let (worker, attempt) = match rest {
                 [] => (None, 1),
-                [worker] => (Some((*worker).to_owned()), 1),
+                [worker] => {
+                    // Written again it has its attempt, too.
+                    ensure!(body.len() + " 1".len() <= MAX_LEN, "the worker's name is too long");
+                    (Some((*worker).to_owned()), 1)
+                }
                 [worker, attempt] => {
                     (Some((*worker).to_owned()), attempt.parse().context("the attempt is not a number")?)
                 }

@@ -35,7 +35,7 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
-use crate::queue::{AttemptLimit, Consumer, Delivery, MAX_ATTEMPTS, Producer, Queue};
+use crate::queue::{AttemptLimit, Consumer, Delivery, Depth, MAX_ATTEMPTS, Producer, Queue};
 use crate::wire::nats::jetstream::{self, JetStreamConnection, JetStreamDelivery, PullWindow};
 use crate::wire::nats::{self, NatsConnection};
 pub use dead::AdvisedLetters;
@@ -89,6 +89,13 @@ impl Queue for JetStream {
 
     async fn dead_letters(&self) -> Result<AdvisedLetters> {
         AdvisedLetters::open(&self.place).await
+    }
+
+    async fn depth(&self) -> Result<Option<Depth>> {
+        let js = JetStreamConnection::connect(&self.place).await?;
+        let stream = js.context.get_stream(&js.stream).await.context("the stream cannot be asked")?;
+        let count = stream.cached_info().state.messages;
+        Ok(Some(Depth { count, asked: "stream info: messages that are not acknowledged" }))
     }
 }
 

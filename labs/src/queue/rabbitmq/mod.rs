@@ -33,7 +33,7 @@ use lapin::options::{
 use lapin::types::FieldTable;
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
-use crate::queue::{Consumer, Delivery, MAX_ATTEMPTS, Producer, Queue};
+use crate::queue::{Consumer, Delivery, Depth, MAX_ATTEMPTS, Producer, Queue};
 use crate::wire::amqp::{self, Acks, AmqpConnection};
 use crate::wire::window::Window;
 pub use dead::DeadQueue;
@@ -102,6 +102,10 @@ impl Queue for RabbitMq {
 
     async fn dead_letters(&self) -> Result<DeadQueue> {
         DeadQueue::open(&self.place, 0).await
+    }
+
+    async fn depth(&self) -> Result<Option<Depth>> {
+        amqp::depth(&self.place).await.map(Some)
     }
 }
 

@@ -36,7 +36,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisResult};
 
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
-use crate::queue::{AttemptLimit, Consumer, Delivery, MAX_ATTEMPTS, NACKED, Producer, Queue};
+use crate::queue::{AttemptLimit, Consumer, Delivery, Depth, MAX_ATTEMPTS, NACKED, Producer, Queue};
 use crate::wire::redis::{self as wire, Pipelines, Redis, ResumableRequest};
 pub use dead::DeadStream;
 pub(crate) use lease::queue;
@@ -94,6 +94,12 @@ impl Queue for RedisList {
             transaction.cmd("RPUSH").arg(&queue).arg(body);
         })
         .await
+    }
+
+    async fn depth(&self) -> Result<Option<Depth>> {
+        let mut connection = self.redis.connect().await?;
+        let length = redis::cmd("LLEN").arg(lease::queue(&self.place)).query_async(&mut connection).await;
+        Ok(Some(Depth { count: length.context("LLEN failed")?, asked: "LLEN: items that nobody has taken" }))
     }
 }
 

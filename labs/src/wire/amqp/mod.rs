@@ -33,6 +33,7 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Confirmation, Connection, ConnectionProperties, Consumer};
 
 use crate::lab::Place;
+use crate::queue::Depth;
 use crate::recovery::{Disconnected, disconnected};
 use crate::wire::window::Window;
 pub(crate) use acks::Acks;
@@ -142,6 +143,17 @@ pub(crate) async fn declare_queue(channel: &Channel, queue: &str, arguments: Fie
     let options = QueueDeclareOptions { durable: true, ..Default::default() };
     let declared = channel.queue_declare(queue.into(), options, arguments).await;
     declared.map(drop).with_context(|| format!("cannot declare the queue {queue}"))
+}
+
+/// How many messages of the place's queue are ready, by a passive declaration, which changes nothing.
+pub(crate) async fn depth(place: &Place) -> Result<Depth> {
+    let connection = AmqpConnection::open(place).await?;
+    let options = QueueDeclareOptions { passive: true, ..Default::default() };
+    let declared =
+        connection.channel.queue_declare(place.name().as_str().into(), options, FieldTable::default()).await;
+    let count = declared.context("the queue cannot be asked")?.message_count();
+    connection.close().await?;
+    Ok(Depth { count: count.into(), asked: "passive declare: messages that no consumer holds" })
 }
 
 /// Deletes a queue and the messages in it. RabbitMQ reports no error if the queue never existed.

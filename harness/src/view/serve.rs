@@ -1,0 +1,126 @@
+//! Answers the page of a view.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use labs::apps::web;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+
+use super::act::Act;
+use super::session::Order;
+use super::shared::Shared;
+use crate::replay::{self, Format, LIVE, SCRIPT, STYLE};
+
+/// How long a question for news may stay open.
+const NEWS: Duration = Duration::from_secs(10);
+/// The longest body of a request, bytes.
+const LONGEST: usize = 4 << 10;
+/// The header with the token: a page from elsewhere cannot send it.
+const TOKEN: &str = "x-lab-token";
+
+#[derive(Clone)]
+struct Page {
+    shared: Shared,
+    orders: mpsc::Sender<Order>,
+    token: String,
+}
+
+/// Serves the page until `stop`.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    shared: Shared,
+    orders: mpsc::Sender<Order>,
+    token: String,
+    stop: impl Future<Output = ()>,
+) -> Result<()> {
+    let page = Page { shared, orders, token };
+    let routes = Router::new()
+        .route("/", get(|| async { Html(LIVE()) }))
+        .route("/view.js", web::file("text/javascript; charset=utf-8", SCRIPT))
+        .route("/view.css", web::file("text/css; charset=utf-8", STYLE))
+        .route("/events", get(events))
+        .route("/act", post(act))
+        .route("/save.html", get(|page, headers| save(page, headers, Format::Html)))
+        .route("/save.log", get(|page, headers| save(page, headers, Format::ShiViz)))
+        .route("/save.json", get(|page, headers| save(page, headers, Format::OpenTelemetry)))
+        .layer(DefaultBodyLimit::max(LONGEST))
+        .with_state(page);
+    web::serve(listener, routes, stop).await
+}
+
+impl Page {
+    /// Refuses who does not know the token.
+    fn check(&self, headers: &HeaderMap) -> Result<(), Response> {
+        let given = headers.get(TOKEN).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        // The time of the comparison says nothing about where two tokens differ.
+        let differ = given.len() != self.token.len()
+            || given.bytes().zip(self.token.bytes()).fold(0, |differ, (a, b)| differ | (a ^ b)) != 0;
+        if differ {
+            let why = "This needs the token of the address that `lab view` has printed.\n";
+            return Err((StatusCode::FORBIDDEN, why).into_response());
+        }
+        Ok(())
+    }
+}
+
+async fn events(State(page): State<Page>, headers: HeaderMap, RawQuery(asked): RawQuery) -> Response {
+    if let Err(refused) = page.check(&headers) {
+        return refused;
+    }
+    let since = asked.as_deref().and_then(|asked| asked.strip_prefix("since="));
+    let Ok(since) = since.unwrap_or("0").parse::<usize>() else {
+        return (StatusCode::BAD_REQUEST, "give a number, as in /events?since=0").into_response();
+    };
+    let mut changes = page.shared.watch();
+    let (mut answer, news) = page.shared.since(since);
+    // That something else can be done now is news, too.
+    if !news && tokio::time::timeout(NEWS, changes.changed()).await.is_ok() {
+        answer = page.shared.since(since).0;
+    }
+    ([(header::CONTENT_TYPE, "application/json")], answer).into_response()
+}
+
+async fn act(State(page): State<Page>, headers: HeaderMap, body: Bytes) -> Response {
+    if let Err(refused) = page.check(&headers) {
+        return refused;
+    }
+    let refuse = |status: StatusCode, why: String| (status, why).into_response();
+    let act: Act = match serde_json::from_slice(&body) {
+        Ok(act) => act,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, format!("this is not an act: {error}")),
+    };
+    let (answer, answered) = oneshot::channel();
+    // The queue is bounded: one user cannot do more at a time.
+    if page.orders.try_send((act, answer)).is_err() {
+        return refuse(StatusCode::TOO_MANY_REQUESTS, "too much is being done; try again".to_owned());
+    }
+    match answered.await {
+        Ok(Ok(())) => StatusCode::NO_CONTENT.into_response(),
+        Ok(Err(why)) => refuse(StatusCode::CONFLICT, why),
+        Err(_) => refuse(StatusCode::GONE, "the lab has ended".to_owned()),
+    }
+}
+
+async fn save(State(page): State<Page>, headers: HeaderMap, format: Format) -> Response {
+    if let Err(refused) = page.check(&headers) {
+        return refused;
+    }
+    let kind = match format {
+        Format::Html => "text/html; charset=utf-8",
+        Format::ShiViz => "text/plain; charset=utf-8",
+        Format::OpenTelemetry => "application/json",
+    };
+    let text = page.shared.replay().map(|replay| replay::text(&[replay], format));
+    match text {
+        Some(Ok(text)) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
+        Some(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        None => (StatusCode::CONFLICT, "nothing has happened yet").into_response(),
+    }
+}

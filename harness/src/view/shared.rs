@@ -1,0 +1,121 @@
+//! What the page is told: the replay so far, and what can be done now.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::cast::Possible;
+use crate::replay::{Recorder, Replay, ReplayEvent};
+
+/// What can be done to the run as a whole, and to each role.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(super) struct Now {
+    acts: BTreeMap<&'static str, Value>,
+    roles: BTreeMap<String, Value>,
+    auto: bool,
+    over: bool,
+}
+
+impl Now {
+    pub(super) fn new(acts: &Possible, auto: bool) -> Self {
+        Self { acts: answers(acts), roles: BTreeMap::new(), auto, over: false }
+    }
+
+    pub(super) fn role(&mut self, name: &str, state: &str, slow: bool, acts: &Possible) {
+        self.roles.insert(name.to_owned(), json!({ "state": state, "slow": slow, "acts": answers(acts) }));
+    }
+}
+
+/// `true`, or why not.
+fn answers(acts: &Possible) -> BTreeMap<&'static str, Value> {
+    let answer = |possible: &Result<(), String>| match possible {
+        Ok(()) => Value::Bool(true),
+        Err(why) => Value::String(why.clone()),
+    };
+    acts.iter().map(|(act, possible)| (*act, answer(possible))).collect()
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    head: Option<Replay>,
+    events: Vec<(usize, ReplayEvent)>,
+    /// All that were dropped have smaller numbers.
+    dropped: usize,
+    next: usize,
+    now: Now,
+}
+
+/// Written by the session, and read by everybody who looks.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    told: Arc<Mutex<Told>>,
+    /// Counts the changes.
+    changes: watch::Sender<u64>,
+}
+
+impl Shared {
+    pub(crate) fn new() -> Self {
+        Self { told: Arc::default(), changes: watch::Sender::new(0) }
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        // What is in it is whole after every statement.
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over what has been recorded since.
+    pub(super) fn update(&self, recorder: &Recorder, now: Now) {
+        let mut told = self.told();
+        let (dropped, next) = recorder.numbers();
+        let changed = next != told.next || told.now != now || told.head.as_ref() != Some(recorder.head());
+        if changed {
+            told.events = recorder.events().to_vec();
+            (told.dropped, told.next) = (dropped, next);
+            told.head = Some(recorder.head().clone());
+            told.now = now;
+        }
+        drop(told);
+        if changed {
+            self.changes.send_modify(|changes| *changes += 1);
+        }
+    }
+
+    /// Nothing more comes.
+    pub(super) fn end(&self) {
+        self.told().now.over = true;
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// Learns of changes.
+    pub(super) fn watch(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// The events from this number on, and all that is so now; with it, whether there is news.
+    pub(super) fn since(&self, number: usize) -> (String, bool) {
+        let told = self.told();
+        let events = told.events.iter().filter(|(at, _)| *at >= number).map(|(_, event)| event);
+        let events: Vec<&ReplayEvent> = events.collect();
+        // Something that the page does not know yet has gone: it begins anew.
+        let first = number + usize::from(told.dropped > number);
+        let next = told.next;
+        let mut answer = json!({ "replay": told.head, "first": first, "next": next, "events": events });
+        if let (Some(answer), Ok(Value::Object(now))) =
+            (answer.as_object_mut(), serde_json::to_value(&told.now))
+        {
+            answer.extend(now);
+        }
+        (answer.to_string(), number < next || told.now.over)
+    }
+
+    /// The replay so far.
+    pub(crate) fn replay(&self) -> Option<Replay> {
+        let told = self.told();
+        let mut replay = told.head.clone()?;
+        replay.events = told.events.iter().map(|(_, event)| event.clone()).collect();
+        Some(replay)
+    }
+}
