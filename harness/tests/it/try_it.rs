@@ -1,5 +1,6 @@
-//! The sections `Predict, run, explain` of the pages about patterns, transports and applications: every
-//! command in them is run, and shows what the answer below it says.
+//! The sections `Predict, run, explain` of the pages about patterns, transports, applications and
+//! measuring: every command in them is run, and shows what the answer below it says. All other commands
+//! that the documentation shows are run by [`crate::documented::runs`].
 //!
 //! A page says in comments, which readers do not see, what is checked. They stand directly below the
 //! command:
@@ -7,6 +8,7 @@
 //! ```text
 //! <!-- shows: 2 of 3 -->                   this text is in the output
 //! <!-- lacks: different order -->          this text is not in the output
+//! <!-- line: receiver-kill, does not -->   one line of the output has all these texts, however wide its columns
 //! <!-- faster: batch=256, batch=1 -->      the first row of the table has a higher rate than the second
 //! <!-- exits: 3 -->                        the exit code, where it is not 0
 //! ```
@@ -21,11 +23,14 @@ use libtest_mimic::Trial;
 
 use crate::conformance::shared;
 use crate::needs::{Need, Needs, needs};
-use crate::program::{Ran, bench, run};
+use crate::program::{Ran, bench, run, run_in, text as path};
 use crate::trial;
 
 const FOLDERS: [&str; 3] = ["patterns", "transports", "applications"];
-const HEADING: &str = "## Predict, run, explain\n";
+/// The chapters about measuring. That about the result format is a reference.
+const MEASURING: [&str; 7] =
+    ["method", "faults", "selftest", "wrong-views", "performance", "regress", "history"];
+pub(crate) const HEADING: &str = "## Predict, run, explain\n";
 
 /// Pages without such a section, each with its reason.
 const WITHOUT: [(&str, &str); 1] = [("applications/chat", "a chat needs people and a browser")];
@@ -52,7 +57,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials
 }
 
-/// The names of all pages, as in `patterns/pubsub`, with their text.
+/// The names of all pages, as in `patterns/pubsub` or `method`, with their text.
 fn pages() -> Result<Vec<(String, String)>> {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     let mut pages = Vec::new();
@@ -65,6 +70,10 @@ fn pages() -> Result<Vec<(String, String)>> {
                 pages.push((format!("{folder}/{stem}"), fs::read_to_string(&file)?));
             }
         }
+    }
+    for name in MEASURING {
+        let file = docs.join(name).with_extension("md");
+        pages.push((name.to_owned(), fs::read_to_string(&file).with_context(|| name.to_owned())?));
     }
     ensure!(pages.len() > 20, "only {} pages were found", pages.len());
     pages.sort();
@@ -99,6 +108,8 @@ struct Claim {
     exits: i32,
     shows: Vec<String>,
     lacks: Vec<String>,
+    /// Texts that stand in one line of the output.
+    lines: Vec<Vec<String>>,
     /// Rows of the table of `lab bench`, each the faster one and the slower one.
     faster: Vec<(String, String)>,
 }
@@ -163,15 +174,16 @@ fn claim(block: &str) -> Result<Claim> {
             Some(("exits", code)) => claim.exits = code.parse().with_context(|| line.to_owned())?,
             Some(("shows", text)) => claim.shows.push(text.to_owned()),
             Some(("lacks", text)) => claim.lacks.push(text.to_owned()),
+            Some(("line", texts)) => claim.lines.push(texts.split(", ").map(str::to_owned).collect()),
             Some(("faster", rows)) => {
                 let (fast, slow) =
                     rows.split_once(", ").with_context(|| format!("`{line}` has no two rows"))?;
                 claim.faster.push((fast.to_owned(), slow.to_owned()));
             }
-            _ => bail!("`{line}` is not a comment with exits, shows, lacks or faster"),
+            _ => bail!("`{line}` is not a comment with exits, shows, lacks, line or faster"),
         }
     }
-    ensure!(!claim.shows.is_empty(), "no comment says what `{command}` shows");
+    ensure!(!claim.shows.is_empty() || !claim.lines.is_empty(), "no comment says what `{command}` shows");
     Ok(claim)
 }
 
@@ -216,6 +228,12 @@ impl Claim {
         for text in &self.lacks {
             ensure!(!all.contains(text.as_str()), "./run {command} shows `{text}`:\n{all}");
         }
+        for texts in &self.lines {
+            // Columns are as wide as their longest cell.
+            let mut lines = all.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+            let there = lines.any(|line| texts.iter().all(|text| line.contains(text.as_str())));
+            ensure!(there, "./run {command} has no line with `{}`:\n{all}", texts.join("` and `"));
+        }
         for (fast, slow) in &self.faster {
             let (high, low) = (rate(&ran.out, fast)?, rate(&ran.out, slow)?);
             ensure!(high > low, "./run {command}: `{fast}` is not faster than `{slow}`:\n{all}");
@@ -233,16 +251,26 @@ impl Claim {
             None
         };
         let rest: Vec<&str> = rest.iter().map(String::as_str).chain(url.as_deref()).collect();
+        // As `./run` does: a page may name committed result sets.
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no folder")?;
+        let dir = tempfile::tempdir()?;
+        let out = dir.path().join("result_set");
         match recipe.as_str() {
-            "bench" => {
-                let dir = tempfile::tempdir()?;
-                bench(&rest, &dir.path().join("result_set"))
+            "bench" => bench(&rest, &out),
+            "regress" | "history" | "wrong-views" => {
+                // `./run regress` has just built this program; here it is the one under test.
+                let rest = rest.iter().map(|word| match *word {
+                    "target/release/lab" => env!("CARGO_BIN_EXE_lab"),
+                    word => word,
+                });
+                let rest: Vec<&str> = rest.collect();
+                run_in(root, &[&[recipe.as_str()], &rest[..], &["--out", path(&out)?]].concat())
             }
             // What an optimised build would measure in addition is not what a page is about.
             "lab" => run(&[&["run", "--no-measure"], rest.as_slice()].concat()),
             // Nobody is there to type an answer: an empty one says "I don't know".
             "predict" => run(&[&["predict", "--answers", ""], rest.as_slice()].concat()),
-            recipe => run(&[&[recipe], rest.as_slice()].concat()),
+            recipe => run_in(root, &[&[recipe], rest.as_slice()].concat()),
         }
     }
 }
@@ -303,6 +331,7 @@ fn untrue() -> Result<()> {
         ("shows: at-most-once", "shows: at-most-twice", "does not show `at-most-twice`"),
         ("lacks: durable", "lacks: oneway", "shows `oneway`"),
         ("lacks: durable", "exits: 3", "ended with 0, not 3"),
+        ("lacks: durable", "line: oneway-tcp, durable", "has no line with `oneway-tcp` and `durable`"),
         ("lacks: durable", "faster: fast, slow", "there is no row `fast`"),
     ] {
         for claim in claims(&GOOD.replace(part, instead))? {
