@@ -14,7 +14,7 @@ use crate::broker::Choice;
 use crate::command::{BrokerArgs, interruptible, or_unread, tell_leftovers, usage};
 use crate::measure::host;
 use crate::process::guard;
-use crate::results::{Cell, Flag, Host, Plan, ResultSet, Run, Trial, private};
+use crate::results::{BenchmarkCase, Flag, Host, Plan, ResultSet, Run, Trial, private};
 use crate::roles::{self, Handle};
 use crate::runner::{self, Request};
 use crate::trial::pause;
@@ -251,7 +251,7 @@ fn broken_promises(run: &Run) -> Vec<String> {
 
 fn trials_with(run: &Run, what: impl Fn(&Trial) -> Option<String>) -> Vec<String> {
     let all = run.cells.iter().flat_map(|cell| cell.trials.iter().map(move |trial| (cell, trial)));
-    let named = |(cell, trial): (&Cell, &Trial)| {
+    let named = |(cell, trial): (&BenchmarkCase, &Trial)| {
         let (load, number) = (cell.load.label(), trial.index + 1);
         Some(format!("{}, {} B, {load}, trial {number}: {}", cell.lab, cell.size, what(trial)?))
     };

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use labs::lab::Broker;
 
 use crate::command::{human, live_terminal, thousands};
-use crate::results::{Cell, Counts, LoadKind, Skipped};
+use crate::results::{BenchmarkCase, Counts, LoadKind, Skipped};
 use crate::trial::Watch;
 use crate::{report, runner};
 use view::{Pace, fit, lines};
@@ -83,7 +83,7 @@ fn columns() -> usize {
 }
 
 /// `oneway-tcp, 64 B at 1000/s`.
-fn name(cell: &Cell) -> String {
+fn name(cell: &BenchmarkCase) -> String {
     format!("{}, {} B at {}", cell.lab, cell.size, cell.load.label())
 }
 
@@ -123,7 +123,7 @@ impl runner::Progress for Live {
         self.bar.set_prefix(fit(&what, columns()));
     }
 
-    fn watch(&mut self, _: &Cell, watch: &Watch<'_>) {
+    fn watch(&mut self, _: &BenchmarkCase, watch: &Watch<'_>) {
         if !self.terminal {
             return;
         }
@@ -131,7 +131,7 @@ impl runner::Progress for Live {
         self.show(self.left(watch.ends), &lines(watch, rates, columns()));
     }
 
-    fn trial(&mut self, cell: &Cell, made: usize, left_s: f64) {
+    fn trial(&mut self, cell: &BenchmarkCase, made: usize, left_s: f64) {
         self.bar.set_position(made as u64);
         self.left = Some((left_s, Instant::now()));
         let Some(trial) = cell.trials.iter().max_by_key(|trial| trial.position) else { return };
@@ -176,7 +176,7 @@ impl runner::Progress for Live {
 
 /// The counts of a trial in words. `short` leaves out zeros, because many terminals have 80
 /// columns. A baseline only counts messages.
-fn account(cell: &Cell, counts: &Counts, short: bool) -> String {
+fn account(cell: &BenchmarkCase, counts: &Counts, short: bool) -> String {
     if cell.is_floor() {
         return format!("{} not received", counts.lost);
     }

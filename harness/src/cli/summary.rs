@@ -2,7 +2,7 @@
 
 use super::table::{Column, Fate, NOTHING, Row, render, wrap};
 use crate::report::number;
-use crate::results::{Cell, Counts, Flag, LoadKind, Run, Summary};
+use crate::results::{BenchmarkCase, Counts, Flag, LoadKind, Run, Summary};
 
 /// The tables of a run, within `width` columns.
 pub(super) fn of(run: &Run, width: usize) -> String {
@@ -25,7 +25,7 @@ fn plain(text: String) -> String {
 }
 
 fn measured(run: &Run, width: usize) -> String {
-    let cells: Vec<&Cell> =
+    let cells: Vec<&BenchmarkCase> =
         run.cells.iter().filter(|cell| cell.part_of.is_none() && !cell.is_floor()).collect();
     if cells.is_empty() {
         return String::new();
@@ -62,7 +62,7 @@ fn measured(run: &Run, width: usize) -> String {
     caption + &render(&columns, &rows, width)
 }
 
-fn row(run: &Run, cell: &Cell) -> Row {
+fn row(run: &Run, cell: &BenchmarkCase) -> Row {
     let mut cells = vec![
         cell.lab.clone(),
         plain(number::bytes(cell.size)),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::compare::history::host_name;
 use crate::measure::host;
 use crate::results::{
-    self, Cell, Estimate, Host, LoadKind, MOST_RECORD, Plan, Raw, ResultSet, Run, Summary, Widening,
+    self, BenchmarkCase, Estimate, Host, LoadKind, MOST_RECORD, Plan, Raw, ResultSet, Run, Summary, Widening,
 };
 use crate::stats::{self, FEWEST_PAIRS, LEAST, Pair, Share};
 
@@ -42,7 +42,7 @@ impl Figure {
         }
     }
 
-    fn of(self, cell: &Cell, summary: &Summary) -> Option<Estimate> {
+    fn of(self, cell: &BenchmarkCase, summary: &Summary) -> Option<Estimate> {
         match (self, cell.load.kind) {
             (Self::Throughput, LoadKind::Max) => Some(summary.throughput_per_s),
             (Self::P50, LoadKind::Rate) => summary.response_p50_ns,

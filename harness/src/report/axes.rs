@@ -2,7 +2,7 @@
 
 use super::model::{Comparison, pattern_title};
 use super::number;
-use crate::results::{Cell, LoadKind};
+use crate::results::{BenchmarkCase, LoadKind};
 
 /// One figure against one axis, the others at their first value.
 pub(super) struct Axis<'a> {
@@ -21,7 +21,7 @@ pub(super) struct Axis<'a> {
 /// A lab along the axis.
 pub(super) struct Line<'a> {
     /// Its first case, which gives its name and colour.
-    pub(super) cell: &'a Cell,
+    pub(super) cell: &'a BenchmarkCase,
     /// In the order of the axis.
     pub(super) spots: Vec<Spot>,
 }
@@ -45,7 +45,7 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(&self, cell: &Cell) -> Option<u64> {
+    fn of(&self, cell: &BenchmarkCase) -> Option<u64> {
         match self {
             Self::Size => Some(cell.size),
             Self::Senders => Some(cell.senders as u64),
@@ -119,7 +119,7 @@ pub(super) fn axes<'a>(comparisons: &[Comparison<'a>]) -> Vec<Axis<'a>> {
         let of_load = comparisons
             .iter()
             .filter(|other| other.pattern == comparison.pattern && other.load_text() == load);
-        let cells: Vec<&'a Cell> = of_load.flat_map(|other| other.cells.iter().copied()).collect();
+        let cells: Vec<&'a BenchmarkCase> = of_load.flat_map(|other| other.cells.iter().copied()).collect();
         let knobs = cells.iter().flat_map(|cell| cell.set.keys()).map(|name| Kind::Knob(name.clone()));
         let mut kinds: Vec<Kind> = vec![Kind::Size, Kind::Senders, Kind::Receivers];
         for knob in knobs {
@@ -137,14 +137,15 @@ pub(super) fn axes<'a>(comparisons: &[Comparison<'a>]) -> Vec<Axis<'a>> {
 /// Nothing where it has one value only.
 fn axis<'a>(
     comparison: &Comparison<'a>,
-    cells: &[&'a Cell],
+    cells: &[&'a BenchmarkCase],
     (kind, kinds): (&Kind, &[Kind]),
 ) -> Option<Axis<'a>> {
     // All other axes have the first of their values, which the plan names first or is smallest.
     let others = || kinds.iter().filter(|other| *other != kind);
     let first = |other: &Kind| cells.iter().filter_map(|cell| other.of(cell)).min();
-    let stays =
-        |cell: &&&Cell| others().all(|other| other.of(cell).is_none_or(|value| Some(value) == first(other)));
+    let stays = |cell: &&&BenchmarkCase| {
+        others().all(|other| other.of(cell).is_none_or(|value| Some(value) == first(other)))
+    };
     let mut lines: Vec<Line<'a>> = Vec::new();
     for cell in cells.iter().filter(stays).copied() {
         let Some(spot) = kind.of(cell).and_then(|value| spot(cell, value)) else { continue };
@@ -168,7 +169,7 @@ fn axis<'a>(
     (axis.values().len() > 1).then_some(axis)
 }
 
-fn spot(cell: &Cell, value: u64) -> Option<Spot> {
+fn spot(cell: &BenchmarkCase, value: u64) -> Option<Spot> {
     let summary = cell.summary.as_ref()?;
     if cell.load.kind == LoadKind::Max {
         let speed = summary.throughput_per_s;

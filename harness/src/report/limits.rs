@@ -2,7 +2,7 @@
 //! shown, each with its cases.
 
 use super::model::{guarantee_order, pattern_order};
-use crate::results::{Arrivals, Capacity, Cell, Point, Purpose, Run, Step, Subject, Summary, Sweep};
+use crate::results::{Arrivals, BenchmarkCase, Capacity, Point, Purpose, Run, Step, Subject, Summary, Sweep};
 
 /// The search and the sweep of one lab with one setting.
 pub(super) struct Limit<'a> {
@@ -12,12 +12,12 @@ pub(super) struct Limit<'a> {
     pub(super) capacity: Option<&'a Capacity>,
     pub(super) sweep: Option<&'a Sweep>,
     /// A case of the lab with this setting, which gives its name and colour.
-    pub(super) cell: &'a Cell,
+    pub(super) cell: &'a BenchmarkCase,
 }
 
 impl<'a> Limit<'a> {
     /// The case of a step or a point.
-    pub(super) fn cell_of(&self, id: &str) -> Option<&'a Cell> {
+    pub(super) fn cell_of(&self, id: &str) -> Option<&'a BenchmarkCase> {
         self.run.cells.iter().find(|cell| cell.id == id)
     }
 
@@ -78,7 +78,7 @@ pub(super) fn limits(run: &Run) -> Vec<Limit<'_>> {
 
 /// `None` if the run has no case of it, because then there are no trials to show.
 fn limit<'a>(run: &'a Run, subject: &'a Subject, arrivals: Arrivals) -> Option<Limit<'a>> {
-    let same = |cell: &&Cell| {
+    let same = |cell: &&BenchmarkCase| {
         (&cell.lab, cell.size, cell.senders, cell.receivers, &cell.set)
             == (&subject.lab, subject.size, subject.senders, subject.receivers, &subject.set)
     };

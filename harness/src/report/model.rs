@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use hdrhistogram::Histogram;
 
-use crate::results::{Arrivals, Cell, Drain, LoadKind, Raw, ResultSet, Run};
+use crate::results::{Arrivals, BenchmarkCase, Drain, LoadKind, Raw, ResultSet, Run};
 use crate::stats;
 
 /// A run with the recordings that the plots need.
@@ -57,7 +57,7 @@ impl<'a> ReportData<'a> {
     }
 
     /// The recording of a case at a rate.
-    pub(super) fn recording(&self, cell: &Cell) -> Option<&Recording> {
+    pub(super) fn recording(&self, cell: &BenchmarkCase) -> Option<&Recording> {
         self.recordings.get(cell.id.as_str())
     }
 }
@@ -65,13 +65,13 @@ impl<'a> ReportData<'a> {
 /// The cases of one pattern that are comparable in one plot: same size, same shape, same load.
 pub(super) struct Comparison<'a> {
     pub(super) pattern: &'a str,
-    pub(super) cells: Vec<&'a Cell>,
+    pub(super) cells: Vec<&'a BenchmarkCase>,
     /// The run, for the baselines of the cases.
     pub(super) run: &'a Run,
 }
 
 impl<'a> Comparison<'a> {
-    fn first(&self) -> &'a Cell {
+    fn first(&self) -> &'a BenchmarkCase {
         self.cells[0]
     }
 
@@ -115,8 +115,8 @@ impl<'a> Comparison<'a> {
     }
 
     /// The cases by guarantee, weakest first: different guarantees are never ranked together.
-    pub(super) fn by_guarantee(&self) -> Vec<(&'a str, Vec<&'a Cell>)> {
-        let mut groups: BTreeMap<(usize, &str), Vec<&Cell>> = BTreeMap::new();
+    pub(super) fn by_guarantee(&self) -> Vec<(&'a str, Vec<&'a BenchmarkCase>)> {
+        let mut groups: BTreeMap<(usize, &str), Vec<&BenchmarkCase>> = BTreeMap::new();
         for cell in &self.cells {
             groups.entry(guarantee_order(&cell.guarantee)).or_default().push(cell);
         }
@@ -128,7 +128,7 @@ impl<'a> Comparison<'a> {
 pub(super) fn comparisons(run: &Run) -> Vec<Comparison<'_>> {
     let mut comparisons: Vec<Comparison<'_>> = Vec::new();
     for cell in run.cells.iter().filter(|cell| cell.is_answer()) {
-        let same = |other: &Cell| {
+        let same = |other: &BenchmarkCase| {
             (&other.pattern, other.size, other.senders, other.receivers, &other.set, &other.load)
                 == (&cell.pattern, cell.size, cell.senders, cell.receivers, &cell.set, &cell.load)
         };
@@ -154,12 +154,12 @@ pub(super) fn comparisons(run: &Run) -> Vec<Comparison<'_>> {
     comparisons
 }
 
-fn throughput(cell: &Cell) -> f64 {
+fn throughput(cell: &BenchmarkCase) -> f64 {
     cell.summary.as_ref().map_or(-1.0, |summary| summary.throughput_per_s.median)
 }
 
 /// `64 B, 1 → 1`, and knobs that are axes: `, batch = 16`.
-pub(super) fn setting(cell: &Cell) -> String {
+pub(super) fn setting(cell: &BenchmarkCase) -> String {
     let set = cell.set.iter().map(|(name, value)| format!(", {name} = {value}"));
     let shape = format!("{}, {} → {}", super::number::bytes(cell.size), cell.senders, cell.receivers);
     shape + &set.collect::<String>()
@@ -183,7 +183,7 @@ impl Backlog {
 }
 
 /// `None` for cases of other loads, and if no trial was good.
-pub(super) fn backlog(cell: &Cell) -> Option<Backlog> {
+pub(super) fn backlog(cell: &BenchmarkCase) -> Option<Backlog> {
     let good = || cell.trials.iter().filter(|trial| trial.failed.is_none()).filter_map(|trial| trial.drain);
     let median = |figure: fn(Drain) -> f64| stats::median(&good().map(figure).collect::<Vec<_>>());
     Some(Backlog {
@@ -194,7 +194,7 @@ pub(super) fn backlog(cell: &Cell) -> Option<Backlog> {
 }
 
 /// The lab's name without its pattern, which the reader sees already.
-pub(super) fn short_name(cell: &Cell) -> &str {
+pub(super) fn short_name(cell: &BenchmarkCase) -> &str {
     cell.lab.strip_prefix(&cell.pattern).and_then(|rest| rest.strip_prefix('-')).unwrap_or(&cell.lab)
 }
 

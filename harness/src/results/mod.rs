@@ -33,7 +33,7 @@ pub use fault_store::{FAULTS, write_file};
 pub use file::{MOST_RECORD, read, read_text};
 pub use load::{Arrivals, Load, LoadKind};
 pub use machine::{Host, Noise, Versions};
-pub use model::{Cell, FLOOR, Pause, Paused, Plan, Run, Skipped, Widening};
+pub use model::{BenchmarkCase, FLOOR, Pause, Paused, Plan, Run, Skipped, Widening};
 pub use scenario::Part as ScenarioPart;
 pub use scenario::{
     Check, Fact, MOST_EVENTS, Outcome, SCENARIO_SCHEMA, SCENARIOS, ScenarioEvent, ScenarioRun, Series,

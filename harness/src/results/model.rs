@@ -36,7 +36,7 @@ pub struct Run {
     /// What was asked for.
     pub plan: Plan,
     /// One cell for each lab, size, shape, setting of the axes, and load.
-    pub cells: Vec<Cell>,
+    pub cells: Vec<BenchmarkCase>,
     /// What each lab can sustain, for loads of the kind `capacity` and `sweep`.
     #[serde(default)]
     pub capacities: Vec<Capacity>,
@@ -156,7 +156,7 @@ pub struct Paused {
 /// One lab under one load with one size and shape.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
-pub struct Cell {
+pub struct BenchmarkCase {
     /// Unique in the run, and the stem of its files of raw data: `pubsub-redis.64B.1x1.max`.
     pub id: String,
     /// The lab.
@@ -205,7 +205,7 @@ pub struct Cell {
     pub floor: Option<String>,
 }
 
-impl Cell {
+impl BenchmarkCase {
     /// How many trials were good. Of one, there is no interval.
     pub fn good_trials(&self) -> usize {
         self.trials.iter().filter(|trial| trial.failed.is_none()).count()
@@ -234,20 +234,20 @@ impl Cell {
 
 impl Run {
     /// What the wire floor beneath a cell came to.
-    pub fn floor(&self, cell: &Cell) -> Option<&Summary> {
+    pub fn floor(&self, cell: &BenchmarkCase) -> Option<&Summary> {
         let wanted = cell.floor.as_ref()?;
         self.cells.iter().find(|floor| floor.id == *wanted)?.summary.as_ref()
     }
 
     /// The share of the wire's throughput that a cell reaches, at maximum load.
-    pub fn share(&self, cell: &Cell) -> Option<f64> {
+    pub fn share(&self, cell: &BenchmarkCase) -> Option<f64> {
         let wire = self.floor(cell)?.throughput_per_s.median;
         let own = cell.summary.as_ref()?.throughput_per_s.median;
         (wire > 0.0 && cell.load.kind == LoadKind::Max).then_some(own / wire)
     }
 
     /// How many times the wire's a cell's median response time is, at a rate.
-    pub fn times(&self, cell: &Cell) -> Option<f64> {
+    pub fn times(&self, cell: &BenchmarkCase) -> Option<f64> {
         let wire = self.floor(cell)?.response_ns.p50?;
         let own = cell.summary.as_ref()?.response_ns.p50?;
         (wire > 0 && cell.load.kind == LoadKind::Rate).then_some(own as f64 / wire as f64)

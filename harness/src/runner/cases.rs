@@ -15,7 +15,8 @@ use crate::measure::host;
 use crate::measure::noise::Meter;
 use crate::results::private::RESULTS;
 use crate::results::{
-    Cell, FLOOR, Host, Load, LoadKind, Lock, Part, Plan, ResultSet, Run, SCHEMA, Skipped, Subject, Versions,
+    BenchmarkCase, FLOOR, Host, Load, LoadKind, Lock, Part, Plan, ResultSet, Run, SCHEMA, Skipped, Subject,
+    Versions,
 };
 use crate::roles::{Handle, baseline};
 use crate::trial;
@@ -202,7 +203,7 @@ impl Setting<'_> {
             && !(self.handle.baseline && load == LoadKind::Drain)
     }
 
-    pub(super) fn cell(&self, load: &Load, part_of: Option<Part>) -> Cell {
+    pub(super) fn cell(&self, load: &Load, part_of: Option<Part>) -> BenchmarkCase {
         let entry = &self.handle.entry;
         let label = load.label().replace("/s", "ps").replace(' ', "-");
         let id = |name: &str, set: &BTreeMap<String, usize>| {
@@ -217,7 +218,7 @@ impl Setting<'_> {
             }
             format!("{id}.{label}")
         };
-        Cell {
+        BenchmarkCase {
             id: id(&entry.name, &self.set),
             lab: entry.name.clone(),
             pattern: if self.handle.baseline { FLOOR.to_owned() } else { entry.pattern.to_string() },

@@ -19,7 +19,7 @@ use crate::compare::reproducibility;
 use crate::measure::schedule::null_rate;
 use crate::measure::trace;
 use crate::process::guard;
-use crate::results::{Cell, LoadKind, Plan, Raw, ResultSet, Run, Trial};
+use crate::results::{BenchmarkCase, LoadKind, Plan, Raw, ResultSet, Run, Trial};
 use crate::roles::Handle;
 use crate::supervisor::Placement;
 use crate::trial::{self, Spec, TrialOptions};
@@ -264,14 +264,14 @@ impl<P: Progress> Work<'_, P> {
 }
 
 /// Puts a trial in its place; one that failed earlier makes room.
-fn put(cell: &mut Cell, trial: Trial) {
+fn put(cell: &mut BenchmarkCase, trial: Trial) {
     cell.trials.retain(|other| other.index != trial.index);
     cell.trials.push(trial);
     cell.trials.sort_by_key(|trial| trial.index);
 }
 
 /// The guarantee that the broker's settings allow.
-fn note_settings(cell: &mut Cell, server: &Server) {
+fn note_settings(cell: &mut BenchmarkCase, server: &Server) {
     let Some((limit, why)) = server.guarantee_limit() else { return };
     if cell.guarantee == Guarantee::Durable.as_str() && limit < Guarantee::Durable {
         cell.guarantee = limit.to_string();
@@ -280,7 +280,7 @@ fn note_settings(cell: &mut Cell, server: &Server) {
 }
 
 /// The summary of the good trials, from the recordings on disk.
-fn summarize(result_set: &ResultSet, cell: &mut Cell, seed: u64) -> Result<()> {
+fn summarize(result_set: &ResultSet, cell: &mut BenchmarkCase, seed: u64) -> Result<()> {
     let raw = |trial: &Trial| match trial.failed {
         // One that could not even begin has recorded nothing.
         Some(_) => Ok(Raw::default()),

@@ -232,7 +232,7 @@ impl<P: Progress> Work<'_, P> {
         self.place(cell)
     }
 
-    fn place(&mut self, cell: crate::results::Cell) -> usize {
+    fn place(&mut self, cell: crate::results::BenchmarkCase) -> usize {
         if let Some(at) = self.run.cells.iter().position(|known| known.id == cell.id) {
             return at;
         }
@@ -260,7 +260,7 @@ fn forget_unfinished(run: &mut Run) {
         .flat_map(|capacity| capacity.steps.iter().map(|step| &step.cell))
         .chain(run.sweeps.iter().flat_map(|sweep| sweep.points.iter().map(|point| &point.cell)))
         .collect();
-    let searched = |cell: &crate::results::Cell| {
+    let searched = |cell: &crate::results::BenchmarkCase| {
         cell.load.kind == LoadKind::Max
             && run.capacities.iter().any(|capacity| {
                 let subject = &capacity.subject;

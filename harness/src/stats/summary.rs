@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use hdrhistogram::Histogram;
 
 use super::{bootstrap, decode, median, new_histogram, percentiles, quantile};
-use crate::results::{Cell, Cost, Counts, Flag, Hops, LoadKind, Percentiles, Raw, Summary, Trial};
+use crate::results::{BenchmarkCase, Cost, Counts, Flag, Hops, LoadKind, Percentiles, Raw, Summary, Trial};
 
 /// Summarizes the good trials of a case; `raws[i]` is the recording of `cell.trials[i]` (one of
 /// a failed trial is not looked at). `None` where no trial was good. The seed is the
@@ -18,7 +18,7 @@ use crate::results::{Cell, Cost, Counts, Flag, Hops, LoadKind, Percentiles, Raw,
 ///
 /// # Errors
 /// When there is not one recording for each trial, or a histogram is damaged.
-pub fn summarize(cell: &Cell, raws: &[Raw], seed: u64) -> Result<Option<Summary>> {
+pub fn summarize(cell: &BenchmarkCase, raws: &[Raw], seed: u64) -> Result<Option<Summary>> {
     ensure!(
         cell.trials.len() == raws.len(),
         "{} has {} trials and {} recordings",

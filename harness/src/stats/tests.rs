@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::results::{Arrivals, Cell, Cost, Counts, Flag, Load, Raw, Trial};
+use crate::results::{Arrivals, BenchmarkCase, Cost, Counts, Flag, Load, Raw, Trial};
 
 #[test]
 fn the_median_is_the_middle() {
@@ -133,8 +133,8 @@ fn trial(index: usize, throughput: f64, samples: u64) -> (Trial, Raw) {
     (trial, Raw { response: encode(&histogram).expect("it packs"), ..Raw::default() })
 }
 
-fn cell(trials: Vec<Trial>) -> Cell {
-    Cell {
+fn cell(trials: Vec<Trial>) -> BenchmarkCase {
+    BenchmarkCase {
         id: "oneway-tcp.64B.1x1.1000".to_owned(),
         lab: "oneway-tcp".to_owned(),
         pattern: "oneway".to_owned(),

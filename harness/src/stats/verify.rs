@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result, ensure};
 
 use super::{decode, percentiles, summarize};
-use crate::results::{Cell, Estimate, LoadKind, Percentiles, Raw, Run, Summary, Trial};
+use crate::results::{BenchmarkCase, Estimate, LoadKind, Percentiles, Raw, Run, Summary, Trial};
 
 /// The relative difference that rounding may cause.
 const ROUNDING: f64 = 1e-6;
@@ -14,7 +14,7 @@ const ROUNDING: f64 = 1e-6;
 ///
 /// # Errors
 /// Names the case, the trial, the figure and both values.
-pub fn verify(run: &Run, mut recording: impl FnMut(&Cell, &Trial) -> Result<Raw>) -> Result<()> {
+pub fn verify(run: &Run, mut recording: impl FnMut(&BenchmarkCase, &Trial) -> Result<Raw>) -> Result<()> {
     for cell in &run.cells {
         let mut raws = Vec::with_capacity(cell.trials.len());
         for trial in &cell.trials {
@@ -89,7 +89,7 @@ fn window(raw: &Raw, seconds: f64) -> Option<(u64, u64)> {
 }
 
 /// The summary of a case, by its trials.
-fn summary(cell: &Cell, found: Option<&Summary>, widened: bool) -> Result<()> {
+fn summary(cell: &BenchmarkCase, found: Option<&Summary>, widened: bool) -> Result<()> {
     let (Some(stored), Some(found)) = (&cell.summary, found) else {
         let missing = cell.summary.is_none();
         ensure!(missing || found.is_some(), "run.json has a summary, and none of its trials was good");

@@ -5,8 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, RawQuery, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use labs::apps::web;
@@ -41,39 +42,38 @@ pub(crate) async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
     let page = Page { shared, orders, token };
+    let guarded = Router::new()
+        .route("/events", get(events))
+        .route("/act", post(act))
+        .route("/save.html", get(|page| save(page, Format::Html)))
+        .route("/save.log", get(|page| save(page, Format::ShiViz)))
+        .route("/save.json", get(|page| save(page, Format::OpenTelemetry)))
+        .layer(DefaultBodyLimit::max(LONGEST))
+        .layer(middleware::from_fn_with_state(page.clone(), knows_token))
+        .with_state(page);
+    // The page itself says nothing about the run.
     let routes = Router::new()
         .route("/", get(|| async { Html(LIVE()) }))
         .route("/view.js", web::file("text/javascript; charset=utf-8", SCRIPT))
         .route("/view.css", web::file("text/css; charset=utf-8", STYLE))
-        .route("/events", get(events))
-        .route("/act", post(act))
-        .route("/save.html", get(|page, headers| save(page, headers, Format::Html)))
-        .route("/save.log", get(|page, headers| save(page, headers, Format::ShiViz)))
-        .route("/save.json", get(|page, headers| save(page, headers, Format::OpenTelemetry)))
-        .layer(DefaultBodyLimit::max(LONGEST))
-        .with_state(page);
+        .merge(guarded);
     web::serve(listener, routes, stop).await
 }
 
-impl Page {
-    /// Refuses who does not know the token.
-    fn check(&self, headers: &HeaderMap) -> Result<(), Response> {
-        let given = headers.get(TOKEN).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        // The time of the comparison says nothing about where two tokens differ.
-        let differ = given.len() != self.token.len()
-            || given.bytes().zip(self.token.bytes()).fold(0, |differ, (a, b)| differ | (a ^ b)) != 0;
-        if differ {
-            let why = "This needs the token of the address that `lab view` has printed.\n";
-            return Err((StatusCode::FORBIDDEN, why).into_response());
-        }
-        Ok(())
+/// Refuses who does not know the token.
+async fn knows_token(State(page): State<Page>, request: Request, next: Next) -> Response {
+    let given = request.headers().get(TOKEN).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    // The time of the comparison says nothing about where two tokens differ.
+    let differ = given.len() != page.token.len()
+        || given.bytes().zip(page.token.bytes()).fold(0, |differ, (a, b)| differ | (a ^ b)) != 0;
+    if differ {
+        let why = "This needs the token of the address that `lab view` has printed.\n";
+        return (StatusCode::FORBIDDEN, why).into_response();
     }
+    next.run(request).await
 }
 
-async fn events(State(page): State<Page>, headers: HeaderMap, RawQuery(asked): RawQuery) -> Response {
-    if let Err(refused) = page.check(&headers) {
-        return refused;
-    }
+async fn events(State(page): State<Page>, RawQuery(asked): RawQuery) -> Response {
     let since = asked.as_deref().and_then(|asked| asked.strip_prefix("since="));
     let Ok(since) = since.unwrap_or("0").parse::<usize>() else {
         return (StatusCode::BAD_REQUEST, "give a number, as in /events?since=0").into_response();
@@ -87,10 +87,7 @@ async fn events(State(page): State<Page>, headers: HeaderMap, RawQuery(asked): R
     ([(header::CONTENT_TYPE, "application/json")], answer).into_response()
 }
 
-async fn act(State(page): State<Page>, headers: HeaderMap, body: Bytes) -> Response {
-    if let Err(refused) = page.check(&headers) {
-        return refused;
-    }
+async fn act(State(page): State<Page>, body: Bytes) -> Response {
     let refuse = |status: StatusCode, why: String| (status, why).into_response();
     let act: Act = match serde_json::from_slice(&body) {
         Ok(act) => act,
@@ -108,10 +105,7 @@ async fn act(State(page): State<Page>, headers: HeaderMap, body: Bytes) -> Respo
     }
 }
 
-async fn save(State(page): State<Page>, headers: HeaderMap, format: Format) -> Response {
-    if let Err(refused) = page.check(&headers) {
-        return refused;
-    }
+async fn save(State(page): State<Page>, format: Format) -> Response {
     let kind = match format {
         Format::Html => "text/html; charset=utf-8",
         Format::ShiViz => "text/plain; charset=utf-8",

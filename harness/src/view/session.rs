@@ -5,11 +5,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use futures_util::FutureExt as _;
 use labs::queue::Depth;
-use labs::topic::Topic;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::act::{Act, LONGEST_TEXT};
+use super::act::Act;
 use super::cast::{self, Cast, MOST_ROLES, Member, Possible, State};
 use super::shared::{Now, Shared};
 use crate::failure::{Experiment, LAB, Run};
@@ -26,8 +25,8 @@ const DEPTH_EVERY: u64 = 10;
 /// From one message to the next, where they are sent by themselves.
 const AUTO: Duration = Duration::from_secs(1);
 /// Work on a message, ms: usual, and of a role that was slowed down.
-const USUAL_MS: u64 = 15;
-const SLOW_MS: u64 = 1_500;
+pub(super) const USUAL_MS: u64 = 15;
+pub(super) const SLOW_MS: u64 = 1_500;
 /// How long a requester waits for a reply, ms.
 const REPLY_MS: u64 = 10_000;
 /// The most messages that a sender may have been told to send and has not begun to.
@@ -43,13 +42,13 @@ pub(crate) type Order = (Act, oneshot::Sender<Result<(), String>>);
 
 /// A lab that runs.
 pub(crate) struct Session<'e> {
-    run: Run<'e>,
-    shared: Shared,
-    cast: Cast,
+    pub(super) run: Run<'e>,
+    pub(super) shared: Shared,
+    pub(super) cast: Cast,
     sent: u64,
     probes: u64,
-    auto: bool,
-    broker_runs: bool,
+    pub(super) auto: bool,
+    pub(super) broker_runs: bool,
     tick: u64,
     depth: Asked,
 }
@@ -89,12 +88,12 @@ impl<'e> Session<'e> {
         Ok(session)
     }
 
-    fn add(&mut self, kind: Kind, index: usize) -> Result<()> {
+    pub(super) fn add(&mut self, kind: Kind, index: usize) -> Result<()> {
         let init = Init::by_hand(&self.run.handle.entry.name, kind, index, self.run.name.clone());
         self.begin(init)
     }
 
-    fn begin(&mut self, init: Init) -> Result<()> {
+    pub(super) fn begin(&mut self, init: Init) -> Result<()> {
         let (name, kind, index) = (init.role(), init.kind, init.index);
         let number = self.run.add(init)?;
         self.cast.insert(name.clone(), Member { number, kind, index, state: State::Starting, slow: false });
@@ -103,7 +102,7 @@ impl<'e> Session<'e> {
     }
 
     /// Tells a role that works how long it takes.
-    fn work(&mut self, name: &str, slow: bool) {
+    pub(super) fn work(&mut self, name: &str, slow: bool) {
         let Some(member) = self.cast.get_mut(name) else { return };
         member.slow = slow;
         if cast::works(&self.run.handle.entry, member.kind) {
@@ -202,7 +201,7 @@ impl<'e> Session<'e> {
     }
 
     /// Takes over what the roles are now.
-    fn look(&mut self) {
+    pub(super) fn look(&mut self) {
         for member in self.cast.values_mut() {
             let role = &self.run.roles.all[member.number];
             if role.left {
@@ -224,7 +223,7 @@ impl<'e> Session<'e> {
     }
 
     /// What can be done to the run as a whole.
-    fn possible(&self) -> Possible {
+    pub(super) fn possible(&self) -> Possible {
         let entry = &self.run.handle.entry;
         let sender = cast::first(entry.pattern).iter().find(|(kind, _)| kind.sends());
         let kind = sender.map_or("sender", |(kind, _)| kind.as_str());
@@ -284,103 +283,6 @@ impl<'e> Session<'e> {
             _ => RoleCommand::Say { text: text.into(), topic: None },
         };
         self.run.tell(number, command);
-        Ok(())
-    }
-
-    /// Does what the user wants, or says why not.
-    pub(super) async fn act(&mut self, act: Act) -> Result<(), String> {
-        let said = |error: anyhow::Error| labs::printable::causes(&error);
-        match act {
-            Act::Send { text, topic } => {
-                if text.chars().count() > LONGEST_TEXT {
-                    return Err(format!("the text has more than {LONGEST_TEXT} characters"));
-                }
-                let topic = topic.filter(|topic| !topic.is_empty());
-                if let Some(topic) = &topic {
-                    Topic::new(topic).map_err(|error| format!("`{topic}` cannot be a topic: {error}"))?;
-                }
-                if text.starts_with(PROBE) {
-                    return Err(format!("texts that begin with `{PROBE}` are the program's own"));
-                }
-                self.send(text.trim(), topic)
-            }
-            Act::Auto { on } => {
-                self.auto = on;
-                Ok(())
-            }
-            Act::Join => {
-                self.possible()["join"].clone()?;
-                let kind = cast::joins(&self.run.handle.entry);
-                let index = self.cast.values().filter(|member| member.kind == kind).count();
-                self.add(kind, index).map_err(said)
-            }
-            Act::Kill { role } => self.kill(&role).await,
-            Act::Restart { role } => {
-                let member = self.can(&role, "restart")?;
-                let init = self.run.init_again(member.number, member.index);
-                self.begin(init).map_err(said)
-            }
-            Act::Pause { role } => self.pause(&role, true),
-            Act::Resume { role } => self.pause(&role, false),
-            Act::Slow { role } => self.slow(&role, true),
-            Act::Quick { role } => self.slow(&role, false),
-            Act::Cut => {
-                self.possible()["cut"].clone()?;
-                self.run.cut();
-                Ok(())
-            }
-            Act::KillBroker => {
-                self.possible()["kill-broker"].clone()?;
-                self.run.kill_broker().map_err(said)?;
-                self.broker_runs = false;
-                Ok(())
-            }
-            Act::RestartBroker => {
-                self.possible()["restart-broker"].clone()?;
-                self.run.restart_broker().await.map_err(said)?;
-                self.broker_runs = true;
-                Ok(())
-            }
-        }
-    }
-
-    /// A role, if this can be done to it.
-    fn can(&self, role: &str, act: &str) -> Result<Member, String> {
-        let there = || self.cast.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        let member =
-            self.cast.get(role).ok_or_else(|| format!("there is no `{role}`; there are {}", there()))?;
-        cast::possible(&self.run.handle.entry, member)[act].clone()?;
-        Ok(member.clone())
-    }
-
-    async fn kill(&mut self, role: &str) -> Result<(), String> {
-        let member = self.can(role, "kill")?;
-        // A thread cannot be killed: it leaves by its own will.
-        let gone = match self.run.handle.entry.in_process() {
-            true => self.run.leave(member.number).await,
-            false => self.run.kill(member.number).await,
-        };
-        self.look();
-        gone.map_err(|error| labs::printable::causes(&error))
-    }
-
-    fn pause(&mut self, role: &str, pause: bool) -> Result<(), String> {
-        let member = self.can(role, if pause { "pause" } else { "resume" })?;
-        self.run.pause(member.number, pause).map_err(|error| labs::printable::causes(&error))?;
-        if let Some(member) = self.cast.get_mut(role) {
-            member.state = if pause { State::Paused } else { State::There };
-        }
-        Ok(())
-    }
-
-    fn slow(&mut self, role: &str, slow: bool) -> Result<(), String> {
-        self.can(role, if slow { "slow" } else { "quick" })?;
-        self.work(role, slow);
-        let (what, text) = match slow {
-            true => (ReplayWhat::Slowed, format!("{:.1} s for each message", SLOW_MS as f64 / 1e3)),
-            false => (ReplayWhat::Quick, format!("{USUAL_MS} ms for each message")),
-        };
-        self.run.recorder.add(clock::now(), role, what, &text);
         Ok(())
     }
 

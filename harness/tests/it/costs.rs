@@ -2,7 +2,7 @@
 //! has to be found.
 
 use anyhow::{Context as _, Result, ensure};
-use harness::results::{Cell, Cost, Run};
+use harness::results::{BenchmarkCase, Cost, Run};
 use labs::lab::Broker;
 use libtest_mimic::Trial;
 
@@ -30,11 +30,11 @@ fn measured(lab: &str, load: &str) -> Result<Run> {
     read(&out)
 }
 
-fn cell<'a>(run: &'a Run, lab: &str) -> Result<&'a Cell> {
+fn cell<'a>(run: &'a Run, lab: &str) -> Result<&'a BenchmarkCase> {
     run.cells.iter().find(|cell| cell.lab == lab).with_context(|| format!("{lab} is not there"))
 }
 
-fn cost(cell: &Cell, role: &str) -> Result<Cost> {
+fn cost(cell: &BenchmarkCase, role: &str) -> Result<Cost> {
     cell.trials[0].cost.get(role).copied().with_context(|| format!("{} has no {role}", cell.id))
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use harness::process::signal;
-use harness::results::{Cell, Trial as Result_};
+use harness::results::{BenchmarkCase, Trial as Result_};
 use labs::lab::Broker;
 use libtest_mimic::Trial;
 use rustix::process::Signal;
@@ -43,10 +43,10 @@ fn redis(live: &Live) -> Result<u32> {
 }
 
 /// Every trial of a result set with its cell, in the order made.
-fn made(dir: &Path) -> Result<Vec<(Cell, Result_)>> {
+fn made(dir: &Path) -> Result<Vec<(BenchmarkCase, Result_)>> {
     let run = read(&dir.join("result_set"))?;
     ensure!(run.complete, "the run did not go on to its end");
-    let mut all: Vec<(Cell, Result_)> = run
+    let mut all: Vec<(BenchmarkCase, Result_)> = run
         .cells
         .iter()
         .flat_map(|cell| cell.trials.iter().map(|trial| (cell.clone(), trial.clone())))

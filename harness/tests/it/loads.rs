@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use harness::measure::recorder::Uninstrumented;
-use harness::results::{Cell, Load, LoadKind, Part, Purpose, ResultSet, Run};
+use harness::results::{BenchmarkCase, Load, LoadKind, Part, Purpose, ResultSet, Run};
 use harness::roles::{self, Handles};
 use harness::supervisor::Placement;
 use harness::trial::{self, Spec, TrialOptions};
@@ -56,7 +56,7 @@ fn made(words: &[&str]) -> Result<(TempDir, PathBuf, Run)> {
     Ok((dir, out, run))
 }
 
-fn good(cell: &Cell) -> Result<&harness::results::Trial> {
+fn good(cell: &BenchmarkCase) -> Result<&harness::results::Trial> {
     let trial = cell.trials.first().with_context(|| format!("{} was not run", cell.id))?;
     ensure!(trial.failed.is_none(), "{}: {:?}", cell.id, trial.failed);
     ensure!(trial.counts.sent == trial.counts.received, "{}: {:?}", cell.id, trial.counts);

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use harness::broker::{self, Source};
 use harness::process::{runs, tree};
-use harness::results::{ARCHIVE, Cell, LoadKind, ResultSet};
+use harness::results::{ARCHIVE, BenchmarkCase, LoadKind, ResultSet};
 use labs::lab::Broker;
 use libtest_mimic::Trial;
 use rustix::process::Signal;
@@ -78,7 +78,7 @@ fn counts_and_redraw() -> Result<()> {
 }
 
 /// No message appears from nowhere, and none goes without a word.
-fn add_up(cell: &Cell) -> Result<()> {
+fn add_up(cell: &BenchmarkCase) -> Result<()> {
     let summary = cell.summary.as_ref().with_context(|| format!("{} has no summary", cell.id))?;
     let counts = &summary.counts;
     ensure!(counts.sent > 0 && counts.refused == 0, "{}: {counts:?}", cell.id);

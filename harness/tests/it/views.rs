@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use harness::measure::trace::{self, MessageTrace};
-use harness::results::{Cell, ResultSet};
+use harness::results::{BenchmarkCase, ResultSet};
 use harness::validate::pitfalls::{Recordings, Views};
 use labs::lab::Broker;
 use libtest_mimic::Trial;
@@ -77,7 +77,7 @@ fn bench(labs: &[&str], more: &[&str]) -> Result<(TempDir, PathBuf)> {
 }
 
 /// The recording of a cell's first trial; every message of the account is in it.
-fn checked(out: &Path, cell: &Cell) -> Result<MessageTrace> {
+fn checked(out: &Path, cell: &BenchmarkCase) -> Result<MessageTrace> {
     let file = ResultSet::open(out)?.0.read_raw(&trace::file(&cell.id, 0))?;
     let recording = MessageTrace::parse(&String::from_utf8(file)?)?;
     ensure!(recording.cut == 0, "{}: {} entries had no room", cell.id, recording.cut);

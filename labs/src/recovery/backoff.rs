@@ -147,7 +147,7 @@ impl Backoff {
 }
 
 /// 50 to 100 % of `delay`, at random: those who lost a broker together do not return together.
-fn with_jitter(delay: Duration) -> Duration {
+pub(crate) fn with_jitter(delay: Duration) -> Duration {
     let random = RandomState::new().hash_one(0_u8) as u32;
     delay.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX))
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use crate::results::{Cell, Host, LoadKind, ResultSet, Run, Trial};
+use crate::results::{BenchmarkCase, Host, LoadKind, ResultSet, Run, Trial};
 use crate::stats;
 
 pub use change::{Change, FEWEST, LEVEL, changes};
@@ -198,7 +198,7 @@ pub fn follow(host: &str, runs: &[&Run], wanted: impl Fn(&str) -> bool, seed: u6
 }
 
 /// Other settings that affect the figures of a case are part of its name.
-fn name(run: &Run, cell: &Cell) -> String {
+fn name(run: &Run, cell: &BenchmarkCase) -> String {
     let mut name = cell.id.clone();
     if cell.load.kind == LoadKind::Max && run.plan.window != Some(crate::plan::WINDOW) {
         let window = run.plan.window.map_or("none".to_owned(), |window| window.to_string());
@@ -216,7 +216,7 @@ fn name(run: &Run, cell: &Cell) -> String {
     name
 }
 
-fn point(run: &Run, cell: &Cell, measure: Measure) -> Option<Point> {
+fn point(run: &Run, cell: &BenchmarkCase, measure: Measure) -> Option<Point> {
     let value = |trial: &Trial| -> Option<f64> {
         match (measure, cell.load.kind) {
             (Measure::Throughput, LoadKind::Max) => Some(trial.throughput_per_s),
@@ -240,7 +240,7 @@ fn point(run: &Run, cell: &Cell, measure: Measure) -> Option<Point> {
 }
 
 /// Settings that may explain a change, by name.
-fn versions(run: &Run, cell: &Cell) -> BTreeMap<String, String> {
+fn versions(run: &Run, cell: &BenchmarkCase) -> BTreeMap<String, String> {
     let mut all: BTreeMap<String, String> = run.versions.crates.clone();
     all.insert("revision".to_owned(), run.versions.git.clone().unwrap_or_default());
     all.insert("rustc".to_owned(), run.versions.rustc.clone());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::transcript::{Content, JOINED, Line, milliseconds};
+use super::line::{Content, JOINED, Line, milliseconds};
 use crate::replay::{Lane, Lanes};
 use crate::roles::protocol::{Event, What};
 

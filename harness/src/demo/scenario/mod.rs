@@ -5,6 +5,7 @@
 
 mod drawn;
 mod durable;
+mod line;
 mod narrator;
 mod oneway;
 mod pipeline;

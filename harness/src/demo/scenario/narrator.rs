@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use labs::lab::BrokerAddress;
 
-use super::transcript::{JOINED, OutputOptions, Transcript};
+use super::line::JOINED;
+use super::transcript::{OutputOptions, Transcript};
 use crate::roles::Handle;
 use crate::roles::protocol::{Event, FromRole, Init, Kind, RoleCommand, ToRole, What};
 use crate::supervisor::{Heard, Roles};

@@ -4,7 +4,7 @@
 use super::super::number;
 use super::fact::Fact;
 use super::trials::median_steal;
-use crate::results::{Arrivals, Cell, Host, Load, LoadKind, Noise, Objective, Plan, Run, Versions};
+use crate::results::{Arrivals, BenchmarkCase, Host, Load, LoadKind, Noise, Objective, Plan, Run, Versions};
 
 /// `23 labs, 46 cells, 138 trials (1 failed)`.
 pub(super) fn summary(run: &Run) -> String {
@@ -30,9 +30,9 @@ pub(super) fn unfinished(run: &Run) -> Option<String> {
     if run.complete {
         return None;
     }
-    let made = |cell: &Cell| cell.trials.len();
+    let made = |cell: &BenchmarkCase| cell.trials.len();
     // Those of searches are not planned: how many there will be is not known.
-    let planned: Vec<&Cell> = run.cells.iter().filter(|cell| cell.part_of.is_none()).collect();
+    let planned: Vec<&BenchmarkCase> = run.cells.iter().filter(|cell| cell.part_of.is_none()).collect();
     let trials = run.plan.trials;
     let goes_on = format!(
         "The run redraws this page after each round. If it was interrupted, continue it with: {} --out \

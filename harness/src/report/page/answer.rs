@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::super::model::{Comparison, setting, short_name};
 use super::super::{number, palette};
 use super::cell::{flags as all_flags, percentile};
-use crate::results::{Cell, Counts, Estimate, Flag, LoadKind, Summary, Trial};
+use crate::results::{BenchmarkCase, Counts, Estimate, Flag, LoadKind, Summary, Trial};
 use crate::stats;
 
 /// A pattern's table.
@@ -88,7 +88,7 @@ pub(super) struct Account {
 }
 
 impl Account {
-    pub(super) fn of(cell: &Cell, counts: &Counts) -> Self {
+    pub(super) fn of(cell: &BenchmarkCase, counts: &Counts) -> Self {
         let expected = counts.lost.saturating_add(counts.received);
         Self {
             lost: number::count(counts.lost),
@@ -157,7 +157,7 @@ fn push(groups: &mut Vec<Group>, guarantee: &str, row: Row) {
 }
 
 /// Beside the speed of the same lab and setting, where that has no rate yet.
-fn place_rate(groups: &mut Vec<Group>, guarantee: &str, comparison: &Comparison<'_>, cell: &Cell) {
+fn place_rate(groups: &mut Vec<Group>, guarantee: &str, comparison: &Comparison<'_>, cell: &BenchmarkCase) {
     let rows =
         groups.iter_mut().filter(|group| group.guarantee == guarantee).flat_map(|group| &mut group.rows);
     let mut same = rows.filter(|row| row.lab == cell.lab && row.setting == setting(cell));
@@ -185,7 +185,7 @@ fn flags(row: &Row) -> Vec<String> {
         .collect()
 }
 
-fn row(cell: &Cell, max: Option<Speed>, rate: Option<Latency>) -> Row {
+fn row(cell: &BenchmarkCase, max: Option<Speed>, rate: Option<Latency>) -> Row {
     Row {
         lab: cell.lab.clone(),
         short: short_name(cell).to_owned(),
@@ -201,7 +201,7 @@ fn row(cell: &Cell, max: Option<Speed>, rate: Option<Latency>) -> Row {
     }
 }
 
-fn speed(comparison: &Comparison<'_>, cell: &Cell) -> Speed {
+fn speed(comparison: &Comparison<'_>, cell: &BenchmarkCase) -> Speed {
     let estimate = cell.summary.as_ref().map(|summary| summary.throughput_per_s).unwrap_or_default();
     Speed {
         failed: failure(cell),
@@ -216,22 +216,22 @@ fn speed(comparison: &Comparison<'_>, cell: &Cell) -> Speed {
 }
 
 /// The interval of a lab's share of the baseline's throughput, over the trials of both.
-fn share_of_baseline(comparison: &Comparison<'_>, cell: &Cell) -> Option<Estimate> {
+fn share_of_baseline(comparison: &Comparison<'_>, cell: &BenchmarkCase) -> Option<Estimate> {
     ratio_to_baseline(comparison, cell, |trial| Some(trial.throughput_per_s))
 }
 
 /// The interval of its multiple of the baseline's p50.
-fn times_of_baseline(comparison: &Comparison<'_>, cell: &Cell) -> Option<Estimate> {
+fn times_of_baseline(comparison: &Comparison<'_>, cell: &BenchmarkCase) -> Option<Estimate> {
     ratio_to_baseline(comparison, cell, |trial| trial.response_ns.p50.map(|ns| ns as f64))
 }
 
 fn ratio_to_baseline(
     comparison: &Comparison<'_>,
-    cell: &Cell,
+    cell: &BenchmarkCase,
     figure: fn(&Trial) -> Option<f64>,
 ) -> Option<Estimate> {
     let floor = comparison.run.cells.iter().find(|floor| Some(&floor.id) == cell.floor.as_ref())?;
-    let of = |cell: &Cell| -> Vec<f64> {
+    let of = |cell: &BenchmarkCase| -> Vec<f64> {
         cell.trials.iter().filter(|trial| trial.failed.is_none()).filter_map(figure).collect()
     };
     stats::ratio(&of(cell), &of(floor), comparison.run.seed)
@@ -249,12 +249,16 @@ fn with_interval(ratio: f64, interval: Option<Estimate>) -> String {
 }
 
 /// An interval as text, where there is one: a single trial has none.
-pub(super) fn range(cell: &Cell, estimate: Option<Estimate>, text: fn(f64) -> String) -> Option<String> {
+pub(super) fn range(
+    cell: &BenchmarkCase,
+    estimate: Option<Estimate>,
+    text: fn(f64) -> String,
+) -> Option<String> {
     let estimate = estimate.filter(|_| cell.good_trials() > 1)?;
     Some(format!("{} – {}", text(estimate.low), text(estimate.high)))
 }
 
-fn latency(comparison: &Comparison<'_>, cell: &Cell) -> Latency {
+fn latency(comparison: &Comparison<'_>, cell: &BenchmarkCase) -> Latency {
     let summary = cell.summary.as_ref();
     let response = summary.map(|summary| summary.response_ns).unwrap_or_default();
     let time = |of: fn(&Summary) -> Option<Estimate>| range(cell, summary.and_then(of), number::time);
@@ -274,12 +278,12 @@ fn latency(comparison: &Comparison<'_>, cell: &Cell) -> Latency {
 }
 
 /// The counts over the good trials of a case.
-pub(super) fn account(cell: &Cell) -> Account {
+pub(super) fn account(cell: &BenchmarkCase) -> Account {
     cell.summary.as_ref().map(|summary| Account::of(cell, &summary.counts)).unwrap_or_default()
 }
 
 /// The reason why a case has no result.
-pub(super) fn failure(cell: &Cell) -> Option<String> {
+pub(super) fn failure(cell: &BenchmarkCase) -> Option<String> {
     if cell.summary.is_some() {
         return None;
     }
@@ -288,7 +292,7 @@ pub(super) fn failure(cell: &Cell) -> Option<String> {
 }
 
 /// That a figure rests on fewer trials than were made.
-fn failures(cell: &Cell) -> Option<String> {
+fn failures(cell: &BenchmarkCase) -> Option<String> {
     let failed = cell.trials.iter().filter(|trial| trial.failed.is_some()).count();
     let load = if cell.load.kind == LoadKind::Max { "max" } else { "rate" };
     (failed > 0 && cell.summary.is_some())

@@ -6,7 +6,7 @@ use super::super::model::{Comparison, backlog, pattern_title, setting, short_nam
 use super::super::{number, palette};
 use super::answer::{Account, account, failure, range};
 use super::cell::{flags, join};
-use crate::results::{Cell, LoadKind};
+use crate::results::{BenchmarkCase, LoadKind};
 
 /// The labs of one pattern and guarantee.
 #[derive(Serialize)]
@@ -48,7 +48,7 @@ pub(super) fn backlogs(comparisons: &[Comparison<'_>]) -> Vec<Group> {
     groups
 }
 
-fn row(cell: &Cell) -> Row {
+fn row(cell: &BenchmarkCase) -> Row {
     let speed = cell.summary.as_ref().map(|summary| summary.throughput_per_s).unwrap_or_default();
     let backlog = backlog(cell);
     let said = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());

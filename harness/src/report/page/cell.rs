@@ -1,7 +1,7 @@
 //! The percentiles and flags of one case as text.
 
 use super::super::number;
-use crate::results::{Cell, Flag, Percentiles};
+use crate::results::{BenchmarkCase, Flag, Percentiles};
 
 /// A percentile, or that it is withheld, or a dash where nothing was recorded.
 pub(super) fn percentile(all: &Percentiles, value: Option<u64>) -> String {
@@ -13,7 +13,7 @@ pub(super) fn percentile(all: &Percentiles, value: Option<u64>) -> String {
 }
 
 /// All flags of a case; those of failed trials only if no trial was good.
-pub(super) fn flags(cell: &Cell) -> Vec<Flag> {
+pub(super) fn flags(cell: &BenchmarkCase) -> Vec<Flag> {
     match &cell.summary {
         Some(summary) => summary.flags.clone(),
         None => cell.trials.iter().flat_map(|trial| trial.flags.iter().copied()).collect(),

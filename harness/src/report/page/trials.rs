@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::super::model::{Comparison, backlog, short_name};
 use super::super::number;
 use super::cell::{join, percentile};
-use crate::results::{Cell, Counts, LoadKind, Noise, Percentiles, Trial};
+use crate::results::{BenchmarkCase, Counts, LoadKind, Noise, Percentiles, Trial};
 use crate::stats;
 
 /// The trials of one comparison.
@@ -96,7 +96,8 @@ fn with(value: u64, name: &str, more: u64) -> String {
 
 /// The table of one comparison.
 pub(super) fn table(comparison: &Comparison<'_>) -> TrialTable {
-    let cells: Vec<&Cell> = comparison.by_guarantee().into_iter().flat_map(|(_, cells)| cells).collect();
+    let cells: Vec<&BenchmarkCase> =
+        comparison.by_guarantee().into_iter().flat_map(|(_, cells)| cells).collect();
     // Failed trials count, too: what they lack must not be said to be 0 everywhere.
     let trials = || cells.iter().flat_map(|cell| &cell.trials);
     let (shown, zeros): (Vec<Count>, Vec<Count>) = COUNTS
@@ -114,7 +115,7 @@ pub(super) fn table(comparison: &Comparison<'_>) -> TrialTable {
     }
 }
 
-fn lab(cell: &Cell, shown: &[Count]) -> Lab {
+fn lab(cell: &BenchmarkCase, shown: &[Count]) -> Lab {
     let counts = |counts: &Counts| {
         let shown = shown.iter().enumerate().map(|(at, (name, _, text))| {
             let text = text(counts);
@@ -201,7 +202,7 @@ fn noise(noise: &Noise) -> Vec<String> {
 }
 
 /// The median steal over all trials of a run, 0 to 1.
-pub(super) fn median_steal(cells: &[Cell]) -> Option<f64> {
+pub(super) fn median_steal(cells: &[BenchmarkCase]) -> Option<f64> {
     median_of(cells.iter().flat_map(|cell| &cell.trials).map(|trial| trial.noise.steal))
 }
 

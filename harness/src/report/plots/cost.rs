@@ -7,7 +7,7 @@ use super::super::model::Comparison;
 use super::super::scale::Scale;
 use super::super::{number, palette};
 use super::rows::Layout;
-use crate::results::Cell;
+use crate::results::BenchmarkCase;
 
 const WIDTH: f64 = 800.0;
 const LABELS: f64 = 150.0;
@@ -66,6 +66,6 @@ fn kinds(comparison: &Comparison<'_>) -> Vec<String> {
     names
 }
 
-fn total(cell: &Cell) -> f64 {
+fn total(cell: &BenchmarkCase) -> f64 {
     cell.summary.iter().flat_map(|summary| summary.cost.values()).map(|cost| cost.cpu_ns_per_msg).sum()
 }

@@ -5,7 +5,7 @@ use super::super::model::Comparison;
 use super::super::scale::Scale;
 use super::super::{number, palette};
 use super::rows::Layout;
-use crate::results::Cell;
+use crate::results::BenchmarkCase;
 
 const WIDTH: f64 = 800.0;
 const LABELS: f64 = 150.0;
@@ -58,14 +58,14 @@ pub(super) fn draw(comparison: &Comparison<'_>) -> Option<Canvas> {
 }
 
 /// Each hop with its median, ns; none where a median is withheld.
-fn medians(cell: &Cell) -> Vec<(&'static str, f64)> {
+fn medians(cell: &BenchmarkCase) -> Vec<(&'static str, f64)> {
     let Some(hops) = cell.summary.as_ref().and_then(|summary| summary.hops_ns) else { return Vec::new() };
     let shown = hops.named().map(|(name, times)| Some((name, times.p50? as f64)));
     shown.into_iter().collect::<Option<_>>().unwrap_or_default()
 }
 
 /// The tasks of the least and the most busy worker, if there are several.
-fn shares(cell: &Cell) -> Option<String> {
+fn shares(cell: &BenchmarkCase) -> Option<String> {
     let shares = &cell.summary.as_ref()?.shares;
     let total: u64 = shares.iter().sum();
     let (least, most) = (shares.iter().min()?, shares.iter().max()?);

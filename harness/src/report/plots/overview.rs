@@ -8,7 +8,7 @@ use super::super::scale::Scale;
 use super::super::{number, palette};
 use super::rows::{Layout, columns, place_panels};
 use super::throughput::values;
-use crate::results::{Cell, LoadKind};
+use crate::results::{BenchmarkCase, LoadKind};
 
 const PANEL: f64 = 350.0;
 
@@ -19,9 +19,9 @@ struct Kind {
     labels: f64,
     /// At the right edge, for figures, px.
     figures: f64,
-    values: fn(&Cell) -> Vec<f64>,
+    values: fn(&BenchmarkCase) -> Vec<f64>,
     tick: fn(f64) -> String,
-    mark: fn(&mut Canvas, &Cell, f64, &Scale, (f64, f64)),
+    mark: fn(&mut Canvas, &BenchmarkCase, f64, &Scale, (f64, f64)),
     notes: &'static [&'static str],
 }
 
@@ -108,7 +108,7 @@ fn draw(comparisons: &[Comparison<'_>], kind: &Kind) -> Option<Canvas> {
     Some(canvas)
 }
 
-fn speed(canvas: &mut Canvas, cell: &Cell, y: f64, scale: &Scale, (left, right): (f64, f64)) {
+fn speed(canvas: &mut Canvas, cell: &BenchmarkCase, y: f64, scale: &Scale, (left, right): (f64, f64)) {
     let Some(summary) = &cell.summary else { return };
     let colour = palette::transport(&cell.transport);
     let speed = summary.throughput_per_s;
@@ -130,12 +130,12 @@ fn speed(canvas: &mut Canvas, cell: &Cell, y: f64, scale: &Scale, (left, right):
 }
 
 /// p50 and p99, ns; a withheld one is missing.
-fn percentiles(cell: &Cell) -> [Option<f64>; 2] {
+fn percentiles(cell: &BenchmarkCase) -> [Option<f64>; 2] {
     let response = cell.summary.as_ref().map(|summary| summary.response_ns).unwrap_or_default();
     [response.p50, response.p99].map(|ns| ns.map(|ns| ns as f64))
 }
 
-fn response(canvas: &mut Canvas, cell: &Cell, y: f64, scale: &Scale, (_, right): (f64, f64)) {
+fn response(canvas: &mut Canvas, cell: &BenchmarkCase, y: f64, scale: &Scale, (_, right): (f64, f64)) {
     let colour = palette::transport(&cell.transport);
     let [p50, p99] = percentiles(cell);
     if let (Some(p50), Some(p99)) = (p50, p99) {

@@ -5,7 +5,7 @@ use super::super::model::{Comparison, ReportData, short_name};
 use super::super::scale::Scale;
 use super::super::{number, palette};
 use super::lines::{self, End, Look, Margin};
-use crate::results::Cell;
+use crate::results::BenchmarkCase;
 
 const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 400.0;
@@ -18,7 +18,7 @@ const BOTTOM: f64 = HEIGHT - 48.0;
 const LEFT_BEYOND: f64 = 10.0;
 
 struct Curve<'a> {
-    cell: &'a Cell,
+    cell: &'a BenchmarkCase,
     /// Nines (-log10 of the share beyond) and ns.
     points: Vec<(f64, f64)>,
 }
@@ -55,7 +55,7 @@ pub(super) fn draw(data: &ReportData<'_>, comparison: &Comparison<'_>) -> Option
     Some(canvas)
 }
 
-fn curve<'a>(data: &ReportData<'_>, cell: &'a Cell) -> Option<Curve<'a>> {
+fn curve<'a>(data: &ReportData<'_>, cell: &'a BenchmarkCase) -> Option<Curve<'a>> {
     let response = &data.recording(cell)?.response;
     let nines = (response.len() as f64 / LEFT_BEYOND).log10();
     if nines < 0.3 {

@@ -4,7 +4,7 @@ use super::super::figure::{Canvas, HEAD, LABEL, NOTE, Point};
 use super::super::model::{Comparison, short_name};
 use super::super::palette;
 use super::super::scale::Scale;
-use crate::results::Cell;
+use crate::results::BenchmarkCase;
 
 /// Room for the label of a tick, px.
 const LABEL_WIDTH: f64 = 34.0;
@@ -52,7 +52,11 @@ impl Layout {
     }
 
     /// Draws headers and names, and returns each case with the middle of its row.
-    pub(super) fn names<'a>(&self, canvas: &mut Canvas, comparison: &Comparison<'a>) -> Vec<(&'a Cell, f64)> {
+    pub(super) fn names<'a>(
+        &self,
+        canvas: &mut Canvas,
+        comparison: &Comparison<'a>,
+    ) -> Vec<(&'a BenchmarkCase, f64)> {
         let mut rows = Vec::new();
         let (left, mut y) = self.origin;
         for (guarantee, cells) in comparison.by_guarantee() {

@@ -7,7 +7,7 @@ use super::super::model::Comparison;
 use super::super::scale::Scale;
 use super::super::{number, palette};
 use super::rows::Layout;
-use crate::results::{Cell, Counts};
+use crate::results::{BenchmarkCase, Counts};
 
 const WIDTH: f64 = 800.0;
 const LABELS: f64 = 150.0;
@@ -35,7 +35,7 @@ pub(super) fn draw(comparison: &Comparison<'_>) -> Canvas {
 fn row(
     canvas: &mut Canvas,
     comparison: &Comparison<'_>,
-    cell: &Cell,
+    cell: &BenchmarkCase,
     y: f64,
     scale: &Scale,
     pixels: (f64, f64),
@@ -92,7 +92,7 @@ fn scale(comparison: &Comparison<'_>, pixels: (f64, f64)) -> Scale {
 }
 
 /// Every number that is drawn for a case.
-pub(super) fn values(cell: &Cell) -> Vec<f64> {
+pub(super) fn values(cell: &BenchmarkCase) -> Vec<f64> {
     let Some(summary) = &cell.summary else { return Vec::new() };
     let good = cell.trials.iter().filter(|trial| trial.failed.is_none());
     let mut values: Vec<f64> = good.map(|trial| trial.throughput_per_s).collect();
@@ -120,7 +120,7 @@ fn account(counts: &Counts) -> Vec<String> {
     lines
 }
 
-fn why_failed(cell: &Cell) -> String {
+fn why_failed(cell: &BenchmarkCase) -> String {
     match cell.trials.iter().find_map(|trial| trial.failed.as_deref()) {
         Some(reason) => format!("failed: {reason}"),
         None => "not measured yet".to_owned(),

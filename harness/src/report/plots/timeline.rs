@@ -7,7 +7,7 @@ use super::super::model::{Comparison, Recording, ReportData, short_name};
 use super::super::scale::Scale;
 use super::super::{number, palette};
 use super::lines::{self, Look};
-use crate::results::{Cell, Interval, Raw};
+use crate::results::{BenchmarkCase, Interval, Raw};
 
 const WIDTH: f64 = 800.0;
 const COLUMNS: usize = 3;
@@ -24,7 +24,7 @@ const MOST_INTERVALS: usize = 120;
 
 pub(super) fn draw(data: &ReportData<'_>, comparison: &Comparison<'_>) -> Option<Canvas> {
     let ordered = comparison.by_guarantee().into_iter().flat_map(|(_, cells)| cells);
-    let panels: Vec<(&Cell, &Recording)> = ordered
+    let panels: Vec<(&BenchmarkCase, &Recording)> = ordered
         .filter_map(|cell| Some((cell, data.recording(cell)?)))
         .filter(|(_, recording)| recording.trials.iter().any(|raw| !raw.series.is_empty()))
         .collect();
@@ -128,7 +128,7 @@ fn flow(raw: &Raw) -> Vec<f64> {
 }
 
 /// The longest time that an idle thread overslept during the good trials of a case, ns.
-fn overslept(cell: &Cell) -> Option<f64> {
+fn overslept(cell: &BenchmarkCase) -> Option<f64> {
     let good = cell.trials.iter().filter(|trial| trial.failed.is_none());
     good.map(|trial| trial.noise.oversleep_max_ns).max().filter(|ns| *ns > 0).map(|ns| ns as f64)
 }

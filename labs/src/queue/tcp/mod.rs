@@ -50,6 +50,7 @@ use bytes::Bytes;
 
 use super::{Confirmed, MAX_ATTEMPTS, Producer, Queue};
 use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
+use crate::recovery::with_jitter;
 use crate::wire::frames::FrameConnection;
 use crate::wire::peer_queue::{ConnectionEnd, MultiConsumer, ProducerTask, QueueFrame, heartbeat};
 pub use dead::TcpLetters;
@@ -70,8 +71,9 @@ const LEASE_MS: Knob = Knob::new(
     "Milliseconds after which a consumer that is silent gives back what it holds; 0: never.",
 );
 
-/// How long a consumer waits before it connects again.
-const RETRY: Duration = Duration::from_millis(50);
+/// How long a consumer waits at most before it connects again; at least half of that, at random:
+/// those who lost a producer together do not return together.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// `queue-tcp`.
 pub struct Tcp(Place);
@@ -146,7 +148,7 @@ async fn stay_connected(address: String, lease: Option<Duration>, mut end: Conne
         // The producer may be back soon, at the same address.
         end.disconnected().await;
         connection = loop {
-            tokio::time::sleep(RETRY).await;
+            tokio::time::sleep(with_jitter(RETRY)).await;
             if let Ok(connection) = FrameConnection::connect(&address).await {
                 break connection;
             }
