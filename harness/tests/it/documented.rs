@@ -1,5 +1,10 @@
 //! Commands that the documentation shows: the recipe exists, and `lab` takes every option of it.
-//! Those that a reader is asked to run and explain are run by [`crate::try_it`].
+//! Those that a reader is asked to run and explain are run by [`crate::try_it`], and all others by [`runs`],
+//! which takes long.
+
+mod runs;
+mod sandbox;
+mod ways;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,8 +18,11 @@ use crate::needs::{Need, needs, proof};
 use crate::program::code;
 use crate::{lab, trial};
 
+pub(crate) use runs::{measuring, told};
+
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![
+    let mut trials = runs::trials();
+    trials.extend([
         trial("documented::commands_are_taken", commands),
         trial("documented::wrong_commands_are_found", wrong),
         proof(needs(
@@ -22,7 +30,8 @@ pub(crate) fn trials() -> Vec<Trial> {
             "documented::book_builds_and_its_links_lead_somewhere",
             book,
         )),
-    ]
+    ]);
+    trials
 }
 
 /// Recipes of `./run` that are no command of `lab`.
@@ -64,19 +73,34 @@ fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
+/// The pages that show commands.
+fn pages() -> Result<Vec<PathBuf>> {
+    let mut all = vec![root().join("README.md"), root().join("CONTRIBUTING.md")];
+    for folder in ["docs", "labs/exercises"] {
+        files(&root().join(folder), "md", &mut all)?;
+    }
+    all.sort();
+    Ok(all)
+}
+
 /// The commands in the blocks of a page that are for a shell.
 fn shown(text: &str) -> Vec<Vec<String>> {
+    lines(text).iter().filter_map(|line| words(line)).collect()
+}
+
+/// The lines with these commands. One that ends with a backslash goes on.
+fn lines(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut inside = false;
-    for line in text.lines() {
+    for line in text.replace("\\\n", "").lines() {
         let line = line.trim();
         if line.starts_with("```") {
             inside = !inside && ["```sh", "```bash", "```console"].contains(&line);
             continue;
         }
         let line = line.strip_prefix("$ ").unwrap_or(line);
-        if inside && (line.starts_with("./run ") || line.starts_with("lab ")) {
-            found.extend(words(line));
+        if inside && ["./run ", "just ", "lab "].iter().any(|program| line.starts_with(program)) {
+            found.push(line.to_owned());
         }
     }
     found
@@ -96,26 +120,29 @@ fn words(line: &str) -> Option<Vec<String>> {
     Some(filled.cloned().collect())
 }
 
+/// What `lab` gets, where a recipe calls it.
+fn mapped(command: &[String]) -> Option<Vec<String>> {
+    let (program, [recipe, rest @ ..]) = command.split_first()? else { return None };
+    let called: &[&str] = match recipe.as_str() {
+        "lab" if program != "lab" => &["run"],
+        "compare" if program != "lab" => &["bench", "--plan", "quick"],
+        other => &[other],
+    };
+    Some(called.iter().map(|word| (*word).to_owned()).chain(rest.iter().cloned()).collect())
+}
+
 /// Says what is wrong with a command.
 fn check(command: &[String], recipes: &BTreeSet<String>) -> Result<()> {
-    let [program, recipe, rest @ ..] = command else { return Ok(()) };
-    let by_run = program == "./run";
+    let [program, recipe, ..] = command else { return Ok(()) };
+    let by_run = program != "lab";
     ensure!(!by_run || recipes.contains(recipe), "there is no recipe {recipe}");
     if by_run && OWN.contains(&recipe.as_str()) {
         return Ok(());
     }
-    let recipe = match recipe.as_str() {
-        "lab" if by_run => "run",
-        "compare" if by_run => "bench",
-        other => other,
-    };
-    let mut words = vec![recipe];
-    words.extend(rest.iter().map(String::as_str));
+    let mapped = mapped(command).context("no recipe")?;
     // All words in front of it are read first; what follows `--` is for another program.
-    let end = words.iter().position(|word| *word == "--").unwrap_or(words.len());
-    words.truncate(end);
-    words.push("--help");
-    let output = lab(&words).output()?;
+    let words = mapped.iter().map(String::as_str).take_while(|word| *word != "--");
+    let output = lab(&words.chain(["--help"]).collect::<Vec<_>>()).output()?;
     ensure!(code(output.status) == 0, "{}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(())
 }
@@ -132,13 +159,9 @@ fn recipes() -> Result<BTreeSet<String>> {
 fn commands() -> Result<()> {
     let recipes = recipes()?;
     ensure!(recipes.len() > 30, "only {} recipes", recipes.len());
-    let mut all = vec![root().join("README.md"), root().join("CONTRIBUTING.md")];
-    for folder in ["docs", "labs/exercises"] {
-        files(&root().join(folder), "md", &mut all)?;
-    }
     let mut seen = BTreeSet::new();
     let mut wrong = Vec::new();
-    for page in all {
+    for page in pages()? {
         for command in shown(&fs::read_to_string(&page)?) {
             if !seen.insert(command.clone()) {
                 continue;
@@ -159,6 +182,7 @@ fn wrong() -> Result<()> {
         ("./run lab pubsub-redis   # a comment", true),
         ("./run bench 'oneway-*' --size 1k | tail -1", true),
         ("lab check rooms --seed 7", true),
+        ("just lab pubsub-redis", true),
         ("./run labs pubsub-redis", false),
         ("./run bench --sice 1k", false),
         ("lab grade x --format gradscope", false),
@@ -167,9 +191,9 @@ fn wrong() -> Result<()> {
         let words = words(line).context("words")?;
         ensure!(check(&words, &recipes).is_ok() == holds, "{line}");
     }
-    let page = "```sh\n$ ./run list\n```\nlab no\n```text\nlab no\n```\n```sh\nlab list --json > x\n```\n";
+    let page = "```sh\n$ ./run list\n```\nlab no\n```text\nlab no\n```\n```sh\nlab list --json \\\n  pubsub > x\n```\n";
     let found: Vec<String> = shown(page).iter().map(|words| words.join(" ")).collect();
-    ensure!(found == ["./run list", "lab list --json"], "{found:?}");
+    ensure!(found == ["./run list", "lab list --json pubsub"], "{found:?}");
     Ok(())
 }
 

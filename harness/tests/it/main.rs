@@ -121,7 +121,7 @@ fn main() -> ExitCode {
     let conclusion = libtest_mimic::run(&args, trials.into_iter().flatten().collect());
     // Beside other tests these would measure them: a rate that is found, a distribution that is
     // known. They come last, one after the other; most are left to `./run prove`.
-    let measuring = [floors::trials(), loads::trials(), selftest::trials()];
+    let measuring = [floors::trials(), loads::trials(), selftest::trials(), documented::measuring()];
     args.test_threads = Some(1);
     let measured = libtest_mimic::run(&args, measuring.into_iter().flatten().collect());
     conformance::end();

@@ -148,6 +148,10 @@ pub(crate) fn tell_proofs(took: Duration) -> Result<()> {
         let result = if test.failed.is_none() { "passed" } else { "**failed**" };
         page += &format!("| `{}` | {:.1} | {result} |\n", test.name, test.took.as_secs_f64());
     }
+    let told = crate::documented::told();
+    if !told.is_empty() {
+        page += &format!("\n## Commands of the documentation that were not run as they stand\n\n{told}");
+    }
     let left_out = LEFT_OUT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(line) = line(&left_out, false, is_root()) {
         page += &format!("\n{line}\n");
@@ -267,6 +271,10 @@ pub(crate) fn python() -> PathBuf {
 /// `ignored` tests were not run, for either reason.
 pub(crate) fn tell(ignored: u64) -> Result<()> {
     tell_times();
+    let told = crate::documented::told();
+    if !told.is_empty() {
+        eprintln!("Commands of the documentation that were not run as they stand:\n\n{told}");
+    }
     let left_out = LEFT_OUT.lock().unwrap_or_else(PoisonError::into_inner);
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("not-tested");
     let apart = ignored.saturating_sub(left_out.values().sum::<usize>() as u64);
