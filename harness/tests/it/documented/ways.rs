@@ -40,6 +40,8 @@ pub(super) const WAYS: &[(&[&str], Way)] = &[
     // Go on until Ctrl-C.
     (&["chat", "zeromq"], Until("Ctrl-C ends the chat", "")),
     (&["chat"], Until("Ctrl-C ends the chat", "--port 0")),
+    (&["view", "--save"], Exits(0)),
+    (&["view"], Until("Ctrl-C ends it", "")),
     (&["watch"], Until("watching ", "")),
     (&["status", "--watch"], Until("known workers answered", "")),
     (&["play", "publisher"], Exits(0)),
