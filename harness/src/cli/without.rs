@@ -43,7 +43,7 @@ without!(
 /// As above, for a command that is given the labs.
 #[cfg(not(feature = "apps"))]
 pub(super) mod view {
-    pub(crate) use super::Anything as ViewArgs;
+    pub(crate) use crate::cli::without::Anything as ViewArgs;
     pub(crate) fn main(
         args: &ViewArgs,
         _: &[crate::roles::Handle],

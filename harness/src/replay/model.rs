@@ -109,10 +109,11 @@ impl Replay {
         Self { schema: SCHEMA, head, counted: 0, lanes: Vec::new(), events: Vec::new() }
     }
 
-    /// Adds a lane behind those of its side, unless it is there or there are too many.
+    /// Adds a lane at its side, in the order of the names, unless it is there or there are too many.
     pub(crate) fn lane(&mut self, lane: Lane) {
         if self.lanes.len() < MOST_LANES && !self.lanes.iter().any(|known| known.name == lane.name) {
-            let before = self.lanes.iter().rposition(|known| known.place <= lane.place);
+            let order = |lane: &Lane| (lane.place, lane.name.len(), lane.name.clone());
+            let before = self.lanes.iter().rposition(|known| order(known) <= order(&lane));
             self.lanes.insert(before.map_or(0, |before| before + 1), lane);
         }
     }

@@ -23,7 +23,7 @@ pub(crate) const LIVE: fn() -> String = live;
 #[cfg(feature = "apps")]
 fn live() -> String {
     filled(
-        "<title>A running lab</title>\n<link rel=\"stylesheet\" href=\"/view.css\">",
+        "<title>A running lab</title>\n<link rel=\"icon\" href=\"data:,\">\n<link rel=\"stylesheet\" href=\"/view.css\">",
         "",
         "<script src=\"/view.js\" defer></script>",
     )

@@ -12,6 +12,9 @@ const SETTLE: u64 = 40_000_000;
 const MOST_KEPT: usize = 4_000;
 /// The most events of a replay that is saved: as a file it must stay small.
 const MOST_EVENTS: usize = 1_800;
+/// How a role that is played by hand tells of its connection.
+const LOST: &str = "the connection was lost";
+const BACK: &str = "the connection is open again";
 /// What the probes of a subscription begin with. They are not messages of the run.
 pub(crate) const PROBE: &str = "probe";
 
@@ -165,6 +168,8 @@ impl Recorder {
             What::Failed => ReplayWhat::Failed,
             What::ConnectionLost => ReplayWhat::ConnectionLost,
             What::Reconnected => ReplayWhat::Reconnected,
+            What::Incident if text.starts_with(LOST) => ReplayWhat::ConnectionLost,
+            What::Incident if text.starts_with(BACK) => ReplayWhat::Reconnected,
             What::Again | What::Incident | What::Ended => ReplayWhat::Note,
         };
         let message = match (what, &event.about) {

@@ -49,7 +49,7 @@ pub(crate) async fn serve(
         .route("/save.log", get(|page| save(page, Format::ShiViz)))
         .route("/save.json", get(|page| save(page, Format::OpenTelemetry)))
         .layer(DefaultBodyLimit::max(LONGEST))
-        .layer(middleware::from_fn_with_state(page.clone(), knows_token))
+        .route_layer(middleware::from_fn_with_state(page.clone(), knows_token))
         .with_state(page);
     // The page itself says nothing about the run.
     let routes = Router::new()

@@ -100,7 +100,9 @@ function down(model, columns, W, acts) {
 		for (const lane of column.lanes) {
 			const h = (lane.place === 'from' && model.pattern !== 'reqrep' && columns.some(c => c.gate) ? 50 : 78) + (acts ? 30 : 0);
 			boxes.push({ lane, x, y, w, h, narrow: w < 240, acts });
-			y += h + (model.copies && lane.place === 'to' ? PILE + 8 : 14);
+			// Below it lies what it missed; below the last sender, what nobody got from peer to peer.
+			const last = lane === column.lanes[column.lanes.length - 1] && lane.place === 'from' && !columns.some(c => c.gate);
+			y += h + (last || (model.copies && lane.place === 'to') ? PILE + 8 : 14);
 		}
 		y += 10;
 	}

@@ -51,6 +51,19 @@ fn a_subscriber_that_is_probed_is_there_with_its_first_probe() {
 }
 
 #[test]
+fn a_connection_is_lost_and_open_again() {
+    let mut recorder = recorder(Keep::First, false);
+    recorder.heard(101, "publisher-0", &event(What::Incident, "the connection was lost: reset"));
+    recorder.heard(102, "publisher-0", &event(What::Incident, "the connection is open again: …"));
+    recorder.heard(103, "publisher-0", &event(What::Incident, "a message was skipped"));
+    recorder.release(0, true);
+    assert_eq!(
+        told(&recorder),
+        ["publisher-0 ConnectionLost", "publisher-0 Reconnected", "publisher-0 Note"]
+    );
+}
+
+#[test]
 fn results_and_replies_belong_to_their_messages() {
     let mut recorder = recorder(Keep::First, false);
     recorder.name("3 count", "3");
