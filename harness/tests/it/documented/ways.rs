@@ -91,7 +91,7 @@ pub(super) const WAYS: &[(&[&str], Way)] = &[
 pub(super) fn way(command: &[String]) -> Option<(usize, Way)> {
     let has = |word: &&str| command.iter().any(|other| other == word);
     let fits = |(words, _): &(&[&str], Way)| {
-        command.first().is_some_and(|recipe| words[0] == recipe) && words[1..].iter().all(|word| has(&word))
+        command.first().is_some_and(|recipe| words[0] == recipe) && words[1..].iter().all(has)
     };
     WAYS.iter().position(fits).map(|at| (at, WAYS[at].1))
 }
