@@ -23,17 +23,33 @@ const WINDOW_BYTES: u64 = 16 << 20;
 /// Looks from which the cost of one is taken.
 const CALIBRATION: u64 = 16;
 
+/// So many senders are a crowd: while one waits, the others keep the receivers busy.
+const CROWD: usize = 4;
+
 /// How much of its share a sender waits for, once the share is used up.
 ///
 /// A sender alone refills early, or the receivers would run dry. In a crowd the others keep them
 /// busy, and a share is small: each wake-up has to be worth more of it.
 fn burst(share: u64, senders: usize) -> u64 {
     let quarters = match senders {
-        ..4 => 1,
-        4..16 => 2,
+        ..CROWD => 1,
+        CROWD..16 => 2,
         _ => 3,
     };
     (share / 4 * quarters).max(1)
+}
+
+/// How long to leave a full window alone, after a pause of so many ns: `since` messages were received
+/// in `elapsed` ns, and `wanted` more have to be.
+///
+/// Where the window had run empty, the sender came `late`: the pace of the receivers was that of its
+/// own looks, and would stay so.
+fn pause(before: u64, late: bool, since: u64, elapsed: u64, wanted: u64) -> u64 {
+    match since {
+        _ if late => before / 2,
+        0 => before * 2,
+        _ => elapsed.saturating_mul(wanted) / since,
+    }
 }
 
 /// Closes the loop: at most so many messages sent and not yet received by the
@@ -53,6 +69,10 @@ pub(in crate::roles) struct InFlightWindow {
     /// How many of this producer's messages were received when the window was last found full,
     /// and when that was, ns of the clock.
     full: (u64, u64),
+    /// The last look that found room found the whole share free: the receivers had nothing to do.
+    drained: bool,
+    /// There are so few senders that this one has to keep the receivers busy.
+    alone: bool,
     /// How long to leave a full window alone, ns: about until a burst is free.
     pause: u64,
     longest_pause: u64,
@@ -88,6 +108,8 @@ impl InFlightWindow {
             burst,
             room: 0,
             full: (0, clock::now()),
+            drained: false,
+            alone: context.init.senders < CROWD,
             pause: SHORTEST_PAUSE,
             longest_pause: (PAUSE_PER_SENDER * context.init.senders as u64)
                 .clamp(*LONGEST_PAUSE.start(), *LONGEST_PAUSE.end()),
@@ -114,6 +136,7 @@ impl InFlightWindow {
         if self.room < self.burst {
             return false;
         }
+        self.drained = self.room >= self.limit;
         self.known_good = fits;
         true
     }
@@ -129,10 +152,8 @@ impl InFlightWindow {
         let since = received.saturating_sub(self.full.0);
         // An eighth more than is missing, so that one look is enough.
         let wanted = self.burst.saturating_sub(self.room) + self.burst / 8;
-        self.pause = match since {
-            0 => self.pause * 2,
-            _ => (now - self.full.1).saturating_mul(wanted) / since,
-        };
+        let late = self.alone && std::mem::take(&mut self.drained);
+        self.pause = pause(self.pause, late, since, now - self.full.1, wanted);
         self.pause = self.pause.clamp(SHORTEST_PAUSE, self.longest_pause);
         self.full = (received, now);
         self.all_looks += 1;
@@ -177,5 +198,26 @@ impl InFlightWindow {
             self.known_good = 0;
             sends.reset_window();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sender_that_came_late_comes_sooner() {
+        // One message at a time, answered within a microsecond: each look finds the window empty.
+        let mut now = *LONGEST_PAUSE.start();
+        for _ in 0..20 {
+            now = pause(now, true, 1, now + 1_000, 1).clamp(SHORTEST_PAUSE, *LONGEST_PAUSE.start());
+        }
+        assert_eq!(now, SHORTEST_PAUSE);
+    }
+
+    #[test]
+    fn a_window_that_is_full_is_looked_at_when_a_burst_is_free() {
+        assert_eq!(pause(SHORTEST_PAUSE, false, 0, 100, 8), 2 * SHORTEST_PAUSE, "nothing moves");
+        assert_eq!(pause(SHORTEST_PAUSE, false, 10, 1_000_000, 20), 2_000_000);
     }
 }

@@ -39,6 +39,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         proof(needs(brokers(&Broker::ALL), "view::what_is_drawn_of_every_lab_is_what_happened", || {
             drawn(|_| true)
         })),
+        needs(brokers(&[Broker::Redis]), "view::replays_of_faults_and_scenarios_open", others),
         needs(brokers(&[Broker::Redis]), "view::a_subscriber_is_killed_by_a_click", || block_on(clicked())),
         needs(Broker::Redis, "view::only_its_own_page_may_act", refused),
     ]
@@ -176,6 +177,41 @@ async fn until(browser: &Client, condition: &str) -> Result<()> {
         sleep(Duration::from_millis(20)).await;
     }
     Ok(())
+}
+
+/// The replays of a run under a fault, and of a scenario with two parts.
+fn others() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("fault.html");
+    // The verdict may be that nobody can tell, on a busy machine.
+    run(&["break", "queue-redis", "--fault", "receiver-kill", "--save", &file.to_string_lossy()])?;
+    let ran = run(&["break", "run", "effects-once", "--out", &folder.path().to_string_lossy()])?;
+    ensure!([0, 3].contains(&ran.code), "{}{}", ran.out, ran.err);
+    let driver = Driver::start()?;
+    block_on(async {
+        let browser = driver.browser().await?;
+        for (name, parts) in [("fault.html", 1), ("effects-once-queue-redis.html", 2)] {
+            let file = folder.path().join(name);
+            ensure!(file.metadata().with_context(|| name)?.len() <= 300_000, "{name} is too long");
+            browser.goto(&format!("file://{}", file.display())).await?;
+            until(&browser, "return window.labView?.ready === true").await?;
+            for part in 0..parts {
+                let choose = "const part = document.getElementById('part'); \
+                              if (arguments[0]) { part.value = String(arguments[0]); \
+                              part.dispatchEvent(new Event('change')); } \
+                              labView.show('space-time'); labView.seek(1);";
+                browser.execute(choose, vec![json!(part)]).await?;
+                let drawn = browser.execute(DRAWN, vec![]).await?;
+                let counted = browser.execute("return labView.account().length", vec![]).await?;
+                let drawn = drawn.as_array().map_or(0, Vec::len) as u64;
+                ensure!(drawn >= 5, "{name}, part {part}: {drawn} deliveries are drawn");
+                ensure!(counted.as_u64() == Some(drawn), "{name}, part {part}: {counted} and {drawn}");
+            }
+            quiet(&browser).await.with_context(|| name)?;
+        }
+        browser.close().await?;
+        Ok(())
+    })
 }
 
 /// A replay for ShiViz and for OpenTelemetry.

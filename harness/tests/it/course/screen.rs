@@ -97,6 +97,8 @@ fn witness() -> Result<()> {
             "hint:  lab hint ack-after-work",
         ],
     )?;
+    let replay = fs::read_to_string(dir.join("exercises/witness/ack-after-work.html"))?;
+    ensure!(replay.contains("id=\"replay\"") && replay.len() <= 300_000, "no replay, or a long one");
     let svg = fs::read_to_string(dir.join("exercises/witness/ack-after-work.svg"))?;
     ensure!(svg.starts_with("<svg") && svg.contains("XACK tasks workers"), "{svg}");
     Ok(())
