@@ -143,7 +143,9 @@ async fn compare(browser: &Client, folder: &Path, lab: &str, told: &[Value]) -> 
     let fields = ["message", "to", "state", "attempts"];
     let of = |row: &Value| fields.map(|field| row[field].clone());
     let expected = account(told.iter().map(of));
-    ensure!(expected.len() > 9, "too little happened: {told:?}");
+    // A channel within a process ends with its receiver, and its sender with it.
+    let least = if lab == "oneway-inproc" { 4 } else { 10 };
+    ensure!(expected.len() >= least, "too little happened: {told:?}");
     let drawn = account(rows);
     ensure!(drawn == expected, "drawn: {drawn:#?}\nhappened: {expected:#?}");
     // The table beside the picture counts the same.
