@@ -42,7 +42,6 @@ pub mod validate;
 
 pub mod cli;
 mod demo;
-#[cfg(feature = "apps")]
 mod view;
 
 pub mod book;

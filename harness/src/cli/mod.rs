@@ -28,7 +28,6 @@ mod run;
 mod selftest;
 mod summary;
 mod table;
-#[cfg(feature = "apps")]
 mod view;
 #[cfg(not(all(feature = "apps", feature = "rabbitmq", feature = "mqtt", feature = "stomp")))]
 mod without;
@@ -42,7 +41,7 @@ use crate::demo::{dead, play};
 #[cfg(not(all(feature = "apps", feature = "rabbitmq", feature = "mqtt", feature = "stomp")))]
 use without::bridge;
 #[cfg(not(feature = "apps"))]
-use without::{chat, correlation, crack, preinit, status, view};
+use without::{chat, correlation, crack, preinit, status};
 
 /// Messaging patterns you can read, run, break and measure.
 ///

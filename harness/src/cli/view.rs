@@ -6,20 +6,27 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
+#[cfg(feature = "apps")]
 use labs::apps::web;
 use serde_json::json;
+#[cfg(feature = "apps")]
 use tokio::sync::mpsc;
 
 use super::break_lab::knobs;
-use crate::command::{BrokerArgs, interruptible, lab, random, source, tell_leftovers, usage};
+#[cfg(feature = "apps")]
+use crate::command::random;
+use crate::command::{BrokerArgs, interruptible, lab, source, tell_leftovers, usage};
 use crate::failure::{Experiment, Purpose, Sources};
 use crate::hint;
 use crate::process::guard;
 use crate::replay::{self, Format, Keep, State, fates};
 use crate::roles::{self, Handle};
-use crate::view::{Order, Session, Shared, script, serve};
+#[cfg(feature = "apps")]
+use crate::view::{Order, serve};
+use crate::view::{Session, Shared, script};
 
 /// Acts that may wait to be done.
+#[cfg(feature = "apps")]
 const ORDERS: usize = 32;
 
 #[derive(Debug, Args)]
@@ -97,6 +104,7 @@ async fn run(
     done.and(closed)
 }
 
+#[cfg(feature = "apps")]
 async fn served(args: &ViewArgs, handle: &Handle, experiment: &mut Experiment) -> Result<()> {
     let listener = web::listen(args.port).await?;
     let port = listener.local_addr()?.port();
@@ -119,6 +127,16 @@ async fn served(args: &ViewArgs, handle: &Handle, experiment: &mut Experiment) -
         () = session.play(&mut received) => Ok(()),
     };
     served.and(session.end().await)
+}
+
+/// This build has no server of pages.
+#[cfg(not(feature = "apps"))]
+async fn served(_: &ViewArgs, handle: &Handle, _: &mut Experiment) -> Result<()> {
+    let lab = &handle.entry.name;
+    bail!(crate::command::Usage(format!(
+        "this build of `lab` serves no page; `./run view {lab}` builds what is needed, and `--save FILE` writes a \
+         replay"
+    )))
 }
 
 async fn saved(

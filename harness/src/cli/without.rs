@@ -40,16 +40,5 @@ macro_rules! without {
 without!(
     chat ChatArgs, correlation CorrelationArgs, crack CrackArgs, preinit PreinitArgs, status StatusArgs
 );
-/// As above, for a command that is given the labs.
-#[cfg(not(feature = "apps"))]
-pub(super) mod view {
-    pub(crate) use crate::cli::without::Anything as ViewArgs;
-    pub(crate) fn main(
-        args: &ViewArgs,
-        _: &[crate::roles::Handle],
-    ) -> anyhow::Result<std::process::ExitCode> {
-        args.refuse("view")
-    }
-}
 #[cfg(not(all(feature = "apps", feature = "rabbitmq", feature = "mqtt", feature = "stomp")))]
 without!(bridge BridgeArgs);

@@ -2,7 +2,6 @@
 //! asked.
 
 use std::sync::Arc;
-#[cfg(feature = "apps")]
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -82,7 +81,6 @@ impl Run<'_> {
     }
 
     /// Whether the broker is private, so that it may be killed.
-    #[cfg(feature = "apps")]
     pub(crate) fn owns_broker(&self) -> bool {
         self.experiment.server.as_ref().is_some_and(crate::broker::Server::is_private)
     }
@@ -122,7 +120,6 @@ impl Run<'_> {
     }
 
     /// Asks the broker how many messages the queue holds. `None`: it cannot be asked.
-    #[cfg(feature = "apps")]
     pub(crate) fn ask_depth(&self) -> Option<tokio::task::JoinHandle<Option<labs::queue::Depth>>> {
         let queue = self.handle.queue?;
         // Not through the proxy, whose link may be cut.

@@ -24,4 +24,6 @@ pub(crate) use model::{Head, Lane, Replay, ReplayEvent, ReplayWhat, Side};
 pub(crate) use page::{LIVE, SCRIPT, STYLE};
 pub(crate) use recorder::{Keep, PROBE, Recorder};
 pub(crate) use runs::of_fault_run;
-pub(crate) use saved::{Format, save, text};
+#[cfg(feature = "apps")]
+pub(crate) use saved::text;
+pub(crate) use saved::{Format, save};

@@ -90,7 +90,6 @@ impl Recorder {
     }
 
     /// How many messages senders have begun to send.
-    #[cfg(feature = "apps")]
     pub(crate) const fn sent(&self) -> usize {
         self.sent
     }

@@ -11,13 +11,14 @@ use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use labs::apps::web;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::act::Act;
-use super::session::Order;
+use super::live::Order;
 use super::shared::Shared;
-use crate::replay::{self, Format, LIVE, SCRIPT, STYLE};
+use crate::replay::{self, Format, LIVE, Replay, ReplayEvent, SCRIPT, STYLE};
 
 /// How long a question for news may stay open.
 const NEWS: Duration = Duration::from_secs(10);
@@ -58,6 +59,38 @@ pub(crate) async fn serve(
         .route("/view.css", web::file("text/css; charset=utf-8", STYLE))
         .merge(guarded);
     web::serve(listener, routes, stop).await
+}
+
+impl Shared {
+    /// Learns of changes.
+    pub(super) fn watch(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// The events from this number on, and all that is so now; with it, whether there is news.
+    pub(super) fn since(&self, number: usize) -> (String, bool) {
+        let told = self.told();
+        let events = told.events.iter().filter(|(at, _)| *at >= number).map(|(_, event)| event);
+        let events: Vec<&ReplayEvent> = events.collect();
+        // Something that the page does not know yet has gone: it begins anew.
+        let first = number + usize::from(told.dropped > number);
+        let next = told.next;
+        let mut answer = json!({ "replay": told.head, "first": first, "next": next, "events": events });
+        if let (Some(answer), Ok(Value::Object(now))) =
+            (answer.as_object_mut(), serde_json::to_value(&told.now))
+        {
+            answer.extend(now);
+        }
+        (answer.to_string(), number < next || told.now.over)
+    }
+
+    /// The replay so far.
+    pub(crate) fn replay(&self) -> Option<Replay> {
+        let told = self.told();
+        let mut replay = told.head.clone()?;
+        replay.events = told.events.iter().map(|(_, event)| event.clone()).collect();
+        Some(replay)
+    }
 }
 
 /// Refuses who does not know the token.

@@ -5,10 +5,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use futures_util::FutureExt as _;
 use labs::queue::Depth;
-use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::act::Act;
 use super::cast::{self, Cast, MOST_ROLES, Member, Possible, State};
 use super::shared::{Now, Shared};
 use crate::failure::{Experiment, LAB, Run};
@@ -17,13 +15,11 @@ use crate::replay::{PROBE, ReplayWhat};
 use crate::roles::protocol::{Init, Kind, RoleCommand, Work};
 
 /// How often the page learns what was recorded, and probes are sent.
-const TICK: Duration = Duration::from_millis(25);
+pub(super) const TICK: Duration = Duration::from_millis(25);
 /// Ticks from one probe of a subscription to the next.
 const PROBE_EVERY: u64 = 2;
 /// Ticks between two looks at what the broker says that it holds.
 const DEPTH_EVERY: u64 = 10;
-/// From one message to the next, where they are sent by themselves.
-const AUTO: Duration = Duration::from_secs(1);
 /// Work on a message, ms: usual, and of a role that was slowed down.
 pub(super) const USUAL_MS: u64 = 15;
 pub(super) const SLOW_MS: u64 = 1_500;
@@ -36,9 +32,6 @@ const TOPIC: &str = "news";
 /// Knobs with which a message that nobody finishes is given to another consumer soon.
 const SOON: [(&str, usize); 5] =
     [("play-prefetch", 1), ("lease-ms", 2_000), ("claim-ms", 2_000), ("look-ms", 50), ("wait-ms", 50)];
-
-/// An act, and who wants to know whether it could be done.
-pub(crate) type Order = (Act, oneshot::Sender<Result<(), String>>);
 
 /// A lab that runs.
 pub(crate) struct Session<'e> {
@@ -112,40 +105,6 @@ impl<'e> Session<'e> {
         }
     }
 
-    /// Goes on until `orders` ends: hears the roles, and does what it is told.
-    pub(crate) async fn play(&mut self, orders: &mut mpsc::Receiver<Order>) {
-        self.auto = true;
-        let mut tick = tokio::time::interval(TICK);
-        let mut auto = tokio::time::interval(AUTO);
-        // After a pause of the whole program, the messages that were not sent are not sent at once.
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        auto.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut begun = false;
-        loop {
-            tokio::select! {
-                order = orders.recv() => {
-                    let Some((act, answer)) = order else { return };
-                    // Who asked may be gone.
-                    let _ = answer.send(self.act(act).await);
-                    self.tell();
-                }
-                () = self.run.hear() => self.look(),
-                _ = tick.tick() => {
-                    self.pulse();
-                    // The first message goes out as soon as everybody is there.
-                    if !begun && self.complete() {
-                        begun = true;
-                        auto.reset_immediately();
-                    }
-                }
-                _ = auto.tick() => if self.auto && begun {
-                    // A sender that is away is seen in the picture.
-                    let _ = self.send("", None);
-                },
-            }
-        }
-    }
-
     /// Whether everybody has joined.
     pub(super) fn complete(&self) -> bool {
         self.cast.values().all(|member| member.state != State::Starting)
@@ -167,7 +126,7 @@ impl<'e> Session<'e> {
     }
 
     /// Probes subscriptions that nothing confirms, and tells the page what is new.
-    fn pulse(&mut self) {
+    pub(super) fn pulse(&mut self) {
         self.tick += 1;
         if self.tick.is_multiple_of(PROBE_EVERY)
             && !self.run.recorder.waiting_for_probe().is_empty()
@@ -212,7 +171,7 @@ impl<'e> Session<'e> {
         }
     }
 
-    fn tell(&mut self) {
+    pub(super) fn tell(&mut self) {
         self.run.recorder.release(clock::now(), false);
         let mut now = Now::new(&self.possible(), self.auto);
         for (name, member) in &self.cast {

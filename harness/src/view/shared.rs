@@ -16,7 +16,7 @@ pub(super) struct Now {
     acts: BTreeMap<&'static str, Value>,
     roles: BTreeMap<String, Value>,
     auto: bool,
-    over: bool,
+    pub(super) over: bool,
 }
 
 impl Now {
@@ -39,13 +39,13 @@ fn answers(acts: &Possible) -> BTreeMap<&'static str, Value> {
 }
 
 #[derive(Debug, Default)]
-struct Told {
-    head: Option<Replay>,
-    events: Vec<(usize, ReplayEvent)>,
+pub(super) struct Told {
+    pub(super) head: Option<Replay>,
+    pub(super) events: Vec<(usize, ReplayEvent)>,
     /// All that were dropped have smaller numbers.
-    dropped: usize,
-    next: usize,
-    now: Now,
+    pub(super) dropped: usize,
+    pub(super) next: usize,
+    pub(super) now: Now,
 }
 
 /// Written by the session, and read by everybody who looks.
@@ -53,7 +53,7 @@ struct Told {
 pub(crate) struct Shared {
     told: Arc<Mutex<Told>>,
     /// Counts the changes.
-    changes: watch::Sender<u64>,
+    pub(super) changes: watch::Sender<u64>,
 }
 
 impl Shared {
@@ -61,7 +61,7 @@ impl Shared {
         Self { told: Arc::default(), changes: watch::Sender::new(0) }
     }
 
-    fn told(&self) -> MutexGuard<'_, Told> {
+    pub(super) fn told(&self) -> MutexGuard<'_, Told> {
         // What is in it is whole after every statement.
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,35 +87,5 @@ impl Shared {
     pub(super) fn end(&self) {
         self.told().now.over = true;
         self.changes.send_modify(|changes| *changes += 1);
-    }
-
-    /// Learns of changes.
-    pub(super) fn watch(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
-    }
-
-    /// The events from this number on, and all that is so now; with it, whether there is news.
-    pub(super) fn since(&self, number: usize) -> (String, bool) {
-        let told = self.told();
-        let events = told.events.iter().filter(|(at, _)| *at >= number).map(|(_, event)| event);
-        let events: Vec<&ReplayEvent> = events.collect();
-        // Something that the page does not know yet has gone: it begins anew.
-        let first = number + usize::from(told.dropped > number);
-        let next = told.next;
-        let mut answer = json!({ "replay": told.head, "first": first, "next": next, "events": events });
-        if let (Some(answer), Ok(Value::Object(now))) =
-            (answer.as_object_mut(), serde_json::to_value(&told.now))
-        {
-            answer.extend(now);
-        }
-        (answer.to_string(), number < next || told.now.over)
-    }
-
-    /// The replay so far.
-    pub(crate) fn replay(&self) -> Option<Replay> {
-        let told = self.told();
-        let mut replay = told.head.clone()?;
-        replay.events = told.events.iter().map(|(_, event)| event.clone()).collect();
-        Some(replay)
     }
 }

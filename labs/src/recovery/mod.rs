@@ -57,6 +57,7 @@ mod transient;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "outbox")]
 pub(crate) use backoff::with_jitter;
 pub use backoff::{Delays, Retry};
 pub use remembered::Remembered;
