@@ -175,6 +175,7 @@ impl Sandbox {
                 "NAME" => "late-joiner".to_owned(),
                 "ADDRESS" => self.address.clone().context("no `lab play` has shown an address")?,
                 "ID" => self.letter.clone().context("there is no dead letter")?,
+                "rabbitmq=HOST" => format!("rabbitmq={}", shared(Broker::RabbitMq)?.reveal()),
                 "redis=redis://HOST" => format!("redis={}", shared(Broker::Redis)?.reveal()),
                 // What was started before may still have its own.
                 port if port != "0" && filled.last().is_some_and(|last| last == "--port") => {
