@@ -2,7 +2,7 @@
 //!
 //! A [`Recorder`] makes it while roles report; `runs` makes it of a finished run under faults.
 //! It is drawn by a page in the browser (`page`) and as lanes in the terminal (`lanes`), and
-//! exported for other tools (`shiviz`, `otel`). `fates` says what became of each message: the
+//! exported for other tools (`shiviz`, `otel`). `account` says what became of each message: the
 //! page works that out by itself, in JavaScript, and a test compares the two. Nothing here
 //! runs anything.
 

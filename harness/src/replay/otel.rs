@@ -2,7 +2,7 @@
 //!
 //! A message is a trace. Its spans have the names and attributes of the semantic conventions for
 //! messaging: one for sending, until it was confirmed, and one for each delivery, until it was
-//! settled. A replay knows no wall clock: the spans end now.
+//! settled. A replay has times since its start and no date: the last span ends now.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::model::{Replay, ReplayWhat};
 
 impl Replay {
-    /// The replay with at most so many messages and events of messages: first those that something
-    /// happened to, but no more than half, as long as there are others to compare with.
+    /// The replay with at most so many messages and events of messages. Messages that were lost, missed
+    /// or delivered again come first. They fill at most half of the places, while there are usual
+    /// messages for the other half.
     pub(super) fn thinned(mut self, most_messages: usize, most_events: usize) -> Self {
         let mut events: BTreeMap<&str, usize> = BTreeMap::new();
         let mut order: Vec<&str> = Vec::new();

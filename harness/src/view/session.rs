@@ -1,4 +1,4 @@
-//! Holds the roles of a view, and carries out what the user does.
+//! Holds the roles of a view and their states.
 
 use std::time::Duration;
 
