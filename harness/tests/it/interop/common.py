@@ -5,8 +5,12 @@ where there is none. The first line out says `bound ADDRESS` or `ready`.
 """
 
 import base64
+import signal
 import sys
 from urllib.parse import parse_qs, unquote, urlsplit
+
+# A client that waits for ever ends here: its test fails, and the others go on.
+signal.alarm(240)
 
 PATTERN, ACTION, ADDRESS, NAME = sys.argv[1:5]
 COUNT = int(sys.argv[5])
