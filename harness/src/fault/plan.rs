@@ -9,6 +9,7 @@ use rand::{Rng as _, SeedableRng as _};
 use serde::Deserialize;
 
 use super::name::{Fault, What, Who};
+use crate::results::{self, MOST_PLAN};
 use crate::units;
 
 /// Steady load before the first fault, seconds.
@@ -120,7 +121,7 @@ impl FaultPlan {
     /// When it cannot be read, is not a plan, or names what cannot be; the file, the value and what to
     /// do are named.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
+        let text = results::read_text(path, MOST_PLAN)
             .with_context(|| format!("cannot read the fault plan {}", path.display()))?;
         parse(&text).with_context(|| format!("{} is not a plan of faults", path.display()))
     }

@@ -19,7 +19,7 @@ pub use words::{
 use crate::measure::header::HEADER;
 use crate::measure::schedule::check_rate;
 use crate::measure::trace::MOST_ENTRIES;
-use crate::results::{Arrivals, Load, LoadKind, Plan};
+use crate::results::{self, Arrivals, Load, LoadKind, MOST_PLAN, Plan};
 use crate::trial::pause;
 use crate::units;
 use value::{Value, Values};
@@ -93,7 +93,7 @@ struct PlanFile {
 }
 
 fn from_file(path: &Path, base: Plan) -> Result<Plan> {
-    let text = std::fs::read_to_string(path).with_context(|| {
+    let text = results::read_text(path, MOST_PLAN).with_context(|| {
         format!("cannot read the plan {}; the built-in plans are quick, standard and full", path.display())
     })?;
     parse(&text, path, base)
@@ -356,7 +356,7 @@ mod tests {
             "objective_ms = 10.0\nfloor = false\ncpus = '0,2-3'\nrecord = true\npause_broker = '0.2:0.5'\n[knobs]\nbatch = [1, 64]\nprefetch = 5",
         ];
         let quick = load("quick").expect("quick");
-        fuzz::Target::new("plan_files").seeds(seeds).run(|input| {
+        fuzz::Target::new("plan_files").memory(4 << 20).seeds(seeds).run(|input| {
             let text = String::from_utf8_lossy(input);
             let Ok(plan) = parse(&text, Path::new("mine.toml"), quick.clone()) else { return false };
             if check(&plan).is_ok() {

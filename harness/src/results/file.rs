@@ -51,6 +51,9 @@ pub(super) fn open(path: &Path) -> Result<Option<fs::File>> {
     Ok(Some(file))
 }
 
+/// The largest plan file, bytes: a plan is a page of text, and what is read takes up to 90 times the
+/// room of a file that consists of nothing but empty tables.
+pub const MOST_PLAN: u64 = 64 << 10;
 /// The largest record of a comparison, of views or of an agreement, bytes.
 pub const MOST_RECORD: u64 = 256 << 20;
 

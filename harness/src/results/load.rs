@@ -72,6 +72,11 @@ impl Load {
         self.kind == LoadKind::Rate
     }
 
+    /// The mean time between two due times of all senders together, ns; `None` in a closed loop.
+    pub fn gap_ns(&self) -> Option<f64> {
+        self.rate.filter(|rate| self.is_open() && *rate > 0.0).map(|rate| 1e9 / rate)
+    }
+
     /// `max`, `1000/s`, `1000/s poisson`, `drain 10000`.
     pub fn label(&self) -> String {
         let mut label = match (self.kind, self.rate, self.messages) {

@@ -10,6 +10,7 @@ mod archive;
 mod fault;
 mod fault_store;
 mod file;
+mod find;
 mod json;
 mod load;
 mod machine;
@@ -30,7 +31,8 @@ pub use fault::{
     WitnessStep,
 };
 pub use fault_store::{FAULTS, write_file};
-pub use file::{MOST_RECORD, read, read_text};
+pub use file::{MOST_PLAN, MOST_RECORD, read, read_text};
+pub use find::find;
 pub use load::{Arrivals, Load, LoadKind};
 pub use machine::{Host, Noise, Versions};
 pub use model::{BenchmarkCase, FLOOR, Pause, Paused, Plan, Run, Skipped, Widening};
@@ -42,6 +44,6 @@ pub use scenario::{
 pub use scenario_store::ScenarioSet;
 pub use schema::{SCHEMA, fault_schema, scenario_schema, schema};
 pub use search::{Attempt, Capacity, Objective, Part, Point, Purpose, Step, Subject, Sweep};
-pub use store::{Lock, ResultSet};
+pub use store::{Lock, RUN, ResultSet};
 pub use summary::{Estimate, Flag, Summary};
 pub use trial::{Cost, Counts, Drain, Hops, Interval, Percentiles, Raw, Trial};

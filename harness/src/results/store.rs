@@ -21,6 +21,8 @@ use super::private;
 use super::schema::SCHEMA;
 use super::trial::Raw;
 
+/// The record of a run, in its folder.
+pub const RUN: &str = "run.json";
 /// The largest recording of a trial: interval series and histograms of a day have less.
 const MOST_RECORDING: u64 = 64 << 20;
 /// The largest file of raw data. A trial message by message may have hundreds of megabytes.

@@ -8,19 +8,16 @@ mod change;
 mod page;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use crate::results::{BenchmarkCase, Host, LoadKind, ResultSet, Run, Trial};
+use crate::results::{self, BenchmarkCase, Host, LoadKind, RUN, ResultSet, Run, Trial};
 use crate::stats;
 
 pub use change::{Change, FEWEST, LEVEL, changes};
 pub use page::write;
-
-/// How many levels below a folder result sets are searched.
-const DEPTH: usize = 4;
 
 /// A measure that is followed over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -131,7 +128,8 @@ pub fn host_name(host: &Host) -> String {
 pub fn read(dirs: &[PathBuf]) -> Result<(Vec<Run>, Vec<String>)> {
     let mut found = Vec::new();
     for dir in dirs {
-        result_sets(dir, DEPTH, &mut found).with_context(|| format!("cannot read {}", dir.display()))?;
+        let below = results::find(dir, &[RUN], |_| true);
+        found.extend(below.with_context(|| format!("cannot read {}", dir.display()))?);
     }
     found.sort();
     found.dedup();
@@ -144,20 +142,6 @@ pub fn read(dirs: &[PathBuf]) -> Result<(Vec<Run>, Vec<String>)> {
     }
     runs.sort_by_cached_key(|run| (instant(&run.created), run.name.clone()));
     Ok((runs, damaged))
-}
-
-fn result_sets(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    if dir.join("run.json").exists() {
-        found.push(dir.to_owned());
-        return Ok(());
-    }
-    for entry in std::fs::read_dir(dir)? {
-        let path = entry?.path();
-        if depth > 0 && path.is_dir() && !path.is_symlink() {
-            result_sets(&path, depth - 1, found)?;
-        }
-    }
-    Ok(())
 }
 
 /// A time that can be sorted by; one that cannot be read is the oldest.

@@ -107,7 +107,7 @@ fn fuzz_fault_plans() {
         "steady_s = '500ms'\nheal_s = 2\n[[fault]]\nname = 'link-cut'\nat_s = '3s'\n[[fault]]\nname = 'broker-pause'\nfor_s = 0.25",
         "drain_s = 3.5\n[[fault]]\nname = 'link-blackhole'\nat_s = 1\nwhich = 1\n[[fault]]\nname = 'sender-restart'",
     ];
-    fuzz::Target::new("fault_plans").seeds(seeds).run(|input| {
+    fuzz::Target::new("fault_plans").memory(4 << 20).seeds(seeds).run(|input| {
         let Ok(plan) = parse(&String::from_utf8_lossy(input)) else { return false };
         assert_eq!(parse(&plan.to_string()).expect("what is printed can be read"), plan);
         true
