@@ -7,6 +7,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontTransform, register_font};
 
+use super::compact::compact;
 use super::palette::{self, GRID, INK, MUTED};
 
 /// What browsers are asked for. DejaVu Sans is what widths are measured with;
@@ -150,8 +151,8 @@ impl Canvas {
         let alt = alt.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
         Ok(format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{w}\" height=\"{h}\" viewBox=\"0 0 {box_w} {box_h}\" \
-             stroke-linejoin=\"round\" role=\"img\" aria-label=\"{alt}\">{}",
-            body.trim_end()
+             font-family=\"{FONT}\" stroke-linejoin=\"round\" role=\"img\" aria-label=\"{alt}\">{}",
+            compact(body, FONT).trim_end()
         ))
     }
 }

@@ -9,12 +9,8 @@ use serde::Serialize;
 
 use super::model::{Comparison, comparisons, pattern_title};
 use super::{number, render};
-use crate::results::{FAULTS, FaultSet, Host, ResultSet, Run, Verdict, private};
+use crate::results::{self, FAULTS, FaultSet, Host, RUN, ResultSet, Run, Verdict, private};
 
-/// How many levels below the results folder result sets are searched.
-const DEPTH: usize = 3;
-/// The record of a measured run.
-const RUN: &str = "run.json";
 /// How an index begins.
 const TITLE: &str = "# Results\n";
 
@@ -70,12 +66,11 @@ pub fn index(results_dir: &Path) -> Result<PathBuf> {
          own",
         path.display()
     );
-    let mut found = Vec::new();
-    result_sets(results_dir, DEPTH, &mut found)
+    let found = results::find(results_dir, &[RUN, FAULTS], |path| !private::is_private(path))
         .with_context(|| format!("cannot read the results folder {}", results_dir.display()))?;
     let (mut runs, mut fault_sets, mut damaged) = (Vec::new(), Vec::new(), Vec::new());
     for dir in found {
-        let link = link(dir.strip_prefix(results_dir).unwrap_or(&dir));
+        let link = render::address(dir.strip_prefix(results_dir).unwrap_or(&dir));
         if dir.join(FAULTS).exists() {
             match FaultSet::open(&dir) {
                 Ok(set) => fault_sets.push(fault_entry(link.clone(), &set)),
@@ -115,21 +110,6 @@ fn write(dir: &Path, path: &Path, text: &str) -> Result<()> {
     };
     attempt()
         .with_context(|| format!("cannot write {}; check its folder's permissions and space", path.display()))
-}
-
-fn result_sets(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if !path.is_dir() || path.is_symlink() || private::is_private(&path) {
-            continue;
-        }
-        if path.join(RUN).exists() || path.join(FAULTS).exists() {
-            found.push(path);
-        } else if depth > 1 {
-            result_sets(&path, depth - 1, found)?;
-        }
-    }
-    Ok(())
 }
 
 fn fault_entry(link: String, set: &FaultSet) -> FaultEntry {
@@ -192,17 +172,4 @@ fn headlines(comparison: &Comparison<'_>) -> Vec<String> {
             Some(format!("{title}, {guarantee}: {range}/s, lost {}", number::count(lost)))
         })
         .collect()
-}
-
-/// A relative address: what a folder's name may hold and an address may not is encoded.
-fn link(path: &Path) -> String {
-    let mut link = String::new();
-    for byte in path.to_string_lossy().bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_./".contains(&byte) {
-            link.push(char::from(byte));
-        } else {
-            link += &format!("%{byte:02X}");
-        }
-    }
-    link
 }

@@ -21,14 +21,19 @@ impl<'a> Limit<'a> {
         self.run.cells.iter().find(|cell| cell.id == id)
     }
 
-    /// The longer run that confirmed the sustainable rate.
+    /// What the longer run says that confirmed the sustainable rate.
     pub(super) fn confirmed(&self) -> Option<&'a Summary> {
+        self.confirming()?.summary.as_ref()
+    }
+
+    /// The longer run that confirmed the sustainable rate.
+    pub(super) fn confirming(&self) -> Option<&'a BenchmarkCase> {
         let capacity = self.capacity?;
         let confirms = |step: &&Step| {
             step.purpose == Purpose::Confirm && step.passed && Some(step.rate) == capacity.sustainable_per_s
         };
         let step = capacity.steps.iter().rev().find(confirms)?;
-        self.cell_of(&step.cell)?.summary.as_ref()
+        self.cell_of(&step.cell)
     }
 
     /// Messages a second; `None` if no rate was sustained.

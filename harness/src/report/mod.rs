@@ -2,6 +2,8 @@
 //! and a README. Nothing here runs anything.
 
 mod axes;
+pub(crate) mod cases;
+mod compact;
 pub(crate) mod figure;
 mod index;
 mod limits;
@@ -16,11 +18,14 @@ pub mod scenario;
 pub mod scorecard;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::{build as cases_of_tests, fixture as fixture_of_tests};
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 pub use index::index;
+pub(crate) use model::{pattern_order, pattern_title};
 pub(crate) use page::quoted;
 
 use crate::results::ResultSet;
@@ -42,6 +47,8 @@ pub struct Written {
 #[derive(Serialize)]
 struct File<'a> {
     page: &'a page::Page,
+    /// Its cases as JSON that ends no element.
+    data: &'a str,
     style: &'a str,
     script: &'a str,
     /// The content security policy: the page may apply this style and run this script, and load
@@ -49,32 +56,56 @@ struct File<'a> {
     policy: &'a str,
 }
 
-/// Draws the result set in `dir`: `plots/*.svg`, `report.html` and `README.md`, each replaced
-/// atomically. The same result set gives the same files.
+/// A report that is not written anywhere yet.
+pub struct Page {
+    /// One file, nothing beside it is needed.
+    pub html: String,
+    /// The same answer as Markdown, for a code host.
+    pub readme: String,
+    /// The plots, overview first: the file's name in the result set, and the SVG.
+    pub plots: Vec<(String, String)>,
+}
+
+/// The report of the result set in `dir`, which is only read. The same result set gives the same
+/// report, with the same runs under faults beside it: those say whether each lab kept its promise.
 ///
 /// # Errors
-/// When `run.json` is missing, damaged or of another schema, a good trial's
-/// recording is missing, or a file cannot be written; the file is named.
-pub fn draw(dir: &Path) -> Result<Written> {
+/// When `run.json` is missing, damaged or of another schema, or a good trial's recording is
+/// missing; the file is named.
+pub fn page_of(dir: &Path) -> Result<Page> {
     let (result_set, run) = ResultSet::open(dir)?;
     let data = ReportData::read(&result_set, &run)?;
     let comparisons = model::comparisons(data.run);
     let limits = limits::limits(&run);
     let pictures = plots::draw(&data, &comparisons, &limits)?;
-
-    let mut plots = Vec::new();
-    for picture in &pictures {
-        result_set.write(&picture.file, &figure::standalone(&picture.svg))?;
-        plots.push(dir.join(&picture.file));
-    }
-    let page = page::page(&run, &comparisons, &limits, pictures);
+    let plots =
+        pictures.iter().map(|picture| (picture.file.clone(), figure::standalone(&picture.svg))).collect();
+    let promises = cases::Promises::beside(dir);
+    let page = page::page(&run, &comparisons, &limits, pictures, &promises)?;
     let style = format!("{}{}", include_str!("templates/style.css"), palette::style());
     let script = include_str!("templates/report.js");
     let policy = render::policy(&style, script);
-    let file = || File { page: &page, style: &style, script, policy: &policy };
-    let html = include_str!("templates/report.html");
-    result_set.write("report.html", &render::render("report.html", html, file())?)?;
-    let readme = include_str!("templates/readme.md");
-    result_set.write("README.md", &render::render("README.md", readme, file())?)?;
+    let data = serde_json::to_string(&page.data)?.replace('<', "\\u003c");
+    let file = || File { page: &page, data: &data, style: &style, script, policy: &policy };
+    let html = render::render("report.html", include_str!("templates/report.html"), file())?;
+    let readme = render::render("README.md", include_str!("templates/readme.md"), file())?;
+    Ok(Page { html, readme, plots })
+}
+
+/// Draws the result set in `dir`: `plots/*.svg`, `report.html` and `README.md`, each replaced
+/// atomically.
+///
+/// # Errors
+/// As [`page_of`], or when a file cannot be written.
+pub fn draw(dir: &Path) -> Result<Written> {
+    let page = page_of(dir)?;
+    let (result_set, _) = ResultSet::open(dir)?;
+    let mut plots = Vec::new();
+    for (file, svg) in &page.plots {
+        result_set.write(file, svg)?;
+        plots.push(dir.join(file));
+    }
+    result_set.write("report.html", &page.html)?;
+    result_set.write("README.md", &page.readme)?;
     Ok(Written { html: dir.join("report.html"), readme: dir.join("README.md"), plots })
 }

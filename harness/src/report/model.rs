@@ -207,12 +207,12 @@ const PATTERNS: [(&str, &str); 6] = [
     ("durable", "Durable subscriber"),
 ];
 
-pub(super) fn pattern_order(name: &str) -> (usize, &str) {
+pub(crate) fn pattern_order(name: &str) -> (usize, &str) {
     (PATTERNS.iter().position(|(known, _)| *known == name).unwrap_or(PATTERNS.len()), name)
 }
 
 /// A pattern's name for people.
-pub(super) fn pattern_title(name: &str) -> &str {
+pub(crate) fn pattern_title(name: &str) -> &str {
     PATTERNS.iter().find(|(known, _)| *known == name).map_or(name, |(_, title)| title)
 }
 

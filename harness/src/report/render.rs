@@ -42,7 +42,7 @@ pub(crate) fn policy(style: &str, script: &str) -> String {
 }
 
 /// Escapes text for Markdown, also in the cell of a table.
-fn markdown(text: &str) -> String {
+pub(crate) fn markdown(text: &str) -> String {
     let mut escaped = String::new();
     for c in text.chars() {
         match c {
@@ -77,6 +77,19 @@ fn prose(text: &str) -> String {
         _ => format!("<code>{part}</code>"),
     });
     set.collect()
+}
+
+/// A relative address: what a folder's name may hold and an address may not is encoded.
+pub(crate) fn address(path: &std::path::Path) -> String {
+    let mut link = String::new();
+    for byte in path.to_string_lossy().bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_./".contains(&byte) {
+            link.push(char::from(byte));
+        } else {
+            link += &format!("%{byte:02X}");
+        }
+    }
+    link
 }
 
 #[cfg(test)]

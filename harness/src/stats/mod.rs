@@ -78,6 +78,23 @@ pub fn ratio(a: &[f64], b: &[f64], seed: u64) -> Option<Estimate> {
     }))
 }
 
+/// The ratio of `a` to `b`, each by its own baseline: `(a / a_base) / (b / b_base)`, with its interval,
+/// as [`ratio`] gives it.
+pub fn ratio_of_ratios(a: [&[f64]; 2], b: [&[f64]; 2], seed: u64) -> Option<Estimate> {
+    let all = [a[0], b[1], a[1], b[0]];
+    if all.iter().any(|side| side.iter().any(|value| value.is_nan() || *value <= 0.0)) {
+        return None;
+    }
+    let medians = all.map(median);
+    let [Some(a_own), Some(b_base), Some(a_base), Some(b_own)] = medians else { return None };
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let mut samples = all.map(<[f64]>::to_vec);
+    Some(interval(a_own * b_base / (a_base * b_own), || {
+        let mut draw = |at: usize| resampled_median(all[at], &mut samples[at], &mut rng);
+        draw(0) * draw(1) / (draw(2) * draw(3))
+    }))
+}
+
 fn resampled_median(values: &[f64], sample: &mut [f64], rng: &mut SmallRng) -> f64 {
     for slot in sample.iter_mut() {
         *slot = values[rng.random_range(0..values.len())];

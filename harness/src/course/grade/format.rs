@@ -7,6 +7,8 @@ use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use serde_json::{Value, json};
 
+use crate::report::cases::inert;
+
 use super::mark::{Mark, Outcome, points};
 
 /// A format.
@@ -127,12 +129,6 @@ fn total(student: &Graded<'_>) -> (f64, f64) {
 /// Points with two decimals: thirds add up to a whole again.
 fn rounded(points: f64) -> f64 {
     (points * 100.0).round() / 100.0
-}
-
-/// A field that a spreadsheet does not take for a formula.
-fn inert(text: &str) -> String {
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text }
 }
 
 fn csv(class: &[Graded<'_>]) -> Result<String> {

@@ -1,15 +1,16 @@
 //! The result tables: one row per lab, with throughput and latency, each beside the
 //! counts of lost, duplicated, reordered and corrupt messages.
 
-use std::collections::BTreeSet;
-
 use serde::Serialize;
 
+use super::super::cases::{self, Promises, interval, ratio_to_baseline};
 use super::super::model::{Comparison, setting, short_name};
 use super::super::{number, palette};
-use super::cell::{flags as all_flags, percentile};
-use crate::results::{BenchmarkCase, Counts, Estimate, Flag, LoadKind, Summary, Trial};
-use crate::stats;
+use super::account::{Accounted, Columns, Shown};
+use super::cell::percentile;
+use super::flag::{Chip, Flags};
+use super::promise;
+use crate::results::{BenchmarkCase, Estimate, LoadKind, Summary};
 
 /// A pattern's table.
 #[derive(Serialize)]
@@ -21,6 +22,14 @@ pub(super) struct Answer {
     setting: Option<String>,
     /// The rate, where it is the same in all rows.
     rate: Option<String>,
+    /// Which counts are columns, at maximum load and at a rate.
+    max_counts: Columns,
+    rate_counts: Columns,
+    /// What became of all messages.
+    account: String,
+    has_wake_up: bool,
+    has_baseline: bool,
+    has_promise: bool,
 }
 
 /// The labs of one guarantee.
@@ -30,6 +39,42 @@ struct Group {
     rows: Vec<Row>,
 }
 
+/// What a row is filtered by.
+#[derive(Serialize)]
+pub(super) struct Facets {
+    pattern: String,
+    transport: String,
+    guarantee: String,
+    overload: String,
+    broker: String,
+    size: String,
+    /// Each load that the row has figures for, `|` around each: `|max|1 000/s|`. Empty where a row is
+    /// of no load alone.
+    loads: String,
+    /// The cases in the page's data, by number.
+    cases: Vec<usize>,
+}
+
+impl Facets {
+    /// Of a row that is of no load alone, such as that of a search.
+    pub(super) fn of_any_load(cell: &BenchmarkCase) -> Self {
+        Self { loads: String::new(), ..Self::of(cell, None) }
+    }
+
+    pub(super) fn of(cell: &BenchmarkCase, number: Option<usize>) -> Self {
+        Self {
+            pattern: cell.pattern.clone(),
+            transport: cell.transport.clone(),
+            guarantee: cell.guarantee.clone(),
+            overload: cell.overload.clone(),
+            broker: cell.broker.clone().unwrap_or_else(|| "none".to_owned()),
+            size: number::bytes(cell.size),
+            loads: format!("|{}|", number::load(&cell.load)),
+            cases: number.into_iter().collect(),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Row {
     lab: String,
@@ -37,15 +82,11 @@ struct Row {
     source: String,
     colour: String,
     setting: String,
+    facets: Facets,
     max: Option<Speed>,
     rate: Option<Latency>,
     overload: String,
-    /// Flags; with the load in front if only one of the two loads has it.
-    flags: Vec<String>,
-    #[serde(skip)]
-    raised: Vec<(LoadKind, Flag)>,
-    /// `1 of 3 trials failed`, where not all of them did.
-    failures: Vec<String>,
+    promise: Option<promise::Shown>,
 }
 
 /// The measured values, or the reason why there are none.
@@ -57,7 +98,12 @@ struct Speed {
     range: Option<String>,
     /// The share of the baseline's throughput.
     share: Option<String>,
-    account: Account,
+    /// CPU time per message.
+    cpu: String,
+    counts: Vec<Shown>,
+    flags: Vec<Chip>,
+    /// `1 of 3 trials failed`, where not all of them did.
+    failures: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -67,65 +113,71 @@ struct Latency {
     p50: String,
     /// Its interval, `11 µs – 13 µs`.
     p50_range: Option<String>,
+    /// How much of the p50 is the generator's own wake-up, where that is a part worth naming.
+    wake_up: Option<String>,
     /// The multiple of the baseline's p50.
     times: Option<String>,
     p99: String,
     p99_range: Option<String>,
-    account: Account,
+    counts: Vec<Shown>,
+    flags: Vec<Chip>,
+    p99_flags: Vec<Chip>,
+    failures: Option<String>,
 }
 
-/// The counts beside every figure.
-#[derive(Serialize, Default)]
-pub(super) struct Account {
-    pub(super) lost: String,
-    /// The share of the expected messages, if some were lost.
-    pub(super) lost_share: Option<String>,
-    pub(super) duplicated: String,
-    pub(super) reordered: String,
-    /// Whether what was reordered breaks a promise.
-    pub(super) ordered: bool,
-    pub(super) corrupt: String,
+/// A wake-up is named where it is at least this share of the response.
+const WAKE_UP: f64 = 0.1;
+
+/// What the rows of a table need beside their cases.
+pub(super) struct Context<'a> {
+    pub(super) promises: &'a Promises,
+    pub(super) flags: &'a Flags,
+    /// The number of a case in the page's data.
+    pub(super) number: &'a dyn Fn(&BenchmarkCase) -> Option<usize>,
 }
 
-impl Account {
-    pub(super) fn of(cell: &BenchmarkCase, counts: &Counts) -> Self {
-        let expected = counts.lost.saturating_add(counts.received);
-        Self {
-            lost: number::count(counts.lost),
-            lost_share: (counts.lost > 0).then(|| number::share(counts.lost as f64 / expected as f64)),
-            duplicated: number::count(counts.duplicated),
-            reordered: number::count(counts.reordered),
-            ordered: cell.promises_order(),
-            corrupt: number::count(counts.corrupt),
-        }
-    }
+/// The table being made: which counts are columns is known before its rows are.
+struct Table<'a> {
+    context: &'a Context<'a>,
+    max_counts: Columns,
+    rate_counts: Columns,
+    groups: Vec<Group>,
 }
 
 /// The answer of one pattern, from its comparisons at maximum load and at a rate;
 /// `None` if there is none.
-pub(super) fn answer(comparisons: &[&Comparison<'_>]) -> Option<Answer> {
+pub(super) fn answer(comparisons: &[&Comparison<'_>], context: &Context<'_>) -> Option<Answer> {
     let loads = |max: bool| {
         let kind = if max { LoadKind::Max } else { LoadKind::Rate };
         comparisons.iter().filter(move |comparison| comparison.kind() == kind)
     };
-    let mut groups: Vec<Group> = Vec::new();
+    let max_cells: Vec<Accounted<'_>> =
+        loads(true).flat_map(|comparison| &comparison.cells).filter_map(|cell| accounted(cell)).collect();
+    let rate_cells: Vec<Accounted<'_>> =
+        loads(false).flat_map(|comparison| &comparison.cells).filter_map(|cell| accounted(cell)).collect();
+    let all: Vec<Accounted<'_>> = max_cells.iter().chain(&rate_cells).copied().collect();
+    let mut table = Table {
+        context,
+        max_counts: Columns::of(&max_cells),
+        rate_counts: Columns::of(&rate_cells),
+        groups: Vec::new(),
+    };
     for comparison in loads(true) {
         for (guarantee, cells) in comparison.by_guarantee() {
             for cell in cells {
-                push(&mut groups, guarantee, row(cell, Some(speed(comparison, cell)), None));
+                let speed = table.speed(comparison, cell);
+                table.push(guarantee, cell, Some(speed), None);
             }
         }
     }
     for comparison in loads(false) {
         for (guarantee, cells) in comparison.by_guarantee() {
             for cell in cells {
-                place_rate(&mut groups, guarantee, comparison, cell);
+                table.place_rate(guarantee, comparison, cell);
             }
         }
     }
-    for row in groups.iter_mut().flat_map(|group| &mut group.rows) {
-        row.flags = flags(row);
-    }
+    let Table { max_counts, rate_counts, groups, .. } = table;
     if groups.is_empty() {
         return None;
     }
@@ -133,12 +185,22 @@ pub(super) fn answer(comparisons: &[&Comparison<'_>]) -> Option<Answer> {
     let mut settings: Vec<String> = shown.map(|comparison| comparison.setting()).collect();
     settings.dedup();
     let rates: Vec<String> = loads(false).map(|comparison| comparison.load_text()).collect();
+    let rows = || groups.iter().flat_map(|group| &group.rows);
     Some(Answer {
-        groups,
         has_max: loads(true).next().is_some(),
         has_rate: loads(false).next().is_some(),
         setting: (settings.len() == 1).then(|| settings.remove(0)),
         rate: (rates.windows(2).all(|pair| pair[0] == pair[1])).then(|| rates.first().cloned()).flatten(),
+        account: super::account::sentence(&all),
+        has_wake_up: rows().any(|row| row.rate.as_ref().is_some_and(|rate| rate.wake_up.is_some())),
+        has_baseline: rows().any(|row| {
+            row.max.as_ref().is_some_and(|max| max.share.is_some())
+                || row.rate.as_ref().is_some_and(|rate| rate.times.is_some())
+        }),
+        has_promise: rows().any(|row| row.promise.is_some()),
+        max_counts,
+        rate_counts,
+        groups,
     })
 }
 
@@ -149,92 +211,100 @@ impl Answer {
     }
 }
 
-fn push(groups: &mut Vec<Group>, guarantee: &str, row: Row) {
-    match groups.iter_mut().find(|group| group.guarantee == guarantee) {
-        Some(group) => group.rows.push(row),
-        None => groups.push(Group { guarantee: guarantee.to_owned(), rows: vec![row] }),
-    }
-}
-
-/// Beside the speed of the same lab and setting, where that has no rate yet.
-fn place_rate(groups: &mut Vec<Group>, guarantee: &str, comparison: &Comparison<'_>, cell: &BenchmarkCase) {
-    let rows =
-        groups.iter_mut().filter(|group| group.guarantee == guarantee).flat_map(|group| &mut group.rows);
-    let mut same = rows.filter(|row| row.lab == cell.lab && row.setting == setting(cell));
-    match same.find(|row| row.rate.is_none()) {
-        Some(row) => {
-            row.rate = Some(latency(comparison, cell));
-            row.raised.extend(all_flags(cell).into_iter().map(|flag| (LoadKind::Rate, flag)));
-            row.failures.extend(failures(cell));
+impl Table<'_> {
+    fn push(&mut self, guarantee: &str, cell: &BenchmarkCase, max: Option<Speed>, rate: Option<Latency>) {
+        let row = Row {
+            lab: cell.lab.clone(),
+            short: short_name(cell).to_owned(),
+            source: cell.source.clone(),
+            colour: palette::class(palette::transport(&cell.transport)),
+            setting: setting(cell),
+            facets: Facets::of(cell, (self.context.number)(cell)),
+            max,
+            rate,
+            overload: cell.overload.clone(),
+            promise: promise::shown(self.context.promises.of(cell)),
+        };
+        match self.groups.iter_mut().find(|group| group.guarantee == guarantee) {
+            Some(group) => group.rows.push(row),
+            None => self.groups.push(Group { guarantee: guarantee.to_owned(), rows: vec![row] }),
         }
-        None => push(groups, guarantee, row(cell, None, Some(latency(comparison, cell)))),
     }
-}
 
-fn flags(row: &Row) -> Vec<String> {
-    let all: BTreeSet<Flag> = row.raised.iter().map(|(_, flag)| *flag).collect();
-    all.into_iter()
-        .map(|flag| {
-            let at = |kind: LoadKind| row.raised.contains(&(kind, flag));
-            match (row.max.is_some() && row.rate.is_some(), at(LoadKind::Max)) {
-                (true, true) if !at(LoadKind::Rate) => format!("max: {}", flag.as_str()),
-                (true, false) => format!("rate: {}", flag.as_str()),
-                _ => flag.as_str().to_owned(),
+    /// Beside the speed of the same lab and setting, where that has no rate yet.
+    fn place_rate(&mut self, guarantee: &str, comparison: &Comparison<'_>, cell: &BenchmarkCase) {
+        let latency = self.latency(comparison, cell);
+        let rows = self
+            .groups
+            .iter_mut()
+            .filter(|group| group.guarantee == guarantee)
+            .flat_map(|group| &mut group.rows);
+        let mut same = rows.filter(|row| row.lab == cell.lab && row.setting == setting(cell));
+        match same.find(|row| row.rate.is_none()) {
+            Some(row) => {
+                row.facets.loads += &format!("{}|", number::load(&cell.load));
+                row.facets.cases.extend((self.context.number)(cell));
+                row.rate = Some(latency);
             }
-        })
-        .collect()
-}
+            None => self.push(guarantee, cell, None, Some(latency)),
+        }
+    }
 
-fn row(cell: &BenchmarkCase, max: Option<Speed>, rate: Option<Latency>) -> Row {
-    Row {
-        lab: cell.lab.clone(),
-        short: short_name(cell).to_owned(),
-        source: cell.source.clone(),
-        colour: palette::class(palette::transport(&cell.transport)),
-        setting: setting(cell),
-        max,
-        rate,
-        overload: cell.overload.clone(),
-        flags: Vec::new(),
-        raised: all_flags(cell).into_iter().map(|flag| (cell.load.kind, flag)).collect(),
-        failures: failures(cell).into_iter().collect(),
+    fn speed(&self, comparison: &Comparison<'_>, cell: &BenchmarkCase) -> Speed {
+        let estimate = cell.summary.as_ref().map(|summary| summary.throughput_per_s).unwrap_or_default();
+        Speed {
+            failed: failure(cell),
+            median: number::rate(estimate.median),
+            range: range(cell, Some(estimate), number::short),
+            share: comparison.run.share(cell).map(|share| {
+                with_interval(share, ratio_to_baseline(comparison.run, cell, cases::throughput))
+            }),
+            cpu: cases::cpu(cell).map_or_else(|| "–".to_owned(), number::time),
+            counts: counts(&self.max_counts, cell),
+            flags: self.context.flags.beside(cell),
+            failures: failures(cell),
+        }
+    }
+
+    fn latency(&self, comparison: &Comparison<'_>, cell: &BenchmarkCase) -> Latency {
+        let summary = cell.summary.as_ref();
+        let response = summary.map(|summary| summary.response_ns).unwrap_or_default();
+        let time = |of: fn(&Summary) -> Option<Estimate>| range(cell, summary.and_then(of), number::time);
+        Latency {
+            failed: failure(cell),
+            load: number::load(&cell.load),
+            p50: percentile(&response, response.p50),
+            p50_range: time(|summary| summary.response_p50_ns),
+            wake_up: wake_up(cell),
+            times: comparison
+                .run
+                .times(cell)
+                .map(|times| with_interval(times, ratio_to_baseline(comparison.run, cell, cases::p50))),
+            p99: percentile(&response, response.p99),
+            p99_range: time(|summary| summary.response_p99_ns),
+            counts: counts(&self.rate_counts, cell),
+            flags: self.context.flags.beside_times(cell),
+            p99_flags: self.context.flags.beside_p99(cell),
+            failures: failures(cell),
+        }
     }
 }
 
-fn speed(comparison: &Comparison<'_>, cell: &BenchmarkCase) -> Speed {
-    let estimate = cell.summary.as_ref().map(|summary| summary.throughput_per_s).unwrap_or_default();
-    Speed {
-        failed: failure(cell),
-        median: number::rate(estimate.median),
-        range: range(cell, Some(estimate), number::short),
-        share: comparison
-            .run
-            .share(cell)
-            .map(|share| with_interval(share, share_of_baseline(comparison, cell))),
-        account: account(cell),
-    }
+/// `25.1 µs, 64 %`: how late the generator itself was at the median, and its share of the response.
+fn wake_up(cell: &BenchmarkCase) -> Option<String> {
+    let summary = cell.summary.as_ref()?;
+    let (lag, response) = (summary.lag_ns.p50? as f64, summary.response_ns.p50? as f64);
+    let share = lag / response;
+    (share >= WAKE_UP && response > 0.0)
+        .then(|| format!("{}, {}", number::time(lag), number::share(share.min(1.0))))
 }
 
-/// The interval of a lab's share of the baseline's throughput, over the trials of both.
-fn share_of_baseline(comparison: &Comparison<'_>, cell: &BenchmarkCase) -> Option<Estimate> {
-    ratio_to_baseline(comparison, cell, |trial| Some(trial.throughput_per_s))
+fn accounted(cell: &BenchmarkCase) -> Option<Accounted<'_>> {
+    Some((cell, &cell.summary.as_ref()?.counts))
 }
 
-/// The interval of its multiple of the baseline's p50.
-fn times_of_baseline(comparison: &Comparison<'_>, cell: &BenchmarkCase) -> Option<Estimate> {
-    ratio_to_baseline(comparison, cell, |trial| trial.response_ns.p50.map(|ns| ns as f64))
-}
-
-fn ratio_to_baseline(
-    comparison: &Comparison<'_>,
-    cell: &BenchmarkCase,
-    figure: fn(&Trial) -> Option<f64>,
-) -> Option<Estimate> {
-    let floor = comparison.run.cells.iter().find(|floor| Some(&floor.id) == cell.floor.as_ref())?;
-    let of = |cell: &BenchmarkCase| -> Vec<f64> {
-        cell.trials.iter().filter(|trial| trial.failed.is_none()).filter_map(figure).collect()
-    };
-    stats::ratio(&of(cell), &of(floor), comparison.run.seed)
+fn counts(columns: &Columns, cell: &BenchmarkCase) -> Vec<Shown> {
+    accounted(cell).map(|(cell, counts)| columns.row(cell, counts)).unwrap_or_default()
 }
 
 /// `0.62 [0.58 – 0.66]`; without brackets where one trial has no interval.
@@ -254,32 +324,10 @@ pub(super) fn range(
     estimate: Option<Estimate>,
     text: fn(f64) -> String,
 ) -> Option<String> {
-    let estimate = estimate.filter(|_| cell.good_trials() > 1)?;
-    Some(format!("{} – {}", text(estimate.low), text(estimate.high)))
-}
-
-fn latency(comparison: &Comparison<'_>, cell: &BenchmarkCase) -> Latency {
-    let summary = cell.summary.as_ref();
-    let response = summary.map(|summary| summary.response_ns).unwrap_or_default();
-    let time = |of: fn(&Summary) -> Option<Estimate>| range(cell, summary.and_then(of), number::time);
-    Latency {
-        failed: failure(cell),
-        load: number::load(&cell.load),
-        p50: percentile(&response, response.p50),
-        p50_range: time(|summary| summary.response_p50_ns),
-        times: comparison
-            .run
-            .times(cell)
-            .map(|times| with_interval(times, times_of_baseline(comparison, cell))),
-        p99: percentile(&response, response.p99),
-        p99_range: time(|summary| summary.response_p99_ns),
-        account: account(cell),
+    match interval(cell, estimate?) {
+        [_, Some(low), Some(high)] => Some(format!("{} – {}", text(low), text(high))),
+        _ => None,
     }
-}
-
-/// The counts over the good trials of a case.
-pub(super) fn account(cell: &BenchmarkCase) -> Account {
-    cell.summary.as_ref().map(|summary| Account::of(cell, &summary.counts)).unwrap_or_default()
 }
 
 /// The reason why a case has no result.
@@ -294,9 +342,7 @@ pub(super) fn failure(cell: &BenchmarkCase) -> Option<String> {
 /// That a figure rests on fewer trials than were made.
 fn failures(cell: &BenchmarkCase) -> Option<String> {
     let failed = cell.trials.iter().filter(|trial| trial.failed.is_some()).count();
-    let load = if cell.load.kind == LoadKind::Max { "max" } else { "rate" };
-    (failed > 0 && cell.summary.is_some())
-        .then(|| format!("{load}: {failed} of {} trials failed", cell.trials.len()))
+    (failed > 0 && cell.summary.is_some()).then(|| format!("{failed} of {} trials failed", cell.trials.len()))
 }
 
 #[cfg(test)]

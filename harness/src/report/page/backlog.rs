@@ -4,13 +4,21 @@ use serde::Serialize;
 
 use super::super::model::{Comparison, backlog, pattern_title, setting, short_name};
 use super::super::{number, palette};
-use super::answer::{Account, account, failure, range};
-use super::cell::{flags, join};
+use super::account::{Accounted, Columns, Shown};
+use super::answer::{Context, Facets, failure, range};
+use super::flag::Chip;
 use crate::results::{BenchmarkCase, LoadKind};
+
+/// All backlogs of a run.
+#[derive(Serialize)]
+pub(super) struct Backlogs {
+    counts: Columns,
+    groups: Vec<Group>,
+}
 
 /// The labs of one pattern and guarantee.
 #[derive(Serialize)]
-pub(super) struct Group {
+struct Group {
     title: String,
     rows: Vec<Row>,
 }
@@ -28,27 +36,34 @@ struct Row {
     drain: String,
     range: Option<String>,
     time: String,
-    account: Account,
-    flags: String,
+    facets: Facets,
+    counts: Vec<Shown>,
+    flags: Vec<Chip>,
 }
 
-/// All backlogs of a run, fastest drained first within a guarantee.
-pub(super) fn backlogs(comparisons: &[Comparison<'_>]) -> Vec<Group> {
+/// Fastest drained first within a guarantee; nothing for a run without backlogs.
+pub(super) fn backlogs(comparisons: &[Comparison<'_>], context: &Context<'_>) -> Option<Backlogs> {
+    let drains = || comparisons.iter().filter(|comparison| comparison.kind() == LoadKind::Drain);
+    let accounted: Vec<Accounted<'_>> = drains()
+        .flat_map(|comparison| &comparison.cells)
+        .filter_map(|cell| Some((*cell, &cell.summary.as_ref()?.counts)))
+        .collect();
+    let counts = Columns::of(&accounted);
     let mut groups: Vec<Group> = Vec::new();
-    for comparison in comparisons.iter().filter(|comparison| comparison.kind() == LoadKind::Drain) {
+    for comparison in drains() {
         for (guarantee, cells) in comparison.by_guarantee() {
             let title = format!("{}, {guarantee}", pattern_title(comparison.pattern));
-            let rows = cells.into_iter().map(row);
+            let rows = cells.into_iter().map(|cell| row(cell, &counts, context));
             match groups.iter_mut().find(|group| group.title == title) {
                 Some(group) => group.rows.extend(rows),
                 None => groups.push(Group { title, rows: rows.collect() }),
             }
         }
     }
-    groups
+    (!groups.is_empty()).then_some(Backlogs { counts, groups })
 }
 
-fn row(cell: &BenchmarkCase) -> Row {
+fn row(cell: &BenchmarkCase, counts: &Columns, context: &Context<'_>) -> Row {
     let speed = cell.summary.as_ref().map(|summary| summary.throughput_per_s).unwrap_or_default();
     let backlog = backlog(cell);
     let said = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
@@ -64,7 +79,8 @@ fn row(cell: &BenchmarkCase) -> Row {
         drain: number::rate(speed.median),
         range: range(cell, Some(speed), number::short),
         time: said(backlog.as_ref().map(|all| number::time(all.drain_s * 1e9))),
-        account: account(cell),
-        flags: join(&flags(cell)),
+        facets: Facets::of(cell, (context.number)(cell)),
+        counts: cell.summary.as_ref().map(|all| counts.row(cell, &all.counts)).unwrap_or_default(),
+        flags: context.flags.beside(cell),
     }
 }

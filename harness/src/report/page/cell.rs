@@ -1,7 +1,7 @@
-//! The percentiles and flags of one case as text.
+//! Percentiles and flags as text.
 
 use super::super::number;
-use crate::results::{BenchmarkCase, Flag, Percentiles};
+use crate::results::{Flag, Percentiles};
 
 /// A percentile, or that it is withheld, or a dash where nothing was recorded.
 pub(super) fn percentile(all: &Percentiles, value: Option<u64>) -> String {
@@ -9,14 +9,6 @@ pub(super) fn percentile(all: &Percentiles, value: Option<u64>) -> String {
         Some(ns) => number::time(ns as f64),
         None if all.count > 0 => "withheld".to_owned(),
         None => "–".to_owned(),
-    }
-}
-
-/// All flags of a case; those of failed trials only if no trial was good.
-pub(super) fn flags(cell: &BenchmarkCase) -> Vec<Flag> {
-    match &cell.summary {
-        Some(summary) => summary.flags.clone(),
-        None => cell.trials.iter().flat_map(|trial| trial.flags.iter().copied()).collect(),
     }
 }
 

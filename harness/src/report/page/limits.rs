@@ -5,8 +5,10 @@ use serde::Serialize;
 use super::super::limits::Limit;
 use super::super::model::{pattern_title, setting, short_name};
 use super::super::{number, palette};
-use super::answer::Account;
+use super::account::{Accounted, Columns, Shown};
+use super::answer::{Context, Facets};
 use super::cell::{join, percentile};
+use super::flag::Chip;
 use crate::results::{Arrivals, Attempt, Capacity, Objective, Purpose, Step, Trial};
 
 /// The answer: a row a lab.
@@ -15,6 +17,7 @@ pub(super) struct Limits {
     /// The objective of the search.
     objective: Option<String>,
     arrivals: String,
+    counts: Columns,
     groups: Vec<Group>,
     has_setting: bool,
     has_knee: bool,
@@ -40,21 +43,26 @@ struct Row {
     /// In the run that confirmed it.
     p50: String,
     p99: String,
-    account: Option<Account>,
+    facets: Facets,
+    /// Nothing where no run confirmed it.
+    counts: Option<Vec<Shown>>,
     knee: String,
-    flags: String,
+    flags: Vec<Chip>,
     note: String,
 }
 
 /// Nothing for a run without searches.
-pub(super) fn limits(limits: &[Limit<'_>]) -> Option<Limits> {
+pub(super) fn limits(limits: &[Limit<'_>], context: &Context<'_>) -> Option<Limits> {
     let first = limits.first()?;
+    let accounted: Vec<Accounted<'_>> =
+        limits.iter().filter_map(|limit| Some((limit.cell, &limit.confirmed()?.counts))).collect();
+    let counts = Columns::of(&accounted);
     let mut groups: Vec<Group> = Vec::new();
     for limit in limits {
         let title = format!("{}, {}", pattern_title(&limit.subject.pattern), limit.cell.guarantee);
         match groups.last_mut().filter(|group| group.title == title) {
-            Some(group) => group.rows.push(row(limit)),
-            None => groups.push(Group { title, rows: vec![row(limit)] }),
+            Some(group) => group.rows.push(row(limit, &counts, context)),
+            None => groups.push(Group { title, rows: vec![row(limit, &counts, context)] }),
         }
     }
     let mut spacings: Vec<&str> = limits.iter().map(|limit| arrivals(limit.arrivals)).collect();
@@ -63,6 +71,7 @@ pub(super) fn limits(limits: &[Limit<'_>]) -> Option<Limits> {
     Some(Limits {
         objective: limits.iter().find_map(|limit| limit.capacity).map(|found| objective(&found.objective)),
         arrivals: spacings.join(" and "),
+        counts,
         groups,
         has_setting: limits
             .iter()
@@ -87,7 +96,7 @@ pub(super) fn arrivals(arrivals: Arrivals) -> &'static str {
     }
 }
 
-fn row(limit: &Limit<'_>) -> Row {
+fn row(limit: &Limit<'_>, counts: &Columns, context: &Context<'_>) -> Row {
     let (cell, capacity) = (limit.cell, limit.capacity);
     let rate = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), number::rate);
     let fail = capacity.and_then(|found| found.lowest_fail_per_s);
@@ -108,9 +117,10 @@ fn row(limit: &Limit<'_>) -> Row {
         fail: rate(fail),
         p50: percentile(&response, response.p50),
         p99: percentile(&response, response.p99),
-        account: summary.map(|summary| Account::of(cell, &summary.counts)),
+        facets: Facets::of_any_load(cell),
+        counts: summary.map(|summary| counts.row(cell, &summary.counts)),
         knee: knee.map_or_else(|| "–".to_owned(), number::share),
-        flags: summary.map(|summary| join(&summary.flags)).unwrap_or_default(),
+        flags: limit.confirming().map(|cell| context.flags.beside(cell)).unwrap_or_default(),
         note: note(capacity),
     }
 }
@@ -148,7 +158,7 @@ struct Tried {
     throughput: String,
     p99: String,
     lag: String,
-    account: Account,
+    counts: Vec<Shown>,
     overslept: String,
 }
 
@@ -169,7 +179,7 @@ struct At {
     p50: String,
     p99: String,
     lag: String,
-    account: Account,
+    counts: Vec<Shown>,
     overslept: String,
     flags: String,
 }
@@ -210,7 +220,7 @@ fn tried(limit: &Limit<'_>, step: &Step, attempt: &Attempt) -> Tried {
         throughput: number::rate(trial.throughput_per_s),
         p99: percentile(&trial.response_ns, trial.response_ns.p99),
         lag: percentile(&trial.lag_ns, trial.lag_ns.p99),
-        account: Account::of(limit.cell, &trial.counts),
+        counts: Columns::every().row(limit.cell, &trial.counts),
         overslept: number::time(trial.noise.oversleep_max_ns as f64),
     }
 }
@@ -229,7 +239,7 @@ fn swept(limit: &Limit<'_>) -> Swept {
             p50: percentile(response, response.p50),
             p99: percentile(response, response.p99),
             lag: percentile(lag, lag.p99),
-            account: Account::of(limit.cell, &summary.counts),
+            counts: Columns::every().row(limit.cell, &summary.counts),
             overslept: number::time(trials.iter().map(overslept).max().unwrap_or_default() as f64),
             flags: join(&summary.flags),
         }

@@ -1,26 +1,35 @@
 //! The content of the report as text for the templates: the same for HTML and Markdown.
 
 mod about;
+mod account;
 mod answer;
 mod backlog;
 mod cell;
 mod fact;
+mod flag;
 mod limits;
+mod promise;
 mod trials;
+mod words;
 
+use std::collections::BTreeMap;
+
+use anyhow::Result;
 use serde::Serialize;
 
+use super::cases::{self, Promises};
 use super::limits::Limit;
 use super::model::{Comparison, pattern_order, pattern_title, setting};
 use super::number;
 use super::plots::{Picture, Section};
-use crate::results::{Flag, LoadKind, Run};
+use crate::results::{BenchmarkCase, LoadKind, Run};
 #[cfg(test)]
 pub(super) use about::command;
 pub(crate) use about::quoted;
-use answer::Answer;
-use cell::{flags as all_flags, percentile};
+use answer::{Answer, Context};
+use cell::percentile;
 use fact::Fact;
+use flag::{Explained, Flags};
 use trials::TrialTable;
 
 /// Everything the templates show.
@@ -33,13 +42,21 @@ pub(super) struct Page {
     /// What brackets hold, or why there are none.
     intervals: &'static str,
     summary: String,
+    /// The answer in words.
+    words: Option<words::Words>,
+    /// What is wrong with most figures, once.
+    banners: Vec<String>,
+    filters: Vec<Filter>,
+    /// Every case with all its figures: what is copied as CSV.
+    #[serde(skip)]
+    pub(super) data: Data,
     /// Few labs: their tables come first, for they fit the screen.
     small: bool,
     /// Everything at a glance.
     overviews: Vec<Figure>,
     limits: Option<limits::Limits>,
     limit_figures: Vec<Figure>,
-    backlogs: Vec<backlog::Group>,
+    backlogs: Option<backlog::Backlogs>,
     backlog_figures: Vec<Figure>,
     axis_figures: Vec<Figure>,
     patterns: Vec<Pattern>,
@@ -52,7 +69,7 @@ pub(super) struct Page {
     plan: Vec<Fact>,
     knobs: Vec<Fact>,
     notes: Vec<Fact>,
-    flags: Vec<FlagText>,
+    flags: Vec<Explained>,
     command: String,
     /// That intervals were widened, by how much and why.
     widening: Option<String>,
@@ -107,11 +124,27 @@ struct Failed {
     reason: String,
 }
 
+/// What rows can be filtered by.
 #[derive(Serialize)]
-struct FlagText {
+struct Filter {
+    /// The attribute of rows: `data-NAME`.
     name: &'static str,
-    meaning: &'static str,
-    raised: bool,
+    title: &'static str,
+    values: Vec<Choice>,
+}
+
+/// A value of a filter.
+#[derive(Serialize)]
+struct Choice {
+    value: String,
+    title: String,
+}
+
+/// The rows that `lab export` writes, as lines of CSV.
+#[derive(Serialize)]
+pub(super) struct Data {
+    head: String,
+    rows: Vec<String>,
 }
 
 /// Sets a run and its pictures as text.
@@ -120,8 +153,19 @@ pub(super) fn page(
     comparisons: &[Comparison<'_>],
     limits: &[Limit<'_>],
     pictures: Vec<Picture>,
-) -> Page {
-    let mut patterns = patterns(comparisons, limits);
+    promises: &Promises,
+) -> Result<Page> {
+    let ids: BTreeMap<&str, usize> = run
+        .cells
+        .iter()
+        .filter(|cell| cell.is_answer())
+        .enumerate()
+        .map(|(at, cell)| (cell.id.as_str(), at))
+        .collect();
+    let number = |cell: &BenchmarkCase| ids.get(cell.id.as_str()).copied();
+    let raised = Flags::of(run);
+    let context = Context { promises, flags: &raised, number: &number };
+    let mut patterns = patterns(comparisons, limits, &context);
     let (mut overviews, mut limit_figures) = (Vec::new(), Vec::new());
     let (mut backlog_figures, mut axis_figures) = (Vec::new(), Vec::new());
     for picture in pictures {
@@ -156,17 +200,21 @@ pub(super) fn page(
     }
     let has = |kind: LoadKind| comparisons.iter().any(|comparison| comparison.kind() == kind);
     let rows: usize = patterns.iter().filter_map(|pattern| pattern.answer.as_ref()).map(Answer::len).sum();
-    Page {
+    Ok(Page {
         name: run.name.clone(),
         created: run.created.clone(),
         unfinished: about::unfinished(run),
         intervals: about::intervals(run),
         summary: about::summary(run),
+        words: words::words(run, comparisons, promises),
+        banners: raised.banners(),
+        filters: filters(comparisons),
+        data: data(run, promises)?,
         small: rows <= SMALL,
         overviews,
-        limits: limits::limits(limits),
+        limits: limits::limits(limits, &context),
         limit_figures,
-        backlogs: backlog::backlogs(comparisons),
+        backlogs: backlog::backlogs(comparisons, &context),
         backlog_figures,
         axis_figures,
         patterns,
@@ -183,12 +231,52 @@ pub(super) fn page(
         plan: about::plan(run),
         knobs: about::knobs(run),
         notes: notes(run),
-        flags: flags(run),
+        flags: Flags::explained(run),
         command: about::command(&run.plan),
         widening: about::widening(run),
         has_max: has(LoadKind::Max),
         has_rate: has(LoadKind::Rate),
-    }
+    })
+}
+
+/// Every row as a line of CSV. A line's text has no line break of its own: `inert` removes them.
+fn data(run: &Run, promises: &Promises) -> Result<Data> {
+    let text = cases::csv(&cases::rows(run, promises))?;
+    let mut lines = text.lines().map(str::to_owned);
+    Ok(Data { head: lines.next().unwrap_or_default(), rows: lines.collect() })
+}
+
+/// What sets the rows apart: a filter with one value filters nothing.
+fn filters(comparisons: &[Comparison<'_>]) -> Vec<Filter> {
+    let cells = || comparisons.iter().flat_map(|comparison| comparison.cells.iter().copied());
+    let all: [(&str, &str, fn(&BenchmarkCase) -> String); 7] = [
+        ("pattern", "Pattern", |cell| cell.pattern.clone()),
+        ("guarantee", "Guarantee", |cell| cell.guarantee.clone()),
+        ("transport", "Transport", |cell| cell.transport.clone()),
+        ("broker", "Broker", |cell| cell.broker.clone().unwrap_or_else(|| "none".to_owned())),
+        ("overload", "Overload", |cell| cell.overload.clone()),
+        ("size", "Size", |cell| number::bytes(cell.size)),
+        ("load", "Load", |cell| number::load(&cell.load)),
+    ];
+    let filter = |(name, title, value): (&'static str, &'static str, fn(&BenchmarkCase) -> String)| {
+        let mut values: Vec<String> = Vec::new();
+        for cell in cells() {
+            let value = value(cell);
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        // Patterns, sizes and loads have an order of their own.
+        if !["pattern", "size", "load"].contains(&name) {
+            values.sort_unstable();
+        }
+        let choice = |value: String| Choice {
+            title: if name == "pattern" { pattern_title(&value).to_owned() } else { value.clone() },
+            value,
+        };
+        (values.len() > 1).then(|| Filter { name, title, values: values.into_iter().map(choice).collect() })
+    };
+    all.into_iter().filter_map(filter).collect()
 }
 
 /// A narrow picture that has no other beside it is set as all others are.
@@ -201,7 +289,7 @@ fn stand_alone(figures: &mut [Figure]) {
 }
 
 /// Every pattern that was measured, with its tables and without its pictures.
-fn patterns(comparisons: &[Comparison<'_>], limits: &[Limit<'_>]) -> Vec<Pattern> {
+fn patterns(comparisons: &[Comparison<'_>], limits: &[Limit<'_>], context: &Context<'_>) -> Vec<Pattern> {
     let mut ids: Vec<&str> = comparisons.iter().map(|comparison| comparison.pattern).collect();
     ids.extend(limits.iter().map(|limit| limit.subject.pattern.as_str()));
     ids.sort_by_key(|id| pattern_order(id));
@@ -212,7 +300,7 @@ fn patterns(comparisons: &[Comparison<'_>], limits: &[Limit<'_>]) -> Vec<Pattern
         Pattern {
             id: id.to_owned(),
             title: pattern_title(id).to_owned(),
-            answer: answer::answer(&own),
+            answer: answer::answer(&own, context),
             figures: Vec::new(),
             trials: own.iter().map(|comparison| trials::table(comparison)).collect(),
             course: limits::course(limits, id),
@@ -273,40 +361,4 @@ fn notes(run: &Run) -> Vec<Fact> {
         }
     }
     notes
-}
-
-fn flags(run: &Run) -> Vec<FlagText> {
-    let meaning = |flag: Flag| match flag {
-        Flag::BrokenPromise => {
-            "Confirmed messages were lost, although the lab promises that none is: the lab, its broker or this program is at fault."
-        }
-        Flag::HarnessCpu => {
-            "At full speed, more than a fifth of the CPU time was the harness's own: the lab can do more than this."
-        }
-        Flag::GeneratorLimited => {
-            "The load generator limited this figure, not the lab: messages were sent late, so the lab can do \
-             at least this."
-        }
-        Flag::Unsteady => {
-            "The two halves of the measurement differ by more than a fifth, so the figure is not steady."
-        }
-        Flag::TooFewSamples => "Fewer than 1 000 samples: the 99th percentile is withheld. Measure longer.",
-        Flag::NegativeLatency => {
-            "By the clock, a message was received before it was sent: do not trust the times."
-        }
-        Flag::NoisyMachine => "During a trial, other programs used the CPU or the hypervisor took it away.",
-    };
-    let all = [
-        Flag::BrokenPromise,
-        Flag::HarnessCpu,
-        Flag::GeneratorLimited,
-        Flag::Unsteady,
-        Flag::TooFewSamples,
-        Flag::NegativeLatency,
-        Flag::NoisyMachine,
-    ];
-    let raised = |flag: Flag| run.cells.iter().any(|cell| all_flags(cell).contains(&flag));
-    all.into_iter()
-        .map(|flag| FlagText { name: flag.as_str(), meaning: meaning(flag), raised: raised(flag) })
-        .collect()
 }

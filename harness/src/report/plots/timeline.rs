@@ -20,7 +20,7 @@ const ROW: f64 = PLOT + 54.0;
 const STRIP: f64 = 44.0;
 const STRIP_GAP: f64 = 14.0;
 /// More points than this in a panel are a smear, and make a large file.
-const MOST_INTERVALS: usize = 120;
+const MOST_INTERVALS: usize = 80;
 
 pub(super) fn draw(data: &ReportData<'_>, comparison: &Comparison<'_>) -> Option<Canvas> {
     let ordered = comparison.by_guarantee().into_iter().flat_map(|(_, cells)| cells);

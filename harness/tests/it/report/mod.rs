@@ -5,6 +5,7 @@
 #[path = "../../../src/report/tests/fixture/mod.rs"]
 pub(crate) mod fixture;
 mod page;
+mod sent;
 
 use std::path::Path;
 
@@ -31,7 +32,15 @@ async fn all(page: &mut Page) -> Result<()> {
     page.fresh().await?;
     narrow_and_dark(page).await.context("it can be narrow and dark")?;
     page.fresh().await?;
-    prints(page).await.context("it prints everything")
+    prints(page).await.context("it prints everything")?;
+    page.fresh().await?;
+    sent::views(page).await.context("a view is its address")?;
+    page.fresh().await?;
+    sent::copies(page, &page.run()?).await.context("tables are copied")?;
+    let folder = tempfile::tempdir()?;
+    sent::hostile(page, &folder.path().join("hostile")).await.context("names stay text")?;
+    sent::all_labs(page, folder.path()).await.context("the report of all labs")?;
+    sent::explains(page).await.context("flags and ratios explain themselves")
 }
 
 /// The labs in the order of their rows, group by group, of the table with this label.

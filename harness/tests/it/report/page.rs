@@ -1,12 +1,13 @@
 //! A report, open in a browser.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use fantoccini::elements::Element;
 use fantoccini::wd::{PrintConfigurationBuilder, PrintOrientation};
 use fantoccini::{Client, Locator};
+use harness::results::{ResultSet, Run};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -19,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 pub(super) struct Page {
     pub(super) client: Client,
     url: String,
+    folder: PathBuf,
 }
 
 /// Opens the report of the result_set that has everything, and closes it after the test.
@@ -27,7 +29,7 @@ pub(super) fn with(test: impl AsyncFnOnce(&mut Page) -> Result<()>) -> Result<()
     let url = super::draw(folder.path())?;
     let driver = Driver::start()?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let mut page = Page { client: driver.browser().await?, url };
+        let mut page = Page { client: driver.browser().await?, url, folder: folder.path().to_owned() };
         let done = test(&mut page).await;
         page.client.close().await?;
         done
@@ -41,6 +43,16 @@ impl Page {
         self.devtools("Emulation.setEmulatedMedia", json!({ "media": "", "features": [] })).await?;
         self.client.goto(&self.url).await?;
         self.complaints().await.map(drop)
+    }
+
+    /// Its address, without any view of it.
+    pub(super) fn address(&self) -> &str {
+        &self.url
+    }
+
+    /// The result set that it was drawn from.
+    pub(super) fn run(&self) -> Result<Run> {
+        Ok(ResultSet::open(&self.folder)?.1)
     }
 
     /// What a script returns.

@@ -1,0 +1,219 @@
+//! Flags beside the figures that they concern. One that most rows carry tells no two of them apart:
+//! it is said once, above all tables.
+
+use serde::Serialize;
+
+use super::super::number;
+use crate::results::{BenchmarkCase, Flag, LoadKind, Run};
+
+/// All flags, gravest first.
+const ALL: [Flag; 7] = [
+    Flag::BrokenPromise,
+    Flag::NegativeLatency,
+    Flag::HarnessCpu,
+    Flag::GeneratorLimited,
+    Flag::Unsteady,
+    Flag::TooFewSamples,
+    Flag::NoisyMachine,
+];
+
+/// A flag beside a figure.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Chip {
+    name: &'static str,
+    about: &'static str,
+    /// Whether it says that something is wrong with the lab.
+    bad: bool,
+}
+
+impl Chip {
+    fn of(flag: Flag) -> Self {
+        Self { name: flag.as_str(), about: about(flag), bad: flag == Flag::BrokenPromise }
+    }
+}
+
+/// A flag with its rule, for the list of all.
+#[derive(Serialize)]
+pub(super) struct Explained {
+    name: &'static str,
+    about: &'static str,
+    rule: &'static str,
+    raised: bool,
+}
+
+/// What a flag means for the reader of a figure.
+const fn about(flag: Flag) -> &'static str {
+    match flag {
+        Flag::BrokenPromise => {
+            "Confirmed messages were lost, although the lab promises that none is: the lab, its broker or this program is at fault."
+        }
+        Flag::HarnessCpu => {
+            "The measuring program itself used much of the CPU time: the lab can do more than this."
+        }
+        Flag::GeneratorLimited => {
+            "The load generator sent late, and not the load that was asked for: this time is more the generator's than the lab's."
+        }
+        Flag::Unsteady => {
+            "The first and the second half of the measured time differ much: the next run may give another figure."
+        }
+        Flag::TooFewSamples => "Too few messages to say what 1 in 100 of them takes. Measure longer.",
+        Flag::NegativeLatency => {
+            "By the clock, a message was received before it was sent: do not trust the times."
+        }
+        Flag::NoisyMachine => "Other programs, or the hypervisor, took CPU time while this was measured.",
+    }
+}
+
+/// When it is raised.
+const fn rule(flag: Flag) -> &'static str {
+    match flag {
+        Flag::BrokenPromise => "confirmed messages lost > 0, for at-least-once and durable",
+        Flag::HarnessCpu => {
+            "at maximum load, more than 20 % of the CPU time of the trial is the harness's own"
+        }
+        Flag::GeneratorLimited => {
+            "at a rate, p99 of lag is more than half of p99 of the response and more than one gap between messages; or the generator cannot offer twice the rate to a transport that does nothing"
+        }
+        Flag::Unsteady => "the two halves differ by more than 20 % of the whole",
+        Flag::TooFewSamples => "fewer than 1 000 samples at a rate",
+        Flag::NegativeLatency => "one such message is enough",
+        Flag::NoisyMachine => {
+            "others used more than 10 % of the CPU time, the hypervisor more than 2 %, or (at a rate) an idle thread overslept by more than 2 ms at p99"
+        }
+    }
+}
+
+/// Which flags are said once for the run, and so not beside each figure.
+pub(super) struct Flags {
+    common: Vec<(Flag, usize)>,
+    cases: usize,
+}
+
+impl Flags {
+    /// A flag is common when more than half of the cases have it.
+    pub(super) fn of(run: &Run) -> Self {
+        let cases: Vec<&BenchmarkCase> =
+            run.cells.iter().filter(|cell| !cell.is_floor() && cell.summary.is_some()).collect();
+        let count = |flag| cases.iter().filter(|cell| raised(cell).contains(&flag)).count();
+        // A broken promise is never one of many.
+        let common = ALL.into_iter().filter(|flag| *flag != Flag::BrokenPromise);
+        let common = common
+            .map(|flag| (flag, count(flag)))
+            .filter(|(_, with)| cases.len() > 2 && with * 2 > cases.len());
+        Self { common: common.collect(), cases: cases.len() }
+    }
+
+    /// What is said once: `noisy-machine, on 118 of 122 cases: …`.
+    pub(super) fn banners(&self) -> Vec<String> {
+        let banner = |(flag, with): &(Flag, usize)| {
+            format!(
+                "{} ({} of {} cases): {}",
+                flag.as_str(),
+                number::count(*with as u64),
+                number::count(self.cases as u64),
+                about(*flag)
+            )
+        };
+        self.common.iter().map(banner).collect()
+    }
+
+    /// Those of a case that stand beside its figures.
+    pub(super) fn beside(&self, cell: &BenchmarkCase) -> Vec<Chip> {
+        self.filtered(cell, |_| true)
+    }
+
+    /// Those that concern its p99 alone.
+    pub(super) fn beside_p99(&self, cell: &BenchmarkCase) -> Vec<Chip> {
+        self.filtered(cell, |flag| flag == Flag::TooFewSamples)
+    }
+
+    /// Those that concern all of its response times.
+    pub(super) fn beside_times(&self, cell: &BenchmarkCase) -> Vec<Chip> {
+        self.filtered(cell, |flag| flag != Flag::TooFewSamples)
+    }
+
+    fn filtered(&self, cell: &BenchmarkCase, wanted: impl Fn(Flag) -> bool) -> Vec<Chip> {
+        let is_common = |flag: &Flag| self.common.iter().any(|(common, _)| common == flag);
+        let flags = raised(cell).into_iter().filter(|flag| !is_common(flag) && wanted(*flag));
+        flags.map(Chip::of).collect()
+    }
+
+    /// Every flag with its rule.
+    pub(super) fn explained(run: &Run) -> Vec<Explained> {
+        let is_raised = |flag| run.cells.iter().any(|cell| raised(cell).contains(&flag));
+        let explained = |flag| Explained {
+            name: Flag::as_str(flag),
+            about: about(flag),
+            rule: rule(flag),
+            raised: is_raised(flag),
+        };
+        ALL.into_iter().map(explained).collect()
+    }
+}
+
+/// All flags of a case; those of failed trials only if no trial was good.
+fn raised(cell: &BenchmarkCase) -> Vec<Flag> {
+    let flags: Vec<Flag> = match &cell.summary {
+        Some(summary) => summary.flags.clone(),
+        None => cell.trials.iter().flat_map(|trial| trial.flags.iter().copied()).collect(),
+    };
+    ALL.into_iter()
+        .filter(|flag| flags.contains(flag) && (*flag != Flag::GeneratorLimited || is_behind(cell)))
+        .collect()
+}
+
+/// Whether the generator was late by more than a gap between messages. Result sets of earlier
+/// versions raised the flag for a wake-up that was long only beside a fast transport.
+fn is_behind(cell: &BenchmarkCase) -> bool {
+    let lag = cell.summary.as_ref().and_then(|summary| summary.lag_ns.p99);
+    match (lag, cell.load.gap_ns()) {
+        (Some(lag), Some(gap)) if cell.load.kind == LoadKind::Rate => lag as f64 > gap,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::tests::build;
+    use super::*;
+
+    fn names(flags: &Flags, cell: &BenchmarkCase) -> Vec<&'static str> {
+        flags.beside(cell).iter().map(|chip| chip.name).collect()
+    }
+
+    #[test]
+    fn a_flag_of_most_cases_is_said_once() {
+        let mut run = build::run();
+        for (at, flags) in [
+            &[Flag::NoisyMachine, Flag::Unsteady][..],
+            &[Flag::NoisyMachine],
+            &[Flag::NoisyMachine, Flag::BrokenPromise],
+            &[Flag::BrokenPromise],
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let mut cell = build::plain("oneway-tcp");
+            cell.id = at.to_string();
+            cell.summary.as_mut().expect("a summary").flags = flags.to_vec();
+            run.cells.push(cell);
+        }
+        let flags = Flags::of(&run);
+        assert_eq!(flags.banners().len(), 1);
+        assert!(flags.banners()[0].starts_with("noisy-machine (3 of 4 cases): "), "{:?}", flags.banners());
+        assert_eq!(names(&flags, &run.cells[0]), ["unsteady"]);
+        assert!(names(&flags, &run.cells[1]).is_empty());
+        assert_eq!(names(&flags, &run.cells[2]), ["broken-promise"]);
+    }
+
+    #[test]
+    fn a_wake_up_of_an_earlier_version_is_no_flag() {
+        let mut cell = build::plain("oneway-tcp");
+        cell.load = crate::results::Load::rate(1_000.0, crate::results::Arrivals::Constant);
+        let summary = cell.summary.as_mut().expect("a summary");
+        (summary.flags, summary.lag_ns.p99) = (vec![Flag::GeneratorLimited], Some(60_000));
+        assert!(raised(&cell).is_empty());
+        cell.summary.as_mut().expect("a summary").lag_ns.p99 = Some(1_000_001);
+        assert_eq!(raised(&cell), [Flag::GeneratorLimited]);
+    }
+}
