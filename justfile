@@ -119,6 +119,18 @@ history *ARGS:
 agree *ARGS:
     @"{{ run }}" agree "$@"
 
+# The cases of result sets as one table: CSV, Markdown, JSON
+export *ARGS:
+    @"{{ run }}" export "$@"
+
+# Two result sets side by side, also of two machines
+diff *ARGS:
+    @"{{ run }}" diff "$@"
+
+# Static pages over all result sets
+site *ARGS:
+    @"{{ run }}" site "$@"
+
 # What six common measuring methods report of one pause
 wrong-views *ARGS:
     @"{{ run }}" wrong-views "$@"

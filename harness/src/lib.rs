@@ -5,7 +5,7 @@
 //! processes they run in ([`process`], [`supervisor`]), one trial ([`trial`]), all trials
 //! of a plan ([`plan`], [`runner`]), brokers ([`broker`]), faults ([`fault`]) and lessons about
 //! failures ([`failure`]), the course ([`course`]), statistics and reports
-//! ([`stats`], [`report`]), comparisons of programs and runs ([`compare`]), and checks of
+//! ([`stats`], [`report`]), comparisons of programs and runs ([`compare`]), pages over all results ([`site`]), and checks of
 //! the harness itself ([`validate`]). [`book`] writes the tables of the documentation.
 
 // Both panic where nobody reads any more; `outln!` and `errln!` do not.
@@ -38,6 +38,7 @@ pub mod report;
 pub mod stats;
 
 pub mod compare;
+pub mod site;
 pub mod validate;
 
 pub mod cli;

@@ -5,15 +5,14 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use labs::topic::glob;
 
-use crate::command::{Usage, usage};
+use crate::command::Usage;
 use crate::compare::history::{self, History};
 use crate::compare::regress::verdict::percent;
+use crate::hint;
 use crate::measure::host;
 use crate::results::{self, Run};
 use crate::roles::Handle;
-use crate::{hint, plan};
 
 /// The random orders are always the same: the same result sets give the same history.
 const SEED: u64 = 1;
@@ -38,16 +37,7 @@ pub(super) struct HistoryArgs {
 }
 
 pub(super) fn main(args: &HistoryArgs, handles: &[Handle]) -> Result<ExitCode> {
-    // A lab that is no longer in the catalog may still have a history: globs match those, too.
-    let chosen = match args.lab.iter().all(|name| name.contains('*')) {
-        true => Vec::new(),
-        false => usage(plan::select(handles, &args.lab))?,
-    };
-    let wanted = |lab: &str| {
-        args.lab.is_empty()
-            || args.lab.iter().any(|want| glob(want, lab))
-            || chosen.iter().any(|handle| handle.entry.name == lab)
-    };
+    let wanted = super::export::chosen(&args.lab, handles)?;
     if let Some(missing) = args.dirs.iter().find(|dir| !dir.is_dir()) {
         bail!(Usage(format!(
             "there is no folder {}; `{}` writes result sets below results/, and `{}` reads those of another \

@@ -18,6 +18,8 @@ mod agree;
 mod bench;
 mod break_lab;
 mod course;
+mod diff;
+mod export;
 mod history;
 mod list;
 mod predict;
@@ -26,6 +28,7 @@ mod regress;
 mod report;
 mod run;
 mod selftest;
+mod site;
 mod summary;
 mod table;
 mod view;
@@ -120,6 +123,12 @@ enum Command {
     WrongViews(Box<wrong_views::WrongViewsArgs>),
     /// Draw plots and reports again from existing result sets
     Report(report::ReportArgs),
+    /// Write the cases of result sets as one table: CSV, Markdown or JSON
+    Export(export::ExportArgs),
+    /// Show two result sets side by side, also of two machines: ratios, or that it cannot tell
+    Diff(diff::DiffArgs),
+    /// Write static pages over all result sets, to be published
+    Site(site::SiteArgs),
     /// Check the harness against a simulated transport with known faults
     Selftest(selftest::SelftestArgs),
     /// Show what is installed, what is missing, and how noisy this machine is
@@ -272,6 +281,9 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::History(args) => history::main(&args, &handles),
         Command::WrongViews(args) => wrong_views::main(&args, &handles),
         Command::Report(args) => report::main(&args),
+        Command::Export(args) => export::main(&args, &handles),
+        Command::Diff(args) => diff::main(&args),
+        Command::Site(args) => site::main(&args),
         Command::Selftest(args) => selftest::main(&args),
         Command::Doctor(args) => {
             let mut choices = args.brokers.choices()?;

@@ -39,6 +39,7 @@ mod resume;
 mod return_address;
 mod scenarios;
 mod selftest;
+mod share;
 mod shell;
 mod status;
 mod story;
@@ -92,6 +93,7 @@ fn main() -> ExitCode {
         preinit::trials(),
         views::trials(),
         agree::trials(),
+        share::trials(),
         crack::trials(),
         dead::trials(),
         predict::trials(),

@@ -257,7 +257,7 @@ fn absent() -> Result<()> {
 }
 
 /// Commands that messages suggested with fixed words, before one module wrote them.
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 24] = [
     "run",
     "play",
     "dead",
@@ -275,6 +275,9 @@ const COMMANDS: [&str; 21] = [
     "selftest",
     "agree",
     "history",
+    "export",
+    "diff",
+    "site",
     "wrong-views",
     "correlation",
     "compare",

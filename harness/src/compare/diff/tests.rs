@@ -1,0 +1,100 @@
+use super::*;
+use crate::report::cases_of_tests as build;
+use crate::results::{Arrivals, Load, Widening};
+
+fn rate() -> Load {
+    Load::rate(1_000.0, Arrivals::Constant)
+}
+
+/// Two runs with one lab, which is so much faster and its p99 so much longer in the second.
+fn pair(change: impl FnOnce(&mut Run, &mut Run)) -> Diff {
+    let [mut a, mut b] = [1.0, 2.0].map(|factor| {
+        let mut run = build::run();
+        run.cells.push(build::measured("oneway-tcp", Load::max(), 1e6 * factor));
+        run.cells.push(build::measured("oneway-tcp", rate(), 200_000.0 * factor));
+        run
+    });
+    change(&mut a, &mut b);
+    diff(&a, &b).expect("they are compared")
+}
+
+#[track_caller]
+fn verdicts(diff: &Diff, expected: &[(Figure, Verdict)]) {
+    let found: Vec<(Figure, Verdict)> = diff.compared.iter().map(|one| (one.figure, one.verdict)).collect();
+    assert_eq!(found, expected);
+}
+
+const ALL_DIFFER: [(Figure, Verdict); 5] = [
+    (Figure::Throughput, Verdict::Better),
+    (Figure::Cpu, Verdict::Better),
+    (Figure::P50, Verdict::Worse),
+    (Figure::P99, Verdict::Worse),
+    (Figure::Cpu, Verdict::Better),
+];
+
+#[test]
+fn more_is_better_for_messages_and_worse_for_times() {
+    let found = pair(|_, _| {});
+    verdicts(&found, &ALL_DIFFER);
+    let ratio = found.compared[0].ratio.expect("an interval");
+    assert!((ratio.median - 2.0).abs() < 0.01 && ratio.low > 1.9 && ratio.high < 2.1, "{ratio:?}");
+    assert!(found.differs.is_empty(), "{:?}", found.differs);
+    // The other way round, everything is the other way round.
+    let back = pair(std::mem::swap);
+    assert!((back.compared[0].ratio.expect("an interval").median - 0.5).abs() < 0.01);
+    assert_eq!((back.count(Verdict::Better), back.count(Verdict::Worse)), (2, 3));
+}
+
+#[test]
+fn it_cannot_tell_where_nothing_can_be_told() {
+    let cannot = |change: fn(&mut Run, &mut Run), why: &str| {
+        let found = pair(change);
+        let one = &found.compared[0];
+        assert_eq!(one.verdict, Verdict::CannotTell, "{one:?}");
+        assert!(one.notes.iter().any(|note| note.contains(why)) == !why.is_empty(), "{one:?}");
+    };
+    cannot(|a, b| b.cells = a.cells.clone(), "");
+    cannot(|_, b| b.cells[0].trials.truncate(1), "one trial");
+    cannot(|_, b| b.cells[0].guarantee = "durable".to_owned(), "promises at-most-once and durable");
+    cannot(
+        |_, b| b.cells[0].summary.as_mut().expect("a summary").flags = vec![Flag::HarnessCpu],
+        "harness-cpu",
+    );
+    // Runs of this machine were seen to differ by more than this.
+    cannot(|a, _| a.widening = Some(Widening { factor: 90.0, ..Widening::default() }), "");
+}
+
+#[test]
+fn the_share_of_the_baseline_takes_the_machine_out() {
+    // The second machine is twice as fast: so are its raw sockets.
+    let found = pair(|a, b| {
+        for (run, factor) in [(a, 1.0), (b, 2.0)] {
+            let mut baseline = build::measured("floor-tcp", Load::max(), 4e6 * factor);
+            baseline.pattern = crate::results::FLOOR.to_owned();
+            run.cells[0].floor = Some(baseline.id.clone());
+            run.cells.push(baseline);
+            run.host.name = format!("host-{factor}");
+        }
+    });
+    let one = &found.compared[0];
+    assert_eq!((one.verdict, one.baseline_verdict), (Verdict::Better, Some(Verdict::CannotTell)));
+    assert!((one.of_baseline.expect("an interval").median - 1.0).abs() < 0.01);
+    assert_eq!(found.differs, ["machine: host-1, 2 × CPU and host-2, 2 × CPU"]);
+    assert_eq!(found.compared.len(), 5, "a baseline is no case of its own");
+}
+
+#[test]
+fn what_only_one_has_is_named_and_settings_that_differ_are_said() {
+    let found = pair(|a, b| {
+        a.cells.remove(0);
+        b.cells[1].knobs.insert("batch".to_owned(), 64);
+        b.plan.window = Some(7);
+    });
+    assert_eq!(found.only, [vec![], vec!["oneway-tcp, 64\u{202f}B, 1 → 1, max".to_owned()]]);
+    assert_eq!(found.differs, ["plan, window: null and 7"]);
+    assert_eq!(found.compared[0].notes, ["batch is not set and 64"]);
+    let text = markdown(&found);
+    let bars = |line: &str| line.replace("\\|", "").matches('|').count();
+    assert!(text.lines().filter(|line| line.starts_with('|')).all(|line| bars(line) == 12), "{text}");
+    assert!(text.contains("Only in B: oneway-tcp"), "{text}");
+}
