@@ -51,7 +51,8 @@ fn it_cannot_tell_where_nothing_can_be_told() {
         let found = pair(change);
         let one = &found.compared[0];
         assert_eq!(one.verdict, Verdict::CannotTell, "{one:?}");
-        assert!(one.notes.iter().any(|note| note.contains(why)) == !why.is_empty(), "{one:?}");
+        let explained = one.notes.iter().any(|note| note.contains(why));
+        assert_eq!(explained, !why.is_empty(), "{one:?}");
     };
     cannot(|a, b| b.cells = a.cells.clone(), "");
     cannot(|_, b| b.cells[0].trials.truncate(1), "one trial");

@@ -246,10 +246,13 @@ fn data(run: &Run, promises: &Promises) -> Result<Data> {
     Ok(Data { head: lines.next().unwrap_or_default(), rows: lines.collect() })
 }
 
+/// What a filter is called, in the page and by people, and its value for a case.
+type Facet = (&'static str, &'static str, fn(&BenchmarkCase) -> String);
+
 /// What sets the rows apart: a filter with one value filters nothing.
 fn filters(comparisons: &[Comparison<'_>]) -> Vec<Filter> {
     let cells = || comparisons.iter().flat_map(|comparison| comparison.cells.iter().copied());
-    let all: [(&str, &str, fn(&BenchmarkCase) -> String); 7] = [
+    let all: [Facet; 7] = [
         ("pattern", "Pattern", |cell| cell.pattern.clone()),
         ("guarantee", "Guarantee", |cell| cell.guarantee.clone()),
         ("transport", "Transport", |cell| cell.transport.clone()),
@@ -258,7 +261,7 @@ fn filters(comparisons: &[Comparison<'_>]) -> Vec<Filter> {
         ("size", "Size", |cell| number::bytes(cell.size)),
         ("load", "Load", |cell| number::load(&cell.load)),
     ];
-    let filter = |(name, title, value): (&'static str, &'static str, fn(&BenchmarkCase) -> String)| {
+    let filter = |(name, title, value): Facet| {
         let mut values: Vec<String> = Vec::new();
         for cell in cells() {
             let value = value(cell);
