@@ -150,6 +150,11 @@ impl Entry {
     pub fn in_process(&self) -> bool {
         self.transport == "inproc"
     }
+
+    /// Whether its roles have to be on one host: in one process, or at one file system.
+    pub fn one_host(&self) -> bool {
+        self.in_process() || self.transport == "unix"
+    }
 }
 
 /// The lab's name: pattern, transport, variant.

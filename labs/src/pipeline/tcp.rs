@@ -127,7 +127,7 @@ impl Ventilator {
                 }
                 Err(_) => self.listener.disconnect(worker, "a credit of the wrong length"),
             },
-            FrameEvent::Closed(worker) => drop(self.credits.remove(&worker)),
+            FrameEvent::Closed(worker, _) => drop(self.credits.remove(&worker)),
             FrameEvent::Written => {}
         }
     }

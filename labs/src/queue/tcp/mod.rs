@@ -42,6 +42,8 @@
 mod dead;
 mod log;
 mod outbox;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The producer's side: each message is committed to the log, confirmed, delivered to
 //! a consumer that is connected, and taken out of the log when it is acked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub(super) struct Outbox {
     /// When each consumer last sent something.
     alive: HashMap<ConnectionId, Instant>,
     lease: Option<Duration>,
+    /// Deliveries that may not be written yet: the message, and where its frame ends in all that was put.
+    unsent: HashMap<ConnectionId, VecDeque<(u64, u64)>>,
     /// What the next commit takes out of the log, and who is told of it then.
     settled: Settled,
 }
@@ -69,7 +71,8 @@ impl Outbox {
         let mut queue = QueueState::new(log.next, left).with_limit(AttemptLimit::of(place));
         log.failed.iter().for_each(|(id, failed)| queue.has_failed(*id, failed.attempts));
         let listener = FrameListener::new(Bound::tcp(place).await?);
-        Ok(Self { listener, log, queue, alive: HashMap::new(), lease, settled: Settled::default() })
+        let (alive, unsent, settled) = (HashMap::new(), HashMap::new(), Settled::default());
+        Ok(Self { listener, log, queue, alive, lease, unsent, settled })
     }
 
     /// Takes sends until no more can come, then delivers what it can to the consumers
@@ -131,9 +134,12 @@ impl Outbox {
     fn handle(&mut self, event: FrameEvent) {
         let (consumer, bytes) = match event {
             FrameEvent::Frame(consumer, bytes) => (consumer, bytes),
-            FrameEvent::Closed(consumer) => {
+            FrameEvent::Closed(consumer, written) => {
                 self.alive.remove(&consumer);
-                return self.queue.leave(&consumer);
+                // Nobody has failed to handle what was never written.
+                let put = self.unsent.remove(&consumer).unwrap_or_default().into_iter();
+                let unsent: HashSet<u64> = put.filter(|(_, end)| *end > written).map(|(id, _)| id).collect();
+                return self.queue.leave_unsent(&consumer, |id| unsent.contains(&id));
             }
             FrameEvent::Written => return,
         };
@@ -245,8 +251,18 @@ impl Outbox {
     fn deliver(&mut self) -> Result<()> {
         // One that does not read what it was sent gets no more of it.
         while let Some(offer) = self.queue.offer_to(|consumer| !self.listener.is_busy(*consumer)) {
-            let body = self.log.body(offer.id)?;
-            self.put(offer.consumer, &QueueFrame::Message(offer.id, offer.attempt, body));
+            let (to, body) = (offer.consumer, self.log.body(offer.id)?);
+            let frame = QueueFrame::Message(offer.id, offer.attempt, body);
+            if let Err(error) = self.listener.put(to, &[&frame.head(), frame.body()]) {
+                // It never can be put: a failed attempt.
+                self.listener.disconnect(to, error);
+                continue;
+            }
+            let end = self.listener.accepted(to);
+            let written = end.map_or(0, |end| end - self.listener.unwritten(to) as u64);
+            let unsent = self.unsent.entry(to).or_default();
+            while unsent.pop_front_if(|(_, end)| *end <= written).is_some() {}
+            unsent.push_back((offer.id, end.unwrap_or(u64::MAX)));
         }
         Ok(())
     }

@@ -219,13 +219,19 @@ impl MemoryQueue {
         if alive.unwritten.queued() > MAX_UNWRITTEN {
             return self.disconnect(&consumer, "a consumer that does not read");
         }
+        let delivered = match &frame {
+            QueueFrame::Message(id, ..) => Some(*id),
+            _ => None,
+        };
         let mut message = ZmqMessage::from(consumer.clone());
         message.push_back(head);
         if let QueueFrame::Message(_, _, body) | QueueFrame::Dead(PeerLetter { body, .. }) = frame {
             message.push_back(body);
         }
         if self.socket.send(message).await.is_err() {
-            self.forget(&consumer);
+            self.alive.remove(&consumer);
+            // Nobody has failed to handle what the socket did not take.
+            self.queue.leave_unsent(&consumer, |id| Some(id) == delivered);
         }
     }
 

@@ -161,6 +161,11 @@ impl FrameConnection {
         self.input.len()
     }
 
+    /// Bytes accepted so far.
+    pub(super) fn accepted(&self) -> u64 {
+        self.written + self.output.len() as u64
+    }
+
     /// Bytes that the kernel has taken so far.
     pub(super) fn written(&self) -> u64 {
         self.written

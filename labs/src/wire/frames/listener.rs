@@ -29,8 +29,9 @@ const BUSY: usize = 64 << 10;
 pub enum FrameEvent {
     /// A frame came over a connection.
     Frame(ConnectionId, Bytes),
-    /// A connection has ended: the peer closed it, it broke, or we closed it.
-    Closed(ConnectionId),
+    /// A connection has ended: the peer closed it, it broke, or we closed it. Of all bytes that were
+    /// put, the kernel has taken so many.
+    Closed(ConnectionId, u64),
     /// A connection that was busy can take more.
     Written,
 }
@@ -44,7 +45,7 @@ pub struct FrameListener {
     /// A frame came from somebody.
     heard: bool,
     /// What has ended since [`FrameListener::event`] last said so.
-    closed: VecDeque<ConnectionId>,
+    closed: VecDeque<(ConnectionId, u64)>,
     /// A busy connection can take more since.
     written: bool,
     /// Bytes that are not written, over all connections, after the last attempt.
@@ -132,8 +133,8 @@ impl FrameListener {
     pub async fn event(&mut self) -> FrameEvent {
         poll_fn(|cx| {
             loop {
-                if let Some(id) = self.closed.pop_front() {
-                    return Poll::Ready(FrameEvent::Closed(id));
+                if let Some((id, written)) = self.closed.pop_front() {
+                    return Poll::Ready(FrameEvent::Closed(id, written));
                 }
                 if std::mem::take(&mut self.written) {
                     return Poll::Ready(FrameEvent::Written);
@@ -150,9 +151,9 @@ impl FrameListener {
 
     /// Closes the connection of a peer that has broken the protocol, and counts it.
     pub fn disconnect(&mut self, id: ConnectionId, why: impl Display) {
-        if self.connections.remove(id).is_some() {
+        if let Some(peer) = self.connections.remove(id) {
             self.bound.place().peer_disconnected(why);
-            self.closed.push_back(id);
+            self.closed.push_back((id, peer.connection.written()));
         }
     }
 
@@ -167,6 +168,11 @@ impl FrameListener {
             Some(peer) => peer.connection.put(parts).map(|()| true),
             None => Ok(false),
         }
+    }
+
+    /// Bytes accepted for a connection so far, written or not; `None` if it has ended.
+    pub fn accepted(&self, id: ConnectionId) -> Option<u64> {
+        self.connections.get(id).map(|peer| peer.connection.accepted())
     }
 
     /// Bytes accepted for a connection and not yet written.
@@ -308,8 +314,8 @@ impl FrameListener {
         match error {
             Some(error) => self.disconnect(id, error),
             None => {
-                self.connections.remove(id);
-                self.closed.push_back(id);
+                let gone = self.connections.remove(id);
+                self.closed.extend(gone.map(|peer| (id, peer.connection.written())));
             }
         }
     }

@@ -124,9 +124,18 @@ impl<C: Clone + Ord> QueueState<C> {
 
     /// A consumer has gone: what it holds comes back.
     pub fn leave(&mut self, consumer: &C) {
+        self.leave_unsent(consumer, |_| false);
+    }
+
+    /// As [`QueueState::leave`]; what `is_unsent` never left the producer, so that no attempt has failed.
+    pub fn leave_unsent(&mut self, consumer: &C, is_unsent: impl Fn(u64) -> bool) {
         for id in self.consumers.remove(consumer).into_iter().flat_map(|holding| holding.ids) {
-            if let Some((_, attempt)) = self.held.remove(&id) {
-                self.failed(id, attempt, UNSETTLED);
+            match self.held.remove(&id) {
+                Some((_, attempt)) if is_unsent(id) => {
+                    self.again.insert(id, attempt - 1);
+                }
+                Some((_, attempt)) => self.failed(id, attempt, UNSETTLED),
+                None => {}
             }
         }
     }
