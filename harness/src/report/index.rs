@@ -162,7 +162,7 @@ fn headlines(comparison: &Comparison<'_>) -> Vec<String> {
             let good: Vec<_> = cells.iter().filter_map(|cell| cell.summary.as_ref()).collect();
             let speeds = || good.iter().map(|summary| summary.throughput_per_s.median);
             let (least, most) = (speeds().fold(f64::MAX, f64::min), speeds().fold(0.0, f64::max));
-            let lost: u64 = good.iter().map(|summary| summary.counts.lost).sum();
+            let lost = number::total(good.iter().map(|summary| summary.counts.lost));
             let range = match good.len() {
                 0 => return None,
                 1 => number::short(most),

@@ -18,6 +18,11 @@ pub(crate) fn count(value: u64) -> String {
     text
 }
 
+/// The sum of counts, which may come from anybody's file: it stops at the largest number.
+pub(crate) fn total(counts: impl IntoIterator<Item = u64>) -> u64 {
+    counts.into_iter().fold(0, u64::saturating_add)
+}
+
 /// `1 lab`, `61 labs`.
 pub(crate) fn plural(value: usize, one: &str, many: &str) -> String {
     format!("{} {}", count(value as u64), if value == 1 { one } else { many })

@@ -72,6 +72,10 @@ pub fn decode(text: &str) -> Result<Histogram<u64>> {
     );
     let packed = STANDARD.decode(text).context("a histogram is not valid base64")?;
     let plain = unpack(&packed).context("a histogram is damaged")?;
+    // So many zeros that their number has no opposite: the crate would panic. Nine such bytes in a
+    // row are this number, and nothing that a histogram of counts holds.
+    let endless = plain[HEAD.min(plain.len())..].windows(9).any(|bytes| bytes == [0xff; 9]);
+    ensure!(!endless, "a histogram is damaged: it has a count that cannot be");
     Deserializer::new()
         .deserialize(&mut plain.as_slice())
         .map_err(|error| anyhow::anyhow!("a histogram is damaged: {error:?}"))

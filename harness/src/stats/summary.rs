@@ -50,7 +50,9 @@ pub fn summarize(cell: &BenchmarkCase, raws: &[Raw], seed: u64) -> Result<Option
     let confirm_ns = percentiles(&merged(|raw| &raw.confirm)?);
     let pacer_ns = percentiles(&merged(|raw| &raw.pacer)?);
     let mut flags: BTreeSet<Flag> = trials().flat_map(|trial| trial.flags.iter().copied()).collect();
-    if cell.load.kind == LoadKind::Rate && response_ns.p99.is_none() {
+    // Times that were withheld for their clocks are not few.
+    let few = response_ns.p99.is_none() && !flags.contains(&Flag::UncertainClock);
+    if cell.load.kind == LoadKind::Rate && few {
         flags.insert(Flag::TooFewSamples);
     }
     let throughputs: Vec<f64> = trials().map(|trial| trial.throughput_per_s).collect();
@@ -88,10 +90,10 @@ fn hops(good: &[(&Trial, &Raw)]) -> Result<Option<Hops<Percentiles>>> {
 
 /// The tasks of each worker, over all trials.
 fn shares<'a>(trials: impl Iterator<Item = &'a Trial>) -> Vec<u64> {
-    let mut sums = Vec::new();
+    let mut sums: Vec<u64> = Vec::new();
     for trial in trials {
         sums.resize(sums.len().max(trial.shares.len()), 0);
-        sums.iter_mut().zip(&trial.shares).for_each(|(sum, share)| *sum += share);
+        sums.iter_mut().zip(&trial.shares).for_each(|(sum, share)| *sum = sum.saturating_add(*share));
     }
     sums
 }
@@ -100,24 +102,24 @@ fn shares<'a>(trials: impl Iterator<Item = &'a Trial>) -> Vec<u64> {
 /// named, so that a new one cannot be forgotten here.
 fn total(a: &Counts, b: &Counts) -> Counts {
     Counts {
-        sent: a.sent + b.sent,
-        received: a.received + b.received,
-        lost: a.lost + b.lost,
-        refused: a.refused + b.refused,
-        unconfirmed_lost: a.unconfirmed_lost + b.unconfirmed_lost,
-        confirmed_lost: a.confirmed_lost + b.confirmed_lost,
-        indeterminate: a.indeterminate + b.indeterminate,
-        duplicated: a.duplicated + b.duplicated,
-        redelivered: a.redelivered + b.redelivered,
-        reordered: a.reordered + b.reordered,
+        sent: a.sent.saturating_add(b.sent),
+        received: a.received.saturating_add(b.received),
+        lost: a.lost.saturating_add(b.lost),
+        refused: a.refused.saturating_add(b.refused),
+        unconfirmed_lost: a.unconfirmed_lost.saturating_add(b.unconfirmed_lost),
+        confirmed_lost: a.confirmed_lost.saturating_add(b.confirmed_lost),
+        indeterminate: a.indeterminate.saturating_add(b.indeterminate),
+        duplicated: a.duplicated.saturating_add(b.duplicated),
+        redelivered: a.redelivered.saturating_add(b.redelivered),
+        reordered: a.reordered.saturating_add(b.reordered),
         reorder_distance: a.reorder_distance.max(b.reorder_distance),
-        corrupt: a.corrupt + b.corrupt,
-        misrouted: a.misrouted + b.misrouted,
-        unaccounted: a.unaccounted + b.unaccounted,
-        peers_disconnected: a.peers_disconnected + b.peers_disconnected,
-        messages_skipped: a.messages_skipped + b.messages_skipped,
-        negative: a.negative + b.negative,
-        window_resets: a.window_resets + b.window_resets,
+        corrupt: a.corrupt.saturating_add(b.corrupt),
+        misrouted: a.misrouted.saturating_add(b.misrouted),
+        unaccounted: a.unaccounted.saturating_add(b.unaccounted),
+        peers_disconnected: a.peers_disconnected.saturating_add(b.peers_disconnected),
+        messages_skipped: a.messages_skipped.saturating_add(b.messages_skipped),
+        negative: a.negative.saturating_add(b.negative),
+        window_resets: a.window_resets.saturating_add(b.window_resets),
     }
 }
 

@@ -51,7 +51,7 @@ fn follows(trial: &Trial, raw: &Raw, load: LoadKind, planned_s: f64) -> Result<(
     let found = match load {
         // A backlog is drained until nothing is left.
         LoadKind::Drain => {
-            let all: u64 = raw.series.iter().map(|interval| interval.received).sum();
+            let all = raw.series.iter().map(|interval| interval.received).fold(0, u64::saturating_add);
             Some((all, all))
         }
         _ => window(raw, seconds),
@@ -59,7 +59,7 @@ fn follows(trial: &Trial, raw: &Raw, load: LoadKind, planned_s: f64) -> Result<(
     // A recording that ends before the measured time says nothing of it.
     let Some((least, most)) = found else { return Ok(()) };
     // What came to a second receiver is in the series, and not in the throughput.
-    let again = trial.counts.duplicated + trial.counts.redelivered;
+    let again = trial.counts.duplicated.saturating_add(trial.counts.redelivered);
     let least = least.saturating_sub(again) as f64 * (1.0 - ROUNDING) - 1.0;
     let most = most as f64 * (1.0 + ROUNDING) + 1.0;
     ensure!(

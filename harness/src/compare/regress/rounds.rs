@@ -268,7 +268,8 @@ impl Child<'_> {
         (program.git, program.rustc) = (run.versions.git.clone(), run.versions.rustc.clone());
         let mut sample = sample(self.lab, self.arm, &run);
         if let (Some(before), Some(after), false, None) = (before, after, peak, &sample.failed) {
-            let received: u64 = trials(&run, LoadKind::Rate).map(|trial| trial.counts.received).sum();
+            let received: u64 =
+                trials(&run, LoadKind::Rate).map(|trial| trial.counts.received).fold(0, u64::saturating_add);
             let used = after.saturating_sub(before) as f64 / received.max(1) as f64;
             sample.measures.insert(Measure::BrokerCpu, used);
         }

@@ -1,6 +1,8 @@
 //! The report's facts: the machine, the versions, the plan, and the command that repeats
 //! the run.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::super::number;
 use super::fact::Fact;
 use super::trials::median_steal;
@@ -151,6 +153,13 @@ pub(super) fn plan(run: &Run) -> Vec<Fact> {
         Fact::new("CPUs", plan.cpus.clone().unwrap_or_else(|| "not pinned".to_owned())),
         Fact::new("Seed", run.seed.to_string()),
     ];
+    for (role, prefix) in &plan.launch {
+        facts.push(Fact::new(format!("{role} started with"), prefix));
+    }
+    if let Some(address) = &plan.listen {
+        facts.push(Fact::new("Listening at", address));
+    }
+    facts.extend(elsewhere(run));
     if let Some(pause) = plan.pause {
         let text = format!("paused {} s into the measured time, for {} s", pause.at_s, pause.for_s);
         facts.push(Fact::new("Broker", text));
@@ -159,6 +168,29 @@ pub(super) fn plan(run: &Run) -> Vec<Fact> {
         facts.push(Fact::new("CPU stolen during trials, median", number::share(steal)));
     }
     facts
+}
+
+/// The hosts on which roles ran that were started elsewhere: who, on what machine, and how well its
+/// clock is known.
+fn elsewhere(run: &Run) -> Vec<Fact> {
+    let mut hosts: BTreeMap<(&str, &str, usize), (BTreeSet<&str>, u64)> = BTreeMap::new();
+    for of in run.cells.iter().flat_map(|cell| &cell.trials).flat_map(|trial| &trial.hosts) {
+        let (roles, bound) = hosts.entry((&of.host, &of.cpu, of.cores)).or_default();
+        roles.insert(&of.role);
+        *bound = (*bound).max(of.clock_bound_ns);
+    }
+    let fact = |((host, cpu, cores), (roles, bound)): ((&str, &str, usize), (BTreeSet<&str>, u64))| {
+        let roles: Vec<&str> = roles.into_iter().collect();
+        Fact::new(
+            format!("Roles on {host}"),
+            format!(
+                "{}; {cores} × {cpu}; its clock is known within {}",
+                roles.join(", "),
+                number::time(bound as f64)
+            ),
+        )
+    };
+    hosts.into_iter().map(fact).collect()
 }
 
 /// The factor by which intervals were widened, and its source; `None` if they were not.
@@ -239,6 +271,15 @@ pub(in crate::report) fn command(plan: &Plan) -> String {
     option("window", &plan.window.map_or_else(|| "none".to_owned(), |window| window.to_string()));
     for (knob, value) in &plan.knobs {
         option("set", &format!("{knob}={value}"));
+    }
+    for (role, prefix) in &plan.launch {
+        option("launch", &format!("{role}={prefix}"));
+    }
+    if let Some(program) = &plan.launch_program {
+        option("launch-program", program);
+    }
+    if let Some(address) = &plan.listen {
+        option("listen", address);
     }
     if let Some(cpus) = &plan.cpus {
         option("cpus", cpus);

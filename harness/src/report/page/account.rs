@@ -91,7 +91,7 @@ pub(super) fn sentence(all: &[Accounted<'_>]) -> String {
     if all.is_empty() {
         return String::new();
     }
-    let count = |kind: &Kind| all.iter().map(|(cell, counts)| kind.amiss(cell, counts)).sum::<u64>();
+    let count = |kind: &Kind| number::total(all.iter().map(|(cell, counts)| kind.amiss(cell, counts)));
     // Where no case promises order, its absence is no news.
     let ordered = all.iter().any(|(cell, _)| cell.promises_order());
     let zeros: Vec<&str> = KINDS
@@ -112,7 +112,7 @@ pub(super) fn sentence(all: &[Accounted<'_>]) -> String {
 pub(super) fn amiss(all: &[Accounted<'_>]) -> Option<String> {
     let sentence = |kind: &Kind| {
         let with = || all.iter().filter(|(cell, counts)| kind.amiss(cell, counts) > 0);
-        let count: u64 = with().map(|(cell, counts)| kind.amiss(cell, counts)).sum();
+        let count = number::total(with().map(|(cell, counts)| kind.amiss(cell, counts)));
         (count > 0).then(|| format!("{} {} ({}).", capital(kind.word), number::count(count), labs(with())))
     };
     let sentences: Vec<String> = KINDS.iter().filter_map(sentence).collect();

@@ -7,9 +7,10 @@ use super::super::number;
 use crate::results::{BenchmarkCase, Flag, LoadKind, Run};
 
 /// All flags, gravest first.
-const ALL: [Flag; 7] = [
+const ALL: [Flag; 8] = [
     Flag::BrokenPromise,
     Flag::NegativeLatency,
+    Flag::UncertainClock,
     Flag::HarnessCpu,
     Flag::GeneratorLimited,
     Flag::Unsteady,
@@ -60,6 +61,9 @@ const fn about(flag: Flag) -> &'static str {
         Flag::NegativeLatency => {
             "By the clock, a message was received before it was sent: do not trust the times."
         }
+        Flag::UncertainClock => {
+            "Sender and receiver ran on hosts whose clocks could not be compared well enough: the times are withheld."
+        }
         Flag::NoisyMachine => "Other programs, or the hypervisor, took CPU time while this was measured.",
     }
 }
@@ -77,6 +81,7 @@ const fn rule(flag: Flag) -> &'static str {
         Flag::Unsteady => "the two halves differ by more than 20 % of the whole",
         Flag::TooFewSamples => "fewer than 1 000 samples at a rate",
         Flag::NegativeLatency => "one such message is enough",
+        Flag::UncertainClock => "the bound of the clocks is more than a tenth of p50",
         Flag::NoisyMachine => {
             "others used more than 10 % of the CPU time, the hypervisor more than 2 %, or (at a rate) an idle thread overslept by more than 2 ms at p99"
         }

@@ -345,7 +345,7 @@ fn failed(run: &Run) -> Vec<Failed> {
                     number::count(sent),
                     number::count(counts.received),
                     number::count(counts.lost),
-                    number::count(counts.unaccounted + counts.indeterminate)
+                    number::count(number::total([counts.unaccounted, counts.indeterminate]))
                 ),
             };
             Some(Failed { what, reason: reason + &account })

@@ -67,7 +67,7 @@ fn medians(cell: &BenchmarkCase) -> Vec<(&'static str, f64)> {
 /// The tasks of the least and the most busy worker, if there are several.
 fn shares(cell: &BenchmarkCase) -> Option<String> {
     let shares = &cell.summary.as_ref()?.shares;
-    let total: u64 = shares.iter().sum();
+    let total = number::total(shares.iter().copied());
     let (least, most) = (shares.iter().min()?, shares.iter().max()?);
     let share = |part: u64| number::share(part as f64 / total as f64);
     (shares.len() > 1 && total > 0).then(|| match (share(*least), share(*most)) {
