@@ -99,7 +99,7 @@ impl Stand {
     fn trial(&mut self, lab: &str, knobs: BTreeMap<String, usize>) -> Result<harness::results::Trial> {
         let handle = plan::lab(&self.handles, lab)?.clone();
         let spec = Spec {
-            placement: Placement { threads: handle.entry.in_process(), cpus: Vec::new() },
+            placement: Placement { threads: handle.entry.in_process(), ..Placement::default() },
             handle,
             size: SIZE,
             load: Load::max(),

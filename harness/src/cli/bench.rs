@@ -70,6 +70,15 @@ pub(super) struct BenchArgs {
     /// Pin the roles to these CPUs, one each in turn, as in `0,2-3`
     #[arg(long, value_name = "LIST")]
     cpus: Option<String>,
+    /// Start a role elsewhere, with these words in front of its own command, as in receiver="ssh host-b"; can be repeated. The same `lab` has to be there
+    #[arg(long, value_name = "ROLE=PREFIX")]
+    launch: Vec<String>,
+    /// The program on the other side, where it is not at the same path as here
+    #[arg(long, value_name = "PATH")]
+    launch_program: Option<String>,
+    /// The address that binding roles listen at, so that other hosts reach them; default: loopback
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
     /// Leave out the baselines (the same bytes over plain sockets)
     #[arg(long)]
     no_floor: bool,
@@ -300,6 +309,16 @@ fn read(args: &BenchArgs) -> Result<Plan> {
         plan.objective = plan::objective(p99_ms)?;
     }
     plan.cpus = args.cpus.clone().or(plan.cpus);
+    for text in &args.launch {
+        let (role, prefix) = text.split_once('=').with_context(|| {
+            format!("`--launch {text}`: give ROLE=\"PREFIX\", as in receiver=\"ssh host-b\"")
+        })?;
+        let twice = args.launch.iter().filter(|other| other.starts_with(&format!("{role}="))).count() > 1;
+        ensure!(!twice, "`--launch {role}` was given twice; a role is started in one way");
+        plan.launch.insert(role.to_owned(), prefix.to_owned());
+    }
+    plan.launch_program = args.launch_program.clone().or(plan.launch_program);
+    plan.listen = args.listen.clone().or(plan.listen);
     plan.floor &= !args.no_floor;
     plan.record |= args.record;
     plan.pause = args.pause_broker.as_deref().map(pause::parse).transpose()?.or(plan.pause);

@@ -144,6 +144,8 @@ enum Command {
     Book,
     #[command(hide = true)]
     Role(RoleArgs),
+    #[command(hide = true)]
+    Agent,
     #[cfg(feature = "apps")]
     #[command(hide = true)]
     ChatPart(chat::PartArgs),
@@ -318,6 +320,11 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             for page in crate::book::write(std::path::Path::new("."))? {
                 outln!("{}", page.display())?;
             }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Agent => {
+            guard::enter()?;
+            crate::supervisor::remote::agent()?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Role(args) => {

@@ -154,7 +154,11 @@ async fn measured(handle: &Handle, mut server: Option<&mut Server>, output: &Out
             window: Some(plan::WINDOW),
             knobs: BTreeMap::new(),
             seed: 1,
-            placement: Placement { threads: handle.entry.in_process(), cpus: Vec::new() },
+            placement: Placement {
+                threads: handle.entry.in_process(),
+                cpus: Vec::new(),
+                ..Placement::default()
+            },
             null_rate: schedule::null_rate(size)?,
             options: trial::TrialOptions::default(),
         };

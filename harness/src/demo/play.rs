@@ -149,7 +149,7 @@ async fn play(played: Played<'_>) -> Result<ExitCode> {
         ..Init::by_hand(&handle.entry.name, kind, args.index, place.clone())
     };
     // A thread: this process is the role, and ends with it.
-    let mut roles = Roles::start(handle, vec![init], Placement { threads: true, cpus: Vec::new() })?;
+    let mut roles = Roles::start(handle, vec![init], Placement { threads: true, ..Placement::default() })?;
     if handle.entry.broker.is_none() && binds.is_empty() {
         let peers: Peers =
             addresses.iter().map(|(part, address)| (part.clone(), vec![address.clone()])).collect();
@@ -270,7 +270,7 @@ async fn converse(roles: &mut Roles, handle: &Handle, kind: Kind, mut others: Ot
                 Heard::Line(FromRole::Failed { error }) => bail!("{error}"),
                 Heard::Left(Some(why)) => bail!("{why}"),
                 Heard::Left(None) => return Ok(ExitCode::SUCCESS),
-                Heard::Line(_) => {}
+                Heard::Line(_) | Heard::Remote(_) => {}
             }
         }
     }

@@ -63,7 +63,7 @@ impl<'e> Run<'e> {
         title: &str,
         set: &[(&str, usize)],
     ) -> Result<Self> {
-        let placement = Placement { threads: handle.entry.in_process(), cpus: Vec::new() };
+        let placement = Placement { threads: handle.entry.in_process(), ..Placement::default() };
         let roles = Roles::start(&handle, Vec::new(), placement)?;
         let address = experiment.server.as_ref().map(|server| server.address().clone());
         // A part sets what a lab has, and leaves the rest.
@@ -262,7 +262,7 @@ impl<'e> Run<'e> {
                 let why = why.as_deref().unwrap_or_default();
                 self.recorder.gone(clock::now(), &name, ReplayWhat::Left, why);
             }
-            Heard::Line(_) => {}
+            Heard::Line(_) | Heard::Remote(_) => {}
         }
         match heard {
             Heard::Line(FromRole::Ready) => self.note(&name, "joined", ""),
@@ -271,7 +271,7 @@ impl<'e> Run<'e> {
             Heard::Left(Some(_)) if self.killed.contains(&number) => self.note(&name, "is gone", ""),
             Heard::Left(Some(why)) => self.note(&name, "is gone", why.lines().next().unwrap_or_default()),
             Heard::Left(None) => self.note(&name, "left", ""),
-            Heard::Line(_) => {}
+            Heard::Line(_) | Heard::Remote(_) => {}
         }
     }
 

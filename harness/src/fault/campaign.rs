@@ -125,7 +125,7 @@ pub async fn make(job: &Job, brokers: &mut Brokers, tell: &mut dyn FnMut(&str)) 
             window: None,
             knobs: job.knobs.clone(),
             seed: job.seed,
-            placement: Placement { threads: entry.in_process(), cpus: Vec::new() },
+            placement: Placement { threads: entry.in_process(), ..Placement::default() },
             null_rate: f64::INFINITY,
             options: TrialOptions { record: true, ..TrialOptions::default() },
         },

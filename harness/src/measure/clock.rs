@@ -2,6 +2,7 @@
 //! one host read the same one, so that times may cross between them.
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use anyhow::{Context, Result};
 use rustix::time::{
@@ -13,9 +14,24 @@ use tokio::io::unix::AsyncFd;
 /// Nanoseconds in a second.
 pub const SECOND: u64 = 1_000_000_000;
 
-/// Now, in ns since the clock's own beginning.
+/// By how much this host's clock is ahead of that of the host that measures, ns.
+static AHEAD: AtomicI64 = AtomicI64::new(0);
+
+/// From now on, [`now`] is the time of a host whose clock this one is ahead of by so much. Set once,
+/// before anything is measured.
+pub fn set_ahead(ns: i64) {
+    AHEAD.store(ns, Ordering::Relaxed);
+}
+
+/// Now, in ns since the beginning of the clock of the host that measures.
 #[inline]
 pub fn now() -> u64 {
+    own().wrapping_sub(AHEAD.load(Ordering::Relaxed).cast_unsigned())
+}
+
+/// Now by this host's own clock, in ns since its beginning.
+#[inline]
+pub fn own() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
     time.tv_sec.unsigned_abs() * SECOND + time.tv_nsec.unsigned_abs()
 }
@@ -54,7 +70,9 @@ impl Pacer {
         if at <= now() {
             return Ok(None);
         }
-        let value = Timespec { tv_sec: (at / SECOND) as i64, tv_nsec: (at % SECOND) as i64 };
+        // The timer knows this host's clock alone.
+        let own = at.wrapping_add(AHEAD.load(Ordering::Relaxed).cast_unsigned());
+        let value = Timespec { tv_sec: (own / SECOND) as i64, tv_nsec: (own % SECOND) as i64 };
         let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
         timerfd_settime(self.timer.get_ref(), TimerfdTimerFlags::ABSTIME, &once)
             .context("cannot set a timer")?;

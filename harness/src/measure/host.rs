@@ -67,6 +67,14 @@ const NETWORK: [&str; 7] = [
     "net.ipv4.tcp_wmem",
 ];
 
+/// The version of this program, and the source revision: `0.1.0 (abc1234)`.
+pub fn version() -> String {
+    match env!("LAB_GIT") {
+        "" => env!("CARGO_PKG_VERSION").to_owned(),
+        revision => format!("{} ({revision})", env!("CARGO_PKG_VERSION")),
+    }
+}
+
 /// What runs, with the versions of the brokers that take part.
 pub fn versions(brokers: BTreeMap<String, String>) -> Versions {
     let crates = env!("LAB_CRATES").split(' ').filter_map(|pair| pair.split_once('='));

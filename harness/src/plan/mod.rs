@@ -20,6 +20,7 @@ use crate::measure::header::HEADER;
 use crate::measure::schedule::check_rate;
 use crate::measure::trace::MOST_ENTRIES;
 use crate::results::{self, Arrivals, Load, LoadKind, MOST_PLAN, Plan};
+use crate::supervisor::Launch;
 use crate::trial::pause;
 use crate::units;
 use value::{Value, Values};
@@ -90,6 +91,9 @@ struct PlanFile {
     cpus: Option<String>,
     record: Option<bool>,
     pause_broker: Option<String>,
+    launch: Option<BTreeMap<String, String>>,
+    launch_program: Option<String>,
+    listen: Option<String>,
 }
 
 fn from_file(path: &Path, base: Plan) -> Result<Plan> {
@@ -141,6 +145,9 @@ fn parse(text: &str, path: &Path, base: Plan) -> Result<Plan> {
         floor: file.floor.unwrap_or(base.floor),
         record: file.record.unwrap_or(base.record),
         pause: file.pause_broker.as_deref().map(pause::parse).transpose().with_context(named)?.or(base.pause),
+        launch: file.launch.unwrap_or(base.launch),
+        launch_program: file.launch_program.or(base.launch_program),
+        listen: file.listen.or(base.listen),
     };
     for (knob, values) in file.knobs.unwrap_or_default() {
         let read = values.read(|value| units::knob(&knob, value)).with_context(named)?;
@@ -235,6 +242,7 @@ pub fn check(plan: &Plan) -> Result<()> {
             other.map(Load::label).unwrap_or_default()
         );
     }
+    launch(plan)?;
     let rates = plan.loads.iter().filter_map(|load| load.rate);
     // Each subscriber keeps its own receipts, and each sender its share of the sends.
     let most = rates.fold(0.0, f64::max) * (plan.warmup_s + plan.seconds);
@@ -244,6 +252,16 @@ pub fn check(plan: &Plan) -> Result<()> {
          --seconds or a lower --load"
     );
     Ok(())
+}
+
+/// Which roles of a plan are started elsewhere, and how.
+///
+/// # Errors
+/// When a role, a prefix or an address is none; it is named.
+pub fn launch(plan: &Plan) -> Result<Launch> {
+    let prefixes: Vec<String> = plan.launch.iter().map(|(role, prefix)| format!("{role}={prefix}")).collect();
+    let prefixes = prefixes.iter().map(String::as_str);
+    Launch::parse(prefixes, plan.launch_program.as_deref(), plan.listen.as_deref())
 }
 
 #[cfg(test)]

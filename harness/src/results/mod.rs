@@ -46,4 +46,4 @@ pub use schema::{SCHEMA, fault_schema, scenario_schema, schema};
 pub use search::{Attempt, Capacity, Objective, Part, Point, Purpose, Step, Subject, Sweep};
 pub use store::{Lock, RUN, ResultSet};
 pub use summary::{Estimate, Flag, Summary};
-pub use trial::{Cost, Counts, Drain, Hops, Interval, Percentiles, Raw, Trial};
+pub use trial::{Cost, Counts, Drain, Hops, Interval, Percentiles, Raw, RoleHost, Trial};

@@ -117,6 +117,15 @@ pub struct Plan {
     /// When the private broker was paused (SIGSTOP) in each trial; null: never.
     #[serde(default)]
     pub pause: Option<Pause>,
+    /// Roles that were started elsewhere: the command in front of each one's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub launch: BTreeMap<String, String>,
+    /// The program on the other side; null: at the same path as here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launch_program: Option<String>,
+    /// The address that binding roles listened at; null: loopback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
 }
 
 impl Plan {

@@ -73,6 +73,8 @@ pub enum Flag {
     Unsteady,
     /// Too few samples for the 99th percentile.
     TooFewSamples,
+    /// Times of two hosts, whose clocks are not known well enough: they are withheld.
+    UncertainClock,
     /// A message was received before it was sent, by the clock.
     NegativeLatency,
     /// Others used the machine, or the hypervisor took it away.
@@ -88,6 +90,7 @@ impl Flag {
             Self::GeneratorLimited => "generator-limited",
             Self::Unsteady => "unsteady",
             Self::TooFewSamples => "too-few-samples",
+            Self::UncertainClock => "uncertain-clock",
             Self::NegativeLatency => "negative-latency",
             Self::NoisyMachine => "noisy-machine",
         }

@@ -71,6 +71,32 @@ pub struct Trial {
     /// When the broker stood still, where that was asked for.
     #[serde(default)]
     pub paused: Option<Paused>,
+    /// The roles that ran elsewhere, each with its host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<RoleHost>,
+    /// How far from the truth times may be that were taken on both sides of a network, ns; null
+    /// where all were taken by one clock. Times are withheld where it exceeds a tenth of their p50.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_bound_ns: Option<u64>,
+}
+
+/// Where a role ran that was started elsewhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+pub struct RoleHost {
+    /// The role: `receiver-0`.
+    pub role: String,
+    /// The host's name, its CPU and how many logical CPUs it has.
+    pub host: String,
+    /// As its kernel names it.
+    pub cpu: String,
+    /// Logical CPUs.
+    pub cores: usize,
+    /// Its clock less that of the host that measured, ns.
+    pub clock_offset_ns: i64,
+    /// How far from the truth that may be, ns: half of the shortest round trip, and the drift over
+    /// the trial.
+    pub clock_bound_ns: u64,
 }
 
 /// A backlog: queued up while no consumer took anything, then drained. The

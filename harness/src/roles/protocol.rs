@@ -135,6 +135,10 @@ pub struct Init {
     /// A role played by hand reports bodies without the spaces at their end.
     #[serde(default)]
     pub brief: bool,
+    /// By how much this host's clock is ahead of the supervisor's, ns: the role's times are the
+    /// supervisor's.
+    #[serde(default)]
+    pub clock_ahead_ns: i64,
     /// The role was killed and is started again: it goes on with the account that it has, and
     /// sends no probes, nor waits for them.
     #[serde(default)]
@@ -158,6 +162,7 @@ impl Init {
             filter: None,
             measure: None,
             brief: false,
+            clock_ahead_ns: 0,
             restarted: false,
         }
     }

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::baseline;
 use super::handle::{Handle, Outbox};
 use super::protocol::{FromRole, ToRole};
+use crate::measure::clock;
 
 /// Runs the role that the first line of stdin asks for; for a process of its own.
 pub fn main(handles: &[Handle]) -> Result<()> {
@@ -26,6 +27,7 @@ pub fn main(handles: &[Handle]) -> Result<()> {
         .find(|handle| handle.entry.name == init.lab)
         .with_context(|| format!("there is no lab `{}`", init.lab))?;
     drop(input);
+    clock::set_ahead(init.clock_ahead_ns);
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
             match serde_json::from_str(&line) {

@@ -21,7 +21,8 @@ use crate::measure::trace;
 use crate::process::guard;
 use crate::results::{BenchmarkCase, LoadKind, Plan, Raw, ResultSet, Run, Trial};
 use crate::roles::Handle;
-use crate::supervisor::Placement;
+use crate::roles::protocol::kinds;
+use crate::supervisor::{Launch, Placement};
 use crate::trial::{self, Spec, TrialOptions};
 use crate::{plan, stats};
 
@@ -36,6 +37,24 @@ pub(super) struct Length {
 pub fn check(plan: &Plan, handles: &[Handle]) -> Result<()> {
     let wanted = plan::select(handles, &plan.labs)?;
     plan::built_in(&wanted.iter().collect::<Vec<_>>())?;
+    let launch = plan::launch(plan)?;
+    if launch.is_remote() || plan.listen.is_some() {
+        let bound = wanted.iter().find(|handle| handle.entry.one_host());
+        let name = bound.map(|handle| &handle.entry.name);
+        ensure!(
+            name.is_none(),
+            "all roles of {} have to be on one host; leave it out, or leave out --launch and --listen",
+            name.map_or("", String::as_str)
+        );
+    }
+    let known = |kind| wanted.iter().any(|handle| kinds(handle.entry.pattern).contains(&kind));
+    let unused = launch.kinds().find(|kind| !known(*kind));
+    ensure!(
+        unused.is_none(),
+        "none of these labs has a {}: `--launch {}` would do nothing",
+        unused.map_or("", |kind| kind.as_str()),
+        unused.map_or("", |kind| kind.as_str())
+    );
     if plan.pause.is_some() {
         let without = wanted.iter().find(|handle| handle.entry.broker.is_none());
         let name = without.map(|handle| &handle.entry.name);
@@ -209,7 +228,12 @@ impl<P: Progress> Work<'_, P> {
             window: plan.window,
             knobs,
             seed: self.random.random(),
-            placement: Placement { threads: handle.entry.in_process(), cpus: self.cpus.clone() },
+            placement: Placement {
+                threads: handle.entry.in_process(),
+                cpus: self.cpus.clone(),
+                // A baseline measures what one host can do.
+                launch: if handle.baseline { Launch::default() } else { plan::launch(plan)? },
+            },
             null_rate: self.null_rate(handle, cell.size),
             options: match cell.part_of {
                 // A search measures the limit without a pause of the broker.

@@ -1,5 +1,6 @@
 //! What the supervisor hears from a role.
 
+use super::remote::Side;
 use crate::roles::protocol::FromRole;
 
 /// A line from a role, or its end.
@@ -7,6 +8,8 @@ use crate::roles::protocol::FromRole;
 pub enum Heard {
     /// It said something.
     Line(FromRole),
+    /// It ran elsewhere; what is known of the other side. Comes before its end.
+    Remote(Box<Side>),
     /// It has ended; `Some`: not as it should, and why.
     Left(Option<String>),
 }

@@ -2,8 +2,10 @@
 //! their reports, and stops them. It does not know what a pattern means.
 
 mod heard;
+pub mod remote;
 mod roles;
 mod start;
 
 pub use heard::Heard;
+pub use remote::{Launch, Side};
 pub use roles::{Placement, Role, Roles};

@@ -9,6 +9,7 @@ use labs::lab::Registry;
 use tokio::sync::mpsc;
 
 use super::heard::Heard;
+use super::remote::{self, Launch, Side};
 use super::start::{spawn, thread};
 use crate::process;
 use crate::roles::protocol::{FromRole, Init, Kind, Report, ToRole};
@@ -21,6 +22,8 @@ pub struct Placement {
     pub threads: bool,
     /// CPUs to pin the roles' processes to, one each in turn; empty: no pinning.
     pub cpus: Vec<usize>,
+    /// Roles that are started elsewhere, and how.
+    pub launch: Launch,
 }
 
 /// One role, as it is supervised.
@@ -47,6 +50,8 @@ pub struct Role {
     pub crashed: Option<String>,
     /// Its report, once it came.
     pub report: Option<Report>,
+    /// Where it ran, if not here; known at its end.
+    pub side: Option<Side>,
     lines: mpsc::UnboundedSender<ToRole>,
     pid: Option<u32>,
 }
@@ -106,6 +111,8 @@ impl Roles {
         let pid = if self.placement.threads {
             thread(handle, init, inbox, number, mouth, Arc::clone(&self.registry))?;
             None
+        } else if self.placement.launch.has(init.kind) {
+            Some(remote::spawn(init, inbox, number, mouth, &self.placement.launch)?)
         } else {
             let cpu = (!self.placement.cpus.is_empty())
                 .then(|| self.placement.cpus[number % self.placement.cpus.len()]);
@@ -123,6 +130,7 @@ impl Roles {
             failed: false,
             crashed: None,
             report: None,
+            side: None,
             lines,
             pid,
         });
@@ -161,6 +169,7 @@ impl Roles {
             Heard::Line(FromRole::Report(report)) => role.report = Some((**report).clone()),
             Heard::Line(FromRole::Failed { .. }) => role.failed = true,
             Heard::Line(_) => {}
+            Heard::Remote(side) => role.side = Some((**side).clone()),
             Heard::Left(why) => (role.left, role.crashed) = (true, why.clone()),
         }
         (number, heard)
@@ -223,7 +232,7 @@ impl Roles {
                             why.unwrap_or_else(|| "without a message".into())
                         )
                     }
-                    Heard::Line(_) => {}
+                    Heard::Line(_) | Heard::Remote(_) => {}
                 }
             }
             Ok(())

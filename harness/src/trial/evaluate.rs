@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
+use labs::catalog::Pattern;
 
 use super::flags::flags;
 use super::pipeline_work::PipelineWork;
@@ -13,9 +14,10 @@ use crate::measure::clock;
 use crate::measure::cost::Usage;
 use crate::measure::recorder::INTERVAL;
 use crate::measure::trace::MessageTrace;
-use crate::results::{Cost, Drain, Interval, LoadKind, Noise, Paused, Raw, Trial};
+use crate::results::{Cost, Drain, Flag, Interval, LoadKind, Noise, Paused, Raw, RoleHost, Trial};
 use crate::roles::protocol::{Kind, Report};
 use crate::stats;
+use crate::supervisor::{Role, Side};
 
 /// All that was seen of a trial.
 pub struct TrialInputs<'a> {
@@ -38,6 +40,8 @@ pub struct TrialInputs<'a> {
     pub failed: Option<String>,
     /// When the broker stood still.
     pub paused: Option<Paused>,
+    /// The roles that ran elsewhere, and what is known of the other side.
+    pub sides: Vec<(&'a Role, &'a Side)>,
     /// Every single message, where that was asked for.
     pub recording: Option<MessageTrace>,
     /// The common start, ns of the clock; `None` where it never came to that.
@@ -56,14 +60,24 @@ pub fn evaluate(spec: &Spec, seen: TrialInputs<'_>, index: usize, position: usiz
         backlog,
         mut failed,
         paused,
+        sides,
         recording,
         start,
     } = seen;
     let Reconciled { counts, again } = account;
     let reports = || reports.iter().copied();
     let merged = |pick: fn(&Report) -> &str| merge(reports().map(|(_, report)| pick(report)));
-    let (response, response_text) = merged(|report| &report.response);
-    let (service, service_text) = merged(|report| &report.service);
+    let (mut response, mut response_text) = merged(|report| &report.response);
+    let (mut service, mut service_text) = merged(|report| &report.service);
+    let clock_bound_ns = clock_bound(spec, &sides);
+    let uncertain = clock_bound_ns.is_some_and(|bound| bound * 10 > response.value_at_quantile(0.5));
+    if uncertain && !response.is_empty() {
+        // Nobody can say how long anything took.
+        response.reset();
+        service.reset();
+        response_text.clear();
+        service_text.clear();
+    }
     let (lag, lag_text) = merged(|report| &report.lag);
     let (pacer, pacer_text) = merged(|report| &report.pacer);
     let (confirm, confirm_text) = merged(|report| &report.confirm);
@@ -142,10 +156,44 @@ pub fn evaluate(spec: &Spec, seen: TrialInputs<'_>, index: usize, position: usiz
         noise,
         flags: Vec::new(),
         paused,
+        hosts: sides.iter().map(|(role, side)| role_host(&role.name, side)).collect(),
+        clock_bound_ns,
     };
     let guarantee = spec.handle.entry.guarantee;
     trial.flags = flags(&trial, &raw, &spec.load, spec.seconds, spec.null_rate, guarantee);
+    if uncertain && spec.load.is_open() {
+        trial.flags.retain(|flag| *flag != Flag::TooFewSamples);
+        trial.flags.push(Flag::UncertainClock);
+        trial.flags.sort_unstable();
+    }
     Outcome { trial, raw, knobs, recording, start }
+}
+
+/// How far from the truth times may be that were taken on two hosts: `None` where one clock took both,
+/// as in request/reply, where a requester times its own replies.
+fn clock_bound(spec: &Spec, sides: &[(&Role, &Side)]) -> Option<u64> {
+    if spec.handle.entry.pattern == Pattern::RequestReply {
+        return None;
+    }
+    let worst = |sends: bool| {
+        let of = sides.iter().filter(|(role, _)| role.kind.sends() == sends);
+        of.map(|(_, side)| side.clock.bound_ns).max()
+    };
+    match (worst(true), worst(false)) {
+        (None, None) => None,
+        (senders, receivers) => Some(senders.unwrap_or(0) + receivers.unwrap_or(0)),
+    }
+}
+
+fn role_host(role: &str, side: &Side) -> RoleHost {
+    RoleHost {
+        role: role.to_owned(),
+        host: side.host.name.clone(),
+        cpu: side.host.cpu.clone(),
+        cores: side.host.cores,
+        clock_offset_ns: side.clock.offset_ns,
+        clock_bound_ns: side.clock.bound_ns,
+    }
 }
 
 fn encode(histogram: &Histogram<u64>) -> String {

@@ -8,7 +8,7 @@ use labs::lab::BrokerAddress;
 use super::role_counts::role_counts;
 use super::spec::Spec;
 use crate::measure::clock;
-use crate::roles::protocol::{Init, Measure};
+use crate::roles::protocol::{Init, Kind, Measure};
 
 /// Those of all roles of a trial: its number, its place and the broker's address, and the folder of
 /// its accounts.
@@ -43,12 +43,19 @@ pub(crate) fn inits(
             name: name.to_owned(),
             address: address.cloned(),
             knobs: spec.knobs.clone(),
-            bind: BTreeMap::new(),
+            bind: bind(spec, kind),
             filter: None,
             measure: Some(measure.clone()),
             brief: false,
+            clock_ahead_ns: 0,
             restarted: false,
         }));
     }
     inits
+}
+
+/// Where a role of this kind binds, if not at a port on loopback.
+fn bind(spec: &Spec, kind: Kind) -> BTreeMap<String, String> {
+    let Some(address) = spec.placement.launch.listen() else { return BTreeMap::new() };
+    kind.binds(true).iter().map(|namespace| ((*namespace).to_owned(), address.clone())).collect()
 }

@@ -31,6 +31,8 @@ use crate::supervisor::{Heard, Roles};
 const JOIN: Duration = Duration::from_secs(30);
 /// From the word to the common start, ns: everyone has heard it by then.
 const COUNTDOWN: u64 = 20_000_000;
+/// Where roles are on other hosts: the word takes a while to get there.
+const FAR_COUNTDOWN: u64 = 500_000_000;
 /// How often accounts are looked at while messages drain.
 const LOOK: Duration = Duration::from_millis(2);
 /// How often the sets of messages are compared while counters say that all have arrived, ns.
@@ -136,6 +138,7 @@ pub async fn run(
         backlog,
         failed,
         paused,
+        sides: roles.all.iter().filter_map(|role| Some((role, role.side.as_ref()?))).collect(),
         recording: spec.options.record.then(|| recording(spec, accounts.path())).transpose()?,
         start,
     };
@@ -167,7 +170,8 @@ impl TrialRun<'_> {
         watch(&Watch { at: -1.0, what: "joining", ..Watch::default() });
         let patience = JOIN;
         until_dead(&mut broker, self.roles.gather(patience)).await?;
-        let start = clock::now() + COUNTDOWN;
+        let far = self.spec.placement.launch.is_remote();
+        let start = clock::now() + if far { FAR_COUNTDOWN } else { COUNTDOWN };
         self.start = Some(start);
         self.roles.tell_all(&ToRole::Go { start });
         let mut from = start + clock::seconds(self.spec.warmup);
@@ -314,7 +318,7 @@ impl TrialRun<'_> {
             Heard::Left(why) => {
                 bail!("{name} crashed: {}", why.unwrap_or_else(|| "it left without a word".into()))
             }
-            Heard::Line(_) => Ok(()),
+            Heard::Line(_) | Heard::Remote(_) => Ok(()),
         }
     }
 }

@@ -70,7 +70,7 @@ async fn look(roles: &mut Roles, spec: &Spec, accounts: &Path) -> Result<()> {
             (number, heard) = roles.hear() => match heard {
                 Heard::Line(FromRole::Failed { error }) => bail!("{}: {error}", roles.all[number].name),
                 Heard::Left(_) => bail!("{} left", roles.all[number].name),
-                Heard::Line(_) => {}
+                Heard::Line(_) | Heard::Remote(_) => {}
             },
             () = tokio::time::sleep(PAUSE) => {}
         }

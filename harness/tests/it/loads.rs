@@ -193,7 +193,7 @@ fn counting() -> Result<()> {
             window: Some(1000),
             knobs: BTreeMap::new(),
             seed: 1,
-            placement: Placement { threads: true, cpus: Vec::new() },
+            placement: Placement { threads: true, ..Placement::default() },
             null_rate: f64::INFINITY,
             options: TrialOptions::default(),
         };

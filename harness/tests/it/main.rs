@@ -33,6 +33,7 @@ mod program;
 mod publish;
 mod recipes;
 mod regress;
+mod remote;
 mod report;
 mod result_sets;
 mod resume;
@@ -94,6 +95,7 @@ fn main() -> ExitCode {
         views::trials(),
         agree::trials(),
         share::trials(),
+        remote::trials(),
         crack::trials(),
         dead::trials(),
         predict::trials(),

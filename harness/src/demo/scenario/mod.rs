@@ -30,7 +30,7 @@ pub(crate) use transcript::OutputOptions;
 pub(crate) async fn run(handle: &Handle, server: Option<&Server>, output: &OutputOptions) -> Result<()> {
     let address = server.map(Server::address);
     let name = format!("lab-run-{:08x}", trial::run_number());
-    let placement = Placement { threads: handle.entry.in_process(), cpus: Vec::new() };
+    let placement = Placement { threads: handle.entry.in_process(), ..Placement::default() };
     let roles = Roles::start(handle, Vec::new(), placement)?;
     // More subscribers than any scenario has: what is not there need not be removed.
     let subscribers = (0..4).map(|index| format!("{}-{index}", Kind::Subscriber)).collect();

@@ -138,7 +138,7 @@ impl Scenario<'_> {
                 Heard::Line(FromRole::Failed { error }) => self.transcript.seen(&name, "failed", &error),
                 Heard::Left(Some(why)) => self.transcript.seen(&name, "is gone", &why),
                 Heard::Left(None) => self.transcript.seen(&name, "left", ""),
-                Heard::Line(_) => {}
+                Heard::Line(_) | Heard::Remote(_) => {}
             }
         }
     }

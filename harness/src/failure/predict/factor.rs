@@ -179,7 +179,7 @@ async fn trial(
         window: Some(plan::WINDOW),
         knobs,
         seed: 1,
-        placement: Placement { threads: handle.entry.in_process(), cpus: Vec::new() },
+        placement: Placement { threads: handle.entry.in_process(), ..Placement::default() },
         null_rate: schedule::null_rate(SIZE)?,
         options: TrialOptions::default(),
         handle,

@@ -10,7 +10,7 @@ use super::limits::MAX_PRODUCERS;
 use super::mapped::Words;
 
 const COUNTERS: usize = 24;
-const WORDS: usize = COUNTERS + MAX_PRODUCERS;
+pub(super) const WORDS: usize = COUNTERS + MAX_PRODUCERS;
 
 /// The numbers of [`Counters`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

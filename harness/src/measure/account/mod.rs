@@ -13,6 +13,7 @@ mod hops;
 mod limits;
 pub(crate) mod mapped;
 mod message_set;
+mod mirror;
 
 use std::path::Path;
 
@@ -22,6 +23,7 @@ pub use counters::{Counter, Counters};
 pub use hops::{Collected, Journey, Times, Worked, journeys};
 pub use limits::{MAX_MESSAGES, MAX_PRODUCERS};
 pub use message_set::{Bitmap, Fate, Set, fate};
+pub use mirror::{Mirror, Page, Which};
 
 use crate::process::guard;
 

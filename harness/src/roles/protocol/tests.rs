@@ -41,6 +41,7 @@ fn fuzz_role_lines() {
         filter: Some("all".to_owned()),
         measure: Some(measure),
         brief: false,
+        clock_ahead_ns: 0,
         restarted: true,
     };
     let text = "hello".into();

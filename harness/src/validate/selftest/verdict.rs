@@ -118,7 +118,7 @@ pub async fn run_trial(check: &Check, seed: u64) -> Result<CheckRun> {
         window: check.window,
         knobs: BTreeMap::from([(transport::KNOB.name.to_owned(), registered.number)]),
         seed,
-        placement: Placement { threads: true, cpus: Vec::new() },
+        placement: Placement { threads: true, ..Placement::default() },
         null_rate: schedule::null_rate(SIZE)?,
         options: TrialOptions::default(),
     };

@@ -64,7 +64,7 @@ fn crowd(handle: &Handle, knobs: BTreeMap<String, usize>, drain: f64) -> Result<
         window: Some(512),
         knobs,
         seed: 1,
-        placement: Placement { threads: handle.entry.in_process(), cpus: Vec::new() },
+        placement: Placement { threads: handle.entry.in_process(), ..Placement::default() },
         null_rate: f64::INFINITY,
         options: TrialOptions::default(),
     };

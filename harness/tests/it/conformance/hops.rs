@@ -58,7 +58,7 @@ async fn followed(handle: &Handle, site: &Site) -> Result<()> {
     });
     let inits: Vec<_> = inits.collect();
     let (name, address) = (inits[0].name.clone(), inits[0].address.clone());
-    let mut roles = Roles::start(handle, inits, Placement { threads, cpus: Vec::new() })?;
+    let mut roles = Roles::start(handle, inits, Placement { threads, ..Placement::default() })?;
     roles.gather(PATIENCE).await?;
     roles.tell_all(&ToRole::Go { start: clock::now() + SECOND / 50 });
     let all = tokio::time::timeout(PATIENCE, all_received(&mut roles, dir)).await;
@@ -99,7 +99,7 @@ async fn all_received(roles: &mut Roles, dir: &std::path::Path) -> Result<u64> {
             (number, heard) = roles.hear() => match heard {
                 Heard::Line(FromRole::Failed { error }) => bail!("{}: {error}", roles.all[number].name),
                 Heard::Left(why) => bail!("{} has left: {why:?}", roles.all[number].name),
-                Heard::Line(_) => {}
+                Heard::Line(_) | Heard::Remote(_) => {}
             },
             () = tokio::time::sleep(Duration::from_millis(2)) => {}
         }

@@ -100,6 +100,7 @@ impl Site {
             filter: None,
             measure: None,
             brief: false,
+            clock_ahead_ns: 0,
             restarted: false,
         }
     }

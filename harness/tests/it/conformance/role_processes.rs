@@ -45,6 +45,7 @@ async fn start() -> Result<Roles> {
         filter: None,
         measure: None,
         brief: false,
+        clock_ahead_ns: 0,
         restarted: false,
     });
     let mut roles = Roles::start(handle, inits.collect(), Placement::default())?;

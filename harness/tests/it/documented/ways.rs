@@ -23,6 +23,7 @@ const PAUSE: Way = Shorter("--load 3500 --seconds 3 --pause 0.5 --runs 2", 0);
 const BUILDS_TWO: &str =
     "it builds two commits with optimisation; tests of `regress` do that in a repository of their own";
 const OF_THE_PROJECT: &str = "it is the usual tests of the project, which continuous integration runs";
+const ELSEWHERE: &str = "it needs another host; the tests `remote` start roles elsewhere on this one";
 const BY_HAND: &str = "it builds optimised benches and measures for minutes, and takes no shorter time";
 
 /// The words that a command has, its recipe first, and how it is run. The first entry counts.
@@ -36,6 +37,9 @@ pub(super) const WAYS: &[(&[&str], Way)] = &[
         &["doctor", "--install"],
         Not("it installs programs; continuous integration does that in a cache of its own"),
     ),
+    (&["bench", "receiver=ssh host-b"], Not(ELSEWHERE)),
+    (&["bench", "consumer=ssh host-b"], Not(ELSEWHERE)),
+    (&["bench", "responder=ip netns exec b"], Not(ELSEWHERE)),
     (&["example"], Not("cargo builds it; the tests `examples` run every program over every lab")),
     // Go on until Ctrl-C.
     (&["chat", "zeromq"], Until("Ctrl-C ends the chat", "")),

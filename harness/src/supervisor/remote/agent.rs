@@ -1,0 +1,114 @@
+//! The agent: on the other side, it starts the role, passes its lines on, and keeps the accounts in
+//! step.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use tokio::io::BufReader;
+use tokio::sync::mpsc;
+
+use super::super::heard::Heard;
+use super::super::start;
+use super::lines;
+use super::protocol::{FromAgent, Identity, ToAgent};
+use crate::measure::account::{self, Mirror, Which};
+use crate::measure::{clock, host};
+use crate::roles::protocol::{FromRole, ToRole};
+
+/// How often counters are sent: a sender in a closed loop waits for them.
+const COUNTERS: Duration = Duration::from_millis(5);
+/// How often everything else is: message sets say what is missing.
+const SETS: u32 = 40; // times COUNTERS
+
+/// Serves the supervisor on stdin and stdout until it, or the role, has ended.
+///
+/// # Errors
+/// When the first line is none, or what the supervisor says is no control line.
+pub fn main() -> Result<()> {
+    crate::roles::runtime(0)?.block_on(serve())
+}
+
+async fn serve() -> Result<()> {
+    let mut input = BufReader::new(tokio::io::stdin());
+    let mut output = tokio::io::stdout();
+    let Some(ToAgent::Hello(asks)) = lines::read(&mut input).await? else {
+        bail!("the first line is no greeting")
+    };
+    let own = Identity::own();
+    lines::write(&mut output, &FromAgent::Hello(own.clone(), Box::new(host::host()))).await?;
+    // The supervisor says what differs; nothing is started here.
+    ensure!(asks == own, "the other side is {}, and this is {}", asks.told(), own.told());
+
+    let (said, mut asked) = mpsc::channel(1_000);
+    tokio::spawn(async move {
+        // Its end, and what is no control line, are the end of the supervisor.
+        while let Ok(Some(line)) = lines::read::<ToAgent>(&mut input).await {
+            if said.send(line).await.is_err() {
+                break;
+            }
+        }
+    });
+    let accounts = account::new_dir()?;
+    let mut mirror = Mirror::new(accounts.path());
+    let (mouth, mut heard) = mpsc::unbounded_channel();
+    let mut role: Option<(String, mpsc::UnboundedSender<ToRole>)> = None;
+    let mut tick = tokio::time::interval(COUNTERS);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ticks = 0;
+    loop {
+        tokio::select! {
+            line = asked.recv() => match line {
+                // The role's process ends with this one.
+                None => return Ok(()),
+                Some(ToAgent::Hello(_)) => bail!("a second greeting"),
+                Some(ToAgent::Ping(number)) => {
+                    lines::write(&mut output, &FromAgent::Pong(number, clock::own())).await?;
+                }
+                Some(ToAgent::Pages(pages)) => mirror.apply(&pages)?,
+                Some(ToAgent::Role(line)) => match (*line, &role) {
+                    (ToRole::Init(mut init), None) => {
+                        if let Some(measure) = &mut init.measure {
+                            measure.accounts = accounts.path().to_owned();
+                        }
+                        let (lines, inbox) = mpsc::unbounded_channel();
+                        role = Some((init.role(), lines));
+                        start::spawn(*init, inbox, 0, mouth.clone(), None).context("cannot start the role")?;
+                    }
+                    (line, Some((_, lines))) => drop(lines.send(line)),
+                    (_, None) => bail!("there is no role yet"),
+                },
+            },
+            said = heard.recv() => match said {
+                Some((_, Heard::Line(line))) => {
+                    // Its account is complete with its report.
+                    if let (FromRole::Report(_) | FromRole::Done { .. }, Some((name, _))) = (&line, &role) {
+                        send(&mut output, mirror.changes(name, Which::All)?).await?;
+                    }
+                    lines::write(&mut output, &FromAgent::Role(Box::new(line))).await?;
+                }
+                Some((_, Heard::Left(why))) => {
+                    if let Some((name, _)) = &role {
+                        send(&mut output, mirror.changes(name, Which::All)?).await?;
+                    }
+                    lines::write(&mut output, &FromAgent::Left(why)).await?;
+                    // The clocks are still compared; the supervisor ends it.
+                    role = None;
+                }
+                Some((_, Heard::Remote(_))) | None => {}
+            },
+            _ = tick.tick(), if role.is_some() => {
+                ticks += 1;
+                let which = if ticks % SETS == 0 { Which::All } else { Which::Counters };
+                let (name, _) = role.as_ref().context("a role")?;
+                send(&mut output, mirror.changes(name, which)?).await?;
+            }
+        }
+    }
+}
+
+async fn send(output: &mut tokio::io::Stdout, changes: Vec<Vec<account::Page>>) -> Result<()> {
+    for pages in changes {
+        lines::write(output, &FromAgent::Pages(pages)).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! Which roles are started elsewhere, and how.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::roles::protocol::Kind;
+
+/// Where roles are started: commands that carry a stream to another host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Launch {
+    /// The words in front of a role's own command.
+    prefixes: BTreeMap<Kind, Vec<String>>,
+    /// The program on the other side.
+    program: Option<String>,
+    /// The address that binding roles listen at; loopback where none was given.
+    listen: Option<IpAddr>,
+}
+
+impl Launch {
+    /// From `ROLE=PREFIX`, each once; the program on the other side, and the address to listen at. A
+    /// prefix is split into words as a shell would do it, and is run without a shell.
+    ///
+    /// # Errors
+    /// When a role does not exist or is given twice, a prefix has no words, or an address is none
+    /// that others can reach; it is named.
+    pub fn parse<'a>(
+        prefixes: impl IntoIterator<Item = &'a str>,
+        program: Option<&str>,
+        listen: Option<&str>,
+    ) -> Result<Self> {
+        let mut launch = Self { program: program.map(str::to_owned), ..Self::default() };
+        for text in prefixes {
+            let (role, prefix) = text.split_once('=').with_context(|| {
+                format!("`--launch {text}`: give ROLE=\"PREFIX\", as in receiver=\"ssh host-b\"")
+            })?;
+            let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == role).with_context(|| {
+                let known: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+                format!("`--launch {text}`: there is no role `{role}`; roles are {}", known.join(", "))
+            })?;
+            let words = shlex::split(prefix)
+                .with_context(|| format!("`--launch {text}`: a quotation mark has no other half"))?;
+            ensure!(!words.is_empty(), "`--launch {text}`: the prefix is empty; leave it out for this host");
+            ensure!(
+                launch.prefixes.insert(kind, words).is_none(),
+                "`--launch {role}` was given twice; a role is started in one way"
+            );
+        }
+        launch.listen = listen.map(parse_listen).transpose()?;
+        Ok(launch)
+    }
+
+    /// The words in front of a role's command, where it is started elsewhere.
+    pub(super) fn prefix(&self, kind: Kind) -> Option<&[String]> {
+        self.prefixes.get(&kind).map(Vec::as_slice)
+    }
+
+    /// The program on the other side; the path of this one where none was named.
+    pub(super) fn program(&self) -> String {
+        self.program.clone().unwrap_or_else(|| crate::process::this_program().display().to_string())
+    }
+
+    /// Whether any role is started elsewhere.
+    pub fn is_remote(&self) -> bool {
+        !self.prefixes.is_empty()
+    }
+
+    /// Whether roles of this kind are.
+    pub fn has(&self, kind: Kind) -> bool {
+        self.prefixes.contains_key(&kind)
+    }
+
+    /// The kinds of roles that are.
+    pub fn kinds(&self) -> impl Iterator<Item = Kind> + '_ {
+        self.prefixes.keys().copied()
+    }
+
+    /// The address that binding roles listen at: `10.0.0.2:0`; `None`: a port on loopback.
+    pub fn listen(&self) -> Option<String> {
+        self.listen.map(|address| match address {
+            IpAddr::V4(address) => format!("{address}:0"),
+            IpAddr::V6(address) => format!("[{address}]:0"),
+        })
+    }
+}
+
+fn parse_listen(text: &str) -> Result<IpAddr> {
+    let address: IpAddr = text.parse().with_context(|| {
+        format!("`--listen {text}` is no IP address; give that of this host's network card, as in 10.0.0.2")
+    })?;
+    if address.is_unspecified() {
+        bail!(
+            "`--listen {text}` stands for every address, and others could not be told where to connect; give \
+             one address"
+        );
+    }
+    Ok(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(prefixes: &[&str], listen: Option<&str>) -> Result<Launch, String> {
+        Launch::parse(prefixes.iter().copied(), None, listen).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn prefixes_are_words_and_no_shell() {
+        let launch = parse(&["receiver=ssh -p 2222 'host b' $HOME;rm"], Some("10.0.0.2")).expect("parsed");
+        let words = launch.prefix(Kind::Receiver).expect("a prefix");
+        assert_eq!(words, ["ssh", "-p", "2222", "host b", "$HOME;rm"]);
+        assert_eq!(launch.prefix(Kind::Sender), None);
+        assert_eq!(launch.listen().as_deref(), Some("10.0.0.2:0"));
+        assert_eq!(parse(&[], Some("fd00::2")).expect("parsed").listen().as_deref(), Some("[fd00::2]:0"));
+        assert!(!parse(&[], None).expect("parsed").is_remote());
+    }
+
+    #[test]
+    fn what_cannot_be_is_named_with_what_can() {
+        for (prefixes, listen, said) in [
+            (&["ssh host-b"][..], None, "give ROLE="),
+            (&["reciever=ssh b"], None, "no role `reciever`"),
+            (&["receiver="], None, "prefix is empty"),
+            (&["receiver=ssh 'b"], None, "no other half"),
+            (&["receiver=ssh b", "receiver=ssh c"], None, "given twice"),
+            (&[], Some("host-b"), "no IP address"),
+            (&[], Some("0.0.0.0"), "every address"),
+        ] {
+            let error = parse(prefixes, listen).expect_err("refused");
+            assert!(error.contains(said), "{error}");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Lines of a bounded length: whoever is on the other side cannot fill the memory of this one.
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+use super::protocol::LONGEST;
+
+/// The next line; `None` at the end. Not cancel-safe.
+pub(super) async fn read<T: DeserializeOwned>(from: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<T>> {
+    let mut line = Vec::new();
+    let read = from.take(LONGEST as u64).read_until(b'\n', &mut line).await?;
+    if read == 0 {
+        return Ok(None);
+    }
+    ensure!(line.len() < LONGEST, "a control line is longer than {LONGEST} bytes");
+    // What a login shell prints before the program starts is shown, cut.
+    let shown = || String::from_utf8_lossy(&line[..line.len().min(200)]).trim().to_owned();
+    serde_json::from_slice(&line).map(Some).with_context(|| format!("not a control line: {}", shown()))
+}
+
+/// Writes a line.
+pub(super) async fn write(to: &mut (impl AsyncWrite + Unpin), line: &impl Serialize) -> Result<()> {
+    let mut text = serde_json::to_vec(line)?;
+    text.push(b'\n');
+    to.write_all(&text).await?;
+    to.flush().await?;
+    Ok(())
+}

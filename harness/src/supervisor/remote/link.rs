@@ -1,0 +1,264 @@
+//! The supervisor's end of a launched role: the launcher's process, its lines, and both accounts.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdin, ChildStdout};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
+
+use super::super::heard::Heard;
+use super::clocks::{self, Comparing, Comparison, ROUND_TRIPS};
+use super::launch::Launch;
+use super::lines;
+use super::protocol::{FromAgent, Identity, ToAgent};
+use crate::measure::account::{Mirror, Which};
+use crate::measure::clock;
+use crate::process;
+use crate::results::Host;
+use crate::roles::protocol::{FromRole, Init, ToRole};
+
+/// How long the program on the other side may take to answer at first: a login over ssh included.
+const GREETING: Duration = Duration::from_secs(20);
+/// A host that says nothing for so long is gone. It is asked every second.
+const SILENCE: Duration = Duration::from_secs(8);
+const ASKED: Duration = Duration::from_secs(1);
+/// How often what others have received is sent to a sender elsewhere: its window waits for it.
+const PROGRESS: Duration = Duration::from_millis(5);
+/// Characters of what the launcher said that are shown.
+const SAID: usize = 600;
+
+/// What is known of the other side.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Side {
+    /// Its machine.
+    pub host: Host,
+    /// Its clock, compared with this one before and after.
+    pub clock: SideClock,
+}
+
+/// The clock of the other side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SideClock {
+    /// Its clock less this one's, ns, before the trial.
+    pub offset_ns: i64,
+    /// How far from the truth times of both sides together may be, ns.
+    pub bound_ns: u64,
+}
+
+/// Starts a role elsewhere: the launcher's process is a child of this one. What it says comes as of
+/// any other role.
+pub(in super::super) fn spawn(
+    init: Init,
+    inbox: mpsc::UnboundedReceiver<ToRole>,
+    number: usize,
+    mouth: mpsc::UnboundedSender<(usize, Heard)>,
+    launch: &Launch,
+) -> Result<u32> {
+    let prefix = launch.prefix(init.kind).context("this role is started here")?;
+    let [program, words @ ..] = prefix else { bail!("the prefix is empty") };
+    let mut command = std::process::Command::new(program);
+    command
+        .args(words)
+        .args([launch.program().as_str(), "agent"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    process::die_with_parent(&mut command);
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let child = tokio::process::Command::from(command).kill_on_drop(true).spawn();
+    let child = child.with_context(|| {
+        format!("cannot start `{program}`, the launcher of {}; is it installed, and on PATH?", init.role())
+    })?;
+    let pid = child.id().context("the launcher ended immediately")?;
+    tokio::spawn(attend(child, Link { init, inbox, number, mouth }));
+    Ok(pid)
+}
+
+struct Link {
+    init: Init,
+    inbox: mpsc::UnboundedReceiver<ToRole>,
+    number: usize,
+    mouth: mpsc::UnboundedSender<(usize, Heard)>,
+}
+
+/// Serves a launcher to its end, and says how it ended.
+async fn attend(mut child: Child, mut link: Link) {
+    let said: Arc<Mutex<String>> = Arc::default();
+    let errors = child.stderr.take().map(|stderr| {
+        let said = Arc::clone(&said);
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(stderr).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+                said.push_str("\n    ");
+                said.push_str(&line);
+                // The last words matter.
+                let extra = said.len().saturating_sub(SAID);
+                let cut = (extra..said.len()).find(|at| said.is_char_boundary(*at)).unwrap_or(0);
+                said.drain(..cut);
+            }
+        })
+    });
+    let served = match (child.stdin.take(), child.stdout.take()) {
+        (Some(input), Some(output)) => serve(input, BufReader::new(output), &mut link).await,
+        _ => Err(anyhow::anyhow!("the launcher has no pipes")),
+    };
+    let why = match served {
+        Ok(why) => why,
+        Err(error) => {
+            let _ = child.start_kill();
+            let status = timeout(ASKED, child.wait()).await;
+            if let Some(errors) = errors {
+                let _ = timeout(ASKED, errors).await;
+            }
+            let said = said.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let ended = match status {
+                Ok(Ok(status)) if !status.success() => format!(" (the launcher ended with {status})"),
+                _ => String::new(),
+            };
+            let said = if said.is_empty() { said } else { format!("; its last output:{said}") };
+            Some(format!("{error:#}{ended}{said}"))
+        }
+    };
+    // The other side ends with its input.
+    drop(child);
+    drop(link.mouth.send((link.number, Heard::Left(why))));
+}
+
+/// The control lines of one role, both ways, until it has left; why, if not as it should.
+async fn serve(
+    mut to: ChildStdin,
+    mut from: BufReader<ChildStdout>,
+    link: &mut Link,
+) -> Result<Option<String>> {
+    let own = Identity::own();
+    lines::write(&mut to, &ToAgent::Hello(own.clone())).await.context("the launcher does not listen")?;
+    let greeting = timeout(GREETING, lines::read::<FromAgent>(&mut from)).await;
+    let greeting = greeting.with_context(|| {
+        format!("the program on the other side did not answer within {} s", GREETING.as_secs())
+    })?;
+    let Some(FromAgent::Hello(there, host)) =
+        greeting.context("the other side is no `lab` of this version")?
+    else {
+        bail!("the launcher ended before the program on the other side had answered");
+    };
+    ensure!(
+        there == own,
+        "the program on the other side is {}, and this one is {}; copy this one there, or name another with \
+         --launch-program",
+        there.told(),
+        own.told()
+    );
+
+    // One task reads: a line that was begun must be read to its end.
+    let (said, mut heard) = mpsc::channel::<Result<FromAgent>>(1_000);
+    let reader = tokio::spawn(async move {
+        loop {
+            let line = lines::read(&mut from).await.transpose();
+            let Some(line) = line else { return };
+            let failed = line.is_err();
+            if said.send(line).await.is_err() || failed {
+                return;
+            }
+        }
+    });
+    let before = compare(&mut to, &mut heard).await?;
+    let mut side =
+        Side { host: *host, clock: SideClock { offset_ns: before.offset, bound_ns: before.bound } };
+    let mut init = link.init.clone();
+    init.clock_ahead_ns = before.offset;
+    let accounts: Option<PathBuf> = init.measure.as_ref().map(|measure| measure.accounts.clone());
+    lines::write(&mut to, &ToAgent::Role(Box::new(ToRole::Init(Box::new(init))))).await?;
+
+    let mut mirror = accounts.as_deref().map(Mirror::new);
+    let waits = link.init.kind.sends() && link.init.measure.as_ref().is_some_and(|all| all.window.is_some());
+    let own_files = format!("{}.", link.init.role());
+    let mut progress = interval(PROGRESS);
+    progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ask = interval(ASKED);
+    let mut last = Instant::now();
+    let left = loop {
+        tokio::select! {
+            line = link.inbox.recv() => match line {
+                Some(line) => lines::write(&mut to, &ToAgent::Role(Box::new(line))).await.context("the control line broke")?,
+                // The supervisor has given the role up.
+                None => break Some("it was given up".to_owned()),
+            },
+            line = heard.recv() => {
+                last = Instant::now();
+                match line.context("the control line broke: the launcher or the other host ended")?? {
+                    FromAgent::Role(line) => drop(link.mouth.send((link.number, Heard::Line(*line)))),
+                    FromAgent::Pages(pages) => match &mut mirror {
+                        Some(mirror) => mirror.apply(&pages).context("an account cannot be copied")?,
+                        None => bail!("it sent an account, and keeps none"),
+                    },
+                    FromAgent::Left(why) => break why,
+                    FromAgent::Pong(..) => {}
+                    FromAgent::Hello(..) => bail!("a second greeting"),
+                }
+            }
+            _ = progress.tick(), if waits => {
+                if let Some(mirror) = &mut mirror {
+                    let others = mirror.changes_of(Which::Counters, |name| !name.starts_with(&own_files))?;
+                    for pages in others {
+                        lines::write(&mut to, &ToAgent::Pages(pages)).await.context("the control line broke")?;
+                    }
+                }
+            }
+            _ = ask.tick() => {
+                ensure!(last.elapsed() < SILENCE, "the other host has not answered for {} s", SILENCE.as_secs());
+                lines::write(&mut to, &ToAgent::Ping(0)).await.context("the control line broke")?;
+            }
+        }
+    };
+    // The clock again, for its drift; a side that has failed may not answer any more.
+    if let Ok(after) = compare(&mut to, &mut heard).await {
+        side.clock.bound_ns = clocks::bound(before, after);
+    }
+    drop(link.mouth.send((link.number, Heard::Remote(Box::new(side)))));
+    reader.abort();
+    Ok(left)
+}
+
+/// Compares the clocks.
+async fn compare(to: &mut ChildStdin, heard: &mut mpsc::Receiver<Result<FromAgent>>) -> Result<Comparison> {
+    let mut comparing = Comparing::default();
+    let deadline = Instant::now() + SILENCE;
+    for number in 1..=ROUND_TRIPS {
+        let asked = clock::now();
+        lines::write(to, &ToAgent::Ping(number)).await.context("the control line broke")?;
+        loop {
+            let line = timeout_at(deadline, heard.recv()).await;
+            let line =
+                line.with_context(|| format!("the other host has not answered for {} s", SILENCE.as_secs()))?;
+            match line.context("the control line broke: the launcher or the other host ended")?? {
+                FromAgent::Pong(answered, theirs) if answered == number => {
+                    comparing.add(asked, theirs, clock::now());
+                    break;
+                }
+                // Of an earlier question.
+                FromAgent::Pong(..) => {}
+                line => bail!("the other side said something else than its time: {}", name(&line)),
+            }
+        }
+    }
+    comparing.best().context("the clocks were not compared")
+}
+
+fn name(line: &FromAgent) -> &'static str {
+    match line {
+        FromAgent::Hello(..) => "a greeting",
+        FromAgent::Pong(..) => "a time",
+        FromAgent::Role(line) => match **line {
+            FromRole::Failed { .. } => "that its role failed",
+            _ => "a line of its role",
+        },
+        FromAgent::Pages(_) => "an account",
+        FromAgent::Left(_) => "that its role left",
+    }
+}
