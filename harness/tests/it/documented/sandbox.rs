@@ -66,7 +66,7 @@ impl Sandbox {
     fn prepare(&mut self, page: &str) -> Result<()> {
         let (root, work) = (super::root(), self.work());
         match page {
-            "docs/history.md" | "docs/performance.md" => {
+            "docs/history.md" | "docs/performance.md" | "docs/share.md" => {
                 copy(&root.join("results"), &work)?;
                 fs::create_dir(self.dir.path().join("archive"))?;
                 copy(&root.join("results/2026-11-24-vm-standard"), &self.dir.path().join("archive"))
