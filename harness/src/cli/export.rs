@@ -91,8 +91,8 @@ fn below(dir: &std::path::Path) -> Result<Vec<PathBuf>> {
         results::find(dir, &[RUN], |_| true).with_context(|| format!("cannot read {}", dir.display()))?;
     if found.is_empty() {
         bail!(Usage(format!(
-            "there is no result set in {} (a folder with {RUN}); runs under faults and scenarios have no \
-             cases, their figures are in faults.json and scenarios.json",
+            "{} has no {RUN}, and no folder in it has one: there is nothing to export; for runs under faults \
+             read faults.json, for scenarios scenarios.json",
             dir.display()
         )));
     }

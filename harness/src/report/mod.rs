@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 pub use index::index;
-pub(crate) use model::{pattern_order, pattern_title};
+pub(crate) use model::{pattern_order, pattern_title, setting};
 pub(crate) use page::quoted;
 
 use crate::results::ResultSet;

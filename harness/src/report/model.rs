@@ -159,7 +159,7 @@ fn throughput(cell: &BenchmarkCase) -> f64 {
 }
 
 /// `64 B, 1 → 1`, and knobs that are axes: `, batch = 16`.
-pub(super) fn setting(cell: &BenchmarkCase) -> String {
+pub(crate) fn setting(cell: &BenchmarkCase) -> String {
     let set = cell.set.iter().map(|(name, value)| format!(", {name} = {value}"));
     let shape = format!("{}, {} → {}", super::number::bytes(cell.size), cell.senders, cell.receivers);
     shape + &set.collect::<String>()

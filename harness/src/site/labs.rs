@@ -111,7 +111,6 @@ fn line(set: &Measured, row: &Row) -> Line {
         [Some(value), Some(low), Some(high)] => format!("{} [{} – {}]", text(value), text(low), text(high)),
         [value, ..] => value.map_or_else(|| "–".to_owned(), text),
     };
-    let shape = format!("{}, {} → {}", number::bytes(row.size_bytes), row.senders, row.receivers);
     let amiss: Vec<String> = [
         ("lost", row.lost),
         ("duplicated", row.duplicated),
@@ -123,7 +122,7 @@ fn line(set: &Measured, row: &Row) -> Line {
     .map(|(name, count)| format!("{name} {}", number::count(*count)))
     .collect();
     Line {
-        setting: if row.settings.is_empty() { shape } else { format!("{shape}, {}", row.settings) },
+        setting: row.setting(),
         load: row.load.clone(),
         machine: machine(&set.run.host),
         date: row.created.chars().take(10).collect(),

@@ -75,7 +75,7 @@ pub fn write(results: &Path, out: &Path, mut progress: impl FnMut(&str)) -> Resu
     }
     anyhow::ensure!(
         !found.listed.is_empty() || !found.left_out.is_empty(),
-        "there is no result set below {}; `{}` makes one",
+        "no folder in {} is a result set; `{}` makes one",
         results.display(),
         crate::hint::command(&["bench"])
     );

@@ -2,15 +2,30 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use super::folder::Folder;
 use super::look::{Look, machine};
-use crate::report::{self, cases, number, render, scenario, scorecard};
+use crate::compare::reproducibility::verify;
+use crate::report::cases::{self, Promises};
+use crate::report::{self, number, render, scenario, scorecard};
 use crate::results::{
-    FAULTS, FaultSet, MOST_RECORD, Outcome, RUN, Run, SCENARIOS, ScenarioSet, Verdict, read_text, write_file,
+    FAULTS, FaultSet, MOST_RECORD, Outcome, RUN, ResultSet, Run, SCENARIOS, ScenarioSet, Verdict, read_text,
+    write_file,
 };
+
+/// A page could not be written: the disk is full, or the folder has gone.
+#[derive(Debug)]
+struct Unwritten;
+
+impl std::fmt::Display for Unwritten {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the pages cannot be written")
+    }
+}
+
+impl std::error::Error for Unwritten {}
 
 /// All result sets that were found.
 #[derive(Default)]
@@ -73,21 +88,23 @@ impl Found {
         ];
         let place = Place { dir, below, name: &name, folder, look };
         for (file, add) in kinds {
-            if dir.join(file).is_file()
-                && let Err(error) = add(self, &place)
-            {
-                // A full disk concerns everything that is written.
-                if error.chain().any(|cause| cause.is::<std::io::Error>()) && !dir.join(file).is_file() {
-                    return Err(error);
-                }
-                self.left_out.push(format!("{}: {error:#}", below.display()));
+            if !dir.join(file).is_file() {
+                continue;
+            }
+            match add(self, &place) {
+                Ok(()) => {}
+                // A page that cannot be written is no fault of its result set.
+                Err(error) if error.is::<Unwritten>() => return Err(error),
+                Err(error) => self.left_out.push(format!("{}: {error:#}", below.display())),
             }
         }
         Ok(())
     }
 
     fn run(&mut self, place: &Place<'_>) -> Result<()> {
-        let (run, rows) = cases::read(place.dir)?;
+        let (result_set, run) = ResultSet::open(place.dir)?;
+        verify(&result_set, &run)?;
+        let rows = cases::rows(&run, &Promises::beside(place.dir));
         place.write("report.html", &report::page_of(place.dir)?.html)?;
         place.write("cases.csv", &cases::csv(&rows)?)?;
         let mut labs: Vec<&str> = rows.iter().map(|row| row.lab.as_str()).collect();
@@ -110,7 +127,8 @@ impl Found {
 
     fn faults(&mut self, place: &Place<'_>) -> Result<()> {
         let set = FaultSet::open(place.dir)?;
-        scorecard::write(&set, &place.folder.below(&place.inside())?)?;
+        let write = || scorecard::write(&set, &place.folder.below(&place.inside())?);
+        write().context(Unwritten)?;
         let count = |verdict| set.runs.iter().filter(|run| run.verdict == verdict).count();
         self.listed.push(Listed {
             name: place.name.to_owned(),
@@ -132,7 +150,6 @@ impl Found {
 
     fn scenarios(&mut self, place: &Place<'_>) -> Result<()> {
         let set = ScenarioSet::open(place.dir)?;
-        let inside = place.folder.below(&place.inside())?;
         let mut runs = Vec::new();
         for run in &set.runs {
             let picture = scenario::picture_name(run);
@@ -140,7 +157,7 @@ impl Found {
             anyhow::ensure!(is_plain(&picture), "{picture:?} is no name of a scenario and a lab");
             // The picture as it was drawn; where it is missing, the page does without.
             if let Ok(svg) = read_text(&place.dir.join(&picture), MOST_RECORD) {
-                write_file(&inside, &picture, &svg)?;
+                place.write(&picture, &svg)?;
             }
             runs.push(ScenarioRow {
                 scenario: run.scenario.clone(),
@@ -199,7 +216,8 @@ impl Place<'_> {
     }
 
     fn write(&self, name: &str, content: &str) -> Result<()> {
-        write_file(&self.folder.below(&self.inside())?, name, content)
+        let write = || write_file(&self.folder.below(&self.inside())?, name, content);
+        write().context(Unwritten)
     }
 
     fn link(&self, name: &str) -> String {

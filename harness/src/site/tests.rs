@@ -86,6 +86,6 @@ fn a_folder_of_something_else_is_not_replaced() {
     assert_eq!(read(&out.join("thesis.tex")), "work");
     // Nothing to show is no site.
     let error = format!("{:#}", write(&out, &dir.path().join("new"), |_| {}).expect_err("refused"));
-    assert!(error.contains("no result set"), "{error}");
+    assert!(error.contains("no folder in") && error.contains("is a result set"), "{error}");
     assert!(!dir.path().join("new").exists());
 }

@@ -2,15 +2,18 @@
 //! host, or in a namespace of its own.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use harness::process::signal;
 use libtest_mimic::Trial;
+use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::needs::{Need, needs};
 use crate::program::{bench, read, run};
-use crate::trial;
+use crate::result_sets::{MARK, marked};
+use crate::{lab, trial, wait_until};
 
 /// Every trial of this file.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -18,7 +21,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("remote::the_account_is_the_same_as_on_one_host", same_account),
         trial("remote::what_cannot_be_started_is_named_with_the_reason", named),
         trial("remote::a_killed_launcher_fails_the_trial_and_leaves_nothing", killed),
-        trial("remote::another_clock_is_found_out_and_corrected", another_clock),
+        trial("remote::a_host_that_stops_answering_fails_the_trial", frozen),
+        needs(Need::TimeNamespace, "remote::another_clock_is_found_out_and_corrected", another_clock),
         trial("remote::options_that_cannot_be_are_refused", refused),
     ]
 }
@@ -124,7 +128,7 @@ fn named() -> Result<()> {
 fn killed() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let mark = format!("mark-{}", std::process::id());
-    let launch = format!("receiver=timeout -s KILL 3 env LAB_TEST_MARK={mark}");
+    let launch = format!("receiver=timeout -s KILL 3 env {MARK}={mark}");
     let ran = bench(
         &[
             "oneway-tcp",
@@ -144,33 +148,49 @@ fn killed() -> Result<()> {
     let one = trials_of(dir.path())?.remove(0);
     let why = one["failed"].as_str().context("it has not failed")?;
     ensure!(why.contains("receiver-0"), "{why}");
-    // Neither the agent nor its role is left; they have the mark in their environment.
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        let mut left = Vec::new();
-        for entry in std::fs::read_dir("/proc")?.flatten() {
-            let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-            if environment.windows(mark.len()).any(|part| part == mark.as_bytes()) {
-                left.push(entry.file_name());
-            }
-        }
-        if left.is_empty() {
-            return Ok(());
-        }
-        ensure!(Instant::now() < deadline, "still there: {left:?}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    gone(&mark)
 }
 
-/// A time namespace whose clock is five seconds off, where one may be made.
+/// Every process on the other side is stopped, with the launcher: nothing is closed and nothing ends. It
+/// takes as long to notice as the trial's own second and the silence that is allowed.
+fn frozen() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mark = format!("frozen-{}", std::process::id());
+    let launch = format!("sender=env {MARK}={mark}");
+    let words = ["bench", "oneway-tcp", "--load", "max", "--trials", "1", "--seconds", "60", "--no-floor"];
+    let out = dir.path().to_str().context("a path")?;
+    let mut child = lab(&[&words[..], &["--launch", &launch, "--out", out]].concat()).spawn()?;
+    // The agent's three processes and its role are there.
+    wait_until("the agent and its role are there", || Ok(marked(&mark).len() >= 4))?;
+    let stopped = marked(&mark);
+    for pid in &stopped {
+        signal(*pid, Signal::STOP);
+    }
+    let began = Instant::now();
+    wait_until("the trial has failed", || Ok(child.try_wait()?.is_some()))?;
+    let why = trials_of(dir.path())?.remove(0);
+    ensure!(
+        why["failed"].as_str().is_some_and(|why| why.contains("not answered for 8 s")),
+        "{}",
+        why["failed"]
+    );
+    ensure!(began.elapsed() < Duration::from_secs(60), "it took {:?}", began.elapsed());
+    // When the host goes on, it finds that nobody listens.
+    for pid in &stopped {
+        signal(*pid, Signal::CONT);
+    }
+    gone(&mark)
+}
+
+/// Waits until neither an agent nor its role is left.
+fn gone(mark: &str) -> Result<()> {
+    wait_until("nothing is left on the other side", || Ok(marked(mark).is_empty()))
+}
+
+/// A time namespace whose clock is five seconds off.
 fn another_clock() -> Result<()> {
     for (shift, expected) in [("5", 5_000_000_000_i64), ("-5", -5_000_000_000)] {
         let words = ["--time", "--monotonic", shift, "--fork", "--kill-child"];
-        let made = Command::new("unshare").args(words).arg("true").output();
-        if !made.is_ok_and(|made| made.status.success()) {
-            // Without the right to do this, what the clocks' own tests show has to do.
-            return Ok(());
-        }
         let dir = tempfile::tempdir()?;
         let launch = format!("receiver=unshare {}", words.join(" "));
         let words = [

@@ -226,7 +226,7 @@ fn interrupted() -> Result<()> {
 }
 
 /// A word in the environment that only the processes of this test have.
-const MARK: &str = "LAB_TEST_MARK";
+pub(crate) const MARK: &str = "LAB_TEST_MARK";
 
 fn killed() -> Result<()> {
     let dir = tempfile::tempdir()?;
@@ -250,7 +250,7 @@ fn killed() -> Result<()> {
 }
 
 /// Processes with this mark in their environment.
-fn marked(mark: &str) -> Vec<u32> {
+pub(crate) fn marked(mark: &str) -> Vec<u32> {
     let has = |process: &procfs::process::Process| {
         process
             .environ()

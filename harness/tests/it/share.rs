@@ -60,7 +60,7 @@ fn damaged() -> Result<()> {
     let made = run(&["export", name(dir.path())?])?;
     ensure!(made.code == 1 && made.out.lines().count() == 11);
     ensure!(made.err.contains("false"), "{}", made.err);
-    for (wrong, said) in [("nowhere", "there is no folder"), ("empty", "no result set")] {
+    for (wrong, said) in [("nowhere", "there is no folder"), ("empty", "nothing to export")] {
         let folder = dir.path().join(wrong);
         if wrong == "empty" {
             fs::create_dir(&folder)?;

@@ -19,7 +19,7 @@ pub use markdown::{markdown, ratio};
 
 use super::history::host_name;
 use super::reproducibility::verify;
-use crate::report::number;
+use crate::report::{cases, setting};
 use crate::results::{BenchmarkCase, Estimate, Flag, Plan, ResultSet, Run};
 use crate::stats;
 
@@ -183,11 +183,6 @@ fn title(cell: &BenchmarkCase) -> String {
     format!("{}, {}, {}", cell.lab, setting(cell), cell.load.label())
 }
 
-fn setting(cell: &BenchmarkCase) -> String {
-    let set: String = cell.set.iter().map(|(name, value)| format!(", {name} = {value}")).collect();
-    format!("{}, {} → {}{set}", number::bytes(cell.size), cell.senders, cell.receivers)
-}
-
 /// One figure of a case; nothing where one of the two does not have it.
 fn compare(runs: [&Run; 2], cells: [&BenchmarkCase; 2], figure: Figure) -> Option<Compared> {
     let [first, second] = cells;
@@ -243,9 +238,11 @@ fn baseline(run: &Run, cell: &BenchmarkCase, figure: Figure) -> Option<Vec<f64>>
 
 /// Why a figure of one of the two is not to be compared at all.
 fn unbelievable(cells: [&BenchmarkCase; 2], figure: Figure) -> Option<String> {
-    let flags = cells.iter().flat_map(|cell| cell.summary.iter().flat_map(|summary| &summary.flags));
-    let spoils = |flag: &&Flag| match flag {
-        Flag::NegativeLatency => matches!(figure, Figure::P50 | Figure::P99),
+    let flags = cells.into_iter().flat_map(cases::flags);
+    let spoils = |flag: &Flag| match flag {
+        Flag::NegativeLatency | Flag::GeneratorLimited | Flag::UncertainClock => {
+            matches!(figure, Figure::P50 | Figure::P99)
+        }
         Flag::HarnessCpu => figure == Figure::Throughput,
         Flag::BrokenPromise => true,
         _ => false,

@@ -61,6 +61,13 @@ fn it_cannot_tell_where_nothing_can_be_told() {
         |_, b| b.cells[0].summary.as_mut().expect("a summary").flags = vec![Flag::HarnessCpu],
         "harness-cpu",
     );
+    // At a rate: the first figure of the second case is p50.
+    for flag in [Flag::NegativeLatency, Flag::UncertainClock, Flag::GeneratorLimited] {
+        let found = pair(|_, b| b.cells[1].summary.as_mut().expect("a summary").flags = vec![flag]);
+        let p50 = found.compared.iter().find(|one| one.figure == Figure::P50).expect("a p50");
+        assert_eq!(p50.verdict, Verdict::CannotTell, "{flag:?}");
+        assert!(p50.notes[0].contains(flag.as_str()), "{:?}", p50.notes);
+    }
     // Runs of this machine were seen to differ by more than this.
     cannot(|a, _| a.widening = Some(Widening { factor: 90.0, ..Widening::default() }), "");
 }

@@ -43,6 +43,11 @@ pub struct Page {
     data: String,
 }
 
+/// Whether a file holds counters: they are all that a role hears of others.
+pub fn is_counters(name: &str) -> bool {
+    name.ends_with(COUNTERS)
+}
+
 /// Which files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which {
@@ -57,7 +62,7 @@ pub struct Mirror {
     dir: PathBuf,
     /// The checksum of each page as it was last sent.
     sent: HashMap<(String, u64), u32>,
-    /// Counters are mapped: whoever reads one reads it whole.
+    /// Counters are written through a mapping, word by word: a reader never sees half of a number.
     counters: HashMap<String, Words>,
 }
 
@@ -84,7 +89,7 @@ impl Mirror {
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
-            if own(&name) && (which == Which::All || name.ends_with(COUNTERS)) {
+            if own(&name) && (which == Which::All || is_counters(&name)) {
                 self.changes_in(&name, &mut pages)
                     .with_context(|| format!("cannot read the account {}", entry.path().display()))?;
             }
@@ -117,11 +122,12 @@ impl Mirror {
         Ok(())
     }
 
-    /// Does here what has changed there.
+    /// Does here what has changed there, in the files that the other side writes.
     ///
     /// # Errors
-    /// When a page is none, or there is no room for it; a name that leads elsewhere is refused.
-    pub fn apply(&mut self, pages: &[Page]) -> Result<()> {
+    /// When a page is none, or there is no room for it. A name that leads elsewhere, or that of
+    /// somebody else's file, is refused.
+    pub fn apply(&mut self, pages: &[Page], theirs: impl Fn(&str) -> bool) -> Result<()> {
         for page in pages {
             let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
             ensure!(
@@ -129,13 +135,14 @@ impl Mirror {
                 "{:?} is no name of an account",
                 page.file
             );
+            ensure!(theirs(&page.file), "{} is written by somebody else", page.file);
             let bytes = unpack(&page.data).with_context(|| format!("a page of {}", page.file))?;
             ensure!(
                 page.at < MOST / 8 && bytes.len() % 8 == 0,
                 "a page of {} lies outside of any account",
                 page.file
             );
-            if page.file.ends_with(COUNTERS) {
+            if is_counters(&page.file) {
                 self.count(page, &bytes)?;
             } else {
                 let path = self.dir.join(&page.file);
@@ -199,7 +206,7 @@ mod tests {
         let read = Counters::open(there.path(), "receiver-0").expect("counters");
         let mut send = |which| {
             let lines = from.changes("receiver-0", which).expect("read");
-            lines.iter().for_each(|pages| to.apply(pages).expect("written"));
+            lines.iter().for_each(|pages| to.apply(pages, |_| true).expect("written"));
             lines.iter().map(Vec::len).sum::<usize>()
         };
         counters.set(Counter::Received, 41);
@@ -231,14 +238,20 @@ mod tests {
             (page("../receiver-0.counters", 0, &good), "no name of an account"),
             (page("a/b", 0, &good), "no name of an account"),
             (page(".hidden", 0, &good), "no name of an account"),
+            (page("sender-0.counters", 0, &good), "written by somebody else"),
             (page("r.received.0", u64::MAX / 8, &good), "outside of any account"),
             (page("r.counters", 5_000, &good), "has no number"),
             (page("r.received.0", 0, "?"), "base64"),
             (page("r.received.0", 0, &pack(&[7; 5_000]).expect("packed")), "longer than a page"),
         ] {
-            let error = format!("{:#}", mirror.apply(std::slice::from_ref(&bad)).expect_err("refused"));
+            let error = format!(
+                "{:#}",
+                mirror
+                    .apply(std::slice::from_ref(&bad), |name| !name.starts_with("sender-0."))
+                    .expect_err("refused")
+            );
             assert!(error.contains(said), "{error}");
         }
-        assert!(mirror.apply(&[page("r.received.0", 3, &good)]).is_ok());
+        assert!(mirror.apply(&[page("r.received.0", 3, &good)], |_| true).is_ok());
     }
 }

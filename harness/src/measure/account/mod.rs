@@ -23,7 +23,7 @@ pub use counters::{Counter, Counters};
 pub use hops::{Collected, Journey, Times, Worked, journeys};
 pub use limits::{MAX_MESSAGES, MAX_PRODUCERS};
 pub use message_set::{Bitmap, Fate, Set, fate};
-pub use mirror::{Mirror, Page, Which};
+pub use mirror::{Mirror, Page, Which, is_counters};
 
 use crate::process::guard;
 

@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, ensure};
 use flate2::read::GzDecoder;
 
 use crate::measure::account::{Bitmap, Set};
+use crate::results;
 
 mod file;
 
@@ -178,7 +179,7 @@ impl MessageTrace {
             ensure!(read as u64 <= MOST_BYTES, "{} has more than {MOST_BYTES} bytes", path.display());
             text
         } else {
-            std::fs::read_to_string(path).with_context(cannot)?
+            results::read_text(path, MOST_BYTES).with_context(cannot)?
         };
         Self::parse(&text).with_context(|| format!("{}", path.display()))
     }

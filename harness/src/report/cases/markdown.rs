@@ -49,14 +49,13 @@ fn fields(row: &Row) -> [String; COLUMNS.len()] {
             with(row.throughput_per_s, row.throughput_per_s_low, row.throughput_per_s_high, number::short)
         }
     };
-    let shape = format!("{}, {} → {}", number::bytes(row.size_bytes), row.senders, row.receivers);
     let p50 = with(row.response_p50_ns, row.response_p50_ns_low, row.response_p50_ns_high, number::time);
     let p99 = with(row.response_p99_ns, row.response_p99_ns_low, row.response_p99_ns_high, number::time);
     [
         row.result_set.clone(),
         row.lab.clone(),
         row.guarantee.clone(),
-        if row.settings.is_empty() { shape } else { format!("{shape}, {}", row.settings) },
+        row.setting(),
         row.load.clone(),
         speed,
         p50,

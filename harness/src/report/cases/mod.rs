@@ -11,31 +11,18 @@ mod row;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
-
-use anyhow::Result;
-
 pub(crate) use csv::{csv, inert};
 pub(crate) use markdown::markdown;
 pub(crate) use promise::{Promise, Promises};
 use row::row;
-pub(crate) use row::{Row, cpu, figures, interval, p50, p99, ratio_to_baseline, throughput, trial_cpu};
+pub(crate) use row::{
+    Row, cpu, figures, flags, interval, p50, p99, ratio_to_baseline, throughput, trial_cpu,
+};
 
-use crate::results::{ResultSet, Run};
+use crate::results::Run;
 
-/// The rows of the result set in `dir`, in the order of `run.json`; parts of searches and baselines
-/// are no rows of their own.
-///
-/// # Errors
-/// When `run.json` is missing or damaged; it is named.
-pub(crate) fn read(dir: &Path) -> Result<(Run, Vec<Row>)> {
-    let (_, run) = ResultSet::open(dir)?;
-    let promises = Promises::beside(dir);
-    let rows = rows(&run, &promises);
-    Ok((run, rows))
-}
-
-/// The rows of a run, with what is known of each lab's promise.
+/// The rows of a run, with what is known of each lab's promise, in the order of `run.json`; parts of
+/// searches and baselines are no rows of their own.
 pub(crate) fn rows(run: &Run, promises: &Promises) -> Vec<Row> {
     run.cells.iter().filter(|cell| cell.is_answer()).map(|cell| row(run, cell, promises.of(cell))).collect()
 }

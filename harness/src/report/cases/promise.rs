@@ -2,7 +2,7 @@
 //! same folder of results say.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::results::{BenchmarkCase, FAULTS, FaultSet, SCORED_FAULTS, Verdict};
 
@@ -54,36 +54,20 @@ impl Promises {
     /// newest set by its folder's name, which begins with the date. One that cannot be read says
     /// nothing here: `lab report` names what is wrong with it.
     pub(crate) fn beside(dir: &Path) -> Self {
-        let mut sets: Vec<(String, FaultSet)> = Vec::new();
-        let mut take = |path: &Path, link: String| {
-            if path.join(FAULTS).is_file()
-                && let Ok(set) = FaultSet::open(path)
-            {
-                sets.push((link, set));
-            }
-        };
         let own = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
-        for entry in own.parent().and_then(|above| std::fs::read_dir(above).ok()).into_iter().flatten() {
-            let Ok(entry) = entry else { continue };
-            let path = entry.path();
-            if path != own && !path.is_symlink() {
-                let name = entry.file_name();
-                take(&path, format!("../{}", name.to_string_lossy()));
-            }
-        }
-        sets.sort_by(|a, b| b.0.cmp(&a.0));
-        // Its own comes first, whatever its name is.
-        let mut first = Vec::new();
-        std::mem::swap(&mut first, &mut sets);
-        if own.join(FAULTS).is_file()
-            && let Ok(set) = FaultSet::open(&own)
-        {
-            sets.push((".".to_owned(), set));
-        }
-        sets.append(&mut first);
+        let entries = own.parent().and_then(|above| std::fs::read_dir(above).ok()).into_iter().flatten();
+        let others = entries.flatten().map(|entry| entry.path());
+        let mut others: Vec<PathBuf> = others.filter(|path| *path != own && !path.is_symlink()).collect();
+        others.sort();
+        // Its own comes first, then the newest.
+        let folders = std::iter::once(own.clone()).chain(others.into_iter().rev());
         let mut all = Self::default();
-        for (folder, set) in &sets {
-            all.add(folder, set);
+        for path in folders.filter(|path| path.join(FAULTS).is_file()) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let folder = if path == own { ".".to_owned() } else { format!("../{name}") };
+            if let Ok(set) = FaultSet::open(&path) {
+                all.add(&folder, &set);
+            }
         }
         all
     }

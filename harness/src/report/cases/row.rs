@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use super::super::number;
 use super::promise::Promise;
-use crate::results::{BenchmarkCase, Estimate, LoadKind, Run, Trial};
+use crate::results::{BenchmarkCase, Estimate, Flag, LoadKind, Run, Trial};
 use crate::stats;
 
 /// A case of a run, with what was measured of it. A column's name says its unit; what was not
@@ -86,11 +87,17 @@ pub(crate) struct Row {
     pub(crate) faults: String,
     /// Why a figure is not to be believed as it stands, separated by spaces.
     pub(crate) flags: String,
-    /// Why there is no result.
+    /// Why the case failed; empty where it has a result.
     pub(crate) failure: Option<String>,
 }
 
 impl Row {
+    /// `64 B, 1 → 1`, and knobs that were varied.
+    pub(crate) fn setting(&self) -> String {
+        let shape = format!("{}, {} → {}", number::bytes(self.size_bytes), self.senders, self.receivers);
+        if self.settings.is_empty() { shape } else { format!("{shape}, {}", self.settings) }
+    }
+
     /// All fields that may hold anything.
     pub(super) fn texts(&mut self) -> Vec<&mut String> {
         let mut texts = vec![
@@ -137,10 +144,6 @@ pub(crate) fn row(run: &Run, cell: &BenchmarkCase, promise: Option<&Promise>) ->
     let lag = summary.filter(|_| open).map(|summary| summary.lag_ns);
     let settings: Vec<String> = cell.set.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let broker = cell.broker.clone();
-    let flags = match summary {
-        Some(summary) => summary.flags.clone(),
-        None => cell.trials.iter().flat_map(|trial| trial.flags.iter().copied()).collect(),
-    };
     Row {
         result_set: run.name.clone(),
         created: run.created.clone(),
@@ -200,7 +203,7 @@ pub(crate) fn row(run: &Run, cell: &BenchmarkCase, promise: Option<&Promise>) ->
         cpu_ns_per_message: cpu(cell),
         under_faults: promise.map(Promise::words).unwrap_or_default(),
         faults: promise.map(|promise| promise.folder.clone()).unwrap_or_default(),
-        flags: flags.iter().map(|flag| flag.as_str()).collect::<Vec<_>>().join(" "),
+        flags: flags(cell).into_iter().map(Flag::as_str).collect::<Vec<_>>().join(" "),
         failure: match summary {
             Some(_) => None,
             None => {
@@ -209,6 +212,26 @@ pub(crate) fn row(run: &Run, cell: &BenchmarkCase, promise: Option<&Promise>) ->
             }
         },
     }
+}
+
+/// All flags of a case; those of failed trials only if no trial was good.
+///
+/// Earlier versions raised `generator-limited` for a wake-up that was long only beside a fast
+/// transport. It counts where the generator was late by more than a gap between messages.
+pub(crate) fn flags(cell: &BenchmarkCase) -> Vec<Flag> {
+    let mut flags: Vec<Flag> = match &cell.summary {
+        Some(summary) => summary.flags.clone(),
+        None => cell.trials.iter().flat_map(|trial| trial.flags.iter().copied()).collect(),
+    };
+    let lag = cell.summary.as_ref().and_then(|summary| summary.lag_ns.p99);
+    if let (Some(lag), Some(gap)) = (lag, cell.load.gap_ns())
+        && lag as f64 <= gap
+    {
+        flags.retain(|flag| *flag != Flag::GeneratorLimited);
+    }
+    flags.sort_unstable();
+    flags.dedup();
+    flags
 }
 
 /// CPU time of all roles and the broker per received message, ns.

@@ -2,7 +2,7 @@
 
 use super::super::tests::build;
 use super::*;
-use crate::results::{Arrivals, Load};
+use crate::results::{Arrivals, Flag, Load};
 
 fn example() -> Vec<Row> {
     let mut run = build::run();
@@ -43,4 +43,22 @@ fn markdown_is_one_table_whatever_names_hold() {
     assert!(text.lines().all(|line| bars(line) == 15), "{text}");
     assert_eq!(text.lines().count(), 4);
     assert!(text.contains("417\u{202f}k") && text.contains("&lt;b&gt;"), "{text}");
+}
+
+/// What counts is the gap between messages; what was recorded by earlier versions follows the same rule.
+#[test]
+fn a_wake_up_is_no_flag_and_a_generator_that_falls_behind_is() {
+    for (rate, lag, kept) in [
+        (1_000.0, Some(60_000), false),
+        (1_000.0, Some(1_000_000), false),
+        (1_000.0, Some(1_000_001), true),
+        (100_000.0, Some(60_000), true),
+        (1_000.0, None, true),
+    ] {
+        let mut cell = build::plain("oneway-tcp");
+        cell.load = Load::rate(rate, Arrivals::Constant);
+        let summary = cell.summary.as_mut().expect("a summary");
+        (summary.flags, summary.lag_ns.p99) = (vec![Flag::GeneratorLimited], lag);
+        assert_eq!(!flags(&cell).is_empty(), kept, "{rate}/s, {lag:?}");
+    }
 }

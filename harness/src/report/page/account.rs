@@ -92,7 +92,7 @@ pub(super) fn sentence(all: &[Accounted<'_>]) -> String {
         return String::new();
     }
     let count = |kind: &Kind| number::total(all.iter().map(|(cell, counts)| kind.amiss(cell, counts)));
-    // Where no case promises order, its absence is no news.
+    // Order is mentioned only where a case promises it.
     let ordered = all.iter().any(|(cell, _)| cell.promises_order());
     let zeros: Vec<&str> = KINDS
         .iter()

@@ -3,8 +3,8 @@
 
 use serde::Serialize;
 
-use super::super::number;
-use crate::results::{BenchmarkCase, Flag, LoadKind, Run};
+use super::super::{cases, number};
+use crate::results::{BenchmarkCase, Flag, Run};
 
 /// All flags, gravest first.
 const ALL: [Flag; 8] = [
@@ -99,7 +99,7 @@ impl Flags {
     pub(super) fn of(run: &Run) -> Self {
         let cases: Vec<&BenchmarkCase> =
             run.cells.iter().filter(|cell| !cell.is_floor() && cell.summary.is_some()).collect();
-        let count = |flag| cases.iter().filter(|cell| raised(cell).contains(&flag)).count();
+        let count = |flag| cases.iter().filter(|cell| cases::flags(cell).contains(&flag)).count();
         // A broken promise is never one of many.
         let common = ALL.into_iter().filter(|flag| *flag != Flag::BrokenPromise);
         let common = common
@@ -139,13 +139,15 @@ impl Flags {
 
     fn filtered(&self, cell: &BenchmarkCase, wanted: impl Fn(Flag) -> bool) -> Vec<Chip> {
         let is_common = |flag: &Flag| self.common.iter().any(|(common, _)| common == flag);
-        let flags = raised(cell).into_iter().filter(|flag| !is_common(flag) && wanted(*flag));
+        let raised = cases::flags(cell);
+        // Gravest first.
+        let flags = ALL.into_iter().filter(|flag| raised.contains(flag) && !is_common(flag) && wanted(*flag));
         flags.map(Chip::of).collect()
     }
 
     /// Every flag with its rule.
     pub(super) fn explained(run: &Run) -> Vec<Explained> {
-        let is_raised = |flag| run.cells.iter().any(|cell| raised(cell).contains(&flag));
+        let is_raised = |flag| run.cells.iter().any(|cell| cases::flags(cell).contains(&flag));
         let explained = |flag| Explained {
             name: Flag::as_str(flag),
             about: about(flag),
@@ -153,27 +155,6 @@ impl Flags {
             raised: is_raised(flag),
         };
         ALL.into_iter().map(explained).collect()
-    }
-}
-
-/// All flags of a case; those of failed trials only if no trial was good.
-fn raised(cell: &BenchmarkCase) -> Vec<Flag> {
-    let flags: Vec<Flag> = match &cell.summary {
-        Some(summary) => summary.flags.clone(),
-        None => cell.trials.iter().flat_map(|trial| trial.flags.iter().copied()).collect(),
-    };
-    ALL.into_iter()
-        .filter(|flag| flags.contains(flag) && (*flag != Flag::GeneratorLimited || is_behind(cell)))
-        .collect()
-}
-
-/// Whether the generator was late by more than a gap between messages. Result sets of earlier
-/// versions raised the flag for a wake-up that was long only beside a fast transport.
-fn is_behind(cell: &BenchmarkCase) -> bool {
-    let lag = cell.summary.as_ref().and_then(|summary| summary.lag_ns.p99);
-    match (lag, cell.load.gap_ns()) {
-        (Some(lag), Some(gap)) if cell.load.kind == LoadKind::Rate => lag as f64 > gap,
-        _ => true,
     }
 }
 
@@ -209,16 +190,5 @@ mod tests {
         assert_eq!(names(&flags, &run.cells[0]), ["unsteady"]);
         assert!(names(&flags, &run.cells[1]).is_empty());
         assert_eq!(names(&flags, &run.cells[2]), ["broken-promise"]);
-    }
-
-    #[test]
-    fn a_wake_up_of_an_earlier_version_is_no_flag() {
-        let mut cell = build::plain("oneway-tcp");
-        cell.load = crate::results::Load::rate(1_000.0, crate::results::Arrivals::Constant);
-        let summary = cell.summary.as_mut().expect("a summary");
-        (summary.flags, summary.lag_ns.p99) = (vec![Flag::GeneratorLimited], Some(60_000));
-        assert!(raised(&cell).is_empty());
-        cell.summary.as_mut().expect("a summary").lag_ns.p99 = Some(1_000_001);
-        assert_eq!(raised(&cell), [Flag::GeneratorLimited]);
     }
 }

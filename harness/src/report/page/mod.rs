@@ -206,7 +206,7 @@ pub(super) fn page(
         unfinished: about::unfinished(run),
         intervals: about::intervals(run),
         summary: about::summary(run),
-        words: words::words(run, comparisons, promises),
+        words: words::words(run, comparisons, promises, &raised),
         banners: raised.banners(),
         filters: filters(comparisons),
         data: data(run, promises)?,

@@ -7,6 +7,7 @@ use super::super::cases::{self, Promises};
 use super::super::model::{Comparison, setting, short_name};
 use super::super::number;
 use super::account::{self, Accounted};
+use super::flag::{Chip, Flags};
 use super::promise;
 use crate::results::{BenchmarkCase, Estimate, LoadKind, Run, Trial};
 use crate::stats;
@@ -47,6 +48,8 @@ struct Claim {
     short: String,
     figure: String,
     promise: Option<promise::Shown>,
+    /// Why the figure is not to be believed as it stands.
+    flags: Vec<Chip>,
     /// How far ahead it is, or that nobody can tell.
     margin: String,
 }
@@ -87,7 +90,12 @@ const COST: Respect = Respect {
 };
 
 /// `None` for a run without figures at maximum load or at a rate.
-pub(super) fn words(run: &Run, comparisons: &[Comparison<'_>], promises: &Promises) -> Option<Words> {
+pub(super) fn words(
+    run: &Run,
+    comparisons: &[Comparison<'_>],
+    promises: &Promises,
+    flags: &Flags,
+) -> Option<Words> {
     let mut rows: Vec<Row> = Vec::new();
     let mut rates: Vec<String> = Vec::new();
     let mut patterns: Vec<&str> = comparisons.iter().map(|comparison| comparison.pattern).collect();
@@ -125,7 +133,7 @@ pub(super) fn words(run: &Run, comparisons: &[Comparison<'_>], promises: &Promis
             labs.dedup();
             let claim = |respect: &Respect| {
                 let cells = if respect.kind == LoadKind::Max { &at_max } else { &at_rate };
-                claim(run, cells, respect, promises)
+                claim(run, cells, respect, promises, flags)
             };
             rows.push(Row {
                 pattern: pattern.to_owned(),
@@ -224,7 +232,13 @@ fn faults(promises: &Promises) -> String {
 }
 
 /// The best in one respect; nothing where nobody has a figure.
-fn claim(run: &Run, cells: &[&BenchmarkCase], respect: &Respect, promises: &Promises) -> Option<Claim> {
+fn claim(
+    run: &Run,
+    cells: &[&BenchmarkCase],
+    respect: &Respect,
+    promises: &Promises,
+    flags: &Flags,
+) -> Option<Claim> {
     let mut known: Vec<(&BenchmarkCase, f64)> =
         cells.iter().filter_map(|cell| Some((*cell, (respect.value)(cell)?))).collect();
     known.sort_by(|a, b| if respect.more_is_better { b.1.total_cmp(&a.1) } else { a.1.total_cmp(&b.1) });
@@ -241,6 +255,7 @@ fn claim(run: &Run, cells: &[&BenchmarkCase], respect: &Respect, promises: &Prom
         short: short_name(best).to_owned(),
         figure,
         promise: promise::shown(promises.of(best)),
+        flags: flags.beside(best),
         margin: margin(run, best, &known[1..], respect),
     })
 }
@@ -308,7 +323,7 @@ mod tests {
             run.cells.push(build::measured(lab, Load::rate(1_000.0, Arrivals::Constant), 1e11 / speed));
         }
         change(&mut run);
-        words(&run, &comparisons(&run), &Promises::default()).expect("there are figures")
+        words(&run, &comparisons(&run), &Promises::default(), &Flags::of(&run)).expect("there are figures")
     }
 
     #[test]

@@ -64,7 +64,7 @@ async fn serve() -> Result<()> {
                 Some(ToAgent::Ping(number)) => {
                     lines::write(&mut output, &FromAgent::Pong(number, clock::own())).await?;
                 }
-                Some(ToAgent::Pages(pages)) => mirror.apply(&pages)?,
+                Some(ToAgent::Pages(pages)) => mirror.apply(&pages, account::is_counters)?,
                 Some(ToAgent::Role(line)) => match (*line, &role) {
                     (ToRole::Init(mut init), None) => {
                         if let Some(measure) = &mut init.measure {

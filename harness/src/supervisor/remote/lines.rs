@@ -1,4 +1,4 @@
-//! Lines of a bounded length: whoever is on the other side cannot fill the memory of this one.
+//! Control lines with a largest length, so that the other side cannot fill our memory.
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;

@@ -173,7 +173,7 @@ async fn serve(
     let mut init = link.init.clone();
     init.clock_ahead_ns = before.offset;
     let accounts: Option<PathBuf> = init.measure.as_ref().map(|measure| measure.accounts.clone());
-    lines::write(&mut to, &ToAgent::Role(Box::new(ToRole::Init(Box::new(init))))).await?;
+    tell(&mut to, &ToAgent::Role(Box::new(ToRole::Init(Box::new(init))))).await?;
 
     let mut mirror = accounts.as_deref().map(Mirror::new);
     let waits = link.init.kind.sends() && link.init.measure.as_ref().is_some_and(|all| all.window.is_some());
@@ -185,7 +185,7 @@ async fn serve(
     let left = loop {
         tokio::select! {
             line = link.inbox.recv() => match line {
-                Some(line) => lines::write(&mut to, &ToAgent::Role(Box::new(line))).await.context("the control line broke")?,
+                Some(line) => tell(&mut to, &ToAgent::Role(Box::new(line))).await?,
                 // The supervisor has given the role up.
                 None => break Some("it was given up".to_owned()),
             },
@@ -194,7 +194,9 @@ async fn serve(
                 match line.context("the control line broke: the launcher or the other host ended")?? {
                     FromAgent::Role(line) => drop(link.mouth.send((link.number, Heard::Line(*line)))),
                     FromAgent::Pages(pages) => match &mut mirror {
-                        Some(mirror) => mirror.apply(&pages).context("an account cannot be copied")?,
+                        Some(mirror) => mirror
+                            .apply(&pages, |name| name.starts_with(&own_files))
+                            .context("an account cannot be copied")?,
                         None => bail!("it sent an account, and keeps none"),
                     },
                     FromAgent::Left(why) => break why,
@@ -206,13 +208,13 @@ async fn serve(
                 if let Some(mirror) = &mut mirror {
                     let others = mirror.changes_of(Which::Counters, |name| !name.starts_with(&own_files))?;
                     for pages in others {
-                        lines::write(&mut to, &ToAgent::Pages(pages)).await.context("the control line broke")?;
+                        tell(&mut to, &ToAgent::Pages(pages)).await?;
                     }
                 }
             }
             _ = ask.tick() => {
-                ensure!(last.elapsed() < SILENCE, "the other host has not answered for {} s", SILENCE.as_secs());
-                lines::write(&mut to, &ToAgent::Ping(0)).await.context("the control line broke")?;
+                ensure!(last.elapsed() < SILENCE, silent());
+                tell(&mut to, &ToAgent::Ping(0)).await?;
             }
         }
     };
@@ -225,13 +227,23 @@ async fn serve(
     Ok(left)
 }
 
+/// Says something to the agent. A host that has stopped takes no more lines than its pipe holds.
+async fn tell(to: &mut ChildStdin, line: &ToAgent) -> Result<()> {
+    let told = timeout(SILENCE, lines::write(to, line)).await;
+    told.with_context(silent)?.context("the control line broke")
+}
+
+fn silent() -> String {
+    format!("the other host has not answered for {} s", SILENCE.as_secs())
+}
+
 /// Compares the clocks.
 async fn compare(to: &mut ChildStdin, heard: &mut mpsc::Receiver<Result<FromAgent>>) -> Result<Comparison> {
     let mut comparing = Comparing::default();
     let deadline = Instant::now() + SILENCE;
     for number in 1..=ROUND_TRIPS {
         let asked = clock::now();
-        lines::write(to, &ToAgent::Ping(number)).await.context("the control line broke")?;
+        tell(to, &ToAgent::Ping(number)).await?;
         loop {
             let line = timeout_at(deadline, heard.recv()).await;
             let line =
