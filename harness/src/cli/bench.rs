@@ -261,7 +261,7 @@ fn broken_promises(run: &Run) -> Vec<String> {
 fn trials_with(run: &Run, what: impl Fn(&Trial) -> Option<String>) -> Vec<String> {
     let all = run.cells.iter().flat_map(|cell| cell.trials.iter().map(move |trial| (cell, trial)));
     let named = |(cell, trial): (&BenchmarkCase, &Trial)| {
-        let (load, number) = (cell.load.label(), trial.index + 1);
+        let (load, number) = (cell.load.label(), trial.number());
         Some(format!("{}, {} B, {load}, trial {number}: {}", cell.lab, cell.size, what(trial)?))
     };
     all.filter_map(named).collect()

@@ -212,7 +212,7 @@ fn names(run: &Run) -> Result<()> {
         ensure!(known.insert(id), "the case {id} is in it twice");
         let mut indexes = BTreeSet::new();
         for trial in &cell.trials {
-            ensure!(indexes.insert(trial.index), "the case {id} has trial {} twice", trial.index + 1);
+            ensure!(indexes.insert(trial.index), "the case {id} has trial {} twice", trial.number());
         }
     }
     Ok(())

@@ -80,6 +80,13 @@ pub struct Trial {
     pub clock_bound_ns: Option<u64>,
 }
 
+impl Trial {
+    /// 1, 2, 3 …, for a reader; a result set that somebody else wrote may hold any index.
+    pub fn number(&self) -> usize {
+        self.index.saturating_add(1)
+    }
+}
+
 /// Where a role ran that was started elsewhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]

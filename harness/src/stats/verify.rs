@@ -23,7 +23,7 @@ pub fn verify(run: &Run, mut recording: impl FnMut(&BenchmarkCase, &Trial) -> Re
                 continue;
             }
             let raw = recording(cell, trial)?;
-            let named = || format!("case {}, trial {}", cell.id, trial.index + 1);
+            let named = || format!("case {}, trial {}", cell.id, trial.number());
             follows(trial, &raw, cell.load.kind, run.plan.seconds).with_context(named)?;
             raws.push(raw);
         }
@@ -81,8 +81,9 @@ fn window(raw: &Raw, seconds: f64) -> Option<(u64, u64)> {
         let ends = begins + raw.interval_ns as f64;
         if ends > from && begins < to {
             let (least, most) = found.get_or_insert((0, 0));
-            *most += interval.received;
-            *least += if begins >= from && ends <= to { interval.received } else { 0 };
+            *most = u64::saturating_add(*most, interval.received);
+            *least =
+                u64::saturating_add(*least, if begins >= from && ends <= to { interval.received } else { 0 });
         }
     }
     found

@@ -336,7 +336,7 @@ fn failed(run: &Run) -> Vec<Failed> {
     let trials = run.cells.iter().flat_map(|cell| cell.trials.iter().map(move |trial| (cell, trial)));
     trials
         .filter_map(|(cell, trial)| {
-            let what = format!("{}, load {}, trial {}", cell.lab, number::load(&cell.load), trial.index + 1);
+            let what = format!("{}, load {}, trial {}", cell.lab, number::load(&cell.load), trial.number());
             let (reason, counts) = (trial.failed.clone()?, &trial.counts);
             let account = match counts.sent {
                 0 => String::new(),

@@ -130,7 +130,7 @@ fn lab(cell: &BenchmarkCase, shown: &[Count]) -> Lab {
         shown.collect()
     };
     let trial = |trial: &Trial| Row {
-        name: format!("{}", trial.index + 1),
+        name: format!("{}", trial.number()),
         together: false,
         failed: trial.failed.clone(),
         throughput: number::rate(trial.throughput_per_s),

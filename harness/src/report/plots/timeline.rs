@@ -157,10 +157,10 @@ fn together(raw: &Raw) -> (f64, impl Iterator<Item = Interval> + '_) {
     let together = raw.series.len().div_ceil(MOST_INTERVALS).max(1);
     let seconds = raw.interval_ns as f64 / 1e9 * together as f64;
     let all = raw.series.chunks(together).map(|chunk| Interval {
-        received: chunk.iter().map(|interval| interval.received).sum(),
+        received: number::total(chunk.iter().map(|interval| interval.received)),
         max_ns: chunk.iter().map(|interval| interval.max_ns).max().unwrap_or_default(),
-        sum_ns: chunk.iter().map(|interval| interval.sum_ns).sum(),
-        offered: chunk.iter().map(|interval| interval.offered).sum(),
+        sum_ns: number::total(chunk.iter().map(|interval| interval.sum_ns)),
+        offered: number::total(chunk.iter().map(|interval| interval.offered)),
     });
     (seconds, all)
 }

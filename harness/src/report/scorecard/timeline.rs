@@ -50,7 +50,7 @@ pub(super) fn timeline(run: &FaultRun) -> Result<Option<(String, String)>> {
     let seconds = FAULT_INTERVAL_NS as f64 / 1e9;
     let rates = |line: &Line| -> Vec<f64> {
         let chunk = |chunk: &[FaultInterval]| {
-            chunk.iter().map(line.count).sum::<u64>() as f64 / (chunk.len() as f64 * seconds)
+            number::total(chunk.iter().map(line.count)) as f64 / (chunk.len() as f64 * seconds)
         };
         run.series.chunks(together).map(chunk).collect()
     };
