@@ -178,7 +178,7 @@ pub struct Positions {
 impl Positions {
     /// All of them.
     pub const fn total(&self) -> u64 {
-        self.beginning + self.middle + self.end
+        self.beginning.saturating_add(self.middle).saturating_add(self.end)
     }
 }
 

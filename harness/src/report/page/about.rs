@@ -48,7 +48,7 @@ pub(super) fn unfinished(run: &Run) -> Option<String> {
         _ => format!(
             "This run is unfinished: {} of {} planned trials were run. {goes_on}",
             number::count(run.cells.iter().map(made).sum::<usize>() as u64),
-            number::count((planned.len().saturating_mul(trials)).max(run.cells.iter().map(made).sum()) as u64)
+            number::count(planned.len().saturating_mul(trials).max(run.cells.iter().map(made).sum()) as u64)
         ),
     })
 }

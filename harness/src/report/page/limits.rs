@@ -214,7 +214,7 @@ fn tried(limit: &Limit<'_>, step: &Step, attempt: &Attempt) -> Tried {
             Purpose::Bisect => "bisect",
             Purpose::Confirm => "confirm",
         },
-        trial: (attempt.trial + 1).to_string(),
+        trial: attempt.trial.saturating_add(1).to_string(),
         why: attempt.why.clone().unwrap_or_default(),
         passed: step.passed,
         throughput: number::rate(trial.throughput_per_s),
