@@ -88,7 +88,7 @@ impl Trial {
 }
 
 /// Where a role ran that was started elsewhere.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct RoleHost {
     /// The role: `receiver-0`.
@@ -104,6 +104,9 @@ pub struct RoleHost {
     /// How far from the truth that may be, ns: half of the shortest round trip, and the drift over
     /// the trial.
     pub clock_bound_ns: u64,
+    /// How quiet it was while the role ran.
+    #[serde(default)]
+    pub noise: Noise,
 }
 
 /// A backlog: queued up while no consumer took anything, then drained. The

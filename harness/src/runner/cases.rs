@@ -260,7 +260,12 @@ impl Setting<'_> {
 
 /// The baselines of these labs. Baselines have one sender and one receiver.
 pub(super) fn baselines(plan: &Plan, labs: &[Handle]) -> Vec<Handle> {
-    let names: BTreeSet<String> = labs.iter().filter_map(|lab| baseline::of_lab(&lab.entry)).collect();
+    let mut names: BTreeSet<String> = labs.iter().filter_map(|lab| baseline::of_lab(&lab.entry)).collect();
+    // Between hosts, what one clock times is measured beside what two clocks do. Where a lab's peers
+    // reach each other, so do those of a baseline; over a broker alone nobody has to.
+    if !plan.launch.is_empty() && labs.iter().any(|lab| lab.entry.broker.is_none()) {
+        names.insert(baseline::ECHO.to_owned());
+    }
     let plain = plan.loads.iter().any(|load| matches!(load.kind, LoadKind::Max | LoadKind::Rate));
     let wanted = plan.floor && plain && plan.senders == [1] && plan.receivers == [1];
     baseline::handles()

@@ -210,6 +210,17 @@ impl<P: Progress> Work<'_, P> {
         }
     }
 
+    /// Where a baseline's roles run: on the hosts of the labs that it belongs beside.
+    fn beside(&self, baseline: &Handle) -> Result<Launch> {
+        let direct = baseline.entry.broker.is_none();
+        let mut labs = self.handles.iter().filter(|lab| !lab.baseline);
+        let lab = labs.find(|lab| lab.entry.broker == baseline.entry.broker);
+        let launch = plan::launch(&self.run.plan)?;
+        Ok(lab.map_or_else(Launch::default, |lab| {
+            launch.between(lab.entry.pattern, baseline.entry.pattern, direct)
+        }))
+    }
+
     /// Makes one trial; whether it was good.
     async fn make(&mut self, step: Step, length: Length, server: Option<&mut Server>) -> Result<bool> {
         let (plan, cell) = (&self.run.plan, &self.run.cells[step.cell]);
@@ -231,8 +242,11 @@ impl<P: Progress> Work<'_, P> {
             placement: Placement {
                 threads: handle.entry.in_process(),
                 cpus: self.cpus.clone(),
-                // A baseline measures what one host can do.
-                launch: if handle.baseline { Launch::default() } else { plan::launch(plan)? },
+                launch: if handle.baseline {
+                    self.beside(handle)?
+                } else {
+                    plan::launch(plan)?
+                },
             },
             null_rate: self.null_rate(handle, cell.size),
             options: match cell.part_of {

@@ -193,6 +193,7 @@ fn role_host(role: &str, side: &Side) -> RoleHost {
         cores: side.host.cores,
         clock_offset_ns: side.clock.offset_ns,
         clock_bound_ns: side.clock.bound_ns,
+        noise: side.noise.clone(),
     }
 }
 

@@ -3,7 +3,7 @@
 use labs::lab::Guarantee;
 
 use crate::measure::clock;
-use crate::results::{Arrivals, Flag, Load, LoadKind, Raw, Trial};
+use crate::results::{Arrivals, Flag, Load, LoadKind, Noise, Raw, Trial};
 
 /// Two halves of a measurement may differ by this share of the whole.
 const STEADY: f64 = 0.2;
@@ -67,9 +67,11 @@ pub fn flags(
     if trial.counts.negative > 0 {
         flags.push(Flag::NegativeLatency);
     }
-    let noise = &trial.noise;
-    if noise.foreign_cpu > FOREIGN || noise.steal > STEAL || (open_loop && noise.oversleep_p99_ns > OVERSLEEP)
-    {
+    // An agent takes what others do on its host for foreign, and some of them may be ours.
+    let foreign = trial.noise.foreign_cpu > FOREIGN;
+    let all = || std::iter::once(&trial.noise).chain(trial.hosts.iter().map(|host| &host.noise));
+    let late = |noise: &Noise| open_loop && noise.oversleep_p99_ns > OVERSLEEP;
+    if foreign || all().any(|noise| noise.steal > STEAL || late(noise)) {
         flags.push(Flag::NoisyMachine);
     }
     flags.sort_unstable();

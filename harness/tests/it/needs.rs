@@ -31,10 +31,13 @@ pub(crate) enum Need {
     /// The right to make a time namespace: nothing that could be installed, so that its lack is no
     /// failure anywhere.
     TimeNamespace,
+    /// The same for networks of its own, and clocks in them.
+    Networks,
 }
 
 /// How the last line of all names it.
 const TIME_NAMESPACE: &str = "a time namespace";
+const NETWORKS: &str = "networks of their own";
 
 /// All that one test needs.
 #[derive(Debug, Default)]
@@ -177,7 +180,7 @@ pub(crate) fn needs(
         let Some((what, why)) = needs.into_iter().find_map(Need::missing) else {
             return timed(&called, test).map(|()| Completion::Completed);
         };
-        if on_ci() && what != TIME_NAMESPACE {
+        if on_ci() && ![TIME_NAMESPACE, NETWORKS].contains(&what.as_str()) {
             return Err(Failed::from(why));
         }
         *LEFT_OUT.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1;
@@ -254,6 +257,23 @@ impl Need {
                 command.args(["--time", "--monotonic", "5", "--fork", "--kill-child", "true"]);
                 let there = starts(&mut command);
                 lack(TIME_NAMESPACE, there, "this user may not make a time namespace".to_owned())
+            }
+            Self::Networks => {
+                let mut command = crate::remote::on_three_hosts();
+                command.args([
+                    "ip",
+                    "netns",
+                    "exec",
+                    "b",
+                    "unshare",
+                    "--time",
+                    "--monotonic",
+                    "5",
+                    "--fork",
+                    "true",
+                ]);
+                let why = "this user may not make networks with clocks of their own".to_owned();
+                lack(NETWORKS, starts(&mut command), why)
             }
             Self::Module(module) => {
                 let import = format!("import {module}");

@@ -1,28 +1,55 @@
 //! Roles that are started elsewhere: by a command that carries a stream. Here it is one on the same
 //! host, or in a namespace of its own.
 
+mod killed;
+mod networks;
+mod ssh;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use harness::process::signal;
+use labs::lab::Broker;
 use libtest_mimic::Trial;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::needs::{Need, needs};
+use crate::needs::{Need, Needs, needs, proof};
 use crate::program::{bench, read, run};
 use crate::result_sets::{MARK, marked};
 use crate::{lab, trial, wait_until};
+pub(crate) use networks::on_three_hosts;
+use ssh::SERVER;
 
 /// Every trial of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("remote::the_account_is_the_same_as_on_one_host", same_account),
         trial("remote::what_cannot_be_started_is_named_with_the_reason", named),
-        trial("remote::a_killed_launcher_fails_the_trial_and_leaves_nothing", killed),
+        trial("remote::a_killed_launcher_fails_the_trial_and_leaves_nothing", killed::once),
+        trial("remote::launchers_killed_at_random_leave_nothing", || killed::at_random(4)),
+        proof(trial("remote::a_hundred_launchers_killed_at_random_leave_nothing", || killed::at_random(100))),
+        trial("remote::a_killed_lab_leaves_nothing_on_the_other_side", killed::lab_itself),
         trial("remote::a_host_that_stops_answering_fails_the_trial", frozen),
         needs(Need::TimeNamespace, "remote::another_clock_is_found_out_and_corrected", another_clock),
+        needs(
+            Needs::from(Need::Program("ip", "iproute2")).and(Need::Networks),
+            "remote::three_networks_and_clocks_give_the_account_of_one_host",
+            networks::account_and_clocks,
+        ),
+        needs(
+            Needs::from(Need::Program(SERVER, "openssh-server"))
+                .and(Need::Broker(Broker::Redis))
+                .and(Need::Broker(Broker::Nats)),
+            "remote::roles_over_ssh_lose_nothing",
+            ssh::over_ssh,
+        ),
+        needs(
+            Need::Program(SERVER, "openssh-server"),
+            "remote::what_ssh_says_is_the_reason",
+            ssh::another_key,
+        ),
         trial("remote::options_that_cannot_be_are_refused", refused),
     ]
 }
@@ -69,14 +96,8 @@ fn same(words: &[&str], expected: usize) -> Result<()> {
     let trials = trials_of(dir.path())?;
     ensure!(trials.len() == expected, "{} trials", trials.len());
     for one in trials {
-        ensure!(one["failed"].is_null(), "{}", one["failed"]);
-        let count = |name: &str| one["counts"][name].as_u64().unwrap_or(u64::MAX);
-        ensure!(count("sent") > 0 && count("received") >= count("sent"), "{}", one["counts"]);
-        for nothing in ["lost", "duplicated", "corrupt", "misrouted", "negative", "unaccounted"] {
-            ensure!(count(nothing) == 0, "{nothing}: {}", one["counts"]);
-        }
+        unharmed(&one)?;
         let hosts = one["hosts"].as_array().context("no hosts")?;
-        ensure!(!hosts.is_empty(), "nobody was elsewhere");
         // Both sides have one clock here: what was found is within its bound of no difference.
         for host in hosts {
             let (offset, bound) = (host["clock_offset_ns"].as_i64(), host["clock_bound_ns"].as_u64());
@@ -86,6 +107,18 @@ fn same(words: &[&str], expected: usize) -> Result<()> {
     }
     let report = std::fs::read_to_string(dir.path().join("report.html"))?;
     ensure!(report.contains("Roles on "), "the report does not name the hosts");
+    Ok(())
+}
+
+/// A trial was good, some role of it ran elsewhere, and its account is complete.
+fn unharmed(one: &Value) -> Result<()> {
+    ensure!(one["failed"].is_null(), "{}", one["failed"]);
+    let count = |name: &str| one["counts"][name].as_u64().unwrap_or(u64::MAX);
+    ensure!(count("sent") > 0 && count("received") >= count("sent"), "{}", one["counts"]);
+    for nothing in ["lost", "duplicated", "corrupt", "misrouted", "negative", "unaccounted"] {
+        ensure!(count(nothing) == 0, "{nothing}: {}", one["counts"]);
+    }
+    ensure!(one["hosts"].as_array().is_some_and(|hosts| !hosts.is_empty()), "nobody was elsewhere");
     Ok(())
 }
 
@@ -122,33 +155,6 @@ fn named() -> Result<()> {
         ensure!(began.elapsed() < Duration::from_secs(60), "{launch} took {:?}", began.elapsed());
     }
     Ok(())
-}
-
-/// `timeout` kills the agent in the middle of the trial.
-fn killed() -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let mark = format!("mark-{}", std::process::id());
-    let launch = format!("receiver=timeout -s KILL 3 env {MARK}={mark}");
-    let ran = bench(
-        &[
-            "oneway-tcp",
-            "--load",
-            "500",
-            "--trials",
-            "1",
-            "--seconds",
-            "20",
-            "--no-floor",
-            "--launch",
-            &launch,
-        ],
-        dir.path(),
-    )?;
-    ensure!(ran.code == 1, "exit code {}\n{}{}", ran.code, ran.out, ran.err);
-    let one = trials_of(dir.path())?.remove(0);
-    let why = one["failed"].as_str().context("it has not failed")?;
-    ensure!(why.contains("receiver-0"), "{why}");
-    gone(&mark)
 }
 
 /// Every process on the other side is stopped, with the launcher: nothing is closed and nothing ends. It

@@ -1,8 +1,6 @@
 //! The report's facts: the machine, the versions, the plan, and the command that repeats
 //! the run.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::super::number;
 use super::fact::Fact;
 use super::trials::median_steal;
@@ -159,7 +157,6 @@ pub(super) fn plan(run: &Run) -> Vec<Fact> {
     if let Some(address) = &plan.listen {
         facts.push(Fact::new("Listening at", address));
     }
-    facts.extend(elsewhere(run));
     if let Some(pause) = plan.pause {
         let text = format!("paused {} s into the measured time, for {} s", pause.at_s, pause.for_s);
         facts.push(Fact::new("Broker", text));
@@ -168,29 +165,6 @@ pub(super) fn plan(run: &Run) -> Vec<Fact> {
         facts.push(Fact::new("CPU stolen during trials, median", number::share(steal)));
     }
     facts
-}
-
-/// The hosts on which roles ran that were started elsewhere: who, on what machine, and how well its
-/// clock is known.
-fn elsewhere(run: &Run) -> Vec<Fact> {
-    let mut hosts: BTreeMap<(&str, &str, usize), (BTreeSet<&str>, u64)> = BTreeMap::new();
-    for of in run.cells.iter().flat_map(|cell| &cell.trials).flat_map(|trial| &trial.hosts) {
-        let (roles, bound) = hosts.entry((&of.host, &of.cpu, of.cores)).or_default();
-        roles.insert(&of.role);
-        *bound = (*bound).max(of.clock_bound_ns);
-    }
-    let fact = |((host, cpu, cores), (roles, bound)): ((&str, &str, usize), (BTreeSet<&str>, u64))| {
-        let roles: Vec<&str> = roles.into_iter().collect();
-        Fact::new(
-            format!("Roles on {host}"),
-            format!(
-                "{}; {cores} × {cpu}; its clock is known within {}",
-                roles.join(", "),
-                number::time(bound as f64)
-            ),
-        )
-    };
-    hosts.into_iter().map(fact).collect()
 }
 
 /// The factor by which intervals were widened, and its source; `None` if they were not.

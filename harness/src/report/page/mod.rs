@@ -7,6 +7,7 @@ mod backlog;
 mod cell;
 mod fact;
 mod flag;
+mod hosts;
 mod limits;
 mod promise;
 mod trials;
@@ -63,6 +64,8 @@ pub(super) struct Page {
     baselines: Vec<Baseline>,
     failed: Vec<Failed>,
     skipped: Vec<Failed>,
+    /// Where the roles ran, if not all here.
+    hosts: Option<hosts::Hosts>,
     machine: Vec<Fact>,
     versions: Vec<Fact>,
     noise: Vec<Fact>,
@@ -225,6 +228,7 @@ pub(super) fn page(
             .iter()
             .map(|skipped| Failed { what: skipped.lab.clone(), reason: skipped.reason.clone() })
             .collect(),
+        hosts: hosts::hosts(run),
         machine: about::machine(&run.host),
         versions: about::versions(&run.versions),
         noise: about::noise(&run.noise),

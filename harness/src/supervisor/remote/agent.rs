@@ -1,10 +1,12 @@
 //! The agent: on the other side, it starts the role, passes its lines on, and keeps the accounts in
 //! step.
 
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use tokio::io::BufReader;
+use tokio::io::{AsyncRead, AsyncWrite, BufReader};
+use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 
 use super::super::heard::Heard;
@@ -12,6 +14,7 @@ use super::super::start;
 use super::lines;
 use super::protocol::{FromAgent, Identity, ToAgent};
 use crate::measure::account::{self, Mirror, Which};
+use crate::measure::noise::Meter;
 use crate::measure::{clock, host};
 use crate::roles::protocol::{FromRole, ToRole};
 
@@ -29,9 +32,8 @@ pub fn main() -> Result<()> {
 }
 
 async fn serve() -> Result<()> {
-    let mut input = BufReader::new(tokio::io::stdin());
-    let mut output = tokio::io::stdout();
-    let Some(ToAgent::Hello(asks)) = lines::read(&mut input).await? else {
+    let (mut input, mut output) = (BufReader::new(input()), output());
+    let Some((_, ToAgent::Hello(asks))) = lines::read(&mut input).await? else {
         bail!("the first line is no greeting")
     };
     let own = Identity::own();
@@ -55,23 +57,25 @@ async fn serve() -> Result<()> {
     let mut tick = tokio::time::interval(COUNTERS);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut ticks = 0;
+    let mut meter = None;
     loop {
         tokio::select! {
             line = asked.recv() => match line {
                 // The role's process ends with this one.
                 None => return Ok(()),
-                Some(ToAgent::Hello(_)) => bail!("a second greeting"),
-                Some(ToAgent::Ping(number)) => {
+                Some((_, ToAgent::Hello(_))) => bail!("a second greeting"),
+                Some((_, ToAgent::Ping(number))) => {
                     lines::write(&mut output, &FromAgent::Pong(number, clock::own())).await?;
                 }
-                Some(ToAgent::Pages(pages)) => mirror.apply(&pages, account::is_counters)?,
-                Some(ToAgent::Role(line)) => match (*line, &role) {
+                Some((_, ToAgent::Pages(pages))) => mirror.apply(&pages, account::is_counters)?,
+                Some((_, ToAgent::Role(line))) => match (*line, &role) {
                     (ToRole::Init(mut init), None) => {
                         if let Some(measure) = &mut init.measure {
                             measure.accounts = accounts.path().to_owned();
                         }
                         let (lines, inbox) = mpsc::unbounded_channel();
                         role = Some((init.role(), lines));
+                        meter = Some(Meter::start());
                         start::spawn(*init, inbox, 0, mouth.clone(), None).context("cannot start the role")?;
                     }
                     (line, Some((_, lines))) => drop(lines.send(line)),
@@ -90,7 +94,8 @@ async fn serve() -> Result<()> {
                     if let Some((name, _)) = &role {
                         send(&mut output, mirror.changes(name, Which::All)?).await?;
                     }
-                    lines::write(&mut output, &FromAgent::Left(why)).await?;
+                    let noise = meter.take().map(Meter::stop).unwrap_or_default();
+                    lines::write(&mut output, &FromAgent::Left(why, noise)).await?;
                     // The clocks are still compared; the supervisor ends it.
                     role = None;
                 }
@@ -106,9 +111,28 @@ async fn serve() -> Result<()> {
     }
 }
 
-async fn send(output: &mut tokio::io::Stdout, changes: Vec<Vec<account::Page>>) -> Result<()> {
+async fn send(output: &mut (impl AsyncWrite + Unpin), changes: Vec<Vec<account::Page>>) -> Result<()> {
     for pages in changes {
         lines::write(output, &FromAgent::Pages(pages)).await?;
     }
     Ok(())
+}
+
+/// What the supervisor says. A pipe is waited for as a socket is; anything else is read by a thread,
+/// which takes longer to hear a line.
+fn input() -> Box<dyn AsyncRead + Send + Unpin> {
+    let pipe = std::io::stdin().as_fd().try_clone_to_owned().and_then(pipe::Receiver::from_owned_fd);
+    match pipe {
+        Ok(pipe) => Box::new(pipe),
+        Err(_) => Box::new(tokio::io::stdin()),
+    }
+}
+
+/// Where the supervisor listens.
+fn output() -> Box<dyn AsyncWrite + Send + Unpin> {
+    let pipe = std::io::stdout().as_fd().try_clone_to_owned().and_then(pipe::Sender::from_owned_fd);
+    match pipe {
+        Ok(pipe) => Box::new(pipe),
+        Err(_) => Box::new(tokio::io::stdout()),
+    }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use labs::catalog::Pattern;
 
-use crate::roles::protocol::Kind;
+use crate::roles::protocol::{Kind, kinds};
 
 /// Where roles are started: commands that carry a stream to another host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -76,6 +77,18 @@ impl Launch {
         self.prefixes.keys().copied()
     }
 
+    /// The same hosts for another pattern. Peer to peer, who binds is where a role of `of` binds, because
+    /// that is where others are known to reach it; over a broker, who sends is where one sends.
+    pub fn between(&self, of: Pattern, to: Pattern, direct: bool) -> Self {
+        let side = |kind: &Kind| if direct { !kind.binds(true).is_empty() } else { kind.sends() };
+        let prefix = |kind: &Kind| {
+            let there = kinds(of).iter().find(|other| side(other) == side(kind))?;
+            Some((*kind, self.prefixes.get(there)?.clone()))
+        };
+        let prefixes = kinds(to).iter().filter_map(prefix).collect();
+        Self { prefixes, program: self.program.clone(), listen: self.listen }
+    }
+
     /// The address that binding roles listen at: `10.0.0.2:0`; `None`: a port on loopback.
     pub fn listen(&self) -> Option<String> {
         self.listen.map(|address| match address {
@@ -115,6 +128,23 @@ mod tests {
         assert_eq!(launch.listen().as_deref(), Some("10.0.0.2:0"));
         assert_eq!(parse(&[], Some("fd00::2")).expect("parsed").listen().as_deref(), Some("[fd00::2]:0"));
         assert!(!parse(&[], None).expect("parsed").is_remote());
+    }
+
+    #[test]
+    fn another_pattern_runs_between_the_same_hosts() {
+        let launch = parse(&["producer=ssh a", "consumer=ssh b"], Some("10.0.0.2")).expect("parsed");
+        // The producer binds, and so does the responder.
+        let echo = launch.between(Pattern::Queue, Pattern::RequestReply, true);
+        assert_eq!(echo.prefix(Kind::Responder).expect("there"), ["ssh", "a"]);
+        assert_eq!(echo.prefix(Kind::Requester).expect("there"), ["ssh", "b"]);
+        assert_eq!(echo.listen(), launch.listen());
+        // Over a broker nobody binds.
+        let one = launch.between(Pattern::Queue, Pattern::OneWay, false);
+        assert_eq!(one.prefix(Kind::Sender).expect("there"), ["ssh", "a"]);
+        // Who is here stays here.
+        let here = parse(&["consumer=ssh b"], None).expect("parsed");
+        let here = here.between(Pattern::Queue, Pattern::RequestReply, true);
+        assert!(!here.has(Kind::Responder) && here.has(Kind::Requester));
     }
 
     #[test]

@@ -6,18 +6,24 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::protocol::LONGEST;
+use crate::measure::clock;
 
-/// The next line; `None` at the end. Not cancel-safe.
-pub(super) async fn read<T: DeserializeOwned>(from: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<T>> {
+/// The next line, and when it was read by this side's clock, ns; `None` at the end. Not cancel-safe.
+pub(super) async fn read<T: DeserializeOwned>(
+    from: &mut (impl AsyncBufRead + Unpin),
+) -> Result<Option<(u64, T)>> {
     let mut line = Vec::new();
     let read = from.take(LONGEST as u64).read_until(b'\n', &mut line).await?;
+    // Before it is understood: that takes time, too.
+    let at = clock::now();
     if read == 0 {
         return Ok(None);
     }
     ensure!(line.len() < LONGEST, "a control line is longer than {LONGEST} bytes");
     // What a login shell prints before the program starts is shown, cut.
     let shown = || String::from_utf8_lossy(&line[..line.len().min(200)]).trim().to_owned();
-    serde_json::from_slice(&line).map(Some).with_context(|| format!("not a control line: {}", shown()))
+    let line = serde_json::from_slice(&line).with_context(|| format!("not a control line: {}", shown()))?;
+    Ok(Some((at, line)))
 }
 
 /// Writes a line.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
@@ -19,16 +19,17 @@ use super::protocol::{FromAgent, Identity, ToAgent};
 use crate::measure::account::{Mirror, Which};
 use crate::measure::clock;
 use crate::process;
-use crate::results::Host;
+use crate::results::{Host, Noise};
 use crate::roles::protocol::{FromRole, Init, ToRole};
 
 /// How long the program on the other side may take to answer at first: a login over ssh included.
-const GREETING: Duration = Duration::from_secs(20);
+const GREETING: Duration = Duration::from_secs(10);
 /// A host that says nothing for so long is gone. It is asked every second.
 const SILENCE: Duration = Duration::from_secs(8);
 const ASKED: Duration = Duration::from_secs(1);
 /// How often what others have received is sent to a sender elsewhere: its window waits for it.
 const PROGRESS: Duration = Duration::from_millis(5);
+const ENDED: &str = "the control line broke: the launcher or the other host ended";
 /// Characters of what the launcher said that are shown.
 const SAID: usize = 600;
 
@@ -39,6 +40,8 @@ pub struct Side {
     pub host: Host,
     /// Its clock, compared with this one before and after.
     pub clock: SideClock,
+    /// How quiet it was while the role ran.
+    pub noise: Noise,
 }
 
 /// The clock of the other side.
@@ -79,6 +82,9 @@ pub(in super::super) fn spawn(
     Ok(pid)
 }
 
+/// What was read from the other side, and when.
+type Heards = mpsc::Receiver<Result<(u64, FromAgent)>>;
+
 struct Link {
     init: Init,
     inbox: mpsc::UnboundedReceiver<ToRole>,
@@ -92,12 +98,11 @@ async fn attend(mut child: Child, mut link: Link) {
     let errors = child.stderr.take().map(|stderr| {
         let said = Arc::clone(&said);
         tokio::spawn(async move {
-            let mut lines = BufReader::new(stderr).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
+            let (mut stderr, mut piece) = (stderr, [0; 1024]);
+            while let Ok(length @ 1..) = stderr.read(&mut piece).await {
                 let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-                said.push_str("\n    ");
-                said.push_str(&line);
-                // The last words matter.
+                said.push_str(&String::from_utf8_lossy(&piece[..length]));
+                // The last words matter, and no more of them are kept.
                 let extra = said.len().saturating_sub(SAID);
                 let cut = (extra..said.len()).find(|at| said.is_char_boundary(*at)).unwrap_or(0);
                 said.drain(..cut);
@@ -121,7 +126,8 @@ async fn attend(mut child: Child, mut link: Link) {
                 Ok(Ok(status)) if !status.success() => format!(" (the launcher ended with {status})"),
                 _ => String::new(),
             };
-            let said = if said.is_empty() { said } else { format!("; its last output:{said}") };
+            let said = said.trim_end().replace('\n', "\n    ");
+            let said = if said.is_empty() { said } else { format!("; its last output:\n    {said}") };
             Some(format!("{error:#}{ended}{said}"))
         }
     };
@@ -142,7 +148,7 @@ async fn serve(
     let greeting = greeting.with_context(|| {
         format!("the program on the other side did not answer within {} s", GREETING.as_secs())
     })?;
-    let Some(FromAgent::Hello(there, host)) =
+    let Some((_, FromAgent::Hello(there, host))) =
         greeting.context("the other side is no `lab` of this version")?
     else {
         bail!("the launcher ended before the program on the other side had answered");
@@ -156,7 +162,7 @@ async fn serve(
     );
 
     // One task reads: a line that was begun must be read to its end.
-    let (said, mut heard) = mpsc::channel::<Result<FromAgent>>(1_000);
+    let (said, mut heard) = mpsc::channel::<Result<(u64, FromAgent)>>(1_000);
     let reader = tokio::spawn(async move {
         loop {
             let line = lines::read(&mut from).await.transpose();
@@ -168,8 +174,11 @@ async fn serve(
         }
     });
     let before = compare(&mut to, &mut heard).await?;
-    let mut side =
-        Side { host: *host, clock: SideClock { offset_ns: before.offset, bound_ns: before.bound } };
+    let mut side = Side {
+        host: *host,
+        clock: SideClock { offset_ns: before.offset, bound_ns: before.bound },
+        noise: Noise::default(),
+    };
     let mut init = link.init.clone();
     init.clock_ahead_ns = before.offset;
     let accounts: Option<PathBuf> = init.measure.as_ref().map(|measure| measure.accounts.clone());
@@ -191,7 +200,7 @@ async fn serve(
             },
             line = heard.recv() => {
                 last = Instant::now();
-                match line.context("the control line broke: the launcher or the other host ended")?? {
+                match line.context(ENDED)??.1 {
                     FromAgent::Role(line) => drop(link.mouth.send((link.number, Heard::Line(*line)))),
                     FromAgent::Pages(pages) => match &mut mirror {
                         Some(mirror) => mirror
@@ -199,7 +208,10 @@ async fn serve(
                             .context("an account cannot be copied")?,
                         None => bail!("it sent an account, and keeps none"),
                     },
-                    FromAgent::Left(why) => break why,
+                    FromAgent::Left(why, noise) => {
+                        side.noise = noise;
+                        break why;
+                    }
                     FromAgent::Pong(..) => {}
                     FromAgent::Hello(..) => bail!("a second greeting"),
                 }
@@ -238,7 +250,7 @@ fn silent() -> String {
 }
 
 /// Compares the clocks.
-async fn compare(to: &mut ChildStdin, heard: &mut mpsc::Receiver<Result<FromAgent>>) -> Result<Comparison> {
+async fn compare(to: &mut ChildStdin, heard: &mut Heards) -> Result<Comparison> {
     let mut comparing = Comparing::default();
     let deadline = Instant::now() + SILENCE;
     for number in 1..=ROUND_TRIPS {
@@ -246,16 +258,14 @@ async fn compare(to: &mut ChildStdin, heard: &mut mpsc::Receiver<Result<FromAgen
         tell(to, &ToAgent::Ping(number)).await?;
         loop {
             let line = timeout_at(deadline, heard.recv()).await;
-            let line =
-                line.with_context(|| format!("the other host has not answered for {} s", SILENCE.as_secs()))?;
-            match line.context("the control line broke: the launcher or the other host ended")?? {
-                FromAgent::Pong(answered, theirs) if answered == number => {
-                    comparing.add(asked, theirs, clock::now());
+            match line.with_context(silent)?.context(ENDED)?? {
+                (at, FromAgent::Pong(answered, theirs)) if answered == number => {
+                    comparing.add(asked, theirs, at);
                     break;
                 }
                 // Of an earlier question.
-                FromAgent::Pong(..) => {}
-                line => bail!("the other side said something else than its time: {}", name(&line)),
+                (_, FromAgent::Pong(..)) => {}
+                (_, line) => bail!("the other side said something else than its time: {}", name(&line)),
             }
         }
     }
@@ -271,6 +281,6 @@ fn name(line: &FromAgent) -> &'static str {
             _ => "a line of its role",
         },
         FromAgent::Pages(_) => "an account",
-        FromAgent::Left(_) => "that its role left",
+        FromAgent::Left(..) => "that its role left",
     }
 }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::measure::account::Page;
-use crate::results::Host;
+use crate::results::{Host, Noise};
 use crate::roles::protocol::{FromRole, ToRole};
 
 /// The longest line that is read, bytes: a message set's pages, packed.
@@ -71,6 +71,6 @@ pub(super) enum FromAgent {
     Role(Box<FromRole>),
     /// What has changed in the role's accounts.
     Pages(Vec<Page>),
-    /// The role has ended; why, if not as it should.
-    Left(Option<String>),
+    /// The role has ended; why, if not as it should, and how quiet the machine was meanwhile.
+    Left(Option<String>, Noise),
 }

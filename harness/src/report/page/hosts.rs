@@ -1,0 +1,130 @@
+//! Where the roles ran, in result sets in which some were started on other hosts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use labs::catalog::Pattern;
+use serde::Serialize;
+
+use super::super::number;
+use super::fact::Fact;
+use crate::results::{BenchmarkCase, LoadKind, RoleHost, Run};
+use crate::roles::baseline::ECHO;
+use crate::roles::protocol::kinds;
+
+/// Which role ran where, and what is known of each host.
+#[derive(Serialize)]
+pub(super) struct Hosts {
+    paths: Vec<Path>,
+    /// What the hosts are: CPU, clock, noise.
+    hosts: Vec<Fact>,
+    /// A round trip on one clock.
+    echo: Option<String>,
+}
+
+/// The way of a message.
+#[derive(Serialize)]
+struct Path {
+    labs: String,
+    stops: Vec<Stop>,
+}
+
+/// Roles of one kind, or a broker, and its host.
+#[derive(Serialize, PartialEq)]
+struct Stop {
+    who: String,
+    host: String,
+    /// Not on the host that measured.
+    away: bool,
+}
+
+/// `None` where all roles ran on one host.
+pub(super) fn hosts(run: &Run) -> Option<Hosts> {
+    let mut paths: Vec<Path> = Vec::new();
+    for cell in run.cells.iter().filter(|cell| !cell.is_floor()) {
+        let Some(stops) = stops(run, cell) else { continue };
+        match paths.iter_mut().find(|path| path.stops == stops) {
+            Some(path) if path.labs.split(", ").any(|lab| lab == cell.lab) => {}
+            Some(path) => path.labs += &format!(", {}", cell.lab),
+            None => paths.push(Path { labs: cell.lab.clone(), stops }),
+        }
+    }
+    (!paths.is_empty()).then(|| Hosts { paths, hosts: facts(run), echo: echo(run) })
+}
+
+fn stops(run: &Run, cell: &BenchmarkCase) -> Option<Vec<Stop>> {
+    let pattern = Pattern::ALL.into_iter().find(|pattern| pattern.as_str() == cell.pattern)?;
+    let away: Vec<&RoleHost> = cell.trials.iter().flat_map(|trial| &trial.hosts).collect();
+    if away.is_empty() {
+        return None;
+    }
+    let mut stops: Vec<Stop> = kinds(pattern)
+        .iter()
+        .map(|kind| {
+            let own =
+                |host: &&&RoleHost| host.role.rsplit_once('-').is_some_and(|(name, _)| name == kind.as_str());
+            let hosts: BTreeSet<&str> = away.iter().filter(own).map(|host| host.host.as_str()).collect();
+            Stop {
+                who: kind.as_str().to_owned(),
+                away: !hosts.is_empty(),
+                host: if hosts.is_empty() {
+                    run.host.name.clone()
+                } else {
+                    hosts.into_iter().collect::<Vec<_>>().join(", ")
+                },
+            }
+        })
+        .collect();
+    if let Some(broker) = &cell.broker {
+        // One that was given by its address is wherever that leads; a private one is here.
+        let address = run.sources.get(broker).filter(|source| source.contains("://"));
+        let host = address.unwrap_or(&run.host.name).clone();
+        stops.insert(1, Stop { who: broker.clone(), host, away: address.is_some() });
+    }
+    Some(stops)
+}
+
+/// The hosts on which roles ran that were started elsewhere: who, on what machine, how well its clock
+/// is known, and how quiet it was.
+fn facts(run: &Run) -> Vec<Fact> {
+    let mut hosts: BTreeMap<(&str, &str, usize), Vec<&RoleHost>> = BTreeMap::new();
+    for of in run.cells.iter().flat_map(|cell| &cell.trials).flat_map(|trial| &trial.hosts) {
+        hosts.entry((&of.host, &of.cpu, of.cores)).or_default().push(of);
+    }
+    let fact = |((host, cpu, cores), all): ((&str, &str, usize), Vec<&RoleHost>)| {
+        let roles: BTreeSet<&str> = all.iter().map(|of| of.role.as_str()).collect();
+        let bound = all.iter().map(|of| of.clock_bound_ns).max().unwrap_or_default();
+        let late = all.iter().map(|of| of.noise.oversleep_p99_ns).max().unwrap_or_default();
+        let steal = all.iter().map(|of| of.noise.steal).fold(0.0, f64::max);
+        Fact::new(
+            format!("Roles on {host}"),
+            format!(
+                "{}; {cores} × {cpu}; its clock is known within {}; an idle thread overslept by up to {} (p99 of \
+                 the worst trial), {} of CPU time was stolen",
+                roles.into_iter().collect::<Vec<_>>().join(", "),
+                number::time(bound as f64),
+                number::time(late as f64),
+                number::share(steal)
+            ),
+        )
+    };
+    hosts.into_iter().map(fact).collect()
+}
+
+/// How long a message of a plain TCP socket takes there and back, by one clock.
+fn echo(run: &Run) -> Option<String> {
+    let cell = run
+        .cells
+        .iter()
+        .filter(|cell| cell.lab == ECHO && cell.load.kind == LoadKind::Rate)
+        .find(|cell| cell.trials.iter().any(|trial| !trial.hosts.is_empty()))?;
+    let times = &cell.summary.as_ref()?.response_ns;
+    let time = |ns: Option<u64>| ns.map_or("withheld".to_owned(), |ns| number::time(ns as f64));
+    Some(format!(
+        "There and back over a plain TCP socket between these hosts, {} of {} bytes, by one clock: p50 {}, p99 {}. \
+         Half of it is about what one way takes.",
+        number::load(&cell.load),
+        cell.size,
+        time(times.p50),
+        time(times.p99)
+    ))
+}
