@@ -131,6 +131,10 @@ diff *ARGS:
 site *ARGS:
     @"{{ run }}" site "$@"
 
+# A benchmark as a Job of Kubernetes: manifest k8s quick oneway-tcp
+manifest *ARGS:
+    @"{{ run }}" manifest "$@"
+
 # What six common measuring methods report of one pause
 wrong-views *ARGS:
     @"{{ run }}" wrong-views "$@"

@@ -3,7 +3,7 @@
 //! In reading order: what a run writes ([`results`]), how time and messages are marked,
 //! accounted for and recorded ([`measure`]), the measured loops ([`roles`]) and the
 //! processes they run in ([`process`], [`supervisor`]), one trial ([`trial`]), all trials
-//! of a plan ([`plan`], [`runner`]), brokers ([`broker`]), faults ([`fault`]) and lessons about
+//! of a plan ([`plan`], [`runner`]), a plan for a cluster (`manifest`), brokers ([`broker`]), faults ([`fault`]) and lessons about
 //! failures ([`failure`]), the course ([`course`]), statistics and reports
 //! ([`stats`], [`report`]), comparisons of programs and runs ([`compare`]), pages over all results ([`site`]), and checks of
 //! the harness itself ([`validate`]). [`book`] writes the tables of the documentation.
@@ -26,6 +26,8 @@ pub mod trial;
 
 pub mod plan;
 pub mod runner;
+
+mod manifest;
 
 pub mod broker;
 pub mod doctor;

@@ -76,7 +76,7 @@ pub(super) struct BenchArgs {
     /// The program on the other side, where it is not at the same path as here
     #[arg(long, value_name = "PATH")]
     launch_program: Option<String>,
-    /// The address that binding roles listen at, so that other hosts reach them; default: loopback
+    /// The address that binding roles listen at, so that other hosts reach them; `host`: the one that the name of each role's host stands for; default: loopback
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
     /// Leave out the baselines (the same bytes over plain sockets)
@@ -268,7 +268,7 @@ fn trials_with(run: &Run, what: impl Fn(&Trial) -> Option<String>) -> Vec<String
 }
 
 /// Every knob of the plan is one of a chosen lab, or of the loops that measure it.
-fn knobs(plan: &Plan, handles: &[Handle]) -> Result<()> {
+pub(super) fn knobs(plan: &Plan, handles: &[Handle]) -> Result<()> {
     let chosen = plan::select(handles, &plan.labs)?;
     let labs = || chosen.iter().map(|handle| &handle.entry);
     let mut known = plan::knobs_of_labs(labs());

@@ -14,6 +14,7 @@ use crate::doctor::DoctorOptions;
 use crate::process::guard;
 use crate::roles;
 
+mod agent;
 mod agree;
 mod bench;
 mod break_lab;
@@ -22,6 +23,8 @@ mod diff;
 mod export;
 mod history;
 mod list;
+mod manifest;
+mod pod;
 mod predict;
 mod progress;
 mod regress;
@@ -129,6 +132,8 @@ enum Command {
     Diff(diff::DiffArgs),
     /// Write static pages over all result sets, to be published
     Site(site::SiteArgs),
+    /// Print a benchmark as objects of Kubernetes, whose pods are its roles
+    Manifest(manifest::ManifestArgs),
     /// Check the harness against a simulated transport with known faults
     Selftest(selftest::SelftestArgs),
     /// Show what is installed, what is missing, and how noisy this machine is
@@ -145,7 +150,9 @@ enum Command {
     #[command(hide = true)]
     Role(RoleArgs),
     #[command(hide = true)]
-    Agent,
+    Agent(agent::AgentArgs),
+    #[command(hide = true)]
+    Pod(pod::PodArgs),
     #[cfg(feature = "apps")]
     #[command(hide = true)]
     ChatPart(chat::PartArgs),
@@ -286,6 +293,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Export(args) => export::main(&args, &handles),
         Command::Diff(args) => diff::main(&args),
         Command::Site(args) => site::main(&args),
+        Command::Manifest(args) => manifest::main(&args, &handles),
         Command::Selftest(args) => selftest::main(&args),
         Command::Doctor(args) => {
             let mut choices = args.brokers.choices()?;
@@ -322,11 +330,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Command::Agent => {
-            guard::enter()?;
-            crate::supervisor::remote::agent()?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Agent(args) => agent::main(&args),
+        Command::Pod(args) => pod::main(&args),
         Command::Role(args) => {
             drop(args.name);
             if let Some(cpu) = args.cpu {

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::context::RoleContext;
 use super::handle::Outbox;
+use super::own_address;
 use super::protocol::{Event, FromRole, Init, RoleCommand, ToRole, What};
 use super::runtime::{RUNTIME_THREADS, runtime};
 use crate::measure::account::mapped::NoRoom;
@@ -43,14 +44,16 @@ fn set(
 ) -> Result<()> {
     let (role, address) = (init.role(), init.address.clone());
     let directory = Arc::new(Directory::supervised());
+    let failed = Arc::clone(&outbox);
+    let bind = own_address::resolved(&init.bind)
+        .inspect_err(|error| failed(FromRole::Failed { error: causes(error) }))?;
     let place = Place::new(&init.name, init.address.as_ref())
         .with_role(&role)
         .with_directory(Arc::clone(&directory))
-        .with_bind(init.bind.clone())
+        .with_bind(bind)
         .with_knobs(init.knobs.clone())
         .with_registry(registry);
     let threads = place.knob(RUNTIME_THREADS);
-    let failed = Arc::clone(&outbox);
     let runtime = runtime(threads)?;
     let playing = async {
         let (start, started) = watch::channel(None);

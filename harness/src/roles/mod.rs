@@ -17,6 +17,7 @@ mod in_flight_window;
 mod manual;
 mod message_text;
 mod oneway;
+mod own_address;
 mod pipeline;
 mod pubsub;
 mod queue;

@@ -104,6 +104,9 @@ pub const fn kinds(pattern: Pattern) -> &'static [Kind] {
     }
 }
 
+/// In the place of an IP address to bind: the one that the name of the role's own host stands for.
+pub const HOST: &str = "host";
+
 /// The first line a role gets.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Init {

@@ -23,6 +23,7 @@ mod guard;
 mod history;
 mod hops;
 mod interop;
+mod kubernetes;
 mod live;
 mod loads;
 mod needs;
@@ -96,6 +97,7 @@ fn main() -> ExitCode {
         agree::trials(),
         share::trials(),
         remote::trials(),
+        kubernetes::trials(),
         crack::trials(),
         dead::trials(),
         predict::trials(),

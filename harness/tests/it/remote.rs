@@ -55,7 +55,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// The trials of the result set in a folder.
-fn trials_of(out: &Path) -> Result<Vec<Value>> {
+pub(crate) fn trials_of(out: &Path) -> Result<Vec<Value>> {
     let run = read(out)?;
     run.cells.iter().flat_map(|cell| &cell.trials).map(|trial| Ok(serde_json::to_value(trial)?)).collect()
 }

@@ -257,7 +257,7 @@ fn absent() -> Result<()> {
 }
 
 /// Commands that messages suggested with fixed words, before one module wrote them.
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 25] = [
     "run",
     "play",
     "dead",
@@ -278,6 +278,7 @@ const COMMANDS: [&str; 24] = [
     "export",
     "diff",
     "site",
+    "manifest",
     "wrong-views",
     "correlation",
     "compare",

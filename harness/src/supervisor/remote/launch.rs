@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use anyhow::{Context as _, Result, bail, ensure};
 use labs::catalog::Pattern;
 
-use crate::roles::protocol::{Kind, kinds};
+use crate::roles::protocol::{HOST, Kind, kinds};
 
 /// Where roles are started: commands that carry a stream to another host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,8 +15,17 @@ pub struct Launch {
     prefixes: BTreeMap<Kind, Vec<String>>,
     /// The program on the other side.
     program: Option<String>,
-    /// The address that binding roles listen at; loopback where none was given.
-    listen: Option<IpAddr>,
+    /// Where binding roles listen; loopback where nothing was given.
+    listen: Option<Listen>,
+}
+
+/// Where binding roles listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Listen {
+    /// At this address.
+    Address(IpAddr),
+    /// At the address that the name of each role's own host stands for.
+    Host,
 }
 
 impl Launch {
@@ -89,18 +98,26 @@ impl Launch {
         Self { prefixes, program: self.program.clone(), listen: self.listen }
     }
 
-    /// The address that binding roles listen at: `10.0.0.2:0`; `None`: a port on loopback.
+    /// The address that binding roles listen at: `10.0.0.2:0`, or `host:0`, which each role looks up
+    /// on its own host; `None`: a port on loopback.
     pub fn listen(&self) -> Option<String> {
-        self.listen.map(|address| match address {
-            IpAddr::V4(address) => format!("{address}:0"),
-            IpAddr::V6(address) => format!("[{address}]:0"),
+        self.listen.map(|listen| match listen {
+            Listen::Address(IpAddr::V4(address)) => format!("{address}:0"),
+            Listen::Address(IpAddr::V6(address)) => format!("[{address}]:0"),
+            Listen::Host => format!("{HOST}:0"),
         })
     }
 }
 
-fn parse_listen(text: &str) -> Result<IpAddr> {
+fn parse_listen(text: &str) -> Result<Listen> {
+    if text == HOST {
+        return Ok(Listen::Host);
+    }
     let address: IpAddr = text.parse().with_context(|| {
-        format!("`--listen {text}` is no IP address; give that of this host's network card, as in 10.0.0.2")
+        format!(
+            "`--listen {text}` is no IP address; give that of this host's network card, as in 10.0.0.2, or \
+             `{HOST}` for the one that the name of each role's host stands for"
+        )
     })?;
     if address.is_unspecified() {
         bail!(
@@ -108,7 +125,7 @@ fn parse_listen(text: &str) -> Result<IpAddr> {
              one address"
         );
     }
-    Ok(address)
+    Ok(Listen::Address(address))
 }
 
 #[cfg(test)]
@@ -127,6 +144,7 @@ mod tests {
         assert_eq!(launch.prefix(Kind::Sender), None);
         assert_eq!(launch.listen().as_deref(), Some("10.0.0.2:0"));
         assert_eq!(parse(&[], Some("fd00::2")).expect("parsed").listen().as_deref(), Some("[fd00::2]:0"));
+        assert_eq!(parse(&[], Some("host")).expect("parsed").listen().as_deref(), Some("host:0"));
         assert!(!parse(&[], None).expect("parsed").is_remote());
     }
 

@@ -12,8 +12,10 @@ mod launch;
 mod lines;
 mod link;
 mod protocol;
+mod socket;
 
 pub use agent::main as agent;
 pub use launch::Launch;
 pub(super) use link::spawn;
 pub use link::{Side, SideClock};
+pub use socket::{CONNECTIONS, TOKEN, Token, dial, reach, serve};
