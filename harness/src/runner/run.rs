@@ -242,11 +242,7 @@ impl<P: Progress> Work<'_, P> {
             placement: Placement {
                 threads: handle.entry.in_process(),
                 cpus: self.cpus.clone(),
-                launch: if handle.baseline {
-                    self.beside(handle)?
-                } else {
-                    plan::launch(plan)?
-                },
+                launch: if handle.baseline { self.beside(handle)? } else { plan::launch(plan)? },
             },
             null_rate: self.null_rate(handle, cell.size),
             options: match cell.part_of {
