@@ -15,6 +15,7 @@ use crate::command::{BrokerArgs, interruptible, or_unread, tell_leftovers, usage
 use crate::measure::host;
 use crate::process::guard;
 use crate::results::{BenchmarkCase, Flag, Host, Plan, ResultSet, Run, Trial, private};
+use crate::roles::protocol::HOST;
 use crate::roles::{self, Handle};
 use crate::runner::{self, Request};
 use crate::trial::pause;
@@ -130,6 +131,12 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
     usage(plan::check(&plan))?;
     usage(runner::check(&plan, handles))?;
     usage(plan.cpus.as_deref().map(plan::usable_cpus).transpose())?;
+    if let Some(listen) = &plan.listen {
+        let place = if listen == HOST { "the address of their host's name" } else { listen };
+        errln!(
+            "Roles that bind listen at {place}, without encryption or a password: use a network that you trust."
+        );
+    }
     let host = usage(host_named(args.host.as_deref()))?;
     let out = args.out.clone().map_or_else(|| runner::default_out(&plan.name, &host), Ok)?;
     guard::enter()?;

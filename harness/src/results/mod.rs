@@ -35,7 +35,7 @@ pub use file::{MOST_PLAN, MOST_RECORD, read, read_text};
 pub use find::find;
 pub use load::{Arrivals, Load, LoadKind};
 pub use machine::{Host, Noise, Versions};
-pub use model::{BenchmarkCase, FLOOR, Pause, Paused, Plan, Run, Skipped, Widening};
+pub use model::{BenchmarkCase, ECHO, FLOOR, Pause, Paused, Plan, Run, Skipped, Widening};
 pub use scenario::Part as ScenarioPart;
 pub use scenario::{
     Check, Fact, MOST_EVENTS, Outcome, SCENARIO_SCHEMA, SCENARIOS, ScenarioEvent, ScenarioRun, Series,

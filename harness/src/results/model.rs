@@ -12,6 +12,9 @@ use super::{Capacity, Host, Load, LoadKind, Noise, Objective, Part, Summary, Swe
 
 /// The pattern of cells that are no lab but the wire beneath labs.
 pub const FLOOR: &str = "floor";
+/// The lab of the cell that is a plain TCP socket with replies, which measures a round trip by one
+/// clock wherever roles run.
+pub const ECHO: &str = "floor-reqrep-tcp";
 
 /// A whole run: `run.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -15,8 +15,8 @@ use crate::measure::host;
 use crate::measure::noise::Meter;
 use crate::results::private::RESULTS;
 use crate::results::{
-    BenchmarkCase, FLOOR, Host, Load, LoadKind, Lock, Part, Plan, ResultSet, Run, SCHEMA, Skipped, Subject,
-    Versions,
+    BenchmarkCase, ECHO, FLOOR, Host, Load, LoadKind, Lock, Part, Plan, ResultSet, Run, SCHEMA, Skipped,
+    Subject, Versions,
 };
 use crate::roles::{Handle, baseline};
 use crate::trial;
@@ -264,7 +264,7 @@ pub(super) fn baselines(plan: &Plan, labs: &[Handle]) -> Vec<Handle> {
     // Between hosts, what one clock times is measured beside what two clocks do. Where a lab's peers
     // reach each other, so do those of a baseline; over a broker alone nobody has to.
     if !plan.launch.is_empty() && labs.iter().any(|lab| lab.entry.broker.is_none()) {
-        names.insert(baseline::ECHO.to_owned());
+        names.insert(ECHO.to_owned());
     }
     let plain = plan.loads.iter().any(|load| matches!(load.kind, LoadKind::Max | LoadKind::Rate));
     let wanted = plan.floor && plain && plan.senders == [1] && plan.receivers == [1];

@@ -2,14 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use labs::catalog::Pattern;
 use serde::Serialize;
 
 use super::super::number;
 use super::fact::Fact;
-use crate::results::{BenchmarkCase, LoadKind, RoleHost, Run};
-use crate::roles::baseline::ECHO;
-use crate::roles::protocol::kinds;
+use crate::results::{BenchmarkCase, ECHO, LoadKind, RoleHost, Run};
+
+/// Roles in the order in which a message reaches them.
+const ROLES: [&str; 11] = [
+    "sender",
+    "requester",
+    "publisher",
+    "ventilator",
+    "producer",
+    "worker",
+    "receiver",
+    "responder",
+    "subscriber",
+    "sink",
+    "consumer",
+];
 
 /// Which role ran where, and what is known of each host.
 #[derive(Serialize)]
@@ -52,19 +64,19 @@ pub(super) fn hosts(run: &Run) -> Option<Hosts> {
 }
 
 fn stops(run: &Run, cell: &BenchmarkCase) -> Option<Vec<Stop>> {
-    let pattern = Pattern::ALL.into_iter().find(|pattern| pattern.as_str() == cell.pattern)?;
     let away: Vec<&RoleHost> = cell.trials.iter().flat_map(|trial| &trial.hosts).collect();
     if away.is_empty() {
         return None;
     }
-    let mut stops: Vec<Stop> = kinds(pattern)
+    let ran = |role: &&&str| cell.trials.iter().any(|trial| trial.cost.contains_key(**role));
+    let mut stops: Vec<Stop> = ROLES
         .iter()
+        .filter(ran)
         .map(|kind| {
-            let own =
-                |host: &&&RoleHost| host.role.rsplit_once('-').is_some_and(|(name, _)| name == kind.as_str());
+            let own = |host: &&&RoleHost| host.role.rsplit_once('-').is_some_and(|(name, _)| name == *kind);
             let hosts: BTreeSet<&str> = away.iter().filter(own).map(|host| host.host.as_str()).collect();
             Stop {
-                who: kind.as_str().to_owned(),
+                who: (*kind).to_owned(),
                 away: !hosts.is_empty(),
                 host: if hosts.is_empty() {
                     run.host.name.clone()
@@ -78,7 +90,7 @@ fn stops(run: &Run, cell: &BenchmarkCase) -> Option<Vec<Stop>> {
         // One that was given by its address is wherever that leads; a private one is here.
         let address = run.sources.get(broker).filter(|source| source.contains("://"));
         let host = address.unwrap_or(&run.host.name).clone();
-        stops.insert(1, Stop { who: broker.clone(), host, away: address.is_some() });
+        stops.insert(stops.len().min(1), Stop { who: broker.clone(), host, away: address.is_some() });
     }
     Some(stops)
 }
@@ -127,4 +139,67 @@ fn echo(run: &Run) -> Option<String> {
         time(times.p50),
         time(times.p99)
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::build;
+    use crate::results::{Cost, Load, Trial};
+
+    fn cell(lab: &str, roles: &[&str], away: &[(&str, &str)]) -> BenchmarkCase {
+        let mut cell = build::measured(lab, Load::max(), 1_000.0);
+        let host = |(role, host): &(&str, &str)| RoleHost {
+            role: (*role).to_owned(),
+            host: (*host).to_owned(),
+            ..RoleHost::default()
+        };
+        cell.trials = vec![Trial {
+            cost: roles.iter().map(|role| ((*role).to_owned(), Cost::default())).collect(),
+            hosts: away.iter().map(host).collect(),
+            ..Trial::default()
+        }];
+        cell
+    }
+
+    fn drawn(cells: Vec<BenchmarkCase>) -> Option<Vec<String>> {
+        let mut run = build::run();
+        run.host.name = "here".to_owned();
+        run.sources = [("redis".to_owned(), "redis://b:6379".to_owned())].into();
+        run.cells = cells;
+        let line = |path: &Path| {
+            let stop =
+                |stop: &Stop| format!("{}@{}{}", stop.who, stop.host, if stop.away { "!" } else { "" });
+            format!("{}: {}", path.labs, path.stops.iter().map(stop).collect::<Vec<_>>().join(" > "))
+        };
+        hosts(&run).map(|hosts| hosts.paths.iter().map(line).collect())
+    }
+
+    #[test]
+    fn a_role_is_drawn_at_its_host_and_a_broker_between() {
+        let two = ["receiver", "sender"];
+        assert_eq!(drawn(vec![cell("oneway-tcp", &two, &[])]), None, "all on one host");
+        let mut queue = cell(
+            "queue-redis",
+            &["broker", "consumer", "producer"],
+            &[("consumer-0", "b"), ("consumer-1", "c")],
+        );
+        queue.broker = Some("redis".to_owned());
+        let mut private = cell("queue-nats", &["consumer", "producer"], &[("producer-0", "b")]);
+        private.broker = Some("nats".to_owned());
+        let cells = vec![
+            cell("oneway-tcp", &two, &[("receiver-0", "b")]),
+            cell("oneway-http", &two, &[("receiver-0", "b")]),
+            queue,
+            private,
+        ];
+        assert_eq!(
+            drawn(cells).expect("drawn"),
+            [
+                "oneway-tcp, oneway-http: sender@here > receiver@b!",
+                "queue-redis: producer@here > redis@redis://b:6379! > consumer@b, c!",
+                "queue-nats: producer@b! > nats@here > consumer@here",
+            ]
+        );
+    }
 }

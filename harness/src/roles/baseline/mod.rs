@@ -25,9 +25,6 @@ use labs::lab::{Guarantee, Join, Overload, Recovery};
 use super::handle::Handle;
 use list::{BASELINES, Baseline};
 
-/// The name of the baseline that answers over TCP, without a broker.
-pub const ECHO: &str = "floor-reqrep-tcp";
-
 /// All baselines, which run like labs.
 pub fn handles() -> Vec<Handle> {
     BASELINES.iter().map(handle).collect()

@@ -143,14 +143,15 @@ async fn serve(
     link: &mut Link,
 ) -> Result<Option<String>> {
     let own = Identity::own();
-    lines::write(&mut to, &ToAgent::Hello(own.clone())).await.context("the launcher does not listen")?;
+    // Something else than an agent may have said what it is, and ended: that is the better reason.
+    let asked = lines::write(&mut to, &ToAgent::Hello(own.clone())).await;
     let greeting = timeout(GREETING, lines::read::<FromAgent>(&mut from)).await;
     let greeting = greeting.with_context(|| {
         format!("the program on the other side did not answer within {} s", GREETING.as_secs())
     })?;
-    let Some((_, FromAgent::Hello(there, host))) =
-        greeting.context("the other side is no `lab` of this version")?
-    else {
+    let greeting = greeting.context("the other side is no `lab` of this version")?;
+    asked.context("the launcher does not listen")?;
+    let Some((_, FromAgent::Hello(there, host))) = greeting else {
         bail!("the launcher ended before the program on the other side had answered");
     };
     ensure!(

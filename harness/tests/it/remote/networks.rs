@@ -41,12 +41,16 @@ pub(super) fn account_and_clocks() -> Result<()> {
         let mut command = on_three_hosts();
         command.args([lab, "bench", name, "--listen", listen, "--out", text(dir.path())?]);
         command.args(launches.iter().flat_map(|launch| ["--launch", launch]));
-        command.args(["--load", "500,max", "--trials", "1", "--seconds", "0.5", "--warmup", "0.1"]);
+        command.args(["--load", "500", "--trials", "1", "--seconds", "0.5", "--warmup", "0.1"]);
         let ran = command.output()?;
         ensure!(ran.status.success(), "{name}: {}\n{}", ran.status, String::from_utf8_lossy(&ran.stderr));
         let trials = trials_of(dir.path())?;
-        // Its own two, and those of the plain sockets beside it.
-        ensure!(trials.len() >= 4, "{name}: {} trials", trials.len());
+        // Its own, and that of the plain sockets beside it.
+        ensure!(trials.len() >= 2, "{name}: {} trials", trials.len());
+        ensure!(
+            String::from_utf8_lossy(&ran.stderr).contains("use a network that you trust"),
+            "{name}: listening beyond loopback is not said aloud"
+        );
         for trial in trials {
             unharmed(&trial).with_context(|| name.to_owned())?;
             for host in trial["hosts"].as_array().context("no hosts")? {
