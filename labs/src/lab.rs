@@ -8,6 +8,24 @@
 //!
 //! What `GUARANTEE`, `OVERLOAD` and `JOIN` mean for a pattern is written in its contract, for
 //! example [`crate::queue`].
+//!
+//! The header of each lab's file says what is special about it, in four sections:
+//!
+//! - *Wire*: what goes over the wire, and who connects to whom.
+//! - *Confirms*: what is confirmed, by whom, and what a call has done when it returns.
+//! - *Survives*: the failures after which the lab goes on, and who connects again then. This does
+//!   not say that no message is lost.
+//! - *Loses*: which messages are gone after such a failure, or under overload, and which come twice.
+//!
+//! So a lab can survive a cut connection, because its roles join again by themselves, and lose the
+//! messages that were on their way.
+//!
+//! `PLACE` in these headers, and in the commands that they name, stands for the name of the run,
+//! [`Place::name`]: whatever a lab makes on a broker is named after it, or after it and a namespace
+//! (`PLACE.tasks`). `lab run`, `lab bench` and `lab break` choose a new name for each run (`lab-` or
+//! `lab-run-` or `lab-break-`, then eight hexadecimal digits) and do not print it: list what is on the
+//! broker to see it. `lab play` uses `lab-play-PATTERN` (with a lab's variant behind it), or the name
+//! after `--place`.
 
 use std::fmt;
 
@@ -42,7 +60,8 @@ pub trait Lab: Sized + 'static {
     /// carries a pipeline's signal to stop is a publish/subscribe lab with knobs of its own.
     const KNOBS: &'static [Knob] = &[];
 
-    /// Connects to the place. Nothing is sent or subscribed yet.
+    /// Prepares the lab. Most labs over a broker check here that it is there, or create on it what
+    /// they must have, such as a queue; the others only remember the place. No role has joined yet.
     async fn open(place: &Place) -> Result<Self>;
 
     /// Removes what the place has left on the broker, as far as the protocol can list it: the

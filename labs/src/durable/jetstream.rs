@@ -1,27 +1,25 @@
-//! Durable subscribers over JetStream: the stream of `pubsub/jetstream.rs`, and in it a durable
-//! consumer for every identifier, a cursor that stays where it is while its subscriber is away.
+//! Durable subscribers over JetStream: the stream of `pubsub/jetstream.rs`, and in it a durable consumer for
+//! every identifier, a cursor that stays where it is while its subscriber is away.
 //!
-//! Wire: publishers are those of `pubsub/jetstream.rs`: they publish to `PLACE.TOPIC` with an
-//! inbox, to which JetStream replies. A durable subscriber asks for as many events as it may still
-//! hold (`PUB $JS.API.CONSUMER.MSG.NEXT.…`, `{"batch":N}`) and publishes `+ACK` or `-NAK` to the
-//! reply subject of each. It gets its events in order, and an event is kept until every consumer
-//! has acknowledged it.
+//! Wire: publishers are those of `pubsub/jetstream.rs`: they publish to `PLACE.TOPIC` with an inbox, to which
+//! JetStream replies. A durable subscriber asks for as many events as it may still hold
+//! (`PUB $JS.API.CONSUMER.MSG.NEXT.…`, `{"batch":N}`) and publishes `+ACK` or `-NAK` to the reply subject of
+//! each. It gets its events in order, and an event is kept until every consumer has acknowledged it.
 //!
-//! Confirms: an event when it is in the stream's file, which the reply to the inbox says; `flush`
-//! waits for all replies.
+//! Confirms: an event when it is in the stream's file, which the reply to the inbox says; `flush` waits for
+//! all replies.
 //!
-//! Survives: kill -9 of a subscriber. JetStream would deliver again what it held only after
-//! `claim-ms`, behind newer events; so whoever comes back under the identifier first publishes
-//! `-NAK` on its behalf. Kill -9 of NATS: confirmed events are in the stream's file. An absence of
-//! any length: all events since then stay in that file, until the subscriber is forgotten. A cut
-//! connection, and a restart of NATS: the recovery layer (`labs/src/recovery/`) connects and joins
-//! again.
+//! Survives: kill -9 of a subscriber. JetStream would deliver again what it held only after `claim-ms`,
+//! behind newer events; so whoever comes back under the identifier first publishes `-NAK` on its behalf.
+//! Kill -9 of NATS: confirmed events are in the stream's file. An absence of any length: all events since
+//! then stay in that file, until the subscriber is forgotten. A cut connection loses nothing: the recovery
+//! layer (`labs/src/recovery/`) connects and joins again, and what was not flushed or not acked is sent
+//! again, and may come twice. After a restart of NATS the roles join again, too.
 //!
-//! Loses: events that were not confirmed when the publisher died; with a power cut, what was
-//! written since the file was last synced. A cut connection loses nothing; what was not flushed or
-//! not acked then comes again, and may come twice. An event also comes again if it is not
-//! acknowledged within `claim-ms` of its delivery; the time in which it waits behind others counts,
-//! and nothing renews it.
+//! Loses: events that were not confirmed when the publisher died; with a power cut, what was written since
+//! the file was last synced. An event also comes again if it is not acknowledged within `claim-ms` of its
+//! delivery: waiting in the consumer behind others counts, and the lab never extends the time. Deliveries
+//! beyond `high-water`, if that is set below `prefetch`: the client drops them, and they come again likewise.
 //!
 //! Run it: `just lab durable-jetstream`. Watch it: `nats consumer report`.
 

@@ -12,15 +12,15 @@
 //! Survives: kill -9 of a subscriber: whoever comes back to its session gets what it had not
 //! acknowledged, flagged as a duplicate, then what it missed, in order. An absence of any length,
 //! if the broker sets no limit (the private one does not): all that a subscriber misses stays in
-//! the broker's memory until it is forgotten. A cut connection, and a restart of the broker: the
-//! recovery layer (`labs/src/recovery/`) connects and joins again.
+//! the broker's memory until it is forgotten. A cut connection loses nothing: the recovery layer
+//! (`labs/src/recovery/`) connects and joins again, and what was not flushed or not acked is sent
+//! again, and may come twice. After a restart of the broker the roles join again, too.
 //!
 //! Loses: with kill -9 of Mosquitto, what it had confirmed and not yet saved, new sessions
 //! included: it saves only from time to time (the private one every second, by default every half
 //! hour). On a broker of your own, events for an absent subscriber beyond `max_queued_messages` (by
-//! default 1,000). Events that were not confirmed when the publisher died. A cut connection loses
-//! nothing; what was not flushed or not acked then comes again, and may come twice. A session that
-//! is never forgotten stays, also after `remove`, and collects events.
+//! default 1,000). Events that were not confirmed when the publisher died. A session that is never
+//! forgotten stays, also after `remove`, and collects events.
 //!
 //! Run it: `just lab durable-mqtt`. Watch it: `mosquitto_sub -t 'PLACE/#' -v`.
 

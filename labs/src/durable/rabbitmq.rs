@@ -6,18 +6,18 @@
 //! with the filter (`queue.bind`). The subscriber consumes with a prefetch (`basic.consume`) and
 //! acks each event (`basic.ack`), as a consumer of `queue/rabbitmq/mod.rs` does.
 //!
-//! Confirms: an event when every durable queue that wants it has it on disk; `flush` waits for all
-//! confirms.
+//! Confirms: an event when every durable queue that wants it has it on disk, unless `delivery-mode`
+//! is 1; `flush` waits for all confirms.
 //!
 //! Survives: kill -9 of a subscriber: what it had not acked is back in its queue at once. Kill -9
 //! of RabbitMQ: confirmed events are on disk. A power cut, if the disk really stores what it says
 //! it has stored. An absence of any length: every subscriber has its own copy, which costs disk
-//! space until it is forgotten. A cut connection, and a restart of RabbitMQ: the recovery layer
-//! (`labs/src/recovery/`) connects and joins again.
+//! space until it is forgotten. A cut connection loses nothing: the recovery layer
+//! (`labs/src/recovery/`) connects and joins again, and what was not flushed or not acked is sent
+//! again, and may come twice. After a restart of RabbitMQ the roles join again, too.
 //!
-//! Loses: events that were not confirmed when the publisher died. A cut connection loses nothing;
-//! what was not flushed or not acked then comes again, and may come twice. An event that was
-//! delivered before is flagged, and its attempt is 2.
+//! Loses: events that were not confirmed when the publisher died. An event that was delivered
+//! before is flagged, and its attempt is 2.
 //!
 //! Run it: `just lab durable-rabbitmq`. Watch it: `rabbitmqctl list_queues name messages`.
 

@@ -4,21 +4,22 @@
 //! Wire: events are SEND frames with `persistent:true` and `receipt`. A subscriber writes SUBSCRIBE
 //! to `/topic/PATTERN` with `durable:true`, `auto-delete:false` and a queue name made of the
 //! place's name and its identifier (`x-queue-name`); RabbitMQ binds that queue to the exchange. The
-//! subscriber acks each MESSAGE (ACK). To forget a subscriber is to subscribe under its identifier
-//! and then to UNSUBSCRIBE with `durable:true`.
+//! subscriber acks each MESSAGE (ACK). STOMP cannot unbind: one that comes back with another filter
+//! gets what either filter matches. To forget a subscriber, the lab subscribes under its identifier
+//! and then writes UNSUBSCRIBE with `durable:true`.
 //!
-//! Confirms: an event with its own receipt: it is on disk, for every durable subscriber that wants
-//! it. `flush` waits for all receipts.
+//! Confirms: an event with a RECEIPT frame of its own: it is on disk, unless `persistent` is 0, for
+//! every durable subscriber that wants it. `flush` waits for all RECEIPT frames.
 //!
 //! Survives: kill -9 of a subscriber: what it had not acked comes again, marked. Kill -9 of
 //! RabbitMQ: confirmed events are on disk. An absence of any length: RabbitMQ puts events into the
-//! subscriber's queue meanwhile, on disk, until it is forgotten. A cut connection, and a restart of
-//! RabbitMQ: the recovery layer (`labs/src/recovery/`) connects and joins again.
+//! subscriber's queue meanwhile, on disk, until it is forgotten. A cut connection loses nothing:
+//! the recovery layer (`labs/src/recovery/`) connects and joins again, and what was not flushed or
+//! not acked is sent again, and may come twice. After a restart of RabbitMQ the roles join again,
+//! too.
 //!
-//! Loses: events that were not confirmed when the publisher died. A cut connection loses nothing;
-//! what was not flushed or not acked then comes again, and may come twice. STOMP cannot unbind: a
-//! subscriber that comes back with another filter gets what either filter matches. It cannot keep a
-//! second subscriber away: two under one identifier share the events.
+//! Loses: events that were not confirmed when the publisher died. STOMP cannot refuse a second
+//! subscriber under an identifier: the two share the events, and each misses those of the other.
 //!
 //! Run it: `just lab durable-stomp`. Watch it: `rabbitmqctl list_queues name messages durable`.
 
@@ -91,7 +92,8 @@ impl DurablePubSub for Stomp {
     }
 
     async fn forget(&self, id: &str) -> Result<()> {
-        // RabbitMQ deletes the queue of a subscription of this connection only.
+        // A connection can only unsubscribe, and so delete a durable queue, where it has subscribed
+        // itself. So it subscribes first, to `~`: no topic has this character, so this adds no event.
         let nothing = topics::destination(&stomp::topics(&self.place), "~")?;
         let mut connection = self.join(id, &nothing, 1).await?;
         let queue = queue(&self.place, id)?;
@@ -106,7 +108,7 @@ impl DurablePubSub for Stomp {
 }
 
 impl Stomp {
-    /// Subscribes under an identifier; live when RabbitMQ has given the receipt.
+    /// Subscribes under an identifier; live when RabbitMQ has sent the RECEIPT frame.
     async fn join(&self, id: &str, destination: &str, prefetch: u16) -> Result<ConsumerConnection> {
         let prefetch = prefetch.max(1);
         let (queue, count) = (queue(&self.place, id)?, prefetch.to_string());
@@ -129,13 +131,13 @@ impl Stomp {
 /// The name of a subscriber's queue.
 fn queue(place: &Place, id: &str) -> Result<String> {
     let name = format!("{}.{id}", place.name());
-    // The plugin splits a message's `ack` header at `@@`.
+    // RabbitMQ's STOMP plugin splits a message's `ack` header at `@@`.
     ensure!(!id.is_empty() && !id.contains("@@"), "`{id}` cannot be the name of a subscriber");
     ensure!(name.len() <= MAX_LEN, "`{id}` is too long a name for a subscriber");
     Ok(name)
 }
 
-/// Publishes with the topic as routing key, and wants a receipt for each event.
+/// Publishes with the topic as routing key, and wants a RECEIPT frame for each event.
 pub struct ConfirmedPublisher {
     connection: ProducerConnection,
     topics: String,
@@ -151,7 +153,7 @@ impl Publisher for ConfirmedPublisher {
         self.connection.put_in_flight(Command::Send, headers, &body)
     }
 
-    /// Confirmed: on disk, for every durable subscriber there is.
+    /// Confirmed: on disk (unless `persistent` is 0), for every durable subscriber there is.
     async fn flush(&mut self) -> Result<()> {
         self.connection.flush().await
     }

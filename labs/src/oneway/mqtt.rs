@@ -10,8 +10,8 @@
 //! the subscription (SUBACK).
 //!
 //! Survives: the death of a sender or a receiver, for the other side: a new receiver gets what is
-//! published from then on. A cut connection, and a restart of the broker: the recovery layer
-//! (`labs/src/recovery/`) connects and joins again.
+//! published from then on. After a cut connection or a restart of the broker, the recovery layer
+//! (`labs/src/recovery/`) connects and joins again; for the messages, see Loses.
 //!
 //! Loses: what is published while no receiver is there, also while it joins again, because at QoS 0
 //! the broker stores nothing; what is on its way when a connection is cut, or when a side or the
@@ -51,7 +51,8 @@ impl Lab for Mqtt {
         Ok(Self { place: place.clone() })
     }
 
-    /// A subscription ends with its connection, and nothing is stored without one.
+    /// There is nothing to remove: a subscription ends with its connection, and the broker stores no
+    /// message. Connecting only reports a broker that is not there.
     async fn remove(place: &Place) -> Result<()> {
         MqttConnection::connect(place).await?.disconnect().await
     }

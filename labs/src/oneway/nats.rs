@@ -9,8 +9,8 @@
 //! after SUB, the receiver sends itself a message and waits for it.
 //!
 //! Survives: the death of a sender or a receiver, for the other side: a new receiver gets what is
-//! published from then on. A cut connection, and a restart of NATS: the recovery layer
-//! (`labs/src/recovery/`) connects and joins again.
+//! published from then on. After a cut connection or a restart of NATS, the recovery layer
+//! (`labs/src/recovery/`) connects and joins again; for the messages, see Loses.
 //!
 //! Loses: what is published while no receiver is there, also while it joins again; what is on its
 //! way when a connection is cut, or when a side or NATS dies. Under overload, the client keeps

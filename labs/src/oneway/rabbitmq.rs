@@ -9,9 +9,9 @@
 //! 1,024 of them, or 4 MiB, are not written. `flush` returns when RabbitMQ has routed all messages:
 //! it has answered a request that came after them.
 //!
-//! Survives: a receiver that is late or dies: what was not delivered waits in the queue. A cut
-//! connection, and a restart of RabbitMQ: the recovery layer (`labs/src/recovery/`) connects and
-//! joins again.
+//! Survives: a receiver that is late or dies: what was not delivered waits in the queue. After a
+//! cut connection or a restart of RabbitMQ, the recovery layer (`labs/src/recovery/`) connects and
+//! joins again; for the messages, see Loses.
 //!
 //! Loses: what is on its way when a connection is cut or a side dies, because RabbitMQ forgets a
 //! message when it has written it; everything in the queue when RabbitMQ stops. Under overload

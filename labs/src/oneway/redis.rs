@@ -8,9 +8,9 @@
 //! Redis has answered every `RPUSH`. `send` returns when the message waits for its command, and
 //! waits itself while eight commands are not answered.
 //!
-//! Survives: a receiver that is late, is slow or dies: what it has not popped waits on the list. A
-//! cut connection, and a restart of Redis: the recovery layer (`labs/src/recovery/`) connects and
-//! joins again.
+//! Survives: a receiver that is late, is slow or dies: what it has not popped waits on the list.
+//! After a cut connection or a restart of Redis, the recovery layer (`labs/src/recovery/`) connects
+//! and joins again; for the messages, see Loses.
 //!
 //! Loses: what a receiver had popped and not handled when it died or its connection was cut, up to
 //! a batch; what a sender had not flushed when it died or its connection was cut; everything on the

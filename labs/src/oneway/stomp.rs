@@ -5,13 +5,14 @@
 //! `ack:auto`, which means without acks) and reads MESSAGE frames, in order for each sender.
 //! (`remove` deletes the queue over AMQP, because STOMP cannot.)
 //!
-//! Confirms: only that RabbitMQ has a message. The last SEND before a `flush` asks for a receipt;
-//! RabbitMQ serves a connection in order, so this receipt says that the queue has all messages, in
-//! memory. `send` returns when the frame is in a buffer, and waits while 256 KiB are not written.
+//! Confirms: only that RabbitMQ has a message. The last SEND before a `flush` asks for a RECEIPT
+//! frame; RabbitMQ serves a connection in order, so this frame says that the queue has all
+//! messages, in memory. `send` returns when the frame is in a buffer, and waits while 256 KiB are
+//! not written.
 //!
 //! Survives: a receiver that is late, is slow or dies: what was not written to it waits in
-//! RabbitMQ. A cut connection, and a restart of RabbitMQ: the recovery layer (`labs/src/recovery/`)
-//! connects and joins again.
+//! RabbitMQ. After a cut connection or a restart of RabbitMQ, the recovery layer
+//! (`labs/src/recovery/`) connects and joins again; for the messages, see Loses.
 //!
 //! Loses: what is on its way when a connection is cut or a side dies, because RabbitMQ forgets a
 //! message when it has written it; everything in the queue when RabbitMQ stops, because the
@@ -72,7 +73,8 @@ impl OneWay for Stomp {
 pub struct QueueSender {
     connection: ProducerConnection,
     queue: String,
-    /// The message that was accepted last. It is kept back, because a flush asks for its receipt.
+    /// The message that was accepted last. It is kept back, because a flush asks for its
+    /// RECEIPT frame.
     last: Option<Bytes>,
 }
 
@@ -92,7 +94,7 @@ impl Sender for QueueSender {
         }
     }
 
-    /// More than written: the receipt of the last message says that the queue has all of them,
+    /// More than written: the RECEIPT frame of the last message says that the queue has all of them,
     /// in memory.
     async fn flush(&mut self) -> Result<()> {
         if let Some(last) = self.last.take() {

@@ -8,8 +8,8 @@
 //! wait while the receiver is slow: TCP closes the receiver's window.
 //!
 //! Survives: the death of a sender, and a sender that breaks the protocol and is disconnected: the
-//! receiver reads on from the others. A cut connection, and a restart of the receiver: the recovery
-//! layer (`labs/src/recovery/`) connects and joins again.
+//! receiver reads on from the others. After a cut connection or a restart of the receiver, the
+//! recovery layer (`labs/src/recovery/`) connects and joins again; for the messages, see Loses.
 //!
 //! Loses: when a connection is cut or the receiver dies, the messages in the buffers between the
 //! two processes, and neither side can say how many these were; when a sender dies, what it had not

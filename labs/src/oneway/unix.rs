@@ -1,18 +1,19 @@
 //! One-way over a Unix stream socket: the code of `oneway/tcp.rs` and its frames, without a
 //! network.
 //!
-//! Wire: the receiver listens at a file, and each sender connects to it; who may enter the file's
-//! folder may connect, here only the same user. A frame is four bytes of length, big-endian, then
-//! the body. The kernel copies what is written straight into the receiver's queue: no packets, no
-//! acknowledgements, no window.
+//! Wire: the receiver listens at a file, and each sender connects to it. Whoever can enter the
+//! folder of this file can connect; the lab makes the folder for its own user only (mode 0700). A
+//! frame is four bytes of length, big-endian, then the body. The kernel copies what is written
+//! straight into the receiver's queue: no packets, no acknowledgements, no window.
 //!
 //! Confirms: nothing. `send` returns when the frame is in a buffer. When the buffer holds
 //! `write-bytes`, and at a `flush` or a `close`, it is written into the receiver's queue, and the
-//! sender waits while its share of that queue is used up: a slow receiver slows it down.
+//! sender waits while too many of its bytes are unread (limit: `net.core.wmem_default`): a slow
+//! receiver slows it down.
 //!
 //! Survives: the death of a sender, and a sender that breaks the protocol and is disconnected: the
-//! receiver reads on from the others. A cut connection, and a restart of the receiver: the recovery
-//! layer (`labs/src/recovery/`) connects and joins again.
+//! receiver reads on from the others. After a cut connection or a restart of the receiver, the
+//! recovery layer (`labs/src/recovery/`) connects and joins again; for the messages, see Loses.
 //!
 //! Loses: when a connection is cut or the receiver dies, the messages that the receiver had not
 //! read; when a sender dies, what it had not written.
@@ -27,7 +28,8 @@ use crate::lab::{Broker, Guarantee, Join, Knob, Lab, Overload, Place, Recovery};
 use crate::wire::frames::FrameListener;
 use crate::wire::sockets::Bound;
 
-/// The kernel splits more than `net.core.wmem_default` (about 200 KiB) anyway.
+/// A larger write than `net.core.wmem_default` (about 200 KiB) is split by the kernel anyway, so more
+/// brings nothing.
 const WRITE: Knob =
     Knob::new("write-bytes", 64 << 10, "Bytes collected before they are written without a flush.");
 

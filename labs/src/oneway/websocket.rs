@@ -9,8 +9,8 @@
 //! behind all of it, and does not wait for the answer.
 //!
 //! Survives: the death of a sender, and a sender that breaks the protocol and is disconnected: the
-//! receiver reads on from the others. A cut connection, and a restart of the receiver: the recovery
-//! layer (`labs/src/recovery/`) connects and joins again.
+//! receiver reads on from the others. After a cut connection or a restart of the receiver, the
+//! recovery layer (`labs/src/recovery/`) connects and joins again; for the messages, see Loses.
 //!
 //! Loses: when a connection is cut or the receiver dies, what was on its way; when a sender dies,
 //! what it had not written.

@@ -11,9 +11,9 @@
 //! a write that has not ended. `close` waits for an empty queue for at most five seconds, and then
 //! fails and says how many messages are left.
 //!
-//! Survives: the death of a sender: the receiver reads on from the others. A cut connection, and a
-//! restart of the receiver: the recovery layer (`labs/src/recovery/`) connects and joins again.
-//! (The crate's PUSH socket does not.)
+//! Survives: the death of a sender: the receiver reads on from the others. After a cut connection
+//! or a restart of the receiver, the recovery layer (`labs/src/recovery/`) connects and joins
+//! again; for the messages, see Loses. (The crate's PUSH socket does not reconnect.)
 //!
 //! Loses: what is queued in a socket, or on its way, when its process dies or its connection is
 //! cut. Nobody is told how much that was: a lost connection empties the queue, so that `close` does

@@ -11,15 +11,16 @@
 //! task.
 //!
 //! Survives: kill -9 of a worker or of the sink: what it held goes to another, or to its successor,
-//! after `claim-ms`. Kill -9 of NATS: confirmed messages are in the stream's file. A cut
-//! connection, and a restart of NATS: the recovery layer (`labs/src/recovery/`) connects and joins
-//! again.
+//! after `claim-ms`. Kill -9 of NATS: confirmed messages are in the stream's file. A cut connection
+//! loses nothing: the recovery layer (`labs/src/recovery/`) connects and joins again, and what was
+//! not flushed or not acked is sent again, and may come twice. After a restart of NATS the roles
+//! join again, too.
 //!
-//! Loses: tasks and results that were not confirmed when their process died; with a power cut, what
-//! was written since the file was last synced. A cut connection loses nothing; what was not flushed
-//! or not acked then comes again, and may come twice. A task also comes again if it is not
-//! acknowledged within `claim-ms` of its delivery; the time in which it waits behind others counts,
-//! and nothing renews it.
+//! Loses: tasks and results that were not confirmed when the process that sent them died; with a
+//! power cut, what was written since the file was last synced. A task also comes again if it is not
+//! acknowledged within `claim-ms` of its delivery: waiting in the consumer behind others counts,
+//! and the lab never extends the time. Deliveries beyond `high-water`, if that is set below
+//! `prefetch`: the client drops them, and they come again likewise.
 //!
 //! Run it: `just lab pipeline-jetstream`. Watch it: `nats consumer report`.
 

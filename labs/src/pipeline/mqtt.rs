@@ -13,8 +13,9 @@
 //!
 //! Survives: the death of a worker: the others get the next tasks. A slow worker gets its share
 //! whether it keeps up or not: what it has not read waits for it at the broker, and no other worker
-//! gets it. A cut connection, and a restart of the broker: the recovery layer
-//! (`labs/src/recovery/`) connects and joins again.
+//! gets it (a private Mosquitto has no limit; by default Mosquitto drops tasks beyond 1,000,
+//! `max_queued_messages`). After a cut connection or a restart of the broker, the recovery layer
+//! (`labs/src/recovery/`) connects and joins again; for the messages, see Loses.
 //!
 //! Loses: the tasks of a worker that dies or whose connection is cut; what the sink had not read
 //! when it died or its connection was cut; what is published before the first worker, or the sink,

@@ -11,8 +11,9 @@
 //! accepted the message, `flush` when all are written, `close` when NATS has read them. `pull`
 //! returns when the subscription is in force.
 //!
-//! Survives: the death of a worker: the others get the next tasks. A cut connection, and a restart
-//! of NATS: the recovery layer (`labs/src/recovery/`) connects and joins again.
+//! Survives: the death of a worker: the others get the next tasks. After a cut connection or a
+//! restart of NATS, the recovery layer (`labs/src/recovery/`) connects and joins again; for the
+//! messages, see Loses.
 //!
 //! Loses: the tasks of a worker that dies or whose connection is cut; a task that was given back,
 //! because NATS has no nack; what is published before the first worker, or the sink, is there, or

@@ -1,23 +1,25 @@
-//! A pipeline over RabbitMQ: a queue of tasks that workers compete for, and a queue of results for
-//! the sink.
+//! A pipeline over RabbitMQ: a queue of tasks that workers compete for, and a queue of results for the
+//! sink.
 //!
-//! Wire: the sending end publishes to the default exchange (`basic.publish`). The receiving end is
-//! the consumer of `queue/rabbitmq/mod.rs`: it consumes (`basic.consume`) with a prefetch and acks each
-//! message (`basic.ack`). The prefetch shares tasks on demand: a worker with so many unacked tasks
-//! gets no more until it acks. The signal to stop the workers goes through `pubsub/rabbitmq.rs`.
+//! Wire: the sending end publishes to the default exchange (`basic.publish`). The receiving end is the
+//! consumer of `queue/rabbitmq/mod.rs`: it consumes (`basic.consume`) with a prefetch and acks each
+//! message (`basic.ack`). The prefetch shares tasks on demand: a worker with `prefetch` unacked tasks
+//! gets no more until it acks. A `nack` puts a task back into the queue (`basic.nack` with `requeue`), to
+//! be delivered again. The signal to stop the workers goes through `pubsub/rabbitmq.rs`.
 //!
 //! Confirms: a task or a result when the queue has it (publisher confirms); `flush` waits for all
-//! confirms. A message whose queue is gone comes back (`mandatory`), and is an error. By the
-//! contract, a worker flushes its result before it acks the task.
+//! confirms. A message whose queue is gone comes back (`mandatory`), which is an error of `flush` or a
+//! later `send`; the recovery layer declares the queue again and repeats the message. By the contract, a
+//! worker flushes its result before it acks the task.
 //!
-//! Survives: kill -9 of a worker or of the sink: what it held goes to another, or to its successor,
-//! at once. A cut connection, and a restart of RabbitMQ: the recovery layer (`labs/src/recovery/`)
-//! connects and joins again.
+//! Survives: kill -9 of a worker or of the sink: what it held goes to another, or to its successor, at
+//! once. A cut connection loses nothing: the recovery layer (`labs/src/recovery/`) connects and joins
+//! again, and what was not flushed or not acked is sent again, and may come twice. After a restart of
+//! RabbitMQ the roles join again, too, with empty queues.
 //!
-//! Loses: tasks and results that were not confirmed when their process died; everything when
-//! RabbitMQ stops, because messages are transient. (Queues are durable: some brokers allow no
-//! transient queue that several connections use.) A cut connection loses nothing; what was not
-//! flushed or not acked then comes again, and may come twice.
+//! Loses: tasks and results that were not confirmed when the process that sent them died; everything when
+//! RabbitMQ stops, because messages are transient. (Queues are durable: some brokers allow no transient
+//! queue that several connections use.)
 //!
 //! Run it: `just lab pipeline-rabbitmq`. Watch it:
 //! `rabbitmqctl list_queues name messages_unacknowledged`.
@@ -39,7 +41,7 @@ use crate::wire::window::Window;
 const PREFETCH: Knob =
     Knob::new("prefetch", 32, "Tasks a worker holds at once; 1 shares most evenly and waits most.");
 
-/// Two queues and an exchange.
+/// Two queues, and the control channel's exchange (`pubsub/rabbitmq.rs`).
 pub struct RabbitMq {
     place: Place,
 }

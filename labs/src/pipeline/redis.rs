@@ -10,13 +10,13 @@
 //! By the contract, a worker flushes its result before it acks the task.
 //!
 //! Survives: kill -9 of a worker or of the sink: what it held goes to another, or to its successor,
-//! when its lease has expired (`lease-ms`). A cut connection, and a restart of Redis: the recovery
-//! layer (`labs/src/recovery/`) connects and joins again.
+//! when its lease has expired (`lease-ms`). A cut connection loses nothing: the recovery layer
+//! (`labs/src/recovery/`) connects and joins again, and what was not flushed or not acked is sent
+//! again, and may come twice. After a restart of Redis the roles join again, too.
 //!
-//! Loses: tasks and results that were not confirmed when their process died; everything when Redis
-//! dies, unless it runs with `appendonly yes`. A cut connection loses nothing; what was not flushed
-//! or not acked then comes again, and may come twice. The tasks of a worker that stalls for longer
-//! than its lease may be done twice, too.
+//! Loses: tasks and results that were not confirmed when the process that sent them died;
+//! everything when Redis dies, unless it runs with `appendonly yes`. The tasks of a worker that
+//! stalls for longer than its lease may be done twice, too.
 //!
 //! Run it: `just lab pipeline-redis`. Watch it: `redis-cli LLEN PLACE.tasks:queue`.
 
@@ -36,7 +36,7 @@ const PREFETCH: Knob = Knob::new(
     "Tasks a worker holds at once: fewer are shared more evenly, more save round trips.",
 );
 
-/// Two queues and a channel.
+/// Two queues, and the control channel (`pubsub/redis.rs`).
 pub struct RedisLists {
     place: Place,
     redis: Redis,

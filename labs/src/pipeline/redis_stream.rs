@@ -1,29 +1,26 @@
-//! A pipeline over Redis streams: a stream of tasks and a stream of results, each with one consumer
-//! group.
+//! A pipeline over Redis streams: a stream of tasks and a stream of results, each with one consumer group.
 //!
-//! Wire: the sending end appends (`XADD`, many in one pipeline). The receiving end is the consumer
-//! of `queue/redis_stream.rs`: it reads (`XREADGROUP`), acks (`XACK` and `XDEL`), and takes over
-//! entries that have been pending for `claim-ms` (`XAUTOCLAIM`). Tasks go to the worker that asks
-//! next, a few at a time (`prefetch`). The signal to stop the workers goes through
-//! `pubsub/redis_stream.rs`.
+//! Wire: the sending end appends (`XADD`, many in one pipeline). The receiving end is the consumer of
+//! `queue/redis_stream.rs`: it reads (`XREADGROUP`), acks (`XACK` and `XDEL`), and takes over entries that
+//! have been pending for `claim-ms` (`XAUTOCLAIM`). Tasks go to the worker that asks next, a few at a time
+//! (`prefetch`). The signal to stop the workers goes through `pubsub/redis_stream.rs`.
 //!
-//! Confirms: a task or a result when Redis has answered its `XADD`; `flush` waits for all answers.
-//! By the contract, a worker flushes its result before it acks the task.
+//! Confirms: a task or a result when Redis has answered its `XADD`; `flush` waits for all answers. By the
+//! contract, a worker flushes its result before it acks the task.
 //!
-//! Survives: kill -9 of a worker or of the sink: what it held goes to another, or to its successor,
-//! after `claim-ms`. Kill -9 of Redis with `appendonly yes` and `appendfsync` `always` or `no`. A
-//! cut connection, and a restart of Redis: the recovery layer (`labs/src/recovery/`) connects and
-//! joins again.
+//! Survives: kill -9 of a worker or of the sink: what it held goes to another, or to its successor, after
+//! `claim-ms`, when one next looks (every `look-ms`). Kill -9 of Redis with `appendonly yes` and
+//! `appendfsync` `always` or `no`: both write to the kernel before Redis answers. A cut connection loses
+//! nothing: the recovery layer (`labs/src/recovery/`) connects and joins again, and what was not flushed or
+//! not acked is sent again, and may come twice. After a restart of Redis the roles join again, too.
 //!
-//! Loses: tasks and results that were not confirmed when their process died. Without
-//! `appendonly yes`, everything when Redis dies; with `appendfsync everysec` (its default), what it
-//! confirmed while the disk was too busy to write it. A cut connection loses nothing; what was not
-//! flushed or not acked then comes again, and may come twice. A task also comes again if it is not
-//! acked within `claim-ms` of its delivery; the time in which it waits behind others counts, and
-//! nothing renews it.
+//! Loses: tasks and results that were not confirmed when the process that sent them died. Without
+//! `appendonly yes`, everything when Redis dies; with `appendfsync everysec` (its default), what it confirmed
+//! while the disk was busy, because only then does it answer before it writes. A task also comes again if it
+//! is not acked within `claim-ms` of its delivery: waiting in the consumer behind others counts, and the lab
+//! never extends the time.
 //!
-//! Run it: `just lab pipeline-redis-stream`. Watch it:
-//! `redis-cli XPENDING PLACE.tasks:stream consumers`.
+//! Run it: `just lab pipeline-redis-stream`. Watch it: `redis-cli XPENDING PLACE.tasks:stream consumers`.
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -43,7 +40,7 @@ const PREFETCH: Knob = Knob::new(
     "Tasks a worker holds at once: fewer are shared more evenly, more save round trips.",
 );
 
-/// Two streams with a group each, and a log.
+/// Two streams with a group each, and the control channel's log (`pubsub/redis_stream.rs`).
 pub struct RedisStream {
     place: Place,
     redis: Redis,

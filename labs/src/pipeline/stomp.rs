@@ -8,17 +8,17 @@
 //! all tasks there are. The signal to stop the workers goes through `pubsub/stomp.rs`. (`remove`
 //! deletes the queues over AMQP, because STOMP cannot.)
 //!
-//! Confirms: tasks and results at a `flush`: it asks for the receipt of the last SEND, and RabbitMQ
-//! has all messages then, in memory. By the contract, a worker flushes its result before it acks
-//! the task.
+//! Confirms: tasks and results at a `flush`: it asks for the RECEIPT frame of the last SEND, and
+//! RabbitMQ has all messages then, in memory. By the contract, a worker flushes its result before
+//! it acks the task.
 //!
 //! Survives: kill -9 of a worker or of the sink: what it held goes to another, or to its successor,
-//! at once. A cut connection, and a restart of RabbitMQ: the recovery layer (`labs/src/recovery/`)
-//! connects and joins again.
+//! at once. A cut connection loses nothing: the recovery layer (`labs/src/recovery/`) connects and
+//! joins again, and what was not flushed or not acked is sent again, and may come twice. After a
+//! restart of RabbitMQ the roles join again, too, with empty queues.
 //!
-//! Loses: tasks and results that were not confirmed when their process died; everything when
-//! RabbitMQ stops, because the messages are not persistent. A cut connection loses nothing; what
-//! was not flushed or not acked then comes again, and may come twice.
+//! Loses: tasks and results that were not confirmed when the process that sent them died;
+//! everything when RabbitMQ stops, because the messages are not persistent.
 //!
 //! Run it: `just lab pipeline-stomp`. Watch it:
 //! `rabbitmqctl list_queues name messages_unacknowledged`.
@@ -35,7 +35,7 @@ use crate::wire::amqp;
 const PREFETCH: Knob =
     Knob::new("prefetch", 32, "Tasks a worker holds at once; 1 shares most evenly and waits most.");
 
-/// Two queues, and topics.
+/// Two queues, and the control channel's topics (`pubsub/stomp.rs`).
 pub struct Stomp {
     place: Place,
 }

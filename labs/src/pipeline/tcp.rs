@@ -12,13 +12,15 @@
 //! credit, a worker while the sink is slow.
 //!
 //! Survives: the death of a worker: the others get the next tasks, and the sink reads on. A worker
-//! that breaks the protocol is disconnected. Without any worker, `send` waits for one. A cut
-//! connection, and a restart of ventilator or sink: the recovery layer (`labs/src/recovery/`)
-//! connects and joins again.
+//! that breaks the protocol is disconnected. Without any worker, `send` waits for one. After a cut
+//! connection or a restart of ventilator or sink, the recovery layer (`labs/src/recovery/`)
+//! connects and joins again; for the messages, see Loses.
 //!
 //! Loses: with a worker or its connection to the ventilator, the tasks that it was given (up to
 //! `credit`); with a worker or its connection to the sink, the results that were not read; with the
-//! sink, what it has not read; with the ventilator, what it has not written.
+//! sink, what it has not read; with the ventilator, what it has not written, and if it is killed
+//! perhaps also what was on its way: when it has not read all credit, the kernel breaks its
+//! connections instead of ending them.
 //!
 //! Run it: `just lab pipeline-tcp`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 

@@ -12,9 +12,9 @@
 //! credit, a worker while the sink is slow.
 //!
 //! Survives: the death of a worker: the others get the next tasks, and the sink reads on. A worker
-//! that breaks the protocol is disconnected. Without any worker, `send` waits for one. A cut
-//! connection, and a restart of ventilator or sink: the recovery layer (`labs/src/recovery/`)
-//! connects and joins again.
+//! that breaks the protocol is disconnected. Without any worker, `send` waits for one. After a cut
+//! connection or a restart of ventilator or sink, the recovery layer (`labs/src/recovery/`)
+//! connects and joins again; for the messages, see Loses.
 //!
 //! Loses: with a worker or its connection to the ventilator, the tasks that it was given (up to
 //! `credit`); with a worker or its connection to the sink, the results that were not read; with the

@@ -11,9 +11,9 @@
 //! seconds, and then fails. A ventilator that starts alone waits for the first worker, and that one
 //! may get the whole first batch.
 //!
-//! Survives: the death of a worker: the others get the next tasks. A cut connection, and a restart
-//! of ventilator or sink: the recovery layer (`labs/src/recovery/`) connects and joins again. (The
-//! crate's PUSH and PULL sockets do not.)
+//! Survives: the death of a worker: the others get the next tasks. After a cut connection or a
+//! restart of ventilator or sink, the recovery layer (`labs/src/recovery/`) connects and joins
+//! again; for the messages, see Loses. (The crate's PUSH and PULL sockets do not reconnect.)
 //!
 //! Loses: what is queued in a socket, or on its way, when the connection is cut or one of the two
 //! processes dies; nobody is told how much that was.

@@ -12,13 +12,14 @@
 //! is there, and misses nothing from then on.
 //!
 //! Survives: a slow subscriber: it lags behind in the store, and loses nothing. The death of a
-//! publisher or a subscriber: the others go on. A cut connection, and a restart of NATS: the
-//! recovery layer (`labs/src/recovery/`) connects and joins again.
+//! publisher or a subscriber: the others go on. After a cut connection or a restart of NATS, the
+//! recovery layer (`labs/src/recovery/`) connects and joins again; for the events, see Loses.
 //!
 //! Loses: what is published while nobody listens; what a subscriber had not got when its connection
 //! was cut, or when it or NATS died, because it joins again with a new consumer, which starts at
 //! what comes next; what a publisher had not flushed then. `durable-jetstream` keeps events for a
-//! subscriber that is away.
+//! subscriber that is away. Events beyond `high-water`, if that is set below `ahead`: the client
+//! drops them.
 //!
 //! Run it: `just lab pubsub-jetstream`. Watch it: `nats consumer report`.
 

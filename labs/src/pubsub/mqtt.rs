@@ -10,8 +10,9 @@
 //! are not confirmed: `publish` returns when the client has accepted the event, and waits while
 //! 1,024 of them, or 4 MiB, are not written; `flush` returns when the broker has passed all on.
 //!
-//! Survives: the death of a publisher or a subscriber: the others go on. A cut connection, and a
-//! restart of the broker: the recovery layer (`labs/src/recovery/`) connects and joins again.
+//! Survives: the death of a publisher or a subscriber: the others go on. After a cut connection or
+//! a restart of the broker, the recovery layer (`labs/src/recovery/`) connects and joins again; for
+//! the events, see Loses.
 //!
 //! Loses: what is published while a subscriber is away, also while it joins again, except for
 //! retained events; what is on its way when a connection is cut, or when a side or the broker dies.

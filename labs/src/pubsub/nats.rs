@@ -8,8 +8,9 @@
 //! sends itself a message and waits for it. Events are not confirmed: `publish` returns when the
 //! client has accepted the event, `flush` when all are written, `close` when NATS has read them.
 //!
-//! Survives: the death of a publisher or a subscriber: the others go on. A cut connection, and a
-//! restart of NATS: the recovery layer (`labs/src/recovery/`) connects and joins again.
+//! Survives: the death of a publisher or a subscriber: the others go on. After a cut connection or
+//! a restart of NATS, the recovery layer (`labs/src/recovery/`) connects and joins again; for the
+//! events, see Loses.
 //!
 //! Loses: what is published while a subscriber is away, also while it joins again; what is on its
 //! way when a connection is cut, or when a side or NATS dies. Under overload, the client keeps

@@ -11,8 +11,9 @@
 //! 1,024 of them, or 4 MiB, are not written; `flush` returns when RabbitMQ has routed all events.
 //!
 //! Survives: the death of a publisher or a subscriber: the others go on. A slow subscriber: its
-//! queue grows in RabbitMQ and, because nothing is acked, in its own memory. A cut connection, and
-//! a restart of RabbitMQ: the recovery layer (`labs/src/recovery/`) connects and joins again.
+//! queue grows in RabbitMQ and, because nothing is acked, in its own memory. After a cut connection
+//! or a restart of RabbitMQ, the recovery layer (`labs/src/recovery/`) connects and joins again;
+//! for the events, see Loses.
 //!
 //! Loses: what is published while a subscriber is away, also while it joins again; its queue, which
 //! is deleted with its connection; what is on its way when a connection is cut or a side dies;

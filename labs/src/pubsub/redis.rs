@@ -6,11 +6,14 @@
 //! publisher.
 //!
 //! Confirms: a subscription: `subscriber` returns when Redis has confirmed it. Events are not
-//! confirmed: `publish` returns when they wait for their write, `flush` when the commands are
-//! written, and `close` when Redis has answered them, that is, has queued the copies.
+//! confirmed: `publish` returns when the command is in the buffer, and `batch` of them are written
+//! at once; `flush` returns when the commands are written. A write waits while more than 7 batches
+//! are unanswered. `close` returns when Redis has answered all commands, that is, has queued the
+//! copies.
 //!
-//! Survives: the death of a publisher or a subscriber: the others go on. A cut connection, and a
-//! restart of Redis: the recovery layer (`labs/src/recovery/`) connects and joins again.
+//! Survives: the death of a publisher or a subscriber: the others go on. After a cut connection or
+//! a restart of Redis, the recovery layer (`labs/src/recovery/`) connects and joins again; for the
+//! events, see Loses.
 //!
 //! Loses: what is published while a subscriber is away, also while it joins again; what is on its
 //! way when a connection is cut, or when a side or Redis dies. Under overload, Redis disconnects a
@@ -120,7 +123,7 @@ impl Publisher for ChannelPublisher {
         self.write().await
     }
 
-    /// Redis answers a `PUBLISH` when it has queued the copies.
+    /// Waits until no command is unanswered: Redis answers a `PUBLISH` when it has queued the copies.
     async fn close(mut self) -> Result<()> {
         self.write().await?;
         self.commands.answered(0).await
@@ -128,6 +131,7 @@ impl Publisher for ChannelPublisher {
 }
 
 impl ChannelPublisher {
+    /// Waits until at most 7 batches are unanswered, then writes the next one.
     async fn write(&mut self) -> Result<()> {
         self.commands.write(self.batch * (IN_FLIGHT - 1)).await
     }

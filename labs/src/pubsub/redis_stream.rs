@@ -1,26 +1,26 @@
-//! Publish/subscribe over a Redis stream, a log of recent events. With the knob `replay`, a
-//! subscriber also hears earlier events.
+//! Publish/subscribe over a Redis stream, a log of recent events. With the knob `replay`, a subscriber
+//! also hears earlier events.
 //!
-//! Wire: the publisher appends an entry with the fields `topic` and `body` (`XADD … MAXLEN ~ N`,
-//! many in one pipeline). Every subscriber reads from a position that it keeps itself
-//! (`XREAD … BLOCK`): Redis does not know who listens, and compares no topics. So every event
-//! goes to every subscriber, in one order, and each picks what matches.
+//! Wire: the publisher appends an entry with the fields `topic` and `body` (`XADD … MAXLEN ~ N`, many
+//! in one pipeline). Every subscriber reads from a position that it keeps itself (`XREAD … BLOCK`):
+//! Redis does not know who listens, and compares no topics. So every event goes to every subscriber, in
+//! one order, and each picks what matches.
 //!
-//! Confirms: an event for the log, not for a subscriber: `flush` returns when Redis has answered
-//! every `XADD`. `subscriber` returns when it knows its position in the log, and misses nothing
-//! from there.
+//! Confirms: an event for the log, not for a subscriber: `flush` returns when Redis has answered every
+//! `XADD`. `subscriber` returns when it knows its position in the log, and misses nothing from there.
 //!
-//! Survives: a slow subscriber, while it is behind by less than the length of the log. The death of
-//! a publisher or a subscriber: the log and the others go on. Kill -9 of Redis with
-//! `appendonly yes` and `appendfsync` `always` or `no`. A cut connection, and a restart of Redis:
-//! the recovery layer (`labs/src/recovery/`) connects and joins again.
+//! Survives: a slow subscriber, while it is behind by less than the length of the log. The death of a
+//! publisher or a subscriber: the log and the others go on. Kill -9 of Redis with `appendonly yes` and
+//! `appendfsync` `always` or `no`: both write to the kernel before Redis answers. After a cut
+//! connection or a restart of Redis, the recovery layer (`labs/src/recovery/`) connects and joins
+//! again; for the events, see Loses.
 //!
-//! Loses: the position of a subscriber that dies or whose connection is cut: it starts again at the
-//! end of the log, and with `replay` only one that is started again replays. What a publisher had
-//! not flushed then. Under overload, the oldest events when the log is longer than
-//! `high-water`, for every subscriber that has not read them; nobody is told. Without
-//! `appendonly yes`, the log when Redis dies; with `appendfsync everysec` (Redis's default), its
-//! newest entries.
+//! Loses: the position of a subscriber that dies or whose connection is cut: it starts again at the end
+//! of the log, and with `replay` only one that is started again replays. What a publisher had not
+//! flushed then. Under overload, the oldest events when the log is longer than `high-water`, for every
+//! subscriber that has not read them; nobody is told. Without `appendonly yes`, the log when Redis
+//! dies; with `appendfsync everysec` (its default), the newest entries, because it may answer before it
+//! writes.
 //!
 //! Run it: `just lab pubsub-redis-stream`. Watch it: `redis-cli XRANGE PLACE:stream - + COUNT 10`.
 

@@ -6,13 +6,14 @@
 //! SUBSCRIBE to a pattern of such keys, with `ack:auto` (without acks), RabbitMQ makes a queue,
 //! binds it to the exchange, and deletes it when the subscriber goes.
 //!
-//! Confirms: a subscription: the receipt of SUBSCRIBE comes after the binding. Events only for
-//! RabbitMQ: the last SEND before a `flush` asks for a receipt, which says that all events have
-//! been put into the subscribers' queues. `publish` waits while 256 KiB are not written.
+//! Confirms: a subscription: the RECEIPT frame of SUBSCRIBE comes after the binding. Events only
+//! for RabbitMQ: the last SEND before a `flush` asks for a RECEIPT frame, which says that all
+//! events have been put into the subscribers' queues. `publish` waits while 256 KiB are not
+//! written.
 //!
 //! Survives: the death of a publisher or a subscriber: the others go on. A slow subscriber: its
-//! queue grows in RabbitMQ. A cut connection, and a restart of RabbitMQ: the recovery layer
-//! (`labs/src/recovery/`) connects and joins again.
+//! queue grows in RabbitMQ. After a cut connection or a restart of RabbitMQ, the recovery layer
+//! (`labs/src/recovery/`) connects and joins again; for the events, see Loses.
 //!
 //! Loses: what is published while a subscriber is away, also while it joins again; its queue, which
 //! is deleted with its connection; what is on its way when a connection is cut or a side dies;
@@ -105,7 +106,7 @@ pub struct TopicPublisher {
     connection: ProducerConnection,
     topics: String,
     /// The event that was accepted last, with its destination. It is kept back, because a flush
-    /// asks for its receipt.
+    /// asks for its RECEIPT frame.
     last: Option<(String, Bytes)>,
 }
 
@@ -119,7 +120,7 @@ impl Publisher for TopicPublisher {
         }
     }
 
-    /// More than written: the receipt of the last event says that all events have been put into
+    /// More than written: the RECEIPT frame of the last event says that all events have been put into
     /// the subscribers' queues.
     async fn flush(&mut self) -> Result<()> {
         if let Some((destination, body)) = self.last.take() {

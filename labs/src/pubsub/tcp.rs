@@ -12,8 +12,8 @@
 //! slowest. One that takes nothing for `stalled-ms` is disconnected.
 //!
 //! Survives: the death of a subscriber, and one that breaks the protocol: the publisher and the
-//! others go on. A cut connection, and a restart of the publisher: the recovery layer
-//! (`labs/src/recovery/`) connects and joins again.
+//! others go on. After a cut connection or a restart of the publisher, the recovery layer
+//! (`labs/src/recovery/`) connects and joins again; for the events, see Loses.
 //!
 //! Loses: what was on its way to a subscriber when its connection broke, and what is published
 //! until it has subscribed again; what a publisher that dies had not written.

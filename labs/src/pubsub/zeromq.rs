@@ -4,20 +4,21 @@
 //! it. An event is a message of two frames, the topic and the body. A subscription is a prefix of
 //! bytes that SUB sends to PUB, and the publisher filters.
 //!
-//! Confirms: nothing, not even a subscription (the "slow joiner": what is published right after it
-//! connects is not received). `publish` returns when the event is in the socket, and never waits
-//! for a subscriber. `flush` returns when the socket's queues are empty, and `close` waits for that
-//! at most five seconds.
+//! Confirms: nothing, not even a subscription (the "slow joiner": what is published right after a
+//! subscriber connects does not reach it). `publish` returns when the event is in the socket, and
+//! never waits for a subscriber. `flush` waits, without a limit, until the socket has encoded
+//! everything (up to 128 messages may still be in its last write); `close` waits for that at most
+//! five seconds.
 //!
-//! Survives: the death of a subscriber: the publisher and the others go on. A cut connection, and a
-//! restart of the publisher: the recovery layer (`labs/src/recovery/`) connects and joins again.
-//! (The crate's SUB socket does not.)
+//! Survives: the death of a subscriber: the publisher and the others go on. After a cut connection
+//! or a restart of the publisher, the recovery layer (`labs/src/recovery/`) connects and joins
+//! again; for the events, see Loses. (The crate's SUB socket does not reconnect.)
 //!
 //! Loses: what is published before a subscription has arrived, also when a subscriber joins again;
 //! what is queued in a socket, or on its way, when its connection is cut or its process dies. Under
-//! overload, events beyond `high-water` are dropped, silently and for all subscribers at once.
-//! (libzmq has such a mark for each subscriber; that of the crate has no effect, so this lab has
-//! its own.)
+//! overload, events beyond `high-water` are dropped silently. The mark is one for the whole socket:
+//! a single slow subscriber fills it, and then every subscriber misses events. (libzmq has a mark
+//! for each subscriber; that of the crate has no effect, so this lab has its own.)
 //!
 //! Run it: `just lab pubsub-zeromq`. Watch it: `ss -tnp`, columns Recv-Q and Send-Q.
 
@@ -35,8 +36,8 @@ use crate::wire::zmq::{self, Accepting, Gauge, PeerLoss};
 /// PUB never waits: without a pause it fills its queue and drops the rest.
 const BATCH: Knob =
     Knob::new("batch", 128, "Events accepted before the publisher lets the socket's own task run.");
-/// The crate's own limit has no effect: it puts each message into a subscriber's queue through a
-/// new sender, and each sender has a slot of its own.
+/// The crate's own limit has no effect: the crate clones its channel's sending half for each message,
+/// and every clone may exceed the limit by one.
 const HIGH_WATER: Knob = Knob::new(
     "high-water",
     100_000,

@@ -91,7 +91,8 @@ pub struct Delivery<Item, Receipt> {
     /// Every queue lab counts them, by its broker's count or by one of its own. A durable subscriber
     /// or a pipeline may only know that it is a redelivery: there, 2 means two or more.
     pub attempt: u32,
-    /// Settles the delivery, once.
+    /// Settles the delivery, once. What a second settlement does is not defined: some labs return an
+    /// error, some ignore it, and some then count one delivery too few as held.
     pub receipt: Receipt,
 }
 
@@ -107,11 +108,12 @@ pub trait Consumer {
     /// Final: what came is not of this protocol.
     async fn next(&mut self) -> Result<Option<Delivery<Self::Item, Self::Receipt>>>;
     /// Acknowledges the delivery: the work is done. May be batched until [`Consumer::flush`].
-    /// Transient: the connection was lost; the delivery comes again. Final: it was settled before.
+    /// Settle a delivery only once: see [`Delivery::receipt`]. Transient: the connection was lost; the
+    /// delivery comes again.
     async fn ack(&mut self, receipt: Self::Receipt) -> Result<()>;
     /// Returns the delivery: the attempt has failed, and the message is delivered again, or becomes a
-    /// dead letter. May be batched, too. Transient: the connection was
-    /// lost; the delivery comes again in any case. Final: it was settled before, or the transport
+    /// dead letter. May be batched, too. Settle a delivery only once: see [`Delivery::receipt`].
+    /// Transient: the connection was lost; the delivery comes again in any case. Final: the transport
     /// cannot take it back.
     async fn nack(&mut self, receipt: Self::Receipt) -> Result<()>;
     /// Returns when all acks and nacks have reached the other side. Transient: the connection was

@@ -10,9 +10,9 @@
 //! Confirms: a message to its producer with PUBCOMP: it is in a session. A consumer acknowledges
 //! with PUBREC, and the client does the rest.
 //!
-//! Survives: kill -9 of a consumer, at once: another consumer takes its session over. A cut
-//! connection, and a restart of the broker: the recovery layer (`labs/src/recovery/`) connects and
-//! joins again.
+//! Survives: kill -9 of a consumer, at once: another consumer takes its session over. After a cut
+//! connection or a restart of the broker, the recovery layer (`labs/src/recovery/`) connects and
+//! joins again; for the messages, see Loses.
 //!
 //! Loses: with kill -9 of Mosquitto, what it had confirmed and not yet saved, because it confirms
 //! at once and saves only from time to time; messages that were not confirmed when the producer

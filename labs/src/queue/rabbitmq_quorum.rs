@@ -9,7 +9,8 @@
 //! message to the queue `PLACE.dead` (`x-delivery-limit`, `x-dead-letter-exchange`).
 //!
 //! Confirms: a message when most of the queue's nodes have written it. A message whose queue is
-//! gone comes back (`mandatory`), and is an error.
+//! gone comes back (`mandatory`), which is an error of its `send`; the recovery layer declares the
+//! queue again and repeats the message.
 //!
 //! Survives: kill -9 of a consumer, whose messages are delivered again at once. A cut connection:
 //! the recovery layer (`labs/src/recovery/`) connects and joins again, and sends again what was not

@@ -1,25 +1,26 @@
 //! A queue on a Redis stream: a log whose entries are handed out by a consumer group.
 //!
-//! Wire: the producer appends an entry (`XADD`). A consumer group delivers each entry to one of its
-//! consumers (`XREADGROUP`) and remembers who has it (the *pending entries list*), until that
-//! consumer acks it (`XACK`); `XDEL` right after the ack keeps the stream from growing. A consumer
-//! that finds an entry pending for `claim-ms` takes it over (`XAUTOCLAIM`), with Redis's own count
-//! of deliveries. A nack makes an entry look that old at once (`XCLAIM … IDLE`). An entry that has
-//! failed `max-attempts` times goes to the stream `PLACE:dead` instead (`XADD`, in one transaction).
+//! Wire: the producer appends an entry (`XADD`). A consumer group delivers each entry to one of its consumers
+//! (`XREADGROUP`) and remembers who has it (the *pending entries list*), until that consumer acks it
+//! (`XACK`); `XDEL` right after the ack keeps the stream from growing. A consumer that finds an entry pending
+//! for `claim-ms` takes it over (`XAUTOCLAIM`), with Redis's own count of deliveries. A nack sets an entry's
+//! idle time to `claim-ms` (`XCLAIM … IDLE`), so the next consumer that looks takes it over. An entry that
+//! has failed `max-attempts` times goes to the stream `PLACE:dead` instead (`XADD`, `XACK` and `XDEL` in one
+//! transaction).
 //!
-//! Confirms: a message when Redis has answered its `XADD`. Acks are batched, up to 128, until a
-//! `flush` or until no delivery waits.
+//! Confirms: a message when Redis has answered its `XADD`. Acks are batched, up to 128, until a `flush` or
+//! until `next` has handed out all it has read.
 //!
-//! Survives: kill -9 of a consumer: its entries are delivered again after `claim-ms`. Kill -9 of
-//! Redis with `appendonly yes` and `appendfsync` `always` or `no`. A power cut with
-//! `appendfsync always`. A cut connection, and a restart of Redis: the recovery layer
-//! (`labs/src/recovery/`) connects and joins again.
+//! Survives: kill -9 of a consumer: its entries are delivered again after `claim-ms`, when a consumer next
+//! looks (every `look-ms`). Kill -9 of Redis with `appendonly yes` and `appendfsync` `always` or `no`: both
+//! write to the kernel before Redis answers. A power cut with `appendfsync always`. A cut connection loses
+//! nothing: the recovery layer (`labs/src/recovery/`) connects and joins again, and what was not confirmed or
+//! not acked is sent again, and may come twice. After a restart of Redis the roles join again, too.
 //!
-//! Loses: messages that were not confirmed when the producer died. Without `appendonly yes`,
-//! everything when Redis dies; with `appendfsync everysec` (its default), what it confirmed while
-//! the disk was too busy to write it. A cut connection loses nothing; what was not confirmed or not
-//! acked then comes again, and may come twice. So does an entry that is not acked within `claim-ms`
-//! of its delivery; the time in which it waits behind others counts, and nothing renews it.
+//! Loses: messages that were not confirmed when the producer died. Without `appendonly yes`, everything when
+//! Redis dies; with `appendfsync everysec` (its default), what it confirmed while the disk was busy, because
+//! only then does it answer before it writes. An entry also comes again if it is not acked within `claim-ms`
+//! of its delivery: waiting in the consumer behind others counts, and the lab never extends the time.
 //!
 //! Run it: `just lab queue-redis-stream`. Watch it: `redis-cli XINFO GROUPS PLACE:stream`.
 
@@ -251,7 +252,8 @@ impl Consumer for StreamConsumer {
                     let failed = attempt.saturating_sub(1);
                     let pending = PendingEntry { id: entry.id, body: body.clone(), attempt };
                     if self.limit.is_reached(failed) {
-                        // Its last consumer has gone. (A nack would have put it aside.)
+                        // The last failed attempt was not nacked (a nack puts the entry aside at once):
+                        // its consumer has gone, or has not acked within `claim-ms`.
                         self.put_aside(PendingEntry { attempt: failed, ..pending }, UNSETTLED).await?;
                         continue;
                     }

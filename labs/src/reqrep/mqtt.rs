@@ -11,9 +11,10 @@
 //! subscription (SUBACK).
 //!
 //! Survives: a responder that dies: later requests go to the others. A slow one: it reads no
-//! further while 256 requests wait, and the rest wait at the broker. A requester that gives up: its
-//! reply reaches nobody. A cut connection, and a restart of the broker: the recovery layer
-//! (`labs/src/recovery/`) connects and joins again.
+//! further while 256 requests wait, and the rest wait at the broker (a private Mosquitto has no
+//! limit; by default Mosquitto drops them beyond 1,000, `max_queued_messages`). A requester that
+//! gives up: its reply reaches nobody. After a cut connection or a restart of the broker, the
+//! recovery layer (`labs/src/recovery/`) connects and joins again; for the requests, see Loses.
 //!
 //! Loses: requests that a responder had, or that were on their way to it, when it died or its
 //! connection was cut; requests that are published while there is no responder. Their `ask` waits
@@ -56,7 +57,8 @@ impl Lab for Mqtt {
         Ok(Self { place: place.clone() })
     }
 
-    /// A subscription ends with its connection, and nothing is stored without one.
+    /// There is nothing to remove: a subscription ends with its connection, and the broker stores no
+    /// message. Connecting only reports a broker that is not there.
     async fn remove(place: &Place) -> Result<()> {
         MqttConnection::connect(place).await?.disconnect().await
     }
@@ -83,8 +85,8 @@ impl RequestReply for Mqtt {
         let requests = MqttConnection::connect(&self.place).await?;
         let shared = format!("$share/responders/{}", mqtt::topic(&self.place, "requests"));
         requests.client.subscribe(&shared, QoS::AtMostOnce).await?;
-        // Replies have a connection of their own: a connection whose incoming messages nobody
-        // takes is not polled, and writes nothing either.
+        // The client reads and writes in one loop, which stops while nobody takes incoming messages.
+        // So replies need a connection of their own.
         let replies = MqttConnection::connect(&self.place).await?.client;
         Ok(TopicResponder { requests: requests.incoming, replies, place: self.place.clone() })
     }

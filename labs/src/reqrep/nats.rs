@@ -12,8 +12,8 @@
 //! ends with an error.
 //!
 //! Survives: a responder that dies: later requests go to the others. A requester that gives up: its
-//! reply reaches nobody. A cut connection, and a restart of NATS: the recovery layer
-//! (`labs/src/recovery/`) connects and joins again.
+//! reply reaches nobody. After a cut connection or a restart of NATS, the recovery layer
+//! (`labs/src/recovery/`) connects and joins again; for the requests, see Loses.
 //!
 //! Loses: requests that a responder had, or that were on their way to it, when it died or its
 //! connection was cut. Under overload, the client keeps `high-water` requests for a responder that

@@ -11,8 +11,9 @@
 //! request whose queue is gone comes back (`mandatory`), and its `ask` ends with an error.
 //!
 //! Survives: a responder that is late or dies: requests that were not delivered to it wait for
-//! another. A requester that gives up: its reply reaches nobody. A cut connection, and a restart of
-//! RabbitMQ: the recovery layer (`labs/src/recovery/`) connects and joins again.
+//! another. A requester that gives up: its reply reaches nobody. After a cut connection or a
+//! restart of RabbitMQ, the recovery layer (`labs/src/recovery/`) connects and joins again; for the
+//! requests, see Loses.
 //!
 //! Loses: requests that were delivered to a responder when it died or its connection was cut:
 //! nothing is acked, and a slow responder may have many, because RabbitMQ sends them without a

@@ -11,8 +11,8 @@
 //!
 //! Survives: a responder that is late, is slow or dies: requests that it has not popped wait for
 //! another. A requester that gives up or dies: its reply reaches nobody, and what is left on its
-//! list expires after `keep-ms`. A cut connection, and a restart of Redis: the recovery layer
-//! (`labs/src/recovery/`) connects and joins again.
+//! list expires after `keep-ms`. After a cut connection or a restart of Redis, the recovery layer
+//! (`labs/src/recovery/`) connects and joins again; for the requests, see Loses.
 //!
 //! Loses: requests that a responder had popped when it died or its connection was cut, up to
 //! `batch` and those it was working on, and as many replies that it had not pushed. Their `ask`

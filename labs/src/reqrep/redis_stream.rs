@@ -11,16 +11,16 @@
 //! request is in the stream. `ask` waits for the reply without a limit.
 //!
 //! Survives: kill -9 of a responder: a request stays pending until its reply is written, so another
-//! responder answers it after `claim-ms` (`XAUTOCLAIM`). A cut connection, and a restart of Redis:
-//! the recovery layer (`labs/src/recovery/`) connects and joins again. It also asks again what was
-//! not answered.
+//! responder answers it after `claim-ms` (`XAUTOCLAIM`). After a cut connection or a restart of
+//! Redis, the recovery layer (`labs/src/recovery/`) connects and joins again, and asks again what
+//! was not answered. A cut connection loses nothing.
 //!
 //! Loses: the reply to a requester that has gone (`NOMKSTREAM`): its stream expires after `keep-ms`
 //! unless the requester renews it (`PEXPIRE`). A request that was delivered `attempts` times
 //! without a reply goes to the stream of dead letters, and its `ask` waits for ever. Everything
-//! when Redis dies, unless it runs with `appendonly yes`. A cut connection loses nothing, but a
-//! request that is asked again may be done twice; so may one that is not answered within `claim-ms`
-//! of its delivery (nothing renews this time). The second reply reaches nobody.
+//! when Redis dies, unless it runs with `appendonly yes`. A request that is asked again may be done
+//! twice; so may one that is not answered within `claim-ms` of its delivery (the lab never extends
+//! this time). The second reply reaches nobody.
 //!
 //! Run it: `just lab reqrep-redis-stream`. Watch it: `redis-cli XPENDING PLACE:stream responders`.
 

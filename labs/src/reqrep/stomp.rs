@@ -2,25 +2,25 @@
 //! requester.
 //!
 //! Wire: a requester writes SEND frames to `/queue/PLACE`, with the headers `reply-to` and
-//! `correlation-id`. Responders compete for the queue (SUBSCRIBE with `ack:auto`), and write the
-//! reply as a SEND to the destination in `reply-to`, with the same `correlation-id`. For
+//! `correlation-id`. Responders compete for the queue (SUBSCRIBE with `ack:auto`), and write the reply
+//! as a SEND to the destination in `reply-to`, with the same `correlation-id`. For
 //! `reply-to:/temp-queue/replies`, RabbitMQ's STOMP plugin makes a queue that only this connection
 //! reads, subscribes the connection to it, and puts its name into the request, as `/reply-queue/…`.
 //! (`remove` deletes the queue over AMQP, because STOMP cannot.)
 //!
-//! Confirms: a request by its reply, and by nothing before: nothing is acked, and no receipt is
-//! asked for a SEND. `ask` waits for the reply without a limit. `responder` returns with the
-//! receipt of its SUBSCRIBE.
+//! Confirms: a request by its reply, and by nothing before: nothing is acked, and no SEND asks for a
+//! RECEIPT frame. `ask` waits for the reply without a limit. `responder` returns with the RECEIPT frame
+//! of its SUBSCRIBE.
 //!
-//! Survives: a responder that is late or dies: requests that were not written to it wait for
-//! another. A requester that gives up: its reply reaches nobody. A cut connection, and a restart of
-//! RabbitMQ: the recovery layer (`labs/src/recovery/`) connects and joins again.
+//! Survives: a responder that is late or dies: requests that were not written to it wait for another. A
+//! requester that gives up: its reply reaches nobody. After a cut connection or a restart of RabbitMQ,
+//! the recovery layer (`labs/src/recovery/`) connects and joins again; for the requests, see Loses.
 //!
-//! Loses: requests that were written to a responder when it died or its connection was cut; a slow
-//! one may have many, because RabbitMQ writes on until the socket is full. Their `ask` waits for
-//! ever, unless the caller sets a timeout. When a requester loses its connection, each open `ask`
-//! ends with `ConnectionLost`: the recovery layer does not ask again. Everything in the queue when
-//! RabbitMQ stops: the connections come back, the requests do not.
+//! Loses: requests that were written to a responder when it died or its connection was cut; a slow one
+//! may have many, because RabbitMQ writes on until the socket is full. Their `ask` waits for ever,
+//! unless the caller sets a timeout. When a requester loses its connection, each open `ask` ends with
+//! `ConnectionLost`: the recovery layer does not ask again. Everything in the queue when RabbitMQ
+//! stops: the connections come back, the requests do not.
 //!
 //! Run it: `just lab reqrep-stomp`. Watch it: `rabbitmqctl list_queues name messages`.
 

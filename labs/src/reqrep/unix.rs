@@ -1,19 +1,21 @@
 //! Request/reply over a Unix stream socket, multiplexed: the code of `reqrep/tcp.rs`, without a
 //! network. This is how a client talks to a daemon on its own machine.
 //!
-//! Wire: each responder listens at a file, and the permissions of the folder around it say who may
-//! ask; a requester connects to all, and each gets a request in turn. A frame (four bytes of
-//! length, big-endian, then as many bytes) holds eight bytes of correlation identifier, big-endian,
-//! and the body; the reply brings the identifier back.
+//! Wire: each responder listens at a file, in a folder that the lab makes for its own user only
+//! (mode 0700), so only this user can ask; a requester connects to all, and each gets a request in
+//! turn. A frame (four bytes of length, big-endian, then as many bytes) holds eight bytes of
+//! correlation identifier, big-endian, and the body; the reply brings the identifier back.
 //!
-//! Confirms: a request by its reply, and by nothing before; `ask` waits for it without a limit. A
-//! responder's `reply` returns when the reply is in a buffer, which is written while `next` waits.
+//! Confirms: a request by its reply, and by nothing before; `ask` waits for it without a limit, and
+//! before that while `depth` requests wait to be written to the same responder. A responder's
+//! `reply` returns when the reply is in its buffer for this connection, which is written while the
+//! responder's `next` waits.
 //!
 //! Survives: a requester that gives up: its identifier is forgotten, and the late reply is dropped.
 //! A requester that dies, breaks the protocol, or reads no replies and keeps the responder's memory
-//! full: it is disconnected, and the others notice nothing. A cut connection, and a restart of a
-//! responder: the requester itself (`wire/responders.rs`) connects again. Meanwhile the others get
-//! the requests.
+//! full: it is disconnected, and the others notice nothing. After a cut connection or a restart of
+//! a responder, the requester itself (`wire/responders.rs`) connects again, and meanwhile the
+//! others get the requests; for those that this responder had, see Loses.
 //!
 //! Loses: when a connection is cut or a responder dies, the requests that this responder had, of
 //! which it may have done some. Each `ask` that waited for it ends with `ConnectionLost` at once;

@@ -5,15 +5,16 @@
 //! goes with each: a binary message is eight bytes of identifier, big-endian, and the body. Replies
 //! come in any order.
 //!
-//! Confirms: a request by its reply, and by nothing before; `ask` waits for it without a limit. A
-//! responder's `reply` returns when the reply is in the client's buffer, which is written while
-//! `next` waits.
+//! Confirms: a request by its reply, and by nothing before; `ask` waits for it without a limit, and
+//! before that while `depth` requests wait to be written to the same responder. A responder's
+//! `reply` returns when the reply is in its buffer for this connection, which is written while the
+//! responder's `next` waits.
 //!
 //! Survives: a requester that gives up: a reply that nobody waits for any more is dropped. A
 //! requester that dies, or breaks the protocol and is disconnected; a requester that reads no
-//! replies is not read either while 1 MiB of them wait. A cut connection, and a restart of a
-//! responder: the requester itself (`wire/responders.rs`) connects again. Meanwhile the others get
-//! the requests.
+//! replies is not read either while 1 MiB of them wait. After a cut connection or a restart of a
+//! responder, the requester itself (`wire/responders.rs`) connects again, and meanwhile the others
+//! get the requests; for those that this responder had, see Loses.
 //!
 //! Loses: when a connection is cut or a responder dies, the requests that this responder had, of
 //! which it may have done some. Each `ask` that waited for it ends with `ConnectionLost` at once;
@@ -136,7 +137,7 @@ impl Responder for WsResponder {
     }
 
     async fn reply(&mut self, (connection, id): Self::ReplyTo, reply: Document) -> Result<()> {
-        // Written while `next` waits.
+        // Written while this responder's `next` waits.
         self.0.put(connection, message(id, &reply))
     }
 }

@@ -10,8 +10,8 @@
 //!
 //! Survives: a caller that gives up: a missing reply would block the socket for good, so the next
 //! request opens a new one. (The ØMQ guide's "Lazy Pirate" does that, and sends the request again;
-//! here the caller decides.) A cut connection, and a restart of a responder: the requester itself
-//! (`connected` below) connects again. It does so for the next request.
+//! here the caller decides.) After a cut connection or a restart of a responder, the requester
+//! itself (`connected` below) connects again, for the next request; for the open one, see Loses.
 //!
 //! Loses: requests and replies that are on their way, or wait in a socket, when a connection is cut
 //! or a process dies. If it was that of the responder, `ask` ends with `ConnectionLost`. The next

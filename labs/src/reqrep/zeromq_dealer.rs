@@ -11,10 +11,10 @@
 //!
 //! Survives: a requester that gives up: a reply that comes late is dropped. A requester that reads
 //! no replies: when its queue is full for five seconds, it is disconnected, and the others are
-//! answered. A cut connection, and a restart of a responder: the recovery layer
-//! (`labs/src/recovery/`) connects and joins again. (The crate's DEALER does not.) The new socket
-//! connects to every responder that is there; one that comes back later gets requests only after
-//! the next loss.
+//! answered. After a cut connection or a restart of a responder, the recovery layer
+//! (`labs/src/recovery/`) connects and joins again; for the requests, see Loses. (The crate's
+//! DEALER does not reconnect.) The new socket connects to every responder that is there; one that
+//! comes back later gets requests only after the next loss.
 //!
 //! Loses: requests and replies that are queued in a socket, or on their way, when a connection is
 //! cut or a process dies. DEALER does not say which responder a request went to: when it loses one,

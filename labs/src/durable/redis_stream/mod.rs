@@ -1,26 +1,24 @@
 //! Durable subscribers on a Redis stream: one log, and a consumer group for each identifier.
 //!
-//! Wire: the publisher appends an entry with the fields `topic` and `body` (`XADD`, many in one
-//! pipeline), as in `pubsub/redis_stream.rs`. The one consumer of an identifier's group reads
-//! (`XREADGROUP`) and acks (`XACK`); Redis keeps the group's position and its pending entries.
-//! Redis compares no topics: every event goes to every subscriber, and an event that its filter
-//! does not match is acked without being handed out.
+//! Wire: the publisher appends an entry with the fields `topic` and `body` (`XADD`, many in one pipeline), as
+//! in `pubsub/redis_stream.rs`. The one consumer of an identifier's group reads (`XREADGROUP`) and acks
+//! (`XACK`); Redis keeps the group's position and its pending entries. Redis compares no topics: every event
+//! goes to every subscriber, and an event that its filter does not match is acked without being handed out.
 //!
 //! Confirms: an event when Redis has answered its `XADD`; `flush` waits for all answers.
 //!
-//! Survives: kill -9 of a subscriber: one that comes back takes over what it had not acked
-//! (`XAUTOCLAIM`), and reads on. Kill -9 of Redis with `appendonly yes` and `appendfsync` `always`
-//! or `no`. An absence of any length: all events since then stay in memory, until the subscriber is
-//! forgotten (`XGROUP DESTROY`). The publisher removes what every group has acked, and keeps the
-//! newest `trim-every` events for plain subscribers (`trim.rs`). A cut connection, and a restart of
-//! Redis: the recovery layer (`labs/src/recovery/`) connects and joins again.
+//! Survives: kill -9 of a subscriber: one that comes back takes over what it had not acked (`XAUTOCLAIM`),
+//! and reads on. Kill -9 of Redis with `appendonly yes` and `appendfsync` `always` or `no`: both write to the
+//! kernel before Redis answers. An absence of any length: all events since then stay in memory, until the
+//! subscriber is forgotten (`XGROUP DESTROY`). The publisher removes what every group has acked, and keeps
+//! the newest `trim-every` events for plain subscribers (`trim.rs`). A cut connection loses nothing: the
+//! recovery layer (`labs/src/recovery/`) connects and joins again, and what was not flushed or not acked is
+//! sent again, and may come twice. After a restart of Redis the roles join again, too.
 //!
-//! Loses: events that were not confirmed when the publisher died. Without `appendonly yes`,
-//! everything when Redis dies; with `appendfsync everysec` (its default), what it confirmed while
-//! the disk was too busy to write it. A cut connection loses nothing; what was not flushed or not
-//! acked then comes again, and may come twice. An event also comes again if it is not acked within
-//! `claim-ms` of its delivery; the time in which it waits behind others counts, and nothing renews
-//! it.
+//! Loses: events that were not confirmed when the publisher died. Without `appendonly yes`, everything when
+//! Redis dies; with `appendfsync everysec` (its default), what it confirmed while the disk was busy, because
+//! only then does it answer before it writes. An event also comes again if it is not acked within `claim-ms`
+//! of its delivery: waiting in the consumer behind others counts, and the lab never extends the time.
 //!
 //! Run it: `just lab durable-redis-stream`. Watch it: `redis-cli XINFO GROUPS PLACE:stream`.
 

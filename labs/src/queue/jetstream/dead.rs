@@ -22,7 +22,8 @@ use crate::wire::nats::jetstream::{self, JetStreamConnection};
 /// The limit that JetStream has applied.
 const REASON: &str = "max_deliver";
 
-/// The stream of advisories: a namespace of the place would be named like this, and none is `dead`.
+/// The name of the stream of advisories. Streams of namespaces are named `PLACE:…` too; no namespace is
+/// called `dead`, so this name is free.
 fn advisories(js: &JetStreamConnection) -> String {
     format!("{}:dead", js.stream)
 }
@@ -71,11 +72,11 @@ impl AdvisedLetters {
     }
 
     /// Up to `most` advisories whose messages are still there, with their bodies, the oldest first;
-    /// of one message only.
+    /// with `only`, just the advisory about that message.
     async fn read(&mut self, most: usize, only: Option<u64>) -> Result<Vec<(Advisory, Bytes)>> {
         let state = self.advisories.info().await.context("cannot list the dead letters")?.state.clone();
         let mut found: Vec<(Advisory, Bytes)> = Vec::new();
-        // A new stream has the numbers 0 and 0, an empty one begins after its end.
+        // Of a new stream, first and last are 0; of an emptied one, first = last + 1.
         for sequence in state.first_sequence.max(1)..=state.last_sequence {
             if found.len() >= most {
                 break;
@@ -149,6 +150,7 @@ impl DeadLetters for AdvisedLetters {
         Ok(self.read(most, None).await?.into_iter().map(letter).collect())
     }
 
+    /// Publishes first and deletes second: a crash in between leaves two copies.
     async fn give_back(&mut self, id: &str) -> Result<bool> {
         let Some((advisory, body)) = self.find(id).await? else { return Ok(false) };
         let stored = async { self.js.context.publish(self.subject.clone(), body).await?.await };

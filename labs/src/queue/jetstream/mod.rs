@@ -1,25 +1,25 @@
-//! A queue on JetStream: a work-queue stream keeps a message until it is acknowledged, and one
-//! durable consumer in it, shared by all who compete, sends each message to whoever asked next.
+//! A queue on JetStream: a work-queue stream keeps a message until it is acknowledged, and one durable
+//! consumer in it, shared by all who compete, sends each message to whoever asked next.
 //!
-//! Wire: a producer publishes to the stream's subject (`PUB PLACE INBOX`), and JetStream replies to
-//! the inbox. A consumer asks for as many deliveries as it has room for
-//! (`PUB $JS.API.CONSUMER.MSG.NEXT.…`, `{"batch":N}`), and publishes `+ACK` or `-NAK` to the reply
-//! subject of each; after `-NAK` the message comes again at once. Each delivery says which attempt
-//! it is. After `max-attempts` of them (`max_deliver`) JetStream delivers it no more, and says so in
-//! an advisory, which a second stream keeps (`jetstream/dead.rs`).
+//! Wire: a producer publishes to the stream's subject (`PUB PLACE INBOX`), and JetStream replies to the
+//! inbox. A consumer asks for as many deliveries as it has room for (`PUB $JS.API.CONSUMER.MSG.NEXT.…`,
+//! `{"batch":N}`), and publishes `+ACK` or `-NAK` to the reply subject of each; after `-NAK` the message
+//! comes again at once. Each delivery says which attempt it is. After `max-attempts` deliveries of a message
+//! (`max_deliver`) JetStream delivers it no more, and says so in an advisory, which a second stream keeps
+//! (`jetstream/dead.rs`).
 //!
 //! Confirms: a message when it is in the stream's file, which the reply to the inbox says.
 //!
-//! Survives: kill -9 of a consumer: what it had not settled comes again after `claim-ms`, because
-//! JetStream does not watch the connections of those who asked. Kill -9 of NATS: confirmed messages
-//! are in the stream's file. A cut connection, and a restart of NATS: the recovery layer
-//! (`labs/src/recovery/`) connects and joins again.
+//! Survives: kill -9 of a consumer: what it had not settled comes again after `claim-ms`, because JetStream
+//! does not watch the connections of those who asked. Kill -9 of NATS: confirmed messages are in the stream's
+//! file. A cut connection loses nothing: the recovery layer (`labs/src/recovery/`) connects and joins again,
+//! also after a restart of NATS, and what was not confirmed or not acked is sent again, and may come twice.
 //!
-//! Loses: messages that were not confirmed when the producer died; with a power cut, what was
-//! written since the file was last synced, which happens every minute or two. A cut connection
-//! loses nothing; what was not confirmed or not acked then comes again, and may come twice. A
-//! message also comes again if it is not acknowledged within `claim-ms` of its delivery; the time
-//! in which it waits behind others counts, and nothing renews it.
+//! Loses: messages that were not confirmed when the producer died; with a power cut, what was written since
+//! the file was last synced, which happens every minute or two. A message also comes again if it is not
+//! acknowledged within `claim-ms` of its delivery: waiting in the consumer behind others counts, and the lab
+//! never extends the time. Beyond `high-water` (if set below the prefetch) the client drops deliveries, which
+//! come again likewise.
 //!
 //! Run it: `just lab queue-jetstream`. Break it: `just break run unfair-dispatch`. Watch it:
 //! `nats consumer report`.

@@ -14,13 +14,13 @@
 //!
 //! Survives: kill -9 of a consumer, at once: the broker gives what is in its session to no other,
 //! so another consumer takes the session over, and publishes again what is in it (`sessions.rs`). A
-//! cut connection, and a restart of the broker: the recovery layer (`labs/src/recovery/`) connects
-//! and joins again.
+//! cut connection loses nothing: the recovery layer (`labs/src/recovery/`) connects and joins
+//! again, and what was not confirmed or not acked is sent again, and may come twice. After a
+//! restart of the broker the roles join again, too.
 //!
 //! Loses: with kill -9 of Mosquitto, what it had confirmed and not yet saved, because it confirms
 //! at once and saves only from time to time; messages that were not confirmed when the producer
-//! died. A cut connection loses nothing; what was not confirmed or not acked then comes again, and
-//! may come twice.
+//! died.
 //!
 //! Run it: `just lab queue-mqtt`. Watch it: `mosquitto_sub -V 5 -t 'PLACE/sessions/#' -v`.
 

@@ -7,17 +7,19 @@
 //! failed is published again, behind the others, with a count of its own (`rabbitmq/retry.rs`); after
 //! `max-attempts` failures it goes to the queue `PLACE.dead` instead.
 //!
-//! Confirms: a message when it is on disk. A message whose queue is gone comes back (`mandatory`),
-//! and is an error. Acks are batched until a `flush` or until no delivery waits.
+//! Confirms: a message when it is on disk, unless `delivery-mode` is 1. A message whose queue is
+//! gone comes back (`mandatory`), which is an error of its `send`; the recovery layer declares the
+//! queue again and repeats the message. Acks are batched, up to 128, until a `flush` or until
+//! `next` has handed out all that has come.
 //!
 //! Survives: kill -9 of a consumer: its unacked messages go to another at once, when its connection
 //! is gone. Kill -9 of RabbitMQ: confirmed messages are on disk. A power cut, if the disk really
-//! stores what it says it has stored. A cut connection, and a restart of RabbitMQ: the recovery
-//! layer (`labs/src/recovery/`) connects and joins again.
+//! stores what it says it has stored. A cut connection loses nothing: the recovery layer
+//! (`labs/src/recovery/`) connects and joins again, and what was not confirmed or not acked is sent
+//! again, and may come twice. After a restart of RabbitMQ the roles join again, too.
 //!
-//! Loses: messages that were not confirmed when the producer died. A cut connection loses nothing;
-//! what was not confirmed or not acked then comes again, and may come twice. After a kill -9, RabbitMQ
-//! flags all that it had as redelivered: it comes behind what is sent then, and counts as failed once.
+//! Loses: messages that were not confirmed when the producer died. After a kill -9, RabbitMQ flags
+//! all that it had as redelivered: it comes behind what is sent then, and counts as failed once.
 //!
 //! Run it: `just lab queue-rabbitmq`. Watch it:
 //! `rabbitmqctl list_queues name messages_unacknowledged`.

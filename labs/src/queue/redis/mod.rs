@@ -1,25 +1,25 @@
 //! A queue on Redis lists, by the reliable-queue idiom: an item is always on some list.
 //!
-//! Wire: the producer pushes at the tail of the queue (`RPUSH`). A consumer moves an item from the
-//! head of the queue to a list of its own in one step (`LMOVE`; `BLMOVE` waits), and an ack removes
-//! it there (`LREM`). Each consumer renews a key that expires: its lease. When the key is gone, the
-//! other consumers move the items of that consumer to a second list, of items to be delivered
-//! again; a nack moves an item there, too. There an item has its next attempt in front (`2 task`).
-//! One that has failed `max-attempts` times goes to the stream `PLACE:dead` instead (`XADD`).
+//! Wire: the producer pushes at the tail of the queue (`RPUSH`). A consumer moves an item from the head
+//! of the queue to a list of its own in one step (`LMOVE`; `BLMOVE` waits), and an ack removes it there
+//! (`LREM`). Each consumer renews a key that expires: its lease. When the key is gone, the other
+//! consumers move the items of that consumer to a second list, of items to be delivered again; a nack
+//! moves an item there, too. There an item has its next attempt in front (`2 task`). One that has
+//! failed `max-attempts` times goes to the stream `PLACE:dead` instead (`XADD`).
 //!
-//! Confirms: a message when Redis has answered its `RPUSH`. Acks are batched, up to 128 commands,
-//! until a `flush` or until no delivery waits.
+//! Confirms: a message when Redis has answered its `RPUSH`. Acks are batched, up to 128 commands, until
+//! a `flush` or until `next` has handed out all it has read.
 //!
 //! Survives: kill -9 of a consumer: its items are back after `lease-ms`. Kill -9 of Redis with
-//! `appendonly yes` and `appendfsync` `always` or `no`. A power cut with `appendfsync always`. A
-//! cut connection, and a restart of Redis: the recovery layer (`labs/src/recovery/`) connects and
-//! joins again.
+//! `appendonly yes` and `appendfsync` `always` or `no`: both write to the kernel before Redis answers.
+//! A power cut with `appendfsync always`. A cut connection loses nothing: the recovery layer
+//! (`labs/src/recovery/`) connects and joins again, and what was not confirmed or not acked is sent
+//! again, and may come twice. After a restart of Redis the roles join again, too.
 //!
-//! Loses: messages that were not confirmed when the producer died. Without `appendonly yes`,
-//! everything when Redis dies; with `appendfsync everysec` (its default), what it confirmed while
-//! the disk was too busy to write it. A cut connection loses nothing; what was not confirmed or not
-//! acked then comes again, and may come twice. The items of a consumer that stalls for longer than
-//! its lease may be handled twice, too.
+//! Loses: messages that were not confirmed when the producer died. Without `appendonly yes`, everything
+//! when Redis dies; with `appendfsync everysec` (its default), what it confirmed while the disk was
+//! busy, because only then does it answer before it writes. The items of a consumer that stalls for
+//! longer than its lease may be handled twice, too.
 //!
 //! Run it: `just lab queue-redis`. Break it: `just break run ack-too-early`. Watch it:
 //! `redis-cli LLEN PLACE:queue`.

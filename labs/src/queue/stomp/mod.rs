@@ -1,25 +1,26 @@
 //! A queue over STOMP: a durable queue of RabbitMQ, in frames of text.
 //!
-//! Wire: the producer writes SEND frames to `/queue/PLACE` with `persistent:true` and `receipt`.
-//! The consumer subscribes with `ack:client-individual` and `prefetch-count`, which bounds its
-//! unacked deliveries, and answers each MESSAGE with ACK. One that has failed is sent again, behind
-//! the others, with a count of its own (`stomp/retry.rs`); after `max-attempts` failures it goes to
+//! Wire: the producer writes SEND frames to `/queue/PLACE` with `persistent:true` and `receipt`. The
+//! consumer subscribes with `ack:client-individual` and `prefetch-count`, which bounds its unacked
+//! deliveries, and answers each MESSAGE with ACK. One that has failed is sent again, behind the
+//! others, with a count of its own (`stomp/retry.rs`); after `max-attempts` failures it goes to
 //! `/queue/PLACE.dead` instead. (Deleting a queue, and reading the dead letters without taking them,
 //! is done over AMQP, because STOMP cannot.)
 //!
-//! Confirms: a message with the RECEIPT of its SEND, which comes when the message is on disk. Every
-//! SEND asks for its own receipt, because of two messages the later may be on disk first.
+//! Confirms: a message with the RECEIPT frame of its SEND, which comes when the message is on disk,
+//! unless `persistent` is 0. Every SEND asks for a RECEIPT frame of its own, because of two messages
+//! the later may be on disk first.
 //!
-//! Survives: kill -9 of a consumer: its unacked deliveries go to another at once, when its
-//! connection is gone. Kill -9 of RabbitMQ: confirmed messages are on disk. A power cut, if the
-//! disk really stores what it says it has stored. A cut connection, and a restart of RabbitMQ: the
-//! recovery layer (`labs/src/recovery/`) connects and joins again.
+//! Survives: kill -9 of a consumer: its unacked deliveries go to another at once, when its connection
+//! is gone. Kill -9 of RabbitMQ: confirmed messages are on disk. A power cut, if the disk really
+//! stores what it says it has stored. A cut connection loses nothing: the recovery layer
+//! (`labs/src/recovery/`) connects and joins again, and what was not confirmed or not acked is sent
+//! again, and may come twice. After a restart of RabbitMQ the roles join again, too.
 //!
 //! Loses: messages that were not confirmed when the producer died; a confirmed message whose queue
-//! somebody had deleted, because STOMP has no `mandatory`, and the receipt comes even then. A cut
-//! connection loses nothing; what was not confirmed or not acked then comes again, and may come
-//! twice. After a kill -9, RabbitMQ flags all that it had as redelivered: it comes behind what is sent
-//! then, and counts as failed once.
+//! somebody had deleted, because STOMP has no `mandatory`, and the RECEIPT frame comes even then.
+//! After a kill -9, RabbitMQ flags all that it had as redelivered: it comes behind what is sent then,
+//! and counts as failed once.
 //!
 //! Run it: `just lab queue-stomp`. Watch it: `rabbitmqctl list_stomp_connections`.
 
@@ -103,7 +104,7 @@ impl Queue for Stomp {
     }
 }
 
-/// Sends to the queue, and waits for the receipt of each message.
+/// Sends to the queue, and waits for the RECEIPT frame of each message.
 pub struct QueueProducer {
     connection: ProducerConnection,
     queue: String,

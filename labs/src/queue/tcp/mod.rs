@@ -1,40 +1,24 @@
-//! A queue over plain TCP without a broker: an outbox. The producer writes each message to a log of
-//! its own, in a file, delivers it to consumers that connect, and takes it out of the log when one
-//! has acked it.
+//! A queue over plain TCP without a broker: an outbox. The producer writes each message to a log of its own,
+//! in a file, delivers it to consumers that connect, and takes it out of the log when one has acked it.
 //!
-//! Wire: producers listen, and a consumer connects to all of them. Each line is a frame: four bytes
-//! of length, then a letter, numbers, all big-endian, a body. A token is the consumer's number for
-//! one frame, so that an answer names what it answers. A message that has failed `max-attempts` times
-//! stays in the log as a dead letter; other frames show and return those (`peer_queue/frame.rs`).
+//! Wire: producers listen, and a consumer connects to all of them. A consumer says how many unsettled
+//! deliveries it will hold, and repeats that as a heartbeat; the producer delivers, and the consumer acks or
+//! nacks. A frame is four bytes of length, then a letter, numbers, all big-endian, a body. `take_deliveries`
+//! below has the table. A message that has failed `max-attempts` times stays in the log as a dead letter.
 //!
-//! ```text
-//! producer: send → commit to the log → confirm → deliver
-//! consumer → producer   J limit(4)             join: deliver at most so many unsettled messages;
-//!                                              repeated as a heartbeat
-//! consumer ← producer   W log(8)               answer to J: the ids below belong to this log
-//! consumer ← producer   M id(8) attempt(4) …   a delivery, with its body
-//! consumer → producer   A token(8) id(8)…      ack: these messages are done
-//! consumer → producer   N id(8)…               nack: deliver these again
-//! consumer ← producer   K token(8)             the producer has received this ack
-//! consumer ← producer   D token(8)             this ack is in the log
-//! consumer → producer   L token(8)             I leave, and give back the rest; answered by K
-//! ```
+//! Confirms: a message when it is in the log, on disk if `fsync` is 1. Many messages, and many acks, share a
+//! commit. `close` waits up to `linger-ms` for the consumers that are connected; the rest stays in the log.
 //!
-//! Confirms: a message when it is in the log, on disk if `fsync` is 1. Many messages, and many
-//! acks, share a commit. `close` waits up to `linger-ms` for the consumers that are connected; the
-//! rest stays in the log.
+//! Survives: kill -9 of a consumer: one whose connection has gone, or that has sent nothing for `lease-ms`,
+//! gives back what it held. Kill -9 of the producer: started again, with its log and at its address, it goes
+//! on where it died; until then its messages are out of reach. A power cut, if `fsync` is 1. After a cut
+//! connection or a restart of the producer, the consumer itself (`stay_connected` below) connects again, and
+//! no confirmed message is lost; some come twice, marked as redeliveries: the producer does not know what had
+//! been handled.
 //!
-//! Survives: kill -9 of a consumer: one whose connection has gone, or that has sent nothing for
-//! `lease-ms`, gives back what it held. Kill -9 of the producer: started again, with its log and at
-//! its address, it goes on where it died; until then its messages are out of reach. A power cut, if
-//! `fsync` is 1. A cut connection, and a restart of the producer: the consumer itself
-//! (`stay_connected` below) connects again.
-//!
-//! Loses: messages that were not confirmed when the producer died; with `fsync` 0, after a power
-//! cut, possibly the whole log. After a cut connection or a restart, some messages come twice,
-//! marked as redeliveries: the producer does not know what had been handled. A consumer drops what it
-//! has acked before; another one cannot know. A consumer that sends heartbeats and never settles
-//! keeps what it holds, at most 4,096 messages: it cannot be told from one that works for long.
+//! Loses: messages that were not confirmed when the producer died; with `fsync` 0, after a power cut,
+//! possibly the whole log. A consumer that sends heartbeats and never settles keeps what it holds, at most
+//! 4,096 messages.
 //!
 //! Run it: `just lab queue-tcp`. Watch it: `ss -tnp`, and the size of the log below
 //! `~/.local/state/messaging-lab` (`lab bench` and `lab run`: in a folder that goes with them).
@@ -144,6 +128,9 @@ impl Producer for TcpProducer {
 
 /// A consumer's connection to one producer. It is made again until the consumer has gone. An
 /// error when there is nobody at the address in the first place.
+///
+/// The producer delivers again what was unsettled. This consumer drops what it has acked before; another
+/// one cannot know.
 async fn stay_connected(address: String, lease: Option<Duration>, mut end: ConnectionEnd) -> Result<()> {
     let mut connection = FrameConnection::connect(&address).await?;
     while take_deliveries(&mut connection, lease, &mut end).await.is_err() {
@@ -161,6 +148,22 @@ async fn stay_connected(address: String, lease: Option<Duration>, mut end: Conne
 
 /// Joins, hands on deliveries, and writes what the consumer has settled, and heartbeats. Returns
 /// when the consumer has gone; an error when the connection has broken.
+///
+/// The frames. A token is the consumer's number for one frame, so that an answer names what it answers.
+/// Other frames show and return dead letters (`peer_queue/frame.rs`).
+///
+/// ```text
+/// producer: send → commit to the log → confirm → deliver
+/// consumer → producer   J limit(4)             join: deliver at most so many unsettled messages;
+///                                              repeated as a heartbeat
+/// consumer ← producer   W log(8)               answer to J: the ids below belong to this log
+/// consumer ← producer   M id(8) attempt(4) …   a delivery, with its body
+/// consumer → producer   A token(8) id(8)…      ack: these messages are done
+/// consumer → producer   N id(8)…               nack: deliver these again
+/// consumer ← producer   K token(8)             the producer has received this ack
+/// consumer ← producer   D token(8)             this ack is in the log
+/// consumer → producer   L token(8)             I leave, and give back the rest; answered by K
+/// ```
 async fn take_deliveries(
     connection: &mut FrameConnection,
     lease: Option<Duration>,

@@ -1,36 +1,26 @@
 //! A queue over ØMQ's ROUTER and DEALER sockets without a broker: acks and retries of our own, and
-//! heartbeats that tell which peers are alive (ØMQ's guide calls the pattern the Paranoid Pirate).
-//! ØMQ itself promises nothing: what a socket has accepted may be lost with its connection, and
-//! nobody is told.
+//! heartbeats that tell which peers are alive (ØMQ's guide calls the pattern the Paranoid Pirate). ØMQ
+//! itself promises nothing: what a socket has accepted may be lost with its connection, and nobody is
+//! told.
 //!
-//! Wire: producers bind a ROUTER, and a consumer connects a DEALER to each of them. Numbers are
-//! big-endian. A message that has failed `max-attempts` times becomes a dead letter in the producer's
-//! memory; other frames show and return those (`peer_queue/frame.rs`).
-//!
-//! ```text
-//! producer: send → keep in memory → deliver → confirm when acked
-//! DEALER → ROUTER   J limit(4)              I am here, and hold so many at most; a heartbeat
-//! DEALER ← ROUTER   W queue(8)              the answer to each J
-//! DEALER ← ROUTER   M id(8) attempt(4)      a delivery; its body is a second frame
-//! DEALER → ROUTER   A token(8) id(8)…       these are done;  N id(8)…: deliver again
-//! DEALER ← ROUTER   D token(8)              the acks are known
-//! DEALER → ROUTER   L token(8)              I leave, and give back the rest;  K token(8)
-//! ```
+//! Wire: producers bind a ROUTER, and a consumer connects a DEALER to each of them. A consumer says how
+//! many unsettled deliveries it will hold, and repeats that as a heartbeat; the producer delivers, and
+//! the consumer acks or nacks. A message that has failed `max-attempts` times becomes a dead letter in
+//! the producer's memory. Numbers are big-endian; the table of frames is at `take_deliveries` below.
 //!
 //! Confirms: a message when a consumer has acked it; only then has another process answered for it.
 //! `send` waits for that, and for room while the producer holds `high-water` messages; of a dead letter
 //! it is an error. `close` waits up to `linger-ms`, and says how many were not acked.
 //!
-//! Survives: kill -9 of a consumer: one that was silent for `lease-ms`, or that leaves, gives back
-//! what it held, and other consumers get it, with the next attempt number. A cut connection, and a
-//! restart of the producer: the consumer itself (`stay_connected` below) connects again. It notices
-//! the loss when no heartbeat comes for `lease-ms`.
+//! Survives: kill -9 of a consumer: one that was silent for `lease-ms`, or that leaves, gives back what
+//! it held, and other consumers get it, with the next attempt number. After a cut connection or a
+//! restart of the producer, the consumer itself (`stay_connected` below) connects again; it notices the
+//! loss when no heartbeat comes for `lease-ms`. A cut connection loses nothing, but what was not acked
+//! comes again after `lease-ms`, and may be done twice.
 //!
 //! Loses: with the producer, everything that was not confirmed, and its dead letters: they are in
-//! memory only. A cut
-//! connection loses nothing, but what was not acked comes again after `lease-ms`, and may be done
-//! twice. A consumer that sends heartbeats and never settles keeps what it holds, at most 4,096
-//! messages: it cannot be told from one that works for long.
+//! memory only. A consumer that sends heartbeats and never settles keeps what it holds, at most 4,096
+//! messages.
 //!
 //! Run it: `just lab queue-zeromq`. Watch it: `ss -tnp`.
 
@@ -184,6 +174,19 @@ async fn connect(address: &str) -> Result<DealerSocket> {
 
 /// Joins, hands on deliveries, and sends heartbeats and what the consumer has settled. Returns
 /// when the consumer has gone; an error when the producer is silent.
+///
+/// The frames. A token is the consumer's number for one frame, so that an answer names what it answers.
+/// Other frames show and return dead letters (`peer_queue/frame.rs`).
+///
+/// ```text
+/// producer: send → keep in memory → deliver → confirm when acked
+/// DEALER → ROUTER   J limit(4)              I am here, and hold so many at most; a heartbeat
+/// DEALER ← ROUTER   W queue(8)              the answer to each J
+/// DEALER ← ROUTER   M id(8) attempt(4)      a delivery; its body is a second frame
+/// DEALER → ROUTER   A token(8) id(8)…       these are done;  N id(8)…: deliver again
+/// DEALER ← ROUTER   D token(8)              the acks are known
+/// DEALER → ROUTER   L token(8)              I leave, and give back the rest;  K token(8)
+/// ```
 async fn take_deliveries(socket: &mut DealerSocket, lease: Duration, end: &mut ConnectionEnd) -> Result<()> {
     let mut beat = heartbeat(Some(lease));
     let (mut heard, mut known, mut leaving) = (Instant::now(), None, false);

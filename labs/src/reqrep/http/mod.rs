@@ -11,8 +11,9 @@
 //!
 //! Survives: a requester that gives up: it closes its connection, because the late answer would be
 //! taken for the answer to the next request. A responder that closes an idle connection (after five
-//! seconds; a requester does not use one that has been idle for half of that). A cut connection,
-//! and a restart of a responder: the requester itself (`HttpRequester` below) connects again.
+//! seconds; a requester does not use one that has been idle for half of that). After a cut
+//! connection or a restart of a responder, the requester itself (`HttpRequester` below) connects
+//! again; for the requests, see Loses.
 //!
 //! Loses: requests that a responder had when it died or their connection was cut. Each `ask` ends
 //! with `ConnectionLost` at once, and cannot know whether the work was done. While a responder is

@@ -15,8 +15,8 @@
 //!   worked on, and settlements that a producer may not know yet. No I/O.
 //!
 //! Together they promise that no message is forgotten, that no consumer holds more than its limit
-//! (nor more than [`MAX_HELD`]), and that a consumer never gets again what it acked itself. Another consumer may. What survives
-//! which crash, and when a message is confirmed, is for each lab to say.
+//! (nor more than [`MAX_HELD`]), and that a consumer never gets again what it acked itself. Another
+//! consumer may. What survives which crash, and when a message is confirmed, is for each lab to say.
 
 mod consumer;
 mod dead;
@@ -38,8 +38,8 @@ pub use state::{Failure, Offer, QueueState};
 use tokio::time::Interval;
 pub use unacked::{Receipt, UnackedDeliveries};
 
-/// What a consumer holds at most, whatever it asks for: one that never settles anything keeps so
-/// many messages from the others.
+/// What a consumer holds at most, whatever it asks for: one that sends heartbeats and never settles
+/// anything keeps so many messages from the others. It cannot be told from one that works for long.
 pub const MAX_HELD: u32 = 4096;
 
 /// The heartbeats in a lease: four in the time after which a silent peer is given up. Without a

@@ -22,12 +22,12 @@ pub(crate) struct ConsumerConnection {
     /// Messages that came while something else was waited for.
     messages: VecDeque<Frame>,
     /// The ACK or NACK that was accepted last. It is kept back, because the last frame of a batch
-    /// asks for a receipt, which stands for all of them.
+    /// asks for a RECEIPT frame, which stands for all of them.
     last: Option<(Command, String)>,
     /// Accepted and not written.
     unwritten: usize,
     batch: usize,
-    /// Receipts that were asked for, and that have come.
+    /// RECEIPT frames that were asked for, and that have come.
     asked: u64,
     answered: u64,
 }
@@ -41,7 +41,7 @@ impl ConsumerConnection {
         Ok(Self { frames, messages, last: None, unwritten: 0, batch, asked: 0, answered: 0 })
     }
 
-    /// Writes a frame with a header `receipt`, and waits for the RECEIPT.
+    /// Writes a frame with a header `receipt`, and waits for the RECEIPT frame.
     pub(crate) async fn request(&mut self, command: Command, headers: &[(&str, &str)]) -> Result<()> {
         self.put_for_receipt(command, headers)?;
         self.answer().await
@@ -88,7 +88,7 @@ impl ConsumerConnection {
         self.answer().await
     }
 
-    /// Disconnects. Unsettled messages go back to the queue before the receipt comes.
+    /// Disconnects. Unsettled messages go back to the queue before the RECEIPT frame comes.
     pub(crate) async fn close(mut self) -> Result<()> {
         self.put_last()?;
         self.request(Command::Disconnect, &[]).await
@@ -112,7 +112,7 @@ impl ConsumerConnection {
         encode(Outgoing { command, headers, body: b"" }, self.frames.write_buffer_mut())
     }
 
-    /// Writes, and waits for every receipt that was asked for.
+    /// Writes, and waits for every RECEIPT frame that was asked for.
     async fn answer(&mut self) -> Result<()> {
         self.write().await?;
         while self.answered < self.asked {

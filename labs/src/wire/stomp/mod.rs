@@ -6,14 +6,14 @@
 //!
 //! - [`codec`]: how a frame is written and read.
 //! - [`ProducerConnection`]: a connection that sends. A task of its own writes and
-//!   reads at the same time; many receipts may be awaited at once.
+//!   reads at the same time; many RECEIPT frames may be awaited at once.
 //! - [`ConsumerConnection`]: a connection with one subscription. It reads only when
 //!   somebody wants a message, and writes many ACK frames together.
 //! - [`queue`], [`topics`]: the destinations of a place.
 //!
 //! It promises that frames are written in order, and that an ERROR frame becomes
-//! the error of the next call that waits. What a receipt means depends on the
-//! message: for a persistent one that it is on disk, otherwise that it was routed.
+//! the error of the next call that waits. What a RECEIPT frame means depends
+//! on the message: for a persistent one that it is on disk, otherwise that it was routed.
 //!
 //! Used by every `*-stomp` lab. The protocol: *STOMP Protocol Specification,
 //! Version 1.2*; RabbitMQ's page *STOMP Plugin* for destinations and headers.

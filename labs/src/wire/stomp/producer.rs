@@ -22,19 +22,19 @@ use crate::wire::window::Window;
 const WRITE_AT: usize = 16 << 10;
 /// Accepted and unwritten bytes at which a sender has to wait.
 const MOST_UNWRITTEN: usize = 256 << 10;
-/// Frames in flight whose receipts a flush waits for, and their bytes.
+/// Frames in flight whose RECEIPT frames a flush waits for, and their bytes.
 const IN_FLIGHT: usize = 1024;
 const BYTES_IN_FLIGHT: usize = 4 << 20;
 
-/// A connection that sends. A task of its own writes what was accepted and reads receipts at the
+/// A connection that sends. A task of its own writes what was accepted and reads RECEIPT frames at the
 /// same time. A client that only writes would block: RabbitMQ stops reading when nobody takes
-/// its receipts.
+/// its RECEIPT frames.
 pub(crate) struct ProducerConnection {
     shared: Arc<Shared>,
-    /// Who waits for which receipt.
+    /// Who waits for which RECEIPT frame.
     receipts: Pending,
     task: JoinHandle<()>,
-    /// Frames whose receipts a flush waits for.
+    /// Frames whose RECEIPT frames a flush waits for.
     in_flight: Window,
 }
 
@@ -53,7 +53,7 @@ struct State {
 }
 
 impl ProducerConnection {
-    /// A connection on which only receipts are expected.
+    /// A connection on which only RECEIPT frames are expected.
     pub(crate) async fn open(place: &Place) -> Result<Self> {
         Self::open_with(place, |_| ()).await
     }
@@ -87,7 +87,7 @@ impl ProducerConnection {
         Ok(())
     }
 
-    /// Accepts a frame with a header `receipt`. What is returned resolves when the RECEIPT has come.
+    /// Accepts a frame with a header `receipt`. What is returned resolves when the RECEIPT frame has come.
     pub(crate) fn put_for_receipt(
         &self,
         command: Command,
@@ -131,19 +131,19 @@ impl ProducerConnection {
         Ok(())
     }
 
-    /// Waits until one more receipt may be in flight. Cancel-safe.
+    /// Waits until one more RECEIPT frame may be awaited. Cancel-safe.
     pub(crate) async fn room_in_flight(&mut self) -> Result<()> {
         self.room().await?;
         self.in_flight.room().await
     }
 
-    /// Writes what was accepted, and waits for the receipts in flight. Cancel-safe.
+    /// Writes what was accepted, and waits for the RECEIPT frames in flight. Cancel-safe.
     pub(crate) async fn flush(&mut self) -> Result<()> {
         self.write();
         self.in_flight.drain().await
     }
 
-    /// Flushes and disconnects: DISCONNECT asks for a receipt, too.
+    /// Flushes and disconnects: DISCONNECT asks for a RECEIPT frame, too.
     pub(crate) async fn close(mut self) -> Result<()> {
         self.flush().await?;
         let receipt = self.put_for_receipt(Command::Disconnect, &[], b"")?;
