@@ -33,18 +33,18 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("remote::a_killed_lab_leaves_nothing_on_the_other_side", killed::lab_itself),
         trial("remote::a_host_that_stops_answering_fails_the_trial", frozen),
         needs(Need::TimeNamespace, "remote::another_clock_is_found_out_and_corrected", another_clock),
-        needs(
+        proof(needs(
             Needs::from(Need::Program("ip", "iproute2")).and(Need::Networks),
             "remote::three_networks_and_clocks_give_the_account_of_one_host",
             networks::account_and_clocks,
-        ),
-        needs(
+        )),
+        proof(needs(
             Needs::from(Need::Program(SERVER, "openssh-server"))
                 .and(Need::Broker(Broker::Redis))
                 .and(Need::Broker(Broker::Nats)),
             "remote::roles_over_ssh_lose_nothing",
             ssh::over_ssh,
-        ),
+        )),
         needs(
             Need::Program(SERVER, "openssh-server"),
             "remote::what_ssh_says_is_the_reason",

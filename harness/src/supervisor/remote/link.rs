@@ -22,8 +22,9 @@ use crate::process;
 use crate::results::{Host, Noise};
 use crate::roles::protocol::{FromRole, Init, ToRole};
 
-/// How long the program on the other side may take to answer at first: a login over ssh included.
-const GREETING: Duration = Duration::from_secs(10);
+/// How long the program on the other side may take to answer at first. That is no failure of a host that
+/// was there: a login over ssh takes ten seconds on a busy machine.
+const GREETING: Duration = Duration::from_secs(30);
 /// A host that says nothing for so long is gone. It is asked every second.
 const SILENCE: Duration = Duration::from_secs(8);
 const ASKED: Duration = Duration::from_secs(1);

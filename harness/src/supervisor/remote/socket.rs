@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// After an error of the listener, such as too many open files.
 const AFTER_ERROR: Duration = Duration::from_millis(100);
 /// How long the other side may take to be there: less than the supervisor waits for its first word.
-const COMING: Duration = Duration::from_secs(8);
+const COMING: Duration = Duration::from_secs(20);
 /// Between two attempts to connect: at first, and at most.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
 /// How long the other side may take to end after its input has ended.
@@ -203,7 +203,7 @@ fn lively(socket: &impl AsFd) {
 }
 
 /// Carries stdin and stdout to an agent that is served at `HOST:PORT`, until one side ends. The other
-/// host may take 8 s to be there.
+/// host may take 20 s to be there.
 ///
 /// # Errors
 /// When nobody is there, the token is refused or the connection breaks; the address is named.

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::Message;
 use super::block_on;
 use super::house::{House, PATIENCE, Talker, socket};
 use crate::needs::needs;
-use crate::trial;
+use crate::{trial, wait_until};
 
 /// What an instance does at most twice a second.
 const TICK: Duration = Duration::from_millis(500);
@@ -38,6 +38,13 @@ async fn foreign_entries() -> Result<()> {
     let house = House::start("redis-stream", &[])?;
     let url = house.broker.clone().context("the broker's address is not told")?;
     let mut redis = redis::Client::open(url)?.get_connection()?;
+    // What is said before the history has joined is not in it.
+    wait_until("the history has joined", || {
+        let groups = redis.xinfo_groups("chat:stream");
+        Ok(groups.is_ok_and(|groups: redis::streams::StreamInfoGroupsReply| {
+            groups.groups.iter().any(|group| group.name == "history")
+        }))
+    })?;
     let mut ann = Talker::join(&house.pages[0], "Ann", "lobby").await?;
     ann.say("before").await?;
     ann.until("is heard", Talker::is_through).await?;
