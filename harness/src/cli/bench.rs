@@ -15,7 +15,7 @@ use crate::command::{BrokerArgs, interruptible, or_unread, tell_leftovers, usage
 use crate::measure::host;
 use crate::process::guard;
 use crate::results::{BenchmarkCase, Flag, Host, Plan, ResultSet, Run, Trial, private};
-use crate::roles::protocol::HOST;
+use crate::roles::protocol::{HOST, Kind};
 use crate::roles::{self, Handle};
 use crate::runner::{self, Request};
 use crate::trial::pause;
@@ -136,6 +136,10 @@ pub(super) fn main(args: &BenchArgs, handles: &[Handle]) -> Result<ExitCode> {
         errln!(
             "Roles that bind listen at {place}, without encryption or a password: use a network that you trust."
         );
+    }
+    let binds = |kind: Kind| !kind.binds(true).is_empty();
+    if plan.listen.is_none() && plan::launch(&plan)?.kinds().any(binds) {
+        errln!("Roles that bind listen on their host's loopback: give --listen if that is another host.");
     }
     let host = usage(host_named(args.host.as_deref()))?;
     let out = args.out.clone().map_or_else(|| runner::default_out(&plan.name, &host), Ok)?;

@@ -40,7 +40,11 @@ fn own() -> Result<IpAddr> {
 
 /// The first address that others reach.
 fn reachable(mut addresses: impl Iterator<Item = IpAddr>) -> Option<IpAddr> {
-    addresses.find(|address| !address.is_loopback() && !address.is_unspecified())
+    let own_link = |address: &IpAddr| match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    addresses.find(|address| !address.is_loopback() && !address.is_unspecified() && !own_link(address))
 }
 
 #[cfg(test)]
@@ -67,6 +71,7 @@ mod tests {
         for (addresses, expected) in [
             (&["127.0.1.1", "10.0.0.2", "10.0.0.3"][..], Some("10.0.0.2")),
             (&["::1", "0.0.0.0", "fd00::2"], Some("fd00::2")),
+            (&["fe80::1", "169.254.0.1", "fd00::3"], Some("fd00::3")),
             (&["127.0.0.1"], None),
             (&[], None),
         ] {

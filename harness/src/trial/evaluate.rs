@@ -14,7 +14,7 @@ use crate::measure::clock;
 use crate::measure::cost::Usage;
 use crate::measure::recorder::INTERVAL;
 use crate::measure::trace::MessageTrace;
-use crate::results::{Cost, Drain, Flag, Interval, LoadKind, Noise, Paused, Raw, RoleHost, Trial};
+use crate::results::{Cost, Drain, Flag, Hops, Interval, LoadKind, Noise, Paused, Raw, RoleHost, Trial};
 use crate::roles::protocol::{Kind, Report};
 use crate::stats;
 use crate::supervisor::{Role, Side};
@@ -53,7 +53,7 @@ pub fn evaluate(spec: &Spec, seen: TrialInputs<'_>, index: usize, position: usiz
     let TrialInputs {
         reports,
         account,
-        work,
+        mut work,
         noise,
         broker,
         supervisor_cpu,
@@ -70,13 +70,25 @@ pub fn evaluate(spec: &Spec, seen: TrialInputs<'_>, index: usize, position: usiz
     let (mut response, mut response_text) = merged(|report| &report.response);
     let (mut service, mut service_text) = merged(|report| &report.service);
     let clock_bound_ns = clock_bound(spec, &sides);
-    let uncertain = clock_bound_ns.is_some_and(|bound| bound * 10 > response.value_at_quantile(0.5));
+    let uncertain = clock_bound_ns.is_some_and(|bound| is_too_far(bound, response.value_at_quantile(0.5)));
     if uncertain && !response.is_empty() {
         // Nobody can say how long anything took.
         response.reset();
         service.reset();
         response_text.clear();
         service_text.clear();
+    }
+    // Each hop is timed by two roles.
+    let bound = sides.iter().map(|(_, side)| side.clock.bound_ns).max();
+    let hop = |hops: &Hops<Histogram<u64>>| {
+        hops.named().map(|(_, times)| times.value_at_quantile(0.5)).into_iter().min().unwrap_or(0)
+    };
+    if work
+        .hops
+        .as_ref()
+        .is_some_and(|hops| bound.is_some_and(|bound| is_too_far(bound.saturating_mul(2), hop(hops))))
+    {
+        work.hops = None;
     }
     let (lag, lag_text) = merged(|report| &report.lag);
     let (pacer, pacer_text) = merged(|report| &report.pacer);
@@ -96,6 +108,10 @@ pub fn evaluate(spec: &Spec, seen: TrialInputs<'_>, index: usize, position: usiz
             sum.sum_ns += part.sum_ns;
             sum.offered += part.offered;
         }
+    }
+    if uncertain {
+        // Counts are right, and times are not.
+        series.iter_mut().for_each(|interval| (interval.max_ns, interval.sum_ns) = (0, 0));
     }
     let mut cost: BTreeMap<String, Cost> = BTreeMap::new();
     for (kind, report) in reports() {
@@ -169,6 +185,11 @@ pub fn evaluate(spec: &Spec, seen: TrialInputs<'_>, index: usize, position: usiz
     Outcome { trial, raw, knobs, recording, start }
 }
 
+/// Whether a bound is more than a tenth of a time: then nobody can say how long it took.
+fn is_too_far(bound: u64, time: u64) -> bool {
+    bound.saturating_mul(10) > time
+}
+
 /// How far from the truth times may be that were taken on two hosts: `None` where one clock took both,
 /// as in request/reply, where a requester times its own replies.
 fn clock_bound(spec: &Spec, sides: &[(&Role, &Side)]) -> Option<u64> {
@@ -176,12 +197,13 @@ fn clock_bound(spec: &Spec, sides: &[(&Role, &Side)]) -> Option<u64> {
         return None;
     }
     let worst = |sends: bool| {
-        let of = sides.iter().filter(|(role, _)| role.kind.sends() == sends);
+        // A worker between takes no time that counts for the whole way.
+        let of = sides.iter().filter(|(role, _)| role.kind.sends() == sends && role.kind != Kind::Worker);
         of.map(|(_, side)| side.clock.bound_ns).max()
     };
     match (worst(true), worst(false)) {
         (None, None) => None,
-        (senders, receivers) => Some(senders.unwrap_or(0) + receivers.unwrap_or(0)),
+        (senders, receivers) => Some(senders.unwrap_or(0).saturating_add(receivers.unwrap_or(0))),
     }
 }
 

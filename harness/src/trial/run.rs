@@ -104,6 +104,8 @@ pub async fn run(
     };
     if let (Ending::Failed, Some(why)) = (ending, &mut failed)
         && second_look::has_store(spec)
+        // Elsewhere a new receiver would begin an account of its own, and what it does not know would seem lost.
+        && !spec.placement.launch.is_remote()
     {
         // Messages may still be in the store: only what is not there either is lost.
         match second_look::look_again(spec, &inits, accounts.path()).await {

@@ -16,8 +16,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::needs::{Need, Needs, needs, proof};
-use crate::program::{bench, read, run};
-use crate::result_sets::{MARK, marked};
+use crate::program::{Live, bench, read, run, text};
+use crate::result_sets::{MARK, Redis, marked};
 use crate::{lab, trial, wait_until};
 pub(crate) use networks::on_three_hosts;
 use ssh::SERVER;
@@ -50,6 +50,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             "remote::what_ssh_says_is_the_reason",
             ssh::another_key,
         ),
+        needs(Broker::Redis, "remote::what_waits_in_a_store_is_not_called_lost", stalled),
         trial("remote::options_that_cannot_be_are_refused", refused),
     ]
 }
@@ -222,6 +223,32 @@ fn another_clock() -> Result<()> {
         let p50 = one["response_ns"]["p50"].as_u64();
         ensure!(p50.is_none_or(|ns| ns < 1_000_000_000), "{p50:?}");
     }
+    Ok(())
+}
+
+/// A broker that stands still for longer than the drain may take: its messages are still there, though
+/// the account of a consumer elsewhere has not seen them.
+fn stalled() -> Result<()> {
+    let redis = Redis::start()?;
+    let dir = tempfile::tempdir()?;
+    let url = format!("redis={}", redis.url);
+    let words =
+        ["bench", "queue-redis", "--launch", "consumer=env", "--url", &url, "--load", "500", "--no-floor"];
+    let short = ["--trials", "1", "--seconds", "2", "--drain", "0.3", "--out", text(dir.path())?];
+    let live = Live::start(&[&words[..], &short].concat())?;
+    let mut client = redis::Client::open(redis.url.as_str())?.get_connection()?;
+    wait_until("messages flow", || {
+        let info: redis::InfoDict = redis::cmd("INFO").arg("stats").query(&mut client)?;
+        Ok(info.get::<u64>("total_commands_processed").is_some_and(|commands| commands > 500))
+    })?;
+    signal(redis.child.id(), Signal::STOP);
+    std::thread::sleep(Duration::from_secs(4));
+    signal(redis.child.id(), Signal::CONT);
+    live.end()?;
+    let one = trials_of(dir.path())?.remove(0);
+    let count = |name: &str| one["counts"][name].as_u64().unwrap_or(u64::MAX);
+    ensure!(one["failed"].is_string() && count("received") < count("sent"), "nothing stayed away: {one}");
+    ensure!(count("confirmed_lost") == 0 && count("lost") == 0, "{}", one["counts"]);
     Ok(())
 }
 

@@ -8,19 +8,14 @@ use super::super::number;
 use super::fact::Fact;
 use crate::results::{BenchmarkCase, ECHO, LoadKind, RoleHost, Run};
 
-/// Roles in the order in which a message reaches them.
-const ROLES: [&str; 11] = [
-    "sender",
-    "requester",
-    "publisher",
-    "ventilator",
-    "producer",
-    "worker",
-    "receiver",
-    "responder",
-    "subscriber",
-    "sink",
-    "consumer",
+/// The roles of each pattern, in the order in which a message reaches them.
+const ROLES: [(&str, &[&str]); 6] = [
+    ("oneway", &["sender", "receiver"]),
+    ("reqrep", &["requester", "responder"]),
+    ("pubsub", &["publisher", "subscriber"]),
+    ("pipeline", &["ventilator", "worker", "sink"]),
+    ("queue", &["producer", "consumer"]),
+    ("durable", &["publisher", "subscriber"]),
 ];
 
 /// Which role ran where, and what is known of each host.
@@ -64,33 +59,29 @@ pub(super) fn hosts(run: &Run) -> Option<Hosts> {
 }
 
 fn stops(run: &Run, cell: &BenchmarkCase) -> Option<Vec<Stop>> {
-    let away: Vec<&RoleHost> = cell.trials.iter().flat_map(|trial| &trial.hosts).collect();
-    if away.is_empty() {
+    let roles = ROLES.into_iter().find(|(pattern, _)| *pattern == cell.pattern)?.1;
+    if !roles.iter().any(|role| run.plan.launch.contains_key(*role)) {
         return None;
     }
-    let ran = |role: &&&str| cell.trials.iter().any(|trial| trial.cost.contains_key(**role));
-    let mut stops: Vec<Stop> = ROLES
-        .iter()
-        .filter(ran)
-        .map(|kind| {
-            let own = |host: &&&RoleHost| host.role.rsplit_once('-').is_some_and(|(name, _)| name == *kind);
-            let hosts: BTreeSet<&str> = away.iter().filter(own).map(|host| host.host.as_str()).collect();
-            Stop {
-                who: (*kind).to_owned(),
-                away: !hosts.is_empty(),
-                host: if hosts.is_empty() {
-                    run.host.name.clone()
-                } else {
-                    hosts.into_iter().collect::<Vec<_>>().join(", ")
-                },
-            }
-        })
-        .collect();
+    let stop = |role: &&str| {
+        let own = |host: &&RoleHost| host.role.rsplit_once('-').is_some_and(|(name, _)| name == *role);
+        let all = cell.trials.iter().flat_map(|trial| &trial.hosts);
+        let hosts: BTreeSet<&str> = all.filter(own).map(|host| host.host.as_str()).collect();
+        let prefix = run.plan.launch.get(*role);
+        let host = match prefix {
+            None => run.host.name.clone(),
+            // It never came so far that its host was known.
+            Some(prefix) if hosts.is_empty() => format!("`{prefix}`"),
+            Some(_) => hosts.into_iter().collect::<Vec<_>>().join(", "),
+        };
+        Stop { who: (*role).to_owned(), host, away: prefix.is_some() }
+    };
+    let mut stops: Vec<Stop> = roles.iter().map(stop).collect();
     if let Some(broker) = &cell.broker {
         // One that was given by its address is wherever that leads; a private one is here.
         let address = run.sources.get(broker).filter(|source| source.contains("://"));
         let host = address.unwrap_or(&run.host.name).clone();
-        stops.insert(stops.len().min(1), Stop { who: broker.clone(), host, away: address.is_some() });
+        stops.insert(1, Stop { who: broker.clone(), host, away: address.is_some() });
     }
     Some(stops)
 }
@@ -145,27 +136,24 @@ fn echo(run: &Run) -> Option<String> {
 mod tests {
     use super::*;
     use crate::report::tests::build;
-    use crate::results::{Cost, Load, Trial};
+    use crate::results::{Load, Trial};
 
-    fn cell(lab: &str, roles: &[&str], away: &[(&str, &str)]) -> BenchmarkCase {
+    fn cell(lab: &str, away: &[(&str, &str)]) -> BenchmarkCase {
         let mut cell = build::measured(lab, Load::max(), 1_000.0);
         let host = |(role, host): &(&str, &str)| RoleHost {
             role: (*role).to_owned(),
             host: (*host).to_owned(),
             ..RoleHost::default()
         };
-        cell.trials = vec![Trial {
-            cost: roles.iter().map(|role| ((*role).to_owned(), Cost::default())).collect(),
-            hosts: away.iter().map(host).collect(),
-            ..Trial::default()
-        }];
+        cell.trials = vec![Trial { hosts: away.iter().map(host).collect(), ..Trial::default() }];
         cell
     }
 
-    fn drawn(cells: Vec<BenchmarkCase>) -> Option<Vec<String>> {
+    fn drawn(launched: &[&str], cells: Vec<BenchmarkCase>) -> Option<Vec<String>> {
         let mut run = build::run();
         run.host.name = "here".to_owned();
         run.sources = [("redis".to_owned(), "redis://b:6379".to_owned())].into();
+        run.plan.launch = launched.iter().map(|role| ((*role).to_owned(), "ssh b".to_owned())).collect();
         run.cells = cells;
         let line = |path: &Path| {
             let stop =
@@ -177,28 +165,27 @@ mod tests {
 
     #[test]
     fn a_role_is_drawn_at_its_host_and_a_broker_between() {
-        let two = ["receiver", "sender"];
-        assert_eq!(drawn(vec![cell("oneway-tcp", &two, &[])]), None, "all on one host");
-        let mut queue = cell(
-            "queue-redis",
-            &["broker", "consumer", "producer"],
-            &[("consumer-0", "b"), ("consumer-1", "c")],
-        );
+        assert_eq!(drawn(&[], vec![cell("oneway-tcp", &[])]), None, "all on one host");
+        let mut queue = cell("queue-redis", &[("consumer-0", "b"), ("consumer-1", "c")]);
         queue.broker = Some("redis".to_owned());
-        let mut private = cell("queue-nats", &["consumer", "producer"], &[("producer-0", "b")]);
+        let mut private = cell("queue-nats", &[("consumer-0", "b")]);
         private.broker = Some("nats".to_owned());
         let cells = vec![
-            cell("oneway-tcp", &two, &[("receiver-0", "b")]),
-            cell("oneway-http", &two, &[("receiver-0", "b")]),
+            cell("oneway-tcp", &[("receiver-0", "b")]),
+            cell("oneway-http", &[("receiver-0", "b")]),
             queue,
             private,
+            // It crashed before its host was known.
+            cell("oneway-zeromq", &[]),
+            cell("reqrep-tcp", &[]),
         ];
         assert_eq!(
-            drawn(cells).expect("drawn"),
+            drawn(&["receiver", "consumer"], cells).expect("drawn"),
             [
                 "oneway-tcp, oneway-http: sender@here > receiver@b!",
                 "queue-redis: producer@here > redis@redis://b:6379! > consumer@b, c!",
-                "queue-nats: producer@b! > nats@here > consumer@here",
+                "queue-nats: producer@here > nats@here > consumer@b!",
+                "oneway-zeromq: sender@here > receiver@`ssh b`!",
             ]
         );
     }

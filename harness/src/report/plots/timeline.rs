@@ -26,7 +26,7 @@ pub(super) fn draw(data: &ReportData<'_>, comparison: &Comparison<'_>) -> Option
     let ordered = comparison.by_guarantee().into_iter().flat_map(|(_, cells)| cells);
     let panels: Vec<(&BenchmarkCase, &Recording)> = ordered
         .filter_map(|cell| Some((cell, data.recording(cell)?)))
-        .filter(|(_, recording)| recording.trials.iter().any(|raw| !raw.series.is_empty()))
+        .filter(|(_, recording)| recording.trials.iter().any(|raw| intervals(raw).next().is_some()))
         .collect();
     if panels.is_empty() {
         return None;
@@ -143,11 +143,12 @@ fn maxima(raw: &Raw) -> impl Iterator<Item = (f64, f64)> + '_ {
     intervals(raw).map(|(at, interval)| (at, interval.max_ns as f64))
 }
 
-/// The intervals in which something was received, with the seconds of their middle.
+/// The intervals in which something was received, with the seconds of their middle. Times that are withheld
+/// are zeros.
 fn intervals(raw: &Raw) -> impl Iterator<Item = (f64, Interval)> + '_ {
     let (seconds, all) = together(raw);
     all.enumerate()
-        .filter(|(_, interval)| interval.received > 0)
+        .filter(|(_, interval)| interval.received > 0 && interval.sum_ns > 0)
         .map(move |(index, interval)| ((index as f64 + 0.5) * seconds, interval))
 }
 

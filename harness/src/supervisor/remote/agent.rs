@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::super::heard::Heard;
 use super::super::start;
@@ -22,13 +23,19 @@ use crate::roles::protocol::{FromRole, ToRole};
 const COUNTERS: Duration = Duration::from_millis(5);
 /// How often everything else is: message sets say what is missing.
 const SETS: u32 = 40; // times COUNTERS
+/// A supervisor asks every second: one that says nothing, or takes nothing, for so long is gone.
+const GONE: Duration = Duration::from_secs(30);
 
 /// Serves the supervisor on stdin and stdout until it, or the role, has ended.
 ///
 /// # Errors
 /// When the first line is none, or what the supervisor says is no control line.
 pub fn main() -> Result<()> {
-    crate::roles::runtime(0)?.block_on(serve())
+    let runtime = crate::roles::runtime(0)?;
+    let served = runtime.block_on(serve());
+    // A read of stdin that still waits ends with the process.
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve() -> Result<()> {
@@ -58,27 +65,32 @@ async fn serve() -> Result<()> {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut ticks = 0;
     let mut meter = None;
+    let (mut last, mut begun) = (Instant::now(), false);
     loop {
         tokio::select! {
-            line = asked.recv() => match line {
+            line = timeout_at(last + GONE, asked.recv()) => match line {
+                Err(_) => bail!("the supervisor has said nothing for {} s", GONE.as_secs()),
                 // The role's process ends with this one.
-                None => return Ok(()),
-                Some((_, ToAgent::Hello(_))) => bail!("a second greeting"),
-                Some((_, ToAgent::Ping(number))) => {
-                    lines::write(&mut output, &FromAgent::Pong(number, clock::own())).await?;
+                Ok(None) => return Ok(()),
+                Ok(Some((_, ToAgent::Hello(_)))) => bail!("a second greeting"),
+                Ok(Some((_, ToAgent::Ping(number)))) => {
+                    last = Instant::now();
+                    say(&mut output, &FromAgent::Pong(number, clock::own())).await?;
                 }
-                Some((_, ToAgent::Pages(pages))) => mirror.apply(&pages, account::is_counters)?,
-                Some((_, ToAgent::Role(line))) => match (*line, &role) {
-                    (ToRole::Init(mut init), None) => {
+                Ok(Some((_, ToAgent::Pages(pages)))) => mirror.apply(&pages, account::is_counters)?,
+                Ok(Some((_, ToAgent::Role(line)))) => match (*line, &role) {
+                    (ToRole::Init(mut init), None) if !begun => {
                         if let Some(measure) = &mut init.measure {
                             measure.accounts = accounts.path().to_owned();
                         }
                         let (lines, inbox) = mpsc::unbounded_channel();
                         role = Some((init.role(), lines));
-                        meter = Some(Meter::start());
+                        (meter, begun) = (Some(Meter::start()), true);
                         start::spawn(*init, inbox, 0, mouth.clone(), None).context("cannot start the role")?;
                     }
                     (line, Some((_, lines))) => drop(lines.send(line)),
+                    // It has left meanwhile.
+                    (_, None) if begun => {}
                     (_, None) => bail!("there is no role yet"),
                 },
             },
@@ -88,14 +100,14 @@ async fn serve() -> Result<()> {
                     if let (FromRole::Report(_) | FromRole::Done { .. }, Some((name, _))) = (&line, &role) {
                         send(&mut output, mirror.changes(name, Which::All)?).await?;
                     }
-                    lines::write(&mut output, &FromAgent::Role(Box::new(line))).await?;
+                    say(&mut output, &FromAgent::Role(Box::new(line))).await?;
                 }
                 Some((_, Heard::Left(why))) => {
                     if let Some((name, _)) = &role {
                         send(&mut output, mirror.changes(name, Which::All)?).await?;
                     }
                     let noise = meter.take().map(Meter::stop).unwrap_or_default();
-                    lines::write(&mut output, &FromAgent::Left(why, noise)).await?;
+                    say(&mut output, &FromAgent::Left(why, noise)).await?;
                     // The clocks are still compared; the supervisor ends it.
                     role = None;
                 }
@@ -113,9 +125,14 @@ async fn serve() -> Result<()> {
 
 async fn send(output: &mut (impl AsyncWrite + Unpin), changes: Vec<Vec<account::Page>>) -> Result<()> {
     for pages in changes {
-        lines::write(output, &FromAgent::Pages(pages)).await?;
+        say(output, &FromAgent::Pages(pages)).await?;
     }
     Ok(())
+}
+
+/// Says something to the supervisor, which may be gone without a word.
+async fn say(output: &mut (impl AsyncWrite + Unpin), line: &FromAgent) -> Result<()> {
+    timeout(GONE, lines::write(output, line)).await.context("the supervisor takes nothing any more")?
 }
 
 /// What the supervisor says. A pipe is waited for as a socket is; anything else is read by a thread,

@@ -6,8 +6,12 @@
 //! round trip of many says it best. Between two such comparisons, before and after a trial, clocks may
 //! have drifted: that is added to the bound.
 
-/// How many round trips are made.
+use std::time::Duration;
+
+/// How many round trips are made, or as many as [`LONGEST`] allows.
 pub(super) const ROUND_TRIPS: u64 = 120;
+/// How long they may take together, but for the first: across the world one takes a quarter of a second.
+pub(super) const LONGEST: Duration = Duration::from_secs(2);
 
 /// What one comparison found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +34,7 @@ impl Comparing {
     pub(super) fn add(&mut self, asked: u64, theirs: u64, answered: u64) {
         self.seen += 1;
         let trip = answered.saturating_sub(asked);
-        let middle = asked + trip / 2;
+        let middle = asked.saturating_add(trip / 2);
         let found = Comparison { offset: theirs.wrapping_sub(middle).cast_signed(), bound: trip.div_ceil(2) };
         if self.best.is_none_or(|best| found.bound < best.bound) {
             self.best = Some(found);
@@ -45,7 +49,7 @@ impl Comparing {
 /// The bound of a whole trial, from the comparisons before and after it: the larger of both, and the
 /// drift between them.
 pub(super) fn bound(before: Comparison, after: Comparison) -> u64 {
-    before.bound.max(after.bound) + before.offset.abs_diff(after.offset)
+    before.bound.max(after.bound).saturating_add(before.offset.abs_diff(after.offset))
 }
 
 #[cfg(test)]

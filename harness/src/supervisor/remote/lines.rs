@@ -1,6 +1,7 @@
 //! Control lines with a largest length, so that the other side cannot fill our memory.
 
 use anyhow::{Context as _, Result, ensure};
+use labs::printable::printable_bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -16,12 +17,13 @@ pub(super) async fn read<T: DeserializeOwned>(
     let read = from.take(LONGEST as u64).read_until(b'\n', &mut line).await?;
     // Before it is understood: that takes time, too.
     let at = clock::now();
-    if read == 0 {
+    ensure!(line.len() < LONGEST, "a control line is longer than {LONGEST} bytes");
+    // A line that was cut is the end, too: whoever wrote it has ended.
+    if read == 0 || line.last() != Some(&b'\n') {
         return Ok(None);
     }
-    ensure!(line.len() < LONGEST, "a control line is longer than {LONGEST} bytes");
     // What a login shell prints before the program starts is shown, cut.
-    let shown = || String::from_utf8_lossy(&line[..line.len().min(200)]).trim().to_owned();
+    let shown = || printable_bytes(&line[..line.len().min(200)]);
     let line = serde_json::from_slice(&line).with_context(|| format!("not a control line: {}", shown()))?;
     Ok(Some((at, line)))
 }

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use labs::printable::printable;
 use tokio::io::{AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::super::heard::Heard;
 use super::clocks::{self, Comparing, Comparison, ROUND_TRIPS};
@@ -28,11 +29,15 @@ const GREETING: Duration = Duration::from_secs(30);
 /// A host that says nothing for so long is gone. It is asked every second.
 const SILENCE: Duration = Duration::from_secs(8);
 const ASKED: Duration = Duration::from_secs(1);
+/// How long a launcher may take to end after its connection has.
+const ENDING: Duration = Duration::from_millis(500);
 /// How often what others have received is sent to a sender elsewhere: its window waits for it.
 const PROGRESS: Duration = Duration::from_millis(5);
 const ENDED: &str = "the control line broke: the launcher or the other host ended";
 /// Characters of what the launcher said that are shown.
 const SAID: usize = 600;
+/// Most bytes of a name of a host or a CPU.
+const NAME: usize = 200;
 
 /// What is known of the other side.
 #[derive(Debug, Clone, PartialEq)]
@@ -117,19 +122,20 @@ async fn attend(mut child: Child, mut link: Link) {
     let why = match served {
         Ok(why) => why,
         Err(error) => {
+            // How it ended by itself is of interest, and not that we end it.
+            let status = timeout(ENDING, child.wait()).await;
             let _ = child.start_kill();
-            let status = timeout(ASKED, child.wait()).await;
             if let Some(errors) = errors {
-                let _ = timeout(ASKED, errors).await;
+                let _ = timeout(ENDING, errors).await;
             }
             let said = said.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let ended = match status {
                 Ok(Ok(status)) if !status.success() => format!(" (the launcher ended with {status})"),
                 _ => String::new(),
             };
-            let said = said.trim_end().replace('\n', "\n    ");
+            let said = printable(said.trim_end()).replace('\n', "\n    ");
             let said = if said.is_empty() { said } else { format!("; its last output:\n    {said}") };
-            Some(format!("{error:#}{ended}{said}"))
+            Some(format!("{}{ended}{said}", printable(&format!("{error:#}"))))
         }
     };
     // The other side ends with its input.
@@ -177,7 +183,7 @@ async fn serve(
     });
     let before = compare(&mut to, &mut heard).await?;
     let mut side = Side {
-        host: *host,
+        host: known(*host),
         clock: SideClock { offset_ns: before.offset, bound_ns: before.bound },
         noise: Noise::default(),
     };
@@ -212,7 +218,7 @@ async fn serve(
                     },
                     FromAgent::Left(why, noise) => {
                         side.noise = noise;
-                        break why;
+                        break why.map(|why| printable(&short(why, SAID)));
                     }
                     FromAgent::Pong(..) => {}
                     FromAgent::Hello(..) => bail!("a second greeting"),
@@ -233,12 +239,27 @@ async fn serve(
         }
     };
     // The clock again, for its drift; a side that has failed may not answer any more.
-    if let Ok(after) = compare(&mut to, &mut heard).await {
-        side.clock.bound_ns = clocks::bound(before, after);
-    }
+    let left = match compare(&mut to, &mut heard).await {
+        Ok(after) => {
+            side.clock.bound_ns = clocks::bound(before, after);
+            left
+        }
+        Err(error) => left.or_else(|| Some(format!("the clocks could not be compared again: {error:#}"))),
+    };
     drop(link.mouth.send((link.number, Heard::Remote(Box::new(side)))));
     reader.abort();
     Ok(left)
+}
+
+/// What another machine says of itself, in a length that people read.
+fn known(host: Host) -> Host {
+    let name = |text: String| printable(&short(text, NAME));
+    Host { name: name(host.name), cpu: name(host.cpu), kernel: name(host.kernel), ..host }
+}
+
+fn short(mut text: String, most: usize) -> String {
+    text.truncate(text.floor_char_boundary(most));
+    text
 }
 
 /// Says something to the agent. A host that has stopped takes no more lines than its pipe holds.
@@ -254,12 +275,16 @@ fn silent() -> String {
 /// Compares the clocks.
 async fn compare(to: &mut ChildStdin, heard: &mut Heards) -> Result<Comparison> {
     let mut comparing = Comparing::default();
-    let deadline = Instant::now() + SILENCE;
+    let began = Instant::now();
     for number in 1..=ROUND_TRIPS {
+        if comparing.seen > 0 && began.elapsed() > clocks::LONGEST {
+            break;
+        }
+        let deadline = Instant::now() + SILENCE;
         let asked = clock::now();
         tell(to, &ToAgent::Ping(number)).await?;
         loop {
-            let line = timeout_at(deadline, heard.recv()).await;
+            let line = tokio::time::timeout_at(deadline, heard.recv()).await;
             match line.with_context(silent)?.context(ENDED)?? {
                 (at, FromAgent::Pong(answered, theirs)) if answered == number => {
                     comparing.add(asked, theirs, at);

@@ -23,7 +23,7 @@ pub const TOKEN: &str = "LAB_TOKEN";
 /// The most connections that are served at a time, and so the most roles on one host.
 pub const CONNECTIONS: usize = 64;
 
-/// The shortest token, bytes: 64 bits, if it was made as the message says.
+/// The shortest token, bytes.
 const SHORTEST: usize = 16;
 /// The longest line with a token, its end included, bytes.
 const LONGEST: usize = 128;
@@ -41,6 +41,10 @@ const ENDING: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(10);
 const BETWEEN: Duration = Duration::from_secs(3);
 const PROBES: u32 = 3;
+/// What was sent has to arrive within so long, ms.
+const GONE_MS: u32 = 20_000;
+/// How long one attempt to connect may take: a port that drops packets says nothing.
+const ATTEMPT: Duration = Duration::from_secs(3);
 
 /// What both sides know.
 #[derive(Clone)]
@@ -197,7 +201,9 @@ fn lively(socket: &impl AsFd) {
         sockopt::set_socket_keepalive(socket, true)?;
         sockopt::set_tcp_keepidle(socket, IDLE)?;
         sockopt::set_tcp_keepintvl(socket, BETWEEN)?;
-        sockopt::set_tcp_keepcnt(socket, PROBES)
+        sockopt::set_tcp_keepcnt(socket, PROBES)?;
+        // The probes wait while something that was sent has not arrived.
+        sockopt::set_tcp_user_timeout(socket, GONE_MS)
     };
     let _ = set();
 }
@@ -261,7 +267,8 @@ pub async fn reach(address: &str, patience: Duration) -> Result<tokio::net::TcpS
     let [mut pause, longest] = PAUSES;
     let mut told = false;
     loop {
-        let why = match timeout_at(deadline, tokio::net::TcpStream::connect(address)).await {
+        let until = deadline.min(Instant::now() + ATTEMPT);
+        let why = match timeout_at(until, tokio::net::TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) if error.kind() == ErrorKind::InvalidInput => {
                 return Err(error).with_context(|| format!("`{address}` is no HOST:PORT"));
