@@ -179,10 +179,15 @@ fn measured(run: &Run, setting: Option<&str>, rates: &[String], comparisons: &[C
     settings.sort();
     settings.dedup();
     let more = if settings.len() > 1 { " The tables below have all settings." } else { "" };
+    let host = format!("{}, {} × {}", run.host.name, run.host.cores, run.host.cpu);
+    let place = if run.plan.launch.is_empty() {
+        format!("on one machine ({host}), all traffic on its loopback")
+    } else {
+        format!("from {host}, with roles started elsewhere, as drawn below Machine and plan")
+    };
     format!(
-        "Measured: {setting}{rates}, on one machine ({}, {} × {}), all traffic on its loopback. Other sizes, \
-         numbers and machines give other figures, and may give another order.{more}",
-        run.host.name, run.host.cores, run.host.cpu
+        "Measured: {setting}{rates}, {place}. Other sizes, numbers and machines give other figures, and may \
+         give another order.{more}"
     )
 }
 
