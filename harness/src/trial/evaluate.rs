@@ -14,7 +14,7 @@ use crate::measure::clock;
 use crate::measure::cost::Usage;
 use crate::measure::recorder::INTERVAL;
 use crate::measure::trace::MessageTrace;
-use crate::results::{Cost, Drain, Flag, Hops, Interval, LoadKind, Noise, Paused, Raw, RoleHost, Trial};
+use crate::results::{Cost, Drain, Flag, Interval, LoadKind, Noise, Paused, Raw, RoleHost, Trial};
 use crate::roles::protocol::{Kind, Report};
 use crate::stats;
 use crate::supervisor::{Role, Side};
@@ -79,17 +79,9 @@ pub fn evaluate(spec: &Spec, seen: TrialInputs<'_>, index: usize, position: usiz
         service_text.clear();
     }
     // Each hop is timed by two roles.
-    let bound = sides.iter().map(|(_, side)| side.clock.bound_ns).max();
-    let hop = |hops: &Hops<Histogram<u64>>| {
-        hops.named().map(|(_, times)| times.value_at_quantile(0.5)).into_iter().min().unwrap_or(0)
-    };
-    if work
-        .hops
-        .as_ref()
-        .is_some_and(|hops| bound.is_some_and(|bound| is_too_far(bound.saturating_mul(2), hop(hops))))
-    {
-        work.hops = None;
-    }
+    let bound = sides.iter().map(|(_, side)| side.clock.bound_ns.saturating_mul(2)).max().unwrap_or(0);
+    let is_known = |times: &Histogram<u64>| !is_too_far(bound, times.value_at_quantile(0.5));
+    work.hops = work.hops.filter(|hops| bound == 0 || hops.named().iter().all(|(_, times)| is_known(times)));
     let (lag, lag_text) = merged(|report| &report.lag);
     let (pacer, pacer_text) = merged(|report| &report.pacer);
     let (confirm, confirm_text) = merged(|report| &report.confirm);

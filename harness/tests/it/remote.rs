@@ -226,8 +226,8 @@ fn another_clock() -> Result<()> {
     Ok(())
 }
 
-/// A broker that stands still for longer than the drain may take: its messages are still there, though
-/// the account of a consumer elsewhere has not seen them.
+/// A broker is stopped for longer than the drain. Its messages are still there, and the consumer on
+/// another host has not seen them: they must not count as lost.
 fn stalled() -> Result<()> {
     let redis = Redis::start()?;
     let dir = tempfile::tempdir()?;

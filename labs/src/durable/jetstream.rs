@@ -10,7 +10,7 @@
 //! all replies.
 //!
 //! Survives: kill -9 of a subscriber. JetStream would deliver again what it held only after `claim-ms`,
-//! behind newer events; so whoever comes back under the identifier first publishes `-NAK` on its behalf.
+//! behind newer events; so a subscriber that comes back under the identifier first publishes `-NAK` for it.
 //! Kill -9 of NATS: confirmed events are in the stream's file. An absence of any length: all events since
 //! then stay in that file, until the subscriber is forgotten. A cut connection loses nothing: the recovery
 //! layer (`labs/src/recovery/`) connects and joins again, and what was not flushed or not acked is sent

@@ -9,7 +9,7 @@
 //! Confirms: an event when it is in the session of every subscription that matches (PUBACK),
 //! whether the subscriber is there or not; `flush` waits for all of them.
 //!
-//! Survives: kill -9 of a subscriber: whoever comes back to its session gets what it had not
+//! Survives: kill -9 of a subscriber: started again, it comes back to its session and gets what it had not
 //! acknowledged, flagged as a duplicate, then what it missed, in order. An absence of any length,
 //! if the broker sets no limit (the private one does not): all that a subscriber misses stays in
 //! the broker's memory until it is forgotten. A cut connection loses nothing: the recovery layer

@@ -1,7 +1,7 @@
 //! One-way over NATS core: a subject with one subscriber.
 //!
-//! Wire: the sender publishes to a subject (`PUB PLACE`), and NATS copies each message to whoever
-//! has subscribed to that subject at that moment (`SUB PLACE`), in order for each sender. NATS
+//! Wire: the sender publishes to a subject (`PUB PLACE`), and NATS copies each message to all
+//! that have subscribed to that subject at that moment (`SUB PLACE`), in order for each sender. NATS
 //! stores nothing and acknowledges nothing.
 //!
 //! Confirms: nothing. `send` returns when the client has accepted the message, `flush` when all are
@@ -90,7 +90,7 @@ impl Sender for SubjectSender {
         self.connection.unless_lost(self.connection.client.flush()).await
     }
 
-    /// NATS has read all of it, and passed it on to whoever has subscribed.
+    /// NATS has read all of it, and passed it on to all subscribers.
     async fn close(self) -> Result<()> {
         self.connection.round_trip().await
     }

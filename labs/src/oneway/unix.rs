@@ -1,8 +1,8 @@
 //! One-way over a Unix stream socket: the code of `oneway/tcp.rs` and its frames, without a
 //! network.
 //!
-//! Wire: the receiver listens at a file, and each sender connects to it. Whoever can enter the
-//! folder of this file can connect; the lab makes the folder for its own user only (mode 0700). A
+//! Wire: the receiver listens at a file, and each sender connects to it. A process that can enter
+//! the folder of this file can connect; the lab makes the folder for its own user only (mode 0700). A
 //! frame is four bytes of length, big-endian, then the body. The kernel copies what is written
 //! straight into the receiver's queue: no packets, no acknowledgements, no window.
 //!

@@ -98,7 +98,7 @@ impl Sender for SubjectPush {
         self.connection.unless_lost(self.connection.client.flush()).await
     }
 
-    /// NATS has read all of it, and passed it on to whoever has subscribed.
+    /// NATS has read all of it, and passed it on to all subscribers.
     async fn close(self) -> Result<()> {
         self.connection.round_trip().await
     }

@@ -1,5 +1,5 @@
 //! Publish/subscribe over MQTT at QoS 0. With the knob `retain`, the broker keeps the last event of
-//! each topic and sends it first to whoever subscribes later.
+//! each topic and sends it first to each subscriber that joins later.
 //!
 //! Wire: the words of a topic become levels (`chat.rust` is published to `PLACE/chat/rust`), and
 //! the broker sends a copy of each PUBLISH packet to every subscription whose filter matches: `+`

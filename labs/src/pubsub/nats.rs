@@ -95,7 +95,7 @@ impl Publisher for SubjectPublisher {
         self.connection.unless_lost(self.connection.client.flush()).await
     }
 
-    /// NATS has read all of it, and passed it on to whoever has subscribed.
+    /// NATS has read all of it, and passed it on to all subscribers.
     async fn close(self) -> Result<()> {
         self.connection.round_trip().await
     }

@@ -146,7 +146,7 @@ impl Responder for TopicResponder {
         loop {
             let request = self.requests.next().await?;
             let properties = request.properties.unwrap_or_default();
-            // The broker would disconnect whoever publishes to something that is not a topic.
+            // The broker would disconnect a client that publishes to something that is not a topic.
             if let Some(address) = properties.response_topic.filter(|topic| is_topic(topic)) {
                 let to = ReturnAddress { address, id: properties.correlation_data };
                 return Ok(Some((Command(request.payload), to)));

@@ -18,7 +18,7 @@ pub(super) async fn read<T: DeserializeOwned>(
     // Before it is understood: that takes time, too.
     let at = clock::now();
     ensure!(line.len() < LONGEST, "a control line is longer than {LONGEST} bytes");
-    // A line that was cut is the end, too: whoever wrote it has ended.
+    // A line without its end means that the writer has ended.
     if read == 0 || line.last() != Some(&b'\n') {
         return Ok(None);
     }

@@ -282,7 +282,7 @@ pub async fn reach(address: &str, patience: Duration) -> Result<tokio::net::TcpS
             patience.as_secs()
         );
         if !told {
-            // Whoever waits for this program may lose patience first, and shows what it has said.
+            // The supervisor may give up first; it shows what this program has printed.
             errln!("waiting for {address}: {why}");
             told = true;
         }
@@ -325,7 +325,7 @@ mod tests {
         assert_eq!(format!("{token:?}"), "…");
     }
 
-    /// What becomes of a connection that sends this, and what it has sent behind its first line.
+    /// Sends this over a connection. What the agent would read after the token, or why it is refused.
     fn admitted(sent: &str, ends: bool) -> Result<String, String> {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let mut client = TcpStream::connect(listener.local_addr().expect("an address")).expect("connected");

@@ -1,5 +1,5 @@
 //! A queue on JetStream: a work-queue stream keeps a message until it is acknowledged, and one durable
-//! consumer in it, shared by all who compete, sends each message to whoever asked next.
+//! consumer in it, shared by all who compete, sends each message to the one that asked next.
 //!
 //! Wire: a producer publishes to the stream's subject (`PUB PLACE INBOX`), and JetStream replies to the
 //! inbox. A consumer asks for as many deliveries as it has room for (`PUB $JS.API.CONSUMER.MSG.NEXT.…`,
@@ -163,7 +163,7 @@ impl StreamConsumer {
             max_deliver: limit.get().map_or(-1, i64::from),
             ..Default::default()
         };
-        // Whoever comes first creates it.
+        // The first role that opens it creates it.
         let create = js.context.create_consumer_on_stream(shared, &js.stream);
         js.nats.unless_lost(create).await.context("cannot create the consumer")?;
         let inbox = Subject::from(js.nats.client.new_inbox());
