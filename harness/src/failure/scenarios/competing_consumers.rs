@@ -14,6 +14,10 @@ const MESSAGES: u32 = 42;
 /// Not a multiple of the number of consumers: where they are served in turn, each of two keys would
 /// always meet the same one.
 const KEYS: [&str; 3] = ["a", "b", "c"];
+/// Work of the slow consumer and of the quick one on each message, ms: so far apart that the quick
+/// one is three messages ahead also where a delivery takes 40 ms.
+const SLOW_MS: u64 = 100;
+const QUICK_MS: u64 = 5;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "competing-consumers",
@@ -43,7 +47,7 @@ fn done(log: &Log) -> usize {
 
 async fn play(experiment: &mut Experiment) -> Result<()> {
     let all = MESSAGES as usize;
-    let slow = Work { work_ms: 15, ..Work::default() };
+    let slow = Work { work_ms: SLOW_MS, ..Work::default() };
     let mut run = experiment.part("one queue, two consumers", &[("play-prefetch", 1)]).await?;
     let producer = run.join(Kind::Producer, 0).await?;
     let (first, second) = (run.join(Kind::Consumer, 0).await?, run.join(Kind::Consumer, 1).await?);
@@ -51,7 +55,7 @@ async fn play(experiment: &mut Experiment) -> Result<()> {
     run.burst(producer, burst("m"));
     run.until(PATIENCE, |log| log.count("producer-0", What::Sent) == all).await;
     run.work(first, slow.clone());
-    run.work(second, Work { work_ms: 1, ..Work::default() });
+    run.work(second, Work { work_ms: QUICK_MS, ..Work::default() });
     run.until(PATIENCE, |log| done(log) == all).await;
     let log = run.end().await?;
     let whole = done(&log);
@@ -68,7 +72,10 @@ async fn play(experiment: &mut Experiment) -> Result<()> {
     for (index, key) in KEYS.into_iter().enumerate() {
         let producer = run.join_at(Kind::Producer, index, Some(key)).await?;
         let consumer = run.join_at(Kind::Consumer, index, Some(key)).await?;
-        run.work(consumer, if index == 0 { slow.clone() } else { Work { work_ms: 1, ..Work::default() } });
+        run.work(
+            consumer,
+            if index == 0 { slow.clone() } else { Work { work_ms: QUICK_MS, ..Work::default() } },
+        );
         // The messages of its key.
         for number in (index as u32..MESSAGES).step_by(KEYS.len()) {
             let text = format!("m{number:04}@{key}");

@@ -25,6 +25,8 @@ const FLOOD_SIZE: usize = 1 << 10;
 const FLOODS: u64 = 4;
 /// What a lab that drops may hold.
 const HIGH_WATER: u64 = 2_000;
+/// What comes behind all marks of a flood.
+const LAST_MARK: u64 = END - 1;
 /// Large messages that a lab gets that disconnects.
 const LARGE_FLOOD: u64 = 1_500;
 /// Messages after the flood, and how many of them are on their way at once.
@@ -104,6 +106,7 @@ async fn drops<S: Stream>(site: Site) -> Result<()> {
         }
         before += FLOOD;
         ensure!(before < FLOODS * FLOOD, "all {before} messages came: nothing was dropped");
+        no_marks::<S>(&site, &mut tx, &mut rx).await?;
     };
     ensure!(came.windows(2).all(|pair| pair[0] < pair[1]), "what was not dropped came out of order");
     let oldest = came.iter().zip(0..).take_while(|(came, due)| **came == *due).count() as u64;
@@ -159,10 +162,8 @@ async fn flood<S: Stream>(site: &Site, tx: &mut S::Tx, rx: &mut S::Rx, before: u
         let mut came = Vec::new();
         loop {
             match take(rx).await? {
-                // A mark of an earlier flood may still be on its way.
-                END if came.is_empty() => {}
                 END => return Ok(came),
-                number => came.extend(number.checked_sub(before)),
+                number => came.push(number - before),
             }
         }
     };
@@ -174,6 +175,17 @@ async fn flood<S: Stream>(site: &Site, tx: &mut S::Tx, rx: &mut S::Rx, before: u
         }
     };
     site.soon("newer messages come", read).await
+}
+
+/// Takes the marks that are still on their way: in the next flood they would fill the buffer.
+async fn no_marks<S: Stream>(site: &Site, tx: &mut S::Tx, rx: &mut S::Rx) -> Result<()> {
+    let last = async {
+        tx.put(vec![message(LAST_MARK, 32)]).await?;
+        tx.flush().await?;
+        while take(rx).await? != LAST_MARK {}
+        Ok(())
+    };
+    site.soon("the last mark of a flood comes", last).await
 }
 
 /// The slow receiver is cut off, learns it, and may come again.

@@ -3,20 +3,20 @@
 import asyncio
 
 import nats
-from common import ACTION, ADDRESS, NAME, PATTERN, given, got, say
+from common import ACTION, ADDRESS, NAME, PATIENCE, PATTERN, given, got, say
 
 
 async def main():
-    client = await nats.connect(ADDRESS)
+    client = await nats.connect(ADDRESS, connect_timeout=PATIENCE)
     if PATTERN == "queue":
-        await stream(client.jetstream())
+        await stream(client.jetstream(timeout=PATIENCE))
     elif ACTION in ("send", "publish"):
         for topic, body in given():
             await client.publish(NAME if topic == "-" else f"{NAME}.{topic}", body)
-        await client.flush()
+        await client.flush(timeout=PATIENCE)
     else:
         subscription = await client.subscribe(NAME if ACTION == "receive" else f"{NAME}.>")
-        await client.flush()
+        await client.flush(timeout=PATIENCE)
         say("ready")
         async for message in subscription.messages:
             topic = message.subject.removeprefix(f"{NAME}.") if ACTION == "subscribe" else "-"
@@ -37,7 +37,7 @@ async def stream(jetstream):
     say("ready")
     last = False
     while not last:
-        for message in await puller.fetch(1, timeout=20):
+        for message in await puller.fetch(1, timeout=PATIENCE):
             await message.ack_sync()
             last = got("-", message.data)
 

@@ -1,9 +1,11 @@
 """pika, RabbitMQ's own Python client, at the other end."""
 
 import pika
-from common import ACTION, ADDRESS, COUNT, NAME, PATTERN, given, got, say
+from common import ACTION, ADDRESS, COUNT, NAME, PATIENCE, PATTERN, given, got, say
 
-connection = pika.BlockingConnection(pika.URLParameters(ADDRESS.split("#")[0]))
+parameters = pika.URLParameters(ADDRESS.split("#")[0])
+parameters.socket_timeout = parameters.stack_timeout = PATIENCE
+connection = pika.BlockingConnection(parameters)
 channel = connection.channel()
 
 if ACTION == "publish":

@@ -13,7 +13,7 @@ oneway-receive)
     echo ready
     for _ in $(seq "$count"); do
         # It puts a line feed behind what it prints.
-        echo "- $(redis-cli -u "$url" --raw BLPOP "$name:list" 20 | tail -c +$((${#name} + 7)) | head -c -1 | base64 -w0)"
+        echo "- $(redis-cli -u "$url" --raw BLPOP "$name:list" 200 | tail -c +$((${#name} + 7)) | head -c -1 | base64 -w0)"
     done
     ;;
 pubsub-publish)

@@ -3,12 +3,12 @@
 import threading
 
 import stomp
-from common import ACTION, COUNT, NAME, PATTERN, door, given, got, say
+from common import ACTION, COUNT, NAME, PATIENCE, PATTERN, door, given, got, say
 
 host, port, user, password = door("stomp", 61613)
 # Left to itself, stomp.py asks for a virtual host named like the server, and
 # decodes bodies as UTF-8.
-connection = stomp.Connection12([(host, port)], vhost="/", auto_decode=False)
+connection = stomp.Connection12([(host, port)], vhost="/", auto_decode=False, timeout=PATIENCE)
 done = threading.Event()
 receipts = threading.Semaphore(0)
 
@@ -41,7 +41,7 @@ if ACTION in ("send", "publish"):
         connection.send(to, body, headers=headers, receipt=f"sent-{sent}")
         sent += 1
     for _ in range(sent):
-        assert receipts.acquire(timeout=20), "RabbitMQ gave no receipt"
+        assert receipts.acquire(timeout=PATIENCE), "RabbitMQ gave no receipt"
 else:
     pattern = destination + "#" if PATTERN == "pubsub" else destination
     ack = "client-individual" if PATTERN == "queue" else "auto"
@@ -49,10 +49,10 @@ else:
     if PATTERN == "queue":
         headers["prefetch-count"] = str(COUNT)
     connection.subscribe(pattern, id="1", ack=ack, headers=headers)
-    assert receipts.acquire(timeout=20), "RabbitMQ gave no receipt"
+    assert receipts.acquire(timeout=PATIENCE), "RabbitMQ gave no receipt"
     say("ready")
-    assert done.wait(30), "not everything came"
+    assert done.wait(PATIENCE), "not everything came"
     if PATTERN == "queue":
         for _ in range(COUNT):
-            assert receipts.acquire(timeout=20), "RabbitMQ gave no receipt of an ack"
+            assert receipts.acquire(timeout=PATIENCE), "RabbitMQ gave no receipt of an ack"
 connection.disconnect()

@@ -2,11 +2,12 @@
 
 import threading
 
-from common import ACTION, ADDRESS, given, got, say
+from common import ACTION, ADDRESS, PATIENCE, given, got, say
 from websockets.sync.client import connect
 from websockets.sync.server import serve
 
 LARGEST = 16 << 20
+SETTINGS = {"max_size": LARGEST, "compression": None, "open_timeout": PATIENCE, "ping_timeout": PATIENCE}
 
 
 def server(talk):
@@ -20,7 +21,7 @@ def server(talk):
         finally:
             done.set()
 
-    with serve(once, "127.0.0.1", 0, max_size=LARGEST, compression=None) as serving:
+    with serve(once, "127.0.0.1", 0, **SETTINGS) as serving:
         threading.Thread(target=serving.serve_forever, daemon=True).start()
         host, port = serving.socket.getsockname()
         say(f"bound {host}:{port}")
@@ -50,7 +51,7 @@ if ACTION == "receive":
 elif ACTION == "publish":
     server(publish)
 else:
-    with connect(url(), max_size=LARGEST, compression=None) as connection:
+    with connect(url(), **SETTINGS) as connection:
         if ACTION == "send":
             for _, body in given():
                 connection.send(body)
