@@ -109,7 +109,7 @@ impl Outbox {
             if look {
                 self.disconnect_the_silent();
             }
-            self.settled.failed.extend(self.queue.take_failures());
+            self.collect_failures();
             if commit.is_empty() {
                 while group.len() < GROUP
                     && let Ok(send) = sends.try_recv()
@@ -151,7 +151,13 @@ impl Outbox {
                 self.put(consumer, &QueueFrame::Welcome(self.log.identity));
             }
             Ok(QueueFrame::Acked(token, ids)) => {
-                self.settled.ids.extend(ids.into_iter().filter(|id| self.queue.settle(*id)));
+                self.collect_failures();
+                for id in ids {
+                    // A consumer was done with it while it was given up: it is no dead letter any more.
+                    if self.queue.settle(id) || self.is_dead(id) {
+                        self.settled.ids.push(id);
+                    }
+                }
                 self.settled.answers.push((consumer, token));
                 self.put(consumer, &QueueFrame::Known(token));
             }
@@ -166,6 +172,16 @@ impl Outbox {
             Ok(other) => self.listener.disconnect(consumer, format_args!("a consumer that says {other:?}")),
             Err(error) => self.listener.disconnect(consumer, error),
         }
+    }
+
+    fn collect_failures(&mut self) {
+        self.settled.failed.extend(self.queue.take_failures());
+    }
+
+    /// Whether it is a dead letter, in the log or with the next commit, that nobody has taken.
+    fn is_dead(&self, id: u64) -> bool {
+        let soon = self.settled.failed.iter().any(|failure| failure.id == id && failure.dead);
+        (soon || self.log.dead(id).is_some()) && !self.settled.ids.contains(&id)
     }
 
     /// Answers with some of the dead letters that have higher numbers.
@@ -191,7 +207,7 @@ impl Outbox {
     /// Takes a dead letter out of the log with the next commit, and puts it in again as a new message
     /// if it is returned.
     fn take_dead(&mut self, whom: ConnectionId, log: u64, id: u64, returned: bool) {
-        let dead = log == self.log.identity && self.log.dead(id).is_some() && !self.settled.ids.contains(&id);
+        let dead = log == self.log.identity && self.is_dead(id);
         match dead.then(|| self.log.body(id)) {
             Some(Ok(body)) => {
                 self.settled.ids.push(id);

@@ -136,6 +136,8 @@ impl MemoryQueue {
             Ok(QueueFrame::Acked(token, ids)) => {
                 for id in ids {
                     self.queue.settle(id);
+                    // A consumer was done with it while it was given up.
+                    self.dead.remove(&id);
                     if let Some(send) = self.unconfirmed.remove(&id) {
                         let _ = send.confirm.send(Ok(()));
                     }
