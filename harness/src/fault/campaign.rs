@@ -111,6 +111,7 @@ pub async fn make(job: &Job, brokers: &mut Brokers, tell: &mut dyn FnMut(&str)) 
     let server = brokers.for_lab(&job.handle).await?;
     let limit = server.as_ref().and_then(|server| server.guarantee_limit());
     let limit = limit.filter(|(most, _)| *most < entry.guarantee);
+    let limit = limit.into_iter().chain(entry.weaker(&job.knobs)).min_by_key(|(most, _)| *most);
     let guarantee = limit.as_ref().map_or(entry.guarantee, |(most, _)| *most);
     let spec = FaultSpec {
         trial: Spec {

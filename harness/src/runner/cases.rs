@@ -218,14 +218,15 @@ impl Setting<'_> {
             }
             format!("{id}.{label}")
         };
+        let weaker = entry.weaker(&self.set);
         BenchmarkCase {
             id: id(&entry.name, &self.set),
             lab: entry.name.clone(),
             pattern: if self.handle.baseline { FLOOR.to_owned() } else { entry.pattern.to_string() },
             transport: entry.transport.to_owned(),
             variant: entry.variant.map(str::to_owned),
-            guarantee: entry.guarantee.to_string(),
-            guarantee_note: None,
+            guarantee: weaker.as_ref().map_or(entry.guarantee, |(guarantee, _)| *guarantee).to_string(),
+            guarantee_note: weaker.map(|(_, why)| why),
             overload: entry.overload.to_string(),
             broker: entry.broker.map(|broker| broker.to_string()),
             source: entry.source.clone(),

@@ -1,5 +1,6 @@
 //! A lab's entry in the catalog.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::lab::{Broker, BrokerFeature, Guarantee, Join, Knob, Lab, Overload, Recovery};
@@ -146,6 +147,17 @@ impl Entry {
         }
     }
 
+    /// What it promises with these settings, and why, where that is less than [`Entry::guarantee`].
+    pub fn weaker(&self, set: &BTreeMap<String, usize>) -> Option<(Guarantee, String)> {
+        let weaker = self.knobs.iter().filter_map(|knob| {
+            let (value, guarantee) = knob.weaker?;
+            let is_set = set.get(knob.name) == Some(&value);
+            let why = || format!("with {}={value} it promises {guarantee}", knob.name);
+            (is_set && guarantee < self.guarantee).then(|| (guarantee, why()))
+        });
+        weaker.min_by_key(|(guarantee, _)| *guarantee)
+    }
+
     /// Whether its roles have to be in one process.
     pub fn in_process(&self) -> bool {
         self.transport == "inproc"
@@ -186,4 +198,35 @@ fn source<L: Lab>() -> String {
     let path = rest.replace("::", "/");
     let file = if FOLDERS.contains(&path.as_str()) { "/mod.rs" } else { ".rs" };
     format!("{krate}/src/{path}{file}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::table::TABLE;
+
+    #[test]
+    fn a_setting_can_make_a_lab_promise_less() {
+        let weaker = |lab: &str, knob: &str, value: usize| {
+            let row = TABLE.iter().find(|row| row.name == lab).expect("it is in the catalog");
+            row.entry().weaker(&[(knob.to_owned(), value)].into()).map(|(guarantee, _)| guarantee)
+        };
+        let less = [
+            ("queue-rabbitmq", "delivery-mode", 1),
+            ("queue-rabbitmq", "durable-queue", 0),
+            ("durable-rabbitmq", "delivery-mode", 1),
+            ("queue-stomp", "persistent", 0),
+            ("durable-stomp", "persistent", 0),
+        ];
+        for (lab, knob, value) in less {
+            assert_eq!(weaker(lab, knob, value), Some(Guarantee::AtLeastOnce), "{lab} {knob}={value}");
+            let usual = if knob == "delivery-mode" { 2 } else { 1 };
+            assert_eq!(weaker(lab, knob, usual), None, "{lab} {knob}={usual}");
+        }
+        // Without it, the operating system has the messages: kill -9 loses none.
+        assert_eq!(weaker("queue-tcp", "fsync", 0), None);
+        for row in &TABLE {
+            assert_eq!(row.entry().weaker(&BTreeMap::new()), None, "{}", row.name);
+        }
+    }
 }

@@ -67,7 +67,11 @@ pub(super) fn source(entries: &[Entry]) -> String {
         entries.len()
     );
     for entry in entries {
-        let knob = |knob: &Knob| format!("Knob::new({:?}, {}, {:?})", knob.name, knob.default, knob.meaning);
+        let knob = |knob: &Knob| {
+            let weaker = |(value, guarantee)| format!(".weaker_at({value}, Guarantee::{guarantee:?})");
+            let weaker = knob.weaker.map(weaker).unwrap_or_default();
+            format!("Knob::new({:?}, {}, {:?}){weaker}", knob.name, knob.default, knob.meaning)
+        };
         let knobs: Vec<String> = entry.knobs.iter().map(knob).collect();
         let feature = |feature: &BrokerFeature| format!("BrokerFeature::{feature:?}");
         let features: Vec<String> = entry.broker_features.iter().map(feature).collect();

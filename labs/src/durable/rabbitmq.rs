@@ -44,7 +44,8 @@ const DELIVERY_MODE: Knob = Knob::new(
     "delivery-mode",
     2,
     "2: an event is written to disk; 1: it may stay in memory, and be lost with it.",
-);
+)
+.weaker_at(1, Guarantee::AtLeastOnce);
 
 /// A durable topic exchange, and a durable queue for every durable subscriber.
 pub struct RabbitMq {
@@ -87,7 +88,7 @@ impl PubSub for RabbitMq {
 
     async fn publisher(&self) -> Result<ConfirmingPublisher> {
         // Delivery mode 2: persistent.
-        let mode = u8::try_from(self.place.knob(DELIVERY_MODE))?;
+        let mode = amqp::delivery_mode(self.place.knob(DELIVERY_MODE))?;
         let properties = BasicProperties::default().with_delivery_mode(mode);
         let connection = AmqpConnection::open(&self.place).await?;
         // From now on, RabbitMQ confirms what is published on this channel.

@@ -40,7 +40,8 @@ const PERSISTENT: Knob = Knob::new(
     "persistent",
     1,
     "1: an event is written to disk; 0: it may stay in memory, and be lost with it.",
-);
+)
+.weaker_at(0, Guarantee::AtLeastOnce);
 
 /// A queue for every durable subscriber, bound to `amq.topic`.
 pub struct Stomp {

@@ -64,7 +64,7 @@ pub(super) async fn run(scenario: &mut Scenario<'_>) -> Result<()> {
 /// Why a late subscriber misses what was published before, or which knob changes that.
 fn late_joiner(knobs: &[Knob]) -> String {
     match knobs.iter().find(|knob| ["replay", "retain"].contains(&knob.name)) {
-        Some(Knob { name, default, meaning }) => {
+        Some(Knob { name, default, meaning, .. }) => {
             format!(". The knob `{name}` changes this; it was {default}. Its meaning: {meaning}")
         }
         None => ": nothing stores events for a subscriber that has not joined yet.".to_owned(),

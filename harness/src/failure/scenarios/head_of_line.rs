@@ -11,17 +11,17 @@ use crate::failure::scenario::Scenario;
 use crate::roles::protocol::{Kind, RoleCommand, What, Work};
 
 /// Messages of the key that has nothing to do with the slow one.
-const OTHERS: usize = 20;
+const OTHERS: usize = 10;
 /// The slow message, and its work, ms.
 const SLOW: &str = "slow@a";
-const SLOW_MS: u64 = 600;
+const SLOW_MS: u64 = 1_000;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "head-of-line",
     title: "Head-of-line blocking: one slow message holds up all behind it",
     pattern: Pattern::Queue,
     usual: "redis",
-    question: "One message of customer a takes 600 ms, and behind it wait twenty fast ones of customer b. How \
+    question: "One message of customer a takes a second, and behind it wait ten fast ones of customer b. How \
                long does customer b wait?",
     lesson: [
         "In one queue every message waits for all in front of it, also for those that it has nothing to do with.",

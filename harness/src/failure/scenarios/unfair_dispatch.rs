@@ -13,7 +13,7 @@ use crate::roles::protocol::{Burst, Kind, What, Work};
 
 const MESSAGES: u32 = 60;
 /// Work of the slow consumer and of the quick one on each message, ms.
-const SLOW_MS: u64 = 30;
+const SLOW_MS: u64 = 100;
 const QUICK_MS: u64 = 1;
 const PREFETCH: [usize; 3] = [1, 10, 100];
 
@@ -22,7 +22,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     title: "Unfair dispatch: a slow worker holds work that others could do",
     pattern: Pattern::Queue,
     usual: "jetstream",
-    question: "Sixty jobs, a worker that takes 1 ms for each and one that takes 30 ms. How long does it take \
+    question: "Sixty jobs, a worker that takes 1 ms for each and one that takes 100 ms. How long does it take \
                until all are done with a prefetch of 1, of 10 and of 100?",
     lesson: [
         "Prefetch decides how many messages a consumer holds before it has settled any, and what one consumer \

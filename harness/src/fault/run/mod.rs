@@ -16,7 +16,7 @@ use crate::fault::account::Observed;
 use crate::fault::applies::covers_all;
 use crate::fault::links::Links;
 use crate::fault::messages;
-use crate::fault::name::{Fault, Who};
+use crate::fault::name::{Fault, What, Who};
 use crate::fault::plan::Injection;
 use crate::fault::steps::steps;
 use crate::measure::account;
@@ -98,6 +98,7 @@ pub(super) async fn run(
         hit: BTreeSet::new(),
         killed_senders: Vec::new(),
         gone: BTreeSet::new(),
+        away: BTreeSet::new(),
         injected: Vec::new(),
         events: Vec::new(),
         failures: Vec::new(),
@@ -180,6 +181,8 @@ struct Run<'a> {
     killed_senders: Vec<(u32, u64)>,
     /// Receivers that were killed and not started again.
     gone: BTreeSet<u32>,
+    /// Numbers of roles that have lost a connection, and have not said that they are back.
+    away: BTreeSet<usize>,
     injected: Vec<Injected>,
     events: Vec<FaultEvent>,
     failures: Vec<(String, String)>,
@@ -223,7 +226,12 @@ impl Run<'_> {
                 (progress.received, progress.last) = (received, now);
             }
             let quiet = now - progress.last.max(end);
-            if self.all_sent() && self.missing(&messages) == 0 {
+            // Everything may have come while clients are still on their way back.
+            let back = self.away.is_empty() || !self.all_heals();
+            if self.all_sent()
+                && self.missing(&messages) == 0
+                && (back || quiet > clock::seconds(self.spec.trial.drain))
+            {
                 self.drained = true;
                 return Ok(());
             }
@@ -266,16 +274,25 @@ impl Run<'_> {
             Heard::Line(FromRole::Event(Event { what, text, at, .. })) => {
                 let at = at.map_or_else(|| self.now(), |at| at.saturating_sub(self.start));
                 let (what, words) = match what {
-                    Said::ConnectionLost => (EventKind::Noticed, "notices"),
-                    Said::Reconnected => (EventKind::Reconnected, "is back"),
+                    Said::ConnectionLost => {
+                        self.away.insert(number);
+                        (EventKind::Noticed, "notices")
+                    }
+                    Said::Reconnected => {
+                        self.away.remove(&number);
+                        (EventKind::Reconnected, "is back")
+                    }
                     _ => (EventKind::Other, "says"),
                 };
                 tell(&format!("{name} {words}: {text}"));
                 self.events.push(FaultEvent { at, who: name, what, detail: text.to_string() });
             }
-            Heard::Left(Some(why)) if !self.hit.contains(&number) => {
-                self.note(&name, EventKind::Failed, &why);
-                self.failures.push((name, why));
+            Heard::Left(why) => {
+                self.away.remove(&number);
+                if let Some(why) = why.filter(|_| !self.hit.contains(&number)) {
+                    self.note(&name, EventKind::Failed, &why);
+                    self.failures.push((name, why));
+                }
             }
             _ => {}
         }
@@ -286,6 +303,16 @@ impl Run<'_> {
         let first = kinds(self.spec.trial.handle.entry.pattern)[0];
         let senders = self.inits.iter().zip(&self.current).filter(|(init, _)| init.kind == first);
         senders.map(|(_, number)| &self.roles.all[*number]).all(|role| role.done || role.left)
+    }
+
+    /// Whether all that was lost comes back: no fault takes a role or the broker away for good.
+    fn all_heals(&self) -> bool {
+        let heals = |fault: Fault| match fault.who {
+            Who::Link => true,
+            Who::Broker => fault.what != What::Kill,
+            _ => false,
+        };
+        self.spec.injections.iter().all(|injection| heals(injection.fault))
     }
 
     /// The only one of its kind was killed, and is not started again.

@@ -45,12 +45,14 @@ pub(crate) mod dead;
 mod retry;
 
 const DURABLE_QUEUE: Knob =
-    Knob::new("durable-queue", 1, "1: the queue survives a restart of RabbitMQ; 0: it does not.");
+    Knob::new("durable-queue", 1, "1: the queue survives a restart of RabbitMQ; 0: it does not.")
+        .weaker_at(0, Guarantee::AtLeastOnce);
 const DELIVERY_MODE: Knob = Knob::new(
     "delivery-mode",
     2,
     "2: a message is written to disk; 1: it may stay in memory, and be lost with it.",
-);
+)
+.weaker_at(1, Guarantee::AtLeastOnce);
 
 /// A durable queue behind the default exchange.
 pub struct RabbitMq {
@@ -94,7 +96,7 @@ impl Queue for RabbitMq {
 
     async fn producer(&self) -> Result<QueueProducer> {
         // Delivery mode 2: persistent.
-        let mode = u8::try_from(self.place.knob(DELIVERY_MODE))?;
+        let mode = amqp::delivery_mode(self.place.knob(DELIVERY_MODE))?;
         QueueProducer::join(&self.place, BasicProperties::default().with_delivery_mode(mode)).await
     }
 

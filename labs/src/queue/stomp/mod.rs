@@ -43,7 +43,8 @@ const PERSISTENT: Knob = Knob::new(
     "persistent",
     1,
     "1: a message is written to disk; 0: it may stay in memory, and be lost with it.",
-);
+)
+.weaker_at(0, Guarantee::AtLeastOnce);
 const IN_FLIGHT: Knob = Knob::new(
     "in-flight",
     4096,

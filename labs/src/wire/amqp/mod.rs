@@ -6,7 +6,7 @@
 //! - [`AmqpConnection`]: one connection with one channel, how to close it, and
 //!   a barrier that returns when RabbitMQ has handled what was written before.
 //! - [`window`]: how many publishes may be in flight at once.
-//! - [`next`], [`stored`], [`attempt`]: how to read a delivery and a confirmation.
+//! - [`next`], [`stored`], [`attempt`]: how to read a delivery and a confirmation; [`delivery_mode`].
 //! - [`Acks`]: which `basic.ack` frames settle many deliveries at once.
 //! - [`declare_queue`], [`delete_queue`], [`delete_exchange`]: how a lab removes what it made. The
 //!   STOMP labs use them as well, because STOMP cannot delete a queue.
@@ -135,6 +135,15 @@ pub(crate) fn attempt(delivery: &Delivery) -> Option<u32> {
         None => u32::from(delivery.redelivered),
     };
     before.checked_add(1)
+}
+
+/// AMQP's delivery mode. RabbitMQ would take every other number for a message that is not written.
+pub(crate) fn delivery_mode(number: usize) -> Result<u8> {
+    match number {
+        1 => Ok(1),
+        2 => Ok(2),
+        other => bail!("the delivery mode {other} does not exist; give 1 or 2"),
+    }
 }
 
 /// Declares a durable queue: the first to declare it creates it. It survives a restart of the
