@@ -112,7 +112,7 @@ impl Target {
             let _alive = alive; // until here is left, also by a panic
             let (mut input, mut accepted) = (Vec::new(), 0);
             for number in 0..inputs {
-                mutate::fill(&mut input, &corpus, seed, number);
+                mutate::fill(&mut input, &corpus, self.seeds.len(), seed, number);
                 match attempt(&input) {
                     Ok(taken) => accepted += u64::from(taken && !corpus.contains(&input)),
                     Err(panic) => {
@@ -172,7 +172,7 @@ impl Target {
                 (last, since) = (now, Instant::now());
             } else if since.elapsed() > HANGS && now < inputs {
                 let mut input = Vec::new();
-                mutate::fill(&mut input, corpus, seed, now);
+                mutate::fill(&mut input, corpus, self.seeds.len(), seed, now);
                 eprintln!("{}: input {now} of FUZZ_SEED={seed} is not done with after {HANGS:?}", self.name);
                 self.keep(&input);
                 std::process::exit(101);

@@ -65,11 +65,19 @@ impl Random {
     }
 }
 
-/// Makes `input` the input of this number: the same seed, number and corpus make the same one.
-pub(crate) fn fill(input: &mut Vec<u8>, corpus: &[Vec<u8>], seed: u64, number: u64) {
+/// One input of so many is made of one that failed once. Most of those are long, and a parser would
+/// spend its time on them.
+const OF_KEPT: usize = 32;
+
+/// Makes `input` the input of this number: the same seed, number and corpus make the same one. The
+/// first `seeds` of the corpus are inputs that the parser accepts, the others have failed once.
+pub(crate) fn fill(input: &mut Vec<u8>, corpus: &[Vec<u8>], seeds: usize, seed: u64, number: u64) {
     let random = &mut Random::new(seed, number);
+    let kept = corpus.len() - seeds;
+    let of_kept = kept > 0 && (seeds == 0 || random.below(OF_KEPT) == 0);
+    let first = if of_kept { seeds + random.below(kept) } else { random.below(seeds) };
     input.clear();
-    input.extend_from_slice(&corpus[random.below(corpus.len())]);
+    input.extend_from_slice(&corpus[first]);
     // One change half of the time, two a quarter of the time, and so on.
     for _ in 0..=random.next().trailing_zeros().min(7) {
         change(input, &corpus[random.below(corpus.len())], random);
@@ -122,10 +130,27 @@ mod tests {
         let corpus = [b"*2\r\n$4\r\nBODY\r\n:17\r\n".to_vec(), b"joined worker-1".to_vec(), Vec::new()];
         let mut input = Vec::new();
         let make = |number| {
-            fill(&mut input, &corpus, seed, number);
+            fill(&mut input, &corpus, 3, seed, number);
             input.clone()
         };
         (0..20_000).map(make).collect()
+    }
+
+    #[test]
+    fn an_input_that_failed_once_is_changed_rarely() {
+        let corpus = [b"a".to_vec(), vec![0; 100]];
+        let mut input = Vec::new();
+        let mut long = |seeds| {
+            let is_long = |number: &u64| {
+                fill(&mut input, &corpus, seeds, 1, *number);
+                input.iter().filter(|byte| **byte == 0).count() > 40
+            };
+            (0..3_200).filter(is_long).count()
+        };
+        assert!(long(1) < long(2) / 3);
+        assert!(long(2) > 800);
+        // Where nothing is accepted, there are only those.
+        assert!(long(0) > 800);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Knobs: numbers of a lab that can be set from outside.
 
-use crate::lab::Guarantee;
+use crate::guarantee::Guarantee;
 
 /// A number of a lab that can be set from outside.
 ///

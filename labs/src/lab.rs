@@ -33,6 +33,7 @@ use anyhow::Result;
 
 pub use crate::address::{BrokerAddress, Endpoint, Login};
 pub use crate::broker::Broker;
+pub use crate::guarantee::Guarantee;
 pub use crate::knob::Knob;
 pub use crate::place::{Directory, Place, Registry};
 
@@ -85,32 +86,6 @@ impl BrokerFeature {
         match self {
             Self::SharedSubscriptions => "shared subscriptions",
             Self::QualityOfService2 => "QoS 2",
-        }
-    }
-}
-
-/// What a lab promises about a message it has taken responsibility for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Guarantee {
-    /// Each message arrives once or not at all. None is lost while nothing fails, unless the lab
-    /// drops messages under overload ([`Overload::Drops`]).
-    AtMostOnce,
-    /// A confirmed message arrives at least once while the broker (or the peer
-    /// that holds it) lives; a crash of the consumer loses none.
-    AtLeastOnce,
-    /// As above, and confirmed messages survive kill -9 of the process that
-    /// holds them: the broker, or the producer if the queue lives with it.
-    /// They are available again after its restart.
-    Durable,
-}
-
-impl Guarantee {
-    /// The words used in reports and results.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AtMostOnce => "at-most-once",
-            Self::AtLeastOnce => "at-least-once",
-            Self::Durable => "durable",
         }
     }
 }
@@ -193,4 +168,4 @@ macro_rules! display_as_str {
         }
     )*};
 }
-display_as_str!(Guarantee, Overload, Join, Recovery);
+display_as_str!(Overload, Join, Recovery);

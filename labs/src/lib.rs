@@ -19,6 +19,7 @@
 
 pub mod address;
 pub mod broker;
+pub mod guarantee;
 pub mod incidents;
 pub mod knob;
 pub mod lab;
