@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
+use minijinja::{AutoEscape, Environment, State, UndefinedBehavior, Value};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -23,7 +23,13 @@ pub(crate) fn render(name: &str, template: &str, context: impl Serialize) -> Res
         _ => minijinja::escape_formatter(out, state, value),
     });
     environment.add_filter("code", |text: &str| Value::from_safe_string(code(text)));
-    environment.add_filter("prose", |text: &str| Value::from_safe_string(prose(text)));
+    environment.add_filter("prose", |state: &State, text: &str| {
+        let set = match state.auto_escape() {
+            AutoEscape::Custom(_) => prose(text, markdown, code),
+            _ => prose(text, html, |code| format!("<code>{}</code>", html(code))),
+        };
+        Value::from_safe_string(set)
+    });
     environment.add_filter("block", |text: &str| Value::from_safe_string(text.replace("```", "` ` `")));
     environment
         .render_named_str(name, template, Value::from(Serde(&context)))
@@ -65,18 +71,18 @@ fn code(text: &str) -> String {
     format!("`{}`", text.replace(['`', '|', '\n', '\r'], " "))
 }
 
-/// A message as HTML: escaped, with text between backticks set as code.
-fn prose(text: &str) -> String {
-    let escaped = minijinja::HtmlEscape(text).to_string();
-    let parts: Vec<&str> = escaped.split('`').collect();
+fn html(text: &str) -> String {
+    minijinja::HtmlEscape(text).to_string()
+}
+
+/// A message: escaped, with text between backticks set as code.
+fn prose(text: &str, escape: fn(&str) -> String, code: fn(&str) -> String) -> String {
+    let parts: Vec<&str> = text.split('`').collect();
     if parts.len().is_multiple_of(2) {
-        return escaped; // a backtick without its other half is only a backtick
+        return escape(text); // a backtick without its other half is only a backtick
     }
-    let set = parts.iter().enumerate().map(|(index, part)| match index % 2 {
-        0 => (*part).to_owned(),
-        _ => format!("<code>{part}</code>"),
-    });
-    set.collect()
+    let set = |(index, part): (usize, &&str)| if index % 2 == 0 { escape(part) } else { code(part) };
+    parts.iter().enumerate().map(set).collect()
 }
 
 /// A relative address: what a folder's name may hold and an address may not is encoded.
@@ -107,6 +113,8 @@ mod tests {
         check("a.md", "{{ text | code }}", "a`b|c_d", "`a b c_d`");
         check("a.html", "{{ text | prose }}", "run `a<b` ok", "run <code>a&lt;b</code> ok");
         check("a.html", "{{ text | prose }}", "<b> `", "&lt;b&gt; `");
+        check("a.md", "{{ text | prose }}", "run `a_b|<c` a_b <i>", "run `a_b <c` a\\_b &lt;i&gt;");
+        check("a.md", "{{ text | prose }}", "a `b", "a \\`b");
         assert!(render("a.html", "{{ missing }}", ()).is_err());
     }
 }

@@ -178,8 +178,10 @@ fn killed(entry: &Entry) -> Result<()> {
     rest.extend(soon.iter().map(String::as_str));
     let mut live = Live::start(&strs(&arguments(entry.transport, own.as_ref(), &rest)?))?;
     live.until_said("worker-2 has joined")?;
-    // More than starting and joining take: it has tasks in hand.
-    let victim = live.until_at_work("worker-1", 60)?;
+    live.until_said("worker-1 has joined")?;
+    // More than joining took: it has tasks in hand.
+    let joined = live.below("worker-1").into_iter().map(used).max().unwrap_or(0);
+    let victim = live.until_at_work("worker-1", joined + 10)?;
     signal(victim, Signal::KILL);
     live.until_said("worker-1 has died, killed by signal 9 (SIGKILL)")?;
     let ran = live.end()?.expect(1)?;
