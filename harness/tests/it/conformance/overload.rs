@@ -163,7 +163,9 @@ async fn flood<S: Stream>(site: &Site, tx: &mut S::Tx, rx: &mut S::Rx, before: u
         loop {
             match take(rx).await? {
                 END => return Ok(came),
-                number => came.push(number - before),
+                number => {
+                    came.push(number.checked_sub(before).context("a message of an earlier flood came")?)
+                }
             }
         }
     };
