@@ -1,5 +1,6 @@
 //! `lab export`: the cases of result sets as one table.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,7 +13,8 @@ use crate::compare::reproducibility;
 use crate::hint;
 use crate::plan;
 use crate::report::cases::{self, Promises};
-use crate::results::{self, RUN, ResultSet, write_file};
+use crate::report::number;
+use crate::results::{self, RUN, ResultSet, write_named};
 use crate::roles::Handle;
 
 #[derive(Debug, Args)]
@@ -45,20 +47,43 @@ enum Format {
 
 pub(super) fn main(args: &ExportArgs, handles: &[Handle]) -> Result<ExitCode> {
     let wanted = chosen(&args.lab, handles)?;
-    let mut found = Vec::new();
+    let mut found: Vec<PathBuf> = Vec::new();
     for dir in &args.dirs {
-        found.extend(usage(below(dir))?);
+        for one in usage(below(dir))? {
+            // One that was named twice, or is in a folder that was named, too.
+            let same = |other: &PathBuf| other.canonicalize().ok() == one.canonicalize().ok();
+            if !found.iter().any(same) {
+                found.push(one);
+            }
+        }
     }
-    let (mut rows, mut code) = (Vec::new(), ExitCode::SUCCESS);
+    let (mut rows, mut good, mut code) = (Vec::new(), 0, ExitCode::SUCCESS);
     for dir in &found {
         match of(dir) {
-            Ok(of_set) => rows.extend(of_set.into_iter().filter(|row| wanted(&row.lab))),
+            Ok(of_set) => {
+                good += 1;
+                rows.extend(of_set);
+            }
             // One damaged result set does not keep the others from being exported.
             Err(error) => {
                 errln!("lab: not exported: {error:#}");
                 code = ExitCode::FAILURE;
             }
         }
+    }
+    if good == 0 {
+        return Ok(code);
+    }
+    let all: BTreeSet<String> = rows.iter().map(|row: &cases::Row| row.lab.clone()).collect();
+    rows.retain(|row| wanted(&row.lab));
+    if rows.is_empty() {
+        let all: Vec<String> = all.into_iter().collect();
+        usage(Err(anyhow::anyhow!(Usage(format!(
+            "no case of {} is of {}; there are cases of: {}",
+            number::plural(good, "result set", "result sets"),
+            args.lab.join(", "),
+            if all.is_empty() { "no lab".to_owned() } else { all.join(", ") }
+        )))))?;
     }
     let text = match args.format {
         Format::Csv => cases::csv(&rows)?,
@@ -68,11 +93,13 @@ pub(super) fn main(args: &ExportArgs, handles: &[Handle]) -> Result<ExitCode> {
     match &args.out {
         None => outln!("{}", text.trim_end())?,
         Some(path) => {
-            let name = path.file_name().and_then(|name| name.to_str());
-            let name = name.with_context(|| format!("{} is no file's name", path.display()))?;
-            let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            write_file(folder.unwrap_or_else(|| ".".as_ref()), name, &text)?;
-            errln!("{} rows of {} result sets: {}", rows.len(), found.len(), path.display());
+            write_named(path, &text)?;
+            errln!(
+                "{} of {}: {}",
+                number::plural(rows.len(), "row", "rows"),
+                number::plural(good, "result set", "result sets"),
+                path.display()
+            );
         }
     }
     Ok(code)

@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use clap::Args;
 
-use crate::command::{Usage, usage};
+use crate::command::{Usage, interruptible, usage};
 use crate::hint;
+use crate::report::number;
 use crate::site;
 
 /// What a reader may have to load for the first page, bytes.
@@ -31,7 +34,7 @@ pub(super) fn main(args: &SiteArgs) -> Result<ExitCode> {
             hint::command(&["bench"])
         )))))?;
     }
-    let written = site::write(&args.dir, &args.out, |set| errln!("{set}"))?;
+    let Some(written) = written(args)? else { return Ok(ExitCode::from(130)) };
     for reason in &written.left_out {
         errln!("lab: left out: {reason}");
     }
@@ -42,7 +45,37 @@ pub(super) fn main(args: &SiteArgs) -> Result<ExitCode> {
             written.index_bytes
         );
     }
-    errln!("{} result sets of {} machines:", written.sets, written.machines);
+    errln!(
+        "{} of {}:",
+        number::plural(written.sets, "result set", "result sets"),
+        number::plural(written.machines, "machine", "machines")
+    );
     outln!("{}", written.index.display())?;
     Ok(if written.left_out.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Writes the pages; nothing on Ctrl-C, and then no half of them is left.
+fn written(args: &SiteArgs) -> Result<Option<site::Written>> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut work = {
+        let (dir, out, stop) = (args.dir.clone(), args.out.clone(), Arc::clone(&stop));
+        runtime.spawn_blocking(move || {
+            site::write(&dir, &out, |set| {
+                errln!("{set}");
+                !stop.load(Ordering::Relaxed)
+            })
+        })
+    };
+    runtime.block_on(async {
+        if let Some(done) = interruptible(&mut work).await {
+            return done?;
+        }
+        stop.store(true, Ordering::Relaxed);
+        let written = work.await??;
+        if written.is_none() {
+            errln!("interrupted: {} is as it was", args.out.display());
+        }
+        Ok(written)
+    })
 }

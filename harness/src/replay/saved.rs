@@ -55,9 +55,7 @@ pub(crate) fn text(replays: &[Replay], format: Format) -> Result<String> {
 /// Writes a file, whole or not at all.
 pub(crate) fn save(replays: &[Replay], path: &Path) -> Result<()> {
     let text = text(replays, Format::of(path)?)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let name = path.file_name().context("a file needs a name")?.to_string_lossy();
-    crate::results::write_file(folder.unwrap_or(Path::new(".")), &name, &text)
+    crate::results::write_named(path, &text)
         .with_context(|| format!("cannot save the replay as {}", path.display()))
 }
 

@@ -9,33 +9,52 @@ use std::fmt::Write as _;
 const NEAR: f64 = 1.0;
 
 /// The body of an SVG as plotters writes it, one element a line, with less text and the same look.
-/// `font` is what the whole picture's text is set in: it is left out of each text.
-pub(super) fn compact(body: &str, font: &str) -> String {
+/// `inherited` are the attributes that the picture has itself: they are left out of each text.
+pub(super) fn compact(body: &str, inherited: &[(&str, &str)]) -> String {
     let mut text = String::with_capacity(body.len() / 3);
     let mut open: Option<Path> = None;
-    let font = format!(" font-family=\"{font}\"");
+    // Texts between lines of one look, such as the labels of a grid, come after all of these lines.
+    let mut labels = String::new();
+    let inherited: Vec<String> =
+        inherited.iter().map(|(name, value)| format!(" {name}=\"{value}\"")).collect();
+    let mut is_text = false;
     for line in body.lines() {
+        // A text's content and its end stand on lines of their own, and spaces there are not drawn.
+        if is_text || line.starts_with("<text ") {
+            let begins = !is_text;
+            is_text = line != "</text>";
+            let line = line.replace(" opacity=\"1\"", "");
+            let line = if begins {
+                inherited.iter().fold(line, |line, known| line.replace(known, ""))
+            } else {
+                line
+            };
+            labels.push_str(&line);
+            labels.push('\n');
+            continue;
+        }
         match Path::of(line) {
             Some(path) => match &mut open {
                 Some(before) if before.look == path.look => before.parts.extend(path.parts),
-                _ => finish(&mut text, open.replace(path)),
+                _ => finish(&mut text, open.replace(path), &mut labels),
             },
             None => {
-                finish(&mut text, open.take());
-                text.push_str(&line.replace(" opacity=\"1\"", "").replace(&font, ""));
-                // A text's content stands on a line of its own, and spaces there are not drawn.
+                finish(&mut text, open.take(), &mut labels);
+                text.push_str(&line.replace(" opacity=\"1\"", "").replace(" stroke=\"none\"", ""));
                 text.push('\n');
             }
         }
     }
-    finish(&mut text, open);
+    finish(&mut text, open, &mut labels);
     text
 }
 
-fn finish(text: &mut String, path: Option<Path>) {
+fn finish(text: &mut String, path: Option<Path>, labels: &mut String) {
     if let Some(path) = path {
         let _ = writeln!(text, "<path {}d=\"{}\"/>", path.look, path.drawn());
     }
+    text.push_str(labels);
+    labels.clear();
 }
 
 /// Dots or lines of one look.
@@ -147,7 +166,8 @@ mod tests {
 
     #[track_caller]
     fn check(body: &str, expected: &str) {
-        assert_eq!(compact(body, "Font, sans-serif"), expected);
+        let inherited = [("font-family", "Font, sans-serif"), ("fill", "#5D6670")];
+        assert_eq!(compact(body, &inherited), expected);
     }
 
     #[test]
@@ -158,6 +178,25 @@ mod tests {
 <circle cx="1" cy="2" r="5" opacity="1" fill="#80868D" stroke="none" stroke-width="1"/>"##,
             "<path opacity=\"0.6\" stroke=\"#80868D\" stroke-width=\"10\" stroke-linecap=\"round\" d=\"m263 445h0m31 47h0\"/>\n\
              <path stroke=\"#80868D\" stroke-width=\"10\" stroke-linecap=\"round\" d=\"m1 2h0\"/>\n",
+        );
+    }
+
+    #[test]
+    fn lines_of_a_grid_are_one_path_below_their_labels() {
+        let line = |x: u32| {
+            format!(
+                "<polyline fill=\"none\" opacity=\"1\" stroke=\"#DDE2E8\" stroke-width=\"4\" points=\"{x},0 {x},9 \"/>"
+            )
+        };
+        let body = format!(
+            "{}\n<text x=\"1\">\n1\n</text>\n{}\n<text x=\"2\">\n2\n</text>\n</svg>",
+            line(1),
+            line(3)
+        );
+        check(
+            &body,
+            "<path fill=\"none\" stroke=\"#DDE2E8\" stroke-width=\"4\" d=\"m1 0v9m2 -9v9\"/>\n\
+             <text x=\"1\">\n1\n</text>\n<text x=\"2\">\n2\n</text>\n</svg>\n",
         );
     }
 
@@ -174,8 +213,8 @@ mod tests {
     #[test]
     fn other_elements_stay_as_they_are() {
         check(
-            "<text x=\"1\" y=\"2\" font-family=\"Font, sans-serif\" font-size=\"44\" opacity=\"1\" fill=\"#5D6670\">\n<circle \n</text>\n</svg>",
-            "<text x=\"1\" y=\"2\" font-size=\"44\" fill=\"#5D6670\">\n<circle \n</text>\n</svg>\n",
+            "<text x=\"1\" y=\"2\" font-family=\"Font, sans-serif\" font-size=\"44\" opacity=\"1\" fill=\"#5D6670\">\n<circle \n</text>\n<rect fill=\"#5D6670\"/>\n</svg>",
+            "<text x=\"1\" y=\"2\" font-size=\"44\">\n<circle \n</text>\n<rect fill=\"#5D6670\"/>\n</svg>\n",
         );
     }
 }

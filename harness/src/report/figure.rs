@@ -13,6 +13,9 @@ use super::palette::{self, GRID, INK, MUTED};
 /// What browsers are asked for. DejaVu Sans is what widths are measured with;
 /// Verdana is as wide, and everything else is narrower, so nothing overlaps.
 const FONT: &str = "DejaVu Sans, Verdana, sans-serif";
+/// What holds for most texts of a picture: said once, and left out of those.
+const INHERITED: [(&str, &str); 4] =
+    [("font-family", FONT), ("text-anchor", "middle"), ("font-size", "44"), ("fill", "#5D6670")];
 static DEJAVU: &[u8] = include_bytes!("../../assets/DejaVuSans.ttf");
 
 /// plotters counts in whole units; four of them a pixel keep curves smooth.
@@ -149,10 +152,13 @@ impl Canvas {
         let (w, h) = (self.width.round(), self.height.round());
         let (box_w, box_h) = (units(self.width), units(self.height));
         let alt = alt.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+        let inherited: Vec<String> =
+            INHERITED.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
         Ok(format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{w}\" height=\"{h}\" viewBox=\"0 0 {box_w} {box_h}\" \
-             font-family=\"{FONT}\" stroke-linejoin=\"round\" role=\"img\" aria-label=\"{alt}\">{}",
-            compact(body, FONT).trim_end()
+             {} stroke-linejoin=\"round\" role=\"img\" aria-label=\"{alt}\">{}",
+            inherited.join(" "),
+            compact(body, &INHERITED).trim_end()
         ))
     }
 }

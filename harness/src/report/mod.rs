@@ -5,6 +5,7 @@ mod axes;
 pub(crate) mod cases;
 mod compact;
 pub(crate) mod figure;
+mod figures;
 mod index;
 mod limits;
 mod model;
@@ -24,6 +25,7 @@ pub(crate) use tests::{build as cases_of_tests, fixture as fixture_of_tests};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+pub(crate) use figures::Figures;
 pub use index::index;
 pub(crate) use model::{pattern_order, pattern_title, setting};
 pub(crate) use page::quoted;
@@ -81,9 +83,9 @@ pub fn page_of(dir: &Path) -> Result<Page> {
     let plots =
         pictures.iter().map(|picture| (picture.file.clone(), figure::standalone(&picture.svg))).collect();
     let promises = cases::Promises::beside(dir);
-    let page = page::page(&run, &comparisons, &limits, pictures, &promises)?;
+    let page = page::page(&run, &comparisons, &limits, pictures, &promises, &data.figures()?)?;
     let style = format!("{}{}", include_str!("templates/style.css"), palette::style());
-    let script = include_str!("templates/report.js");
+    let script = concat!(include_str!("templates/report.js"), include_str!("templates/compare.js"));
     let policy = render::policy(&style, script);
     let data = serde_json::to_string(&page.data)?.replace('<', "\\u003c");
     let file = || File { page: &page, data: &data, style: &style, script, policy: &policy };

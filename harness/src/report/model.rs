@@ -6,8 +6,38 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use hdrhistogram::Histogram;
 
+use super::figures::{Figures, times};
 use crate::results::{Arrivals, BenchmarkCase, Drain, LoadKind, Raw, ResultSet, Run};
 use crate::stats;
+
+/// What a transport speaks, as people look for it; a transport that is not known here by its name.
+pub(super) fn protocol_of(transport: &str) -> &str {
+    match transport {
+        "inproc" => "tokio channels in one process",
+        "tcp" => "plain TCP",
+        "unix" => "Unix sockets",
+        "http" => "HTTP/1.1",
+        "websocket" => "WebSocket",
+        "zeromq" => "ZMTP",
+        "redis" | "redis-stream" => "RESP",
+        "rabbitmq" => "AMQP 0-9-1",
+        "nats" | "jetstream" => "NATS",
+        "mqtt" => "MQTT 5",
+        "stomp" => "STOMP 1.2",
+        other => other,
+    }
+}
+
+/// The same of a lab: MQTT has a quality of service, which follows from what the lab promises.
+pub(super) fn protocol(cell: &BenchmarkCase) -> String {
+    let protocol = protocol_of(&cell.transport);
+    match (cell.transport.as_str(), cell.variant.as_deref(), cell.guarantee.as_str()) {
+        ("mqtt", Some("qos2"), _) => format!("{protocol} at QoS 2"),
+        ("mqtt", _, "at-most-once") => format!("{protocol} at QoS 0"),
+        ("mqtt", ..) => format!("{protocol} at QoS 1"),
+        _ => protocol.to_owned(),
+    }
+}
 
 /// A run with the recordings that the plots need.
 pub(super) struct ReportData<'a> {
@@ -54,6 +84,15 @@ impl<'a> ReportData<'a> {
             recordings.insert(cell.id.as_str(), recording);
         }
         Ok(Self { run, recordings })
+    }
+
+    /// The figures of all cases, to be compared.
+    pub(super) fn figures(&self) -> Result<Figures> {
+        Figures::of(self.run, self.run.seed, |cell, seed| match self.recording(cell) {
+            Some(recording) => times(cell, &recording.trials, seed),
+            // Baselines are not recorded here, and compared with nothing else.
+            None => Ok([None, None]),
+        })
     }
 
     /// The recording of a case at a rate.

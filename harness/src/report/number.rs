@@ -1,6 +1,6 @@
 //! Numbers for readers: units that fit, thin spaces between thousands.
 
-use crate::results::{Arrivals, Load, LoadKind};
+use crate::results::{Arrivals, Estimate, Load, LoadKind};
 
 /// U+202F, the narrow space that never breaks: between thousands, and before a unit.
 const THIN: char = '\u{202f}';
@@ -116,13 +116,25 @@ fn three_digits(value: f64) -> String {
     if decimals == 0 { text } else { text.trim_end_matches('0').trim_end_matches('.').to_owned() }
 }
 
-/// A ratio: `0.62`, `1.4`, `12`.
+/// A ratio: `0.62`, `1.42`, `12`; two digits where it is small.
 pub(crate) fn ratio(value: f64) -> String {
     match value {
-        ..1.0 => format!("{value:.2}"),
-        ..10.0 => format!("{value:.1}"),
+        ..0.095 => format!("{:.*}", (1.0 - value.max(1e-9).log10().floor()) as usize, value),
+        ..9.995 => format!("{value:.2}"),
+        ..99.5 => format!("{value:.1}"),
         _ => format!("{value:.0}"),
     }
+}
+
+/// By how much a factor makes an interval wider: `5 %`.
+pub(crate) fn wider(factor: f64) -> String {
+    format!("{:.0}{THIN}%", (factor - 1.0) * 100.0)
+}
+
+/// `1.42 [1.30 – 1.51]`, kept on one line.
+pub(crate) fn ratio_with_interval(estimate: &Estimate) -> String {
+    let [median, low, high] = [estimate.median, estimate.low, estimate.high].map(ratio);
+    format!("{median} [{low}\u{a0}–\u{a0}{high}]")
 }
 
 #[cfg(test)]
@@ -146,6 +158,17 @@ mod tests {
         check(time(12_340.0), "12.3 µs");
         check(time(1_200_000.0), "1.2 ms");
         check(time(4.56e9), "4.56 s");
+        for (value, expected) in [
+            (0.004_16, "0.0042"),
+            (0.0952, "0.10"),
+            (0.617, "0.62"),
+            (1.004, "1.00"),
+            (1.416, "1.42"),
+            (12.34, "12.3"),
+            (1_234.5, "1234"),
+        ] {
+            assert_eq!(ratio(value), expected, "{value}");
+        }
         check(bytes(64), "64 B");
         check(bytes(1_536), "1.5 KiB");
         check(bytes(4_127_195_136), "3.84 GiB");

@@ -19,7 +19,7 @@ pub(crate) const PAPER: RGBColor = RGBColor(0xff, 0xff, 0xff);
 pub(crate) const DARK_STYLE: &str = "<style>@media (prefers-color-scheme: dark) {\
 [fill=\"#FFFFFF\"]{fill:#15191f}[fill=\"#1F2328\"]{fill:#e4e8ec}[stroke=\"#1F2328\"]{stroke:#e4e8ec}\
 [fill=\"#5D6670\"]{fill:#9aa4af}[stroke=\"#5D6670\"]{stroke:#9aa4af}[stroke=\"#DDE2E8\"]{stroke:#313841}\
-[fill=\"#EEF1F5\"]{fill:#232931}}</style>";
+[fill=\"#EEF1F5\"]{fill:#232931}[fill=\"#125A8A\"]{fill:#6f93c9}[stroke=\"#125A8A\"]{stroke:#6f93c9}}</style>";
 
 /// The actual value, beside the value that a wrong method reports: blue and vermilion of the
 /// same palette as the transports.

@@ -20,7 +20,8 @@ pub(crate) fn render(name: &str, template: &str, context: impl Serialize) -> Res
     environment.set_formatter(|out, state, value| match state.auto_escape() {
         AutoEscape::Custom(_) if value.is_safe() => Ok(write!(out, "{value}")?),
         AutoEscape::Custom(_) => Ok(out.write_str(&markdown(&value.to_string()))?),
-        _ => minijinja::escape_formatter(out, state, value),
+        _ if value.is_safe() => Ok(write!(out, "{value}")?),
+        _ => Ok(out.write_str(&html(&value.to_string()))?),
     });
     environment.add_filter("code", |text: &str| Value::from_safe_string(code(text)));
     environment.add_filter("prose", |state: &State, text: &str| {
@@ -71,8 +72,20 @@ fn code(text: &str) -> String {
     format!("`{}`", text.replace(['`', '|', '\n', '\r'], " "))
 }
 
+/// Escapes text for HTML, also in an attribute between double quotes.
 fn html(text: &str) -> String {
-    minijinja::HtmlEscape(text).to_string()
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '&' => escaped.push_str("&amp;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#x27;"),
+            _ => escaped.push(c),
+        }
+    }
+    escaped
 }
 
 /// A message: escaped, with text between backticks set as code.
@@ -108,7 +121,7 @@ mod tests {
             let made = render(name, template, minijinja::context! { text }).expect("it renders");
             assert_eq!(made, expected);
         };
-        check("a.html", "{{ text }}", "<b>&\"", "&lt;b&gt;&amp;&quot;");
+        check("a.html", "{{ text }}", "<b>&\"'/", "&lt;b&gt;&amp;&quot;&#x27;/");
         check("a.md", "{{ text }}", "<b> a_b | [x](y)\n", "&lt;b&gt; a\\_b \\| \\[x\\](y) ");
         check("a.md", "{{ text | code }}", "a`b|c_d", "`a b c_d`");
         check("a.html", "{{ text | prose }}", "run `a<b` ok", "run <code>a&lt;b</code> ok");

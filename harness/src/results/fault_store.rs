@@ -70,7 +70,7 @@ impl FaultRun {
 /// # Errors
 /// When it cannot be written; it is named.
 pub fn write_file(dir: &Path, name: &str, content: &str) -> Result<()> {
-    replace(&dir.join(name), |file| Ok(file.write_all(content.as_bytes())?))
+    replace(&dir.join(name), "", |file| Ok(file.write_all(content.as_bytes())?))
 }
 
 /// A set of runs as text. Each run has a line of its own: one that is made again changes one line.

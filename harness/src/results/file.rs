@@ -1,7 +1,7 @@
 //! How a file of a result set is written: as a whole, or not at all.
 
 use std::fs;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -60,8 +60,13 @@ pub const MOST_RECORD: u64 = 256 << 20;
 /// How the names of files begin that are being written.
 pub(super) const UNFINISHED: &str = ".unfinished-";
 
-/// Writes a file beside the one of this name first, then over it.
-pub(super) fn replace(path: &Path, content: impl FnOnce(&mut fs::File) -> Result<()>) -> Result<()> {
+/// Writes a file beside the one of this name first, then over it. `then` is what to do after what kept
+/// it from being written has been mended; it may be empty.
+pub(super) fn replace(
+    path: &Path,
+    then: &str,
+    content: impl FnOnce(&mut fs::File) -> Result<()>,
+) -> Result<()> {
     let attempt = || -> Result<()> {
         let parent = path.parent().context("a file without a folder")?;
         fs::create_dir_all(parent)?;
@@ -70,14 +75,101 @@ pub(super) fn replace(path: &Path, content: impl FnOnce(&mut fs::File) -> Result
         file.as_file().sync_all()?;
         use std::os::unix::fs::PermissionsExt as _;
         file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-        file.persist(path)?;
+        file.persist(path).map_err(|error| error.error)?;
         Ok(())
     };
-    attempt().map_err(|error| match error.is::<io::Error>() {
-        true => error.context(format!(
-            "cannot write {}; free some space (or mend its permissions) and go on with --resume",
-            path.display()
-        )),
-        false => error,
+    attempt().map_err(|error| match error.downcast_ref::<io::Error>().map(remedy) {
+        Some(remedy) => error.context(format!("cannot write {}; {remedy}{then}", path.display())),
+        None => error,
     })
+}
+
+/// What a user can do about it.
+fn remedy(error: &io::Error) -> &'static str {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::StorageFull | Kind::QuotaExceeded => "free some space",
+        Kind::PermissionDenied | Kind::ReadOnlyFilesystem => "mend its permissions, or choose another place",
+        Kind::NotADirectory | Kind::IsADirectory => "choose a name that is no folder, in a folder",
+        _ => "choose another place, or mend this one",
+    }
+}
+
+/// Writes the file that a user named. A regular file is replaced as a whole, also where a link leads to
+/// it; a pipe or a device is written to, for nobody wants it replaced.
+///
+/// # Errors
+/// When it cannot be written, or is a file of a result set: these are never written over by hand.
+pub fn write_named(path: &Path, content: &str) -> Result<()> {
+    let named = || format!("cannot write {}", path.display());
+    let name = path.file_name().and_then(|name| name.to_str()).with_context(named)?;
+    let Ok(found) = fs::metadata(path) else {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        return replace(&folder.join(name), "", |file| Ok(file.write_all(content.as_bytes())?));
+    };
+    ensure!(!found.is_dir(), "{} is a folder: name a file in it", path.display());
+    ensure!(
+        !OF_A_RESULT_SET.contains(&name),
+        "{} belongs to a result set, and is not replaced; give another name",
+        path.display()
+    );
+    if found.is_file() {
+        let path = path.canonicalize().with_context(named)?;
+        return replace(&path, "", |file| Ok(file.write_all(content.as_bytes())?));
+    }
+    let mut file = fs::OpenOptions::new().write(true).open(path).with_context(named)?;
+    file.write_all(content.as_bytes()).with_context(named)
+}
+
+/// The files that a result set consists of.
+const OF_A_RESULT_SET: [&str; 4] = [super::RUN, super::FAULTS, super::SCENARIOS, super::ARCHIVE];
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{FileTypeExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_named_file_is_replaced_and_what_is_none_is_left_as_it_is() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| dir.path().join(name);
+        let read = |name: &str| fs::read_to_string(at(name)).expect("it was written");
+        write_named(&at("new/table.csv"), "1").expect("a new one, in a new folder");
+        write_named(&at("new/table.csv"), "2").expect("again");
+        assert_eq!(read("new/table.csv"), "2");
+
+        // A link stays one, and the file it leads to is replaced.
+        symlink(at("new/table.csv"), at("link")).expect("a link");
+        write_named(&at("link"), "3").expect("through a link");
+        assert!(at("link").is_symlink() && read("new/table.csv") == "3");
+
+        // A pipe stays one, and its reader reads.
+        let pipe = at("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0)
+            .expect("a pipe");
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || {
+                let mut text = String::new();
+                fs::File::open(pipe).and_then(|mut file| file.read_to_string(&mut text)).map(|_| text)
+            }
+        });
+        write_named(&pipe, "4").expect("into a pipe");
+        assert_eq!(reader.join().expect("it ends").expect("it reads"), "4");
+        assert!(fs::metadata(&pipe).expect("it is there").file_type().is_fifo());
+
+        for (name, why) in [("new", "is a folder"), ("run.json", "belongs to a result set")] {
+            if name == "run.json" {
+                fs::write(at(name), "{}").expect("it is writable");
+            }
+            let error = format!("{:#}", write_named(&at(name), "5").expect_err("refused"));
+            assert!(error.contains(why) && error.contains(name), "{error}");
+        }
+        assert_eq!(read("run.json"), "{}");
+        let error = format!("{:#}", write_named(&at("new/table.csv/x"), "6").expect_err("refused"));
+        assert!(error.contains("table.csv/x") && !error.contains("resume"), "{error}");
+        let left = fs::read_dir(at("new")).expect("a folder").count();
+        assert_eq!(left, 1, "something unfinished was left behind");
+    }
 }

@@ -31,7 +31,7 @@ pub use fault::{
     WitnessStep,
 };
 pub use fault_store::{FAULTS, write_file};
-pub use file::{MOST_PLAN, MOST_RECORD, read, read_text};
+pub use file::{MOST_PLAN, MOST_RECORD, read, read_text, write_named};
 pub use find::find;
 pub use load::{Arrivals, Load, LoadKind};
 pub use machine::{Host, Noise, Versions};

@@ -24,6 +24,8 @@ use super::trial::Raw;
 /// The record of a run, in its folder.
 pub const RUN: &str = "run.json";
 /// The largest recording of a trial: interval series and histograms of a day have less.
+/// What to do when a file of a result set can be written again.
+const GO_ON: &str = ", and go on with --resume";
 const MOST_RECORDING: u64 = 64 << 20;
 /// The largest file of raw data. A trial message by message may have hundreds of megabytes.
 const MOST_RAW: u64 = 1 << 30;
@@ -169,7 +171,7 @@ impl ResultSet {
             let folder = self.dir.join(folder);
             ensure!(!folder.is_symlink(), "{} is refused: it is a link to another folder", folder.display());
         }
-        replace(&self.dir.join(name), |file| Ok(file.write_all(content.as_bytes())?))
+        replace(&self.dir.join(name), GO_ON, |file| Ok(file.write_all(content.as_bytes())?))
     }
 }
 
@@ -183,7 +185,7 @@ fn read(text: &str, path: &Path) -> Result<Run> {
     // The schema is looked at first: another version may not parse as this one.
     let value: serde_json::Value = serde_json::from_str(text).with_context(|| {
         format!(
-            "{} is damaged: it is not valid JSON. The raw data beside it is intact; run the benchmark again into a new --out",
+            "{} is damaged: it is not valid JSON; copy it from where it was made, or run the benchmark again into a new --out",
             path.display()
         )
     })?;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::folder::Folder;
 use super::look::{Look, machine};
-use super::sets::Measured;
+use super::sets::{Measured, version};
 use crate::report::cases::Row;
 use crate::report::{number, pattern_order, pattern_title, render};
 
@@ -38,14 +38,17 @@ struct Page<'a> {
 struct Line {
     setting: String,
     load: String,
+    part_of: &'static str,
     machine: String,
     date: String,
     version: String,
     guarantee: String,
-    speed: String,
-    p50: String,
-    p99: String,
-    cpu: String,
+    failure: Option<String>,
+    /// Each with its interval below it.
+    speed: [String; 2],
+    p50: [String; 2],
+    p99: [String; 2],
+    cpu: [String; 2],
     baseline: String,
     amiss: String,
     faults: String,
@@ -107,9 +110,9 @@ fn file_name(lab: &str) -> String {
 
 fn line(set: &Measured, row: &Row) -> Line {
     let value = |value: Option<f64>, text: fn(f64) -> String| value.map_or_else(|| "–".to_owned(), text);
-    let range = |value: [Option<f64>; 3], text: fn(f64) -> String| match value {
-        [Some(value), Some(low), Some(high)] => format!("{} [{} – {}]", text(value), text(low), text(high)),
-        [value, ..] => value.map_or_else(|| "–".to_owned(), text),
+    let range = |[median, low, high]: [Option<f64>; 3], text: fn(f64) -> String| {
+        let ends = low.zip(high).map(|(low, high)| format!("[{} – {}]", text(low), text(high)));
+        [value(median, text), ends.unwrap_or_default()]
     };
     let amiss: Vec<String> = [
         ("lost", row.lost),
@@ -124,20 +127,22 @@ fn line(set: &Measured, row: &Row) -> Line {
     Line {
         setting: row.setting(),
         load: row.load.clone(),
+        part_of: row.part_of,
         machine: machine(&set.run.host),
         date: row.created.chars().take(10).collect(),
-        version: row.version.clone(),
+        version: version(&row.version, Some(row.revision.as_str()).filter(|revision| !revision.is_empty())),
         guarantee: row.guarantee.clone(),
-        speed: match &row.failure {
-            Some(reason) => format!("failed: {reason}"),
-            None => range(
-                [row.throughput_per_s, row.throughput_per_s_low, row.throughput_per_s_high],
-                number::short,
-            ),
-        },
+        failure: row.failure.clone(),
+        speed: range(
+            [row.throughput_per_s, row.throughput_per_s_low, row.throughput_per_s_high],
+            number::short,
+        ),
         p50: range([row.response_p50_ns, row.response_p50_ns_low, row.response_p50_ns_high], number::time),
         p99: range([row.response_p99_ns, row.response_p99_ns_low, row.response_p99_ns_high], number::time),
-        cpu: value(row.cpu_ns_per_message, number::time),
+        cpu: range(
+            [row.cpu_ns_per_message, row.cpu_ns_per_message_low, row.cpu_ns_per_message_high],
+            number::time,
+        ),
         baseline: value(row.baseline_share.or(row.baseline_times), number::ratio),
         amiss: if amiss.is_empty() { "nothing".to_owned() } else { amiss.join(", ") },
         faults: row.under_faults.clone(),

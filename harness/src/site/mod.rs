@@ -57,12 +57,13 @@ struct Machine<'a> {
 }
 
 /// Writes the pages of all result sets below `results` into `out`, which is replaced as a whole: it
-/// must not exist, be empty, or be what this wrote before. `progress` hears of each result set.
+/// must not exist, be empty, or have nothing in it but what this wrote before. `progress` hears of each
+/// result set, and says whether to go on; where not, everything is as it was and nothing is returned.
 ///
 /// # Errors
 /// When `results` cannot be read or has nothing, when `out` is something else, or a file cannot be
 /// written; it is named. A damaged result set is left out, and named in the page.
-pub fn write(results: &Path, out: &Path, mut progress: impl FnMut(&str)) -> Result<Written> {
+pub fn write(results: &Path, out: &Path, mut progress: impl FnMut(&str) -> bool) -> Result<Option<Written>> {
     let folder = Folder::create(out)?;
     let dirs = find(results, &[RUN, FAULTS, SCENARIOS], |path| path.file_name() != Some(MARK.as_ref()))
         .with_context(|| format!("cannot read {}", results.display()))?;
@@ -70,7 +71,9 @@ pub fn write(results: &Path, out: &Path, mut progress: impl FnMut(&str)) -> Resu
     let mut found = Found::default();
     for dir in dirs {
         let below = dir.strip_prefix(results).unwrap_or(&dir);
-        progress(&below.display().to_string());
+        if !progress(&below.display().to_string()) {
+            return Ok(None);
+        }
         found.add(&dir, below, &folder, &look)?;
     }
     anyhow::ensure!(
@@ -95,13 +98,13 @@ pub fn write(results: &Path, out: &Path, mut progress: impl FnMut(&str)) -> Resu
     folder.write("index.html", &text)?;
     let machines = index.machines.len();
     folder.finish()?;
-    Ok(Written {
+    Ok(Some(Written {
         index: out.join("index.html"),
         index_bytes: text.len(),
         sets: found.listed.len(),
         machines,
         left_out: found.left_out,
-    })
+    }))
 }
 
 /// The result sets of each machine, newest first; machines in the order of their names.

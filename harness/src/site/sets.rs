@@ -107,7 +107,8 @@ impl Found {
         let rows = cases::rows(&run, &Promises::beside(place.dir));
         place.write("report.html", &report::page_of(place.dir)?.html)?;
         place.write("cases.csv", &cases::csv(&rows)?)?;
-        let mut labs: Vec<&str> = rows.iter().map(|row| row.lab.as_str()).collect();
+        let searched = run.capacities.iter().map(|found| found.subject.lab.as_str());
+        let mut labs: Vec<&str> = rows.iter().map(|row| row.lab.as_str()).chain(searched).collect();
         labs.sort_unstable();
         labs.dedup();
         let loads: Vec<String> = run.plan.loads.iter().map(number::load).collect();
@@ -127,7 +128,7 @@ impl Found {
 
     fn faults(&mut self, place: &Place<'_>) -> Result<()> {
         let set = FaultSet::open(place.dir)?;
-        let write = || scorecard::write(&set, &place.folder.below(&place.inside())?);
+        let write = || scorecard::write(&set, &place.folder.below(&place.inside())?, None);
         write().context(Unwritten)?;
         let count = |verdict| set.runs.iter().filter(|run| run.verdict == verdict).count();
         self.listed.push(Listed {
@@ -137,11 +138,12 @@ impl Found {
             version: version(&set.versions.lab, set.versions.git.as_deref()),
             kind: "under faults",
             about: format!(
-                "{}: promise kept in {}, broken in {}, cannot tell in {}",
+                "{}: promise kept in {}, broken in {}, cannot tell in {}; in {} it does not cover the fault",
                 number::plural(set.runs.len(), "run", "runs"),
                 count(Verdict::Kept),
                 count(Verdict::Broke),
-                count(Verdict::CannotTell)
+                count(Verdict::CannotTell),
+                count(Verdict::NotPromised) + count(Verdict::DoesNotApply)
             ),
             links: vec![(place.link(scorecard::PAGE), "scorecard")],
         });
@@ -235,7 +237,7 @@ fn day(created: &str) -> String {
     created.chars().take(10).collect()
 }
 
-fn version(lab: &str, revision: Option<&str>) -> String {
+pub(super) fn version(lab: &str, revision: Option<&str>) -> String {
     revision.map_or_else(|| lab.to_owned(), |revision| format!("{lab} ({revision})"))
 }
 

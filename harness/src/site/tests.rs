@@ -27,7 +27,7 @@ fn a_new_machine_is_a_new_folder() {
     let (from, out) = (dir.path().join("results"), dir.path().join("site"));
     results(&from);
     let before = read(&from.join("2026-01-02-bench-quick/run.json"));
-    let written = write(&from, &out, |_| {}).expect("it writes");
+    let written = write(&from, &out, |_| true).expect("it writes").expect("it is not told to stop");
     assert_eq!((written.sets, written.machines), (2, 2));
     assert!(written.left_out[0].contains("broken") && written.left_out.len() == 1, "{written:?}");
 
@@ -64,10 +64,17 @@ fn a_new_machine_is_a_new_folder() {
     assert!(!from.join("2026-01-02-bench-quick/report.html").exists(), "a result set was changed");
 
     // Again: it is replaced as a whole.
-    fs::write(out.join("labs/gone.html"), "old").expect("it is writable");
+    let foreign = out.join("labs/mine.html");
+    fs::write(&foreign, "mine").expect("it is writable");
+    let error = format!("{:#}", write(&from, &out, |_| true).expect_err("a file that it did not write"));
+    assert!(error.contains("labs/mine.html") && read(&foreign) == "mine", "{error}");
+    fs::remove_file(&foreign).expect("it was there");
+    fs::write(out.join("labs/oneway-tcp.html"), "old").expect("it is writable");
     fs::remove_dir_all(from.join("broken")).expect("it was there");
-    assert!(write(&from, &out, |_| {}).expect("again").left_out.is_empty());
-    assert!(!out.join("labs/gone.html").exists() && out.join("index.html").exists());
+    assert!(
+        write(&from, &out, |_| true).expect("again").expect("it is not told to stop").left_out.is_empty()
+    );
+    assert_ne!(read(&out.join("labs/oneway-tcp.html")), "old");
     let left: Vec<_> =
         fs::read_dir(dir.path()).expect("a folder").flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(left.len(), 2, "something was left behind: {left:?}");
@@ -81,11 +88,23 @@ fn a_folder_of_something_else_is_not_replaced() {
     let out = dir.path().join("thesis");
     fs::create_dir(&out).expect("a folder");
     fs::write(out.join("thesis.tex"), "work").expect("it is writable");
-    let error = format!("{:#}", write(&from, &out, |_| {}).expect_err("refused"));
+    let error = format!("{:#}", write(&from, &out, |_| true).expect_err("refused"));
     assert!(error.contains("thesis") && error.contains("another --out"), "{error}");
     assert_eq!(read(&out.join("thesis.tex")), "work");
+    // Nor is a folder of result sets, whatever else is in it.
+    fs::write(from.join(MARK), "").expect("it is writable");
+    for out in [&from, &dir.path().to_owned()] {
+        let error = format!("{:#}", write(&from, out, |_| true).expect_err("refused"));
+        assert!(error.contains("did not write"), "{error}");
+    }
+    assert!(from.join("2026-01-02-bench-quick/run.json").is_file());
+    // One that is interrupted leaves nothing behind.
+    let new = dir.path().join("new");
+    assert_eq!(write(&from, &new, |_| false).expect("it stops"), None);
+    let left = fs::read_dir(dir.path()).expect("a folder").flatten().map(|entry| entry.file_name());
+    assert!(left.into_iter().all(|name| name != "new" && !name.to_string_lossy().starts_with(".lab")));
     // Nothing to show is no site.
-    let error = format!("{:#}", write(&out, &dir.path().join("new"), |_| {}).expect_err("refused"));
+    let error = format!("{:#}", write(&out, &dir.path().join("new"), |_| true).expect_err("refused"));
     assert!(error.contains("no folder in") && error.contains("is a result set"), "{error}");
     assert!(!dir.path().join("new").exists());
 }

@@ -9,6 +9,7 @@ mod histogram;
 mod paired;
 mod quantile;
 pub mod queueing;
+mod resampled;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ pub use paired::{Shift, fewest, holm, shift};
 pub use quantile::quantile;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
+pub use resampled::Resampled;
 pub use summary::summarize;
 pub use verify::verify;
 

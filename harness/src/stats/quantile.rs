@@ -1,9 +1,8 @@
 //! A percentile of several trials' histograms, with an interval.
 
 use hdrhistogram::Histogram;
-use rand::rngs::SmallRng;
-use rand::{Rng as _, SeedableRng as _};
 
+use super::Resampled;
 use crate::results::Estimate;
 
 /// The quantile `at` (0 to 1) of all trials' histograms merged, with a 95 %
@@ -17,24 +16,13 @@ use crate::results::Estimate;
 /// shown: the quantile of its trials' merged histograms. With one trial the
 /// interval is the point.
 pub fn quantile(trials: &[Histogram<u64>], at: f64, seed: u64) -> Option<Estimate> {
-    let table = Table::of(trials);
-    let point = table.quantile(&vec![1; trials.len()], at)?;
-    let mut rng = SmallRng::seed_from_u64(seed);
-    let mut weights = vec![0; trials.len()];
-    Some(super::interval(point, || {
-        weights.fill(0);
-        for _ in 0..trials.len() {
-            weights[rng.random_range(0..trials.len())] += 1;
-        }
-        // Trials that recorded nothing may make up a whole resample.
-        table.quantile(&weights, at).unwrap_or(point)
-    }))
+    Some(Resampled::quantile(trials, at, seed)?.estimate())
 }
 
 /// How many samples of each trial are at or below each value that occurs. With
 /// it, a quantile of any mixture of trials is a binary search; merging thousands
 /// of histograms would take seconds.
-struct Table {
+pub(super) struct Table {
     /// In ascending order.
     values: Vec<u64>,
     /// By trial, then by value.
@@ -42,7 +30,7 @@ struct Table {
 }
 
 impl Table {
-    fn of(trials: &[Histogram<u64>]) -> Self {
+    pub(super) fn of(trials: &[Histogram<u64>]) -> Self {
         let recorded = |trial: &Histogram<u64>| -> Vec<(u64, u64)> {
             trial.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
         };
@@ -66,7 +54,7 @@ impl Table {
 
     /// The least value with at least the share `at` of all samples at or below
     /// it, where each trial counts as often as its weight says.
-    fn quantile(&self, weights: &[u64], at: f64) -> Option<f64> {
+    pub(super) fn quantile(&self, weights: &[u64], at: f64) -> Option<f64> {
         let count = |index: usize| -> u64 {
             self.below.iter().zip(weights).map(|(trial, weight)| trial[index] * weight).sum()
         };

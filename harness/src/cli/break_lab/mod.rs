@@ -251,7 +251,7 @@ fn arguments(command: &str) -> &str {
 
 /// Draws the table, the picture and the page of a set.
 fn report(set: &FaultSet, out: &Path) -> Result<()> {
-    for path in scorecard::write(set, out)? {
+    for path in scorecard::write(set, out, Some(scorecard::DOCS))? {
         errln!("{}", path.display());
     }
     Ok(())

@@ -26,8 +26,9 @@ pub fn markdown(diff: &Diff) -> String {
     }
     let _ = write!(
         text,
-        "\n{}\n\n| lab | setting | load | figure | A | B | B / A | verdict | by raw sockets, B / A | verdict | notes |\n\
+        "\n{} {}\n\n| lab | setting | load | figure | A | B | B / A | verdict | by raw sockets, B / A | verdict | notes |\n\
          | --- | --- | --- | --- | ---: | ---: | ---: | --- | ---: | --- | --- |\n",
+        plain(&diff.sentence()),
         plain(&diff.intervals)
     );
     for one in &diff.compared {
@@ -64,8 +65,7 @@ impl Compared {
     }
 }
 
-/// `1.3 [1.2 – 1.4]`, or a dash.
+/// `1.30 [1.21 – 1.42]`, or a dash.
 pub fn ratio(estimate: Option<&Estimate>) -> String {
-    let Some(Estimate { median, low, high }) = estimate else { return "–".to_owned() };
-    format!("{median:.2} [{low:.2} – {high:.2}]")
+    estimate.map_or_else(|| "–".to_owned(), number::ratio_with_interval)
 }

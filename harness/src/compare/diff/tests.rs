@@ -1,6 +1,6 @@
 use super::*;
 use crate::report::cases_of_tests as build;
-use crate::results::{Arrivals, Load, Widening};
+use crate::results::{Arrivals, Flag, Load, Widening};
 
 fn rate() -> Load {
     Load::rate(1_000.0, Arrivals::Constant)
@@ -15,6 +15,8 @@ fn pair(change: impl FnOnce(&mut Run, &mut Run)) -> Diff {
         run
     });
     change(&mut a, &mut b);
+    let [a, b] =
+        [(a, 1), (b, 1_000)].map(|(run, from)| Measured { figures: build::figures(&run, from), run });
     diff(&a, &b).expect("they are compared")
 }
 
@@ -42,7 +44,7 @@ fn more_is_better_for_messages_and_worse_for_times() {
     // The other way round, everything is the other way round.
     let back = pair(std::mem::swap);
     assert!((back.compared[0].ratio.expect("an interval").median - 0.5).abs() < 0.01);
-    assert_eq!((back.count(Verdict::Better), back.count(Verdict::Worse)), (2, 3));
+    assert_eq!((back.better, back.worse), (2, 3));
 }
 
 #[test]
@@ -56,7 +58,7 @@ fn it_cannot_tell_where_nothing_can_be_told() {
     };
     cannot(|a, b| b.cells = a.cells.clone(), "");
     cannot(|_, b| b.cells[0].trials.truncate(1), "one trial");
-    cannot(|_, b| b.cells[0].guarantee = "durable".to_owned(), "promises at-most-once and durable");
+    cannot(|_, b| b.cells[0].guarantee = "durable".to_owned(), "A promises at-most-once, B durable");
     cannot(
         |_, b| b.cells[0].summary.as_mut().expect("a summary").flags = vec![Flag::HarnessCpu],
         "harness-cpu",
@@ -86,9 +88,37 @@ fn the_share_of_the_baseline_takes_the_machine_out() {
     });
     let one = &found.compared[0];
     assert_eq!((one.verdict, one.baseline_verdict), (Verdict::Better, Some(Verdict::CannotTell)));
+    assert!(
+        one.by_baseline.is_some_and(|[a, b]| (a - 0.25).abs() < 0.01 && (b - 0.25).abs() < 0.01),
+        "{one:?}"
+    );
     assert!((one.of_baseline.expect("an interval").median - 1.0).abs() < 0.01);
     assert_eq!(found.differs, ["machine: host-1, 2 × CPU and host-2, 2 × CPU"]);
     assert_eq!(found.compared.len(), 5, "a baseline is no case of its own");
+}
+
+/// Whatever is recorded of the machine and its programs, and may explain a difference, is said.
+#[test]
+fn what_may_explain_a_difference_is_said() {
+    let found = |change: fn(&mut Run)| pair(|_, b| change(b)).differs;
+    let set = |run: &mut Run, value: &str| {
+        let settings = [("appendfsync".to_owned(), value.to_owned())];
+        run.versions.settings = [("redis".to_owned(), settings.into())].into();
+    };
+    let settings = pair(|a, b| {
+        set(a, "no");
+        set(b, "always");
+    });
+    assert_eq!(settings.differs, ["settings, redis, appendfsync: no and always"]);
+    assert_eq!(found(|run| run.host.memory_bytes = 7 << 30), ["host, memory: 0 GiB and 7 GiB"]);
+    assert_eq!(found(|run| run.complete = false), ["run: complete and not finished"]);
+    assert_eq!(found(|run| run.host.load[0] = 2.0), ["load average at the start: 0.0 and 2.0"]);
+    let noisy = pair(|a, b| (a.noise.oversleep_p50_ns, b.noise.oversleep_p50_ns) = (20_000, 30_000));
+    assert!(noisy.differs[0].starts_with("an idle thread woke up late by"), "{:?}", noisy.differs);
+    // What one of them did not have is no difference.
+    assert!(found(|run| run.host.governor = Some("performance".to_owned())).is_empty());
+    let of_one = found(|run| run.versions.crates = [("redis".to_owned(), "1".to_owned())].into());
+    assert!(of_one.is_empty(), "{of_one:?}");
 }
 
 #[test]
@@ -99,8 +129,8 @@ fn what_only_one_has_is_named_and_settings_that_differ_are_said() {
         b.plan.window = Some(7);
     });
     assert_eq!(found.only, [vec![], vec!["oneway-tcp, 64\u{202f}B, 1 → 1, max".to_owned()]]);
-    assert_eq!(found.differs, ["plan, window: null and 7"]);
-    assert_eq!(found.compared[0].notes, ["batch is not set and 64"]);
+    assert_eq!(found.differs, ["plan, window: none and 7"]);
+    assert_eq!(found.compared[0].notes, ["batch: A not known, B 64"]);
     let text = markdown(&found);
     let bars = |line: &str| line.replace("\\|", "").matches('|').count();
     assert!(text.lines().filter(|line| line.starts_with('|')).all(|line| bars(line) == 12), "{text}");

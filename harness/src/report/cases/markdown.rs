@@ -60,7 +60,7 @@ fn fields(row: &Row) -> [String; COLUMNS.len()] {
         speed,
         p50,
         p99,
-        with(row.cpu_ns_per_message, None, None, number::time),
+        with(row.cpu_ns_per_message, row.cpu_ns_per_message_low, row.cpu_ns_per_message_high, number::time),
         number::count(row.lost),
         number::count(row.duplicated),
         match row.order_promised {

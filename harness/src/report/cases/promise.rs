@@ -11,6 +11,8 @@ use crate::results::{BenchmarkCase, FAULTS, FaultSet, SCORED_FAULTS, Verdict};
 pub(crate) struct Promise {
     /// Faults under which the promise was kept.
     pub(crate) kept: usize,
+    /// Their names.
+    pub(crate) kept_under: Vec<String>,
     /// Faults under which it was broken, by name.
     pub(crate) broke: Vec<String>,
     /// Faults of which too little was seen to say.
@@ -91,12 +93,14 @@ impl Promises {
                 continue;
             }
             let of = |wanted: Verdict| faults.values().filter(|verdict| **verdict == wanted).count();
+            let kept = faults.iter().filter(|(_, verdict)| **verdict == Verdict::Kept);
             let broke = faults.iter().filter(|(_, verdict)| **verdict == Verdict::Broke);
             let guarantee = set.runs.iter().find(|run| run.lab == lab).map(|run| run.guarantee.clone());
             self.0.insert(
                 lab.to_owned(),
                 Promise {
                     kept: of(Verdict::Kept),
+                    kept_under: kept.map(|(fault, _)| fault.clone()).collect(),
                     broke: broke.map(|(fault, _)| fault.clone()).collect(),
                     cannot_tell: of(Verdict::CannotTell),
                     not_promised: of(Verdict::NotPromised),

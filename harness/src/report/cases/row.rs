@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::super::number;
 use super::promise::Promise;
-use crate::results::{BenchmarkCase, Estimate, Flag, LoadKind, Run, Trial};
+use crate::results::{BenchmarkCase, Estimate, Flag, Load, LoadKind, Part, Run, Trial};
 use crate::stats;
 
 /// A case of a run, with what was measured of it. A column's name says its unit; what was not
@@ -40,6 +40,9 @@ pub(crate) struct Row {
     pub(crate) settings: String,
     /// `max`, `1000/s`, `drain 10000`.
     pub(crate) load: String,
+    /// `sustainable rate` for the run that confirmed the result of a search, `latency against load` for
+    /// a point of a sweep; empty for all others.
+    pub(crate) part_of: &'static str,
     pub(crate) trials: usize,
     pub(crate) failed_trials: usize,
     /// Received messages a second: the median of the trials with its 95 % interval; for a backlog the
@@ -82,6 +85,8 @@ pub(crate) struct Row {
     pub(crate) misrouted: u64,
     /// CPU time of all roles and the broker per received message.
     pub(crate) cpu_ns_per_message: Option<f64>,
+    pub(crate) cpu_ns_per_message_low: Option<f64>,
+    pub(crate) cpu_ns_per_message_high: Option<f64>,
     /// What the runs under faults say of the lab's promise, and the folder they are in.
     pub(crate) under_faults: String,
     pub(crate) faults: String,
@@ -132,6 +137,7 @@ pub(crate) fn row(run: &Run, cell: &BenchmarkCase, promise: Option<&Promise>) ->
     let counts = summary.map(|summary| summary.counts).unwrap_or_default();
     let open = cell.load.is_open();
     let speed = summary.map(|summary| interval(cell, summary.throughput_per_s)).unwrap_or_default();
+    let cpu = cpu_interval(run, cell);
     let share = with_interval(run.share(cell), ratio_to_baseline(run, cell, throughput));
     let times = with_interval(run.times(cell), ratio_to_baseline(run, cell, p50));
     let response = |estimate: Option<Estimate>, value: Option<u64>| {
@@ -168,6 +174,11 @@ pub(crate) fn row(run: &Run, cell: &BenchmarkCase, promise: Option<&Promise>) ->
         receivers: cell.receivers,
         settings: settings.join(" "),
         load: cell.load.label(),
+        part_of: match cell.part_of {
+            Some(Part::Capacity) => "sustainable rate",
+            Some(Part::Sweep) => "latency against load",
+            None => "",
+        },
         trials: cell.trials.len(),
         failed_trials: cell.trials.len() - cell.good_trials(),
         throughput_per_s: speed[0],
@@ -200,7 +211,9 @@ pub(crate) fn row(run: &Run, cell: &BenchmarkCase, promise: Option<&Promise>) ->
         order_promised: cell.promises_order(),
         corrupt: counts.corrupt,
         misrouted: counts.misrouted,
-        cpu_ns_per_message: cpu(cell),
+        cpu_ns_per_message: cpu[0],
+        cpu_ns_per_message_low: cpu[1],
+        cpu_ns_per_message_high: cpu[2],
         under_faults: promise.map(Promise::words).unwrap_or_default(),
         faults: promise.map(|promise| promise.folder.clone()).unwrap_or_default(),
         flags: flags(cell).into_iter().map(Flag::as_str).collect::<Vec<_>>().join(" "),
@@ -224,20 +237,40 @@ pub(crate) fn flags(cell: &BenchmarkCase) -> Vec<Flag> {
         None => cell.trials.iter().flat_map(|trial| trial.flags.iter().copied()).collect(),
     };
     let lag = cell.summary.as_ref().and_then(|summary| summary.lag_ns.p99);
-    if let (Some(lag), Some(gap)) = (lag, cell.load.gap_ns())
-        && lag as f64 <= gap
-    {
-        flags.retain(|flag| *flag != Flag::GeneratorLimited);
-    }
+    flags.retain(|flag| is_raised(*flag, lag, &cell.load));
     flags.sort_unstable();
     flags.dedup();
     flags
+}
+
+/// The flags of one trial, by the same rule.
+pub(crate) fn trial_flags(cell: &BenchmarkCase, trial: &Trial) -> Vec<Flag> {
+    let lag = trial.lag_ns.p99;
+    trial.flags.iter().copied().filter(|flag| is_raised(*flag, lag, &cell.load)).collect()
+}
+
+/// Whether a flag would be raised today; `lag` is the generator's, p99, ns.
+fn is_raised(flag: Flag, lag: Option<u64>, load: &Load) -> bool {
+    match (flag, lag, load.gap_ns()) {
+        (Flag::GeneratorLimited, Some(lag), Some(gap)) => lag as f64 > gap,
+        _ => true,
+    }
 }
 
 /// CPU time of all roles and the broker per received message, ns.
 pub(crate) fn cpu(cell: &BenchmarkCase) -> Option<f64> {
     let cost = &cell.summary.as_ref()?.cost;
     Some(cost.values().map(|cost| cost.cpu_ns_per_msg).sum()).filter(|cpu| *cpu > 0.0)
+}
+
+/// The same with the ends of its interval over the trials.
+pub(crate) fn cpu_interval(run: &Run, cell: &BenchmarkCase) -> [Option<f64>; 3] {
+    let Some(median) = cpu(cell) else { return [None; 3] };
+    let found = stats::bootstrap(&figures(cell, trial_cpu), run.seed);
+    let factor = run.widening.as_ref().map_or(1.0, |widening| widening.factor);
+    // Roles are added up by their medians: the ends may lie beside that sum.
+    let whole = Estimate { median, low: found.low.min(median), high: found.high.max(median) };
+    interval(cell, stats::widen(whole, factor))
 }
 
 /// The median and the ends of its interval; of one trial there is none.

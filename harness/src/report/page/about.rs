@@ -132,7 +132,10 @@ pub(super) fn plan(run: &Run) -> Vec<Fact> {
     let list = |values: Vec<String>| values.join(", ");
     let mut facts = vec![
         Fact::new("Plan", &plan.name),
-        Fact::new("Labs requested", list(plan.labs.clone())),
+        Fact::new(
+            "Labs requested",
+            if plan.labs.is_empty() { "all".to_owned() } else { list(plan.labs.clone()) },
+        ),
         Fact::new("Loads", list(plan.loads.iter().map(number::load).collect())),
         Fact::new("Message size", list(plan.sizes.iter().map(|size| number::bytes(*size)).collect())),
         Fact::new(
@@ -175,9 +178,9 @@ pub(super) fn widening(run: &Run) -> Option<String> {
         several => several.to_string(),
     };
     Some(format!(
-        "Intervals are widened by {}, from {runs} runs of one plan on this machine ({}); the intervals of {} \
-         of their figures overlapped",
-        widening.factor,
+        "Intervals are {} wider than the trials of this run alone give: of {runs} runs of one plan on this \
+         machine ({}), the intervals of {} of the figures overlapped",
+        number::wider(widening.factor),
         widening.from.join(", "),
         number::share(widening.agreed)
     ))

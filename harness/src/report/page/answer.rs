@@ -4,13 +4,13 @@
 use serde::Serialize;
 
 use super::super::cases::{self, Promises, interval, ratio_to_baseline};
-use super::super::model::{Comparison, setting, short_name};
+use super::super::model::{Comparison, protocol, setting, short_name};
 use super::super::{number, palette};
 use super::account::{Accounted, Columns, Shown};
 use super::cell::percentile;
 use super::flag::{Chip, Flags};
 use super::promise;
-use crate::results::{BenchmarkCase, Estimate, LoadKind, Summary};
+use crate::results::{BenchmarkCase, Estimate, LoadKind, Run, Summary};
 
 /// A pattern's table.
 #[derive(Serialize)]
@@ -68,8 +68,8 @@ impl Facets {
             guarantee: cell.guarantee.clone(),
             overload: cell.overload.clone(),
             broker: cell.broker.clone().unwrap_or_else(|| "none".to_owned()),
-            size: number::bytes(cell.size),
-            loads: format!("|{}|", number::load(&cell.load)),
+            size: cell.size.to_string(),
+            loads: format!("|{}|", cell.load.label()),
             cases: number.into_iter().collect(),
         }
     }
@@ -79,7 +79,8 @@ impl Facets {
 struct Row {
     lab: String,
     short: String,
-    source: String,
+    /// What it speaks, and its source file.
+    about: String,
     colour: String,
     setting: String,
     facets: Facets,
@@ -98,8 +99,12 @@ struct Speed {
     range: Option<String>,
     /// The share of the baseline's throughput.
     share: Option<String>,
+    /// Whether it is more than all of it.
+    above_baseline: bool,
     /// CPU time per message.
     cpu: String,
+    /// Its interval.
+    cpu_range: Option<String>,
     counts: Vec<Shown>,
     flags: Vec<Chip>,
     /// `1 of 3 trials failed`, where not all of them did.
@@ -119,6 +124,8 @@ struct Latency {
     times: Option<String>,
     p99: String,
     p99_range: Option<String>,
+    /// What stands behind it.
+    p99_about: Option<String>,
     counts: Vec<Shown>,
     flags: Vec<Chip>,
     p99_flags: Vec<Chip>,
@@ -130,6 +137,7 @@ const WAKE_UP: f64 = 0.1;
 
 /// What the rows of a table need beside their cases.
 pub(super) struct Context<'a> {
+    pub(super) run: &'a Run,
     pub(super) promises: &'a Promises,
     pub(super) flags: &'a Flags,
     /// The number of a case in the page's data.
@@ -216,7 +224,7 @@ impl Table<'_> {
         let row = Row {
             lab: cell.lab.clone(),
             short: short_name(cell).to_owned(),
-            source: cell.source.clone(),
+            about: about(cell, self.context.run),
             colour: palette::class(palette::transport(&cell.transport)),
             setting: setting(cell),
             facets: Facets::of(cell, (self.context.number)(cell)),
@@ -242,7 +250,7 @@ impl Table<'_> {
         let mut same = rows.filter(|row| row.lab == cell.lab && row.setting == setting(cell));
         match same.find(|row| row.rate.is_none()) {
             Some(row) => {
-                row.facets.loads += &format!("{}|", number::load(&cell.load));
+                row.facets.loads += &format!("{}|", cell.load.label());
                 row.facets.cases.extend((self.context.number)(cell));
                 row.rate = Some(latency);
             }
@@ -259,7 +267,9 @@ impl Table<'_> {
             share: comparison.run.share(cell).map(|share| {
                 with_interval(share, ratio_to_baseline(comparison.run, cell, cases::throughput))
             }),
+            above_baseline: comparison.run.share(cell).is_some_and(|share| share > 1.0),
             cpu: cases::cpu(cell).map_or_else(|| "–".to_owned(), number::time),
+            cpu_range: ends(cases::cpu_interval(comparison.run, cell), number::time),
             counts: counts(&self.max_counts, cell),
             flags: self.context.flags.beside(cell),
             failures: failures(cell),
@@ -282,6 +292,7 @@ impl Table<'_> {
                 .map(|times| with_interval(times, ratio_to_baseline(comparison.run, cell, cases::p50))),
             p99: percentile(&response, response.p99),
             p99_range: time(|summary| summary.response_p99_ns),
+            p99_about: behind_p99(cell),
             counts: counts(&self.rate_counts, cell),
             flags: self.context.flags.beside_times(cell),
             p99_flags: self.context.flags.beside_p99(cell),
@@ -309,12 +320,9 @@ fn counts(columns: &Columns, cell: &BenchmarkCase) -> Vec<Shown> {
 
 /// `0.62 [0.58 – 0.66]`; without brackets where one trial has no interval.
 fn with_interval(ratio: f64, interval: Option<Estimate>) -> String {
-    let text = number::ratio(ratio);
     match interval.filter(|interval| interval.low < interval.high) {
-        Some(Estimate { low, high, .. }) => {
-            format!("{text} [{} – {}]", number::ratio(low), number::ratio(high))
-        }
-        None => text,
+        Some(interval) => number::ratio_with_interval(&Estimate { median: ratio, ..interval }),
+        None => number::ratio(ratio),
     }
 }
 
@@ -324,10 +332,42 @@ pub(super) fn range(
     estimate: Option<Estimate>,
     text: fn(f64) -> String,
 ) -> Option<String> {
-    match interval(cell, estimate?) {
-        [_, Some(low), Some(high)] => Some(format!("{} – {}", text(low), text(high))),
+    ends(interval(cell, estimate?), text)
+}
+
+fn ends(interval: [Option<f64>; 3], text: fn(f64) -> String) -> Option<String> {
+    match interval {
+        [_, Some(low), Some(high)] => Some(format!("{}\u{a0}–\u{a0}{}", text(low), text(high))),
         _ => None,
     }
+}
+
+/// What a lab speaks, with which broker, and where it is written: `queue-mqtt: MQTT at QoS 1, broker mqtt
+/// 2.0.11; labs/src/queue/mqtt.rs`.
+pub(super) fn about(cell: &BenchmarkCase, run: &Run) -> String {
+    let version = |broker: &String| {
+        let version =
+            run.versions.brokers.get(broker).map(|version| format!(" {version}")).unwrap_or_default();
+        format!(", broker {broker}{version}")
+    };
+    let broker = cell.broker.as_ref().map_or_else(|| ", no broker".to_owned(), version);
+    format!("{}: {}{broker}; {}", cell.lab, protocol(cell), cell.source)
+}
+
+/// What stands behind a p99: that of each trial, and how many samples: `Trials: 97 µs, 101 µs, 1.2 ms;
+/// 3 600 samples, 36 of them above.`
+fn behind_p99(cell: &BenchmarkCase) -> Option<String> {
+    let all = &cell.summary.as_ref()?.response_ns;
+    all.p99?;
+    let good = cell.trials.iter().filter(|trial| trial.failed.is_none());
+    let of_each: Vec<String> =
+        good.map(|trial| percentile(&trial.response_ns, trial.response_ns.p99)).collect();
+    Some(format!(
+        "Trials: {}; {} samples, {} of them above.",
+        of_each.join(", "),
+        number::count(all.count),
+        number::count(all.count / 100)
+    ))
 }
 
 /// The reason why a case has no result.
@@ -352,7 +392,7 @@ mod tests {
     #[test]
     fn a_ratio_has_its_interval_where_there_is_one() {
         let interval = |low, high| Some(Estimate { median: 0.62, low, high });
-        assert_eq!(with_interval(0.62, interval(0.58, 1.25)), "0.62 [0.58 – 1.2]");
+        assert_eq!(with_interval(0.62, interval(0.58, 1.25)), "0.62 [0.58\u{a0}–\u{a0}1.25]");
         assert_eq!(with_interval(0.62, interval(0.62, 0.62)), "0.62");
         assert_eq!(with_interval(0.62, None), "0.62");
     }

@@ -27,7 +27,8 @@ struct Group {
 struct Row {
     lab: String,
     short: String,
-    source: String,
+    /// What it speaks, and its source file.
+    about: String,
     colour: String,
     setting: String,
     failed: Option<String>,
@@ -70,7 +71,7 @@ fn row(cell: &BenchmarkCase, counts: &Columns, context: &Context<'_>) -> Row {
     Row {
         lab: cell.lab.clone(),
         short: short_name(cell).to_owned(),
-        source: cell.source.clone(),
+        about: super::answer::about(cell, context.run),
         colour: palette::class(palette::transport(&cell.transport)),
         setting: setting(cell),
         failed: failure(cell),

@@ -22,14 +22,20 @@ const ALL: [Flag; 8] = [
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Chip {
     name: &'static str,
-    about: &'static str,
+    about: String,
     /// Whether it says that something is wrong with the lab.
     bad: bool,
 }
 
 impl Chip {
-    fn of(flag: Flag) -> Self {
-        Self { name: flag.as_str(), about: about(flag), bad: flag == Flag::BrokenPromise }
+    fn of(flag: Flag, cell: &BenchmarkCase) -> Self {
+        let good = cell.good_trials();
+        let with = cell.trials.iter().filter(|trial| trial.failed.is_none());
+        let with = with.filter(|trial| cases::trial_flags(cell, trial).contains(&flag)).count();
+        // Some flags are of all trials together.
+        let share =
+            if (1..good).contains(&with) { format!(" In {with} of {good} trials.") } else { String::new() };
+        Self { name: flag.as_str(), about: about(flag).to_owned() + &share, bad: flag == Flag::BrokenPromise }
     }
 }
 
@@ -88,6 +94,11 @@ const fn rule(flag: Flag) -> &'static str {
     }
 }
 
+/// What is known of the slowest messages alone; a machine that is busy for a moment moves these first.
+fn of_the_tail(flag: Flag) -> bool {
+    matches!(flag, Flag::TooFewSamples | Flag::NoisyMachine)
+}
+
 /// Which flags are said once for the run, and so not beside each figure.
 pub(super) struct Flags {
     common: Vec<(Flag, usize)>,
@@ -127,14 +138,19 @@ impl Flags {
         self.filtered(cell, |_| true)
     }
 
+    /// The names of those, for a sentence.
+    pub(super) fn names(&self, cell: &BenchmarkCase) -> Vec<&'static str> {
+        self.beside(cell).iter().map(|chip| chip.name).collect()
+    }
+
     /// Those that concern its p99 alone.
     pub(super) fn beside_p99(&self, cell: &BenchmarkCase) -> Vec<Chip> {
-        self.filtered(cell, |flag| flag == Flag::TooFewSamples)
+        self.filtered(cell, of_the_tail)
     }
 
     /// Those that concern all of its response times.
     pub(super) fn beside_times(&self, cell: &BenchmarkCase) -> Vec<Chip> {
-        self.filtered(cell, |flag| flag != Flag::TooFewSamples)
+        self.filtered(cell, |flag| !of_the_tail(flag))
     }
 
     fn filtered(&self, cell: &BenchmarkCase, wanted: impl Fn(Flag) -> bool) -> Vec<Chip> {
@@ -142,7 +158,7 @@ impl Flags {
         let raised = cases::flags(cell);
         // Gravest first.
         let flags = ALL.into_iter().filter(|flag| raised.contains(flag) && !is_common(flag) && wanted(*flag));
-        flags.map(Chip::of).collect()
+        flags.map(|flag| Chip::of(flag, cell)).collect()
     }
 
     /// Every flag with its rule.
@@ -162,10 +178,6 @@ impl Flags {
 mod tests {
     use super::super::super::tests::build;
     use super::*;
-
-    fn names(flags: &Flags, cell: &BenchmarkCase) -> Vec<&'static str> {
-        flags.beside(cell).iter().map(|chip| chip.name).collect()
-    }
 
     #[test]
     fn a_flag_of_most_cases_is_said_once() {
@@ -187,8 +199,8 @@ mod tests {
         let flags = Flags::of(&run);
         assert_eq!(flags.banners().len(), 1);
         assert!(flags.banners()[0].starts_with("noisy-machine (3 of 4 cases): "), "{:?}", flags.banners());
-        assert_eq!(names(&flags, &run.cells[0]), ["unsteady"]);
-        assert!(names(&flags, &run.cells[1]).is_empty());
-        assert_eq!(names(&flags, &run.cells[2]), ["broken-promise"]);
+        assert_eq!(flags.names(&run.cells[0]), ["unsteady"]);
+        assert!(flags.names(&run.cells[1]).is_empty());
+        assert_eq!(flags.names(&run.cells[2]), ["broken-promise"]);
     }
 }

@@ -34,7 +34,8 @@ struct Group {
 struct Row {
     lab: String,
     short: String,
-    source: String,
+    /// What it speaks, and its source file.
+    about: String,
     colour: String,
     setting: String,
     sustainable: String,
@@ -106,7 +107,7 @@ fn row(limit: &Limit<'_>, counts: &Columns, context: &Context<'_>) -> Row {
     Row {
         lab: cell.lab.clone(),
         short: short_name(cell).to_owned(),
-        source: cell.source.clone(),
+        about: super::answer::about(cell, context.run),
         colour: palette::class(palette::transport(&cell.transport)),
         setting: format!("{}, {}", setting(cell), arrivals(limit.arrivals)),
         sustainable: match (limit.sustainable(), fail, capacity) {
@@ -241,7 +242,7 @@ fn swept(limit: &Limit<'_>) -> Swept {
             lag: percentile(lag, lag.p99),
             counts: Columns::every().row(limit.cell, &summary.counts),
             overslept: number::time(trials.iter().map(overslept).max().unwrap_or_default() as f64),
-            flags: join(&summary.flags),
+            flags: join(&limit.cell_of(&point.cell).map(super::super::cases::flags).unwrap_or_default()),
         }
     });
     Swept { name: name(limit), rows: rows.collect() }

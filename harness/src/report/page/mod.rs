@@ -9,6 +9,7 @@ mod fact;
 mod flag;
 mod hosts;
 mod limits;
+mod pairs;
 mod promise;
 mod trials;
 mod words;
@@ -19,8 +20,9 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::cases::{self, Promises};
+use super::figures::Figures;
 use super::limits::Limit;
-use super::model::{Comparison, pattern_order, pattern_title, setting};
+use super::model::{Comparison, pattern_order, pattern_title, protocol_of, setting};
 use super::number;
 use super::plots::{Picture, Section};
 use crate::results::{BenchmarkCase, LoadKind, Run};
@@ -48,6 +50,8 @@ pub(super) struct Page {
     /// What is wrong with most figures, once.
     banners: Vec<String>,
     filters: Vec<Filter>,
+    /// The labs that others can be compared with.
+    rivals: Vec<pairs::Rivals>,
     /// Every case with all its figures: what is copied as CSV.
     #[serde(skip)]
     pub(super) data: Data,
@@ -143,11 +147,12 @@ struct Choice {
     title: String,
 }
 
-/// The rows that `lab export` writes, as lines of CSV.
+/// The rows that `lab export` writes, as lines of CSV, and what two of them are to each other.
 #[derive(Serialize)]
 pub(super) struct Data {
     head: String,
     rows: Vec<String>,
+    pairs: Vec<pairs::Pair>,
 }
 
 /// Sets a run and its pictures as text.
@@ -157,6 +162,7 @@ pub(super) fn page(
     limits: &[Limit<'_>],
     pictures: Vec<Picture>,
     promises: &Promises,
+    figures: &Figures,
 ) -> Result<Page> {
     let ids: BTreeMap<&str, usize> = run
         .cells
@@ -167,7 +173,7 @@ pub(super) fn page(
         .collect();
     let number = |cell: &BenchmarkCase| ids.get(cell.id.as_str()).copied();
     let raised = Flags::of(run);
-    let context = Context { promises, flags: &raised, number: &number };
+    let context = Context { run, promises, flags: &raised, number: &number };
     let mut patterns = patterns(comparisons, limits, &context);
     let (mut overviews, mut limit_figures) = (Vec::new(), Vec::new());
     let (mut backlog_figures, mut axis_figures) = (Vec::new(), Vec::new());
@@ -201,6 +207,7 @@ pub(super) fn page(
     {
         stand_alone(figures);
     }
+    let (pairs, rivals) = pairs::pairs(comparisons, figures, &number);
     let has = |kind: LoadKind| comparisons.iter().any(|comparison| comparison.kind() == kind);
     let rows: usize = patterns.iter().filter_map(|pattern| pattern.answer.as_ref()).map(Answer::len).sum();
     Ok(Page {
@@ -209,10 +216,11 @@ pub(super) fn page(
         unfinished: about::unfinished(run),
         intervals: about::intervals(run),
         summary: about::summary(run),
-        words: words::words(run, comparisons, promises, &raised),
+        words: words::words(run, comparisons, figures, promises, &raised),
         banners: raised.banners(),
         filters: filters(comparisons),
-        data: data(run, promises)?,
+        rivals,
+        data: data(run, promises, pairs)?,
         small: rows <= SMALL,
         overviews,
         limits: limits::limits(limits, &context),
@@ -244,46 +252,52 @@ pub(super) fn page(
 }
 
 /// Every row as a line of CSV. A line's text has no line break of its own: `inert` removes them.
-fn data(run: &Run, promises: &Promises) -> Result<Data> {
+fn data(run: &Run, promises: &Promises, pairs: Vec<pairs::Pair>) -> Result<Data> {
     let text = cases::csv(&cases::rows(run, promises))?;
     let mut lines = text.lines().map(str::to_owned);
-    Ok(Data { head: lines.next().unwrap_or_default(), rows: lines.collect() })
+    Ok(Data { head: lines.next().unwrap_or_default(), rows: lines.collect(), pairs })
 }
 
-/// What a filter is called, in the page and by people, and its value for a case.
-type Facet = (&'static str, &'static str, fn(&BenchmarkCase) -> String);
+/// What a filter is called, in the page and by people, its value for a case, and that value for people.
+type Facet = (&'static str, &'static str, fn(&BenchmarkCase) -> String, fn(&BenchmarkCase) -> String);
 
 /// What sets the rows apart: a filter with one value filters nothing.
 fn filters(comparisons: &[Comparison<'_>]) -> Vec<Filter> {
     let cells = || comparisons.iter().flat_map(|comparison| comparison.cells.iter().copied());
     let all: [Facet; 7] = [
-        ("pattern", "Pattern", |cell| cell.pattern.clone()),
-        ("guarantee", "Guarantee", |cell| cell.guarantee.clone()),
-        ("transport", "Transport", |cell| cell.transport.clone()),
-        ("broker", "Broker", |cell| cell.broker.clone().unwrap_or_else(|| "none".to_owned())),
-        ("overload", "Overload", |cell| cell.overload.clone()),
-        ("size", "Size", |cell| number::bytes(cell.size)),
-        ("load", "Load", |cell| number::load(&cell.load)),
+        ("pattern", "Pattern", |cell| cell.pattern.clone(), |cell| pattern_title(&cell.pattern).to_owned()),
+        ("guarantee", "Guarantee", |cell| cell.guarantee.clone(), |cell| cell.guarantee.clone()),
+        ("transport", "Transport", |cell| cell.transport.clone(), spoken),
+        ("broker", "Broker", broker, broker),
+        ("overload", "Overload", |cell| cell.overload.clone(), |cell| cell.overload.clone()),
+        ("size", "Size", |cell| cell.size.to_string(), |cell| number::bytes(cell.size)),
+        ("load", "Load", |cell| cell.load.label(), |cell| number::load(&cell.load)),
     ];
-    let filter = |(name, title, value): Facet| {
-        let mut values: Vec<String> = Vec::new();
+    let filter = |(name, title, value, shown): Facet| {
+        let mut values: Vec<Choice> = Vec::new();
         for cell in cells() {
             let value = value(cell);
-            if !values.contains(&value) {
-                values.push(value);
+            if values.iter().all(|known| known.value != value) {
+                values.push(Choice { value, title: shown(cell) });
             }
         }
         // Patterns, sizes and loads have an order of their own.
         if !["pattern", "size", "load"].contains(&name) {
-            values.sort_unstable();
+            values.sort_unstable_by(|a, b| a.value.cmp(&b.value));
         }
-        let choice = |value: String| Choice {
-            title: if name == "pattern" { pattern_title(&value).to_owned() } else { value.clone() },
-            value,
-        };
-        (values.len() > 1).then(|| Filter { name, title, values: values.into_iter().map(choice).collect() })
+        (values.len() > 1).then_some(Filter { name, title, values })
     };
     all.into_iter().filter_map(filter).collect()
+}
+
+fn broker(cell: &BenchmarkCase) -> String {
+    cell.broker.clone().unwrap_or_else(|| "none".to_owned())
+}
+
+/// `rabbitmq (AMQP 0-9-1)`.
+fn spoken(cell: &BenchmarkCase) -> String {
+    let (own, protocol) = (&cell.transport, protocol_of(&cell.transport));
+    if protocol.eq_ignore_ascii_case(own) { own.clone() } else { format!("{own} ({protocol})") }
 }
 
 /// A narrow picture that has no other beside it is set as all others are.
@@ -323,7 +337,7 @@ fn baselines(run: &Run) -> Vec<Baseline> {
             let (summary, rate) = (cell.summary.as_ref()?, cell.load.kind == LoadKind::Rate);
             let time = |ns| if rate { percentile(&summary.response_ns, ns) } else { "–".to_owned() };
             Some(Baseline {
-                name: cell.lab.clone(),
+                name: cell.lab.strip_prefix("floor-").unwrap_or(&cell.lab).to_owned(),
                 setting: format!("{}, {}", number::load(&cell.load), setting(cell)),
                 speed: number::rate(summary.throughput_per_s.median),
                 p50: time(summary.response_ns.p50),

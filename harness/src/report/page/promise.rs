@@ -10,7 +10,7 @@ const PAGE: &str = "faults.html";
 
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Shown {
-    /// `kept under 9 of 9 faults`.
+    /// `kept under 9 of 9 faults: receiver-kill, link-cut …, by 2026-01-31-host-faults`.
     words: String,
     /// The same in little room: `✓ 9/9`.
     short: String,
@@ -30,7 +30,13 @@ pub(super) fn shown(promise: Option<&Promise>) -> Option<Shown> {
         _ => ("?", "unclear"),
     };
     Some(Shown {
-        words: promise.words(),
+        words: format!(
+            "{}{}{}, by {}",
+            promise.words(),
+            if promise.kept_under.is_empty() { "" } else { ": " },
+            promise.kept_under.join(", "),
+            promise.folder.rsplit('/').next().filter(|name| *name != ".").unwrap_or("this result set")
+        ),
         short: format!("{sign} {}/{tested}", promise.kept),
         class,
         link: format!("{}/{PAGE}", promise.folder),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::super::model::{Comparison, backlog, short_name};
-use super::super::number;
+use super::super::{cases, number};
 use super::cell::{join, percentile};
 use crate::results::{BenchmarkCase, Counts, LoadKind, Noise, Percentiles, Trial};
 use crate::stats;
@@ -142,7 +142,7 @@ fn lab(cell: &BenchmarkCase, shown: &[Count]) -> Lab {
             _ => times(&trial.response_ns, &trial.lag_ns, trial.pacer_ns.as_ref()),
         },
         noise: noise(&trial.noise),
-        flags: join(&trial.flags),
+        flags: join(&cases::trial_flags(cell, trial)),
     };
     let mut rows: Vec<Row> = cell.trials.iter().map(trial).collect();
     if let Some(summary) = &cell.summary {
@@ -157,7 +157,7 @@ fn lab(cell: &BenchmarkCase, shown: &[Count]) -> Lab {
             times: together
                 .unwrap_or_else(|| times(&summary.response_ns, &summary.lag_ns, summary.pacer_ns.as_ref())),
             noise: vec![String::new(); 4],
-            flags: join(&summary.flags),
+            flags: join(&cases::flags(cell)),
         });
     }
     let cost = cell.summary.iter().flat_map(|summary| &summary.cost).map(|(role, cost)| CostRow {

@@ -1,16 +1,18 @@
 //! The answer in words: for each pattern and guarantee, what is fastest, what has the lowest tail,
 //! what costs least, what was lost, and which differences are within noise.
 
+use std::cmp::Ordering;
+
 use serde::Serialize;
 
-use super::super::cases::{self, Promises};
+use super::super::cases::{self, Figure, Promises};
+use super::super::figures::Figures;
 use super::super::model::{Comparison, setting, short_name};
 use super::super::number;
 use super::account::{self, Accounted};
 use super::flag::{Chip, Flags};
 use super::promise;
-use crate::results::{BenchmarkCase, Estimate, LoadKind, Run, Trial};
-use crate::stats;
+use crate::results::{BenchmarkCase, LoadKind, Run};
 
 #[derive(Serialize)]
 pub(super) struct Words {
@@ -57,42 +59,34 @@ struct Claim {
 /// A respect in which labs are compared.
 struct Respect {
     kind: LoadKind,
-    more_is_better: bool,
+    figure: Figure,
     /// What the report says of a case.
     value: fn(&BenchmarkCase) -> Option<f64>,
-    /// What one trial says.
-    trial: fn(&Trial) -> Option<f64>,
     text: fn(f64) -> String,
 }
 
 const SPEED: Respect = Respect {
     kind: LoadKind::Max,
-    more_is_better: true,
+    figure: Figure::Throughput,
     value: |cell| Some(cell.summary.as_ref()?.throughput_per_s.median),
-    trial: cases::throughput,
     text: |value| format!("{}/s", number::short(value)),
 };
 
 const TAIL: Respect = Respect {
     kind: LoadKind::Rate,
-    more_is_better: false,
+    figure: Figure::P99,
     value: |cell| cell.summary.as_ref()?.response_ns.p99.map(|ns| ns as f64),
-    trial: cases::p99,
     text: number::time,
 };
 
-const COST: Respect = Respect {
-    kind: LoadKind::Max,
-    more_is_better: false,
-    value: cases::cpu,
-    trial: cases::trial_cpu,
-    text: number::time,
-};
+const COST: Respect =
+    Respect { kind: LoadKind::Max, figure: Figure::Cpu, value: cases::cpu, text: number::time };
 
 /// `None` for a run without figures at maximum load or at a rate.
 pub(super) fn words(
     run: &Run,
     comparisons: &[Comparison<'_>],
+    known: &Figures,
     promises: &Promises,
     flags: &Flags,
 ) -> Option<Words> {
@@ -133,7 +127,7 @@ pub(super) fn words(
             labs.dedup();
             let claim = |respect: &Respect| {
                 let cells = if respect.kind == LoadKind::Max { &at_max } else { &at_rate };
-                claim(run, cells, respect, promises, flags)
+                claim(cells, respect, known, promises, flags)
             };
             rows.push(Row {
                 pattern: pattern.to_owned(),
@@ -196,13 +190,17 @@ fn sure(run: &Run) -> String {
     let trials = match run.plan.trials {
         1 => "One trial of each: no difference can be told from noise".to_owned(),
         trials => format!(
-            "{trials} trials of {} s each. “Within noise”: the 95\u{202f}% interval of the ratio includes 1",
-            run.plan.seconds
+            "{trials} trials of {} s each{}. “Within noise”: the 95\u{202f}% interval of the ratio includes 1",
+            run.plan.seconds,
+            if trials < 6 { ", so few that an interval is about the range of the trials" } else { "" }
         ),
     };
     match (&run.widening, run.plan.trials) {
         (Some(widening), 2..) => {
-            format!("{trials}, widened by {} for how runs of this machine differ.", widening.factor)
+            format!(
+                "{trials}; it is made {} wider for how runs of this machine differ.",
+                number::wider(widening.factor)
+            )
         }
         (None, 2..) => format!(
             "{trials}. It holds for this run: how much runs differ from each other, `{}` tells.",
@@ -229,7 +227,7 @@ fn faults(promises: &Promises) -> String {
                 .collect();
             format!(
                 "✓ 9/9: the lab kept its promise under 9 of 9 faults that the promise covers (a killed \
-                 receiver, a cut link, a restarted broker …), by {}.",
+                 receiver, a cut link, a restarted broker …), by {}. Point at it for their names.",
                 account::listed(&names, "and")
             )
         }
@@ -238,19 +236,20 @@ fn faults(promises: &Promises) -> String {
 
 /// The best in one respect; nothing where nobody has a figure.
 fn claim(
-    run: &Run,
     cells: &[&BenchmarkCase],
     respect: &Respect,
+    known: &Figures,
     promises: &Promises,
     flags: &Flags,
 ) -> Option<Claim> {
-    let mut known: Vec<(&BenchmarkCase, f64)> =
+    let mut measured: Vec<(&BenchmarkCase, f64)> =
         cells.iter().filter_map(|cell| Some((*cell, (respect.value)(cell)?))).collect();
-    known.sort_by(|a, b| if respect.more_is_better { b.1.total_cmp(&a.1) } else { a.1.total_cmp(&b.1) });
-    let (best, value) = *known.first()?;
+    measured.sort_by(
+        |a, b| if respect.figure.more_is_better() { b.1.total_cmp(&a.1) } else { a.1.total_cmp(&b.1) },
+    );
+    let (best, value) = *measured.first()?;
     let mut figure = (respect.text)(value);
-    if respect.kind == LoadKind::Max
-        && respect.more_is_better
+    if respect.figure == Figure::Throughput
         && let Some(cpu) = cases::cpu(best)
     {
         figure += &format!(" at {} CPU", number::time(cpu));
@@ -261,22 +260,31 @@ fn claim(
         figure,
         promise: promise::shown(promises.of(best)),
         flags: flags.beside(best),
-        margin: margin(run, best, &known[1..], respect),
+        margin: margin(best, &measured[1..], respect, known, flags),
     })
 }
 
-/// How far the best is ahead of the others: those within noise by name, then the next.
-fn margin(run: &Run, best: &BenchmarkCase, others: &[(&BenchmarkCase, f64)], respect: &Respect) -> String {
+/// How far the best is ahead of the others: those within noise by name, then the next, with what is
+/// wrong with its figure.
+fn margin(
+    best: &BenchmarkCase,
+    others: &[(&BenchmarkCase, f64)],
+    respect: &Respect,
+    known: &Figures,
+    flags: &Flags,
+) -> String {
     if others.is_empty() {
         return "the only one".to_owned();
     }
     if best.good_trials() < 2 {
         return "one trial: cannot tell".to_owned();
     }
+    let more = respect.figure.more_is_better();
     let (mut within, mut next) = (Vec::new(), None);
     for (other, _) in others {
-        match ahead(run, best, other, respect) {
-            Some(ratio) if ratio.low > 1.0 => {
+        let more_by_less = if more { [best, other] } else { [other, best] };
+        match known.ratio(more_by_less, respect.figure) {
+            Some(ratio) if cases::apart(&ratio) == Some(Ordering::Greater) => {
                 next.get_or_insert((*other, ratio));
             }
             _ => within.push(short_name(other)),
@@ -289,29 +297,15 @@ fn margin(run: &Run, best: &BenchmarkCase, others: &[(&BenchmarkCase, f64)], res
         many => parts.push(format!("within noise: {} and {} more", many[..2].join(", "), many.len() - 2)),
     }
     if let Some((other, ratio)) = next {
-        let text = format!(
-            "{} [{} – {}] ×",
-            number::ratio(ratio.median),
-            number::ratio(ratio.low),
-            number::ratio(ratio.high)
-        );
-        parts.push(match respect.more_is_better {
-            true => format!("{text} {}", short_name(other)),
-            false => format!("{} takes {text}", short_name(other)),
+        let text = number::ratio_with_interval(&ratio) + "\u{a0}×";
+        let flags = flags.names(other);
+        let flags = if flags.is_empty() { String::new() } else { format!(" ({})", flags.join(", ")) };
+        parts.push(match more {
+            true => format!("{text} {}{flags}", short_name(other)),
+            false => format!("{}{flags} takes {text}", short_name(other)),
         });
     }
     parts.join("; ")
-}
-
-/// How many times better the best is, with the interval over the trials of both.
-fn ahead(run: &Run, best: &BenchmarkCase, other: &BenchmarkCase, respect: &Respect) -> Option<Estimate> {
-    if other.good_trials() < 2 {
-        return None;
-    }
-    let [best, other] = [best, other].map(|cell| cases::figures(cell, respect.trial));
-    let (more, less) = if respect.more_is_better { (best, other) } else { (other, best) };
-    let ratio = stats::ratio(&more, &less, run.seed)?;
-    Some(run.widening.as_ref().map_or(ratio, |widening| stats::widen(ratio, widening.factor)))
 }
 
 #[cfg(test)]
@@ -328,7 +322,8 @@ mod tests {
             run.cells.push(build::measured(lab, Load::rate(1_000.0, Arrivals::Constant), 1e11 / speed));
         }
         change(&mut run);
-        words(&run, &comparisons(&run), &Promises::default(), &Flags::of(&run)).expect("there are figures")
+        words(&run, &comparisons(&run), &build::figures(&run, 1), &Promises::default(), &Flags::of(&run))
+            .expect("there are figures")
     }
 
     #[test]
@@ -341,10 +336,13 @@ mod tests {
         };
         let (fastest, margin) = claim(&row.fastest);
         assert_eq!(fastest, "fast");
-        assert!(margin.starts_with("within noise: near; 2.0 [") && margin.ends_with("] × slow"), "{margin}");
+        assert!(
+            margin.starts_with("within noise: near; 2.0") && margin.ends_with("]\u{a0}× slow"),
+            "{margin}"
+        );
         let (lowest, margin) = claim(&row.lowest);
         assert_eq!(lowest, "fast");
-        assert!(margin.starts_with("within noise: near; slow takes 2.0 ["), "{margin}");
+        assert!(margin.starts_with("within noise: near; slow takes 2.0"), "{margin}");
         assert_eq!(row.labs, "3 labs");
         assert!(words.measured.contains("64\u{202f}B, 1 → 1") && words.measured.contains("1\u{202f}000/s"));
         assert!(words.account.starts_with("Nothing was lost"), "{}", words.account);

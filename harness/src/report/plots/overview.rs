@@ -124,7 +124,9 @@ fn speed(canvas: &mut Canvas, cell: &BenchmarkCase, y: f64, scale: &Scale, (left
     }
     canvas.line(vec![(x, y - 6.5), (x, y + 6.5)], palette::INK, 1.5);
     let counts = &summary.counts;
-    let clean = [counts.lost, counts.duplicated, counts.reordered, counts.corrupt] == [0; 4];
+    // Where no order is promised, none is broken.
+    let reordered = if cell.promises_order() { counts.reordered } else { 0 };
+    let clean = [counts.lost, counts.duplicated, reordered, counts.corrupt] == [0; 4];
     let text = number::short(speed.median);
     canvas.text(if clean { text } else { format!("{text}*") }, (right, y), LABEL.right());
 }

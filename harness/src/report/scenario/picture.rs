@@ -125,7 +125,8 @@ fn acts(canvas: &mut Canvas, part: &ScenarioPart, x: &Scale, (top, bottom): (f64
 fn axis(canvas: &mut Canvas, x: &Scale, bottom: f64) {
     canvas.line(vec![(LEFT, bottom), (RIGHT, bottom)], GRID, 1.0);
     for tick in x.ticks() {
-        canvas.text(format!("{} s", number::short(tick)), (x.at(tick), bottom + 11.0), NOTE.centre());
+        let label = if tick > 0.0 { number::time(tick * 1e9) } else { "0".to_owned() };
+        canvas.text(label, (x.at(tick), bottom + 11.0), NOTE.centre());
     }
 }
 

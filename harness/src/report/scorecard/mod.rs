@@ -10,4 +10,4 @@ mod tests;
 mod timeline;
 
 pub use explains::explains;
-pub use page::{PAGE, draw, table, write};
+pub use page::{DOCS, PAGE, draw, table, write};

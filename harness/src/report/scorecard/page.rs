@@ -18,6 +18,8 @@ use crate::results::{FaultRun, FaultSet, Verdict};
 pub const PAGE: &str = "faults.html";
 /// With more cells than this, those whose promise was kept have no plot: the page would be too large.
 const PLOTS: usize = 60;
+/// The documentation, seen from a result set of the project.
+pub const DOCS: &str = "../../docs";
 /// The table as Markdown.
 const TABLE: &str = "scorecard.md";
 /// The picture.
@@ -34,6 +36,8 @@ struct Page {
     picture: String,
     /// The number of columns.
     width: usize,
+    /// Where the documentation is.
+    docs: Option<&'static str>,
     style: String,
     policy: String,
 }
@@ -122,20 +126,24 @@ struct StepText {
 /// # Errors
 /// When `faults.json` is missing or damaged, or a file cannot be written; it is named.
 pub fn draw(dir: &Path) -> Result<Vec<PathBuf>> {
-    write(&FaultSet::open(dir)?, dir)
+    write(&FaultSet::open(dir)?, dir, Some(DOCS))
 }
 
 /// Writes the page with the evidence (one file, nothing beside it is needed), the table as Markdown, and
 /// the picture into `dir`, each replaced atomically; their paths in this order. The same set gives the
-/// same files.
+/// same files. `docs` is where the documentation is, seen from there; without it nothing leads there, and
+/// the table, which is for code hosts, is left out.
 ///
 /// # Errors
 /// When a file cannot be written; it is named.
-pub fn write(set: &FaultSet, dir: &Path) -> Result<Vec<PathBuf>> {
-    let (html, svg) = html(set)?;
-    let table = format!("# Scorecard\n\n{}", table(set, PAGE, "../../docs")?);
+pub fn write(set: &FaultSet, dir: &Path, docs: Option<&'static str>) -> Result<Vec<PathBuf>> {
+    let (html, svg) = html(set, docs)?;
+    let mut files = vec![(PAGE, html), (PICTURE, standalone(&svg))];
+    if let Some(docs) = docs {
+        files.insert(1, (TABLE, format!("# Scorecard\n\n{}", table(set, PAGE, docs)?)));
+    }
     let mut written = Vec::new();
-    for (name, content) in [(PAGE, html), (TABLE, table), (PICTURE, standalone(&svg))] {
+    for (name, content) in files {
         crate::results::write_file(dir, name, &content)?;
         written.push(dir.join(name));
     }
@@ -162,7 +170,7 @@ pub fn table(set: &FaultSet, page: &str, docs: &str) -> Result<String> {
 }
 
 /// The page, and the picture in it.
-pub(super) fn html(set: &FaultSet) -> Result<(String, String)> {
+pub(super) fn html(set: &FaultSet, docs: Option<&'static str>) -> Result<(String, String)> {
     let grid = grid(set);
     let (_, svg) = picture(&grid)?;
     let style =
@@ -178,6 +186,7 @@ pub(super) fn html(set: &FaultSet) -> Result<(String, String)> {
         labs: labs(&grid, set)?,
         width: grid.faults.len() + 1,
         columns: grid.faults,
+        docs,
         picture: svg.clone(),
         policy: render::policy(&style, ""),
         style,

@@ -169,7 +169,7 @@ fn the_table_groups_labs_by_guarantee_and_leads_to_the_evidence() {
 /// Without the pictures and the style.
 #[test]
 fn the_page_has_a_section_for_each_run() {
-    let (html, _) = html(&small()).expect("a page");
+    let (html, _) = html(&small(), Some(DOCS)).expect("a page");
     let mut text = html;
     for (from, to) in [("<svg", "</svg>"), ("<style>", "</style>"), ("content=\"default-src", "\">")] {
         let mut from_at = 0;
@@ -185,7 +185,7 @@ fn the_page_has_a_section_for_each_run() {
 #[test]
 fn every_cell_leads_to_a_section_of_the_page() {
     let set = large();
-    let (html, _) = html(&set).expect("a page");
+    let (html, _) = html(&set, Some(DOCS)).expect("a page");
     let links = html.match_indices("href=\"#").map(|(at, found)| {
         let rest = &html[at + found.len()..];
         rest.split('"').next().unwrap_or_default().to_owned()
@@ -224,7 +224,7 @@ fn nothing_in_a_set_is_markup() {
     let mut set = set(vec![bad, absent]);
     (set.host.name, set.host.cpu, set.versions.lab) = (evil.to_owned(), evil.to_owned(), evil.to_owned());
     set.versions.git = Some(evil.to_owned());
-    let (html, svg) = html(&set).expect("a page");
+    let (html, svg) = html(&set, Some(DOCS)).expect("a page");
     let table = table(&set, "faults.html", "../../docs").expect("a table");
     for text in [&html, &svg] {
         assert!(!text.contains("<script"), "markup of the set is in the page");
@@ -262,7 +262,7 @@ fn a_large_set_is_drawn_into_its_folder() {
 
 #[test]
 fn an_empty_set_is_an_empty_page() {
-    let (html, _) = html(&set(Vec::new())).expect("a page");
+    let (html, _) = html(&set(Vec::new()), Some(DOCS)).expect("a page");
     assert!(html.contains("0 labs, 0 faults, 0 runs; no promise was broken"));
     let nowhere = draw(Path::new("/nowhere")).expect_err("missing");
     assert!(format!("{nowhere:#}").contains("/nowhere"));

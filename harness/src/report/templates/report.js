@@ -1,11 +1,14 @@
 "use strict";
-// Filtering, sorting, copying, enlarging; the address keeps the view. All can be read without this script.
+// Filtering, sorting, comparing, copying, enlarging; the address keeps the view. All can be read
+// without this script.
 
 const root = document.documentElement;
 const status = document.querySelector("#status");
 const dialog = document.querySelector("dialog");
 const form = document.querySelector("#filters");
-const filters = form ? [...form.querySelectorAll("select")] : [];
+const selects = form ? [...form.querySelectorAll("select")] : [];
+const rival = selects.find(({ name }) => name === "compare");
+const filters = selects.filter((select) => select !== rival);
 const cases = JSON.parse(document.querySelector("#cases")?.textContent || "null");
 
 const make = (tag, values) => Object.assign(document.createElement(tag), values);
@@ -43,7 +46,7 @@ function textAt(row, column) {
 // The text as it is seen, with a space around what has a line or a frame of its own.
 // Thin spaces stay: \s would take them too.
 function textOf(cell) {
-  const isApart = (node) => node.matches?.(".flag, .promise, .range, .baseline, .share, br");
+  const isApart = (node) => node.matches?.(".flag, .promise, .range, .baseline, .share, .versus, br");
   const before = (node) => node.matches(".words .range") ? "; " : " ";
   const text = (node) => isApart(node) ? `${before(node)}${node.textContent} ` : node.textContent;
   return [...cell.childNodes].map(text).join("").replace(/[ \t\r\n]+/g, " ").trim();
@@ -170,10 +173,10 @@ function filter() {
   }
   // The words are about all labs of a pattern and guarantee.
   const isPart = ["transport", "broker", "overload", "size"].some((name) => chosen(name) !== "");
-  document.querySelectorAll("#answer").forEach((words) => { words.hidden = isPart; });
-  // So are the pictures of everything.
+  document.querySelectorAll('#answer, nav a[href="#answer"]').forEach((words) => { words.hidden = isPart; });
+  // So are the pictures of everything, and the baselines of all transports.
   const isAny = filters.some(({ value }) => value !== "");
-  document.querySelectorAll("#results > .figures").forEach((pictures) => { pictures.hidden = isAny; });
+  document.querySelectorAll("#results > .figures, #baselines").forEach((part) => { part.hidden = isAny; });
   for (const section of document.querySelectorAll("#limits, #backlogs"))
     section.hidden = section.querySelector("tr[data-pattern]:not([hidden])") === null;
   const count = (rows) => document.querySelectorAll(`table.answer tr[data-pattern]${rows}`).length;
@@ -196,7 +199,7 @@ let written = null;
 
 function keepView(anchor = anchorIn(location.hash)) {
   const view = new URLSearchParams();
-  for (const { name, value } of filters) if (value !== "") view.set(name, value);
+  for (const { name, value } of selects) if (value !== "") view.set(name, value);
   for (const { key, sorting } of sortings) if (sorting() !== "") view.set(key, sorting());
   for (const [name, details] of evidence) if (details.open) view.append("open", name);
   const hash = `${anchor}${String(view) && `?${view}`}`;
@@ -210,10 +213,11 @@ function keepView(anchor = anchorIn(location.hash)) {
 
 function restoreView() {
   const view = new URLSearchParams(location.hash.replace(/^[^?]*\??/, ""));
-  for (const select of filters) {
+  for (const select of selects) {
     const value = view.get(select.name);
     select.value = [...select.options].some((option) => option.value === value) ? value : "";
   }
+  compare();
   sortings.forEach(({ key, restore }) => restore(view.get(key)));
   const open = new Set(view.getAll("open"));
   evidence.forEach(([name, details]) => { details.open = open.has(name); });
@@ -401,11 +405,11 @@ if (form) {
   // A browser that fills in the form after a reload would not know the address.
   form.autocomplete = "off";
   form.after(nothing);
-  const changed = () => { filter(); keepView(); };
+  const changed = () => { compare(); filter(); keepView(); };
   form.addEventListener("change", changed);
   form.addEventListener("reset", (event) => {
     event.preventDefault();
-    filters.forEach((select) => { select.value = ""; });
+    selects.forEach((select) => { select.value = ""; });
     changed();
   });
 }

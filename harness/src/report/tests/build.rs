@@ -1,9 +1,20 @@
 //! Runs and cases built by hand, for rules that need no recording.
 
+use super::super::cases::Figure;
+use super::super::figures::Figures;
 use crate::results::{
     BenchmarkCase, Cost, Counts, Estimate, Host, Load, Noise, Percentiles, Plan, Run, Summary, Trial,
     Versions,
 };
+use crate::stats::Resampled;
+
+/// Its figures, by the percentiles of its trials: what is built by hand has no recordings.
+pub(crate) fn figures(run: &Run, from: u64) -> Figures {
+    let times = |cell: &BenchmarkCase, seed| {
+        Ok([Figure::P50, Figure::P99].map(|figure| Resampled::median(&figure.trials(cell), seed)))
+    };
+    Figures::of(run, from, times).expect("nothing is read")
+}
 
 /// A run of a host, without cases.
 pub(crate) fn run() -> Run {

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result};
 
 use super::super::archive::{ARCHIVE, Archive, FOLDER, Writer, is_plain};
 use super::super::file::{UNFINISHED, replace};
+use super::GO_ON;
 
 /// What the names of raw data end with. Anything else in `raw/` is somebody's own, and stays.
 const ENDINGS: [&str; 2] = [".json", ".messages.csv"];
@@ -29,7 +30,7 @@ pub(super) fn pack(dir: &Path) -> Result<bool> {
     sweep(dir, &BTreeSet::new()).with_context(|| format!("cannot tidy {}", dir.display()))?;
     let kept = old.iter().flat_map(Archive::names).map(str::to_owned);
     let all: BTreeSet<String> = kept.chain(loose.iter().cloned()).collect();
-    replace(&dir.join(ARCHIVE), |file| {
+    replace(&dir.join(ARCHIVE), GO_ON, |file| {
         let mut archive = Writer::new(BufWriter::new(file));
         for name in &all {
             if loose.contains(name) {

@@ -35,6 +35,7 @@ async fn all(page: &mut Page) -> Result<()> {
     prints(page).await.context("it prints everything")?;
     page.fresh().await?;
     sent::views(page).await.context("a view is its address")?;
+    sent::compares(page).await.context("labs are compared")?;
     page.fresh().await?;
     sent::copies(page, &page.run()?).await.context("tables are copied")?;
     let folder = tempfile::tempdir()?;

@@ -19,7 +19,12 @@ const SEEN: &str = "return [...document.querySelectorAll('table.answer tr, #word
 /// Chooses a value of a filter, as a reader does.
 async fn choose(page: &Page, filter: &str, value: &str) -> Result<()> {
     let select = page.find(&format!("//form[@id='filters']//select[@name='{filter}']")).await?;
-    select.select_by_value(value).await.with_context(|| format!("{filter} has no {value}"))
+    let chosen = match (filter, value) {
+        ("compare", "") => select.select_by_label("no lab").await,
+        ("compare", lab) => select.select_by_label(lab).await,
+        _ => select.select_by_value(value).await,
+    };
+    chosen.with_context(|| format!("{filter} has no {value}"))
 }
 
 async fn text(page: &Page, script: &str) -> Result<String> {
@@ -34,9 +39,10 @@ pub(super) async fn views(page: &Page) -> Result<()> {
         &[("pattern", "oneway")][..],
         &[("guarantee", "durable")],
         &[("transport", "redis"), ("load", "max")],
-        &[("pattern", "pipeline"), ("load", "1\u{202f}000/s")],
+        &[("pattern", "pipeline"), ("load", "1000/s")],
+        &[("pattern", "queue"), ("compare", "queue-rabbitmq")],
         &[("broker", "none"), ("overload", "waits")],
-        &[("size", "64\u{202f}B")],
+        &[("size", "64")],
     ] {
         page.fresh().await?;
         for (name, value) in filters {
@@ -78,6 +84,49 @@ pub(super) async fn views(page: &Page) -> Result<()> {
         ensure!(text(page, SEEN).await? == whole, "{hostile} changes what is shown");
         ensure!(page.complaints().await?.is_empty(), "{hostile}: the browser complains");
     }
+    Ok(())
+}
+
+/// Beside each figure stands its ratio to that of the lab that was chosen, as the figures themselves say,
+/// and the same the other way round.
+pub(super) async fn compares(page: &Page) -> Result<()> {
+    let labs = ["oneway-tcp", "oneway-redis"];
+    let ratio = async |chosen: &str, of: &str| -> Result<(f64, f64, String)> {
+        page.fresh().await?;
+        choose(page, "compare", chosen).await?;
+        let said = format!(
+            "const row = (lab) => document.querySelector(`#results-oneway tr[data-lab='${{lab}}'][data-load*='max']`);
+            const of = (row) => Number(row.cells[1].querySelector('strong').textContent.replace(/\\s/g, ''));
+            const cell = row('{of}').cells[1];
+            return [of(row('{of}')) / of(row('{chosen}')), cell.querySelector('.versus').textContent,
+                document.querySelector('#compared').checkVisibility(),
+                row('{chosen}').querySelectorAll('.versus').length];"
+        );
+        let found = page.js(&said, Vec::new()).await?;
+        let (figures, text) =
+            (found[0].as_f64().context("no figures")?, found[1].as_str().context("no ratio")?);
+        ensure!(found[2] == json!(true) && found[3] == json!(0), "{found}");
+        let shown: f64 =
+            text.split('\u{202f}').next().and_then(|text| text.parse().ok()).context("no number")?;
+        Ok((figures, shown, text.to_owned()))
+    };
+    let there = ratio(labs[0], labs[1]).await?;
+    let back = ratio(labs[1], labs[0]).await?;
+    for (figures, shown, text) in [&there, &back] {
+        ensure!((figures / shown - 1.0).abs() < 0.02, "{text}, and the figures say {figures}");
+    }
+    let verdicts = [&there.2, &back.2].map(|text| text.rsplit(' ').next().unwrap_or_default().to_owned());
+    ensure!(
+        matches!(
+            verdicts.each_ref().map(String::as_str),
+            ["better", "worse"] | ["worse", "better"] | ["tell", "tell"]
+        ),
+        "{verdicts:?}"
+    );
+    // Nothing is compared any more, and nothing is left of it.
+    choose(page, "compare", "").await?;
+    let left = page.js("return document.querySelectorAll('.versus').length", Vec::new()).await?;
+    ensure!(left == json!(0), "{left} ratios are left");
     Ok(())
 }
 
