@@ -57,6 +57,9 @@ pub const MOST_PLAN: u64 = 64 << 10;
 /// The largest record of a comparison, of views or of an agreement, bytes.
 pub const MOST_RECORD: u64 = 256 << 20;
 
+/// What to do when a file of a result set can be written again.
+pub(super) const GO_ON: &str = ", and go on with --resume";
+
 /// How the names of files begin that are being written.
 pub(super) const UNFINISHED: &str = ".unfinished-";
 

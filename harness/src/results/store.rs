@@ -14,7 +14,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::archive::{ARCHIVE, Archive, FOLDER, is_plain};
-use super::file::{MOST_RECORD, read_text, replace};
+use super::file::{GO_ON, MOST_RECORD, read_text, replace};
 use super::json::pretty;
 use super::model::Run;
 use super::private;
@@ -24,8 +24,6 @@ use super::trial::Raw;
 /// The record of a run, in its folder.
 pub const RUN: &str = "run.json";
 /// The largest recording of a trial: interval series and histograms of a day have less.
-/// What to do when a file of a result set can be written again.
-const GO_ON: &str = ", and go on with --resume";
 const MOST_RECORDING: u64 = 64 << 20;
 /// The largest file of raw data. A trial message by message may have hundreds of megabytes.
 const MOST_RAW: u64 = 1 << 30;

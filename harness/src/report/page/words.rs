@@ -24,6 +24,7 @@ pub(super) struct Words {
     account: String,
     /// Where verdicts under faults come from, or how to get some.
     faults: String,
+    has_faults: bool,
     /// Whether rows have settings of their own.
     has_setting: bool,
     rows: Vec<Row>,
@@ -151,6 +152,7 @@ pub(super) fn words(
         sure: sure(run),
         account: account::sentence(&accounted(&all)),
         faults: faults(promises),
+        has_faults: !promises.folders().is_empty(),
         has_setting,
         rows,
     })
@@ -227,7 +229,7 @@ fn faults(promises: &Promises) -> String {
                 .collect();
             format!(
                 "✓ 9/9: the lab kept its promise under 9 of 9 faults that the promise covers (a killed \
-                 receiver, a cut link, a restarted broker …), by {}. Point at it for their names.",
+                 receiver, a cut link, a restarted broker …), by {}.",
                 account::listed(&names, "and")
             )
         }

@@ -12,8 +12,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use super::super::archive::{ARCHIVE, Archive, FOLDER, Writer, is_plain};
-use super::super::file::{UNFINISHED, replace};
-use super::GO_ON;
+use super::super::file::{GO_ON, UNFINISHED, replace};
 
 /// What the names of raw data end with. Anything else in `raw/` is somebody's own, and stays.
 const ENDINGS: [&str; 2] = [".json", ".messages.csv"];
