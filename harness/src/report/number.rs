@@ -134,7 +134,8 @@ pub(crate) fn wider(factor: f64) -> String {
 /// `1.42 [1.30 – 1.51]`, kept on one line.
 pub(crate) fn ratio_with_interval(estimate: &Estimate) -> String {
     let [median, low, high] = [estimate.median, estimate.low, estimate.high].map(ratio);
-    format!("{median} [{low}\u{a0}–\u{a0}{high}]")
+    // A line may end behind a dash, unless a word joiner follows.
+    format!("{median} [{low}\u{a0}–\u{2060}\u{a0}{high}]")
 }
 
 #[cfg(test)]

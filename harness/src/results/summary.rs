@@ -69,6 +69,8 @@ pub enum Flag {
     HarnessCpu,
     /// The load generator, not the lab, set the figure.
     GeneratorLimited,
+    /// Flat out, most of what was received in the measured time had been sent before it.
+    SentBefore,
     /// The two halves of the measurement differ by more than a fifth.
     Unsteady,
     /// Too few samples for the 99th percentile.
@@ -88,6 +90,7 @@ impl Flag {
             Self::BrokenPromise => "broken-promise",
             Self::HarnessCpu => "harness-cpu",
             Self::GeneratorLimited => "generator-limited",
+            Self::SentBefore => "sent-before",
             Self::Unsteady => "unsteady",
             Self::TooFewSamples => "too-few-samples",
             Self::UncertainClock => "uncertain-clock",

@@ -14,7 +14,8 @@ use crate::measure::clock;
 use crate::measure::cost::Usage;
 use crate::measure::recorder::INTERVAL;
 use crate::measure::trace::MessageTrace;
-use crate::results::{Cost, Drain, Flag, Interval, LoadKind, Noise, Paused, Raw, RoleHost, Trial};
+use crate::results::{Cost, Drain, FLOOR, Flag, Interval, LoadKind, Noise, Paused, Raw, RoleHost, Trial};
+use crate::roles::UNINSTRUMENTED;
 use crate::roles::protocol::{Kind, Report};
 use crate::stats;
 use crate::supervisor::{Role, Side};
@@ -168,7 +169,9 @@ pub fn evaluate(spec: &Spec, seen: TrialInputs<'_>, index: usize, position: usiz
         clock_bound_ns,
     };
     let guarantee = spec.handle.entry.guarantee;
-    trial.flags = flags(&trial, &raw, &spec.load, spec.seconds, spec.null_rate, guarantee);
+    let name = &spec.handle.entry.name;
+    let accounts = !name.starts_with(UNINSTRUMENTED) && !name.starts_with(FLOOR);
+    trial.flags = flags(&trial, &raw, &spec.load, spec.seconds, spec.null_rate, guarantee, accounts);
     if uncertain && spec.load.is_open() {
         trial.flags.retain(|flag| *flag != Flag::TooFewSamples);
         trial.flags.push(Flag::UncertainClock);

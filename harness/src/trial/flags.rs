@@ -24,8 +24,8 @@ pub(crate) const OVERSLEEP: u64 = 2_000_000;
 
 /// What is not to be believed about a trial. `null_rate` is what the generator
 /// can offer to a transport that does nothing, messages a second: it must be
-/// twice the load. `guarantee` is what the lab promises. Pure, so that each rule can be
-/// shown to hold.
+/// twice the load. `guarantee` is what the lab promises. `accounts` is false for baselines and for labs
+/// that only count. Pure, so that each rule can be shown to hold.
 pub fn flags(
     trial: &Trial,
     raw: &Raw,
@@ -33,6 +33,7 @@ pub fn flags(
     seconds: f64,
     null_rate: f64,
     guarantee: Guarantee,
+    accounts: bool,
 ) -> Vec<Flag> {
     let mut flags = Vec::new();
     if guarantee != Guarantee::AtMostOnce && trial.counts.confirmed_lost > 0 {
@@ -41,6 +42,10 @@ pub fn flags(
     // At a rate that leaves CPU time over, nobody waits for the harness.
     if !load.is_open() && trial.harness_cpu.is_some_and(|share| share > HARNESS_CPU) {
         flags.push(Flag::HarnessCpu);
+    }
+    // What only counts does not note when it sends.
+    if accounts && trial.is_sent_before(load) {
+        flags.push(Flag::SentBefore);
     }
     let open_loop = load.is_open();
     if open_loop {
@@ -134,7 +139,7 @@ mod tests {
     fn check(change: impl FnOnce(&mut Trial, &mut Raw, &mut Load), expected: &[Flag]) {
         let (mut trial, mut raw, mut load) = fine();
         change(&mut trial, &mut raw, &mut load);
-        assert_eq!(flags(&trial, &raw, &load, 1.0, 1e7, Guarantee::AtLeastOnce), expected);
+        assert_eq!(flags(&trial, &raw, &load, 1.0, 1e7, Guarantee::AtLeastOnce, true), expected);
     }
 
     #[test]
@@ -161,8 +166,11 @@ mod tests {
     #[test]
     fn a_generator_must_be_able_to_do_twice_the_load() {
         let (trial, raw, load) = fine();
-        assert_eq!(flags(&trial, &raw, &load, 1.0, 1999.0, Guarantee::Durable), [Flag::GeneratorLimited]);
-        assert_eq!(flags(&trial, &raw, &load, 1.0, 2000.0, Guarantee::Durable), []);
+        assert_eq!(
+            flags(&trial, &raw, &load, 1.0, 1999.0, Guarantee::Durable, true),
+            [Flag::GeneratorLimited]
+        );
+        assert_eq!(flags(&trial, &raw, &load, 1.0, 2000.0, Guarantee::Durable, true), []);
     }
 
     #[test]
@@ -190,7 +198,7 @@ mod tests {
         check(noisy, &[Flag::BrokenPromise, Flag::NoisyMachine]);
         let (mut trial, raw, load) = fine();
         trial.counts.confirmed_lost = 1;
-        assert_eq!(flags(&trial, &raw, &load, 1.0, 1e7, Guarantee::AtMostOnce), []);
+        assert_eq!(flags(&trial, &raw, &load, 1.0, 1e7, Guarantee::AtMostOnce, true), []);
     }
 
     #[test]
@@ -203,6 +211,30 @@ mod tests {
         check(flat_out(0.21), &[Flag::HarnessCpu]);
         check(flat_out(0.2), &[]);
         check(|trial, _, _| trial.harness_cpu = Some(0.9), &[]);
+    }
+
+    #[test]
+    fn messages_that_were_sent_before_the_measured_time_are_said() {
+        let flat_out = |sent: u64, received: u64| {
+            move |trial: &mut Trial, _: &mut Raw, load: &mut Load| {
+                trial.lag_ns.count = sent;
+                // Of 1,200 messages as many were received, or each by two.
+                trial.counts.received = received;
+                trial.throughput_per_s = 1000.0 * received as f64 / 1200.0;
+                *load = Load::max();
+            }
+        };
+        check(flat_out(500, 1200), &[]);
+        check(flat_out(499, 1200), &[Flag::SentBefore]);
+        check(flat_out(0, 1200), &[Flag::SentBefore]);
+        check(flat_out(500, 2400), &[]);
+        check(flat_out(499, 2400), &[Flag::SentBefore]);
+        // At a rate, what is late is said by the lag.
+        check(|trial, _, _| trial.lag_ns.count = 0, &[]);
+        // A baseline notes no times of its own.
+        let (mut trial, mut raw, mut load) = fine();
+        flat_out(0, 1200)(&mut trial, &mut raw, &mut load);
+        assert_eq!(flags(&trial, &raw, &load, 1.0, 1e7, Guarantee::AtMostOnce, false), []);
     }
 
     #[test]

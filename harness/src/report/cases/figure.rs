@@ -63,6 +63,7 @@ impl Figure {
                 matches!(self, Self::P50 | Self::P99)
             }
             Flag::HarnessCpu => self == Self::Throughput,
+            Flag::SentBefore => self == Self::Cpu,
             Flag::BrokenPromise => true,
             _ => false,
         };

@@ -56,7 +56,7 @@ fn fields(row: &Row) -> [String; COLUMNS.len()] {
         row.lab.clone(),
         row.guarantee.clone(),
         row.setting(),
-        row.load.clone(),
+        if row.part_of.is_empty() { row.load.clone() } else { format!("{}, {}", row.load, row.part_of) },
         speed,
         p50,
         p99,

@@ -1,7 +1,7 @@
 //! Whether a lab kept its promise when something was done to it: what the runs under faults in the
 //! same folder of results say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::results::{BenchmarkCase, FAULTS, FaultSet, SCORED_FAULTS, Verdict};
@@ -115,6 +115,13 @@ impl Promises {
     /// nothing is known then.
     pub(crate) fn of(&self, cell: &BenchmarkCase) -> Option<&Promise> {
         self.0.get(&cell.lab).filter(|promise| promise.guarantee == cell.guarantee)
+    }
+
+    /// The faults under which a promise was kept or broken.
+    pub(crate) fn faults(&self) -> Vec<&str> {
+        let all = self.0.values().flat_map(|promise| promise.kept_under.iter().chain(&promise.broke));
+        let all: BTreeSet<&str> = all.map(String::as_str).collect();
+        all.into_iter().collect()
     }
 
     /// The folders that anything is known from.

@@ -230,7 +230,8 @@ pub(crate) fn row(run: &Run, cell: &BenchmarkCase, promise: Option<&Promise>) ->
 /// All flags of a case; those of failed trials only if no trial was good.
 ///
 /// Earlier versions raised `generator-limited` for a wake-up that was long only beside a fast
-/// transport. It counts where the generator was late by more than a gap between messages.
+/// transport: it counts where the generator was late by more than a gap between messages. And they
+/// did not know `sent-before`, which follows from what they recorded.
 pub(crate) fn flags(cell: &BenchmarkCase) -> Vec<Flag> {
     let mut flags: Vec<Flag> = match &cell.summary {
         Some(summary) => summary.flags.clone(),
@@ -238,6 +239,10 @@ pub(crate) fn flags(cell: &BenchmarkCase) -> Vec<Flag> {
     };
     let lag = cell.summary.as_ref().and_then(|summary| summary.lag_ns.p99);
     flags.retain(|flag| is_raised(*flag, lag, &cell.load));
+    let good = cell.trials.iter().filter(|trial| trial.failed.is_none());
+    if !cell.is_floor() && good.into_iter().any(|trial| trial.is_sent_before(&cell.load)) {
+        flags.push(Flag::SentBefore);
+    }
     flags.sort_unstable();
     flags.dedup();
     flags
@@ -246,7 +251,12 @@ pub(crate) fn flags(cell: &BenchmarkCase) -> Vec<Flag> {
 /// The flags of one trial, by the same rule.
 pub(crate) fn trial_flags(cell: &BenchmarkCase, trial: &Trial) -> Vec<Flag> {
     let lag = trial.lag_ns.p99;
-    trial.flags.iter().copied().filter(|flag| is_raised(*flag, lag, &cell.load)).collect()
+    let mut flags: Vec<Flag> =
+        trial.flags.iter().copied().filter(|flag| is_raised(*flag, lag, &cell.load)).collect();
+    if !cell.is_floor() && !flags.contains(&Flag::SentBefore) && trial.is_sent_before(&cell.load) {
+        flags.push(Flag::SentBefore);
+    }
+    flags
 }
 
 /// Whether a flag would be raised today; `lag` is the generator's, p99, ns.

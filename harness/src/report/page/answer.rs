@@ -392,7 +392,7 @@ mod tests {
     #[test]
     fn a_ratio_has_its_interval_where_there_is_one() {
         let interval = |low, high| Some(Estimate { median: 0.62, low, high });
-        assert_eq!(with_interval(0.62, interval(0.58, 1.25)), "0.62 [0.58\u{a0}–\u{a0}1.25]");
+        assert_eq!(with_interval(0.62, interval(0.58, 1.25)), "0.62 [0.58\u{a0}–\u{2060}\u{a0}1.25]");
         assert_eq!(with_interval(0.62, interval(0.62, 0.62)), "0.62");
         assert_eq!(with_interval(0.62, None), "0.62");
     }

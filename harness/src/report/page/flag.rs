@@ -7,12 +7,13 @@ use super::super::{cases, number};
 use crate::results::{BenchmarkCase, Flag, Run};
 
 /// All flags, gravest first.
-const ALL: [Flag; 8] = [
+const ALL: [Flag; 9] = [
     Flag::BrokenPromise,
     Flag::NegativeLatency,
     Flag::UncertainClock,
     Flag::HarnessCpu,
     Flag::GeneratorLimited,
+    Flag::SentBefore,
     Flag::Unsteady,
     Flag::TooFewSamples,
     Flag::NoisyMachine,
@@ -31,11 +32,15 @@ impl Chip {
     fn of(flag: Flag, cell: &BenchmarkCase) -> Self {
         let good = cell.good_trials();
         let with = cell.trials.iter().filter(|trial| trial.failed.is_none());
-        let with = with.filter(|trial| cases::trial_flags(cell, trial).contains(&flag)).count();
+        let with = with.filter(|trial| cases::trial_flags(cell, trial).contains(&flag));
+        let with: Vec<String> = with.map(|trial| trial.number().to_string()).collect();
         // Some flags are of all trials together.
-        let share =
-            if (1..good).contains(&with) { format!(" In {with} of {good} trials.") } else { String::new() };
-        Self { name: flag.as_str(), about: about(flag).to_owned() + &share, bad: flag == Flag::BrokenPromise }
+        let which = match with.as_slice() {
+            [one] if good > 1 => format!(" In trial {one} of {good}."),
+            [_, _, ..] if with.len() < good => format!(" In trials {} of {good}.", with.join(", ")),
+            _ => String::new(),
+        };
+        Self { name: flag.as_str(), about: about(flag).to_owned() + &which, bad: flag == Flag::BrokenPromise }
     }
 }
 
@@ -60,6 +65,9 @@ const fn about(flag: Flag) -> &'static str {
         Flag::GeneratorLimited => {
             "The load generator sent late, and not the load that was asked for: this time is more the generator's than the lab's."
         }
+        Flag::SentBefore => {
+            "Most of these messages had been sent before the measured time: this is how fast they were worked off, and the senders' CPU time belongs to other messages. Measure longer."
+        }
         Flag::Unsteady => {
             "The first and the second half of the measured time differ much: the next run may give another figure."
         }
@@ -83,6 +91,9 @@ const fn rule(flag: Flag) -> &'static str {
         }
         Flag::GeneratorLimited => {
             "at a rate, p99 of lag is more than half of p99 of the response and more than one gap between messages; or the generator cannot offer twice the rate to a transport that does nothing"
+        }
+        Flag::SentBefore => {
+            "at maximum load, less than half as many messages were sent in the measured time as were received in it"
         }
         Flag::Unsteady => "the two halves differ by more than 20 % of the whole",
         Flag::TooFewSamples => "fewer than 1 000 samples at a rate",

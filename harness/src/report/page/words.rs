@@ -25,6 +25,8 @@ pub(super) struct Words {
     /// Where verdicts under faults come from, or how to get some.
     faults: String,
     has_faults: bool,
+    /// Their names.
+    fault_names: String,
     /// Whether rows have settings of their own.
     has_setting: bool,
     rows: Vec<Row>,
@@ -153,6 +155,7 @@ pub(super) fn words(
         account: account::sentence(&accounted(&all)),
         faults: faults(promises),
         has_faults: !promises.folders().is_empty(),
+        fault_names: account::listed(&promises.faults(), "and"),
         has_setting,
         rows,
     })

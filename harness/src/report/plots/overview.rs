@@ -10,7 +10,7 @@ use super::rows::{Layout, columns, place_panels};
 use super::throughput::values;
 use crate::results::{BenchmarkCase, LoadKind};
 
-const PANEL: f64 = 350.0;
+const PANEL: f64 = 370.0;
 
 /// A kind of overview plot, and the space that its labels take.
 struct Kind {
@@ -51,7 +51,7 @@ pub(super) fn latency(comparisons: &[Comparison<'_>]) -> Option<Canvas> {
         comparisons,
         &Kind {
             load: LoadKind::Rate,
-            labels: 112.0,
+            labels: 136.0,
             figures: 104.0,
             values: |cell| percentiles(cell).into_iter().flatten().collect(),
             tick: number::time,

@@ -11,7 +11,7 @@ use crate::results::{BenchmarkCase, Counts};
 
 const WIDTH: f64 = 800.0;
 const LABELS: f64 = 150.0;
-const VALUES: f64 = 230.0;
+const VALUES: f64 = 262.0;
 
 /// Above this factor between fastest and slowest, a linear axis would show
 /// some as nothing.
@@ -64,7 +64,7 @@ fn row(
     canvas.text(format!("{}/s", number::short(speed.median)), (pixels.1 + 74.0, y), LABEL.right());
     let mut lines = account(&summary.counts);
     if let Some(share) = comparison.run.share(cell) {
-        lines[0] += &format!(" · {} of baseline", number::ratio(share));
+        lines[0] += &format!(" · {} × raw sockets", number::ratio(share));
     }
     let top = y - 6.0 * (lines.len() as f64 - 1.0);
     for (line, text) in lines.iter().enumerate() {

@@ -24,9 +24,10 @@ function casesOf(row) {
 // As the words above the tables judge: half a percent is no difference that anybody acts on.
 // What promises something else is not judged.
 function verdictOf(ratio, name, isJudged) {
-  const [, low, high] = ratio === 0 ? [1, 1, 1] : ratio;
-  if (low < 1.005 && high >= 0.995) return "cannot tell";
+  if (ratio === 0) return "cannot tell";
   if (!isJudged) return "";
+  const [, low, high] = ratio;
+  if (low < 1.005 && high >= 0.995) return "cannot tell";
   return (low >= 1.005) === (name === "messages/s") ? "better" : "worse";
 }
 

@@ -179,6 +179,9 @@ function filter() {
   document.querySelectorAll("#results > .figures, #baselines").forEach((part) => { part.hidden = isAny; });
   for (const section of document.querySelectorAll("#limits, #backlogs"))
     section.hidden = section.querySelector("tr[data-pattern]:not([hidden])") === null;
+  // Plots and trials are of all labs of a pattern, and a lab has ratios to those of its pattern alone.
+  root.classList.toggle("filtered", filters.some(({ name, value }) => name !== "pattern" && value !== ""));
+  root.classList.toggle("apart", [...document.querySelectorAll(".versus")].every((ratio) => ratio.closest("tr").hidden));
   const count = (rows) => document.querySelectorAll(`table.answer tr[data-pattern]${rows}`).length;
   const [all, shown] = [count(""), count(":not([hidden])")];
   if (nothing) nothing.hidden = shown > 0;
