@@ -18,6 +18,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("share::what_cannot_be_exported_is_named_and_the_rest_is_not_lost", damaged),
         trial("share::two_result_sets_are_compared_and_one_is_not", compares),
         trial("share::a_site_is_written_as_a_whole_or_not_at_all", site),
+        trial("share::every_link_of_a_site_leads_somewhere", links),
     ]
 }
 
@@ -120,5 +121,47 @@ fn site() -> Result<()> {
     let partly = run(&["site", name(&results)?, "--out", name(&out)?])?;
     ensure!(partly.code == 1 && partly.err.contains("broken"));
     ensure!(fs::read_to_string(out.join("index.html"))?.contains("broken"), "it is not named in the page");
+    Ok(())
+}
+
+/// Of every page, also of one about faults, whose original leads into the documentation beside it.
+fn links() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (results, out) = (dir.path().join("results"), dir.path().join("site"));
+    fixture::small(&results.join("one"), |_| {});
+    let published = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results");
+    for (set, file) in
+        [("2026-11-28-vm-faults", "faults.json"), ("2026-11-28-vm-scenarios", "scenarios.json")]
+    {
+        fs::create_dir_all(results.join(set))?;
+        fs::copy(published.join(set).join(file), results.join(set).join(file)).context(set)?;
+    }
+    let made = run(&["site", name(&results)?, "--out", name(&out)?])?;
+    ensure!(made.code == 0, "{}", made.err);
+    let (mut pages, mut followed, mut folders) = (0, 0, vec![out]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            if path.extension().is_none_or(|end| end != "html") {
+                continue;
+            }
+            pages += 1;
+            let text = fs::read_to_string(&path)?;
+            for link in text.split(" href=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+                let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+                let target = if file.is_empty() { path.clone() } else { folder.join(file) };
+                ensure!(target.is_file(), "{link} in {} leads nowhere", path.display());
+                let is_there =
+                    anchor.is_empty() || fs::read_to_string(&target)?.contains(&format!("id=\"{anchor}\""));
+                ensure!(is_there, "{link} in {} leads to no part of its page", path.display());
+                followed += 1;
+            }
+        }
+    }
+    ensure!(pages > 5 && followed > 300, "{pages} pages with {followed} links");
     Ok(())
 }

@@ -51,6 +51,8 @@ struct Row {
 struct Claim {
     lab: String,
     short: String,
+    /// That it needs no broker, where others of its group do.
+    no_broker: bool,
     figure: String,
     promise: Option<promise::Shown>,
     /// Why the figure is not to be believed as it stands.
@@ -262,6 +264,7 @@ fn claim(
     Some(Claim {
         lab: best.lab.clone(),
         short: short_name(best).to_owned(),
+        no_broker: best.broker.is_none() && cells.iter().any(|cell| cell.broker.is_some()),
         figure,
         promise: promise::shown(promises.of(best)),
         flags: flags.beside(best),
