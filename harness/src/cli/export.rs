@@ -28,7 +28,7 @@ pub(super) struct ExportArgs {
     /// Only these labs: names, globs (quoted) or patterns; may be given several times
     #[arg(long, value_name = "LAB")]
     lab: Vec<String>,
-    /// Write to this file instead of the standard output; replaced as a whole
+    /// Write to this file instead of the standard output; a file that exists is replaced
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }

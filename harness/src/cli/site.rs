@@ -21,7 +21,7 @@ pub(super) struct SiteArgs {
     /// The folder with result sets, up to four levels deep
     #[arg(value_name = "DIR", default_value = "results")]
     dir: PathBuf,
-    /// The folder for the pages; replaced as a whole if it was written by this command
+    /// The folder for the pages; replaced as a whole if nothing is in it but what this command wrote
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }

@@ -102,20 +102,22 @@ fn remedy(error: &io::Error) -> &'static str {
 /// it; a pipe or a device is written to, for nobody wants it replaced.
 ///
 /// # Errors
-/// When it cannot be written, or is a file of a result set: these are never written over by hand.
+/// When it cannot be written, or has the name of a file of result sets: these are made by the programs
+/// that measure, and by nobody else.
 pub fn write_named(path: &Path, content: &str) -> Result<()> {
     let named = || format!("cannot write {}", path.display());
     let name = path.file_name().and_then(|name| name.to_str()).with_context(named)?;
+    ensure!(
+        !OF_A_RESULT_SET.contains(&name),
+        "{} is refused: {name} is a file of result sets; give another name",
+        path.display()
+    );
     let Ok(found) = fs::metadata(path) else {
+        ensure!(!path.is_symlink(), "{} is a link that leads nowhere; give another name", path.display());
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         return replace(&folder.join(name), "", |file| Ok(file.write_all(content.as_bytes())?));
     };
     ensure!(!found.is_dir(), "{} is a folder: name a file in it", path.display());
-    ensure!(
-        !OF_A_RESULT_SET.contains(&name),
-        "{} belongs to a result set, and is not replaced; give another name",
-        path.display()
-    );
     if found.is_file() {
         let path = path.canonicalize().with_context(named)?;
         return replace(&path, "", |file| Ok(file.write_all(content.as_bytes())?));
@@ -162,14 +164,20 @@ mod tests {
         assert_eq!(reader.join().expect("it ends").expect("it reads"), "4");
         assert!(fs::metadata(&pipe).expect("it is there").file_type().is_fifo());
 
-        for (name, why) in [("new", "is a folder"), ("run.json", "belongs to a result set")] {
-            if name == "run.json" {
-                fs::write(at(name), "{}").expect("it is writable");
-            }
+        fs::write(at("run.json"), "{}").expect("it is writable");
+        symlink(at("nowhere"), at("dangling")).expect("a link");
+        for (name, why) in [
+            ("new", "is a folder"),
+            ("run.json", "a file of result sets"),
+            // Also where there is none yet: a folder of runs under faults has no figures.
+            ("new/faults.json", "a file of result sets"),
+            ("raw.tar", "a file of result sets"),
+            ("dangling", "leads nowhere"),
+        ] {
             let error = format!("{:#}", write_named(&at(name), "5").expect_err("refused"));
             assert!(error.contains(why) && error.contains(name), "{error}");
         }
-        assert_eq!(read("run.json"), "{}");
+        assert!(read("run.json") == "{}" && at("dangling").is_symlink());
         let error = format!("{:#}", write_named(&at("new/table.csv/x"), "6").expect_err("refused"));
         assert!(error.contains("table.csv/x") && !error.contains("resume"), "{error}");
         let left = fs::read_dir(at("new")).expect("a folder").count();

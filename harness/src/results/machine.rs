@@ -83,6 +83,14 @@ pub struct Versions {
     pub crates: BTreeMap<String, String>,
 }
 
+impl Versions {
+    /// The version of this program with its source revision: `0.1.0 (4bbadd1)`.
+    pub fn program(&self) -> String {
+        let revision = self.git.as_ref().map(|git| format!(" ({git})")).unwrap_or_default();
+        format!("{}{revision}", self.lab)
+    }
+}
+
 /// How quiet the machine was: an idle thread's oversleep, measured before the first trial.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]

@@ -86,10 +86,10 @@ impl Trial {
         self.index.saturating_add(1)
     }
 
-    /// Whether, flat out, less than half as many messages were sent in the measured time as would make
-    /// up what was received in it: the others had been sent before. Then the senders' CPU time in that
-    /// time is not that of the messages, and the throughput is that of whoever works them off. Of a lab
-    /// alone: baselines do not note when they send.
+    /// Whether most of the messages that were received in the measured time, at full speed, had been
+    /// sent before it: fewer than half as many were sent in it as were received. Then the senders' CPU
+    /// time is not the cost of these messages, and the throughput says how fast stored messages are
+    /// consumed. It says nothing of a baseline, which does not record when it sends.
     pub fn is_sent_before(&self, load: &Load) -> bool {
         let received = self.throughput_per_s * self.seconds;
         // A publication to two subscribers is received twice.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::folder::Folder;
 use super::look::{Look, machine};
-use super::sets::{Measured, version};
+use super::sets::Measured;
 use crate::report::cases::Row;
 use crate::report::{number, pattern_order, pattern_title, render};
 
@@ -130,7 +130,7 @@ fn line(set: &Measured, row: &Row) -> Line {
         part_of: row.part_of,
         machine: machine(&set.run.host),
         date: row.created.chars().take(10).collect(),
-        version: version(&row.version, Some(row.revision.as_str()).filter(|revision| !revision.is_empty())),
+        version: set.run.versions.program(),
         guarantee: row.guarantee.clone(),
         failure: row.failure.clone(),
         speed: range(

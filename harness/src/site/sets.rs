@@ -117,7 +117,7 @@ impl Found {
             name: place.name.to_owned(),
             date: day(&run.created),
             machine: machine(&run.host),
-            version: version(&run.versions.lab, run.versions.git.as_deref()),
+            version: run.versions.program(),
             kind: "measured",
             about: format!("{}, {}{unfinished}", number::plural(labs.len(), "lab", "labs"), loads.join(", ")),
             links: vec![(place.link("report.html"), "report"), (place.link("cases.csv"), "CSV")],
@@ -135,7 +135,7 @@ impl Found {
             name: place.name.to_owned(),
             date: place.date(),
             machine: machine(&set.host),
-            version: version(&set.versions.lab, set.versions.git.as_deref()),
+            version: set.versions.program(),
             kind: "under faults",
             about: format!(
                 "{}: promise kept in {}, broken in {}, cannot tell in {}; in {} it does not cover the fault",
@@ -192,7 +192,7 @@ impl Found {
             name: place.name.to_owned(),
             date: place.date(),
             machine: machine(&set.host),
-            version: version(&set.versions.lab, set.versions.git.as_deref()),
+            version: set.versions.program(),
             kind: "failure scenarios",
             about,
             links: vec![(place.link("scenarios.html"), "scenarios")],
@@ -235,10 +235,6 @@ impl Place<'_> {
 
 fn day(created: &str) -> String {
     created.chars().take(10).collect()
-}
-
-pub(super) fn version(lab: &str, revision: Option<&str>) -> String {
-    revision.map_or_else(|| lab.to_owned(), |revision| format!("{lab} ({revision})"))
 }
 
 fn is_plain(name: &str) -> bool {

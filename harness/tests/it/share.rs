@@ -61,6 +61,25 @@ fn damaged() -> Result<()> {
     let made = run(&["export", name(dir.path())?])?;
     ensure!(made.code == 1 && made.out.lines().count() == 11);
     ensure!(made.err.contains("false"), "{}", made.err);
+    // What fits nothing, and a file that is not to be replaced.
+    let none = run(&["export", name(&dir.path().join("good"))?, "--lab", "zzz*"])?;
+    ensure!(none.code == 2 && none.out.is_empty() && none.err.contains("zzz*"), "{}", none.err);
+    ensure!(none.err.contains("oneway-tcp"), "{}", none.err);
+    let good = dir.path().join("good");
+    let over = run(&["export", name(&good)?, "--out", name(&good.join("run.json"))?])?;
+    ensure!(
+        over.code == 1
+            && over.err.contains("run.json")
+            && fs::read_to_string(good.join("run.json"))?.starts_with('{')
+    );
+    let broken = dir.path().join("false");
+    let kept = dir.path().join("cases.csv");
+    fs::write(&kept, "kept")?;
+    let nothing = run(&["export", name(&broken)?, "--out", name(&kept)?])?;
+    ensure!(nothing.code == 1 && fs::read_to_string(&kept)? == "kept", "{}", nothing.err);
+    // Named twice, and once more with the folder above it.
+    let twice = run(&["export", name(&good)?, name(&good)?, name(dir.path())?])?;
+    ensure!(twice.out.lines().count() == 11, "{}", twice.out);
     for (wrong, said) in [("nowhere", "there is no folder"), ("empty", "nothing to export")] {
         let folder = dir.path().join(wrong);
         if wrong == "empty" {
@@ -87,6 +106,9 @@ fn compares() -> Result<()> {
     for part in ["differs: machine: bench-1", "and laptop", "B is better in 0, worse in 0, cannot tell in"] {
         ensure!(told.contains(part), "{part} is missing: {told}");
     }
+    // The table; sentences are wrapped by the terminal.
+    let is_figure = |line: &&str| line.starts_with("  ");
+    ensure!(told.lines().filter(is_figure).all(|line| line.chars().count() <= 80), "{told}");
     let json: Value = serde_json::from_str(&run(&["diff", "--json", name(&a)?, name(&b)?])?.out)?;
     let compared = json["compared"].as_array().context("no figures")?;
     ensure!(compared.len() > 5 && compared.iter().all(|one| one["verdict"] == "cannot-tell"), "{json}");

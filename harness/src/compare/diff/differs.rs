@@ -28,7 +28,7 @@ pub(super) fn differs(a: &Run, b: &Run) -> Result<Vec<String>> {
         }
     };
     add("machine", &host_name(&a.host), &host_name(&b.host));
-    add("lab", &version(a), &version(b));
+    add("lab", &a.versions.program(), &b.versions.program());
     let [whole_a, whole_b] = [a, b].map(|run| if run.complete { "complete" } else { "not finished" });
     add("run", whole_a, whole_b);
     for (what, of_a, of_b) in
@@ -54,12 +54,6 @@ pub(super) fn differs(a: &Run, b: &Run) -> Result<Vec<String>> {
         add("load average at the start", &format!("{:.1}", busy(a)), &format!("{:.1}", busy(b)));
     }
     Ok(differs)
-}
-
-/// The version of `lab`, with its source revision.
-pub(super) fn version(run: &Run) -> String {
-    let revision = run.versions.git.as_ref().map(|git| format!(" ({git})")).unwrap_or_default();
-    format!("{}{revision}", run.versions.lab)
 }
 
 /// All plain values, by their way: `settings, redis, appendfsync`.

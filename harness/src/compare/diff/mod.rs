@@ -21,7 +21,7 @@ pub use crate::report::cases::Figure;
 use crate::report::{Figures, number, setting};
 use crate::results::{BenchmarkCase, Estimate, ResultSet, Run};
 use crate::stats::{self, Resampled};
-use differs::{differs, intervals, version};
+use differs::{differs, intervals};
 pub use markdown::{markdown, ratio};
 
 /// One of the two result sets.
@@ -188,7 +188,7 @@ fn side(run: &Run) -> Side {
         name: run.name.clone(),
         created: run.created.clone(),
         host: host_name(&run.host),
-        version: version(run),
+        version: run.versions.program(),
     }
 }
 

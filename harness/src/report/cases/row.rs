@@ -239,8 +239,8 @@ pub(crate) fn flags(cell: &BenchmarkCase) -> Vec<Flag> {
     };
     let lag = cell.summary.as_ref().and_then(|summary| summary.lag_ns.p99);
     flags.retain(|flag| is_raised(*flag, lag, &cell.load));
-    let good = cell.trials.iter().filter(|trial| trial.failed.is_none());
-    if !cell.is_floor() && good.into_iter().any(|trial| trial.is_sent_before(&cell.load)) {
+    let mut good = cell.trials.iter().filter(|trial| trial.failed.is_none());
+    if !cell.is_floor() && good.any(|trial| trial.is_sent_before(&cell.load)) {
         flags.push(Flag::SentBefore);
     }
     flags.sort_unstable();

@@ -66,7 +66,7 @@ const fn about(flag: Flag) -> &'static str {
             "The load generator sent late, and not the load that was asked for: this time is more the generator's than the lab's."
         }
         Flag::SentBefore => {
-            "Most of these messages had been sent before the measured time: this is how fast they were worked off, and the senders' CPU time belongs to other messages. Measure longer."
+            "Most of these messages had been sent before the measured time: this is how fast stored messages were consumed, and the senders' CPU time is not the cost of these messages. Measure longer."
         }
         Flag::Unsteady => {
             "The first and the second half of the measured time differ much: the next run may give another figure."
@@ -93,7 +93,7 @@ const fn rule(flag: Flag) -> &'static str {
             "at a rate, p99 of lag is more than half of p99 of the response and more than one gap between messages; or the generator cannot offer twice the rate to a transport that does nothing"
         }
         Flag::SentBefore => {
-            "at maximum load, less than half as many messages were sent in the measured time as were received in it"
+            "at maximum load, fewer than half as many messages were sent in the measured time as were received in it"
         }
         Flag::Unsteady => "the two halves differ by more than 20 % of the whole",
         Flag::TooFewSamples => "fewer than 1 000 samples at a rate",
