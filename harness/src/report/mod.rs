@@ -2,9 +2,9 @@
 //! and a README. Nothing here runs anything.
 
 mod axes;
+pub(crate) mod canvas;
 pub(crate) mod cases;
 mod compact;
-pub(crate) mod figure;
 mod figures;
 mod index;
 mod limits;
@@ -81,7 +81,7 @@ pub fn page_of(dir: &Path) -> Result<Page> {
     let limits = limits::limits(&run);
     let pictures = plots::draw(&data, &comparisons, &limits)?;
     let plots =
-        pictures.iter().map(|picture| (picture.file.clone(), figure::standalone(&picture.svg))).collect();
+        pictures.iter().map(|picture| (picture.file.clone(), canvas::standalone(&picture.svg))).collect();
     let promises = cases::Promises::beside(dir);
     let page = page::page(&run, &comparisons, &limits, pictures, &promises, &data.figures()?)?;
     let style = format!("{}{}", include_str!("templates/style.css"), palette::style());

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{History, Measure, Series, Shift};
 use crate::compare::regress::record::write as replace;
 use crate::compare::regress::verdict::percent;
-use crate::report::figure::{Canvas, LABEL, NOTE, standalone};
+use crate::report::canvas::{Canvas, LABEL, NOTE, standalone};
 use crate::report::scale::Scale;
 use crate::report::{number, palette, render};
 

@@ -2,7 +2,7 @@
 //! at a rate, one line per lab.
 
 use super::super::axes::{Axis, Spot};
-use super::super::figure::{Canvas, NOTE, Point};
+use super::super::canvas::{Canvas, NOTE, Point};
 use super::super::model::short_name;
 use super::super::scale::Scale;
 use super::super::{number, palette};

@@ -2,7 +2,7 @@
 
 use plotters::style::Color as _;
 
-use super::super::figure::{Canvas, LABEL, NOTE};
+use super::super::canvas::{Canvas, LABEL, NOTE};
 use super::super::model::{Comparison, backlog};
 use super::super::scale::Scale;
 use super::super::{number, palette};

@@ -1,6 +1,6 @@
 //! Plot of a pipeline's hops: their median times, stacked.
 
-use super::super::figure::{Canvas, LABEL, NOTE};
+use super::super::canvas::{Canvas, LABEL, NOTE};
 use super::super::model::Comparison;
 use super::super::scale::Scale;
 use super::super::{number, palette};

@@ -3,7 +3,7 @@
 
 use plotters::style::RGBColor;
 
-use super::super::figure::{Canvas, LABEL, NOTE, Point};
+use super::super::canvas::{Canvas, LABEL, NOTE, Point};
 use super::super::palette;
 
 /// The lengths of dashes and gaps of a dashed line, px.

@@ -16,7 +16,7 @@ mod timeline;
 use anyhow::Result;
 
 use super::axes;
-use super::figure::Canvas;
+use super::canvas::Canvas;
 use super::limits::Limit;
 use super::model::{Comparison, ReportData, pattern_title, setting, short_name};
 use crate::results::LoadKind;

@@ -2,7 +2,7 @@
 
 use plotters::style::Color as _;
 
-use super::super::figure::{Canvas, HEAD, LABEL, NOTE};
+use super::super::canvas::{Canvas, HEAD, LABEL, NOTE};
 use super::super::model::{Comparison, pattern_title};
 use super::super::scale::Scale;
 use super::super::{number, palette};

@@ -1,6 +1,6 @@
 //! Response time by percentile, on an axis of nines.
 
-use super::super::figure::{Canvas, NOTE, Point};
+use super::super::canvas::{Canvas, NOTE, Point};
 use super::super::model::{Comparison, ReportData, short_name};
 use super::super::scale::Scale;
 use super::super::{number, palette};

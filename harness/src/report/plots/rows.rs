@@ -1,6 +1,6 @@
 //! The layout that bar plots share: one row a lab, under a header for each guarantee.
 
-use super::super::figure::{Canvas, HEAD, LABEL, NOTE, Point};
+use super::super::canvas::{Canvas, HEAD, LABEL, NOTE, Point};
 use super::super::model::{Comparison, short_name};
 use super::super::palette;
 use super::super::scale::Scale;

@@ -3,7 +3,7 @@
 
 use plotters::style::RGBColor;
 
-use super::super::figure::{Canvas, HEAD, NOTE, Point};
+use super::super::canvas::{Canvas, HEAD, NOTE, Point};
 use super::super::limits::Limit;
 use super::super::model::{pattern_title, short_name};
 use super::super::scale::Scale;

@@ -2,7 +2,7 @@
 
 use plotters::style::{Color as _, RGBColor};
 
-use super::super::figure::{Canvas, HEAD, NOTE, Point};
+use super::super::canvas::{Canvas, HEAD, NOTE, Point};
 use super::super::model::{Comparison, Recording, ReportData, short_name};
 use super::super::scale::Scale;
 use super::super::{number, palette};

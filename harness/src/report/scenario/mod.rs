@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::figure::standalone;
+use super::canvas::standalone;
 use crate::results::{Outcome, ScenarioRun, ScenarioSet, write_file};
 
 /// The page of a set, in its folder.

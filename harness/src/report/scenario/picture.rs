@@ -3,7 +3,7 @@
 use anyhow::Result;
 use plotters::style::RGBColor;
 
-use super::super::figure::{Canvas, HEAD, LABEL, NOTE};
+use super::super::canvas::{Canvas, HEAD, LABEL, NOTE};
 use super::super::number;
 use super::super::palette::{GRID, INK, MUTED, SHADE, TRUTH, WRONG};
 use super::super::scale::Scale;

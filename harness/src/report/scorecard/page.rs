@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use super::super::figure::standalone;
+use super::super::canvas::standalone;
 use super::super::model::pattern_title;
 use super::super::{number, render};
 use super::explains::explains;

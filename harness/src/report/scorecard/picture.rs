@@ -3,7 +3,7 @@
 use anyhow::Result;
 use plotters::style::{Color as _, RGBAColor, RGBColor};
 
-use super::super::figure::{Canvas, HEAD, LABEL, NOTE};
+use super::super::canvas::{Canvas, HEAD, LABEL, NOTE};
 use super::super::palette::{self, MUTED, SHADE, TRUTH, WRONG};
 use super::grid::{Cell, Grid};
 use crate::results::Verdict;

@@ -257,7 +257,7 @@ fn a_large_set_is_drawn_into_its_folder() {
     }
     let (alt, svg) = super::timeline::timeline(&several).expect("it draws").expect("a series");
     assert!(alt.contains("link-cut from 1.1\u{202f}s"), "{alt}");
-    fs::write(dir.join("timeline.svg"), crate::report::figure::standalone(&svg)).expect("written");
+    fs::write(dir.join("timeline.svg"), crate::report::canvas::standalone(&svg)).expect("written");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use anyhow::Result;
 use plotters::style::RGBColor;
 
-use super::super::figure::{Canvas, NOTE, Point};
+use super::super::canvas::{Canvas, NOTE, Point};
 use super::super::number;
 use super::super::palette::{INK, SHADE};
 use super::super::scale::Scale;

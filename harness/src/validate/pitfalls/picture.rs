@@ -8,7 +8,7 @@ use super::methods;
 use super::model::{Sample, Samples, Unit, View, Views};
 use super::page::{off, shown, title};
 use super::recordings::Recordings;
-use crate::report::figure::{self, Canvas, HEAD, LABEL, NOTE, Point};
+use crate::report::canvas::{self, Canvas, HEAD, LABEL, NOTE, Point};
 use crate::report::scale::Scale;
 use crate::report::{number, palette};
 
@@ -30,7 +30,7 @@ pub fn pictures(recordings: &Recordings, views: &Views) -> Result<Vec<(String, S
     let samples = recordings.samples()?;
     let mut pictures = Vec::new();
     let mut add = |name: &str, alt: &str, canvas: &Canvas| -> Result<()> {
-        pictures.push((format!("{name}.svg"), figure::standalone(&canvas.svg(alt)?)));
+        pictures.push((format!("{name}.svg"), canvas::standalone(&canvas.svg(alt)?)));
         Ok(())
     };
     add(
