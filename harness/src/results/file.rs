@@ -102,32 +102,59 @@ fn remedy(error: &io::Error) -> &'static str {
 /// it; a pipe or a device is written to, for nobody wants it replaced.
 ///
 /// # Errors
-/// When it cannot be written, or has the name of a file of result sets: these are made by the programs
-/// that measure, and by nobody else.
+/// When it cannot be written, or would be a file of a result set: these are written by the programs that
+/// measure, and by nobody else.
 pub fn write_named(path: &Path, content: &str) -> Result<()> {
     let named = || format!("cannot write {}", path.display());
-    let name = path.file_name().and_then(|name| name.to_str()).with_context(named)?;
-    ensure!(
-        !OF_A_RESULT_SET.contains(&name),
-        "{} is refused: {name} is a file of result sets; give another name",
-        path.display()
-    );
+    let name = path.file_name().with_context(named)?;
+    refuse_in_a_result_set(path)?;
     let Ok(found) = fs::metadata(path) else {
         ensure!(!path.is_symlink(), "{} is a link that leads nowhere; give another name", path.display());
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        return replace(&folder.join(name), "", |file| Ok(file.write_all(content.as_bytes())?));
+        return replace(&folder(path).join(name), "", |file| Ok(file.write_all(content.as_bytes())?));
     };
     ensure!(!found.is_dir(), "{} is a folder: name a file in it", path.display());
     if found.is_file() {
         let path = path.canonicalize().with_context(named)?;
+        refuse_in_a_result_set(&path)?;
         return replace(&path, "", |file| Ok(file.write_all(content.as_bytes())?));
     }
     let mut file = fs::OpenOptions::new().write(true).open(path).with_context(named)?;
     file.write_all(content.as_bytes()).with_context(named)
 }
 
-/// The files that a result set consists of.
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The files that are read from a result set, of which each but the archive begins with its [`SCHEMA_KEY`].
 const OF_A_RESULT_SET: [&str; 4] = [super::RUN, super::FAULTS, super::SCENARIOS, super::ARCHIVE];
+const SCHEMA_KEY: &str = "{\"schema\":";
+
+/// A name that is read from result sets is refused where there is one, and is a name like any other
+/// elsewhere.
+fn refuse_in_a_result_set(path: &Path) -> Result<()> {
+    let Some(name) = OF_A_RESULT_SET.into_iter().find(|name| path.file_name().is_some_and(|own| own == *name))
+    else {
+        return Ok(());
+    };
+    for found in OF_A_RESULT_SET {
+        ensure!(
+            !begins_as_one(&folder(path).join(found)),
+            "{} is refused: {found} beside it is of a result set, and {name} would be read with it; give \
+             another name or folder",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// Whether a file begins as those of a result set do.
+fn begins_as_one(path: &Path) -> bool {
+    let mut start = [0; 64];
+    let read = open(path).ok().flatten().map_or(0, |mut file| file.read(&mut start).unwrap_or(0));
+    let start = start[..read].iter().filter(|byte| !byte.is_ascii_whitespace());
+    start.copied().take(SCHEMA_KEY.len()).eq(SCHEMA_KEY.bytes())
+}
 
 #[cfg(test)]
 mod tests {
@@ -164,20 +191,28 @@ mod tests {
         assert_eq!(reader.join().expect("it ends").expect("it reads"), "4");
         assert!(fs::metadata(&pipe).expect("it is there").file_type().is_fifo());
 
-        fs::write(at("run.json"), "{}").expect("it is writable");
+        // Names of result sets are names like any others where there is no result set, also twice.
+        for _ in 0..2 {
+            write_named(&at("new/run.json"), "{\"resourceSpans\":[]}").expect("no result set");
+        }
+        fs::remove_file(at("new/run.json")).expect("it was there");
+        // Here is one: of runs under faults, which has no figures of its own.
+        let set = "{\n  \"schema\": 1,\n  \"runs\": []\n}";
+        fs::create_dir(at("set")).and_then(|()| fs::write(at("set/faults.json"), set)).expect("a set");
+        symlink(at("set/faults.json"), at("to-faults.json")).expect("a link");
         symlink(at("nowhere"), at("dangling")).expect("a link");
         for (name, why) in [
             ("new", "is a folder"),
-            ("run.json", "a file of result sets"),
-            // Also where there is none yet: a folder of runs under faults has no figures.
-            ("new/faults.json", "a file of result sets"),
-            ("raw.tar", "a file of result sets"),
+            ("set/faults.json", "of a result set"),
+            ("set/run.json", "of a result set"),
+            ("set/raw.tar", "of a result set"),
+            ("to-faults.json", "of a result set"),
             ("dangling", "leads nowhere"),
         ] {
             let error = format!("{:#}", write_named(&at(name), "5").expect_err("refused"));
-            assert!(error.contains(why) && error.contains(name), "{error}");
+            assert!(error.contains(why) && error.contains(name.trim_start_matches("to-")), "{error}");
         }
-        assert!(read("run.json") == "{}" && at("dangling").is_symlink());
+        assert!(read("set/faults.json") == set && at("dangling").is_symlink());
         let error = format!("{:#}", write_named(&at("new/table.csv/x"), "6").expect_err("refused"));
         assert!(error.contains("table.csv/x") && !error.contains("resume"), "{error}");
         let left = fs::read_dir(at("new")).expect("a folder").count();
