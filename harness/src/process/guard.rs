@@ -5,11 +5,11 @@
 //! user started. It starts the *guard*, which is a child subreaper (orphans below it
 //! become its children) and starts the *worker*, which does the work. The guard holds the
 //! reading end of a pipe whose other end only the front has: end of file means that the
-//! front has ended. When the worker or the front ends, the guard kills every descendant,
-//! removes the session's folders and ends with the worker's exit code. If the guard itself
-//! is killed, the kernel kills the worker (parent death signal), and the front, also a
-//! subreaper, kills the rest. If all three are killed at once, the next start removes what
-//! is left ([`session`]).
+//! front has ended. Until it reads there, the kernel kills it with the front. When the
+//! worker or the front ends, the guard kills every descendant, removes the session's
+//! folders and ends with the worker's exit code. If the guard itself is killed, the kernel
+//! kills the worker (parent death signal), and the front, also a subreaper, kills the rest.
+//! If all three are killed at once, the next start removes what is left ([`session`]).
 
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -187,6 +187,8 @@ fn front() -> Result<()> {
     let (reader, _writer) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context("cannot make a pipe")?;
     let mut command = again("guard", Some(reader.as_raw_fd()), dir.path())?;
+    // Until it is the guard: one whose parent is gone would not know its post, and be a front of its own.
+    process::die_with_parent(&mut command);
     let inherited = reader.as_raw_fd();
     #[expect(
         unsafe_code,
@@ -230,6 +232,8 @@ fn front() -> Result<()> {
 }
 
 fn guard(post: &Post, logs: Logs) -> Result<()> {
+    // From here on the pipe says when the front has ended, and there is something to clear then.
+    rustix::process::set_parent_process_death_signal(None).context("cannot outlive the front process")?;
     let fd = post
         .fd
         .with_context(|| format!("{VARIABLE} does not name a file descriptor; do not set it by hand"))?;

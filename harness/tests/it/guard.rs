@@ -11,12 +11,14 @@ use harness::process::{runs, signal};
 use libtest_mimic::Trial;
 use rustix::process::Signal;
 
+use crate::result_sets::{MARK, marked};
 use crate::{trial, wait_until};
 
 /// Every trial of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("guard::killed_front_leaves_nothing", || leaves_nothing(Victim::Front)),
+        trial("guard::front_killed_as_it_starts_leaves_nothing", as_it_starts),
         trial("guard::killed_guard_leaves_nothing", || leaves_nothing(Victim::Guard)),
         trial("guard::killed_worker_leaves_nothing", || leaves_nothing(Victim::Worker)),
         trial("guard::terminated_front_leaves_nothing", || leaves_nothing(Victim::Terminated)),
@@ -87,6 +89,27 @@ fn leaves_nothing(victim: Victim) -> Result<()> {
     }
     wait_until("every process has ended", || Ok(!all.iter().any(|&pid| runs(pid))))?;
     wait_until("the session's folder has gone", || Ok(!dir.exists()))
+}
+
+/// As soon as the front has a child, which does not know yet that it is the guard: it must not take
+/// itself for a front of its own, and do the work.
+fn as_it_starts() -> Result<()> {
+    for number in 0..20 {
+        let mark = format!("start-{}-{number}", std::process::id());
+        let mut command = Command::new(program()?);
+        let mut front =
+            command.arg("wait").env(MARK, &mark).stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
+        let children = format!("/proc/{0}/task/{0}/children", front.id());
+        let began = Instant::now();
+        while std::fs::read_to_string(&children)?.is_empty() {
+            ensure!(began.elapsed() < Duration::from_secs(60), "the front starts no guard");
+            std::thread::yield_now();
+        }
+        front.kill()?;
+        front.wait()?;
+        wait_until("every process has ended", || Ok(marked(&mark).is_empty()))?;
+    }
+    Ok(())
 }
 
 fn exit_codes() -> Result<()> {
