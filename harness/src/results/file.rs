@@ -133,7 +133,8 @@ const SCHEMA_KEY: &str = "{\"schema\":";
 /// A name that is read from result sets is refused where there is one, and is a name like any other
 /// elsewhere.
 fn refuse_in_a_result_set(path: &Path) -> Result<()> {
-    let Some(name) = OF_A_RESULT_SET.into_iter().find(|name| path.file_name().is_some_and(|own| own == *name))
+    let Some(name) =
+        OF_A_RESULT_SET.into_iter().find(|name| path.file_name().is_some_and(|own| own == *name))
     else {
         return Ok(());
     };

@@ -85,7 +85,14 @@ impl ResultSet {
 
     /// Opens a result set that exists and reads its run.
     pub fn open(dir: &Path) -> Result<(Self, Run)> {
-        let path = dir.join("run.json");
+        let path = dir.join(RUN);
+        if let Some(inside) = inside(dir).filter(|_| !path.exists()) {
+            bail!(
+                "{} is not a result set, but has some in it: name one, as in {}",
+                dir.display(),
+                inside.display()
+            );
+        }
         let text = read_text(&path, MOST_RECORD).with_context(|| {
             format!("{} is not a result set: cannot read {}", dir.display(), path.display())
         })?;
@@ -99,7 +106,7 @@ impl ResultSet {
 
     /// Replaces `run.json` atomically.
     pub fn save(&self, run: &Run) -> Result<()> {
-        self.write("run.json", &pretty(run)?)
+        self.write(RUN, &pretty(run)?)
     }
 
     /// Writes one trial's raw recording.
@@ -179,6 +186,12 @@ fn recording(cell: &str, trial: usize) -> String {
 }
 
 /// The run in a `run.json`; `path` is for messages.
+/// The last by name, which begins with the date, of the result sets in a folder.
+fn inside(dir: &Path) -> Option<PathBuf> {
+    let folders = fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path());
+    folders.filter(|folder| folder.join(RUN).is_file()).max()
+}
+
 fn read(text: &str, path: &Path) -> Result<Run> {
     // The schema is looked at first: another version may not parse as this one.
     let value: serde_json::Value = serde_json::from_str(text).with_context(|| {
@@ -238,6 +251,18 @@ mod tests {
         twice.cells.push(run.cells[0].clone());
         let error = super::read(&pretty(&twice).expect("JSON"), Path::new("run.json")).expect_err("twice");
         assert!(format!("{error:#}").contains("twice"), "{error:#}");
+    }
+
+    #[test]
+    fn a_folder_of_result_sets_is_no_result_set() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for name in ["2026-01-30-a", "2026-01-31-a"] {
+            fs::create_dir(dir.path().join(name)).expect("a folder");
+            fs::write(dir.path().join(name).join(RUN), "{}").expect("a file");
+        }
+        fs::create_dir(dir.path().join("2026-02-01-empty")).expect("a folder");
+        let error = ResultSet::open(dir.path()).expect_err("not one").to_string();
+        assert!(error.contains("name one, as in") && error.ends_with("2026-01-31-a"), "{error}");
     }
 
     #[test]

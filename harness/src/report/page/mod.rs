@@ -52,6 +52,8 @@ pub(super) struct Page {
     filters: Vec<Filter>,
     /// The labs that others can be compared with.
     rivals: Vec<pairs::Rivals>,
+    /// Whether they are too many for that.
+    too_many_pairs: bool,
     /// Every case with all its figures: what is copied as CSV.
     #[serde(skip)]
     pub(super) data: Data,
@@ -207,7 +209,9 @@ pub(super) fn page(
     {
         stand_alone(figures);
     }
-    let (pairs, rivals) = pairs::pairs(comparisons, figures, &number);
+    let pairs = pairs::pairs(comparisons, figures, &number);
+    let too_many_pairs = pairs.is_none();
+    let (pairs, rivals) = pairs.unwrap_or_default();
     let has = |kind: LoadKind| comparisons.iter().any(|comparison| comparison.kind() == kind);
     let rows: usize = patterns.iter().filter_map(|pattern| pattern.answer.as_ref()).map(Answer::len).sum();
     Ok(Page {
@@ -220,6 +224,7 @@ pub(super) fn page(
         banners: raised.banners(),
         filters: filters(comparisons),
         rivals,
+        too_many_pairs,
         data: data(run, promises, pairs)?,
         small: rows <= SMALL,
         overviews,

@@ -35,20 +35,21 @@ pub(super) struct Rivals {
     labs: Vec<String>,
 }
 
-/// With more pairs than this a report would grow by more than it says: nothing is compared.
+/// With more pairs than this a report would grow by more than it says: nothing is compared, and the page
+/// says so.
 const MOST: usize = 2_000;
 
-/// Of all tables, and the labs to choose from.
+/// Of all tables, and the labs to choose from; nothing where there are too many.
 pub(super) fn pairs(
     comparisons: &[Comparison<'_>],
     known: &Figures,
     number: &dyn Fn(&BenchmarkCase) -> Option<usize>,
-) -> (Vec<Pair>, Vec<Rivals>) {
+) -> Option<(Vec<Pair>, Vec<Rivals>)> {
     let tables: Vec<_> = comparisons.iter().filter(|table| figures(table.kind()).is_some()).collect();
     let count: usize = tables.iter().map(|table| table.cells.len() * table.cells.len() / 2).sum();
     let (mut pairs, mut rivals) = (Vec::new(), Vec::<(&str, Rivals)>::new());
     if count > MOST {
-        return (pairs, Vec::new());
+        return None;
     }
     for table in tables {
         let Some(figures) = figures(table.kind()) else { continue };
@@ -79,7 +80,7 @@ pub(super) fn pairs(
     let mut rivals: Vec<Rivals> = rivals.into_iter().map(|(_, rivals)| rivals).collect();
     rivals.retain(|rivals| rivals.labs.len() > 1);
     rivals.iter_mut().for_each(|rivals| rivals.labs.sort_unstable());
-    (pairs, rivals)
+    Some((pairs, rivals))
 }
 
 const fn figures(kind: LoadKind) -> Option<[Figure; 2]> {
@@ -114,7 +115,8 @@ mod tests {
         }
         change(&mut run);
         let number = |cell: &BenchmarkCase| run.cells.iter().position(|other| other.id == cell.id);
-        let (pairs, rivals) = pairs(&comparisons(&run), &build::figures(&run, 1), &number);
+        let found = pairs(&comparisons(&run), &build::figures(&run, 1), &number);
+        let (pairs, rivals) = found.expect("few enough");
         (serde_json::to_value(pairs).expect("JSON"), rivals)
     }
 
@@ -128,6 +130,15 @@ mod tests {
         assert!(max[2][1].as_f64() < max[2][0].as_f64() && max[2][0].as_f64() < max[2][2].as_f64(), "{max}");
         // A pattern with one lab has nothing to choose from.
         assert!(rivals.len() == 1 && rivals[0].labs == ["queue-a", "queue-b"]);
+    }
+
+    #[test]
+    fn too_many_are_not_compared() {
+        let mut run = build::run();
+        for lab in 0..64 {
+            run.cells.push(build::measured(&format!("queue-{lab}"), Load::max(), 1e6));
+        }
+        assert!(pairs(&comparisons(&run), &build::figures(&run, 1), &|_| Some(0)).is_none());
     }
 
     #[test]

@@ -234,7 +234,8 @@ fn faults(promises: &Promises) -> String {
                 .collect();
             format!(
                 "✓ 9/9: the lab kept its promise under 9 of 9 faults that the promise covers (a killed \
-                 receiver, a cut link, a restarted broker …), by {}.",
+                 receiver, a cut link, a restarted broker …), by {}. Faults that cannot hit a lab do not count: one \
+                 without a broker has fewer.",
                 account::listed(&names, "and")
             )
         }
