@@ -273,8 +273,8 @@ fn claim(
     })
 }
 
-/// How far the best is ahead of the others: those within noise by name, then the next, with what is
-/// wrong with its figure.
+/// How far the best is ahead of the others: those within noise by name, then the next, each with what
+/// is wrong with its figure.
 fn margin(
     best: &BenchmarkCase,
     others: &[(&BenchmarkCase, f64)],
@@ -289,6 +289,10 @@ fn margin(
         return "one trial: cannot tell".to_owned();
     }
     let more = respect.figure.more_is_better();
+    let named = |cell: &BenchmarkCase| match flags.names(cell).as_slice() {
+        [] => short_name(cell).to_owned(),
+        flags => format!("{} ({})", short_name(cell), flags.join(", ")),
+    };
     let (mut within, mut next) = (Vec::new(), None);
     for (other, _) in others {
         let more_by_less = if more { [best, other] } else { [other, best] };
@@ -296,22 +300,23 @@ fn margin(
             Some(ratio) if cases::apart(&ratio) == Some(Ordering::Greater) => {
                 next.get_or_insert((*other, ratio));
             }
-            _ => within.push(short_name(other)),
+            _ => within.push(named(other)),
         }
     }
     let mut parts = Vec::new();
     match within.as_slice() {
         [] => {}
-        few if few.len() <= 3 => parts.push(format!("within noise: {}", account::listed(few, "and"))),
+        few if few.len() <= 3 => {
+            let few: Vec<&str> = few.iter().map(String::as_str).collect();
+            parts.push(format!("within noise: {}", account::listed(&few, "and")));
+        }
         many => parts.push(format!("within noise: {} and {} more", many[..2].join(", "), many.len() - 2)),
     }
     if let Some((other, ratio)) = next {
         let text = number::ratio_with_interval(&ratio) + "\u{a0}×";
-        let flags = flags.names(other);
-        let flags = if flags.is_empty() { String::new() } else { format!(" ({})", flags.join(", ")) };
         parts.push(match more {
-            true => format!("{text} {}{flags}", short_name(other)),
-            false => format!("{}{flags} takes {text}", short_name(other)),
+            true => format!("{text} {}", named(other)),
+            false => format!("{} takes {text}", named(other)),
         });
     }
     parts.join("; ")
@@ -322,7 +327,7 @@ mod tests {
     use super::super::super::model::comparisons;
     use super::super::super::tests::build;
     use super::*;
-    use crate::results::{Arrivals, Load, Widening};
+    use crate::results::{Arrivals, Flag, Load, Widening};
 
     fn said(change: impl FnOnce(&mut Run)) -> Words {
         let mut run = build::run();
@@ -362,6 +367,12 @@ mod tests {
         let wide = said(|run| run.widening = Some(Widening { factor: 60.0, ..Widening::default() }));
         let margin = |words: &Words| words.rows[0].fastest.as_ref().expect("a claim").margin.clone();
         assert_eq!(margin(&wide), "within noise: near and slow");
+        let flagged = said(|run| {
+            let near = run.cells.iter_mut().filter(|cell| cell.lab == "queue-near");
+            near.filter_map(|cell| cell.summary.as_mut())
+                .for_each(|summary| summary.flags.push(Flag::Unsteady));
+        });
+        assert!(margin(&flagged).starts_with("within noise: near (unsteady); "), "{}", margin(&flagged));
         let one = said(|run| {
             run.plan.trials = 1;
             run.cells.iter_mut().for_each(|cell| cell.trials.truncate(1));
