@@ -185,7 +185,7 @@ fn applied() -> Result<()> {
     ensure!(p50.high / p50.median >= least && p50.median / p50.low >= least, "{p50:?}, {least}");
     for page in ["report.html", "README.md"] {
         let text = fs::read_to_string(out.join(page))?;
-        ensure!(text.contains("Intervals are widened by"), "{page} does not say so");
+        ensure!(text.contains("wider than the trials of this run alone give"), "{page} does not say so");
     }
     // What is saved for another machine of the same name does not apply here.
     let file = fs::read_dir(dir.path().join("results"))?.next().context("nothing was saved")??.path();
