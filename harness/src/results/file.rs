@@ -133,19 +133,12 @@ const SCHEMA_KEY: &str = "{\"schema\":";
 /// A name that is read from result sets is refused where there is one, and is a name like any other
 /// elsewhere.
 fn refuse_in_a_result_set(path: &Path) -> Result<()> {
-    let Some(name) =
-        OF_A_RESULT_SET.into_iter().find(|name| path.file_name().is_some_and(|own| own == *name))
-    else {
-        return Ok(());
-    };
-    for found in OF_A_RESULT_SET {
-        ensure!(
-            !begins_as_one(&folder(path).join(found)),
-            "{} is refused: {found} beside it is of a result set, and {name} would be read with it; give \
-             another name or folder",
-            path.display()
-        );
-    }
+    let read_as_one = OF_A_RESULT_SET.iter().any(|name| path.file_name().is_some_and(|own| own == *name));
+    ensure!(
+        !read_as_one || !OF_A_RESULT_SET.iter().any(|name| begins_as_one(&folder(path).join(name))),
+        "{} is refused: it would be read as part of the result set in this folder; give another name or folder",
+        path.display()
+    );
     Ok(())
 }
 
@@ -204,10 +197,10 @@ mod tests {
         symlink(at("nowhere"), at("dangling")).expect("a link");
         for (name, why) in [
             ("new", "is a folder"),
-            ("set/faults.json", "of a result set"),
-            ("set/run.json", "of a result set"),
-            ("set/raw.tar", "of a result set"),
-            ("to-faults.json", "of a result set"),
+            ("set/faults.json", "part of the result set"),
+            ("set/run.json", "part of the result set"),
+            ("set/raw.tar", "part of the result set"),
+            ("to-faults.json", "part of the result set"),
             ("dangling", "leads nowhere"),
         ] {
             let error = format!("{:#}", write_named(&at(name), "5").expect_err("refused"));
