@@ -167,7 +167,8 @@ fn exhausts() -> Result<()> {
 /// and none is counted twice.
 fn killed(entry: &Entry) -> Result<()> {
     let own = Own::start(entry.broker)?;
-    let mut rest = vec![NONE, "--batch", "5000", "--workers", "2"];
+    // Tasks are long enough for it to be in the middle of one.
+    let mut rest = vec![NONE, "--batch", "20000", "--workers", "2"];
     rest.extend(SECONDS);
     let soon: Vec<String> = entry
         .knobs
@@ -182,6 +183,10 @@ fn killed(entry: &Entry) -> Result<()> {
     // More than joining took: it has tasks in hand.
     let joined = live.below("worker-1").into_iter().map(used).max().unwrap_or(0);
     let victim = live.until_at_work("worker-1", joined + 10)?;
+    // It stands still while the other works on: what is given to it meanwhile it has in hand, too.
+    signal(victim, Signal::STOP);
+    let other = live.until_at_work("worker-2", 0)?;
+    live.until_at_work("worker-2", used(other) + 10)?;
     signal(victim, Signal::KILL);
     live.until_said("worker-1 has died, killed by signal 9 (SIGKILL)")?;
     let ran = live.end()?.expect(1)?;
