@@ -212,8 +212,20 @@ fn another_clock() -> Result<()> {
             "--launch",
             &launch,
         ];
-        bench(&words, dir.path())?.expect(0)?;
-        let one = trials_of(dir.path())?.remove(0);
+        // Linux 6.18 was seen to keep processes of a time namespace from running for ten seconds, in 10
+        // of 84 runs, and without the namespace in none of 124: only that is tried again.
+        let mut ran = bench(&words, dir.path())?;
+        for _ in 0..4 {
+            let told = format!("{}{}", ran.out, ran.err);
+            if ran.code == 0 || !["has not answered", "has said nothing"].iter().any(|why| told.contains(why))
+            {
+                break;
+            }
+            let again = ["bench", "--resume", "--out", text(dir.path())?];
+            ran = run(&again)?;
+        }
+        ran.expect(0)?;
+        let one = trials_of(dir.path())?.pop().context("no trial")?;
         let host = &one["hosts"][0];
         let offset = host["clock_offset_ns"].as_i64().context("no offset")?;
         let bound = host["clock_bound_ns"].as_u64().context("no bound")?;
